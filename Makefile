@@ -1,0 +1,49 @@
+# Every target makes .venv itself, once; it is renewed when pyproject.toml or constraints.txt changes.
+#   make demo DATA=points.csv      make test PYTHON=python3.12
+PYTHON ?= python3
+DATA ?= spiral
+
+BIN := .venv/bin
+READY := .venv/.ready
+BENCH_READY := .venv/.ready-bench
+# One thread: OpenMP barriers on a busy machine cost more than a second core gives to small clouds.
+PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench figures clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (a few minutes the first time)"
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[test]'
+	@touch $@
+
+$(BENCH_READY): $(READY)
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	@touch $@
+
+demo: $(READY)  ## train, sample and prove one cloud: DATA=spiral, or your own file; writes runs/demo
+	$(BIN)/sdeflow demo --data '$(DATA)'
+
+test: lint  ## lint, types and the fast tests
+	$(PYTEST)
+
+test-all: lint  ## the same with the slow tests
+	$(PYTEST) -m ''
+
+lint: $(READY)  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(BENCH_READY)  ## the speed benchmark
+	$(BIN)/python -m benchmarks speed
+
+figures: $(READY)  ## every figure
+	MPLBACKEND=Agg $(BIN)/python -m figures all
+
+clean:  ## caches and build leftovers; .venv and runs/ stay
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find sdeflow tests benchmarks figures -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
