@@ -1,0 +1,103 @@
+"""What is refused at the door, and in what words.
+
+Every public entry checks its arguments once, before any work, and complains in one sentence that
+says what is wrong, where, and how to cure it. Nothing is checked again inside a loop.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import torch
+from torch import Tensor
+
+
+class SdeflowError(RuntimeError):
+    """A run that had to stop: the state went bad, a file did not hold what it should.
+
+    A solver's run leaves in `path` how far it came: the start and the last good state.
+    """
+
+    path: object = None
+
+
+def cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
+    """Return `x` if it is a cloud: a floating tensor (n, d), n >= 1, every entry finite.
+
+    Raises:
+        TypeError: not a floating-point tensor.
+        ValueError: wrong rank, no particles, wrong dimension, NaN or infinite entries.
+    """
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
+        raise TypeError(f"{name} must be a floating-point tensor, got {kind}; use torch.as_tensor")
+    if x.ndim != 2:
+        raise ValueError(
+            f"{name} must be a cloud of shape (n, d), got shape {tuple(x.shape)}; reshape it"
+        )
+    if x.shape[0] == 0 or x.shape[1] == 0:
+        raise ValueError(f"{name} is empty (shape {tuple(x.shape)}); give at least one particle")
+    if dim is not None and x.shape[1] != dim:
+        raise ValueError(f"{name} must have dimension {dim}, got {x.shape[1]}")
+    if not torch.isfinite(x).all():
+        bad = int((~torch.isfinite(x)).any(1).nonzero()[0])
+        raise ValueError(
+            f"{name} has NaN or infinite entries, first in row {bad}; drop those rows"
+        )
+    return x
+
+
+def whole(value: object, name: str, least: int = 1) -> int:
+    """Return `value` as an int if it is a whole number of at least `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, got {number}")
+    return number
+
+
+def positive(value: float, name: str, *, zero: bool = False) -> float:
+    """Return `value` as a float if it is finite and positive (or zero, where `zero` allows it)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
+        least = "zero or more" if zero else "positive"
+        raise ValueError(f"{name} must be {least} and finite, got {value!r}")
+    return number
+
+
+def times(t: Tensor, low: float, high: float, name: str = "times") -> Tensor:
+    """Return `t` in float64 if it is a strictly monotone grid (K + 1,) inside [low, high].
+
+    Raises:
+        TypeError: not a tensor of numbers.
+        ValueError: fewer than two times, not finite, not strictly monotone, outside [low, high].
+    """
+    if not isinstance(t, Tensor) or t.is_complex() or t.dtype == torch.bool:
+        raise TypeError(f"{name} must be a tensor of times, got {type(t).__name__}")
+    if t.ndim != 1 or len(t) < 2:
+        raise ValueError(f"{name} must hold at least two times in one row, got {tuple(t.shape)}")
+    t = t.detach().to("cpu", torch.float64)
+    if not torch.isfinite(t).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    gaps = t[1:] - t[:-1]
+    if not ((gaps > 0).all() or (gaps < 0).all()):
+        k = int((gaps * gaps[0].sign() <= 0).nonzero()[0])
+        raise ValueError(
+            f"{name} must be strictly monotone, but entries {k} and {k + 1} are "
+            f"{t[k]:g} and {t[k + 1]:g}"
+        )
+    # Grids are made in floating point: an end point may miss the law's own by a rounding error.
+    slack = 1e-9 * max(abs(low), abs(high))
+    if t.min() < low - slack or t.max() > high + slack:
+        raise ValueError(
+            f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}] where this law "
+            "is defined"
+        )
+    return t.clamp(low, high)

@@ -1,0 +1,291 @@
+r"""What we know about the noised data, exactly or by learning.
+
+All knowledge is the conditional mean E[. | x_t], in any of the rows of `prediction`: clean data, noise,
+score, velocity. A `Field` evaluates one row, once, and the algebra gives the others.
+
+    ExactField      of a Gaussian mixture: closed form
+    EmpiricalField  of a finite point set: closed form, a softmax over the points
+    LearnedField    of any torch module
+
+The first two are truth to compare with, and also tell how much of (x_0, eps) stays unknown given x_t:
+the floor under every training loss.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from sdeflow import door
+from sdeflow.mixture import Mixture, Posterior
+from sdeflow.network import MLP
+from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
+from sdeflow.process import Coefficients, Process, Scalar
+
+ROWS = 256
+"""Particles per kernel call. One fixed shape, the last block padded, because kernels round differently
+for other shapes: so particle i gets the same bits in a cloud of any size. Also what fits in cache."""
+
+
+def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor, rows: int = ROWS) -> Tensor:
+    """evaluate(x), in blocks of `rows`; x (n, d) -> (n, d)."""
+    n = len(x)
+    if n == rows:
+        return evaluate(x)
+    out = torch.empty_like(x)
+    whole = n - n % rows
+    for i in range(0, whole, rows):
+        out[i : i + rows] = evaluate(x[i : i + rows])
+    if whole < n:
+        last = x[whole:]
+        padded = torch.cat([last, last[-1:].expand(rows - len(last), -1)])
+        out[whole:] = evaluate(padded)[: n - whole]
+    return out
+
+
+@dataclass(frozen=True, eq=False)
+class Field(ABC):
+    """Conditional means given x_t, under one process. Each costs one evaluation."""
+
+    process: Process
+
+    @abstractmethod
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """The row that `evaluate` gives."""
+
+    @abstractmethod
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """The one evaluation (n, d), with process(t) = c already at hand (lined up with x, or floats)."""
+
+    def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
+
+        x: (n, d); t: () or (n,) in [t_min, t_max].
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud; t does not fit or is out of range.
+        """
+        t = self.process.at(t, door.cloud(x))
+        c = self.process(t).along(x)
+        return decode(self.row(c), self.evaluate(x, t.to(x.dtype), c), x, c)
+
+    def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
+        """a x0_hat + b eps_hat for one row (a, b), (n, d)."""
+        c = self.process(self.process.at(t, door.cloud(x))).along(x)
+        return encode(row.row(c), *self.split(x, t))
+
+    def data(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """x0_hat = E[x_0 | x_t], the denoiser, (n, d)."""
+        return self.predict(Prediction.DATA, x, t)
+
+    def noise(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """eps_hat = E[eps | x_t], (n, d)."""
+        return self.predict(Prediction.NOISE, x, t)
+
+    def score(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """grad ln p_t = -eps_hat / sigma, (n, d) (Tweedie's formula; Vincent 2011, eq. 7)."""
+        return self.predict(Prediction.SCORE, x, t)
+
+    def velocity(self, x: Tensor, t: Tensor | float) -> Tensor:
+        """alpha_dot x0_hat + sigma_dot eps_hat, (n, d) (Lipman et al. 2023, eq. 8)."""
+        return self.predict(Prediction.VELOCITY, x, t)
+
+
+@dataclass(frozen=True, eq=False)
+class BayesField(Field):
+    """A field that is known exactly, with its own uncertainty."""
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """Noise: well defined at every t, and what motion needs."""
+        return Prediction.NOISE.row(c)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """E[eps | x_t], (n, d)."""
+        if t.ndim == 0 and not torch.is_grad_enabled():
+            return _blocked(lambda rows: self.posterior(rows, c).noise, x)
+        return self.posterior(x, c).noise
+
+    def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
+        """See `Field`; here neither is derived from the other, so neither loses digits."""
+        t = self.process.at(t, door.cloud(x))
+        known = self.posterior(x, self.process(t).along(x))
+        return known.data, known.noise
+
+    @abstractmethod
+    def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
+        """E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x (n, d)."""
+
+    @abstractmethod
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Draws (n, d) from the law of x_0 that this field belongs to."""
+
+
+@dataclass(frozen=True, eq=False)
+class ExactField(BayesField):
+    """The field of a Gaussian mixture, in closed form at every noise level (see `Mixture.posterior`)."""
+
+    mixture: Mixture
+
+    def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
+        """See `BayesField`."""
+        alpha, sigma = torch.as_tensor(c.alpha), torch.as_tensor(c.sigma)
+        return self.mixture.posterior(x, alpha, sigma)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """See `BayesField`."""
+        return self.mixture.sample(n, seed)
+
+
+@dataclass(frozen=True, eq=False)
+class EmpiricalField(BayesField):
+    r"""The field of a finite point set: x0_hat = sum_i w_i x_i, w = softmax_i(-|x - alpha x_i|^2 / 2 s^2).
+
+    Args:
+        points: (m, d). Each may carry a round Gaussian of standard deviation `width`, so that a density
+            exists: s^2 = alpha^2 width^2 + sigma^2.
+        labels: (m,) whole numbers, or None; `given(label)` is the field of one class's points, so the
+            conditional and the unconditional field come from the same data.
+
+    The softmax is attention of the cloud to the points; torch's fused kernel never forms the n x m
+    matrix. Expanding the square costs digits once |x_i| >> s: then it runs in float64.
+
+    Source: Karras et al. 2022, appendix B.3.
+    """
+
+    points: Tensor
+    labels: Tensor | None = None
+    width: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check, and centre the points (the logits then lose fewest digits)."""
+        points = door.cloud(self.points, "points")
+        door.positive(self.width, "width", zero=True)
+        if self.labels is not None and self.labels.shape != points.shape[:1]:
+            raise ValueError(
+                f"labels must be ({len(points)},), one per point, got {tuple(self.labels.shape)}"
+            )
+        centre = points.double().mean(0)
+        off = points.double() - centre
+        square = (off**2).sum(1, keepdim=True)
+        # The kernel wants rows of a multiple of 16.
+        pad = off.new_zeros(len(off), -(points.shape[1] + 1) % 16)
+        keys = torch.cat([off, square, pad], 1)
+        object.__setattr__(self, "_centre", centre)
+        object.__setattr__(self, "_keys", {k: keys.to(k) for k in (torch.float32, torch.float64)})
+        object.__setattr__(self, "_radius2", float(square.max()))
+
+    def given(self, label: int) -> EmpiricalField:
+        """The field of the points that carry this label."""
+        if self.labels is None:
+            raise ValueError("this field has no labels; pass labels= when making it")
+        mine = self.labels == label
+        if not mine.any():
+            raise ValueError(
+                f"no point carries label {label}; there are {sorted(set(self.labels.tolist()))}"
+            )
+        return EmpiricalField(self.process, self.points[mine], None, self.width)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """See `BayesField`."""
+        return Mixture.isotropic(self.points, self.width).sample(n, seed)
+
+    def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
+        """See `BayesField`."""
+        alpha, sigma = (torch.as_tensor(v, device=x.device) for v in (c.alpha, c.sigma))
+        s2 = (alpha * self.width) ** 2 + sigma**2
+        lossy = float((alpha**2 / s2).max()) * self._radius2 > 1e3  # type: ignore[attr-defined]
+        dtype = torch.float64 if lossy or x.dtype == torch.float64 else torch.float32
+        keys = self._keys[dtype].to(x.device)  # type: ignore[attr-defined]
+        centre = self._centre.to(x.device, dtype)  # type: ignore[attr-defined]
+        alpha, sigma, s2 = alpha.to(dtype), sigma.to(dtype), s2.to(dtype)
+        d = x.shape[1]
+        off = x.to(dtype) - alpha * centre
+        means = _attend(off, alpha, s2, keys)
+        near, square = means[:, :d], means[:, d]
+        pull = (off - alpha * near) / s2  # minus the score
+        data = centre + near + alpha * self.width**2 * pull
+        # Rounding can take the difference of two large numbers below zero; a variance is not.
+        spread = (square - (near**2).sum(1)).clamp_min(0)
+        shrink = (sigma**2 / s2).reshape(-1)
+        variance = shrink**2 * spread + shrink * self.width**2 * d
+        return Posterior(data.to(x), (sigma * pull).to(x), variance.to(x))
+
+
+def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
+    """sum_i w_i [x_i, |x_i|^2, 0...] with w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s^2)."""
+    pull, push = alpha / s2, -(alpha**2) / (2 * s2)
+    pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
+    queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
+    if torch.is_grad_enabled():  # the fused kernel has no second derivative
+        return torch.softmax(queries @ keys.T, 1) @ keys
+    return nn.functional.scaled_dot_product_attention(
+        queries[None, None], keys[None, None], keys[None, None], scale=1.0
+    )[0, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedField(Field):
+    """The field that a network has learned.
+
+    Args:
+        network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when a
+            label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
+        predicts: the row it was trained for.
+        data_std: the data's standard deviation per coordinate. If given, the network is preconditioned
+            as in EDM: it sees x_t / sqrt(V) and, for t, ln(sigma / alpha) / 4; what it gives is the
+            `unit` row; and `predicts` only says in which row its error is measured.
+        label: what `given` binds.
+
+    Raises:
+        ValueError: the network returns another shape than it was given.
+
+    Source: Karras et al. 2022, eq. 7 and table 1.
+    """
+
+    network: nn.Module
+    predicts: Prediction = Prediction.NOISE
+    data_std: float | None = None
+    label: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network, no row, no size."""
+        if not isinstance(self.network, nn.Module):
+            raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
+        if not isinstance(self.predicts, Prediction):
+            raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
+        if self.data_std is not None:
+            door.positive(self.data_std, "data_std")
+
+    def given(self, label: Tensor | int | None) -> LearnedField:
+        """The same field with a class bound: one for all (), one each (n,), or None for none."""
+        return replace(self, label=None if label is None else torch.as_tensor(label))
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`."""
+        return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """One network call on the whole cloud (inside, in blocks of rows where no gradient is due)."""
+        if self.data_std is not None:
+            x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
+            t = torch.log(torch.as_tensor(c.sigma / c.alpha, dtype=x.dtype)).reshape(t.shape) / 4
+        each = self.label is not None and self.label.ndim == 1
+        if t.ndim or each or torch.is_grad_enabled():
+            out = self.network(x, t) if self.label is None else self.network(x, t, self.label)
+            return self._checked(out, x)
+        if isinstance(self.network, MLP):
+            condition = self.network.condition(t, self.label)
+            return _blocked(lambda rows: self.network.body(rows, condition), x)
+        label = () if self.label is None else (self.label,)
+        return _blocked(lambda rows: self._checked(self.network(rows, t, *label), rows), x)
+
+    @staticmethod
+    def _checked(out: Tensor, x: Tensor) -> Tensor:
+        if not isinstance(out, Tensor) or out.shape != x.shape:
+            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+            raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
+        return out

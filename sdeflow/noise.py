@@ -1,0 +1,194 @@
+r"""Keyed noise: every normal number of a run has an address.
+
+A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function, not a state:
+normals = Philox(key = (seed, purpose); counter = (step, block of particles)). So particle i at step k
+gets the same number in any order of access, in a run of any size, cut into any chunks, on any
+number of workers. Nothing is stored, nothing is searched: no tree, no recursion.
+
+`Brownian` is the object handed to torchsde as `bm`. It runs on the step-number clock, on which step k
+is the interval [k, k + 1] and W(k + 1) - W(k) is one standard normal per coordinate; the solver owns
+the physical size of the step. When it is told of a finer grid, each step sums the finer increments,
+
+    W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
+    u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
+
+so that the same path can be walked at any coarser step (sum_j h_j = 1; Roessler 2010 for U, the
+space-time Levy area).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK = 4096  # particles per stream: long enough that drawing, not addressing, is what costs
+
+
+class Purpose(IntEnum):
+    """The second word of the key: streams of different purpose never meet."""
+
+    MOTION = 0
+    LEVY = 1
+    PRIOR = 2
+    DATA = 3
+    CHOICE = 4
+    TRAINING = 5
+    WEIGHTS = 6
+    PROBE = 7
+
+
+def _philox_state(seed: int, purpose: Purpose) -> dict:
+    return {
+        "bit_generator": "Philox",
+        "state": {
+            "counter": np.zeros(4, dtype=np.uint64),
+            "key": np.array([seed % 2**64, purpose], dtype=np.uint64),
+        },
+        "buffer": np.zeros(4, dtype=np.uint64),
+        "buffer_pos": 4,  # the buffer is used up: the next draw starts at the counter
+        "has_uint32": 0,
+        "uinteger": 0,
+    }
+
+
+class KeyedNormals:
+    """Standard normals at an address: `draw(step)` gives z of shape (n, d) for particles
+    first .. first + n - 1, the same for any n, any `first` and any order of steps.
+    """
+
+    def __init__(
+        self, seed: int, purpose: Purpose, n: int, d: int, dtype: torch.dtype, first: int = 0
+    ) -> None:
+        self.n, self.d, self.first = n, d, first
+        # numpy draws float32 and float64; narrower types are rounded from float32.
+        self.dtype = dtype
+        self._numpy = np.float64 if dtype == torch.float64 else np.float32
+        self._state = _philox_state(seed, purpose)
+        self._counter = self._state["state"]["counter"]
+        self._bits = np.random.Philox(key=0)
+        self._normal = np.random.Generator(self._bits).standard_normal
+
+    def draw(self, step: int) -> Tensor:
+        """z (n, d) of this step, on the CPU."""
+        z = np.empty((self.n, self.d), dtype=self._numpy)
+        self._counter[2] = step
+        row = 0
+        while row < self.n:
+            block, skip = divmod(self.first + row, BLOCK)
+            take = min(BLOCK - skip, self.n - row)
+            self._counter[3] = block
+            self._bits.state = self._state
+            if skip:  # the rejection sampler has no address inside a stream: draw what is before
+                self._normal((skip, self.d), dtype=self._numpy)
+            self._normal(out=z[row : row + take], dtype=self._numpy)
+            row += take
+        return torch.from_numpy(z).to(self.dtype)
+
+
+def generator(seed: int, purpose: Purpose, step: int = 0) -> np.random.Generator:
+    """A numpy generator whose whole sequence belongs to (seed, purpose, step)."""
+    bits = np.random.Philox(key=0)
+    state = _philox_state(seed, purpose)
+    state["state"]["counter"][2] = step
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+def normals(seed: int, purpose: Purpose, n: int, d: int, dtype: torch.dtype) -> Tensor:
+    """z (n, d), standard normal; the first k rows of n are the k rows of a smaller call."""
+    return KeyedNormals(seed, purpose, n, d, dtype).draw(0)
+
+
+class Brownian:
+    r"""Brownian increments on the step-number clock, W(k + 1) - W(k) ~ N(0, 1), for `torchsde`.
+
+    Args:
+        seed: the key of the path.
+        n, d: particles and coordinates.
+        dtype, device: of the increments; the bits are drawn on the CPU and so are the same anywhere.
+        first: id of the first particle.
+        grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices into
+            `fine`; by default every step is one increment.
+        fine: (M + 1,) the physical times of the path's own grid.
+        levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).
+
+    Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        n: int,
+        d: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        *,
+        first: int = 0,
+        grid: list[int] | None = None,
+        fine: Tensor | None = None,
+        levy: bool = False,
+    ) -> None:
+        self._w = KeyedNormals(seed, Purpose.MOTION, n, d, dtype, first)
+        self._h = KeyedNormals(seed, Purpose.LEVY, n, d, dtype, first) if levy else None
+        self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
+        self._grid = grid
+        self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()
+        self.step = 0
+
+    def __call__(
+        self, ta: Tensor, tb: Tensor | None = None, return_U: bool = False, return_A: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """W(tb) - W(ta), and U where asked; (ta, tb) must be one step (k, k + 1)."""
+        if return_A:
+            raise ValueError(
+                "this method asks for the full Levy area, which is not drawn; use another method"
+            )
+        # Every torchsde method draws its increment first, so the draw tells which step is on.
+        self.step = int(ta)
+        w, u = self._increment(self.step, return_U)
+        w = w.to(self._device)
+        return w if u is None else (w, u.to(self._device))
+
+    def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
+        if self._grid is None or self._gaps is None:
+            w = self._w.draw(k)
+            return w, (w / 2 + self._levy(k) / 12**0.5) if levy else None
+        start, stop = self._grid[k], self._grid[k + 1]
+        length = sum(self._gaps[start:stop])
+        w = torch.zeros(self._shape, dtype=self._dtype)
+        u = torch.zeros(self._shape, dtype=self._dtype)
+        for j in range(start, stop):
+            h = self._gaps[j] / length
+            step = h**0.5 * self._w.draw(j)
+            if levy:
+                u += h * (w + step / 2 + self._levy(j) * (h / 12) ** 0.5)
+            w += step
+        return w, u if levy else None
+
+    def _levy(self, k: int) -> Tensor:
+        if self._h is None:
+            raise ValueError("this path was made without its Levy area; pass levy=True")
+        return self._h.draw(k)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the increments."""
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the increments are delivered."""
+        return self._device
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self._shape
+
+    @property
+    def levy_area_approximation(self) -> str:
+        """torchsde's word for what U it may ask for."""
+        return "none" if self._h is None else "space-time"

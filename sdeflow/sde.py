@@ -1,0 +1,343 @@
+r"""Laws of motion: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
+
+One law, two worlds: particles move under it, a density moves under its Fokker-Planck equation. A law
+whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|.
+
+    forward   dx = f x dt + g dW                                             data -> noise
+    reverse   dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
+                   + eta g dW                                                noise -> data
+    comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,  y = x / alpha, rho = sigma / alpha
+    bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
+              v = sigma_s^2 (1 - rho_s^2 / rho_t^2)                          one exact step t -> s
+
+With the exact field all of them have the same marginals for every eta: the probability flow at 0, the
+time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in which every process is one
+Brownian motion in the clock rho^2; Euler's method there is DDIM. `bridge` freezes x0_hat over a step and
+solves the rest: eta = 1 is DDPM's ancestral step with the small variance, eta = 0 DDIM.
+
+A solver does not step in t but counts steps: on the step-number clock u every grid is uniform, the
+coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a law
+in that form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdeflow import door
+from sdeflow.field import Field
+from sdeflow.prediction import mixing
+from sdeflow.process import Coefficients, Process
+
+Drift = Callable[[Tensor, Tensor], Tensor]
+Diffusion = Callable[[Tensor, Tensor], Tensor]
+Scale = float | Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class SDE:
+    """dx = drift(x, t) dt + diffusion(x, t) dW.
+
+    Args:
+        drift: (x, t) -> (n, d); x (n, d), t ().
+        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None: deterministic.
+        t_start, t_end: the law's span, in the order it is run.
+        calculus: how state-dependent noise is read; additive noise reads the same both ways.
+        clock: K -> (K + 1,), the law's own grid of times; uniform by default.
+    """
+
+    drift: Drift
+    diffusion: Diffusion | None
+    t_start: float
+    t_end: float
+    calculus: Literal["ito", "stratonovich"] = "ito"
+    clock: Callable[[int], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an empty span."""
+        if not abs(self.t_start - self.t_end) > 0:
+            raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
+
+    def times(self, steps: int) -> Tensor:
+        """The law's own grid, (steps + 1,) in float64, from t_start to t_end."""
+        door.whole(steps, "steps")
+        if self.clock is not None:
+            return self.clock(steps)
+        return uniform_times(self.t_start, self.t_end, steps)
+
+    def steps(self, times: Tensor, like: Tensor) -> Steps:
+        """This law on the step-number clock of `times` (K + 1,), for clouds like this one."""
+        return Steps(self, times, like)
+
+
+class Steps:
+    """A law on the step-number clock: step k runs from u = k to k + 1, and `part` is u - k.
+
+    drift and diffusion come per unit of u, that is times dt_k and sqrt(|dt_k|).
+    """
+
+    def __init__(self, sde: SDE, times: Tensor, like: Tensor) -> None:
+        self.sde, self.times, self.like = sde, times, like
+        self.gaps: list[float] = (times[1:] - times[:-1]).tolist()
+
+    def time(self, k: int, part: float) -> float:
+        """t at u = k + part."""
+        if part == 0.0 or part == 1.0:
+            return float(self.times[k + int(part)])
+        return float(self.times[k]) + part * self.gaps[k]
+
+    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+        """drift dt_k, (n, d)."""
+        return self.sde.drift(x, self._at(k, part)) * self.gaps[k]
+
+    def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
+        """diffusion sqrt(|dt_k|): one number, (n, d), or None where the law has no noise."""
+        if self.sde.diffusion is None:
+            return None
+        return self.sde.diffusion(x, self._at(k, part)) * abs(self.gaps[k]) ** 0.5
+
+    def _at(self, k: int, part: float) -> Tensor:
+        return self.like.new_tensor(self.time(k, part))
+
+
+def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
+    """steps + 1 equally spaced times from t_start to t_end, in float64."""
+    return torch.linspace(t_start, t_end, door.whole(steps, "steps") + 1, dtype=torch.float64)
+
+
+def log_snr_times(process: Process, steps: int) -> Tensor:
+    """From t_max down to t_min, uniform in log SNR: every step divides sigma / alpha by one factor."""
+    noisy, clean = process.log_snr(_span(process)).tolist()
+    return _pinned(process, uniform_times(noisy, clean, steps))
+
+
+def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
+    """From t_max down to t_min, uniform in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5)."""
+    power = door.positive(rho, "rho")
+    first, last = (_level(process, _span(process)) ** (1 / power)).tolist()
+    return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
+
+
+def _span(process: Process) -> Tensor:
+    return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
+
+
+def _level(process: Process, t: Tensor) -> Tensor:
+    """rho = sigma / alpha, the noise level in the Brownian frame."""
+    c = process(t)
+    return c.sigma / c.alpha
+
+
+def _pinned(process: Process, log_snr: Tensor) -> Tensor:
+    """The times of these log SNRs, the two ends exact."""
+    times = process.time(log_snr)
+    times[0], times[-1] = process.t_max, process.t_min
+    return times
+
+
+def forward(process: Process) -> SDE:
+    """dx = f x dt + g dW, from t_min to t_max (Song et al. 2021, eq. 5 and 29)."""
+    return SDE(
+        lambda x, t: process.drift(t) * x,
+        lambda x, t: process.diffusion(t),
+        process.t_min,
+        process.t_max,
+        clock=lambda steps: log_snr_times(process, steps).flip(0),
+    )
+
+
+class Reading(NamedTuple):
+    """A field's law at one clock reading, as drift = state x + prediction evaluate(ruler x, t, c)."""
+
+    t: Tensor
+    c: Coefficients[Tensor]
+    ruler: Tensor
+    state: Tensor
+    prediction: Tensor
+    diffusion: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FieldSDE(SDE):
+    """A law of motion that a `Field` drives: one evaluation of the field per drift."""
+
+    field: Field
+    read: Callable[[Tensor], Reading]
+
+    def steps(self, times: Tensor, like: Tensor) -> Steps:
+        """See `SDE`; everything that depends on time alone is worked out here, once."""
+        return _FieldSteps(self, times, like)
+
+
+class _FieldSteps(Steps):
+    sde: FieldSDE
+
+    def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
+        super().__init__(sde, times, like)
+        self._table(sde.read(times), torch.tensor(self.gaps, dtype=torch.float64))
+
+    def _table(self, r: Reading, gaps: Tensor) -> None:
+        self._t = r.t.to(self.like)
+        self._rows = torch.stack([*r.c, r.ruler, r.state, r.prediction, r.diffusion], 1).numpy()
+
+    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+        if part != 0.0 and part != 1.0:
+            return super().drift(k, part, x)
+        j, dt = k + int(part), self.gaps[k]
+        *c, ruler, state, prediction, _ = self._rows[j].tolist()
+        scaled = x if ruler == 1.0 else ruler * x
+        out = self.sde.field.evaluate(scaled, self._t[j], Coefficients(*c))
+        return torch.add(x * (state * dt), out, alpha=prediction * dt)
+
+    def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
+        if part != 0.0 and part != 1.0:
+            return super().diffusion(k, part, x)
+        g = float(self._rows[k + int(part), -1])
+        return g * abs(self.gaps[k]) ** 0.5 if g else None
+
+
+def _driven(
+    field: Field,
+    read: Callable[[Tensor], Reading],
+    span: tuple[float, float],
+    clock: Callable[[int], Tensor],
+    eta: float,
+) -> FieldSDE:
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        r = read(t)
+        state, prediction, ruler = (v.to(x) for v in (r.state, r.prediction, r.ruler))
+        out = field.evaluate(ruler * x, r.t.to(x.dtype), r.c.along(x))
+        return state * x + prediction * out
+
+    return FieldSDE(
+        drift,
+        (lambda x, t: read(t).diffusion) if eta else None,
+        *span,
+        clock=clock,
+        field=field,
+        read=read,
+    )
+
+
+def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
+    r"""The time-reversed law, from t_max down to t_min, with noise eta.
+
+    dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
+
+    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; the marginals do not depend on eta.
+    Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021, eq. 6.
+
+    Raises:
+        ValueError: eta negative or not finite.
+    """
+    process, eta = field.process, door.positive(eta, "eta", zero=True)
+
+    def read(t: Tensor) -> Reading:
+        c = process(t)
+        target = c.alpha_dot, c.sigma_dot + eta**2 * c.stretch
+        state, prediction = mixing(field.row(c), c, target)
+        g = eta * torch.sqrt(2 * c.sigma * c.stretch)
+        return Reading(t, c, torch.ones_like(t), state, prediction, g)
+
+    span = process.t_max, process.t_min
+    return _driven(field, read, span, lambda steps: log_snr_times(process, steps), eta)
+
+
+def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
+    r"""The same law in the Brownian frame y = x / alpha, whose time is rho = sigma / alpha.
+
+    dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW, from rho(t_max) down to rho(t_min).
+
+    It starts from x / alpha(t_max) and ends in y = x / alpha(t_min). torchdiffeq's `euler` is DDIM here,
+    and its `heun2` on Karras levels is EDM's Algorithm 1. Source: Karras et al. 2022, eq. 4; Song,
+    Meng and Ermon 2021, eq. 14.
+
+    Raises:
+        ValueError: eta negative or not finite.
+    """
+    process, eta = field.process, door.positive(eta, "eta", zero=True)
+
+    def read(rho: Tensor) -> Reading:
+        # A level at an end of the span must not fall outside it by rounding.
+        t = process.time(-2 * torch.log(rho)).clamp(process.t_min, process.t_max)
+        c = process(t)
+        state, prediction = mixing(field.row(c), c, (0.0, 1.0 + eta**2))
+        g = eta * torch.sqrt(2 * rho)
+        return Reading(t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g)
+
+    first, last = _level(process, _span(process)).tolist()
+    return _driven(
+        field,
+        read,
+        (first, last),
+        lambda steps: _level(process, log_snr_times(process, steps)),
+        eta,
+    )
+
+
+def bridge(field: Field, eta: float = 1.0) -> Bridge:
+    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), DDIM-eta between.
+
+    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
+    v = sigma_s^2 (1 - rho_s^2 / rho_t^2).
+
+    As a step it suits the `euler` method only. DDPM's last step, to sigma = 0, has no noise: it is
+    `field.data` at the last time.
+
+    Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
+
+    Raises:
+        ValueError: eta outside [0, 1].
+    """
+    if door.positive(eta, "eta", zero=True) > 1:
+        raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
+    law = reverse(field, eta)
+    return Bridge(
+        law.drift,
+        law.diffusion,
+        law.t_start,
+        law.t_end,
+        clock=law.clock,
+        field=field,
+        read=law.read,
+        eta=eta,
+    )
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Bridge(FieldSDE):
+    """See `bridge`: as a law it is `reverse`, but it brings its own step."""
+
+    eta: float
+
+    def steps(self, times: Tensor, like: Tensor) -> Steps:
+        """See `SDE`."""
+        return _BridgeSteps(self, times, like)
+
+
+class _BridgeSteps(_FieldSteps):
+    sde: Bridge
+
+    def _table(self, r: Reading, gaps: Tensor) -> None:
+        process, eta = self.sde.field.process, self.sde.eta
+        now, then = process(self.times[:-1]), process(self.times[1:])
+        level = (then.sigma / then.alpha) / (now.sigma / now.alpha)
+        variance = then.sigma**2 * (1 - level**2)
+        target = then.alpha, torch.sqrt(then.sigma**2 - eta**2 * variance)
+        state, prediction = mixing(self.sde.field.row(now), now, target)
+        noise = eta * torch.sqrt(variance)
+        self._t = self.times.to(self.like)
+        one = torch.ones_like(noise)
+        self._rows = torch.stack([*now, one, state - 1, prediction * one, noise], 1).numpy()
+        # The step is already whole: nothing is left to scale by dt.
+        self.gaps = [1.0] * len(noise)
+
+    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+        if part != 0.0:
+            raise ValueError("a bridge is one whole step; use the method 'euler' with it")
+        return super().drift(k, part, x)

@@ -1,0 +1,448 @@
+"""Particles: the only door to torchsde and torchdiffeq.
+
+Both engines are run on the step-number clock u = 0 ... K (see `sde.Steps`): any grid of times becomes a
+uniform one with dt = 1, no rounding adds a step, every saved state is a state that was computed, and what
+depends on time alone is in a table. What the engines are handed, beside the law, is a Brownian motion that
+is a function (see `noise`), so a run has no hidden state. Adaptive ODE methods alone run in process time;
+they are told where the law ends, because otherwise they step past it and ask the field where it is not
+defined. Adaptive methods choose one step for the whole cloud: change the cloud and every particle moves by
+an amount of the order of the tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torchdiffeq
+import torchsde
+from torch import Tensor
+from tqdm import tqdm
+
+from sdeflow import door
+from sdeflow.door import SdeflowError
+from sdeflow.noise import Brownian
+from sdeflow.sde import SDE, Bridge, Scale, Steps
+
+Save = int | Sequence[float] | Tensor
+
+ITO = ("euler", "milstein", "srk")
+STRATONOVICH = ("heun", "midpoint", "euler_heun", "reversible_heun")
+FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams", "implicit_adams")
+ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "tsit5")
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """What a run left.
+
+    Attributes:
+        t: (T,) process times of the saved states, in the order they were reached.
+        x: (T, n, d) the states; x[-1] is the final cloud.
+        nfe: evaluations of the drift, that is of the field, per particle; counted, not inferred.
+        seconds: wall time of the solve.
+        status: "finished", or what stopped it.
+    """
+
+    t: Tensor
+    x: Tensor
+    nfe: int
+    seconds: float
+    status: str = "finished"
+
+
+class _Run:
+    """One solve: counts evaluations, watches for a state that went bad, shows progress."""
+
+    def __init__(self, steps: Steps, x: Tensor, progress: bool, total: int | None) -> None:
+        self.steps, self.start, self.nfe = steps, x, 0
+        self.last = (steps.time(0, 0.0), x)
+        self.clock = time.perf_counter()
+        self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
+
+    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+        f = self.steps.drift(k, part, x)
+        return self.checked(f, x, self.steps.time(k, part) if part else None, k)
+
+    def checked(self, f: Tensor, x: Tensor, t: float | None, k: int = 0) -> Tensor:
+        self.nfe += 1
+        if f.shape != x.shape:
+            raise ValueError(f"the drift returned {tuple(f.shape)} for a cloud {tuple(x.shape)}")
+        # A sum is finite only if all its terms are: one number to look at.
+        if not math.isfinite(f.sum().item()):
+            raise self.failed(f"the drift is NaN or infinite at t = {self._when(t, k):.6g}")
+        return f
+
+    def _when(self, t: float | None, k: int) -> float:
+        return self.steps.time(k, 0.0) if t is None else t
+
+    def reached(self, t: float, x: Tensor) -> None:
+        self.last = (t, x)
+        self.bar.update()
+
+    def failed(self, why: str) -> SdeflowError:
+        """The error to raise, with the path so far."""
+        first = self.steps.time(0, 0.0)
+        t, x = self.last
+        error = SdeflowError(
+            f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
+        )
+        error.path = self.path(torch.tensor([first, t]), torch.stack([self.start, x]), why)
+        return error
+
+    def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
+        return Path(t, x, self.nfe, time.perf_counter() - self.clock, status)
+
+
+class _Engine:
+    """A law as torchsde wants it, on the step-number clock: (u, y) and Ito's or Stratonovich's words.
+
+    torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the values of
+    the current step are remembered; every method draws its increment first, which says what step that is.
+    """
+
+    def __init__(self, run: _Run, bm: Brownian, sde_type: str, noise_type: str) -> None:
+        self.run, self.bm = run, bm
+        self.sde_type, self.noise_type = sde_type, noise_type
+        self._step = 0
+        self._seen: list[tuple[float, Tensor, Tensor]] = []
+
+    def drift(self, u: Tensor, y: Tensor) -> Tensor:
+        k, now = self.bm.step, float(u)
+        if k != self._step:
+            self._step = k
+            self._seen.clear()
+        for when, state, value in self._seen:
+            if when == now and state is y:
+                return value
+        part = now - k
+        if part == 0.0 and k:
+            self.run.reached(self.run.steps.time(k, 0.0), y)
+        value = self.run.drift(k, part, y)
+        self._seen.append((now, y, value))
+        return value
+
+    def scale(self, u: Tensor, y: Tensor) -> Scale:
+        return self.run.steps.diffusion(self.bm.step, float(u) - self.bm.step, y)
+
+
+class _Joint(_Engine):
+    """For methods that use drift and noise together: one call."""
+
+    def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        g = self.scale(u, y)
+        return self.drift(u, y), torch.zeros_like(v) if g is None else g * v
+
+
+class _Additive(_Engine):
+    """For methods that use them apart, where the noise does not depend on the state."""
+
+    def f(self, u: Tensor, y: Tensor) -> Tensor:
+        return self.drift(u, y)
+
+    def g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
+        g = self.scale(u, y)
+        return torch.zeros_like(v) if g is None else g * v
+
+
+class _Diagonal(_Engine):
+    """For methods that need the diffusion itself, (n, d)."""
+
+    def f(self, u: Tensor, y: Tensor) -> Tensor:
+        return self.drift(u, y)
+
+    def g(self, u: Tensor, y: Tensor) -> Tensor:
+        g = self.scale(u, y)
+        return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
+
+
+@dataclass(frozen=True, eq=False)
+class SDESolver:
+    """Moves particles under an `SDE` through `torchsde.sdeint`.
+
+    Args:
+        method: torchsde's name, passed on untouched: euler, milstein, srk (Ito); heun, midpoint,
+            euler_heun, reversible_heun (Stratonovich). Additive noise reads the same both ways.
+        steps: K, on the law's own grid of times; ignored if `times` is given.
+        times: (K + 1,) any strictly monotone grid within the law's span, in its direction.
+        seed: of the Brownian path.
+        fine: (M + 1,) the grid on which the Brownian path lives, of which `times` is a part: solvers
+            with the same seed and `fine` walk the same path at different steps. Default: `times`.
+
+    Raises (from `solve`):
+        ValueError, TypeError: at the door, in one sentence.
+        SdeflowError: the drift went NaN or infinite; `.path` holds the last good state.
+    """
+
+    method: str = "euler"
+    steps: int = 200
+    times: Tensor | None = None
+    seed: int = 0
+    fine: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        if self.method not in ITO + STRATONOVICH:
+            raise ValueError(
+                f"unknown SDE method {self.method!r}; there are {', '.join(ITO + STRATONOVICH)}"
+            )
+        door.whole(self.steps, "steps")
+        door.whole(self.seed, "seed", 0)
+
+    def solve(
+        self, sde: SDE, x: Tensor, save: Save = 2, *, first: int = 0, progress: bool = False
+    ) -> Path:
+        """Run the cloud x (n, d) from the first time to the last.
+
+        save: how many states to keep, evenly over the steps (1: the final one alone, 2: start and end), or
+        the times of the states wanted, which must be on the grid. first: the id of the first particle, for a
+        cloud that is run in parts. The final state alone costs O(n) memory whatever the number of steps.
+        """
+        door.cloud(x)
+        times = _grid(sde, self.steps, self.times)
+        kept = _kept(save, times)
+        law = sde.steps(times, x)
+        run = _Run(law, x, progress, len(times) - 1)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), run.bar:
+            g = law.diffusion(0, 0.0, x)
+            additive = not isinstance(g, Tensor) or g.ndim == 0
+            self._check_method(sde, additive)
+            bm = Brownian(
+                self.seed,
+                *x.shape,
+                x.dtype,
+                x.device,
+                first=first,
+                levy=self.method == "srk",
+                **_nested(times, self.fine),
+            )
+            stratonovich = self.method in STRATONOVICH or (
+                self.method == "milstein" and not additive and sde.calculus == "stratonovich"
+            )
+            joint = self.method in ("euler", "heun", "midpoint")
+            apart = additive and self.method in ("milstein", "srk")
+            engine = (_Joint if joint else _Additive if apart else _Diagonal)(
+                run,
+                bm,
+                "stratonovich" if stratonovich else "ito",
+                "additive" if apart else "diagonal",
+            )
+            ts = torch.tensor(sorted({0, *kept}), dtype=torch.float64, device=x.device)
+            out = torchsde.sdeint(engine, x, ts, bm=bm, method=self.method, dt=1.0)
+        if not torch.isfinite(out[-1]).all():
+            raise run.failed("the final state is NaN or infinite")
+        return run.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
+
+    def _check_method(self, sde: SDE, additive: bool) -> None:
+        if isinstance(sde, Bridge) and self.method != "euler":
+            raise ValueError(
+                f"a bridge is one whole step: use method 'euler', not {self.method!r}"
+            )
+        ito = self.method in ITO
+        if not additive and self.method != "milstein" and ito != (sde.calculus == "ito"):
+            fits = ITO if sde.calculus == "ito" else ("milstein", *STRATONOVICH)
+            raise ValueError(
+                f"{self.method!r} reads state-dependent noise the other way: this law is "
+                f"{sde.calculus}; use one of {', '.join(fits)}"
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class ODESolver:
+    """Moves particles under a law without noise through `torchdiffeq.odeint`.
+
+    Args:
+        method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4, explicit_adams,
+            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun, tsit5 adaptive.
+        steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
+        rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
+        max_steps: after which an adaptive run gives up.
+
+    Raises (from `solve`): as `SDESolver`; SdeflowError also if an adaptive step underflows.
+    """
+
+    method: str = "dopri5"
+    steps: int | None = None
+    times: Tensor | None = None
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    max_steps: int = 10_000
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        if self.method not in FIXED + ADAPTIVE:
+            raise ValueError(
+                f"unknown ODE method {self.method!r}; there are {', '.join(FIXED + ADAPTIVE)}"
+            )
+        gridded = self.steps is not None or self.times is not None
+        if self.method in FIXED and not gridded:
+            raise ValueError(f"method {self.method!r} has fixed steps: give steps= or times=")
+        if self.method in ADAPTIVE and gridded:
+            raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
+        if self.steps is not None:
+            door.whole(self.steps, "steps")
+        door.positive(self.rtol, "rtol")
+        door.positive(self.atol, "atol")
+
+    def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
+        """Run the cloud x (n, d); `save` as in `SDESolver.solve`, and any time if adaptive."""
+        door.cloud(x)
+        if sde.diffusion is not None:
+            raise ValueError(
+                "this law has noise: use SDESolver, or its flow (eta = 0) for an ODE solver"
+            )
+        with torch.no_grad():
+            solve = self._fixed if self.method in FIXED else self._adaptive
+            return solve(sde, x, save, progress)
+
+    def _fixed(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
+        if isinstance(sde, Bridge) and self.method != "euler":
+            raise ValueError(
+                f"a bridge is one whole step: use method 'euler', not {self.method!r}"
+            )
+        times = _grid(sde, self.steps or 1, self.times)
+        kept = _kept(save, times)
+        run = _Run(sde.steps(times, x), x, progress, len(times) - 1)
+        flow = _Flow(run)
+        ts = torch.tensor(sorted({0, *kept}), dtype=torch.float64, device=x.device)
+        grid = torch.arange(len(times), dtype=torch.float64, device=x.device)
+        with run.bar:
+            out = torchdiffeq.odeint(
+                flow,
+                x,
+                ts,
+                method=self.method,
+                options={"grid_constructor": lambda f, y, t: grid},
+            )
+        if not torch.isfinite(out[-1]).all():
+            raise run.failed("the final state is NaN or infinite")
+        return run.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
+
+    def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
+        if isinstance(sde, Bridge):
+            raise ValueError(
+                "a bridge is one whole step: use method 'euler' with steps= or times="
+            )
+        low, high = sorted((sde.t_start, sde.t_end))
+        if isinstance(save, int):
+            wanted = sde.times(max(door.whole(save, "save") - 1, 1))
+        else:
+            wanted = torch.as_tensor(save, dtype=torch.float64)
+            ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
+            inner = wanted[(wanted != ends[0]) & (wanted != ends[1])]
+            wanted = door.times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
+        run = _Run(sde.steps(wanted, x), x, progress, None)
+        span = wanted.to(x)
+        # Left to itself the engine tries its first step blindly and its last beyond the end.
+        first = float((sde.times(100)[1] - sde.t_start).abs())
+        options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
+        flow = _Adaptive(run, sde)
+        try:
+            with run.bar:
+                out = torchdiffeq.odeint(
+                    flow,
+                    x,
+                    span,
+                    rtol=self.rtol,
+                    atol=self.atol,
+                    method=self.method,
+                    options=options,
+                )
+        except AssertionError as error:  # torchdiffeq's way to say so
+            raise run.failed(
+                f"{self.method} stopped ({error or 'step size underflow'}); loosen rtol and atol, or "
+                "use float64"
+            ) from None
+        if not torch.isfinite(out[-1]).all():
+            raise run.failed("the final state is NaN or infinite")
+        return run.path(wanted, out) if save != 1 else run.path(wanted[-1:], out[-1:].clone())
+
+
+class _Flow:
+    """A law as torchdiffeq wants it, on the step-number clock; it tells which step is on."""
+
+    def __init__(self, run: _Run) -> None:
+        self.run, self.k = run, 0
+
+    def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
+        self.k = int(u)
+        if self.k:
+            self.run.reached(self.run.steps.time(self.k, 0.0), y)
+
+    def __call__(self, u: Tensor, y: Tensor) -> Tensor:
+        return self.run.drift(self.k, float(u) - self.k, y)
+
+
+class _Adaptive:
+    """A law as torchdiffeq wants it, in process time."""
+
+    def __init__(self, run: _Run, sde: SDE) -> None:
+        self.run, self.sde = run, sde
+
+    def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
+        self.run.reached(float(t), y)
+
+    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        return self.run.checked(self.sde.drift(y, t), y, float(t))
+
+
+def _grid(sde: SDE, steps: int, times: Tensor | None) -> Tensor:
+    """The grid of a run: the law's own, or the user's if it lies in the span and runs its way."""
+    if times is None:
+        return sde.times(steps)
+    low, high = sorted((sde.t_start, sde.t_end))
+    grid = door.times(times, low, high)
+    if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
+        raise ValueError(
+            f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from {sde.t_start:g} to "
+            f"{sde.t_end:g}; flip them"
+        )
+    return grid
+
+
+def _indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
+    """Where each wanted time stands on the grid."""
+    near = (grid[None, :] - wanted[:, None]).abs()
+    gap, index = near.min(1)
+    slack = 1e-9 * float(grid.abs().max())
+    if (gap > slack).any():
+        j = int((gap > slack).nonzero()[0])
+        raise ValueError(
+            f"{name} {float(wanted[j]):g} is not on the grid; the nearest step is at "
+            f"{float(grid[index[j]]):g}"
+        )
+    return index.tolist()
+
+
+def _kept(save: Save, times: Tensor) -> list[int]:
+    """Indices of the states to keep; the last is always among them."""
+    last = len(times) - 1
+    if isinstance(save, int):
+        count = door.whole(save, "save")
+        if count > last + 1:
+            raise ValueError(f"save={count} asks for more states than the {last + 1} of this run")
+        return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
+    wanted = torch.as_tensor(save, dtype=torch.float64)
+    if wanted.ndim != 1 or not len(wanted):
+        raise ValueError(f"save must be a number of states or a row of times, got {save!r}")
+    return sorted({*_indices(wanted, times, "save time"), last})
+
+
+def _nested(times: Tensor, fine: Tensor | None) -> dict[str, object]:
+    """Where the steps of `times` start and end on the grid of the Brownian path."""
+    if fine is None:
+        return {}
+    low, high = sorted((float(fine[0]), float(fine[-1])))
+    fine = door.times(fine, low, high, "fine")
+    grid = [int(torch.argmin((fine - t).abs())) for t in times]
+    _indices(times[:1], fine, "time")  # one clear sentence if the ends do not fit
+    if not torch.allclose(fine[grid], times, rtol=1e-9, atol=0.0):
+        raise ValueError("times must be part of the fine grid that carries the Brownian path")
+    return {"grid": grid, "fine": fine}
+
+
+Solver = SDESolver | ODESolver
+Law = Callable[[Tensor], SDE]
