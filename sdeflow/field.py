@@ -132,7 +132,8 @@ class ExactField(BayesField):
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """See `BayesField`."""
-        alpha, sigma = torch.as_tensor(c.alpha), torch.as_tensor(c.sigma)
+        # Floats must come in x's own type: left to itself, torch rounds them to float32.
+        alpha, sigma = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in c[:2])
         return self.mixture.posterior(x, alpha, sigma)
 
     def sample(self, n: int, seed: int) -> Tensor:
@@ -195,7 +196,7 @@ class EmpiricalField(BayesField):
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """See `BayesField`."""
-        alpha, sigma = (torch.as_tensor(v, device=x.device) for v in (c.alpha, c.sigma))
+        alpha, sigma = (torch.as_tensor(v, dtype=torch.float64, device=x.device) for v in c[:2])
         s2 = (alpha * self.width) ** 2 + sigma**2
         lossy = float((alpha**2 / s2).max()) * self._radius2 > 1e3  # type: ignore[attr-defined]
         dtype = torch.float64 if lossy or x.dtype == torch.float64 else torch.float32
