@@ -96,14 +96,13 @@ class Process(ABC):
         Raises:
             ValueError: t is neither () nor (n,), or leaves [t_min, t_max].
         """
-        t = torch.as_tensor(t, device=x.device)
-        if not t.is_floating_point():
-            t = t.to(x.dtype)
+        given = t.dtype if isinstance(t, Tensor) else torch.promote_types(x.dtype, torch.float32)
+        t = torch.as_tensor(t, dtype=torch.promote_types(given, x.dtype), device=x.device)
         if t.ndim > 1 or (t.ndim == 1 and t.shape != x.shape[:1]):
             raise ValueError(f"t must be () or ({len(x)},) for this cloud, got {tuple(t.shape)}")
         low, high = t.detach().aminmax()
         # The ends themselves may arrive rounded to x's dtype.
-        slack = 1e-6 * self.t_max if t.dtype != torch.float64 else 1e-12 * self.t_max
+        slack = 1e-6 * self.t_max if given != torch.float64 else 1e-12 * self.t_max
         if not (self.t_min - slack <= low and high <= self.t_max + slack):
             raise ValueError(
                 f"t runs from {low:g} to {high:g}, outside [{self.t_min:g}, {self.t_max:g}] where "
