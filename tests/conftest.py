@@ -1,0 +1,70 @@
+"""What every test stands on: one thread, repeatable examples, and the exact cases."""
+
+import math
+
+import hypothesis
+import pytest
+import torch
+from torch import Tensor
+
+import sdeflow as sf
+
+torch.set_num_threads(1)
+hypothesis.settings.register_profile("sdeflow", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("sdeflow")
+
+PROCESSES: dict[str, sf.Process] = {
+    "VP": sf.VP(),
+    "SubVP": sf.SubVP(),
+    "VE": sf.VE(),
+    "EDM": sf.EDM(),
+    "Linear": sf.Linear(),
+    "Cosine": sf.Cosine(),
+    "DDPM": sf.Tabulated.ddpm(),
+    "StableDiffusion": sf.Tabulated.stable_diffusion(),
+}
+
+
+@pytest.fixture(params=PROCESSES.values(), ids=PROCESSES.keys())
+def process(request: pytest.FixtureRequest) -> sf.Process:
+    """Every process, with the constants it comes with."""
+    return request.param
+
+
+def lopsided(dtype: torch.dtype = torch.float64) -> sf.Mixture:
+    """Three tilted ellipses of unequal weight: no symmetry for a wrong sign to hide in."""
+    angles = torch.tensor([0.3, -0.8, 1.9], dtype=torch.float64)
+    axes = torch.tensor([[0.5, 0.2], [0.7, 0.15], [0.3, 0.4]], dtype=torch.float64)
+    turn = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], 1)
+    turn = turn.reshape(3, 2, 2)
+    return sf.Mixture(
+        torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
+        torch.tensor([[1.0, 0.3], [-0.7, 0.9], [0.2, -1.1]], dtype=torch.float64),
+        turn @ torch.diag_embed(axes**2) @ turn.mT,
+    ).to(dtype)
+
+
+@pytest.fixture
+def mixture() -> sf.Mixture:
+    """See `lopsided`; in float64."""
+    return lopsided()
+
+
+def times_of(process: sf.Process, n: int, seed: int = 0) -> Tensor:
+    """n times (n,) in float64, one in each nth part of the span of log SNR, falling."""
+    u = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    ends = process.log_snr(torch.tensor([process.t_max, process.t_min], dtype=torch.float64))
+    part = (torch.arange(n, dtype=torch.float64) + u) / n
+    return process.time(ends[0] + part * (ends[1] - ends[0]))
+
+
+def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Normals that are not ours."""
+    return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def close(a: Tensor, b: Tensor, rtol: float = 1e-12, atol: float = 0.0) -> bool:
+    """|a - b| <= atol + rtol max|b|: relative to the whole, not to each entry."""
+    if a.shape != b.shape or not torch.isfinite(a).all():
+        return False
+    return float((a - b).abs().max()) <= atol + rtol * max(float(b.abs().max()), math.ulp(0.0))
