@@ -1,6 +1,7 @@
 """What every test stands on: one thread, repeatable examples, and the exact cases."""
 
 import math
+from collections.abc import Sequence
 
 import hypothesis
 import pytest
@@ -61,6 +62,11 @@ def times_of(process: sf.Process, n: int, seed: int = 0) -> Tensor:
 def randn(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
     """Normals that are not ours."""
     return torch.randn(*shape, dtype=dtype, generator=torch.Generator().manual_seed(seed))
+
+
+def f64(value: float | Sequence) -> Tensor:
+    """A tensor of these numbers, not rounded to float32 on the way."""
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def close(a: Tensor, b: Tensor, rtol: float = 1e-12, atol: float = 0.0) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from conftest import PROCESSES, close, randn, times_of
+from conftest import PROCESSES, close, f64, randn, times_of
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import integrate, stats
@@ -21,7 +21,7 @@ parts = st.floats(0.0, 1.0)
 def between(process: sf.Process, part: float) -> Tensor:
     """A time, at this part of the span."""
     t = process.t_min + part * (process.t_max - process.t_min)
-    return torch.tensor(t, dtype=torch.float64)
+    return f64(t)
 
 
 def slope(f, t: Tensor) -> Tensor:
@@ -117,10 +117,10 @@ def test_drift_and_diffusion_keep_the_moments(name: str, part: float) -> None:
 
 def test_the_moments_integrate_to_the_schedules(process: sf.Process) -> None:
     """scipy carries (ln alpha, sigma^2) from t_min to t_max under f and g alone."""
-    ends = torch.tensor([process.t_min, process.t_max], dtype=torch.float64)
+    ends = f64([process.t_min, process.t_max])
 
     def rate(t: float, y: np.ndarray) -> list[float]:
-        now = torch.tensor(t, dtype=torch.float64)
+        now = f64(t)
         f, g2 = float(process.drift(now)), float(process.diffusion(now)) ** 2
         return [f, 2 * f * y[1] + g2]
 
@@ -145,13 +145,13 @@ def test_noising_twice_is_noising_once(process: sf.Process) -> None:
         return half * sum(w * f(u + half * (1 + v)) for v, w in zip(nodes, weights, strict=True))
 
     def f(u: float) -> float:
-        return float(process.drift(torch.tensor(u, dtype=torch.float64)))
+        return float(process.drift(f64(u)))
 
     def gain(u: float) -> float:
         return math.exp(rule(f, u))
 
     def noise(u: float) -> float:
-        return gain(u) ** 2 * float(process.diffusion(torch.tensor(u, dtype=torch.float64))) ** 2
+        return gain(u) ** 2 * float(process.diffusion(f64(u))) ** 2
 
     # A table has a kink of f at each of its knots, which a smooth rule does not see.
     rel = 1e-5 if isinstance(process, sf.Tabulated) else 1e-9
@@ -232,7 +232,7 @@ def test_cosine_is_that_of_diffusers() -> None:
 
 
 def test_the_known_ends_of_the_tables() -> None:
-    one, last = torch.tensor([1.0, 1000.0], dtype=torch.float64)
+    one, last = f64([1.0, 1000.0])
     assert float(sf.Tabulated.ddpm()(last).alpha ** 2) == pytest.approx(4.036e-5, rel=2e-4)
     assert float(sf.Tabulated.ddpm()(one).alpha ** 2) == pytest.approx(1 - 1e-4, rel=1e-12)
     for t, want in ((one, 0.0292), (last, 14.61)):
@@ -243,11 +243,9 @@ def test_the_known_ends_of_the_tables() -> None:
 @given(st.lists(st.floats(1e-4, 0.3), min_size=2, max_size=30))
 def test_a_table_is_exact_at_its_own_times(betas: list[float]) -> None:
     bars = [math.prod(1 - b for b in betas[: k + 1]) for k in range(len(betas))]
-    process = sf.Tabulated.from_betas(torch.tensor(betas, dtype=torch.float64))
+    process = sf.Tabulated.from_betas(f64(betas))
     t = torch.arange(1, len(betas) + 1, dtype=torch.float64)
-    assert torch.allclose(
-        process(t).alpha ** 2, torch.tensor(bars, dtype=torch.float64), rtol=1e-11
-    )
+    assert torch.allclose(process(t).alpha ** 2, f64(bars), rtol=1e-11)
     assert (process.t_min, process.t_max) == (1, len(betas))
     assert (process.log_snr(torch.linspace(1, len(betas), 301).double()).diff() < 0).all()
 
@@ -296,7 +294,7 @@ def test_perturb_moves_at_the_rates(process: sf.Process) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_prior_is_the_noise_at_the_end(process: sf.Process, dtype: torch.dtype) -> None:
-    sigma = float(process(torch.tensor(process.t_max, dtype=torch.float64)).sigma)
+    sigma = float(process(f64(process.t_max)).sigma)
     x = process.prior(5000, 2, seed=1, dtype=dtype)
     assert (x.shape, x.dtype) == ((5000, 2), dtype)
     assert stats.kstest(x.flatten().double().numpy(), "norm", (0, sigma)).pvalue > 1e-3
