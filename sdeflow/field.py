@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 
 from sdeflow import door
 from sdeflow.mixture import Mixture, Posterior
@@ -221,7 +222,8 @@ def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
     pull, push = alpha / s2, -(alpha**2) / (2 * s2)
     pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
     queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
-    if torch.is_grad_enabled():  # the fused kernel has no second derivative
+    # The fused kernel has neither a second derivative nor a forward one.
+    if queries.requires_grad or forward_ad.unpack_dual(queries).tangent is not None:
         return torch.softmax(queries @ keys.T, 1) @ keys
     return nn.functional.scaled_dot_product_attention(
         queries[None, None], keys[None, None], keys[None, None], scale=1.0
