@@ -64,24 +64,26 @@ def fokker_planck(sde: sf.SDE, schedule: Schedule, x: Tensor, t: Tensor) -> Tens
     return torch.stack([rate, flow, sign * spread]).detach()
 
 
-def violation(sde: sf.SDE, schedule: Schedule) -> tuple[float, float]:
+def violation(sde: sf.SDE, schedule: Schedule, points: int = 20) -> tuple[float, float]:
     """The largest residual of p: absolute, and relative to the largest term at its own point.
 
-    At six times, one in each sixth of the law's own clock, and at both ends; at 20 points each,
+    At four times, one in each quarter of the law's own clock, and at both ends; at 20 points each,
     drawn from p (where it lives) and from twice as wide (its tails).
     """
-    grid = sde.times(6)
-    part = torch.rand(6, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    grid = sde.times(4)
+    part = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     times = [*(grid[:-1] + part * (grid[1:] - grid[:-1])), grid[0], grid[-1]]
     absolute = relative = 0.0
     for k, t in enumerate(times):
         law = lopsided().noised(*schedule(t))
-        x = law.sample(20, seed=k)
-        x[10:] = law.mean() + 2 * (x[10:] - law.mean())
+        x = law.sample(points, seed=k)
+        x[points // 2 :] = law.mean() + 2 * (x[points // 2 :] - law.mean())
         terms = fokker_planck(sde, schedule, x, t)
         residual = terms.sum(0).abs()
         absolute = max(absolute, float(residual.max()))
         relative = max(relative, float((residual / terms.abs().amax(0)).max()))
+        if relative > BROKEN:
+            break
     return absolute, relative
 
 

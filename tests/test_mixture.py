@@ -136,7 +136,7 @@ def test_noised_is_differentiable_in_the_level(mixture: sf.Mixture) -> None:
 def bayes(mixture: sf.Mixture, x: Tensor, alpha: float, sigma: float) -> tuple[Tensor, ...]:
     """E[x_0 | x], E[eps | x], tr Cov(x_0 | x) by a sum over a grid of x_0."""
     reach = 4 if mixture.dim == 2 else 8
-    u = torch.linspace(-reach, reach, 801, dtype=torch.float64)
+    u = torch.linspace(-reach, reach, 601, dtype=torch.float64)
     grid = torch.cartesian_prod(*[u] * 2) if mixture.dim == 2 else u[:, None]
     eps = (x[:, None] - alpha * grid) / sigma
     w = torch.softmax(scipy_log_prob(mixture, grid) - (eps**2).sum(-1) / 2, 1)

@@ -126,10 +126,10 @@ def test_the_moments_integrate_to_the_schedules(process: sf.Process) -> None:
 
     first, last = process(ends).alpha.log(), process(ends).sigma ** 2
     out = integrate.solve_ivp(
-        rate, ends.tolist(), [float(first[0]), float(last[0])], "LSODA", rtol=1e-9, atol=1e-12
+        rate, ends.tolist(), [float(first[0]), float(last[0])], "LSODA", rtol=1e-7, atol=1e-9
     )
-    assert out.y[0, -1] == pytest.approx(float(first[1]), rel=1e-6, abs=1e-9)
-    assert out.y[1, -1] == pytest.approx(float(last[1]), rel=1e-6)
+    assert out.y[0, -1] == pytest.approx(float(first[1]), rel=1e-4, abs=1e-7)
+    assert out.y[1, -1] == pytest.approx(float(last[1]), rel=1e-4)
 
 
 def test_noising_twice_is_noising_once(process: sf.Process) -> None:
