@@ -272,7 +272,13 @@ class LearnedField(Field):
         return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """One network call on the whole cloud (inside, in blocks of rows where no gradient is due)."""
+        """One network call on the whole cloud (inside, in blocks of rows where no gradient is due).
+
+        A cloud of another floating type is rounded to the network's on the way in.
+        """
+        given, parameter = x.dtype, next(self.network.parameters(), None)
+        if parameter is not None and parameter.dtype != given:
+            return self.evaluate(x.to(parameter.dtype), t.to(parameter.dtype), c).to(given)
         if self.data_std is not None:
             x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
             t = torch.log(torch.as_tensor(c.sigma / c.alpha, dtype=x.dtype)).reshape(t.shape) / 4

@@ -86,6 +86,8 @@ class MLP(nn.Module):
 
     def body(self, x: Tensor, condition: Tensor) -> Tensor:
         """The network with its time and label already worked out."""
-        phase = x @ self.projection
-        h = self.first(torch.cat([x, torch.sin(phase), torch.cos(phase)], 1)) + condition
+        if self.projection.numel():
+            phase = x @ self.projection
+            x = torch.cat([x, torch.sin(phase), torch.cos(phase)], 1)
+        h = self.first(x) + condition
         return self.last(self.hidden(nn.functional.silu(h, inplace=True)))

@@ -192,7 +192,7 @@ class _FieldSteps(Steps):
         *c, ruler, state, prediction, _ = self._rows[j].tolist()
         scaled = x if ruler == 1.0 else ruler * x
         out = self.sde.field.evaluate(scaled, self._t[j], Coefficients(*c))
-        return torch.add(x * (state * dt), out, alpha=prediction * dt)
+        return torch.add(out * (prediction * dt), x, alpha=state * dt)
 
     def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
         if part != 0.0 and part != 1.0:

@@ -59,7 +59,7 @@ class _Run:
 
     def __init__(self, steps: Steps, x: Tensor, progress: bool, total: int | None) -> None:
         self.steps, self.start, self.nfe = steps, x, 0
-        self.last = (steps.time(0, 0.0), x)
+        self.last: tuple[float | int, Tensor] = (0, x)
         self.clock = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
 
@@ -79,14 +79,17 @@ class _Run:
     def _when(self, t: float | None, k: int) -> float:
         return self.steps.time(k, 0.0) if t is None else t
 
-    def reached(self, t: float, x: Tensor) -> None:
-        self.last = (t, x)
-        self.bar.update()
+    def reached(self, when: float | int, x: Tensor) -> None:
+        """A good state: at step `when`, or at time `when` if it is a float."""
+        self.last = (when, x)
+        if not self.bar.disable:
+            self.bar.update()
 
     def failed(self, why: str) -> SdeflowError:
         """The error to raise, with the path so far."""
         first = self.steps.time(0, 0.0)
-        t, x = self.last
+        when, x = self.last
+        t = self.steps.time(when, 0.0) if isinstance(when, int) else when
         error = SdeflowError(
             f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
         )
@@ -120,7 +123,7 @@ class _Engine:
                 return value
         part = now - k
         if part == 0.0 and k:
-            self.run.reached(self.run.steps.time(k, 0.0), y)
+            self.run.reached(k, y)
         value = self.run.drift(k, part, y)
         self._seen.append((now, y, value))
         return value
@@ -370,7 +373,7 @@ class _Flow:
     def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
         self.k = int(u)
         if self.k:
-            self.run.reached(self.run.steps.time(self.k, 0.0), y)
+            self.run.reached(self.k, y)
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
         return self.run.drift(self.k, float(u) - self.k, y)

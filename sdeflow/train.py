@@ -468,18 +468,23 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
 def write(
     path: Path, tensors: dict[str, Tensor], about: dict, *, keep_previous: bool = False
 ) -> None:
-    """Write tensors and JSON, all or nothing: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write tensors and JSON, with their checksum."""
     flat = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(about, sort_keys=True)
     data = to_bytes(flat, {"sdeflow": text, "sha256": _digest(flat, text)})
+    if keep_previous and path.exists():
+        os.replace(path, _previous(path))
+    write_bytes(path, data)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file, all or nothing: a reader sees the old file or the new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    if keep_previous and path.exists():
-        os.replace(path, _previous(path))
     os.replace(part, path)
 
 

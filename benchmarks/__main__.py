@@ -1,0 +1,24 @@
+"""`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import speed
+
+QUESTIONS = {
+    "speed": speed.main,
+}
+
+
+def main() -> None:
+    """Run one benchmark."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", choices=QUESTIONS)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer seeds")
+    given = parser.parse_args()
+    QUESTIONS[given.name](given.quick)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""The `sdeflow` command: a thin door to `run`.
+
+    sdeflow demo     train, sample through both engines, measure, draw
+    sdeflow train    train a field, or go on with an interrupted run
+    sdeflow sample   bring noise back to data with a trained field
+    sdeflow info     what is installed, which data sets there are, what a run holds
+
+Whatever is wrong with the input is said in one sentence, with exit code 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from sdeflow import datasets, run
+from sdeflow.door import SdeflowError, whole
+from sdeflow.solve import ADAPTIVE, FIXED, ODESolver, SDESolver, Solver
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train on a data set or on your own points, sample through both engines, measure, draw."""
+
+    config: Annotated[run.Config, tyro.conf.arg(name="")] = field(default_factory=run.Config)
+    out: Path = Path("runs/demo")
+    """Folder of the run. A run of other settings that is there is replaced."""
+    n: int = 1000
+    """Particles in each measured cloud."""
+
+    def __call__(self) -> None:
+        """Print the report."""
+        whole(self.n, "n", 2)
+        run.clear(self.out, self.config)
+        print(run.demo(self.config, self.out, n=self.n, progress=True))
+        print(f"figure: {self.out / 'figure.png'}")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a field; if the folder holds a part of this very run, go on with it."""
+
+    config: Annotated[run.Config, tyro.conf.arg(name="")] = field(default_factory=run.Config)
+    out: Path = Path("runs/train")
+    """Folder of the run."""
+
+    def __call__(self) -> None:
+        """Print where the field is."""
+        run.fit(self.config, self.out, progress=True)
+        print(f"field: {self.out / 'field.safetensors'}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Bring noise back to data with the trained field of a run; write cloud.npz and cloud.csv."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    n: int = 10_000
+    """Particles."""
+    method: str = "heun"
+    """torchsde's method if eta > 0, torchdiffeq's if eta = 0 (e.g. heun2, dopri5)."""
+    steps: int = 100
+    """Fixed steps, evenly in log SNR; adaptive methods choose their own."""
+    eta: float = 1.0
+    """Noise: 1 is the reverse SDE, 0 the probability-flow ODE."""
+    label: int | None = None
+    """Class, for a run trained with --conditional."""
+    save: int = 2
+    """States to keep in cloud.npz, evenly over the steps."""
+    seed: int = 0
+    """Of the prior and of the path."""
+
+    def __call__(self) -> None:
+        """Print where the cloud is."""
+        if self.eta != 0:
+            if self.method in ADAPTIVE or (self.method in FIXED and self.method.startswith("heun2")):
+                raise ValueError(f"{self.method!r} is an ODE method: use it with --eta 0")
+            solver: Solver = SDESolver(self.method, self.steps, seed=self.seed)
+        elif self.method in ADAPTIVE:
+            solver = ODESolver(self.method)
+        else:
+            solver = ODESolver("heun2" if self.method == "heun" else self.method, self.steps)
+        print(
+            run.sample(
+                self.folder,
+                whole(self.n, "n"),
+                solver,
+                self.eta,
+                seed=self.seed,
+                label=self.label,
+                save=self.save,
+                progress=True,
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Info:
+    """Say what is installed, which data sets there are, and what a run holds."""
+
+    folder: tyro.conf.Positional[Path | None] = None
+    """Folder of a run."""
+
+    def __call__(self) -> None:
+        """Print it."""
+        if self.folder is None:
+            print(json.dumps(run.provenance(), indent=1))
+            print("data sets:", ", ".join(datasets.NAMES))
+            return
+        print(json.dumps(run.summary(self.folder), indent=1))
+
+
+def main(args: list[str] | None = None) -> None:
+    """Entry point; exit code 0, or 2 with one sentence on what was wrong.
+
+    Runs on one thread unless OMP_NUM_THREADS says otherwise: bits depend on the number of threads, and
+    for networks of this size a second one gains little on an idle machine and loses much on a busy one.
+    """
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
+    command = tyro.cli(
+        Demo | Train | Sample | Info,  # type: ignore[arg-type]
+        prog="sdeflow",
+        description="Diffusion as physics: every cloud comes with a proof.",
+        args=args,
+    )
+    try:
+        command()
+    except (ValueError, TypeError, OSError, SdeflowError) as error:
+        print(f"sdeflow: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("sdeflow: stopped; training goes on from its checkpoint next time", file=sys.stderr)
+        raise SystemExit(130) from None

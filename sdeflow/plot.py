@@ -1,0 +1,139 @@
+"""Pictures: functions (ax, thing) -> artist, and the only door to matplotlib.
+
+Every function draws one thing on axes that it is given, in the units of the data, and returns the artist.
+Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes are for print at
+column width. No global state is touched: figures are made with `figure`, not with pyplot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.container import BarContainer
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.quiver import Quiver
+from torch import Tensor
+
+from sdeflow import solve
+from sdeflow.field import Field
+from sdeflow.train import Meter
+
+BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+GREY = "#999999"
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "savefig.dpi": 200,
+}
+
+
+def figure(width: float = 7.0, height: float = 4.0) -> Figure:
+    """An empty figure of this size in inches (3.4: one column, 7.0: two), in the house style."""
+    with mpl.rc_context(STYLE):
+        return Figure(figsize=(width, height), layout="constrained")
+
+
+def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) -> Path:
+    """Save a figure, all or nothing, with `about` (command, commit, seed, ...) in its metadata."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part{path.suffix}")
+    with mpl.rc_context(STYLE):
+        fig.savefig(part, metadata=about if path.suffix == ".png" else None)
+    part.replace(path)
+    return path
+
+
+def cloud(
+    ax: Axes, x: Tensor, colour: str = BLUE, size: float = 1.5, label: str | None = None
+) -> PathCollection:
+    """Particles x (n, 2) as dots, equal scales on both axes."""
+    a = x.detach().cpu().numpy()
+    dots = ax.scatter(
+        a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.6, label=label, rasterized=True
+    )
+    ax.set_aspect("equal")
+    return dots
+
+
+def trails(ax: Axes, path: solve.Path, particles: Sequence[int], colour: str = GREY) -> list[Line2D]:
+    """The ways that a few particles took, one thin line each."""
+    x = path.x[:, list(particles)].detach().cpu().numpy()
+    return ax.plot(x[:, :, 0], x[:, :, 1], color=colour, lw=0.5, alpha=0.8)
+
+
+def arrows(
+    ax: Axes, field: Field, t: float, half: float, nodes: int = 13, colour: str = GREY
+) -> Quiver:
+    """Directions of the score on the square [-half, half]^2 at time t; lengths carry no meaning."""
+    axis = torch.linspace(-half, half, nodes)
+    grid = torch.cartesian_prod(axis, axis)
+    with torch.no_grad():
+        toward = torch.nn.functional.normalize(-field.noise(grid, t), dim=1).cpu().numpy()
+    g = grid.numpy()
+    return ax.quiver(
+        g[:, 0], g[:, 1], toward[:, 0], toward[:, 1], color=colour, scale=1.4 * nodes,
+        width=0.004, pivot="mid", zorder=0,
+    )  # fmt: skip
+
+
+def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
+    """A square window [-half, half]^2 without ticks, for snapshots that share a scale."""
+    ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
+    if title is not None:
+        ax.set_title(title)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(True)
+    return ax
+
+
+def levels(ax: Axes, meter: Meter, noise_level: Tensor) -> list[Line2D]:
+    """Floor and excess of the noise loss at each noise level sigma / alpha (L,), log-log."""
+    at = noise_level.numpy()
+    lines = ax.plot(at, meter.floor.numpy(), color=GREY, label="floor: exact field")
+    lines += ax.plot(at, meter.loss.numpy(), color=BLUE, label="loss: learned field")
+    lines += ax.plot(at, meter.excess.numpy(), color=VERMILION, label="excess = loss - floor")
+    ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
+    ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
+    ax.set_ylim(bottom=max(1e-6, float(meter.excess.min()) / 3))
+    ax.legend(loc="lower center")
+    return lines
+
+
+def distances(
+    ax: Axes,
+    names: Sequence[str],
+    values: Sequence[float],
+    floor: tuple[float, float],
+    unit: str,
+    colours: Sequence[str] | None = None,
+) -> BarContainer:
+    """Distances as bars beside the band (mean +- 2 sd) that two samples of one law would show."""
+    places = np.arange(len(names))
+    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    ax.axvspan(max(low, 0.0), high, color=GREY, alpha=0.35, lw=0, label="floor, two samples of the data")
+    bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
+    ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
+    ax.invert_yaxis()
+    ax.legend(loc="lower right")
+    return bars

@@ -1,0 +1,456 @@
+"""A run: one folder that holds a problem from its data to its proof.
+
+    config.json           what was asked for
+    checkpoint.safetensors   training so far (and `.previous`, the one before)
+    field.safetensors     the trained field
+    metrics.jsonl         step and loss
+    cloud.npz, cloud.csv  the last sampled cloud, in the data's own units
+    report.json, report.md, figure.png   the demo's table and picture
+
+Inside a run everything is in units of the data's standard deviation, centred: one recipe then serves any
+point set. Clouds and pictures are in the data's own units again. Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from sdeflow import datasets, distance, door, plot, train
+from sdeflow.door import SdeflowError
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.mixture import Mixture
+from sdeflow.network import MLP
+from sdeflow.prediction import Prediction
+from sdeflow.process import Process
+from sdeflow.sde import SDE, bridge, comoving, reverse
+from sdeflow.solve import ODESolver, SDESolver, Solver
+
+ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
+RowName = Literal["data", "noise", "score", "velocity"]
+
+
+FILES = (
+    "config.json",
+    "checkpoint.safetensors",
+    "checkpoint.safetensors.previous",
+    "field.safetensors",
+    "metrics.jsonl",
+    "cloud.npz",
+    "cloud.csv",
+    "report.json",
+    "report.md",
+    "figure.png",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is asked for.
+
+    Args:
+        data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a picture.
+        process: how it is noised; spans and constants are the process's defaults, in data std.
+        predicts: the row in which the loss is measured.
+        conditional: also learn the classes, where the data have labels.
+        steps: of training.
+        batch: particles per step.
+        rate: peak learning rate.
+        width: of the network's layers.
+        depth: number of hidden layers.
+        seed: of everything random.
+    """
+
+    data: str = "spiral"
+    process: ProcessName = "VE"
+    predicts: RowName = "noise"
+    conditional: bool = False
+    steps: int = 5000
+    batch: int = 512
+    rate: float = 5e-3
+    width: int = 128
+    depth: int = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Data, process and fields of a run, in units of the data's standard deviation.
+
+    Attributes:
+        truth: the exact field where the data's law is finite or a mixture, else None.
+    """
+
+    config: Config
+    data: datasets.Dataset
+    field: LearnedField
+    truth: BayesField | None
+
+    @property
+    def process(self) -> Process:
+        """Of both fields."""
+        return self.field.process
+
+    def inward(self, x: Tensor) -> Tensor:
+        """From the data's own units."""
+        return (x - self.data.mean.to(x)) / self.data.std
+
+    def outward(self, x: Tensor) -> Tensor:
+        """Into the data's own units."""
+        return x * self.data.std + self.data.mean.to(x)
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """Data (n, 2), centred and scaled."""
+        return self.inward(self.data.sample(n, seed))
+
+    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """The same with labels."""
+        x, label = self.data.sample_labelled(n, seed)
+        return self.inward(x), label
+
+
+def problem(config: Config) -> Problem:
+    """Everything that a config stands for, with an untrained network.
+
+    Raises:
+        ValueError, TypeError: unknown or bad data, a constant out of range.
+    """
+    door.whole(config.seed, "seed", 0)
+    data = datasets.named(config.data)
+    if config.conditional and data.labels is None:
+        raise ValueError(f"{config.data} has no labels; leave out conditional")
+    process = train.PROCESSES[config.process]()
+    classes = int(data.labels.max()) + 1 if config.conditional else 0
+    network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
+    field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
+    whole = Problem(config, data, field, None)
+    if data.points is not None:
+        truth: BayesField = EmpiricalField(process, whole.inward(data.points), data.labels)
+    elif data.mixture is not None:
+        m = data.mixture
+        truth = ExactField(
+            process, Mixture(m.weights, whole.inward(m.means), m.covariances / data.std**2)
+        )
+    else:
+        return whole
+    return replace(whole, truth=truth)
+
+
+def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
+    """Train, or go on with, the run in `folder`, and write its field there.
+
+    Raises:
+        SdeflowError: the folder holds another run.
+    """
+    folder = Path(folder)
+    whole = problem(config)
+    recipe = train.Recipe(batch=config.batch, rate=config.rate)
+    known = folder / "config.json"
+    if known.exists() and _read_config(known) != config:
+        raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
+    sample = whole.sample_labelled if config.conditional else whole.sample
+    run = train.fit(
+        whole.field,
+        sample,
+        config.steps,
+        config.seed,
+        recipe=recipe,
+        checkpoint=folder / "checkpoint.safetensors",
+        every=max(1, min(500, config.steps // 10)),
+    )
+    write_text(known, json.dumps({**asdict(config), "made": provenance()}, indent=1))
+    log = folder / "metrics.jsonl"
+    lines = [s for s in _lines(log) if json.loads(s)["step"] <= run.step]
+    with tqdm(
+        total=config.steps, initial=run.step, disable=not progress, unit="step", desc="training"
+    ) as bar:
+        mean = 0.0
+        for value in run:
+            mean += float(value)
+            if run.step % 100 == 0 or run.step == config.steps:
+                count = run.step % 100 or 100
+                lines.append(json.dumps({"step": run.step, "loss": mean / count}))
+                bar.update(run.step - bar.n)
+                bar.set_postfix(loss=f"{mean / count:.4f}")
+                mean = 0.0
+                if run.step % run.every == 0 or run.step == config.steps:
+                    write_text(log, "\n".join(lines) + "\n")
+    train.save(whole.field, folder / "field.safetensors")
+    return whole
+
+
+def reopen(folder: Path) -> Problem:
+    """The problem of a finished run, with its trained network.
+
+    Raises:
+        SdeflowError: no run there, not finished, or a damaged file.
+    """
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
+    if not (folder / "field.safetensors").is_file():
+        raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
+    whole = problem(_read_config(folder / "config.json"))
+    return replace(whole, field=train.load(folder / "field.safetensors"))
+
+
+def summary(folder: Path) -> dict:
+    """What a run holds: its config, the last logged loss, its files."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
+    lines = _lines(folder / "metrics.jsonl")
+    return {
+        "config": asdict(_read_config(folder / "config.json")),
+        "last": json.loads(lines[-1]) if lines else None,
+        "finished": (folder / "field.safetensors").is_file(),
+        "files": sorted(f.name for f in folder.iterdir()),
+    }
+
+
+def clear(folder: Path, config: Config) -> None:
+    """Remove the files of a run of other settings, so that this one can start in its place."""
+    folder = Path(folder)
+    known = folder / "config.json"
+    if known.is_file() and _read_config(known) != config:
+        for name in FILES:
+            (folder / name).unlink(missing_ok=True)
+
+
+def sample(
+    folder: Path,
+    n: int,
+    solver: Solver,
+    eta: float,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    save: int = 2,
+    progress: bool = False,
+) -> Path:
+    """Run n particles from the prior to the data and write the cloud; the path of the csv file.
+
+    Raises:
+        ValueError, SdeflowError: as `reopen` and the solvers.
+    """
+    folder = Path(folder)
+    whole = reopen(folder)
+    field: Field = whole.field
+    if label is not None:
+        if not whole.config.conditional:
+            raise ValueError("this run was trained without classes; leave out label")
+        if not 0 <= label <= whole.field.network.labels:
+            raise ValueError(f"label must be 0 to {whole.field.network.labels}, got {label}")
+        field = whole.field.given(label)
+    law = reverse(field, eta)
+    path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
+    x = whole.outward(path.x)
+    buffer = io.BytesIO()
+    np.savez(buffer, t=path.t.numpy(), x=x.numpy())
+    train.write_bytes(folder / "cloud.npz", buffer.getvalue())
+    rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
+    write_text(folder / "cloud.csv", f"x,y\n{rows}\n")
+    return folder / "cloud.csv"
+
+
+# ---- the demo: both engines, from noise to data, with floors ---------------------------------------
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """One way from noise to data: a law, in which frame, and the engine that runs it."""
+
+    name: str
+    solver: Solver
+    law: Callable[[Field], SDE]
+    comoving: bool = False
+
+    def __call__(self, field: Field, n: int, seed: int, save: int = 1) -> tuple[Tensor, int, float]:
+        """The states (T, n, 2) in the lab frame, NFE, seconds."""
+        p = field.process
+        ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
+        x = p.prior(n, 2, seed)
+        path = self.solver.solve(self.law(field), x / ends[0] if self.comoving else x, save)
+        return path.x * ends[1] if self.comoving else path.x, path.nfe, path.seconds
+
+
+SAMPLERS = (
+    Sampler("reverse SDE, torchsde heun", SDESolver("heun", 100), reverse),
+    Sampler("DDPM, torchsde euler", SDESolver("euler", 64), bridge),
+    Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0)),
+    Sampler("DDIM, torchdiffeq euler", ODESolver("euler", 64), comoving, comoving=True),
+)
+
+
+def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False) -> str:
+    """Train, sample through both engines, measure, draw; returns the report as Markdown."""
+    start = time.perf_counter()
+    folder = Path(folder)
+    whole = fit(config, folder, progress=progress)
+    trained = time.perf_counter() - start
+    print("measuring", file=sys.stderr) if progress else None
+    data = whole.sample(n, config.seed + 1)
+    floor = distance.floor(whole.sample, n, seed=config.seed + 2)
+    rows = []
+    for sampler in SAMPLERS:
+        x, nfe, seconds = sampler(whole.field, n, config.seed)
+        row = {"sampler": sampler.name, "nfe": nfe, "seconds": seconds}
+        row["learned"] = distance.wasserstein(x[-1], data)
+        if whole.truth is not None:
+            exact = sampler(whole.truth, n, config.seed)[0][-1]
+            row["exact"] = distance.wasserstein(exact, data)
+        rows.append(row)
+    meter = None if whole.truth is None else train.meter(whole.field, whole.truth)
+    report = {
+        "data": config.data,
+        "particles": n,
+        "floor": floor[0],
+        "floor_sd": floor[1],
+        "rows": rows,
+        "training_seconds": trained,
+        "seconds": time.perf_counter() - start,
+        "made": provenance(),
+    }
+    if meter is not None:
+        report |= {
+            "loss": float(meter.loss.mean()),
+            "loss_floor": float(meter.floor.mean()),
+            "loss_excess": float(meter.excess.mean()),
+        }
+    text = markdown(report)
+    _picture(whole, report, meter, folder / "figure.png")
+    write_text(folder / "report.json", json.dumps(report, indent=1))
+    write_text(folder / "report.md", text)
+    return text
+
+
+def markdown(report: dict) -> str:
+    """The demo's report as a Markdown table."""
+    out = [f"### {report['data']}", ""]
+    if "loss" in report:
+        out += [
+            "| noise loss | floor (exact field) | excess |",
+            "|---|---|---|",
+            f"| {report['loss']:.4f} | {report['loss_floor']:.4f} | {report['loss_excess']:.4f} |",
+            "",
+        ]
+    n, low, sd = report["particles"], report["floor"], report["floor_sd"]
+    out += [
+        f"W2 of {n} particles to {n} data points, in data std; "
+        f"two samples of the data: {low:.3f} +- {sd:.3f}.",
+        "",
+        "| sampler | NFE | seconds | W2, learned field | W2, exact field |",
+        "|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        exact = f"{row['exact']:.3f}" if "exact" in row else "unknown"
+        out.append(
+            f"| {row['sampler']} | {row['nfe']} | {row['seconds']:.2f} | {row['learned']:.3f} "
+            f"| {exact} |"
+        )
+    out += ["", f"{report['seconds']:.0f} s in all, {report['training_seconds']:.0f} s training."]
+    return "\n".join(out) + "\n"
+
+
+def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path) -> None:
+    n, seed = 3000, whole.config.seed
+    field, p = whole.field, whole.process
+    grid = reverse(field).times(100)
+    level = torch.exp(-p.log_snr(grid) / 2)
+    # Three moments where something is to be seen: noise as large as the data, a third, an eighth of it.
+    at = [int((level / v).log().abs().argmin()) for v in (1.0, 0.35, 0.12)]
+    run = SDESolver("heun", 100, seed=seed).solve(
+        reverse(field), p.prior(n, 2, seed), grid[[0, *at, 100]]
+    )
+    flow = SAMPLERS[2](field, n, seed)[0][-1]
+    data = whole.sample(n, seed + 1)
+
+    fig = plot.figure(7.0, 4.2)
+    top, bottom = fig.subfigures(2, 1, height_ratios=[1.0, 1.35])
+    for ax, t, x in zip(top.subplots(1, 5), run.t, run.x, strict=True):
+        sigma = float(torch.exp(-p.log_snr(t) / 2))
+        half = max(2.4, 2.6 * float(x.std()))
+        if t != run.t[-1]:
+            plot.arrows(ax, field, float(t), half)
+        plot.cloud(ax, x, plot.BLUE, 0.8)
+        plot.frame(ax, half, rf"$\sigma/\alpha$ = {sigma:.2g}")
+        ax.set_xlabel(rf"$\pm${half:.2g} data std")
+
+    panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.25, 1.1])
+    for ax, x, colour, name in (
+        (panels[0], run.x[-1], plot.BLUE, "SDE, torchsde"),
+        (panels[1], flow, plot.VERMILION, "flow, torchdiffeq"),
+    ):
+        plot.cloud(ax, data, plot.GREY, 4.0)
+        plot.cloud(ax, x, colour, 0.8)
+        plot.frame(ax, 2.4, name)
+        ax.set_xlabel("on the data (grey)")
+    if meter is None:
+        panels[2].set_axis_off()
+    else:
+        plot.levels(panels[2], meter, torch.exp(-p.log_snr(meter.t) / 2))
+    names = [row["sampler"].split(",")[0] for row in report["rows"]]
+    plot.distances(
+        panels[3],
+        names,
+        [row["learned"] for row in report["rows"]],
+        (report["floor"], report["floor_sd"]),
+        f"$W_2$ to data, n = {report['particles']} (data std)",
+        [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
+    )
+    plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
+
+
+# ---- files and provenance --------------------------------------------------------------------------
+
+
+def provenance() -> dict[str, str | int]:
+    """Command, commit, versions, device, threads and dtype: what every result file carries."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": commit,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
+        "device": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()),
+    }
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    train.write_bytes(path, text.encode())
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []
+
+
+def _read_config(path: Path) -> Config:
+    try:
+        found = json.loads(path.read_text())
+        found.pop("made", None)
+        return Config(**found)
+    except (ValueError, TypeError) as error:
+        raise SdeflowError(f"{path} is damaged ({error})") from None
