@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import speed
+from benchmarks import checkerboard, memory, speed, spiral
 
 QUESTIONS = {
     "speed": speed.main,
+    "memory": memory.main,
+    "spiral": spiral.main,
+    "checkerboard": checkerboard.main,
 }
 
 

@@ -18,3 +18,4 @@ from sdeflow.sde import (
 )
 from sdeflow.solve import Path, SDESolver, ODESolver
 from sdeflow.train import fit, save, load, meter, loss, Recipe, Training, Meter, measured_in, edm_weighting, min_snr, uniform_time, uniform_log_snr, normal_log_snr, logit_normal_time
+from sdeflow import datasets, distance

@@ -239,8 +239,8 @@ class LearnedField(Field):
             label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
         predicts: the row it was trained for.
         data_std: the data's standard deviation per coordinate. If given, the network is preconditioned
-            as in EDM: it sees x_t / sqrt(V) and, for t, ln(sigma / alpha) / 4; what it gives is the
-            `unit` row; and `predicts` only says in which row its error is measured.
+            as in EDM: it sees x_t / sqrt(V) and, for t, ln(sigma / alpha) / 4, and gives the `unit`
+            row, whatever `predicts` says.
         label: what `given` binds.
 
     Raises:

@@ -27,8 +27,8 @@ class MLP(nn.Module):
         dim: d, of the cloud.
         width, depth: hidden units per layer and number of hidden layers.
         frequencies: number of random Fourier features of the position (0: none).
-        scale: their standard deviation, in cycles per 2 pi units of the input; the finest detail the
-            network resolves easily is about 1 / scale.
+        scale: standard deviation of their wave vectors, in cycles per unit of the input (which a
+            preconditioned field measures in standard deviations of x_t).
         labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
     """
@@ -38,7 +38,7 @@ class MLP(nn.Module):
         dim: int = 2,
         width: int = 128,
         depth: int = 4,
-        frequencies: int = 32,
+        frequencies: int = 48,
         scale: float = 1.0,
         labels: int = 0,
         seed: int = 0,
@@ -55,10 +55,11 @@ class MLP(nn.Module):
             "scale": float(scale), "labels": labels, "seed": seed,
         }  # fmt: skip
         self.labels = labels
-        projection = scale * normals(seed, Purpose.WEIGHTS, frequencies or 1, dim, torch.float32)
-        self.register_buffer("projection", projection.T[:, :frequencies].contiguous())
-        # Octaves from a slow drift over the whole range of t (or of log noise) up to a fine comb.
-        self.register_buffer("octaves", math.pi / 4 * 2.0 ** torch.arange(8))
+        waves = normals(seed, Purpose.WEIGHTS, frequencies or 1, dim, torch.float32)
+        waves = 2 * math.pi * scale * waves.T[:, :frequencies]
+        self.register_buffer("projection", waves.contiguous())
+        # t, or ln(sigma / alpha) / 4, spans a few units; finer time features buy nothing.
+        self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.first = nn.Linear(dim + 2 * frequencies, width)

@@ -83,6 +83,11 @@ def min_snr(gamma: float = 5.0) -> Weighting:
     return lambda c: (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
 
 
+def default_weighting(field: LearnedField) -> Weighting:
+    """w such that L is the plain squared error of what the network itself gives."""
+    return lambda c: _ruler(field.row(c), c) ** 2
+
+
 def _ruler(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
     """How far this row moves when eps moves by one and x_t stays: (alpha b - sigma a) / alpha."""
     a, b = row
@@ -101,6 +106,30 @@ def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
     """log SNR uniform between its values at t_max and t_min: every scale gets the same attention."""
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
+
+
+def noise_between(low: float, high: float) -> TimeDensity:
+    """The same between the noise levels sigma / alpha = low and high, as far as the process goes."""
+    if not door.positive(low, "low") < door.positive(high, "high"):
+        raise ValueError(f"low must lie below high, got {low} and {high}")
+
+    def density(p: Process, u: Tensor) -> Tensor:
+        reach = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+        noisy, clean = (-2 * math.log(v) for v in (high, low))
+        noisy, clean = max(noisy, float(reach[0])), min(clean, float(reach[1]))
+        return _inside(p, p.time(noisy + u * (clean - noisy)))
+
+    return density
+
+
+def default_density(field: LearnedField) -> TimeDensity:
+    """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
+
+    Beyond, the preconditioned network's task is the same at every level: nothing is left to learn there.
+    """
+    if field.data_std is None:
+        return uniform_log_snr
+    return noise_between(field.data_std / 200, 20 * field.data_std)
 
 
 def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
@@ -134,7 +163,7 @@ def loss(
     x = wide.alpha * x0 + wide.sigma * eps
     row = field.row(wide)
     error = field.evaluate(x, t, wide) - encode(row, x0, eps)
-    weight = (weighting or measured_in(field.predicts))(c) / _ruler(field.row(c), c) ** 2
+    weight = (weighting or default_weighting(field))(c) / _ruler(field.row(c), c) ** 2
     return weight * (error**2).mean(1)
 
 
@@ -369,7 +398,7 @@ def fit(
     *,
     recipe: Recipe | None = None,
     weighting: Weighting | None = None,
-    density: TimeDensity = uniform_log_snr,
+    density: TimeDensity | None = None,
     checkpoint: str | Path | None = None,
     every: int = 1000,
 ) -> Training:
@@ -381,8 +410,9 @@ def fit(
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
         steps: in all; the learning rate falls to zero over them.
         recipe: batch, learning rate, averaging, label dropout.
-        weighting: w; by default the plain squared error of the row that the field predicts.
-        density: of training times.
+        weighting: w; by default the plain squared error of what the network itself gives: the row that
+            the field predicts, or the unit row if it is preconditioned.
+        density: of training times; by default `default_density`.
         checkpoint: a file, written every `every` steps; if it is there, the run goes on from it, to the
             same weights, bit for bit, as if it had not stopped.
 
@@ -407,8 +437,8 @@ def fit(
         steps,
         seed,
         recipe or Recipe(),
-        weighting or measured_in(field.predicts),
-        density,
+        weighting or default_weighting(field),
+        density or default_density(field),
         path,
         every,
     )
