@@ -129,7 +129,7 @@ def with_network(n: int, threads: int, rounds: int) -> list[dict[str, object]]:
     """Ratios to floor2 per network call, at one cloud size."""
     torch.set_num_threads(threads)
     steps = STEPS[n]
-    network = sf.MLP(2, width=256, depth=3, frequencies=0).eval()
+    network = sf.MLP(2, width=256, depth=3, waves=0).eval()
     x = PROCESS.prior(n, 2, 0)
     runs = variants(network, x, steps)
     clock = time.process_time if threads == 1 else time.perf_counter

@@ -239,8 +239,8 @@ class LearnedField(Field):
             label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
         predicts: the row it was trained for.
         data_std: the data's standard deviation per coordinate. If given, the network is preconditioned
-            as in EDM: it sees x_t / sqrt(V) and, for t, ln(sigma / alpha) / 4, and gives the `unit`
-            row, whatever `predicts` says.
+            as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever `predicts` says.
+            Then, and for our own `MLP` always, it sees ln(sigma / (alpha data_std)) / 4 for t.
         label: what `given` binds.
 
     Raises:
@@ -281,7 +281,9 @@ class LearnedField(Field):
             return self.evaluate(x.to(parameter.dtype), t.to(parameter.dtype), c).to(given)
         if self.data_std is not None:
             x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
-            t = torch.log(torch.as_tensor(c.sigma / c.alpha, dtype=x.dtype)).reshape(t.shape) / 4
+        if self.data_std is not None or isinstance(self.network, MLP):
+            level = torch.as_tensor(c.sigma / (c.alpha * (self.data_std or 1.0)), dtype=x.dtype)
+            t = torch.log(level).reshape(t.shape) / 4
         each = self.label is not None and self.label.ndim == 1
         if t.ndim or each or torch.is_grad_enabled():
             out = self.network(x, t) if self.label is None else self.network(x, t, self.label)

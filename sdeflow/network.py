@@ -1,11 +1,14 @@
-r"""A small network F(x, t, label) -> (n, d) that a 2D problem needs, and no more.
+r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
 
-Three choices matter, in this order (PERFORMANCE.md has the measurements):
+c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in units of
+its own. Four choices matter, in this order (`benchmarks/spiral.py` has the numbers):
 
-- *Fourier features of the position*, sin and cos of random projections, let a smooth network resolve
-  detail much finer than the cloud (Tancik et al. 2020).
-- *Time enters as a bias* of the first layer: its features depend on t alone, so a solver pays for them
-  once per step and not once per particle.
+- *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud (Tancik et al.
+  2020). Wave numbers are log-uniform from the size of the cloud to its finest detail.
+- *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its height, so
+  a field at that noise level cannot depend on finer detail; without this factor it learns ghosts there.
+- *Noise enters otherwise as a bias* of the first layer. Damping and bias depend on c alone, so a solver pays
+  for them once per step and not once per particle.
 - Labels are embedded and added there too; one more row of the table means "no label".
 """
 
@@ -21,14 +24,13 @@ from sdeflow.noise import Purpose, normals
 
 
 class MLP(nn.Module):
-    """A multi-layer perceptron with time features and, if asked, labels.
+    """A multi-layer perceptron on damped waves, with noise features and, if asked, labels.
 
     Args:
         dim: d, of the cloud.
         width, depth: hidden units per layer and number of hidden layers.
-        frequencies: number of random Fourier features of the position (0: none).
-        scale: standard deviation of their wave vectors, in cycles per unit of the input (which a
-            preconditioned field measures in standard deviations of x_t).
+        waves: how many wave vectors, of random direction (0: none).
+        finest: largest wave number, in radians per standard deviation; detail of 1 / finest is resolved.
         labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
     """
@@ -38,8 +40,8 @@ class MLP(nn.Module):
         dim: int = 2,
         width: int = 128,
         depth: int = 4,
-        frequencies: int = 48,
-        scale: float = 1.0,
+        waves: int = 48,
+        finest: float = 60.0,
         labels: int = 0,
         seed: int = 0,
     ) -> None:
@@ -47,48 +49,52 @@ class MLP(nn.Module):
         door.whole(dim, "dim")
         door.whole(width, "width")
         door.whole(depth, "depth")
-        door.whole(frequencies, "frequencies", 0)
+        door.whole(waves, "waves", 0)
         door.whole(labels, "labels", 0)
-        door.positive(scale, "scale")
+        door.positive(finest, "finest")
         self.config = {
-            "dim": dim, "width": width, "depth": depth, "frequencies": frequencies,
-            "scale": float(scale), "labels": labels, "seed": seed,
+            "dim": dim, "width": width, "depth": depth, "waves": waves,
+            "finest": float(finest), "labels": labels, "seed": seed,
         }  # fmt: skip
         self.labels = labels
-        waves = normals(seed, Purpose.WEIGHTS, frequencies or 1, dim, torch.float32)
-        waves = 2 * math.pi * scale * waves.T[:, :frequencies]
-        self.register_buffer("projection", waves.contiguous())
-        # t, or ln(sigma / alpha) / 4, spans a few units; finer time features buy nothing.
+        directions = normals(seed, Purpose.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
+        numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
+        vectors = numbers * nn.functional.normalize(directions).T
+        self.register_buffer("vectors", vectors.contiguous())
+        # c spans a few units; finer features of it buy nothing.
         self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.first = nn.Linear(dim + 2 * frequencies, width)
-            self.time = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
+            self.first = nn.Linear(dim + 2 * waves, width)
+            self.noise = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
             self.label = nn.Embedding(labels + 1, width) if labels else None
             hidden = [nn.Linear(width, width) for _ in range(depth - 1)]
             self.hidden = nn.Sequential(*(m for h in hidden for m in (h, nn.SiLU(inplace=True))))
             self.last = nn.Linear(width, dim)
             nn.init.zeros_(self.last.weight)
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (n, d), t () or (n,), label () or (n,) of whole numbers -> (n, d)."""
-        return self.body(x, self.condition(t, label))
+    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
+        return self.body(x, self.condition(c, label))
 
-    def condition(self, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """Everything that does not depend on x: (1, width) or (n, width), added to the first layer."""
-        t = t.reshape(-1, 1).to(self.octaves)
-        phase = t * self.octaves
-        bias = self.time(torch.cat([t, torch.sin(phase), torch.cos(phase)], 1))
+    def condition(self, c: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What does not depend on x: bias (1 or n, width) and damping (1 or n, waves)."""
+        c = c.reshape(-1, 1).to(self.octaves)
+        phase = c * self.octaves
+        bias = self.noise(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1))
         if self.label is not None:
             if label is None:
-                label = torch.tensor(self.labels, device=t.device)
+                label = torch.tensor(self.labels, device=c.device)
             bias = bias + self.label(label.reshape(-1))
-        return bias
+        # In the ruler of x_t the noise is s = sigma / sqrt(V): s^2 = r^2 / (1 + r^2), r = e^(4 c).
+        s2 = torch.sigmoid(8 * c)
+        return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2)
 
-    def body(self, x: Tensor, condition: Tensor) -> Tensor:
-        """The network with its time and label already worked out."""
-        if self.projection.numel():
-            phase = x @ self.projection
-            x = torch.cat([x, torch.sin(phase), torch.cos(phase)], 1)
-        h = self.first(x) + condition
+    def body(self, x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:
+        """The network with its noise and label already worked out."""
+        bias, damping = condition
+        if self.vectors.numel():
+            phase = x @ self.vectors
+            x = torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
+        h = self.first(x) + bias
         return self.last(self.hidden(nn.functional.silu(h, inplace=True)))

@@ -7,7 +7,8 @@ column width. No global state is touched: figures are made with `figure`, not wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib as mpl
@@ -47,10 +48,16 @@ STYLE = {
 }
 
 
-def figure(width: float = 7.0, height: float = 4.0) -> Figure:
-    """An empty figure of this size in inches (3.4: one column, 7.0: two), in the house style."""
+@contextmanager
+def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
+    """An empty figure of this size in inches (3.4: one column, 7.0: two); draw on it inside `with`.
+
+        with plot.figure(3.4, 2.6) as fig:
+            plot.cloud(fig.subplots(), x)
+            plot.write(fig, "cloud.png")
+    """
     with mpl.rc_context(STYLE):
-        return Figure(figsize=(width, height), layout="constrained")
+        yield Figure(figsize=(width, height), layout="constrained")
 
 
 def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) -> Path:
@@ -58,20 +65,20 @@ def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) ->
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{path.suffix}")
-    with mpl.rc_context(STYLE):
-        fig.savefig(part, metadata=about if path.suffix == ".png" else None)
+    fig.savefig(part, metadata=about if path.suffix == ".png" else None)
     part.replace(path)
     return path
 
 
 def cloud(
-    ax: Axes, x: Tensor, colour: str = BLUE, size: float = 1.5, label: str | None = None
+    ax: Axes, x: Tensor, colour: str | Tensor = BLUE, size: float = 1.5, label: str | None = None
 ) -> PathCollection:
-    """Particles x (n, 2) as dots, equal scales on both axes."""
+    """Particles x (n, 2) as dots, equal scales on both axes; one colour, or a number (n,) for each."""
     a = x.detach().cpu().numpy()
     dots = ax.scatter(
-        a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.6, label=label, rasterized=True
-    )
+        a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.7, label=label,
+        cmap="viridis", rasterized=True,
+    )  # fmt: skip
     ax.set_aspect("equal")
     return dots
 
@@ -93,7 +100,7 @@ def arrows(
     g = grid.numpy()
     return ax.quiver(
         g[:, 0], g[:, 1], toward[:, 0], toward[:, 1], color=colour, scale=1.4 * nodes,
-        width=0.004, pivot="mid", zorder=0,
+        width=0.006, headwidth=4, pivot="mid", zorder=0,
     )  # fmt: skip
 
 
@@ -115,8 +122,8 @@ def levels(ax: Axes, meter: Meter, noise_level: Tensor) -> list[Line2D]:
     lines += ax.plot(at, meter.excess.numpy(), color=VERMILION, label="excess = loss - floor")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
-    ax.set_ylim(bottom=max(1e-6, float(meter.excess.min()) / 3))
-    ax.legend(loc="lower center")
+    ax.set_ylim(max(1e-6, float(meter.excess.min()) / 3), 30)
+    ax.legend(loc="upper center")
     return lines
 
 
@@ -131,9 +138,11 @@ def distances(
     """Distances as bars beside the band (mean +- 2 sd) that two samples of one law would show."""
     places = np.arange(len(names))
     low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
-    ax.axvspan(max(low, 0.0), high, color=GREY, alpha=0.35, lw=0, label="floor, two samples of the data")
+    ax.axvspan(
+        max(low, 0.0), high, color=GREY, alpha=0.35, lw=0, zorder=0, label="two samples of the data"
+    )
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
-    ax.invert_yaxis()
-    ax.legend(loc="lower right")
+    ax.set_ylim(len(names) - 0.4, -1.1)
+    ax.legend(loc="upper left")
     return bars

@@ -79,7 +79,7 @@ class Config:
     process: ProcessName = "VE"
     predicts: RowName = "noise"
     conditional: bool = False
-    steps: int = 5000
+    steps: int = 4000
     batch: int = 512
     rate: float = 5e-3
     width: int = 128
@@ -371,48 +371,48 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
     field, p = whole.field, whole.process
     grid = reverse(field).times(100)
     level = torch.exp(-p.log_snr(grid) / 2)
-    # Three moments where something is to be seen: noise as large as the data, a third, an eighth of it.
-    at = [int((level / v).log().abs().argmin()) for v in (1.0, 0.35, 0.12)]
+    # Three moments where something is to be seen: noise a half, a quarter, an eighth of the data.
+    at = [int((level / v).log().abs().argmin()) for v in (0.5, 0.25, 0.12)]
     run = SDESolver("heun", 100, seed=seed).solve(
         reverse(field), p.prior(n, 2, seed), grid[[0, *at, 100]]
     )
     flow = SAMPLERS[2](field, n, seed)[0][-1]
     data = whole.sample(n, seed + 1)
 
-    fig = plot.figure(7.0, 4.2)
-    top, bottom = fig.subfigures(2, 1, height_ratios=[1.0, 1.35])
-    for ax, t, x in zip(top.subplots(1, 5), run.t, run.x, strict=True):
-        sigma = float(torch.exp(-p.log_snr(t) / 2))
-        half = max(2.4, 2.6 * float(x.std()))
-        if t != run.t[-1]:
-            plot.arrows(ax, field, float(t), half)
-        plot.cloud(ax, x, plot.BLUE, 0.8)
-        plot.frame(ax, half, rf"$\sigma/\alpha$ = {sigma:.2g}")
-        ax.set_xlabel(rf"$\pm${half:.2g} data std")
-
-    panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.25, 1.1])
-    for ax, x, colour, name in (
-        (panels[0], run.x[-1], plot.BLUE, "SDE, torchsde"),
-        (panels[1], flow, plot.VERMILION, "flow, torchdiffeq"),
-    ):
-        plot.cloud(ax, data, plot.GREY, 4.0)
-        plot.cloud(ax, x, colour, 0.8)
-        plot.frame(ax, 2.4, name)
-        ax.set_xlabel("on the data (grey)")
-    if meter is None:
-        panels[2].set_axis_off()
-    else:
-        plot.levels(panels[2], meter, torch.exp(-p.log_snr(meter.t) / 2))
-    names = [row["sampler"].split(",")[0] for row in report["rows"]]
-    plot.distances(
-        panels[3],
-        names,
-        [row["learned"] for row in report["rows"]],
-        (report["floor"], report["floor_sd"]),
-        f"$W_2$ to data, n = {report['particles']} (data std)",
-        [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
-    )
-    plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
+    with plot.figure(7.0, 3.6) as fig:
+        top, bottom = fig.subfigures(2, 1, height_ratios=[1.0, 1.15])
+        # A particle keeps its colour: how far from the centre it ends.
+        colour = run.x[-1].norm(dim=1)
+        for ax, t, x in zip(top.subplots(1, 5), run.t, run.x, strict=True):
+            sigma = float(torch.exp(-p.log_snr(t) / 2))
+            half = max(2.4, 2.6 * float(x.std()))
+            if t != run.t[-1]:
+                plot.arrows(ax, field, float(t), half)
+            plot.cloud(ax, x, colour, 0.9)
+            plot.frame(ax, half, rf"$\sigma/\alpha$ = {sigma:.2g}")
+            ax.set_xlabel(rf"window $\pm${half:.2g}")
+        panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.3, 1.3])
+        for ax, x, ink, name in (
+            (panels[0], run.x[-1], plot.BLUE, "SDE, torchsde"),
+            (panels[1], flow, plot.VERMILION, "flow, torchdiffeq"),
+        ):
+            plot.cloud(ax, data, plot.GREY, 5.0)
+            plot.cloud(ax, x, ink, 0.6)
+            plot.frame(ax, 2.4, name)
+            ax.set_xlabel("data in grey")
+        if meter is None:
+            panels[2].set_axis_off()
+        else:
+            plot.levels(panels[2], meter, torch.exp(-p.log_snr(meter.t) / 2))
+        plot.distances(
+            panels[3],
+            [row["sampler"].split(",")[0] for row in report["rows"]],
+            [row["learned"] for row in report["rows"]],
+            (report["floor"], report["floor_sd"]),
+            f"$W_2$ to data (data std), n = {report['particles']}",
+            [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
+        )
+        plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
 
 
 # ---- files and provenance --------------------------------------------------------------------------

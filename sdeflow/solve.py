@@ -32,7 +32,8 @@ Save = int | Sequence[float] | Tensor
 ITO = ("euler", "milstein", "srk")
 STRATONOVICH = ("heun", "midpoint", "euler_heun", "reversible_heun")
 FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams", "implicit_adams")
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun", "tsit5")
+ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+REMEMBERING = ("reversible_heun", "explicit_adams", "implicit_adams")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +61,7 @@ class _Run:
     def __init__(self, steps: Steps, x: Tensor, progress: bool, total: int | None) -> None:
         self.steps, self.start, self.nfe = steps, x, 0
         self.last: tuple[float | int, Tensor] = (0, x)
+        self.before: tuple[float | int, Tensor] = (0, x)
         self.clock = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
 
@@ -81,19 +83,21 @@ class _Run:
 
     def reached(self, when: float | int, x: Tensor) -> None:
         """A good state: at step `when`, or at time `when` if it is a float."""
-        self.last = (when, x)
+        self.before, self.last = self.last, (when, x)
         if not self.bar.disable:
             self.bar.update()
 
     def failed(self, why: str) -> SdeflowError:
         """The error to raise, with the path so far."""
         first = self.steps.time(0, 0.0)
-        when, x = self.last
+        # A state that overflowed shows only in the drift that is asked next.
+        when, x = self.last if torch.isfinite(self.last[1]).all() else self.before
         t = self.steps.time(when, 0.0) if isinstance(when, int) else when
         error = SdeflowError(
             f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
         )
-        error.path = self.path(torch.tensor([first, t]), torch.stack([self.start, x]), why)
+        times = torch.tensor([first, t], dtype=torch.float64)
+        error.path = self.path(times, torch.stack([self.start, x]), why)
         return error
 
     def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
@@ -130,6 +134,11 @@ class _Engine:
 
     def scale(self, u: Tensor, y: Tensor) -> Scale:
         return self.run.steps.diffusion(self.bm.step, float(u) - self.bm.step, y)
+
+    def close(self) -> None:
+        """Let go of the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
+        self._seen.clear()
+        del self.run
 
 
 class _Joint(_Engine):
@@ -205,7 +214,7 @@ class SDESolver:
         cloud that is run in parts. The final state alone costs O(n) memory whatever the number of steps.
         """
         door.cloud(x)
-        times = _grid(sde, self.steps, self.times)
+        times = _grid(sde, self.steps, self.times, self.method)
         kept = _kept(save, times)
         law = sde.steps(times, x)
         run = _Run(law, x, progress, len(times) - 1)
@@ -235,6 +244,7 @@ class SDESolver:
             )
             ts = torch.tensor(sorted({0, *kept}), dtype=torch.float64, device=x.device)
             out = torchsde.sdeint(engine, x, ts, bm=bm, method=self.method, dt=1.0)
+            engine.close()
         if not torch.isfinite(out[-1]).all():
             raise run.failed("the final state is NaN or infinite")
         return run.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
@@ -259,7 +269,7 @@ class ODESolver:
 
     Args:
         method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4, explicit_adams,
-            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun, tsit5 adaptive.
+            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
         rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
         max_steps: after which an adaptive run gives up.
@@ -306,7 +316,7 @@ class ODESolver:
             raise ValueError(
                 f"a bridge is one whole step: use method 'euler', not {self.method!r}"
             )
-        times = _grid(sde, self.steps or 1, self.times)
+        times = _grid(sde, self.steps or 1, self.times, self.method)
         kept = _kept(save, times)
         run = _Run(sde.steps(times, x), x, progress, len(times) - 1)
         flow = _Flow(run)
@@ -332,8 +342,10 @@ class ODESolver:
         low, high = sorted((sde.t_start, sde.t_end))
         if isinstance(save, int):
             wanted = sde.times(max(door.whole(save, "save") - 1, 1))
+            from_start = save > 1
         else:
-            wanted = torch.as_tensor(save, dtype=torch.float64)
+            wanted = _row(save)
+            from_start = bool((wanted == sde.t_start).any())
             ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
             inner = wanted[(wanted != ends[0]) & (wanted != ends[1])]
             wanted = door.times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
@@ -361,7 +373,8 @@ class ODESolver:
             ) from None
         if not torch.isfinite(out[-1]).all():
             raise run.failed("the final state is NaN or infinite")
-        return run.path(wanted, out) if save != 1 else run.path(wanted[-1:], out[-1:].clone())
+        # The engine always gives the start; here as elsewhere it is kept only if asked for.
+        return run.path(wanted, out) if from_start else run.path(wanted[1:], out[1:].clone())
 
 
 class _Flow:
@@ -392,10 +405,20 @@ class _Adaptive:
         return self.run.checked(self.sde.drift(y, t), y, float(t))
 
 
-def _grid(sde: SDE, steps: int, times: Tensor | None) -> Tensor:
+def _grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
     """The grid of a run: the law's own, or the user's if it lies in the span and runs its way."""
-    if times is None:
-        return sde.times(steps)
+    grid = sde.times(steps) if times is None else _given(sde, times)
+    gaps = grid.diff()
+    # On the step-number clock a value of an earlier step carries that step's dt.
+    if method in REMEMBERING and (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs():
+        raise ValueError(
+            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
+            "times=uniform_times(...), or use another method"
+        )
+    return grid
+
+
+def _given(sde: SDE, times: Tensor) -> Tensor:
     low, high = sorted((sde.t_start, sde.t_end))
     grid = door.times(times, low, high)
     if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
@@ -428,10 +451,14 @@ def _kept(save: Save, times: Tensor) -> list[int]:
         if count > last + 1:
             raise ValueError(f"save={count} asks for more states than the {last + 1} of this run")
         return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
+    return sorted({*_indices(_row(save), times, "save time"), last})
+
+
+def _row(save: Sequence[float] | Tensor) -> Tensor:
     wanted = torch.as_tensor(save, dtype=torch.float64)
     if wanted.ndim != 1 or not len(wanted):
         raise ValueError(f"save must be a number of states or a row of times, got {save!r}")
-    return sorted({*_indices(wanted, times, "save time"), last})
+    return wanted
 
 
 def _nested(times: Tensor, fine: Tensor | None) -> dict[str, object]:
