@@ -1,1 +1,3 @@
-"""Benchmarks: one file per question, `python -m benchmarks NAME [--quick]`, results as JSON Lines."""
+"""Benchmarks: one file per question, `python -m benchmarks NAME [--quick]`, results as JSON
+Lines.
+"""

@@ -1,8 +1,10 @@
-"""How close do the two engines come to the network alone, and how far are plain calls and diffusers?
+"""How close do the two engines come to the network alone, and how far are plain calls and
+diffusers?
 
-floor2 (PERFORMANCE.md): the network alone, time features worked out once per step, rows in chunks of 512.
-Everything is a ratio to floor2 of interleaved runs in one process, medians of paired ratios, on process CPU
-time for one thread and wall time for two. Network: MLP 3 x 256, SiLU; VP; noise prediction.
+floor2 (PERFORMANCE.md): the network alone, time features worked out once per step, rows in chunks
+of 512. Everything is a ratio to floor2 of interleaved runs in one process, medians of paired
+ratios, on process CPU time for one thread and wall time for two. Network: MLP 3 x 256, SiLU; VP;
+noise prediction.
 """
 
 from __future__ import annotations
@@ -62,7 +64,9 @@ class Plain:
         return rate * x + (c.sigma_dot - rate * c.sigma) * self.network(x, t)
 
 
-def variants(network: sf.MLP, x: Tensor, steps: int) -> dict[str, tuple[Callable[[], object], int]]:
+def variants(
+    network: sf.MLP, x: Tensor, steps: int
+) -> dict[str, tuple[Callable[[], object], int]]:
     """What is compared, and how often each calls the network."""
     field = sf.LearnedField(PROCESS, network)
     bias = [network.condition(t) for t in torch.linspace(1, 0, steps)]
@@ -155,7 +159,9 @@ def overhead(rounds: int, n: int = 256, steps: int = 1000) -> list[dict[str, obj
     field = sf.LearnedField(PROCESS, Free(torch.zeros(n, 2)))
     x = PROCESS.prior(n, 2, 0)
     runs = {
-        "sdeflow, torchsde euler": lambda: sf.SDESolver("euler", steps).solve(sf.reverse(field), x),
+        "sdeflow, torchsde euler": lambda: sf.SDESolver("euler", steps).solve(
+            sf.reverse(field), x
+        ),
         "sdeflow, torchsde euler, DDPM": lambda: sf.SDESolver("euler", steps).solve(
             sf.bridge(field), x
         ),
@@ -181,8 +187,6 @@ def main(quick: bool) -> None:
     """Print both tables and append their rows."""
     rounds = 3 if quick else 9
     idle = overhead(5 * rounds)
-    rows = [
-        row for threads in (1, 2) for n in STEPS for row in with_network(n, threads, rounds)
-    ]
+    rows = [row for threads in (1, 2) for n in STEPS for row in with_network(n, threads, rounds)]
     print(record.table(idle), record.table(rows), sep="\n\n")
     record.append("speed", idle + rows)

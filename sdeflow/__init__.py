@@ -1,21 +1,73 @@
-"""sdeflow: diffusion as physics."""
+"""sdeflow: diffusion as physics. One SDE, two worlds; every cloud comes with a proof.
 
+Read the package in the order of the theory (docs/theory.md): `process` (how matter is noised),
+`mixture` and `datasets` (laws), `prediction` and `field` (what we know), `sde` (laws of motion),
+`solve` (particles), `train` (learning a field), `distance` (judging), `plot`, `run` and the
+command.
+"""
+
+from importlib.metadata import version as _version
+
+from sdeflow import datasets as datasets
+from sdeflow import plot as plot
+from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
-from sdeflow.process import VP, SubVP, VE, EDM, Linear, Cosine, Tabulated, Process, Coefficients
-from sdeflow.mixture import Mixture
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
+from sdeflow.noise import Brownian
 from sdeflow.prediction import Prediction
-from sdeflow.field import Field, ExactField, EmpiricalField, LearnedField
+from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
 from sdeflow.sde import (
     SDE,
-    forward,
-    reverse,
-    comoving,
     bridge,
-    uniform_times,
-    log_snr_times,
+    comoving,
+    forward,
     karras_times,
+    log_snr_times,
+    reverse,
+    uniform_times,
 )
-from sdeflow.solve import Path, SDESolver, ODESolver
-from sdeflow.train import fit, save, load, meter, loss, Recipe, Training, Meter, measured_in, edm_weighting, min_snr, uniform_time, uniform_log_snr, normal_log_snr, logit_normal_time
-from sdeflow import datasets, distance
+from sdeflow.solve import ODESolver, Path, SDESolver
+from sdeflow.train import (
+    Meter,
+    Recipe,
+    Training,
+    edm_weighting,
+    fit,
+    load,
+    logit_normal_time,
+    loss,
+    measured_in,
+    meter,
+    min_snr,
+    noise_between,
+    normal_log_snr,
+    save,
+    uniform_log_snr,
+    uniform_time,
+)
+
+__version__ = _version("sdeflow")
+
+__all__ = [
+    # how matter is noised
+    "Process", "Coefficients",
+    "VP", "SubVP", "VE", "EDM", "Linear", "Cosine", "Tabulated",
+    # laws
+    "Mixture", "Posterior", "datasets",
+    # what we know
+    "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "LearnedField",
+    # laws of motion
+    "SDE", "forward", "reverse", "comoving", "bridge",
+    "uniform_times", "log_snr_times", "karras_times",
+    # particles
+    "SDESolver", "ODESolver", "Path", "Brownian", "SdeflowError",
+    # learning
+    "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
+    "measured_in", "edm_weighting", "min_snr",
+    "uniform_time", "uniform_log_snr", "noise_between", "normal_log_snr", "logit_normal_time",
+    # judging and showing
+    "wasserstein", "sliced_wasserstein", "energy_distance", "floor", "plot",
+    "__version__",
+]  # fmt: skip

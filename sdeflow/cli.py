@@ -82,7 +82,9 @@ class Sample:
     def __call__(self) -> None:
         """Print where the cloud is."""
         if self.eta != 0:
-            if self.method in ADAPTIVE or (self.method in FIXED and self.method.startswith("heun2")):
+            if self.method in ADAPTIVE or (
+                self.method in FIXED and self.method.startswith("heun2")
+            ):
                 raise ValueError(f"{self.method!r} is an ODE method: use it with --eta 0")
             solver: Solver = SDESolver(self.method, self.steps, seed=self.seed)
         elif self.method in ADAPTIVE:
@@ -122,13 +124,14 @@ class Info:
 def main(args: list[str] | None = None) -> None:
     """Entry point; exit code 0, or 2 with one sentence on what was wrong.
 
-    Runs on one thread unless OMP_NUM_THREADS says otherwise: bits depend on the number of threads, and
-    for networks of this size a second one gains little on an idle machine and loses much on a busy one.
+    Runs on one thread unless OMP_NUM_THREADS says otherwise: bits depend on the number of threads,
+    and for networks of this size a second one gains little on an idle machine and loses much on a
+    busy one.
     """
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
     command = tyro.cli(
-        Demo | Train | Sample | Info,  # type: ignore[arg-type]
+        Demo | Train | Sample | Info,
         prog="sdeflow",
         description="Diffusion as physics: every cloud comes with a proof.",
         args=args,

@@ -1,7 +1,7 @@
 r"""How far one cloud is from another, and how far it could not help being.
 
-Two samples of the same law differ too. That distance is the *floor*: below it nothing can be claimed, and
-no distance of this package is shown without it.
+Two samples of the same law differ too. That distance is the *floor*: below it nothing can be
+claimed, and no distance of this package is shown without it.
 
     W2        min over couplings (E |x - y|^2)^(1/2), exact (assignment; O(n^3))
     sliced    W2 of one-dimensional shadows, root mean square over directions; O(n log n)
@@ -14,7 +14,6 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
@@ -47,7 +46,9 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
-    """Root mean square over directions of the one-dimensional W2 (Bonneel et al. 2015); any sizes."""
+    """Root mean square over directions of the one-dimensional W2 (Bonneel et al. 2015); any
+    sizes.
+    """
     a, b = _pair(x, y)
     z = generator(door.whole(seed, "seed", 0), Purpose.PROBE).standard_normal(
         (a.shape[1], door.whole(directions, "directions"))
@@ -59,7 +60,9 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    """sqrt(2 E|x - y| - E|x - x'| - E|y - y'|), over distinct pairs: unbiased, and zero if negative."""
+    """sqrt(2 E|x - y| - E|x - x'| - E|y - y'|), over distinct pairs: unbiased, and zero if
+    negative.
+    """
     a, b = _pair(x, y)
     n, m = len(a), len(b)
     within = cdist(a, a).sum() / (n * (n - 1)) + cdist(b, b).sum() / (m * (m - 1))
@@ -74,7 +77,9 @@ def floor(
     repeats: int = 8,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the distance between two samples of one law, n particles each."""
+    """Mean and standard deviation of the distance between two samples of one law, n particles
+    each.
+    """
     door.whole(repeats, "repeats", 2)
     draws = [
         distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)

@@ -1,14 +1,14 @@
 r"""What we know about the noised data, exactly or by learning.
 
-All knowledge is the conditional mean E[. | x_t], in any of the rows of `prediction`: clean data, noise,
-score, velocity. A `Field` evaluates one row, once, and the algebra gives the others.
+All knowledge is the conditional mean E[. | x_t], in any of the rows of `prediction`: clean data,
+noise, score, velocity. A `Field` evaluates one row, once, and the algebra gives the others.
 
     ExactField      of a Gaussian mixture: closed form
     EmpiricalField  of a finite point set: closed form, a softmax over the points
     LearnedField    of any torch module
 
-The first two are truth to compare with, and also tell how much of (x_0, eps) stays unknown given x_t:
-the floor under every training loss.
+The first two are truth to compare with, and also tell how much of (x_0, eps) stays unknown given
+x_t: the floor under every training loss.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
 from sdeflow.process import Coefficients, Process, Scalar
 
 ROWS = 256
-"""Particles per kernel call. One fixed shape, the last block padded, because kernels round differently
-for other shapes: so particle i gets the same bits in a cloud of any size. Also what fits in cache."""
+"""Particles per kernel call. One fixed shape, the last block padded, because kernels round
+differently for other shapes: so particle i gets the same bits in a cloud of any size. Also what
+fits in cache."""
 
 
 def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor, rows: int = ROWS) -> Tensor:
@@ -60,7 +61,9 @@ class Field(ABC):
 
     @abstractmethod
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """The one evaluation (n, d), with process(t) = c already at hand (lined up with x, or floats)."""
+        """The one evaluation (n, d), with process(t) = c already at hand (lined up with x, or
+        floats).
+        """
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
@@ -127,7 +130,9 @@ class BayesField(Field):
 
 @dataclass(frozen=True, eq=False)
 class ExactField(BayesField):
-    """The field of a Gaussian mixture, in closed form at every noise level (see `Mixture.posterior`)."""
+    """The field of a Gaussian mixture, in closed form at every noise level (see
+    `Mixture.posterior`).
+    """
 
     mixture: Mixture
 
@@ -144,12 +149,15 @@ class ExactField(BayesField):
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalField(BayesField):
-    r"""The field of a finite point set: x0_hat = sum_i w_i x_i, w = softmax_i(-|x - alpha x_i|^2 / 2 s^2).
+    r"""The field of a finite point set: x0_hat = sum_i w_i x_i, w = softmax_i(-|x - alpha x_i|^2 /
+    2 s^2).
 
     Args:
-        points: (m, d). Each may carry a round Gaussian of standard deviation `width`, so that a density
+        points: (m, d). Each may carry a round Gaussian of standard deviation `width`, so that a
+        density
             exists: s^2 = alpha^2 width^2 + sigma^2.
-        labels: (m,) whole numbers, or None; `given(label)` is the field of one class's points, so the
+        labels: (m,) whole numbers, or None; `given(label)` is the field of one class's points, so
+        the
             conditional and the unconditional field come from the same data.
 
     The softmax is attention of the cloud to the points; torch's fused kernel never forms the n x m
@@ -218,7 +226,9 @@ class EmpiricalField(BayesField):
 
 
 def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
-    """sum_i w_i [x_i, |x_i|^2, 0...] with w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s^2)."""
+    """sum_i w_i [x_i, |x_i|^2, 0...] with w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) /
+    s^2).
+    """
     pull, push = alpha / s2, -(alpha**2) / (2 * s2)
     pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
     queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
@@ -235,10 +245,12 @@ class LearnedField(Field):
     """The field that a network has learned.
 
     Args:
-        network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when a
+        network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when
+        a
             label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
         predicts: the row it was trained for.
-        data_std: the data's standard deviation per coordinate. If given, the network is preconditioned
+        data_std: the data's standard deviation per coordinate. If given, the network is
+        preconditioned
             as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever `predicts` says.
             Then, and for our own `MLP` always, it sees ln(sigma / (alpha data_std)) / 4 for t.
         label: what `given` binds.
@@ -272,7 +284,8 @@ class LearnedField(Field):
         return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """One network call on the whole cloud (inside, in blocks of rows where no gradient is due).
+        """One network call on the whole cloud (inside, in blocks of rows where no gradient is
+        due).
 
         A cloud of another floating type is rounded to the network's on the way in.
         """
@@ -288,9 +301,10 @@ class LearnedField(Field):
         if t.ndim or each or torch.is_grad_enabled():
             out = self.network(x, t) if self.label is None else self.network(x, t, self.label)
             return self._checked(out, x)
-        if isinstance(self.network, MLP):
-            condition = self.network.condition(t, self.label)
-            return _blocked(lambda rows: self.network.body(rows, condition), x)
+        network = self.network
+        if isinstance(network, MLP):
+            condition = network.condition(t, self.label)
+            return _blocked(lambda rows: network.body(rows, condition), x)
         label = () if self.label is None else (self.label,)
         return _blocked(lambda rows: self._checked(self.network(rows, t, *label), rows), x)
 

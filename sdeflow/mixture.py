@@ -4,8 +4,9 @@ p(x) = sum_k w_k N(x; mu_k, C_k). Under x_t = alpha x_0 + sigma eps a mixture st
 
     w_k -> w_k,    mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I,
 
-so density, score, posterior mean and samples are exact at every noise level, for every process. All of
-them come from one eigendecomposition per component, C_k = U diag(lambda) U^T, which noise only shifts.
+so density, score, posterior mean and samples are exact at every noise level, for every process.
+All of them come from one eigendecomposition per component, C_k = U diag(lambda) U^T, which noise
+only shifts.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from sdeflow.noise import Purpose, generator, normals
 
 
 class Posterior(NamedTuple):
-    """What x_t says about (x_0, eps): conditional means (n, d) and trace of Cov(x_0 | x_t) (n,)."""
+    """What x_t says about (x_0, eps): conditional means (n, d) and trace of Cov(x_0 | x_t)
+    (n,).
+    """
 
     data: Tensor
     noise: Tensor
@@ -39,7 +42,8 @@ class Mixture:
         covariances: (k, d, d), symmetric, positive semi-definite (zero: a point set).
 
     Raises:
-        ValueError: shapes that do not fit, weights not positive, a covariance not symmetric or with a
+        ValueError: shapes that do not fit, weights not positive, a covariance not symmetric or
+        with a
             negative eigenvalue.
     """
 
@@ -54,8 +58,9 @@ class Mixture:
         weights, covariances = self.weights.to(means), self.covariances.to(means)
         if weights.shape != (k,) or covariances.shape != (k, d, d):
             raise ValueError(
-                f"a mixture of {k} components in {d} dimensions needs weights ({k},) and covariances "
-                f"({k}, {d}, {d}), got {tuple(weights.shape)} and {tuple(covariances.shape)}"
+                f"a mixture of {k} components in {d} dimensions needs weights ({k},) and "
+                f"covariances ({k}, {d}, {d}), got {tuple(weights.shape)} and "
+                f"{tuple(covariances.shape)}"
             )
         if not (torch.isfinite(weights).all() and (weights > 0).all()):
             raise ValueError("weights must be positive and finite; drop empty components")
@@ -99,7 +104,9 @@ class Mixture:
         return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
 
     def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> Mixture:
-        """The law of alpha x_0 + sigma eps, x_0 from this law; differentiable in alpha and sigma."""
+        """The law of alpha x_0 + sigma eps, x_0 from this law; differentiable in alpha and
+        sigma.
+        """
         noised = object.__new__(Mixture)  # already checked; and no second eigendecomposition
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
         for name, value in (
@@ -139,7 +146,9 @@ class Mixture:
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ln(w_k N(x; alpha mu_k, ...)) (n, k); U^T (x - alpha mu) (n, k, d); spectrum (1|n, k, d)."""
+        """ln(w_k N(x; alpha mu_k, ...)) (n, k); U^T (x - alpha mu) (n, k, d); spectrum (1|n, k,
+        d).
+        """
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         axes, means = self._axes.to(x), self.means.to(x)  # type: ignore[attr-defined]
         spectrum = alpha**2 * self._spectrum.to(x) + sigma**2  # type: ignore[attr-defined]
@@ -149,11 +158,12 @@ class Mixture:
         return logits, off, spectrum
 
     def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
-        r"""E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x, for x_t = alpha x_0 + sigma eps.
+        r"""E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x, for x_t = alpha x_0 +
+        sigma eps.
 
         Per component, in its own axes: x_0 = mu + alpha lambda / s^2 (x - alpha mu) and
-        eps = sigma / s^2 (x - alpha mu) with s^2 = alpha^2 lambda + sigma^2; neither divides by alpha or
-        by sigma alone. x: (n, d); alpha, sigma: () or (n,).
+        eps = sigma / s^2 (x - alpha mu) with s^2 = alpha^2 lambda + sigma^2; neither divides by
+        alpha or by sigma alone. x: (n, d); alpha, sigma: () or (n,).
         """
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))

@@ -1,13 +1,17 @@
 r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
 
-c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in units of
-its own. Four choices matter, in this order (`benchmarks/spiral.py` has the numbers):
+c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in
+units of its own. Four choices matter, in this order (`benchmarks/spiral.py` has the numbers):
 
-- *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud (Tancik et al.
+- *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud
+(Tancik et al.
   2020). Wave numbers are log-uniform from the size of the cloud to its finest detail.
-- *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its height, so
-  a field at that noise level cannot depend on finer detail; without this factor it learns ghosts there.
-- *Noise enters otherwise as a bias* of the first layer. Damping and bias depend on c alone, so a solver pays
+- *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its
+height, so
+  a field at that noise level cannot depend on finer detail; without this factor it learns ghosts
+  there.
+- *Noise enters otherwise as a bias* of the first layer. Damping and bias depend on c alone, so a
+solver pays
   for them once per step and not once per particle.
 - Labels are embedded and added there too; one more row of the table means "no label".
 """
@@ -30,10 +34,13 @@ class MLP(nn.Module):
         dim: d, of the cloud.
         width, depth: hidden units per layer and number of hidden layers.
         waves: how many wave vectors, of random direction (0: none).
-        finest: largest wave number, in radians per standard deviation; detail of 1 / finest is resolved.
-        labels: number of classes (0: none); label `labels` means "no label".
+        finest: largest wave number, in radians per standard deviation; detail of 1 / finest is
+        resolved. labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
     """
+
+    vectors: Tensor
+    octaves: Tensor
 
     def __init__(
         self,
@@ -52,7 +59,7 @@ class MLP(nn.Module):
         door.whole(waves, "waves", 0)
         door.whole(labels, "labels", 0)
         door.positive(finest, "finest")
-        self.config = {
+        self.config: dict[str, int | float] = {
             "dim": dim, "width": width, "depth": depth, "waves": waves,
             "finest": float(finest), "labels": labels, "seed": seed,
         }  # fmt: skip

@@ -1,13 +1,14 @@
 r"""Keyed noise: every normal number of a run has an address.
 
 A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function, not a state:
-normals = Philox(key = (seed, purpose); counter = (step, block of particles)). So particle i at step k
-gets the same number in any order of access, in a run of any size, cut into any chunks, on any
-number of workers. Nothing is stored, nothing is searched: no tree, no recursion.
+normals = Philox(key = (seed, purpose); counter = (step, block of particles)). So particle i at
+step k gets the same number in any order of access, in a run of any size, cut into any chunks, on
+any number of workers. Nothing is stored, nothing is searched: no tree, no recursion.
 
-`Brownian` is the object handed to torchsde as `bm`. It runs on the step-number clock, on which step k
-is the interval [k, k + 1] and W(k + 1) - W(k) is one standard normal per coordinate; the solver owns
-the physical size of the step. When it is told of a finer grid, each step sums the finer increments,
+`Brownian` is the object handed to torchsde as `bm`. It runs on the step-number clock, on which
+step k is the interval [k, k + 1] and W(k + 1) - W(k) is one standard normal per coordinate; the
+solver owns the physical size of the step. When it is told of a finer grid, each step sums the
+finer increments,
 
     W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
     u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
@@ -19,6 +20,7 @@ space-time Levy area).
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,7 @@ class Purpose(IntEnum):
     PROBE = 7
 
 
-def _philox_state(seed: int, purpose: Purpose) -> dict:
+def _philox_state(seed: int, purpose: Purpose) -> Any:
     return {
         "bit_generator": "Philox",
         "state": {
@@ -108,9 +110,10 @@ class Brownian:
     Args:
         seed: the key of the path.
         n, d: particles and coordinates.
-        dtype, device: of the increments; the bits are drawn on the CPU and so are the same anywhere.
-        first: id of the first particle.
-        grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices into
+        dtype, device: of the increments; the bits are drawn on the CPU and so are the same
+        anywhere. first: id of the first particle.
+        grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices
+        into
             `fine`; by default every step is one increment.
         fine: (M + 1,) the physical times of the path's own grid.
         levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).

@@ -1,8 +1,9 @@
 """Pictures: functions (ax, thing) -> artist, and the only door to matplotlib.
 
-Every function draws one thing on axes that it is given, in the units of the data, and returns the artist.
-Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes are for print at
-column width. No global state is touched: figures are made with `figure`, not with pyplot.
+Every function draws one thing on axes that it is given, in the units of the data, and returns the
+artist. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes
+are for print at column width. No global state is touched: figures are made with `figure`, not with
+pyplot.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import matplotlib as mpl
 import numpy as np
@@ -30,7 +32,7 @@ BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#999999"
 
-STYLE = {
+STYLE: dict[str, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.labelsize": 8,
@@ -50,13 +52,14 @@ STYLE = {
 
 @contextmanager
 def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
-    """An empty figure of this size in inches (3.4: one column, 7.0: two); draw on it inside `with`.
+    """An empty figure of this size in inches (3.4: one column, 7.0: two); draw on it inside
+    `with`.
 
-        with plot.figure(3.4, 2.6) as fig:
-            plot.cloud(fig.subplots(), x)
-            plot.write(fig, "cloud.png")
+    with plot.figure(3.4, 2.6) as fig:
+        plot.cloud(fig.subplots(), x)
+        plot.write(fig, "cloud.png")
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(cast(Any, STYLE)):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
@@ -73,7 +76,9 @@ def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) ->
 def cloud(
     ax: Axes, x: Tensor, colour: str | Tensor = BLUE, size: float = 1.5, label: str | None = None
 ) -> PathCollection:
-    """Particles x (n, 2) as dots, equal scales on both axes; one colour, or a number (n,) for each."""
+    """Particles x (n, 2) as dots, equal scales on both axes; one colour, or a number (n,) for
+    each.
+    """
     a = x.detach().cpu().numpy()
     dots = ax.scatter(
         a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.7, label=label,
@@ -83,7 +88,9 @@ def cloud(
     return dots
 
 
-def trails(ax: Axes, path: solve.Path, particles: Sequence[int], colour: str = GREY) -> list[Line2D]:
+def trails(
+    ax: Axes, path: solve.Path, particles: Sequence[int], colour: str = GREY
+) -> list[Line2D]:
     """The ways that a few particles took, one thin line each."""
     x = path.x[:, list(particles)].detach().cpu().numpy()
     return ax.plot(x[:, :, 0], x[:, :, 1], color=colour, lw=0.5, alpha=0.8)
@@ -92,7 +99,9 @@ def trails(ax: Axes, path: solve.Path, particles: Sequence[int], colour: str = G
 def arrows(
     ax: Axes, field: Field, t: float, half: float, nodes: int = 13, colour: str = GREY
 ) -> Quiver:
-    """Directions of the score on the square [-half, half]^2 at time t; lengths carry no meaning."""
+    """Directions of the score on the square [-half, half]^2 at time t; lengths carry no
+    meaning.
+    """
     axis = torch.linspace(-half, half, nodes)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -139,7 +148,13 @@ def distances(
     places = np.arange(len(names))
     low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
     ax.axvspan(
-        max(low, 0.0), high, color=GREY, alpha=0.35, lw=0, zorder=0, label="two samples of the data"
+        max(low, 0.0),
+        high,
+        color=GREY,
+        alpha=0.35,
+        lw=0,
+        zorder=0,
+        label="two samples of the data",
     )
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)

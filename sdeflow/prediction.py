@@ -10,15 +10,18 @@ x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction 
         velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
 
 and one 2x2 solve turns any of them into (x_0, eps), hence into any other. The determinant
-alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity never.
+alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity
+never.
 
-A fifth row needs the data's standard deviation s. With V = alpha^2 s^2 + sigma^2, the variance of x_t,
+A fifth row needs the data's standard deviation s. With V = alpha^2 s^2 + sigma^2, the variance of
+x_t,
 
     unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
 
 is the combination that has unit variance and is uncorrelated with x_t, whatever the noise level. A
-network that sees x_t / sqrt(V) and gives this row is EDM's preconditioning (Karras et al. 2022, eq. 7,
-for any alpha); at s = 1 on a variance-preserving process it is minus the v of Salimans and Ho 2022.
+network that sees x_t / sqrt(V) and gives this row is EDM's preconditioning (Karras et al. 2022,
+eq. 7, for any alpha); at s = 1 on a variance-preserving process it is minus the v of Salimans and
+Ho 2022.
 """
 
 from __future__ import annotations
@@ -63,7 +66,9 @@ def encode(row: Row[Scalar], x0: Tensor, eps: Tensor) -> Tensor:
     return a * x0 + b * eps
 
 
-def mixing(row: Row[Scalar], c: Coefficients[Scalar], target: Row[Scalar]) -> Row[Scalar]:
+def mixing(
+    row: Row[Scalar], c: Coefficients[Scalar], target: Row[Scalar]
+) -> tuple[Scalar, Scalar]:
     """(u, v) such that `target` = u x_t + v prediction, the prediction being given by `row`.
 
     Solve alpha x_0 + sigma eps = x_t, a x_0 + b eps = prediction by Cramer's rule and insert.

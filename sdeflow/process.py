@@ -1,16 +1,17 @@
 r"""How matter is noised: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
 
-A process is a choice of (alpha, sigma) with alpha(0) = 1, log SNR = 2 ln(alpha / sigma) falling from
-data (t = 0) to noise (t = t_max). Nothing else is free: the linear SDE with these marginals is
+A process is a choice of (alpha, sigma) with alpha(0) = 1, log SNR = 2 ln(alpha / sigma) falling
+from data (t = 0) to noise (t = t_max). Nothing else is free: the linear SDE with these marginals
+is
 
     dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma),
 
-(Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the package is written
-once, in alpha and sigma. The flow-matching papers run time the other way (t = 1 is data): convert at
-the door, t_ours = 1 - t_theirs.
+(Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the package is
+written once, in alpha and sigma. The flow-matching papers run time the other way (t = 1 is data):
+convert at the door, t_ours = 1 - t_theirs.
 
-Each process owns the interval [t_min, t_max] on which its rates are finite. Rates are in closed form;
-autograd is their judge in the tests.
+Each process owns the interval [t_min, t_max] on which its rates are finite. Rates are in closed
+form; autograd is their judge in the tests.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ Scalar = TypeVar("Scalar", Tensor, float)
 
 
 class Coefficients(NamedTuple, Generic[Scalar]):
-    """alpha, sigma and their rates at one time: tensors, or plain floats inside a solver's step."""
+    """alpha, sigma and their rates at one time: tensors, or plain floats inside a solver's
+    step.
+    """
 
     alpha: Scalar
     sigma: Scalar
@@ -41,12 +44,15 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
     @property
     def stretch(self) -> Scalar:
-        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): the noise that drift does not explain."""
+        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): the noise that drift does not
+        explain.
+        """
         return self.sigma_dot - self.alpha_dot / self.alpha * self.sigma
 
-    def along(self, x: Tensor) -> Coefficients[Tensor]:
+    def along(self, x: Tensor) -> Coefficients[Tensor]:  # type: ignore[misc]
         """The same, lined up with a cloud x (n, d): scalars stay, (n,) becomes (n, 1)."""
-        return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in self))
+        row: list[Tensor] = [torch.as_tensor(c) for c in self]
+        return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in row))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +97,8 @@ class Process(ABC):
         return c.alpha * x0 + c.sigma * eps
 
     def at(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """t as a tensor on x's device, in x's dtype or finer, if it is one time or one per particle.
+        """t as a tensor on x's device, in x's dtype or finer, if it is one time or one per
+        particle.
 
         Raises:
             ValueError: t is neither () nor (n,), or leaves [t_min, t_max].
@@ -135,9 +142,11 @@ class _VariancePreserving(Process):
 
 @dataclass(frozen=True, kw_only=True)
 class VP(_VariancePreserving):
-    r"""Variance preserving: ln alpha = -(1/2) int_0^t beta, beta = beta_min + t (beta_max - beta_min).
+    r"""Variance preserving: ln alpha = -(1/2) int_0^t beta, beta = beta_min + t (beta_max -
+    beta_min).
 
-    The continuous limit of DDPM. Source: Song et al. 2021, eq. 11 and 32; beta in units of 1 / time.
+    The continuous limit of DDPM. Source: Song et al. 2021, eq. 11 and 32; beta in units of 1 /
+    time.
     """
 
     t_min: float = 1e-4
@@ -174,7 +183,9 @@ class VP(_VariancePreserving):
 
 @dataclass(frozen=True, kw_only=True)
 class SubVP(VP):
-    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2. Source: Song et al. 2021, eq. 14."""
+    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2. Source: Song et al. 2021, eq.
+    14.
+    """
 
     t_min: float = 1e-3
 
@@ -301,11 +312,12 @@ class Cosine(Process):
 class Tabulated(_VariancePreserving):
     r"""A table of alpha-bar, alpha(k)^2 = alpha_bar[k - 1] at t = k = 1 ... T, as DDPM counts.
 
-    Between the entries the log SNR is a monotone cubic of t (PCHIP), so that the table is an ordinary
-    process with continuous rates, and exact at its own times. `diffusers` counts from 0: its
-    timestep k is our t = k + 1.
+    Between the entries the log SNR is a monotone cubic of t (PCHIP), so that the table is an
+    ordinary process with continuous rates, and exact at its own times. `diffusers` counts from 0:
+    its timestep k is our t = k + 1.
 
-    Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02); Rombach et al. 2022 (scaled linear).
+    Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02); Rombach et al. 2022 (scaled
+    linear).
     """
 
     alpha_bar: tuple[float, ...] = field(kw_only=False, repr=False)

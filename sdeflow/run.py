@@ -7,8 +7,9 @@
     cloud.npz, cloud.csv  the last sampled cloud, in the data's own units
     report.json, report.md, figure.png   the demo's table and picture
 
-Inside a run everything is in units of the data's standard deviation, centred: one recipe then serves any
-point set. Clouds and pictures are in the data's own units again. Every file is written whole or not at all.
+Inside a run everything is in units of the data's standard deviation, centred: one recipe then
+serves any point set. Clouds and pictures are in the data's own units again. Every file is written
+whole or not at all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -36,11 +37,12 @@ from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, Learned
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
-from sdeflow.process import Process
+from sdeflow.process import EDM, VE, VP, Cosine, Linear, Process, SubVP
 from sdeflow.sde import SDE, bridge, comoving, reverse
 from sdeflow.solve import ODESolver, SDESolver, Solver
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
+PROCESSES = {"VP": VP, "SubVP": SubVP, "VE": VE, "EDM": EDM, "Linear": Linear, "Cosine": Cosine}
 RowName = Literal["data", "noise", "score", "velocity"]
 
 
@@ -63,9 +65,9 @@ class Config:
     """What a run is asked for.
 
     Args:
-        data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a picture.
-        process: how it is noised; spans and constants are the process's defaults, in data std.
-        predicts: the row in which the loss is measured.
+        data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a
+        picture. process: how it is noised; spans and constants are the process's defaults, in data
+        std. predicts: the row in which the loss is measured.
         conditional: also learn the classes, where the data have labels.
         steps: of training.
         batch: particles per step.
@@ -131,15 +133,16 @@ def problem(config: Config) -> Problem:
     """
     door.whole(config.seed, "seed", 0)
     data = datasets.named(config.data)
-    if config.conditional and data.labels is None:
+    if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
-    process = train.PROCESSES[config.process]()
-    classes = int(data.labels.max()) + 1 if config.conditional else 0
+    process: Process = PROCESSES[config.process]()
+    classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
     field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
     whole = Problem(config, data, field, None)
     if data.points is not None:
-        truth: BayesField = EmpiricalField(process, whole.inward(data.points), data.labels)
+        points, width = whole.inward(data.points), data.width / data.std
+        truth: BayesField = EmpiricalField(process, points, data.labels, width)
     elif data.mixture is not None:
         m = data.mixture
         truth = ExactField(
@@ -253,8 +256,8 @@ def sample(
     if label is not None:
         if not whole.config.conditional:
             raise ValueError("this run was trained without classes; leave out label")
-        if not 0 <= label <= whole.field.network.labels:
-            raise ValueError(f"label must be 0 to {whole.field.network.labels}, got {label}")
+        if not 0 <= label < len(whole.data.classes):
+            raise ValueError(f"label must be 0 to {len(whole.data.classes) - 1}, got {label}")
         field = whole.field.given(label)
     law = reverse(field, eta)
     path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
@@ -267,7 +270,7 @@ def sample(
     return folder / "cloud.csv"
 
 
-# ---- the demo: both engines, from noise to data, with floors ---------------------------------------
+# ---- the demo: both engines, from noise to data, with floors ------------------------------------
 
 
 @dataclass(frozen=True)
@@ -279,7 +282,9 @@ class Sampler:
     law: Callable[[Field], SDE]
     comoving: bool = False
 
-    def __call__(self, field: Field, n: int, seed: int, save: int = 1) -> tuple[Tensor, int, float]:
+    def __call__(
+        self, field: Field, n: int, seed: int, save: int = 1
+    ) -> tuple[Tensor, int, float]:
         """The states (T, n, 2) in the lab frame, NFE, seconds."""
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
@@ -380,7 +385,7 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
     data = whole.sample(n, seed + 1)
 
     with plot.figure(7.0, 3.6) as fig:
-        top, bottom = fig.subfigures(2, 1, height_ratios=[1.0, 1.15])
+        top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))
         # A particle keeps its colour: how far from the centre it ends.
         colour = run.x[-1].norm(dim=1)
         for ax, t, x in zip(top.subplots(1, 5), run.t, run.x, strict=True):
@@ -415,7 +420,7 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
         plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
 
 
-# ---- files and provenance --------------------------------------------------------------------------
+# ---- files and provenance -----------------------------------------------------------------------
 
 
 def provenance() -> dict[str, str | int]:

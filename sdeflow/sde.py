@@ -1,23 +1,24 @@
 r"""Laws of motion: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
 
-One law, two worlds: particles move under it, a density moves under its Fokker-Planck equation. A law
-whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|.
+One law, two worlds: particles move under it, a density moves under its Fokker-Planck equation. A
+law whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|.
 
     forward   dx = f x dt + g dW                                             data -> noise
     reverse   dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
                    + eta g dW                                                noise -> data
-    comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,  y = x / alpha, rho = sigma / alpha
+    comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
+              y = x / alpha, rho = sigma / alpha                             the Brownian frame
     bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
               v = sigma_s^2 (1 - rho_s^2 / rho_t^2)                          one exact step t -> s
 
-With the exact field all of them have the same marginals for every eta: the probability flow at 0, the
-time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in which every process is one
-Brownian motion in the clock rho^2; Euler's method there is DDIM. `bridge` freezes x0_hat over a step and
-solves the rest: eta = 1 is DDPM's ancestral step with the small variance, eta = 0 DDIM.
+With the exact field all of them have the same marginals for every eta: the probability flow at 0,
+the time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in which every process is
+one Brownian motion in the clock rho^2; Euler's method there is DDIM. `bridge` freezes x0_hat over
+a step and solves the rest: eta = 1 is DDPM's ancestral step with the small variance, eta = 0 DDIM.
 
 A solver does not step in t but counts steps: on the step-number clock u every grid is uniform, the
-coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a law
-in that form.
+coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a
+law in that form.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ class SDE:
 
     Args:
         drift: (x, t) -> (n, d); x (n, d), t ().
-        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None: deterministic.
-        t_start, t_end: the law's span, in the order it is run.
+        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None:
+        deterministic. t_start, t_end: the law's span, in the order it is run.
         calculus: how state-dependent noise is read; additive noise reads the same both ways.
         clock: K -> (K + 1,), the law's own grid of times; uniform by default.
     """
@@ -111,13 +112,17 @@ def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
 
 
 def log_snr_times(process: Process, steps: int) -> Tensor:
-    """From t_max down to t_min, uniform in log SNR: every step divides sigma / alpha by one factor."""
+    """From t_max down to t_min, uniform in log SNR: every step divides sigma / alpha by one
+    factor.
+    """
     noisy, clean = process.log_snr(_span(process)).tolist()
     return _pinned(process, uniform_times(noisy, clean, steps))
 
 
 def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """From t_max down to t_min, uniform in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq. 5)."""
+    """From t_max down to t_min, uniform in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq.
+    5).
+    """
     power = door.positive(rho, "rho")
     first, last = (_level(process, _span(process)) ** (1 / power)).tolist()
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
@@ -152,7 +157,9 @@ def forward(process: Process) -> SDE:
 
 
 class Reading(NamedTuple):
-    """A field's law at one clock reading, as drift = state x + prediction evaluate(ruler x, t, c)."""
+    """A field's law at one clock reading, as drift = state x + prediction evaluate(ruler x, t,
+    c).
+    """
 
     t: Tensor
     c: Coefficients[Tensor]
@@ -229,8 +236,8 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
     dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
-    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; the marginals do not depend on eta.
-    Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021, eq. 6.
+    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; the marginals do not depend on
+    eta. Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021, eq. 6.
 
     Raises:
         ValueError: eta negative or not finite.
@@ -253,9 +260,9 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
     dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW, from rho(t_max) down to rho(t_min).
 
-    It starts from x / alpha(t_max) and ends in y = x / alpha(t_min). torchdiffeq's `euler` is DDIM here,
-    and its `heun2` on Karras levels is EDM's Algorithm 1. Source: Karras et al. 2022, eq. 4; Song,
-    Meng and Ermon 2021, eq. 14.
+    It starts from x / alpha(t_max) and ends in y = x / alpha(t_min). torchdiffeq's `euler` is DDIM
+    here, and its `heun2` on Karras levels is EDM's Algorithm 1. Source: Karras et al. 2022, eq. 4;
+    Song, Meng and Ermon 2021, eq. 14.
 
     Raises:
         ValueError: eta negative or not finite.
@@ -281,7 +288,8 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
 
 def bridge(field: Field, eta: float = 1.0) -> Bridge:
-    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), DDIM-eta between.
+    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), DDIM-eta
+    between.
 
     x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
     v = sigma_s^2 (1 - rho_s^2 / rho_t^2).

@@ -1,19 +1,19 @@
 """Particles: the only door to torchsde and torchdiffeq.
 
-Both engines are run on the step-number clock u = 0 ... K (see `sde.Steps`): any grid of times becomes a
-uniform one with dt = 1, no rounding adds a step, every saved state is a state that was computed, and what
-depends on time alone is in a table. What the engines are handed, beside the law, is a Brownian motion that
-is a function (see `noise`), so a run has no hidden state. Adaptive ODE methods alone run in process time;
-they are told where the law ends, because otherwise they step past it and ask the field where it is not
-defined. Adaptive methods choose one step for the whole cloud: change the cloud and every particle moves by
-an amount of the order of the tolerance.
+Both engines are run on the step-number clock u = 0 ... K (see `sde.Steps`): any grid of times
+becomes a uniform one with dt = 1, no rounding adds a step, every saved state is a state that was
+computed, and what depends on time alone is in a table. What the engines are handed, beside the
+law, is a Brownian motion that is a function (see `noise`), so a run has no hidden state. Adaptive
+ODE methods alone run in process time; they are told where the law ends, because otherwise they
+step past it and ask the field where it is not defined. Adaptive methods choose one step for the
+whole cloud: change the cloud and every particle moves by an amount of the order of the tolerance.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -105,10 +105,12 @@ class _Run:
 
 
 class _Engine:
-    """A law as torchsde wants it, on the step-number clock: (u, y) and Ito's or Stratonovich's words.
+    """A law as torchsde wants it, on the step-number clock: (u, y) and Ito's or Stratonovich's
+    words.
 
-    torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the values of
-    the current step are remembered; every method draws its increment first, which says what step that is.
+    torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the
+    values of the current step are remembered; every method draws its increment first, which says
+    what step that is.
     """
 
     def __init__(self, run: _Run, bm: Brownian, sde_type: str, noise_type: str) -> None:
@@ -181,7 +183,8 @@ class SDESolver:
         steps: K, on the law's own grid of times; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the law's span, in its direction.
         seed: of the Brownian path.
-        fine: (M + 1,) the grid on which the Brownian path lives, of which `times` is a part: solvers
+        fine: (M + 1,) the grid on which the Brownian path lives, of which `times` is a part:
+        solvers
             with the same seed and `fine` walk the same path at different steps. Default: `times`.
 
     Raises (from `solve`):
@@ -209,9 +212,10 @@ class SDESolver:
     ) -> Path:
         """Run the cloud x (n, d) from the first time to the last.
 
-        save: how many states to keep, evenly over the steps (1: the final one alone, 2: start and end), or
-        the times of the states wanted, which must be on the grid. first: the id of the first particle, for a
-        cloud that is run in parts. The final state alone costs O(n) memory whatever the number of steps.
+        save: how many states to keep, evenly over the steps (1: the final one alone, 2: start and
+        end), or the times of the states wanted, which must be on the grid. first: the id of the
+        first particle, for a cloud that is run in parts. The final state alone costs O(n) memory
+        whatever the number of steps.
         """
         door.cloud(x)
         times = _grid(sde, self.steps, self.times, self.method)
@@ -222,15 +226,13 @@ class SDESolver:
             g = law.diffusion(0, 0.0, x)
             additive = not isinstance(g, Tensor) or g.ndim == 0
             self._check_method(sde, additive)
+            n, d = x.shape
+            grid = None if self.fine is None else _nested(times, self.fine)
+            levy = self.method == "srk"
             bm = Brownian(
-                self.seed,
-                *x.shape,
-                x.dtype,
-                x.device,
-                first=first,
-                levy=self.method == "srk",
-                **_nested(times, self.fine),
-            )
+                self.seed, n, d, x.dtype, x.device,
+                first=first, grid=grid, fine=self.fine, levy=levy,
+            )  # fmt: skip
             stratonovich = self.method in STRATONOVICH or (
                 self.method == "milstein" and not additive and sde.calculus == "stratonovich"
             )
@@ -268,8 +270,10 @@ class ODESolver:
     """Moves particles under a law without noise through `torchdiffeq.odeint`.
 
     Args:
-        method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4, explicit_adams,
-            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun adaptive.
+        method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4,
+        explicit_adams,
+            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun
+            adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
         rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
         max_steps: after which an adaptive run gives up.
@@ -368,8 +372,8 @@ class ODESolver:
                 )
         except AssertionError as error:  # torchdiffeq's way to say so
             raise run.failed(
-                f"{self.method} stopped ({error or 'step size underflow'}); loosen rtol and atol, or "
-                "use float64"
+                f"{self.method} stopped ({str(error) or 'step size underflow'}); "
+                "loosen rtol and atol, or use float64"
             ) from None
         if not torch.isfinite(out[-1]).all():
             raise run.failed("the final state is NaN or infinite")
@@ -423,8 +427,8 @@ def _given(sde: SDE, times: Tensor) -> Tensor:
     grid = door.times(times, low, high)
     if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
         raise ValueError(
-            f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from {sde.t_start:g} to "
-            f"{sde.t_end:g}; flip them"
+            f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from "
+            f"{sde.t_start:g} to {sde.t_end:g}; flip them"
         )
     return grid
 
@@ -461,18 +465,15 @@ def _row(save: Sequence[float] | Tensor) -> Tensor:
     return wanted
 
 
-def _nested(times: Tensor, fine: Tensor | None) -> dict[str, object]:
+def _nested(times: Tensor, fine: Tensor) -> list[int]:
     """Where the steps of `times` start and end on the grid of the Brownian path."""
-    if fine is None:
-        return {}
     low, high = sorted((float(fine[0]), float(fine[-1])))
     fine = door.times(fine, low, high, "fine")
     grid = [int(torch.argmin((fine - t).abs())) for t in times]
     _indices(times[:1], fine, "time")  # one clear sentence if the ends do not fit
     if not torch.allclose(fine[grid], times, rtol=1e-9, atol=0.0):
         raise ValueError("times must be part of the fine grid that carries the Brownian path")
-    return {"grid": grid, "fine": fine}
+    return grid
 
 
 Solver = SDESolver | ODESolver
-Law = Callable[[Tensor], SDE]

@@ -1,22 +1,23 @@
 r"""Learning a field, and knowing how much is left to learn.
 
-With x_t = alpha x_0 + sigma eps, every regression target is a row of (x_0, eps), and an error in one row is
-an error in any other times a function of time alone. So there is one loss,
+With x_t = alpha x_0 + sigma eps, every regression target is a row of (x_0, eps), and an error in
+one row is an error in any other times a function of time alone. So there is one loss,
 
     L = E_t E [ w(t) |eps_hat(x_t, t) - eps|^2 ] / d,
 
-a *weighting* w and a *time density*. `measured_in` gives the weightings of the literature: 1 is DDPM's
-simple loss (Ho et al. 2020, eq. 14), SNR^-1 the data loss, the velocity row flow matching.
+a *weighting* w and a *time density*. `measured_in` gives the weightings of the literature: 1 is
+DDPM's simple loss (Ho et al. 2020, eq. 14), SNR^-1 the data loss, the velocity row flow matching.
 
 Even the exact field does not bring L to zero, because x_t does not tell eps:
 
     L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d = excess + floor.
 
-For mixtures and point sets the second term is known. `meter` reports both: a loss alone says nothing.
+For mixtures and point sets the second term is known. `meter` reports both: a loss alone says
+nothing.
 
-A run is a function of its seed: batch, noise and times of step k have the address (seed, k), so a run that
-is killed and resumed from its checkpoint repeats the very same steps. Checkpoints hold tensors and JSON,
-nothing that could be executed.
+A run is a function of its seed: batch, noise and times of step k have the address (seed, k), so a
+run that is killed and resumed from its checkpoint repeats the very same steps. Checkpoints hold
+tensors and JSON, nothing that could be executed.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ PROCESSES = {
 }
 
 
-# ---- weightings: w(t), relative to the squared error of eps ----------------------------------------
+# ---- weightings: w(t), relative to the squared error of eps -------------------------------------
 
 
 def measured_in(row: Prediction) -> Weighting:
@@ -94,7 +95,7 @@ def _ruler(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
     return b - a * c.sigma / c.alpha
 
 
-# ---- time densities: from u in (0, 1) to t ---------------------------------------------------------
+# ---- time densities: from u in (0, 1) to t ------------------------------------------------------
 
 
 def uniform_time(p: Process, u: Tensor) -> Tensor:
@@ -103,13 +104,17 @@ def uniform_time(p: Process, u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: every scale gets the same attention."""
+    """log SNR uniform between its values at t_max and t_min: every scale gets the same
+    attention.
+    """
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 
 def noise_between(low: float, high: float) -> TimeDensity:
-    """The same between the noise levels sigma / alpha = low and high, as far as the process goes."""
+    """The same between the noise levels sigma / alpha = low and high, as far as the process
+    goes.
+    """
     if not door.positive(low, "low") < door.positive(high, "high"):
         raise ValueError(f"low must lie below high, got {low} and {high}")
 
@@ -125,7 +130,8 @@ def noise_between(low: float, high: float) -> TimeDensity:
 def default_density(field: LearnedField) -> TimeDensity:
     """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
 
-    Beyond, the preconditioned network's task is the same at every level: nothing is left to learn there.
+    Beyond, the preconditioned network's task is the same at every level: nothing is left to learn
+    there.
     """
     if field.data_std is None:
         return uniform_log_snr
@@ -133,7 +139,9 @@ def default_density(field: LearnedField) -> TimeDensity:
 
 
 def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
-    """log SNR normal; EDM's ln sigma ~ N(-1.2, 1.2^2) is (2.4, 2.4) (Karras et al. 2022, table 1)."""
+    """log SNR normal; EDM's ln sigma ~ N(-1.2, 1.2^2) is (2.4, 2.4) (Karras et al. 2022, table
+    1).
+    """
     door.positive(std, "std")
     return lambda p, u: _inside(p, p.time(mean + std * torch.special.ndtri(u)))
 
@@ -148,7 +156,7 @@ def _inside(p: Process, t: Tensor) -> Tensor:
     return t.clamp(p.t_min, p.t_max)
 
 
-# ---- the loss --------------------------------------------------------------------------------------
+# ---- the loss -----------------------------------------------------------------------------------
 
 
 def loss(
@@ -200,8 +208,8 @@ def meter(
 ) -> Meter:
     """The irreducible-loss meter: floor and excess of a learned field, against the exact one.
 
-    At each of `levels` times, n particles x_t of the truth's own law; the conditional variance is exact at
-    each of them. The weighting is that of the noise loss unless given.
+    At each of `levels` times, n particles x_t of the truth's own law; the conditional variance is
+    exact at each of them. The weighting is that of the noise loss unless given.
 
     Raises:
         ValueError: the two fields do not share a process.
@@ -231,7 +239,7 @@ def meter(
     return Meter(times, floor, excess, error)
 
 
-# ---- training --------------------------------------------------------------------------------------
+# ---- training -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -240,9 +248,10 @@ class Recipe:
 
     Args:
         batch: particles per step.
-        rate: peak learning rate of Adam; it rises over the first 2 % of the steps and falls as a cosine to 0.
-        decay: of the exponential moving average of the weights, which is what is kept.
-        drop: share of labels replaced by "no label" (classifier-free guidance; Ho and Salimans 2022).
+        rate: peak learning rate of Adam; it rises over the first 2 % of the steps and falls as a
+        cosine to 0. decay: of the exponential moving average of the weights, which is what is
+        kept. drop: share of labels replaced by "no label" (classifier-free guidance; Ho and
+        Salimans 2022).
     """
 
     batch: int = 512
@@ -336,8 +345,8 @@ class Training(Iterator[Tensor]):
     def _check(self, value: Tensor) -> None:
         if not torch.isfinite(value):
             raise SdeflowError(
-                f"the loss is {float(value)} at step {self.step}; lower the rate ({self.recipe.rate}) "
-                "or check the data's scale (data_std)"
+                f"the loss is {float(value)} at step {self.step}; lower the rate "
+                f"({self.recipe.rate}) or check the data's scale (data_std)"
             )
 
     def _finish(self) -> None:
@@ -410,17 +419,19 @@ def fit(
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
         steps: in all; the learning rate falls to zero over them.
         recipe: batch, learning rate, averaging, label dropout.
-        weighting: w; by default the plain squared error of what the network itself gives: the row that
+        weighting: w; by default the plain squared error of what the network itself gives: the row
+        that
             the field predicts, or the unit row if it is preconditioned.
         density: of training times; by default `default_density`.
-        checkpoint: a file, written every `every` steps; if it is there, the run goes on from it, to the
+        checkpoint: a file, written every `every` steps; if it is there, the run goes on from it,
+        to the
             same weights, bit for bit, as if it had not stopped.
 
     After the last step the network holds the moving average of its weights.
 
     Raises:
-        TypeError, ValueError: at the door; the first batch is looked at before anything is trained.
-        SdeflowError: the loss went NaN; the checkpoint is damaged or of another run.
+        TypeError, ValueError: at the door; the first batch is looked at before anything is
+        trained. SdeflowError: the loss went NaN; the checkpoint is damaged or of another run.
     """
     if not isinstance(field, LearnedField):
         raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
@@ -444,7 +455,7 @@ def fit(
     )
 
 
-# ---- files -----------------------------------------------------------------------------------------
+# ---- files --------------------------------------------------------------------------------------
 
 
 def describe(field: LearnedField) -> dict:
@@ -459,7 +470,9 @@ def describe(field: LearnedField) -> dict:
 
 
 def save(field: LearnedField, path: str | Path) -> None:
-    """Write a field to one safetensors file: weights, and in its header how to rebuild the rest."""
+    """Write a field to one safetensors file: weights, and in its header how to rebuild the
+    rest.
+    """
     write(Path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)})
 
 
@@ -490,9 +503,7 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         if name != MLP.__name__:
             raise TypeError(f"its network is a {name}: pass one as network=")
         network = MLP(**config)
-    return LearnedField(
-        kind(**law), network, Prediction(about["predicts"]), about["data_std"]
-    )
+    return LearnedField(kind(**law), network, Prediction(about["predicts"]), about["data_std"])
 
 
 def write(
@@ -508,7 +519,9 @@ def write(
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, all or nothing: a reader sees the old file or the new one, also after a crash."""
+    """Write a file, all or nothing: a reader sees the old file or the new one, also after a
+    crash.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     with open(part, "wb") as file:

@@ -23,7 +23,7 @@ FLOORS = (
     ("sde", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds
     ("likelihood", "check"),  # 5: consequences
-    ("plot", "demo", "cli"),  # 6: eyes and hands
+    ("plot", "run", "cli"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common", "base", "core"}
@@ -352,7 +352,7 @@ def test_a_broken_house_is_caught(law: Law, path: str, text: str) -> None:
     ("law", "path", "text"),
     [
         (imports_go_down, "sdeflow/sde.py", "import torch\nfrom .process import Process"),
-        (imports_go_down, "sdeflow/cli.py", "from sdeflow import demo\nfrom . import plot, solve"),
+        (imports_go_down, "sdeflow/cli.py", "from sdeflow import run\nfrom . import plot, solve"),
         (imports_go_down, "sdeflow/__init__.py", "from .cli import main"),
         (no_import_in_a_function, "sdeflow/sde.py", "try:\n    import a\nexcept E:\n    a = 0"),
         (one_door_to_each_engine, "sdeflow/solve.py", "import torchsde\nimport torchdiffeq"),
