@@ -1,5 +1,6 @@
 """What is known about x_0 and eps given x_t: exact, empirical and learned fields are one thing."""
 
+import math
 import resource
 
 import pytest
@@ -263,14 +264,14 @@ class Perfect(nn.Module):
 
 
 class PerfectUnit(nn.Module):
-    """The same, for EDM's preconditioning: it sees x / sqrt(V) and ln(sigma / alpha) / 4."""
+    """The same, for EDM's preconditioning: it sees x / sqrt(V), ln(sigma / (alpha s)) / 4."""
 
     def __init__(self, process: sf.Process, mixture: sf.Mixture, std: float) -> None:
         super().__init__()
         self.process, self.mixture, self.std = process, mixture, std
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
-        c = self.process(self.process.time(-8 * level)).along(x)
+        c = self.process(self.process.time(-8 * level - 2 * math.log(self.std))).along(x)
         size = torch.sqrt((c.alpha * self.std) ** 2 + c.sigma**2)
         known = self.mixture.posterior(x * size, c.alpha, c.sigma)
         return (c.sigma * known.data / self.std - c.alpha * self.std * known.noise) / size
@@ -326,7 +327,7 @@ def test_what_a_preconditioned_network_sees_and_gives_has_unit_size() -> None:
         field.data(mixture.noised(c.alpha, c.sigma).sample(20_000, 1), t)
         size, level = seen[-1]
         assert size == pytest.approx(1, abs=0.05)
-        assert level == pytest.approx(float(torch.log(t)) / 4, rel=1e-12)
+        assert level == pytest.approx(float(torch.log(t / std)) / 4, rel=1e-12)
         assert field.row(c) == unit_row(c, std)
 
 
@@ -400,7 +401,8 @@ def test_a_label_is_bound_and_reaches_the_network() -> None:
     assert torch.allclose(each, rows, atol=1e-6)
     with torch.no_grad():
         for k in (0, 1, None):
-            want = network(x, t, None if k is None else torch.tensor(k))
+            level = -field.process.log_snr(t) / 8  # ln(sigma / alpha) / 4: what our own MLP sees
+            want = network(x, level, None if k is None else torch.tensor(k))
             assert torch.allclose(field.given(k).noise(x, t), want, atol=1e-6)
 
 
