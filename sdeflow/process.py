@@ -1,6 +1,6 @@
 r"""How matter is noised: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
 
-A process is a choice of (alpha, sigma) with alpha(0) = 1, log SNR = 2 ln(alpha / sigma) falling
+A process is a choice of (alpha, sigma) with alpha(0) = 1 and log SNR = 2 ln(alpha / sigma) falling
 from data (t = 0) to noise (t = t_max). Nothing else is free: the linear SDE with these marginals
 is
 
@@ -33,9 +33,7 @@ Scalar = TypeVar("Scalar", Tensor, float)
 
 
 class Coefficients(NamedTuple, Generic[Scalar]):
-    """alpha, sigma and their rates at one time: tensors, or plain floats inside a solver's
-    step.
-    """
+    """alpha, sigma and their rates, shaped like t; plain floats inside a solver's step."""
 
     alpha: Scalar
     sigma: Scalar
@@ -44,9 +42,7 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
     @property
     def stretch(self) -> Scalar:
-        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): the noise that drift does not
-        explain.
-        """
+        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): what drift leaves to noise."""
         return self.sigma_dot - self.alpha_dot / self.alpha * self.sigma
 
     def along(self, x: Tensor) -> Coefficients[Tensor]:  # type: ignore[misc]
@@ -57,7 +53,11 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
 @dataclass(frozen=True, kw_only=True)
 class Process(ABC):
-    """A pair of schedules (alpha, sigma) on [t_min, t_max]; call it for its `Coefficients`."""
+    """A pair of schedules (alpha, sigma) on [t_min, t_max]; call it for its `Coefficients`.
+
+    Raises:
+        ValueError, TypeError: the interval is empty, or a constant is no number in its range.
+    """
 
     t_min: float
     t_max: float
@@ -74,10 +74,10 @@ class Process(ABC):
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The time at which 2 ln(alpha / sigma) = log_snr; the inverse of `log_snr`."""
+        """The time at which 2 ln(alpha / sigma) = log_snr, in its shape; undoes `log_snr`."""
 
     def log_snr(self, t: Tensor) -> Tensor:
-        """2 ln(alpha / sigma) at t; strictly falling."""
+        """2 ln(alpha / sigma) at t, of its shape; strictly falling."""
         c = self(t)
         return 2 * torch.log(c.alpha / c.sigma)
 
@@ -92,13 +92,16 @@ class Process(ABC):
         return torch.sqrt(2 * c.sigma * c.stretch)
 
     def perturb(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
-        """x_t = alpha x0 + sigma eps, x0 and eps (n, d), t () or (n,)."""
+        """x_t = alpha x0 + sigma eps, (n, d), from x0 and eps (n, d) and t () or (n,).
+
+        Raises:
+            ValueError: t does not fit the cloud, or leaves [t_min, t_max].
+        """
         c = self(self.at(t, x0)).along(x0)
         return c.alpha * x0 + c.sigma * eps
 
     def at(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """t as a tensor on x's device, in x's dtype or finer, if it is one time or one per
-        particle.
+        """t, one time () or one per particle (n,), on x's device and in x's dtype or finer.
 
         Raises:
             ValueError: t is neither () nor (n,), or leaves [t_min, t_max].
@@ -122,6 +125,9 @@ class Process(ABC):
 
         It differs from the law of x_{t_max} by alpha(t_max) x_0: the prior error, which the time
         interval sets.
+
+        Raises:
+            ValueError, TypeError: n, d or seed is not a whole number in its range.
         """
         door.whole(n, "n")
         door.whole(d, "d")
@@ -142,11 +148,16 @@ class _VariancePreserving(Process):
 
 @dataclass(frozen=True, kw_only=True)
 class VP(_VariancePreserving):
-    r"""Variance preserving: ln alpha = -(1/2) int_0^t beta, beta = beta_min + t (beta_max -
-    beta_min).
+    r"""Variance preserving: alpha^2 + sigma^2 = 1, the continuous limit of DDPM.
 
-    The continuous limit of DDPM. Source: Song et al. 2021, eq. 11 and 32; beta in units of 1 /
-    time.
+        ln alpha = -(1/2) int_0^t beta,    beta = beta_min + t (beta_max - beta_min),
+
+    beta in units of 1 / time.
+
+    Raises:
+        ValueError: beta_min is not positive, or exceeds beta_max.
+
+    Source: Song et al. 2021, eq. 11 and 32.
     """
 
     t_min: float = 1e-4
@@ -183,8 +194,9 @@ class VP(_VariancePreserving):
 
 @dataclass(frozen=True, kw_only=True)
 class SubVP(VP):
-    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2. Source: Song et al. 2021, eq.
-    14.
+    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2.
+
+    Source: Song et al. 2021, eq. 12.
     """
 
     t_min: float = 1e-3
@@ -205,6 +217,10 @@ class VE(Process):
     r"""Variance exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
     At t = 0 the data carry sigma_min already. The defaults are the lecture's 10^(3t - 2).
+
+    Raises:
+        ValueError: sigma_min is not positive, or not below sigma_max.
+
     Source: Song et al. 2021, eq. 9 and 30.
     """
 
@@ -256,6 +272,7 @@ class Linear(Process):
     """alpha = 1 - t, sigma = t: the straight path of flow matching, rectified flow, SD3.
 
     At t = 1 the drift rate f is infinite though the flow is not, so the interval stops just short.
+
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0, time reversed); Liu et al. 2023, eq. 1.
     """
 
@@ -275,7 +292,12 @@ class Linear(Process):
 class Cosine(Process):
     """alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2), u = (pi / 2) (t + s) / (1 + s).
 
-    Source: Nichol and Dhariwal 2021, eq. 17; s = 0.008 keeps the first steps from being too small.
+    The offset s = 0.008 keeps the first steps from being too small.
+
+    Raises:
+        ValueError: s is negative.
+
+    Source: Nichol and Dhariwal 2021, eq. 17.
     """
 
     t_min: float = 1e-3
@@ -316,8 +338,12 @@ class Tabulated(_VariancePreserving):
     ordinary process with continuous rates, and exact at its own times. `diffusers` counts from 0:
     its timestep k is our t = k + 1.
 
-    Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02); Rombach et al. 2022 (scaled
-    linear).
+    Raises:
+        ValueError: the table does not fall strictly inside (0, 1), or does not hold all of
+            [t_min, t_max].
+
+    Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02);
+    Rombach et al. 2022 (scaled linear).
     """
 
     alpha_bar: tuple[float, ...] = field(kw_only=False, repr=False)
@@ -346,7 +372,7 @@ class Tabulated(_VariancePreserving):
 
     @staticmethod
     def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
-        """Linear betas (Ho et al. 2020)."""
+        """beta linear from beta_min to beta_max in `steps` entries (Ho et al. 2020)."""
         return Tabulated.from_betas(torch.linspace(beta_min, beta_max, steps, dtype=torch.float64))
 
     @staticmethod
@@ -357,7 +383,7 @@ class Tabulated(_VariancePreserving):
 
     @staticmethod
     def from_betas(betas: Tensor) -> Tabulated:
-        """alpha_bar[k] = prod_{j <= k} (1 - beta_j) (Ho et al. 2020, eq. 4)."""
+        """alpha_bar[k] = prod_{j <= k} (1 - beta_j), betas (T,) (Ho et al. 2020, eq. 4)."""
         return Tabulated(tuple(torch.cumprod(1 - betas.double(), 0).tolist()))
 
     def _log_snr_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
