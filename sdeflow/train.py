@@ -488,7 +488,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
     try:
         field = rebuild(about["field"], network)
         field.network.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise SdeflowError(f"{path} does not fit this network: {error}") from None
     return field
 
@@ -512,7 +512,8 @@ def write(
     """Write tensors and JSON, with their checksum."""
     flat = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     text = json.dumps(about, sort_keys=True)
-    data = to_bytes(flat, {"sdeflow": text, "sha256": _digest(flat, text)})
+    # One entry: safetensors keeps several in no fixed order, and equal fields make equal files.
+    data = to_bytes(flat, {"sdeflow": f"{_digest(flat, text)} {text}"})
     if keep_previous and path.exists():
         os.replace(path, _previous(path))
     write_bytes(path, data)
@@ -524,11 +525,15 @@ def write_bytes(path: Path, data: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    with open(part, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -539,8 +544,9 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        about = json.loads(header["sdeflow"])
-        whole = header["sha256"] == _digest(tensors, header["sdeflow"])
+        digest, _, text = header["sdeflow"].partition(" ")
+        about = json.loads(text)
+        whole = digest == _digest(tensors, text)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise SdeflowError(f"{path} is damaged or not ours ({error})") from None
     if not whole:
