@@ -61,9 +61,7 @@ class Field(ABC):
 
     @abstractmethod
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """The one evaluation (n, d), with process(t) = c already at hand (lined up with x, or
-        floats).
-        """
+        """The one evaluation, (n, d), with process(t) = c at hand: lined up with x, or floats."""
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
@@ -78,7 +76,7 @@ class Field(ABC):
         return decode(self.row(c), self.evaluate(x, t.to(x.dtype), c), x, c)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
-        """a x0_hat + b eps_hat for one row (a, b), (n, d)."""
+        """a x0_hat + b eps_hat for one row (a, b), (n, d); x, t and errors as for `split`."""
         c = self.process(self.process.at(t, door.cloud(x))).along(x)
         return encode(row.row(c), *self.split(x, t))
 
@@ -91,7 +89,7 @@ class Field(ABC):
         return self.predict(Prediction.NOISE, x, t)
 
     def score(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """grad ln p_t = -eps_hat / sigma, (n, d) (Tweedie's formula; Vincent 2011, eq. 7)."""
+        """grad ln p_t = -eps_hat / sigma, (n, d), 1 / length (Tweedie; Vincent 2011, eq. 7)."""
         return self.predict(Prediction.SCORE, x, t)
 
     def velocity(self, x: Tensor, t: Tensor | float) -> Tensor:
@@ -130,9 +128,7 @@ class BayesField(Field):
 
 @dataclass(frozen=True, eq=False)
 class ExactField(BayesField):
-    """The field of a Gaussian mixture, in closed form at every noise level (see
-    `Mixture.posterior`).
-    """
+    """The field of a Gaussian mixture, in closed form (see `Mixture.posterior`)."""
 
     mixture: Mixture
 
@@ -149,16 +145,21 @@ class ExactField(BayesField):
 
 @dataclass(frozen=True, eq=False)
 class EmpiricalField(BayesField):
-    r"""The field of a finite point set: x0_hat = sum_i w_i x_i, w = softmax_i(-|x - alpha x_i|^2 /
-    2 s^2).
+    r"""The field of a finite point set, in closed form: a softmax over the points.
+
+        x0_hat = sum_i w_i x_i,    w = softmax_i(-|x - alpha x_i|^2 / 2 s^2),
+
+    where s = sigma for bare points (width = 0).
 
     Args:
-        points: (m, d). Each may carry a round Gaussian of standard deviation `width`, so that a
-        density
-            exists: s^2 = alpha^2 width^2 + sigma^2.
+        points: (m, d).
         labels: (m,) whole numbers, or None; `given(label)` is the field of one class's points, so
-        the
-            conditional and the unconditional field come from the same data.
+            the conditional and the unconditional field come from the same data.
+        width: standard deviation of a round Gaussian that each point may carry, so that a density
+            exists: s^2 = alpha^2 width^2 + sigma^2, and for x_i stands its own conditional mean.
+
+    Raises:
+        ValueError, TypeError: points are no finite cloud, labels do not fit, width is negative.
 
     The softmax is attention of the cloud to the points; torch's fused kernel never forms the n x m
     matrix. Expanding the square costs digits once |x_i| >> s: then it runs in float64.
@@ -189,7 +190,11 @@ class EmpiricalField(BayesField):
         object.__setattr__(self, "_radius2", float(square.max()))
 
     def given(self, label: int) -> EmpiricalField:
-        """The field of the points that carry this label."""
+        """The field of the points that carry this label.
+
+        Raises:
+            ValueError: there are no labels, or no point carries this one.
+        """
         if self.labels is None:
             raise ValueError("this field has no labels; pass labels= when making it")
         mine = self.labels == label
@@ -226,9 +231,7 @@ class EmpiricalField(BayesField):
 
 
 def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
-    """sum_i w_i [x_i, |x_i|^2, 0...] with w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) /
-    s^2).
-    """
+    """sum w_i [x_i, |x_i|^2, 0...], w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s^2)."""
     pull, push = alpha / s2, -(alpha**2) / (2 * s2)
     pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
     queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
@@ -246,17 +249,18 @@ class LearnedField(Field):
 
     Args:
         network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when
-        a
-            label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
+            a label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
         predicts: the row it was trained for.
         data_std: the data's standard deviation per coordinate. If given, the network is
-        preconditioned
-            as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever `predicts` says.
-            Then, and for our own `MLP` always, it sees ln(sigma / (alpha data_std)) / 4 for t.
+            preconditioned as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever
+            `predicts` says. Then, and for our own `MLP` always, it sees
+            ln(sigma / (alpha data_std)) / 4 for t.
         label: what `given` binds.
 
     Raises:
-        ValueError: the network returns another shape than it was given.
+        ValueError: data_std is not positive; or, when evaluated, the network returns another
+            shape than it was given.
+        TypeError: network is no torch module, predicts is no `Prediction`.
 
     Source: Karras et al. 2022, eq. 7 and table 1.
     """
@@ -284,8 +288,7 @@ class LearnedField(Field):
         return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """One network call on the whole cloud (inside, in blocks of rows where no gradient is
-        due).
+        """One network call on the whole cloud; in blocks of rows where no gradient is due.
 
         A cloud of another floating type is rounded to the network's on the way in.
         """
