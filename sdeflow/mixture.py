@@ -7,6 +7,8 @@ p(x) = sum_k w_k N(x; mu_k, C_k). Under x_t = alpha x_0 + sigma eps a mixture st
 so density, score, posterior mean and samples are exact at every noise level, for every process.
 All of them come from one eigendecomposition per component, C_k = U diag(lambda) U^T, which noise
 only shifts.
+
+See docs/theory.md, (3.5) and (3.6).
 """
 
 from __future__ import annotations
@@ -23,8 +25,12 @@ from sdeflow.noise import Purpose, generator, normals
 
 
 class Posterior(NamedTuple):
-    """What x_t says about (x_0, eps): conditional means (n, d) and trace of Cov(x_0 | x_t)
-    (n,).
+    """What x_t says about (x_0, eps): their conditional means, and how sure it is.
+
+    Attributes:
+        data: (n, d) E[x_0 | x_t].
+        noise: (n, d) E[eps | x_t].
+        data_variance: (n,) tr Cov(x_0 | x_t).
     """
 
     data: Tensor
@@ -43,8 +49,8 @@ class Mixture:
 
     Raises:
         ValueError: shapes that do not fit, weights not positive, a covariance not symmetric or
-        with a
-            negative eigenvalue.
+            with a negative eigenvalue.
+        TypeError: means are no floating-point tensor.
     """
 
     weights: Tensor
@@ -78,7 +84,11 @@ class Mixture:
 
     @staticmethod
     def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> Mixture:
-        """Equal round components of standard deviation `width` at `means` (k, d)."""
+        """Round components of standard deviation `width` at `means` (k, d), equal by default.
+
+        Raises:
+            ValueError, TypeError: as `Mixture`, or width negative.
+        """
         k, d = door.cloud(means, "means").shape
         width = door.positive(width, "width", zero=True)
         covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
@@ -90,7 +100,7 @@ class Mixture:
 
     @property
     def dim(self) -> int:
-        """d."""
+        """d, the number of coordinates."""
         return self.means.shape[1]
 
     def mean(self) -> Tensor:
@@ -104,8 +114,9 @@ class Mixture:
         return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
 
     def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> Mixture:
-        """The law of alpha x_0 + sigma eps, x_0 from this law; differentiable in alpha and
-        sigma.
+        """The law of alpha x_0 + sigma eps, x_0 from this law: again a mixture.
+
+        w_k, alpha mu_k, alpha^2 C_k + sigma^2 I; differentiable in alpha and sigma, each ().
         """
         noised = object.__new__(Mixture)  # already checked; and no second eigendecomposition
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
@@ -124,7 +135,11 @@ class Mixture:
         return self.sample_labelled(n, seed)[0]
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """n exact draws (n, d) and the component (n,) that each came from."""
+        """n exact draws (n, d) and the component (n,) that each came from.
+
+        Raises:
+            ValueError, TypeError: n or seed is not a whole number in its range.
+        """
         door.whole(n, "n")
         door.whole(seed, "seed", 0)
         edges = torch.cumsum(self.weights.double(), 0)
@@ -146,9 +161,7 @@ class Mixture:
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ln(w_k N(x; alpha mu_k, ...)) (n, k); U^T (x - alpha mu) (n, k, d); spectrum (1|n, k,
-        d).
-        """
+        """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), spectra."""
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         axes, means = self._axes.to(x), self.means.to(x)  # type: ignore[attr-defined]
         spectrum = alpha**2 * self._spectrum.to(x) + sigma**2  # type: ignore[attr-defined]
@@ -158,12 +171,14 @@ class Mixture:
         return logits, off, spectrum
 
     def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
-        r"""E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x, for x_t = alpha x_0 +
-        sigma eps.
+        r"""What x_t = alpha x_0 + sigma eps says about (x_0, eps) at x_t = x, exactly.
 
-        Per component, in its own axes: x_0 = mu + alpha lambda / s^2 (x - alpha mu) and
-        eps = sigma / s^2 (x - alpha mu) with s^2 = alpha^2 lambda + sigma^2; neither divides by
-        alpha or by sigma alone. x: (n, d); alpha, sigma: () or (n,).
+        Per component, in its own axes, with s^2 = alpha^2 lambda + sigma^2,
+
+            E[x_0 | x] = mu + alpha lambda / s^2 (x - alpha mu),
+            E[eps | x] = sigma / s^2 (x - alpha mu);
+
+        neither divides by alpha or by sigma alone. x: (n, d); alpha, sigma: () or (n,).
         """
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
