@@ -13,15 +13,17 @@ and one 2x2 solve turns any of them into (x_0, eps), hence into any other. The d
 alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity
 never.
 
-A fifth row needs the data's standard deviation s. With V = alpha^2 s^2 + sigma^2, the variance of
+A fifth row needs the data's standard deviation s. With the variance V = alpha^2 s^2 + sigma^2 of
 x_t,
 
-    unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
+        unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
 
 is the combination that has unit variance and is uncorrelated with x_t, whatever the noise level. A
 network that sees x_t / sqrt(V) and gives this row is EDM's preconditioning (Karras et al. 2022,
 eq. 7, for any alpha); at s = 1 on a variance-preserving process it is minus the v of Salimans and
 Ho 2022.
+
+See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
 """
 
 from __future__ import annotations
@@ -55,13 +57,16 @@ class Prediction(Enum):
 
 
 def unit_row(c: Coefficients[Scalar], data_std: float) -> Row[Scalar]:
-    """(sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2: EDM's network target."""
+    """(sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2: EDM's network target.
+
+    Source: Karras et al. 2022, eq. 7, for any alpha; s = data_std.
+    """
     root = (c.alpha**2 * data_std**2 + c.sigma**2) ** 0.5
     return c.sigma / (data_std * root), -c.alpha * data_std / root
 
 
 def encode(row: Row[Scalar], x0: Tensor, eps: Tensor) -> Tensor:
-    """prediction = a x0 + b eps, (n, d)."""
+    """prediction = a x0 + b eps, (n, d), for row = (a, b) and x0, eps (n, d)."""
     a, b = row
     return a * x0 + b * eps
 
@@ -71,7 +76,10 @@ def mixing(
 ) -> tuple[Scalar, Scalar]:
     """(u, v) such that `target` = u x_t + v prediction, the prediction being given by `row`.
 
-    Solve alpha x_0 + sigma eps = x_t, a x_0 + b eps = prediction by Cramer's rule and insert.
+    Solve alpha x_0 + sigma eps = x_t, a x_0 + b eps = prediction by Cramer's rule and insert:
+    for the target p x_0 + q eps,
+
+        u = (p b - q a) / D,    v = (q alpha - p sigma) / D,    D = alpha b - sigma a.
     """
     (a, b), (p, q) = row, target
     determinant = c.alpha * b - c.sigma * a
@@ -81,7 +89,7 @@ def mixing(
 def decode(
     row: Row[Tensor], prediction: Tensor, x: Tensor, c: Coefficients[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """(x_0, eps), each (n, d), from a prediction at x_t = x: the one 2x2 solve."""
+    """(x_0, eps), each (n, d), from a prediction (n, d) at x_t = x (n, d): the one 2x2 solve."""
     u, v = mixing(row, c, (1.0, 0.0))
     x0 = u * x + v * prediction
     u, v = mixing(row, c, (0.0, 1.0))
