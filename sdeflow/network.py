@@ -1,19 +1,20 @@
 r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
 
 c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in
-units of its own. Four choices matter, in this order (`benchmarks/spiral.py` has the numbers):
+units of its own standard deviation. Four choices matter, in this order (`benchmarks/spiral.py` has
+the numbers):
 
 - *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud
-(Tancik et al.
-  2020). Wave numbers are log-uniform from the size of the cloud to its finest detail.
+  (Tancik et al. 2020). Wave numbers are log-uniform from the size of the cloud to its finest
+  detail.
 - *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its
-height, so
-  a field at that noise level cannot depend on finer detail; without this factor it learns ghosts
-  there.
-- *Noise enters otherwise as a bias* of the first layer. Damping and bias depend on c alone, so a
-solver pays
-  for them once per step and not once per particle.
-- Labels are embedded and added there too; one more row of the table means "no label".
+  height, so a field at that noise level cannot depend on finer detail; without this factor it
+  learns ghosts there.
+- *Noise otherwise enters as a bias* of the first layer. Damping and bias depend on c alone, so a
+  solver pays for them once per step and not once per particle.
+- *Labels* are embedded and added there too; one more row of the table means "no label".
+
+See docs/theory.md, (6.4), for the damping.
 """
 
 from __future__ import annotations
@@ -35,8 +36,14 @@ class MLP(nn.Module):
         width, depth: hidden units per layer and number of hidden layers.
         waves: how many wave vectors, of random direction (0: none).
         finest: largest wave number, in radians per standard deviation; detail of 1 / finest is
-        resolved. labels: number of classes (0: none); label `labels` means "no label".
+            resolved.
+        labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
+
+    Raises:
+        ValueError, TypeError: a size is not a whole number in its range, or finest not positive.
+
+    Source: Tancik et al. 2020, for the waves.
     """
 
     vectors: Tensor
