@@ -1,9 +1,12 @@
 r"""Keyed noise: every normal number of a run has an address.
 
 A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function, not a state:
-normals = Philox(key = (seed, purpose); counter = (step, block of particles)). So particle i at
-step k gets the same number in any order of access, in a run of any size, cut into any chunks, on
-any number of workers. Nothing is stored, nothing is searched: no tree, no recursion.
+
+    normals = Philox(key = (seed, purpose); counter = (step, block of particles)).
+
+So particle i at step k gets the same number in any order of access, in a run of any size, cut into
+any chunks, on any number of workers. Nothing is stored, nothing is searched: no tree, no
+recursion.
 
 `Brownian` is the object handed to torchsde as `bm`. It runs on the step-number clock, on which
 step k is the interval [k, k + 1] and W(k + 1) - W(k) is one standard normal per coordinate; the
@@ -15,6 +18,8 @@ finer increments,
 
 so that the same path can be walked at any coarser step (sum_j h_j = 1; Roessler 2010 for U, the
 space-time Levy area).
+
+See docs/theory.md, section 5 and (5.2).
 """
 
 from __future__ import annotations
@@ -57,8 +62,9 @@ def _philox_state(seed: int, purpose: Purpose) -> Any:
 
 
 class KeyedNormals:
-    """Standard normals at an address: `draw(step)` gives z of shape (n, d) for particles
-    first .. first + n - 1, the same for any n, any `first` and any order of steps.
+    """Standard normals at an address: `draw(step)` gives z (n, d) of particles first, first + 1...
+
+    A particle's number is the same for any n, any `first` and any order of steps.
     """
 
     def __init__(
@@ -111,12 +117,15 @@ class Brownian:
         seed: the key of the path.
         n, d: particles and coordinates.
         dtype, device: of the increments; the bits are drawn on the CPU and so are the same
-        anywhere. first: id of the first particle.
+            anywhere.
+        first: id of the first particle.
         grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices
-        into
-            `fine`; by default every step is one increment.
+            into `fine`; by default every step is one increment.
         fine: (M + 1,) the physical times of the path's own grid.
         levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).
+
+    Raises (when called):
+        ValueError: U is asked for without levy, or the full Levy area at all.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
     """
@@ -178,7 +187,7 @@ class Brownian:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the increments."""
+        """Type of the increments."""
         return self._dtype
 
     @property
@@ -188,7 +197,7 @@ class Brownian:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n, d)."""
+        """(n, d), particles and coordinates."""
         return self._shape
 
     @property
