@@ -7,7 +7,7 @@ law whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW 
     reverse   dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
                    + eta g dW                                                noise -> data
     comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
-              y = x / alpha, rho = sigma / alpha                             the Brownian frame
+              y = x / alpha, rho = sigma / alpha                             Brownian frame
     bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
               v = sigma_s^2 (1 - rho_s^2 / rho_t^2)                          one exact step t -> s
 
@@ -19,6 +19,8 @@ a step and solves the rest: eta = 1 is DDPM's ancestral step with the small vari
 A solver does not step in t but counts steps: on the step-number clock u every grid is uniform, the
 coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a
 law in that form.
+
+See docs/theory.md, (4.2) reverse, (4.3) comoving, (4.4) bridge, (5.1) the step-number clock.
 """
 
 from __future__ import annotations
@@ -46,10 +48,14 @@ class SDE:
 
     Args:
         drift: (x, t) -> (n, d); x (n, d), t ().
-        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None:
-        deterministic. t_start, t_end: the law's span, in the order it is run.
+        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None for a
+            deterministic law.
+        t_start, t_end: the law's span, in the order it is run.
         calculus: how state-dependent noise is read; additive noise reads the same both ways.
         clock: K -> (K + 1,), the law's own grid of times; uniform by default.
+
+    Raises:
+        ValueError: t_start and t_end are the same.
     """
 
     drift: Drift
@@ -79,7 +85,9 @@ class SDE:
 class Steps:
     """A law on the step-number clock: step k runs from u = k to k + 1, and `part` is u - k.
 
-    drift and diffusion come per unit of u, that is times dt_k and sqrt(|dt_k|).
+        dx = drift dt_k du + diffusion sqrt(|dt_k|) dW_u;
+
+    drift and diffusion come per unit of u, that is multiplied by dt_k and sqrt(|dt_k|).
     """
 
     def __init__(self, sde: SDE, times: Tensor, like: Tensor) -> None:
@@ -112,16 +120,18 @@ def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
 
 
 def log_snr_times(process: Process, steps: int) -> Tensor:
-    """From t_max down to t_min, uniform in log SNR: every step divides sigma / alpha by one
-    factor.
-    """
+    """(steps + 1,) from t_max to t_min, uniform in log SNR: each cuts sigma / alpha alike."""
     noisy, clean = process.log_snr(_span(process)).tolist()
     return _pinned(process, uniform_times(noisy, clean, steps))
 
 
 def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """From t_max down to t_min, uniform in (sigma / alpha)^(1 / rho) (Karras et al. 2022, eq.
-    5).
+    """(steps + 1,) from t_max down to t_min, uniform in (sigma / alpha)^(1 / rho).
+
+    Raises:
+        ValueError, TypeError: rho or steps is not positive, steps is not whole.
+
+    Source: Karras et al. 2022, eq. 5.
     """
     power = door.positive(rho, "rho")
     first, last = (_level(process, _span(process)) ** (1 / power)).tolist()
@@ -157,9 +167,7 @@ def forward(process: Process) -> SDE:
 
 
 class Reading(NamedTuple):
-    """A field's law at one clock reading, as drift = state x + prediction evaluate(ruler x, t,
-    c).
-    """
+    """At one clock reading: drift = state x + prediction field.evaluate(ruler x, t, c)."""
 
     t: Tensor
     c: Coefficients[Tensor]
@@ -234,13 +242,15 @@ def _driven(
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
     r"""The time-reversed law, from t_max down to t_min, with noise eta.
 
-    dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
+        dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
-    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; the marginals do not depend on
-    eta. Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021, eq. 6.
+    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; with the exact field the
+    marginals do not depend on eta.
 
     Raises:
         ValueError: eta negative or not finite.
+
+    Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
     process, eta = field.process, door.positive(eta, "eta", zero=True)
 
@@ -258,14 +268,15 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     r"""The same law in the Brownian frame y = x / alpha, whose time is rho = sigma / alpha.
 
-    dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW, from rho(t_max) down to rho(t_min).
+        dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,    rho(t_max) down to rho(t_min).
 
     It starts from x / alpha(t_max) and ends in y = x / alpha(t_min). torchdiffeq's `euler` is DDIM
-    here, and its `heun2` on Karras levels is EDM's Algorithm 1. Source: Karras et al. 2022, eq. 4;
-    Song, Meng and Ermon 2021, eq. 14.
+    here, and its `heun2` on Karras levels is EDM's Algorithm 1.
 
     Raises:
         ValueError: eta negative or not finite.
+
+    Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
     process, eta = field.process, door.positive(eta, "eta", zero=True)
 
@@ -288,19 +299,18 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
 
 def bridge(field: Field, eta: float = 1.0) -> Bridge:
-    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), DDIM-eta
-    between.
+    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), or between.
 
-    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
-    v = sigma_s^2 (1 - rho_s^2 / rho_t^2).
+        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
+        v = sigma_s^2 (1 - rho_s^2 / rho_t^2).
 
-    As a step it suits the `euler` method only. DDPM's last step, to sigma = 0, has no noise: it is
-    `field.data` at the last time.
-
-    Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
+    Between 0 and 1 it is DDIM-eta. As a step it suits the `euler` method only. DDPM's last step,
+    to sigma = 0, has no noise: it is `field.data` at the last time.
 
     Raises:
         ValueError: eta outside [0, 1].
+
+    Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
     if door.positive(eta, "eta", zero=True) > 1:
         raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
