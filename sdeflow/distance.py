@@ -65,6 +65,8 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     """
     a, b = _pair(x, y)
     n, m = len(a), len(b)
+    if min(n, m) < 2:
+        raise ValueError(f"the energy distance needs two particles in each cloud, got {n} and {m}")
     within = cdist(a, a).sum() / (n * (n - 1)) + cdist(b, b).sum() / (m * (m - 1))
     return math.sqrt(max(0.0, 2 * cdist(a, b).mean() - within))
 

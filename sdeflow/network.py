@@ -66,6 +66,7 @@ class MLP(nn.Module):
         door.whole(waves, "waves", 0)
         door.whole(labels, "labels", 0)
         door.positive(finest, "finest")
+        door.whole(seed, "seed", 0)
         self.config: dict[str, int | float] = {
             "dim": dim, "width": width, "depth": depth, "waves": waves,
             "finest": float(finest), "labels": labels, "seed": seed,
@@ -78,7 +79,7 @@ class MLP(nn.Module):
         # c spans a few units; finer features of it buy nothing.
         self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.manual_seed(seed % 2**64)
             self.first = nn.Linear(dim + 2 * waves, width)
             self.noise = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
             self.label = nn.Embedding(labels + 1, width) if labels else None
