@@ -181,6 +181,25 @@ def test_strong_order_of_the_reverse_law(stochastic, method):
         assert order == pytest.approx(1.0, abs=0.3)
 
 
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+@pytest.mark.parametrize(
+    "process", [sf.VP(), sf.SubVP(), sf.Linear()], ids=lambda p: type(p).__name__
+)
+def test_the_comoving_frame_is_the_same_law_on_the_same_path(process, eta):
+    """x and alpha y, driven by the same normals, meet as the steps shrink: sqrt(d rho) z in one
+    clock is sqrt(dt) z in the other. Each is of strong order one, so they meet at least so fast."""
+    mixture = overlapping()
+    field, x = sf.ExactField(process, mixture), exact_start(process, mixture, 256)
+    first, last = process(torch.tensor([process.t_max, process.t_min], dtype=F64)).alpha
+    errors = []
+    for steps in (64, 128, 256):
+        run = sf.SDESolver("heun", steps, seed=6)
+        ends = run.solve(sf.reverse(field, eta), x).x[-1]
+        frame = run.solve(sf.comoving(field, eta), x / first).x[-1] * last
+        errors.append(float((frame - ends).square().mean().sqrt()))
+    assert slope(errors) > 0.7
+
+
 def walk(fine: Tensor, n: int, d: int) -> Tensor:
     """W at the end of the path of seed 4, summed by hand."""
     draws = KeyedNormals(4, Purpose.MOTION, n, d, F64)

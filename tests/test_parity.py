@@ -206,8 +206,9 @@ def test_ddim_is_euler_in_the_brownian_frame(process):
     flow = sf.ODESolver("euler", times=levels).solve(
         sf.comoving(field), x / alpha[0], save=len(levels)
     )
-    # The time of a level is found again from its log SNR: a few roundings, amplified by the flow.
-    assert apart(flow.x * alpha[:, None, None], ddim.x) <= 1e-10
+    # The time of a level is found again from its log SNR: roundings (5e-11 for Cosine, whose sigma
+    # at t_min is a difference of angles; else below 1e-12).
+    assert apart(flow.x * alpha[:, None, None], ddim.x) <= 1e-9
     assert flow.nfe == ddim.nfe == 20
 
 
