@@ -12,6 +12,8 @@ convert at the door, t_ours = 1 - t_theirs.
 
 Each process owns the interval [t_min, t_max] on which its rates are finite. Rates are in closed
 form; autograd is their judge in the tests.
+
+See docs/theory.md, (1.1) and (2.2).
 """
 
 from __future__ import annotations
