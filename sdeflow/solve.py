@@ -7,6 +7,8 @@ law, is a Brownian motion that is a function (see `noise`), so a run has no hidd
 ODE methods alone run in process time; they are told where the law ends, because otherwise they
 step past it and ask the field where it is not defined. Adaptive methods choose one step for the
 whole cloud: change the cloud and every particle moves by an amount of the order of the tolerance.
+
+See docs/theory.md, section 5: (5.1) the clock, (5.3) the orders.
 """
 
 from __future__ import annotations
@@ -105,8 +107,7 @@ class _Run:
 
 
 class _Engine:
-    """A law as torchsde wants it, on the step-number clock: (u, y) and Ito's or Stratonovich's
-    words.
+    """A law as torchsde wants it, on the step-number clock and in torchsde's own words.
 
     torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the
     values of the current step are remembered; every method draws its increment first, which says
@@ -184,10 +185,10 @@ class SDESolver:
         times: (K + 1,) any strictly monotone grid within the law's span, in its direction.
         seed: of the Brownian path.
         fine: (M + 1,) the grid on which the Brownian path lives, of which `times` is a part:
-        solvers
-            with the same seed and `fine` walk the same path at different steps. Default: `times`.
+            solvers with the same seed and `fine` walk the same path at different steps.
+            Default: `times`.
 
-    Raises (from `solve`):
+    Raises (from `solve` too):
         ValueError, TypeError: at the door, in one sentence.
         SdeflowError: the drift went NaN or infinite; `.path` holds the last good state.
     """
@@ -271,14 +272,15 @@ class ODESolver:
 
     Args:
         method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4,
-        explicit_adams,
-            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2, adaptive_heun
-            adaptive.
+            explicit_adams, implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2,
+            adaptive_heun adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
         rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
         max_steps: after which an adaptive run gives up.
 
-    Raises (from `solve`): as `SDESolver`; SdeflowError also if an adaptive step underflows.
+    Raises (from `solve` too):
+        ValueError, TypeError: as `SDESolver`; also for a law that has noise.
+        SdeflowError: as `SDESolver`; also if an adaptive step underflows or max_steps are spent.
     """
 
     method: str = "dopri5"
