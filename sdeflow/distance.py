@@ -46,8 +46,14 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
-    """Root mean square over directions of the one-dimensional W2 (Bonneel et al. 2015); any
-    sizes.
+    """Root mean square over directions of the one-dimensional W2; any sizes (units of x).
+
+        SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1.
+
+    Raises:
+        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+
+    Source: Bonneel et al. 2015.
     """
     a, b = _pair(x, y)
     z = generator(door.whole(seed, "seed", 0), Purpose.PROBE).standard_normal(
@@ -60,8 +66,16 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    """sqrt(2 E|x - y| - E|x - x'| - E|y - y'|), over distinct pairs: unbiased, and zero if
-    negative.
+    """Energy distance of two clouds of any sizes (square root of the units of x).
+
+        sqrt(2 E|x - y| - E|x - x'| - E|y - y'|);
+
+    means over distinct pairs make the square unbiased, and a negative one counts as zero.
+
+    Raises:
+        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+
+    Source: Szekely and Rizzo 2013.
     """
     a, b = _pair(x, y)
     n, m = len(a), len(b)
@@ -79,8 +93,17 @@ def floor(
     repeats: int = 8,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the distance between two samples of one law, n particles
-    each.
+    """Mean and standard deviation of the distance between two samples of one law, n each.
+
+    Args:
+        sample: (n, seed) -> (n, d), draws of the law.
+        n: particles in each sample.
+        distance: what is measured; exact W2 by default.
+        repeats: pairs of samples; each pair has two seeds of its own.
+        seed: of the first pair.
+
+    Raises:
+        ValueError, TypeError: fewer than two repeats, or as `distance`.
     """
     door.whole(repeats, "repeats", 2)
     draws = [
