@@ -52,12 +52,11 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
-    """An empty figure of this size in inches (3.4: one column, 7.0: two); draw on it inside
-    `with`.
+    """An empty figure of this size in inches (one column: 3.4, two: 7.0), to draw on in a `with`.
 
-    with plot.figure(3.4, 2.6) as fig:
-        plot.cloud(fig.subplots(), x)
-        plot.write(fig, "cloud.png")
+        with plot.figure(3.4, 2.6) as fig:
+            plot.cloud(fig.subplots(), x)
+            plot.write(fig, "cloud.png")
     """
     with mpl.rc_context(cast(Any, STYLE)):
         yield Figure(figsize=(width, height), layout="constrained")
@@ -76,9 +75,7 @@ def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) ->
 def cloud(
     ax: Axes, x: Tensor, colour: str | Tensor = BLUE, size: float = 1.5, label: str | None = None
 ) -> PathCollection:
-    """Particles x (n, 2) as dots, equal scales on both axes; one colour, or a number (n,) for
-    each.
-    """
+    """Particles x (n, 2) as dots, equal scales on both axes; one colour or a number (n,) each."""
     a = x.detach().cpu().numpy()
     dots = ax.scatter(
         a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.7, label=label,
@@ -99,9 +96,7 @@ def trails(
 def arrows(
     ax: Axes, field: Field, t: float, half: float, nodes: int = 13, colour: str = GREY
 ) -> Quiver:
-    """Directions of the score on the square [-half, half]^2 at time t; lengths carry no
-    meaning.
-    """
+    """Directions of the score on the square [-half, half]^2 at time t; lengths mean nothing."""
     axis = torch.linspace(-half, half, nodes)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
