@@ -18,6 +18,8 @@ nothing.
 A run is a function of its seed: batch, noise and times of step k have the address (seed, k), so a
 run that is killed and resumed from its checkpoint repeats the very same steps. Checkpoints hold
 tensors and JSON, nothing that could be executed.
+
+See docs/theory.md, (6.1) the one loss, (6.3) floor and excess.
 """
 
 from __future__ import annotations
@@ -68,18 +70,31 @@ PROCESSES = {
 
 
 def measured_in(row: Prediction) -> Weighting:
-    """w such that L is the plain squared error of this row: ((alpha b - sigma a) / alpha)^2."""
+    """w such that L is the plain squared error of this row: ((alpha b - sigma a) / alpha)^2.
+
+    Source: Ho et al. 2020, eq. 14, for the noise row.
+    """
     return lambda c: _ruler(row.row(c), c) ** 2
 
 
 def edm_weighting(data_std: float) -> Weighting:
-    """w such that L is the plain squared error of the unit row (Karras et al. 2022, table 1)."""
+    """w such that L is the plain squared error of the unit row (Karras et al. 2022, table 1).
+
+        w = 1 + (sigma / (alpha s))^2,    s = data_std.
+
+    Raises:
+        ValueError, TypeError: data_std is not a positive number.
+    """
     door.positive(data_std, "data_std")
     return lambda c: _ruler(unit_row(c, data_std), c) ** 2
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
-    """w = min(SNR, gamma) / SNR (Hang et al. 2023, section 3.4, for noise prediction)."""
+    """w = min(SNR, gamma) / SNR (Hang et al. 2023, section 3.4, for noise prediction).
+
+    Raises:
+        ValueError, TypeError: gamma is not a positive number.
+    """
     door.positive(gamma, "gamma")
     return lambda c: (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
 
@@ -104,16 +119,18 @@ def uniform_time(p: Process, u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: every scale gets the same
-    attention.
-    """
+    """log SNR uniform between its values at t_max and t_min: every scale gets its equal share."""
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 
 def noise_between(low: float, high: float) -> TimeDensity:
-    """The same between the noise levels sigma / alpha = low and high, as far as the process
-    goes.
+    """log SNR uniform between the noise levels sigma / alpha = low and high.
+
+    It goes no further than the process does.
+
+    Raises:
+        ValueError, TypeError: not 0 < low < high.
     """
     if not door.positive(low, "low") < door.positive(high, "high"):
         raise ValueError(f"low must lie below high, got {low} and {high}")
@@ -139,15 +156,23 @@ def default_density(field: LearnedField) -> TimeDensity:
 
 
 def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
-    """log SNR normal; EDM's ln sigma ~ N(-1.2, 1.2^2) is (2.4, 2.4) (Karras et al. 2022, table
-    1).
+    """log SNR ~ N(mean, std^2), clipped to the span; by default EDM's ln sigma ~ N(-1.2, 1.2^2).
+
+    Raises:
+        ValueError, TypeError: std is not a positive number.
+
+    Source: Karras et al. 2022, table 1.
     """
     door.positive(std, "std")
     return lambda p, u: _inside(p, p.time(mean + std * torch.special.ndtri(u)))
 
 
 def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
-    """logit of t's place in the span normal (Esser et al. 2024, section 3.1)."""
+    """logit((t - t_min) / (t_max - t_min)) ~ N(mean, std^2) (Esser et al. 2024, section 3.1).
+
+    Raises:
+        ValueError, TypeError: std is not a positive number.
+    """
     door.positive(std, "std")
     return lambda p, u: uniform_time(p, torch.sigmoid(mean + std * torch.special.ndtri(u)))
 
@@ -208,6 +233,8 @@ def meter(
 ) -> Meter:
     """The irreducible-loss meter: floor and excess of a learned field, against the exact one.
 
+        floor = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
+
     At each of `levels` times, n particles x_t of the truth's own law; the conditional variance is
     exact at each of them. The weighting is that of the noise loss unless given.
 
@@ -249,9 +276,13 @@ class Recipe:
     Args:
         batch: particles per step.
         rate: peak learning rate of Adam; it rises over the first 2 % of the steps and falls as a
-        cosine to 0. decay: of the exponential moving average of the weights, which is what is
-        kept. drop: share of labels replaced by "no label" (classifier-free guidance; Ho and
-        Salimans 2022).
+            cosine to 0.
+        decay: of the exponential moving average of the weights, which is what is kept.
+        drop: share of labels replaced by "no label" (classifier-free guidance; Ho and Salimans
+            2022).
+
+    Raises:
+        ValueError, TypeError: a number out of its range.
     """
 
     batch: int = 512
@@ -420,18 +451,17 @@ def fit(
         steps: in all; the learning rate falls to zero over them.
         recipe: batch, learning rate, averaging, label dropout.
         weighting: w; by default the plain squared error of what the network itself gives: the row
-        that
-            the field predicts, or the unit row if it is preconditioned.
+            that the field predicts, or the unit row if it is preconditioned.
         density: of training times; by default `default_density`.
         checkpoint: a file, written every `every` steps; if it is there, the run goes on from it,
-        to the
-            same weights, bit for bit, as if it had not stopped.
+            to the same weights, bit for bit, as if it had not stopped.
 
     After the last step the network holds the moving average of its weights.
 
     Raises:
         TypeError, ValueError: at the door; the first batch is looked at before anything is
-        trained. SdeflowError: the loss went NaN; the checkpoint is damaged or of another run.
+            trained.
+        SdeflowError: the loss went NaN; the checkpoint is damaged or of another run.
     """
     if not isinstance(field, LearnedField):
         raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
@@ -470,9 +500,7 @@ def describe(field: LearnedField) -> dict:
 
 
 def save(field: LearnedField, path: str | Path) -> None:
-    """Write a field to one safetensors file: weights, and in its header how to rebuild the
-    rest.
-    """
+    """Write a field to one safetensors file: weights, and how to rebuild it in the header."""
     write(Path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)})
 
 
@@ -520,9 +548,7 @@ def write(
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file, all or nothing: a reader sees the old file or the new one, also after a
-    crash.
-    """
+    """Write a file whole: a reader sees the old one or the new one, also after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     try:
