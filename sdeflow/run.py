@@ -1,10 +1,10 @@
 """A run: one folder that holds a problem from its data to its proof.
 
-    config.json           what was asked for
-    checkpoint.safetensors   training so far (and `.previous`, the one before)
-    field.safetensors     the trained field
-    metrics.jsonl         step and loss
-    cloud.npz, cloud.csv  the last sampled cloud, in the data's own units
+    config.json                          what was asked for
+    checkpoint.safetensors               training so far (and `.previous`, the one before)
+    field.safetensors                    the trained field
+    metrics.jsonl                        step and loss
+    cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
     report.json, report.md, figure.png   the demo's table and picture
 
 Inside a run everything is in units of the data's standard deviation, centred: one recipe then
@@ -66,8 +66,9 @@ class Config:
 
     Args:
         data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a
-        picture. process: how it is noised; spans and constants are the process's defaults, in data
-        std. predicts: the row in which the loss is measured.
+            picture.
+        process: how it is noised; spans and constants are the process's defaults, in data std.
+        predicts: the row in which the loss is measured.
         conditional: also learn the classes, where the data have labels.
         steps: of training.
         batch: particles per step.
