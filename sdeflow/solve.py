@@ -213,10 +213,14 @@ class SDESolver:
     ) -> Path:
         """Run the cloud x (n, d) from the first time to the last.
 
-        save: how many states to keep, evenly over the steps (1: the final one alone, 2: start and
-        end), or the times of the states wanted, which must be on the grid. first: the id of the
-        first particle, for a cloud that is run in parts. The final state alone costs O(n) memory
-        whatever the number of steps.
+        Args:
+            sde: the law.
+            x: (n, d) the cloud at the first time.
+            save: how many states to keep, evenly over the steps (1: the final one alone, 2: start
+                and end), or the times of the states wanted, which must be on the grid. The final
+                state alone costs O(n) memory whatever the number of steps.
+            first: the id of the first particle, for a cloud that is run in parts.
+            progress: show a bar.
         """
         door.cloud(x)
         times = _grid(sde, self.steps, self.times, self.method)
