@@ -6,6 +6,8 @@ claimed, and no distance of this package is shown without it.
     W2        min over couplings (E |x - y|^2)^(1/2), exact (assignment; O(n^3))
     sliced    W2 of one-dimensional shadows, root mean square over directions; O(n log n)
     energy    2 E|x - y| - E|x - x'| - E|y - y'|, root (Szekely and Rizzo 2013)
+
+See docs/theory.md, (7.1), and (7.2) for a floor.
 """
 
 from __future__ import annotations
