@@ -329,7 +329,7 @@ def bridge(field: Field, eta: float = 1.0) -> Bridge:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Bridge(FieldSDE):
-    """See `bridge`: as a law it is `reverse`, but it brings its own step."""
+    """The law that `bridge` makes: as a law it is `reverse`, but it brings its own step."""
 
     eta: float
 
