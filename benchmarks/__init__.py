@@ -1,3 +1,1 @@
-"""Benchmarks: one file per question, `python -m benchmarks NAME [--quick]`, results as JSON
-Lines.
-"""
+"""One file per question: `python -m benchmarks NAME [--quick]`, results as JSON Lines."""
