@@ -1,5 +1,4 @@
-"""Flow matching on the continuous checkerboard: share of the cloud off the squares, share of each
-cell.
+"""Flow matching on the continuous checkerboard: share off the squares, share of each cell.
 
 Linear process, velocity prediction, `sf.fit` with its defaults; 20,000 particles by torchdiffeq's
 midpoint, 50 steps, evenly in log SNR. The lecture's recipe has 17.5 % off after 300 CPU seconds
@@ -31,9 +30,7 @@ def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
 
 
 def judge(field: sf.Field, seed: int, n: int = 20_000) -> dict[str, float]:
-    """Share off the squares, and the largest deviation of a cell's share from 1/8 (of those on
-    one).
-    """
+    """Share off the squares, and how far the worst cell's share is from an eighth, in eighths."""
     path = sf.ODESolver("midpoint", steps=50).solve(
         sf.reverse(field, eta=0.0), PROCESS.prior(n, 2, seed), save=1
     )
