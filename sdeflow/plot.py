@@ -79,7 +79,7 @@ def cloud(
     a = x.detach().cpu().numpy()
     dots = ax.scatter(
         a[:, 0], a[:, 1], s=size, c=colour, linewidths=0, alpha=0.7, label=label,
-        cmap="viridis", rasterized=True,
+        cmap="viridis" if isinstance(colour, Tensor) else None, rasterized=True,
     )  # fmt: skip
     ax.set_aspect("equal")
     return dots
