@@ -39,6 +39,7 @@ class Demo:
     def __call__(self) -> None:
         """Print the report."""
         whole(self.n, "n", 2)
+        run.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
         print(run.demo(self.config, self.out, n=self.n, progress=True))
         print(f"figure: {self.out / 'figure.png'}")
@@ -128,7 +129,8 @@ def main(args: list[str] | None = None) -> None:
     and for networks of this size a second one gains little on an idle machine and loses much on a
     busy one.
     """
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    torch.set_num_threads(int(threads) if threads.isdecimal() and int(threads) else 1)
     warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
     command = tyro.cli(
         Demo | Train | Sample | Info,

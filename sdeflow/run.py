@@ -133,6 +133,8 @@ def problem(config: Config) -> Problem:
         ValueError, TypeError: unknown or bad data, a constant out of range.
     """
     door.whole(config.seed, "seed", 0)
+    door.whole(config.steps, "steps")
+    train.Recipe(batch=config.batch, rate=config.rate)
     data = datasets.named(config.data)
     if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
@@ -176,23 +178,21 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
-    write_text(known, json.dumps({**asdict(config), "made": provenance()}, indent=1))
+    write_text(known, json.dumps({**asdict(config), "made": provenance(config.seed)}, indent=1))
     log = folder / "metrics.jsonl"
     lines = [s for s in _lines(log) if json.loads(s)["step"] <= run.step]
     with tqdm(
         total=config.steps, initial=run.step, disable=not progress, unit="step", desc="training"
     ) as bar:
-        mean = 0.0
+        mean, count = 0.0, 0
         for value in run:
-            mean += float(value)
+            mean, count = mean + float(value), count + 1
             if run.step % 100 == 0 or run.step == config.steps:
-                count = run.step % 100 or 100
                 lines.append(json.dumps({"step": run.step, "loss": mean / count}))
                 bar.update(run.step - bar.n)
                 bar.set_postfix(loss=f"{mean / count:.4f}")
-                mean = 0.0
-                if run.step % run.every == 0 or run.step == config.steps:
-                    write_text(log, "\n".join(lines) + "\n")
+                mean, count = 0.0, 0
+                write_text(log, "\n".join(lines) + "\n")
     train.save(whole.field, folder / "field.safetensors")
     return whole
 
@@ -264,7 +264,8 @@ def sample(
     path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
     x = whole.outward(path.x)
     buffer = io.BytesIO()
-    np.savez(buffer, t=path.t.numpy(), x=x.numpy())
+    made = json.dumps(provenance(seed))
+    np.savez(buffer, t=path.t.numpy(), x=x.numpy(), made=np.array(made))
     train.write_bytes(folder / "cloud.npz", buffer.getvalue())
     rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
     write_text(folder / "cloud.csv", f"x,y\n{rows}\n")
@@ -329,7 +330,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
         "rows": rows,
         "training_seconds": trained,
         "seconds": time.perf_counter() - start,
-        "made": provenance(),
+        "made": provenance(config.seed),
     }
     if meter is not None:
         report |= {
@@ -338,6 +339,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
             "loss_excess": float(meter.excess.mean()),
         }
     text = markdown(report)
+    sample(folder, n, SAMPLERS[0].solver, 1.0, seed=config.seed)
     _picture(whole, report, meter, folder / "figure.png")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
@@ -424,8 +426,8 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
 # ---- files and provenance -----------------------------------------------------------------------
 
 
-def provenance() -> dict[str, str | int]:
-    """Command, commit, versions, device, threads and dtype: what every result file carries."""
+def provenance(seed: int | None = None) -> dict[str, str | int]:
+    """Command, commit, versions, device, threads, dtype, seed: what every result file carries."""
     try:
         commit = subprocess.run(
             ["git", "describe", "--always", "--dirty"],
@@ -441,6 +443,7 @@ def provenance() -> dict[str, str | int]:
         "device": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
+        **({} if seed is None else {"seed": seed}),
     }
 
 
@@ -458,5 +461,5 @@ def _read_config(path: Path) -> Config:
         found = json.loads(path.read_text())
         found.pop("made", None)
         return Config(**found)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise SdeflowError(f"{path} is damaged ({error})") from None
