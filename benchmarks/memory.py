@@ -1,9 +1,8 @@
-"""Peak resident memory of 1,000,000 particles under the reverse SDE through torchsde, final state
-only.
+"""Peak memory of 1,000,000 particles under the reverse SDE through torchsde, final state only.
 
-Each number of steps runs in a process of its own; growth is the peak over what was resident before
-the solve. The field is the exact one of a single Gaussian: memory is the solver's, and the time is
-the noise's.
+Each number of steps runs in a process of its own; growth is the peak of resident memory over what
+was resident before the solve. The field is the exact one of a single Gaussian: memory is the
+solver's, and the time is the noise's.
 """
 
 from __future__ import annotations
