@@ -18,8 +18,7 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of each variant in each round, A B C A B C, after one round that is not counted.
 
-    Paired in time, two variants see the same weather of the machine; their ratio is what to
-    report.
+    Paired in time, two variants see the same weather of the machine: report their ratio.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for i in range(rounds + 1):
