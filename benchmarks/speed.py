@@ -1,5 +1,4 @@
-"""How close do the two engines come to the network alone, and how far are plain calls and
-diffusers?
+"""How close the two engines come to the network alone, and how far plain calls and diffusers are.
 
 floor2 (PERFORMANCE.md): the network alone, time features worked out once per step, rows in chunks
 of 512. Everything is a ratio to floor2 of interleaved runs in one process, medians of paired
