@@ -1,11 +1,12 @@
-"""The lecture's recipe and ours on the lecture's spiral: excess loss, DDPM cloud, seconds; three
-seeds.
+"""The lecture's recipe and ours on its spiral: excess loss, DDPM cloud, seconds; three seeds.
 
-The lecture (EXPERIMENTS.md, section 2): an MLP 4-16-128-128-128-128-16-2 on (x, y, sin(ln sigma /
-2), cos(ln sigma / 2)), noise prediction, sigma uniform over 64 levels from 0.01 to 10, AdamW at
-1e-3, 15,000 steps of all 100 points. Ours: `sf.fit` with its defaults, for as many steps as take
-less time than that. Both are judged alike: excess over the exact field at 64 noise levels; 2,130
-particles by 64 DDPM steps.
+The lecture (EXPERIMENTS.md, section 2): an MLP 4-16-128-128-128-128-16-2 on
+
+    (x, y, sin(ln sigma / 2), cos(ln sigma / 2)),
+
+noise prediction, sigma uniform over 64 levels from 0.01 to 10, AdamW at 1e-3, 15,000 steps of all
+100 points. Ours: `sf.fit` with its defaults, for as many steps as take less time than that. Both
+are judged alike: excess over the exact field at 64 noise levels; 2,130 particles by 64 DDPM steps.
 """
 
 from __future__ import annotations
