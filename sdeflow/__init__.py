@@ -10,6 +10,7 @@ from importlib.metadata import version as _version
 
 from sdeflow import datasets as datasets
 from sdeflow import plot as plot
+from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
 from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
@@ -55,7 +56,7 @@ __all__ = [
     "Process", "Coefficients",
     "VP", "SubVP", "VE", "EDM", "Linear", "Cosine", "Tabulated",
     # laws
-    "Mixture", "Posterior", "datasets",
+    "Mixture", "Posterior", "datasets", "Grid", "Density",
     # what we know
     "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "LearnedField",
     # laws of motion

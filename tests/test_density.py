@@ -1,0 +1,319 @@
+"""Cell masses: against scipy's own integrals, by conservation, and by what a histogram counts."""
+
+import math
+from dataclasses import FrozenInstanceError
+from itertools import pairwise
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+import torch
+from conftest import close, f64, lopsided, randn
+from hypothesis import given, settings
+from scipy.integrate import dblquad, quad
+from scipy.stats import chi2, multivariate_normal
+from torch import Tensor
+
+import sdeflow as sf
+from sdeflow import Density, Grid
+
+BOX = Grid((-4.0, -5.0), (5.0, 4.5), (48, 60))
+
+
+def ring() -> sf.Mixture:
+    mixture = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).mixture
+    assert mixture is not None
+    return mixture
+
+
+def line(width: float = 0.5) -> sf.Mixture:
+    return sf.Mixture.isotropic(f64([[-1.0], [0.7]]), width, f64([1.0, 3.0]))
+
+
+# ------------------------------------------------------------------------------------------- grid
+
+
+def test_grid_counts_each_point_once_with_its_own_cell() -> None:
+    x = BOX.centres()
+    assert BOX.cell(x).tolist() == list(range(48 * 60))
+    corners = BOX.corners()
+    assert corners.shape == (49 * 61, 2)
+    assert corners[0].tolist() == [-4.0, -5.0]
+    assert corners[-1].tolist() == [5.0, 4.5]
+    assert float(BOX.centres()[1, 1] - BOX.centres()[0, 1]) == pytest.approx(BOX.width[1])
+    assert BOX.volume == pytest.approx(9.0 * 9.5 / (48 * 60))
+
+
+def test_grid_knows_outside_and_its_own_faces() -> None:
+    g = Grid(0.0, 1.0, (4,))
+    x = f64([[0.0], [0.25], [1.0], [-1e-9], [1.0 + 1e-9], [0.999]])
+    assert g.cell(x).tolist() == [0, 1, 3, -1, -1, 3]
+    counts, outside = g.count(x)
+    assert counts.tolist() == [1, 1, 0, 2]
+    assert outside == 2
+
+
+def test_grid_agrees_with_numpys_histogram() -> None:
+    x = lopsided().sample(5000, seed=1) * 3
+    ours, outside = BOX.count(x)
+    theirs = np.histogram2d(*x.T.numpy(), bins=[BOX.edges(0).numpy(), BOX.edges(1).numpy()])[0]
+    assert (ours.numpy() == theirs).all()
+    assert outside == 5000 - theirs.sum() > 0
+
+
+# ---------------------------------------------------------------------------------- from a mixture
+
+
+def test_one_dimension_against_quadrature() -> None:
+    g = Grid((-5.0,), (5.0,), (25,))
+    ours = Density.from_mixture(g, line()).mass
+    p = lambda x: float(line().log_prob(f64([[x]])).exp())  # noqa: E731
+    theirs = [quad(p, a, b, epsabs=1e-14)[0] for a, b in pairwise(g.edges(0).tolist())]
+    assert close(ours, f64(theirs), rtol=1e-12)
+
+
+@pytest.mark.parametrize("law", [lopsided(), ring()], ids=["tilted", "round"])
+def test_two_dimensions_against_quadrature(law: sf.Mixture) -> None:
+    g = Grid((-4.0, -4.0), (4.0, 4.0), (20, 16))
+    mass = Density.from_mixture(g, law).mass
+    parts = [
+        (float(w), multivariate_normal(m.numpy(), c.numpy()))
+        for w, m, c in zip(law.weights, law.means, law.covariances, strict=True)
+    ]
+    x, y = g.edges(0).tolist(), g.edges(1).tolist()
+    for i, j in ((10, 8), (12, 9), (7, 10), (14, 7), (3, 3)):
+        theirs = dblquad(
+            lambda v, u: sum(w * part.pdf([u, v]) for w, part in parts),
+            x[i], x[i + 1], y[j], y[j + 1], epsabs=1e-13, epsrel=1e-11,
+        )[0]  # fmt: skip
+        assert float(mass[i, j]) == pytest.approx(theirs, rel=1e-9, abs=1e-13)
+
+
+@settings(max_examples=25)
+@given(
+    angle=st.floats(0, 2 * math.pi), ratio=st.floats(1.0, 8.0), cells=st.sampled_from([16, 40, 96])
+)
+def test_a_tilted_component_is_the_sum_of_its_finer_cells(
+    angle: float, ratio: float, cells: int
+) -> None:
+    """Additivity: the masses of a grid are sums over a finer one, whatever route each takes."""
+    c, s = math.cos(angle), math.sin(angle)
+    turn = f64([[c, -s], [s, c]])
+    cov = turn @ torch.diag(f64([0.49, (0.7 / ratio) ** 2])) @ turn.T
+    law = sf.Mixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
+    box = Grid(-6.0, 6.0, (cells, cells))
+    fine = Grid(-6.0, 6.0, (3 * cells, 3 * cells))
+    coarse = Density.from_mixture(box, law)
+    assert close(coarse.mass, Density.from_mixture(fine, law).coarsen(3).mass, rtol=0, atol=1e-12)
+    assert coarse.total() == pytest.approx(1.0, abs=1e-11)
+
+
+def test_tails_keep_their_relative_precision_on_both_sides() -> None:
+    g = Grid(-12.0, 12.0, (48,))
+    mass = Density.from_mixture(g, sf.Mixture.isotropic(f64([[0.0]]), 1.0)).mass
+    assert float(mass[0]) > 0
+    assert torch.allclose(mass, mass.flip(0), rtol=1e-10)
+
+
+def test_a_point_set_has_whole_cells() -> None:
+    points = f64([[0.1, 0.1], [0.12, 0.11], [2.05, -1.0], [-3.0, 3.0]])
+    law = Density.from_mixture(BOX, sf.Mixture.isotropic(points, 0.0))
+    assert close(law.mass, Density.from_samples(BOX, points).mass)
+
+
+def test_what_the_grid_misses_is_refused_with_its_amount() -> None:
+    small = Grid((-2.0, -2.0), (2.0, 2.0), (32, 32))
+    x = ring().sample(200_000, seed=3)
+    missed = 1 - Density.from_samples(small, x).total()
+    with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it") as said:
+        Density.from_mixture(small, ring())
+    assert float(str(said.value).split("misses ")[1].split()[0]) == pytest.approx(missed, abs=5e-3)
+    kept = Density.from_mixture(small, ring(), missing=0.5)
+    assert kept.total() == pytest.approx(1 - missed, abs=5e-3)
+    assert kept.normalised().total() == pytest.approx(1.0, abs=1e-15)
+
+
+# -------------------------------------------------------------------------- samples there and back
+
+
+def test_samples_follow_the_masses() -> None:
+    """Chi-square over 200,000 draws, cells of expectation 20 or more."""
+    law = Density.from_mixture(BOX, lopsided())
+    n = 200_000
+    counts, outside = BOX.count(law.sample(n, seed=4))
+    assert outside == 0
+    expected = n * law.normalised().mass
+    big = expected > 20
+    statistic = float(((counts - expected)[big] ** 2 / expected[big]).sum())
+    assert 1e-4 < chi2.sf(statistic, int(big.sum())) < 1 - 1e-4
+
+
+def test_samples_fill_their_cells_evenly() -> None:
+    law = Density.from_mixture(BOX, lopsided())
+    x = law.sample(50_000, seed=5)
+    part = (x - BOX.centres()[BOX.cell(x)]) / f64(BOX.width)
+    assert float(part.abs().max()) <= 0.5
+    assert close(part.var(0), f64([1 / 12, 1 / 12]), rtol=0, atol=2e-3)
+    assert abs(float(torch.corrcoef(part.T)[0, 1])) < 0.02
+
+
+def test_the_first_samples_of_many_are_the_few() -> None:
+    law = Density.from_mixture(BOX, lopsided())
+    many = law.sample(5000, seed=6)
+    assert torch.equal(law.sample(37, seed=6), many[:37])
+    assert not torch.equal(law.sample(37, seed=7), many[:37])
+
+
+def test_samples_never_land_in_empty_cells() -> None:
+    mass = torch.zeros(4, 4)
+    mass[1, 2] = mass[3, 0] = 0.5
+    g = Grid(0.0, 4.0, (4, 4))
+    assert set(g.cell(Density(g, mass).sample(1000, seed=0)).tolist()) == {6, 12}
+
+
+# ------------------------------------------------------------------------------------- observables
+
+
+def test_moments_are_those_of_the_law() -> None:
+    law = Density.from_mixture(Grid(-7.0, 7.0, (160, 140)), lopsided())
+    assert close(law.mean(), lopsided().mean(), rtol=0, atol=1e-9)
+    assert close(law.covariance(), lopsided().covariance(), rtol=0, atol=1e-9)
+    one = Density.from_mixture(Grid(-6.0, 6.0, (90,)), line())
+    assert close(one.covariance(), line().covariance(), rtol=0, atol=1e-9)
+
+
+def test_moments_of_samples_are_those_of_the_cloud() -> None:
+    x = lopsided().sample(4000, seed=8)
+    law = Density.from_samples(Grid(-7.0, 7.0, (700, 700)), x)
+    assert close(law.mean(), x.mean(0), rtol=0, atol=1e-3)
+    assert close(law.covariance(), torch.cov(x.T, correction=0), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_marginals_are_those_of_the_law(axis: int) -> None:
+    """The marginal of a Gaussian mixture is the mixture of its rows."""
+    full = lopsided()
+    alone = sf.Mixture(
+        full.weights, full.means[:, [axis]], full.covariances[:, axis, axis, None, None]
+    )
+    ours = Density.from_mixture(Grid((-6.0, -7.0), (7.0, 6.0), (40, 52)), full).marginal(axis)
+    assert close(ours.mass, Density.from_mixture(ours.grid, alone).mass, rtol=0, atol=1e-9)
+
+
+def test_entropy_and_kl_against_closed_forms() -> None:
+    g = Grid(-9.0, 9.0, (256, 256))
+    a = sf.Mixture(f64([1.0]), f64([[0.3, 0.0]]), f64([[[1.0, 0.3], [0.3, 0.8]]]))
+    b = sf.Mixture(f64([1.0]), f64([[0.0, 0.2]]), f64([[[1.2, 0.0], [0.0, 1.1]]]))
+    p, q = Density.from_mixture(g, a), Density.from_mixture(g, b)
+    ca, cb = a.covariances[0], b.covariances[0]
+    off = b.means[0] - a.means[0]
+    inverse = torch.linalg.inv(cb)
+    kl = (inverse @ ca).trace() + off @ inverse @ off - 2 + cb.logdet() - ca.logdet()
+    # Within a cell p is not constant: the sums miss h^2 / 24 E|grad ln p|^2 and the like.
+    assert p.kl(q) == pytest.approx(float(kl) / 2, rel=2e-3)
+    assert p.kl(q) != pytest.approx(q.kl(p), rel=1e-2)
+    entropy = 1 + math.log(2 * math.pi) + float(ca.logdet()) / 2
+    assert p.entropy() == pytest.approx(entropy, abs=1e-3)
+    assert p.kl(p) == 0
+
+
+def test_total_variation_counts_the_outside() -> None:
+    g = Grid(0.0, 1.0, (4,))
+    p = Density(g, f64([0.5, 0.5, 0.0, 0.0]))
+    q = Density(g, f64([0.0, 0.0, 0.25, 0.25]))
+    assert p.total_variation(q) == 1.0
+    assert p.total_variation(Density(g, f64([0.5, 0.25, 0.0, 0.0]))) == 0.25
+    assert p.total_variation(p) == 0
+    assert p.kl(q) == pytest.approx(math.log(0.5e15))  # nothing counts as 1e-15
+
+
+def test_log_prob_is_the_height_of_the_cell() -> None:
+    g = Grid((-6.0, -6.0), (6.0, 6.0), (400, 400))
+    law = Density.from_mixture(g, lopsided())
+    x = lopsided().sample(500, seed=9)
+    middle = g.centres()[g.cell(x)]
+    assert close(law.log_prob(x), lopsided().log_prob(middle), rtol=0, atol=0.03)
+    assert law.log_prob(f64([[7.0, 0.0]])).tolist() == [-math.inf]
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.sampled_from([2, 4]))
+def test_coarsening_keeps_mass_and_shortens_distances(seed: int, factor: int) -> None:
+    g = Grid((-1.0, 2.0), (3.0, 5.0), (16, 24))
+    p, q = (Density(g, m / m.sum()) for m in randn(2, 16, 24, seed=seed).abs())
+    a, b = p.coarsen(factor), q.coarsen(factor)
+    assert a.total() == pytest.approx(1.0, abs=1e-14)
+    assert a.total_variation(b) <= p.total_variation(q) + 1e-15
+    assert a.kl(b) <= p.kl(q) + 1e-12
+    assert close(p.coarsen(factor).marginal(1).mass, p.marginal(1).coarsen(factor).mass)
+
+
+def test_scaling_is_a_change_of_units() -> None:
+    """3 x has three times the mean, nine times the covariance, and p(x) / 9 for a density."""
+    p = Density.from_mixture(Grid(-7.0, 7.0, (140, 140)), lopsided())
+    q = p.scaled(3.0)
+    law = lopsided().noised(3.0, 0.0)
+    assert close(q.mass, Density.from_mixture(q.grid, law).mass, rtol=0, atol=1e-12)
+    assert close(q.mean(), 3 * p.mean())
+    assert close(q.covariance(), 9 * p.covariance())
+    assert q.entropy() == pytest.approx(p.entropy() + 2 * math.log(3), abs=1e-12)
+
+
+def test_an_error_rides_along_and_nothing_else_can_be_changed() -> None:
+    p = Density(Grid(0.0, 1.0, (8, 8)), torch.full((8, 8), 1 / 64), error=0.01)
+    assert {p.coarsen().error, p.scaled(2.0).error, p.marginal(0).error} == {0.01}
+    with pytest.raises(FrozenInstanceError):
+        p.error = 0.0  # type: ignore[misc]
+
+
+# ------------------------------------------------------------------------------------------- doors
+
+SMALL = Grid(0.0, 1.0, (4, 4))
+FLAT = torch.full((4, 4), 1 / 16)
+
+
+def needle() -> sf.Mixture:
+    return sf.Mixture(f64([1.0]), f64([[0.0, 0.0]]), torch.ones(1, 2, 2))
+
+
+def spoilt(value: float) -> Tensor:
+    mass = FLAT.clone()
+    mass[1, 2] = value
+    return mass
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda: Grid(0.0, 1.0, (4, 4, 4)), "one or two axes"),
+        (lambda: Grid(0.0, 1.0, (3, 4)), "at least 4"),
+        (lambda: Grid(1.0, 1.0, (4,)), "low must lie below high"),
+        (lambda: Grid((0.0,), (1.0, 1.0), (4, 4)), "low must hold 2 finite numbers"),
+        (lambda: Grid(0.0, math.inf, (4,)), "high must hold 1 finite numbers"),
+        (lambda: SMALL.coarser(3), "cannot be merged 3 by 3"),
+        (lambda: SMALL.cell(torch.zeros(5, 3)), "must have dimension 2"),
+        (lambda: Density(SMALL, FLAT[:3]), r"mass must be \(4, 4\)"),
+        (lambda: Density(SMALL, spoilt(math.nan)), "NaN or infinite"),
+        (lambda: Density(SMALL, spoilt(-0.1)), "negative in 1 cells"),
+        (lambda: Density(SMALL, FLAT * 2), "add up to 2; divide them by their sum"),
+        (lambda: Density(SMALL, FLAT * 0), "add up to 0"),
+        (lambda: Density.from_mixture(SMALL, line()), "must agree"),
+        (lambda: Density.from_samples(SMALL, torch.full((9, 2), 7.0)), "no particle lies in"),
+        (lambda: Density.from_mixture(BOX, needle()), "tilted component of standard deviation"),
+        (lambda: Density(SMALL, FLAT).kl(Density(SMALL.scaled(2.0), FLAT)), "different grids"),
+        (lambda: Density(SMALL, FLAT).marginal(2), "axis must be"),
+        (lambda: Density(SMALL, FLAT).scaled(0.0), "factor must be positive"),
+        (lambda: Density(SMALL, FLAT).sample(0, seed=0), "n must be at least 1"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_refused_in_a_sentence(mistake, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as said:
+        mistake()
+    assert "\n" not in str(said.value)
+
+
+def test_wrong_kinds_are_refused_in_a_sentence() -> None:
+    with pytest.raises(TypeError, match="low must hold numbers"):
+        Grid("a", 1.0, (4,))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="mass must be a tensor"):
+        Density(SMALL, FLAT.tolist())  # type: ignore[arg-type]
