@@ -52,7 +52,9 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
-    """An empty figure of this size in inches (one column: 3.4, two: 7.0), to draw on in a `with`.
+    """An empty figure of this size in inches (one column: 3.4, two: 7.0).
+
+    The style holds inside `with`, so draw and save there:
 
         with plot.figure(3.4, 2.6) as fig:
             plot.cloud(fig.subplots(), x)
