@@ -1,8 +1,7 @@
 r"""How matter is noised: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
 
 A process is a choice of (alpha, sigma) with alpha(0) = 1 and log SNR = 2 ln(alpha / sigma) falling
-from data (t = 0) to noise (t = t_max). Nothing else is free: the linear SDE with these marginals
-is
+from data (t = 0) to noise (t = t_max). Nothing else is free. The linear SDE with these marginals,
 
     dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma),
 
