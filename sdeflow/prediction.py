@@ -13,8 +13,7 @@ and one 2x2 solve turns any of them into (x_0, eps), hence into any other. The d
 alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity
 never.
 
-A fifth row needs the data's standard deviation s. With the variance V = alpha^2 s^2 + sigma^2 of
-x_t,
+A fifth row needs s, the data's standard deviation: with V = alpha^2 s^2 + sigma^2 = Var x_t,
 
         unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
 
