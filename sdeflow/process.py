@@ -5,9 +5,9 @@ from data (t = 0) to noise (t = t_max). Nothing else is free. The linear SDE wit
 
     dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma),
 
-(Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the package is
-written once, in alpha and sigma. The flow-matching papers run time the other way (t = 1 is data):
-convert at the door, t_ours = 1 - t_theirs.
+follows (Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the
+package is written once, in alpha and sigma. The flow-matching papers run time the other way (t = 1
+is data): convert at the door, t_ours = 1 - t_theirs.
 
 Each process owns the interval [t_min, t_max] on which its rates are finite. Rates are in closed
 form; autograd is their judge in the tests.
