@@ -187,7 +187,7 @@ def test_strong_order_of_the_reverse_law(stochastic, method):
 )
 def test_the_comoving_frame_is_the_same_law_on_the_same_path(process, eta):
     """x and alpha y, driven by the same normals, meet as the steps shrink: sqrt(d rho) z in one
-    clock is sqrt(dt) z in the other. Each is of strong order one, so they meet at least so fast."""
+    clock is sqrt(dt) z in the other. Each is of strong order one, so they meet as fast."""
     mixture = overlapping()
     field, x = sf.ExactField(process, mixture), exact_start(process, mixture, 256)
     first, last = process(torch.tensor([process.t_max, process.t_min], dtype=F64)).alpha
