@@ -35,6 +35,12 @@ differently for other shapes: so particle i gets the same bits in a cloud of any
 fits in cache."""
 
 
+PAGE = 64
+"""Times for which a network's noise features are worked out at once."""
+
+Evaluate = Callable[[int, Tensor], Tensor]
+
+
 def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor, rows: int = ROWS) -> Tensor:
     """evaluate(x), in blocks of `rows`; x (n, d) -> (n, d)."""
     n = len(x)
@@ -64,6 +70,14 @@ class Field(ABC):
     @abstractmethod
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
         """The one evaluation, (n, d), with process(t) = c at hand: lined up with x, or floats."""
+
+    def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
+        """`evaluate` at the times t (K,), as (k, x) -> (n, d), for clouds like this one.
+
+        What depends on time alone is worked out beforehand: a solver's step pays for x only.
+        """
+        times, rows = t.to(like), torch.stack([*c], 1).numpy()
+        return lambda k, x: self.evaluate(x, times[k], Coefficients(*rows[k].tolist()))
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
@@ -312,6 +326,28 @@ class LearnedField(Field):
             return _blocked(lambda rows: network.body(rows, condition), x)
         label = () if self.label is None else (self.label,)
         return _blocked(lambda rows: self._checked(self.network(rows, t, *label), rows), x)
+
+    def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
+        """See `Field`; our own MLP's noise and label features are a table too."""
+        network, std = self.network, self.data_std
+        each = self.label is not None and self.label.ndim == 1
+        if not isinstance(network, MLP) or each or network.octaves.dtype != like.dtype:
+            return super().tabulated(t, c, like)
+        levels = (torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4).to(like)
+        scale = None if std is None else ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
+        page, known = -1, network.condition(levels[:1], self.label)
+
+        def evaluate(k: int, x: Tensor) -> Tensor:
+            # A page of the table at a time: a run of a million steps must not cost memory.
+            nonlocal page, known
+            if k // PAGE != page:
+                page = k // PAGE
+                known = network.condition(levels[page * PAGE : (page + 1) * PAGE], self.label)
+            bias, damping = (v[k % PAGE] for v in known)
+            x = x if scale is None else x * scale[k]
+            return _blocked(lambda rows: network.body(rows, (bias, damping)), x)
+
+        return evaluate
 
     @staticmethod
     def _checked(out: Tensor, x: Tensor) -> Tensor:

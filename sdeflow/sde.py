@@ -29,11 +29,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow import door
-from sdeflow.field import Field
+from sdeflow.field import Evaluate, Field
 from sdeflow.prediction import mixing
 from sdeflow.process import Coefficients, Process
 
@@ -194,26 +195,33 @@ class _FieldSteps(Steps):
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, like)
-        self._table(sde.read(times), torch.tensor(self.gaps, dtype=torch.float64))
+        self._tables: dict[float, tuple[Evaluate, np.ndarray]] = {}
 
-    def _table(self, r: Reading, gaps: Tensor) -> None:
-        self._t = r.t.to(self.like)
-        self._rows = torch.stack([*r.c, r.ruler, r.state, r.prediction, r.diffusion], 1).numpy()
+    def _table(self, part: float) -> tuple[Evaluate, np.ndarray]:
+        """The field and the rows (ruler, state, prediction, diffusion) at u = k + part, all k."""
+        if part not in self._tables:
+            gaps = torch.tensor([*self.gaps, 0.0], dtype=torch.float64)
+            self._tables[part] = self._worked_out(self.sde.read(self.times + part * gaps))
+        return self._tables[part]
+
+    def _worked_out(self, r: Reading) -> tuple[Evaluate, np.ndarray]:
+        rows = torch.stack([r.ruler, r.state, r.prediction, r.diffusion], 1).numpy()
+        return self.sde.field.tabulated(r.t, r.c, self.like), rows
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
-        if part != 0.0 and part != 1.0:
-            return super().drift(k, part, x)
-        j, dt = k + int(part), self.gaps[k]
-        *c, ruler, state, prediction, _ = self._rows[j].tolist()
-        scaled = x if ruler == 1.0 else ruler * x
-        out = self.sde.field.evaluate(scaled, self._t[j], Coefficients(*c))
+        dt = self.gaps[k]
+        if part == 1.0:
+            k, part = k + 1, 0.0
+        evaluate, rows = self._table(part)
+        ruler, state, prediction, _ = rows[k].tolist()
+        out = evaluate(k, x if ruler == 1.0 else ruler * x)
         return torch.add(out * (prediction * dt), x, alpha=state * dt)
 
     def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
-        if part != 0.0 and part != 1.0:
-            return super().diffusion(k, part, x)
-        g = float(self._rows[k + int(part), -1])
-        return g * abs(self.gaps[k]) ** 0.5 if g else None
+        root = abs(self.gaps[k]) ** 0.5
+        if part == 1.0:
+            k, part = k + 1, 0.0
+        return float(self._table(part)[1][k, 3]) * root or None
 
 
 def _driven(
@@ -341,7 +349,11 @@ class Bridge(FieldSDE):
 class _BridgeSteps(_FieldSteps):
     sde: Bridge
 
-    def _table(self, r: Reading, gaps: Tensor) -> None:
+    def __init__(self, sde: Bridge, times: Tensor, like: Tensor) -> None:
+        super().__init__(sde, times, like)
+        self.gaps = [1.0] * len(self.gaps)  # the step is whole: nothing is left to scale by dt
+
+    def _worked_out(self, r: Reading) -> tuple[Evaluate, np.ndarray]:
         process, eta = self.sde.field.process, self.sde.eta
         now, then = process(self.times[:-1]), process(self.times[1:])
         level = (then.sigma / then.alpha) / (now.sigma / now.alpha)
@@ -349,11 +361,9 @@ class _BridgeSteps(_FieldSteps):
         target = then.alpha, torch.sqrt(then.sigma**2 - eta**2 * variance)
         state, prediction = mixing(self.sde.field.row(now), now, target)
         noise = eta * torch.sqrt(variance)
-        self._t = self.times.to(self.like)
         one = torch.ones_like(noise)
-        self._rows = torch.stack([*now, one, state - 1, prediction * one, noise], 1).numpy()
-        # The step is already whole: nothing is left to scale by dt.
-        self.gaps = [1.0] * len(noise)
+        rows = torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
+        return self.sde.field.tabulated(r.t, r.c, self.like), rows
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
         if part != 0.0:
