@@ -1,8 +1,7 @@
 """Flow matching on the continuous checkerboard: share off the squares, share of each cell.
 
 Linear process, velocity prediction, `sf.fit` with its defaults; 20,000 particles by torchdiffeq's
-midpoint, 50 steps, evenly in log SNR. The lecture's recipe has 17.5 % off after 300 CPU seconds
-(PERFORMANCE.md).
+midpoint, 50 steps, evenly in log SNR. The lecture's recipe has 17.5 % off after 300 CPU seconds.
 """
 
 from __future__ import annotations

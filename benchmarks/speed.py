@@ -1,6 +1,6 @@
 """How close the two engines come to the network alone, and how far plain calls and diffusers are.
 
-floor2 (PERFORMANCE.md): the network alone, time features worked out once per step, rows in chunks
+floor2: the network alone, time features worked out once per step, rows in chunks
 of 512. Everything is a ratio to floor2 of interleaved runs in one process, medians of paired
 ratios, on process CPU time for one thread and wall time for two. Network: MLP 3 x 256, SiLU; VP;
 noise prediction.

@@ -1,6 +1,6 @@
 """The lecture's recipe and ours on its spiral: excess loss, DDPM cloud, seconds; three seeds.
 
-The lecture (EXPERIMENTS.md, section 2): an MLP 4-16-128-128-128-128-16-2 on
+The lecture: an MLP 4-16-128-128-128-128-16-2 on
 
     (x, y, sin(ln sigma / 2), cos(ln sigma / 2)),
 

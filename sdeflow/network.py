@@ -8,8 +8,8 @@ the numbers):
   (Tancik et al. 2020). Wave numbers are log-uniform from the size of the cloud to its finest
   detail.
 - *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its
-  height, so a field at that noise level cannot depend on finer detail; without this factor it
-  learns ghosts there.
+  height, so where the data are a field at that noise level hardly depends on finer detail; without
+  this factor the network learns ghosts off the data.
 - *Noise otherwise enters as a bias* of the first layer. Damping and bias depend on c alone, so a
   solver pays for them once per step and not once per particle.
 - *Labels* are embedded and added there too; one more row of the table means "no label".

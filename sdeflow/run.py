@@ -175,6 +175,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         config.steps,
         config.seed,
         recipe=recipe,
+        weighting=train.measured_in(whole.field.predicts),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )

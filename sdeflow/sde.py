@@ -8,13 +8,15 @@ law whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW 
                    + eta g dW                                                noise -> data
     comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
               y = x / alpha, rho = sigma / alpha                             Brownian frame
-    bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
-              v = sigma_s^2 (1 - rho_s^2 / rho_t^2)                          one exact step t -> s
+    bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
+              kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)                      one step t -> s
 
-With the exact field all of them have the same marginals for every eta: the probability flow at 0,
-the time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in which every process is
-one Brownian motion in the clock rho^2; Euler's method there is DDIM. `bridge` freezes x0_hat over
-a step and solves the rest: eta = 1 is DDPM's ancestral step with the small variance, eta = 0 DDIM.
+With the exact field `reverse` and `comoving` have the same marginals for every eta: the flow of
+probability at 0, the time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in
+which every process is one Brownian motion in the clock rho^2; Euler's method there is DDIM.
+`bridge` is `reverse` in finite steps that keep x0_hat frozen: eta = 1 is DDPM's ancestral step
+with the small variance, eta = 0 is DDIM; both solve the frozen law exactly, and between them
+DDIM-eta does so to first order in the step.
 
 A solver does not step in t but counts steps: on the step-number clock u every grid is uniform, the
 coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a
@@ -307,13 +309,14 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
 
 def bridge(field: Field, eta: float = 1.0) -> Bridge:
-    r"""`reverse` by its exact step for a frozen x0_hat: DDPM (eta = 1), DDIM (0), or between.
+    r"""`reverse` in steps that keep x0_hat frozen: DDPM (eta = 1), DDIM (0), DDIM-eta between.
 
-        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 v) eps_hat + eta sqrt(v) z,
-        v = sigma_s^2 (1 - rho_s^2 / rho_t^2).
+        x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
+        kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2).
 
-    Between 0 and 1 it is DDIM-eta. As a step it suits the `euler` method only. DDPM's last step,
-    to sigma = 0, has no noise: it is `field.data` at the last time.
+    At eta = 0 and 1 this is the frozen law's exact step, between to first order in the step. It
+    suits the `euler` method only. DDPM's last step, to sigma = 0, has no noise: it is `field.data`
+    at the last time.
 
     Raises:
         ValueError: eta outside [0, 1].

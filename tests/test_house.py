@@ -237,7 +237,8 @@ def test_no_module_is_a_drawer_for_odds_and_ends() -> None:
 
 
 def test_nothing_pickles() -> None:
-    assert not offences(no_pickle, ALL)
+    """Tests may make a pickle, to see it refused."""
+    assert not offences(no_pickle, [s for s in ALL if s.package != "tests"])
 
 
 def test_benchmarks_measure_and_do_not_draw() -> None:
