@@ -128,8 +128,9 @@ def levels(ax: Axes, meter: Meter, noise_level: Tensor) -> list[Line2D]:
     lines += ax.plot(at, meter.excess.numpy(), color=VERMILION, label="excess = loss - floor")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
-    ax.set_ylim(max(1e-6, float(meter.excess.min()) / 3), 30)
-    ax.legend(loc="upper center")
+    # Room for the legend below the curves, where small noise leaves the axes empty.
+    ax.set_ylim(bottom=max(1e-9, float(meter.excess.min()) / 300))
+    ax.legend(loc="lower left")
     return lines
 
 

@@ -388,7 +388,7 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
     flow = SAMPLERS[2](field, n, seed)[0][-1]
     data = whole.sample(n, seed + 1)
 
-    with plot.figure(7.0, 3.6) as fig:
+    with plot.figure(7.0, 3.7) as fig:
         top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))
         # A particle keeps its colour: how far from the centre it ends.
         colour = run.x[-1].norm(dim=1)
@@ -418,7 +418,7 @@ def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path
             [row["sampler"].split(",")[0] for row in report["rows"]],
             [row["learned"] for row in report["rows"]],
             (report["floor"], report["floor_sd"]),
-            f"$W_2$ to data (data std), n = {report['particles']}",
+            f"$W_2$ to {report['particles']} data (std)",
             [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
         )
         plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
