@@ -330,24 +330,33 @@ class LearnedField(Field):
     def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
         """See `Field`; our own MLP's noise and label features are a table too."""
         network, std = self.network, self.data_std
-        each = self.label is not None and self.label.ndim == 1
-        if not isinstance(network, MLP) or each or network.octaves.dtype != like.dtype:
+        parameter = next(network.parameters(), like)
+        if parameter.dtype != like.dtype or (self.label is not None and self.label.ndim == 1):
             return super().tabulated(t, c, like)
-        levels = (torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4).to(like)
+        levels = torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4
         scale = None if std is None else ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
-        page, known = -1, network.condition(levels[:1], self.label)
+        label = () if self.label is None else (self.label,)
 
-        def evaluate(k: int, x: Tensor) -> Tensor:
-            # A page of the table at a time: a run of a million steps must not cost memory.
-            nonlocal page, known
-            if k // PAGE != page:
-                page = k // PAGE
-                known = network.condition(levels[page * PAGE : (page + 1) * PAGE], self.label)
-            bias, damping = (v[k % PAGE] for v in known)
-            x = x if scale is None else x * scale[k]
-            return _blocked(lambda rows: network.body(rows, (bias, damping)), x)
+        if isinstance(network, MLP):
+            seen, page, known = levels.to(like), -1, network.condition(levels[:1], self.label)
 
-        return evaluate
+            def rows_at(k: int) -> Callable[[Tensor], Tensor]:
+                # A page of the table at a time: a run of a million steps must not cost memory.
+                nonlocal page, known
+                if k // PAGE != page:
+                    page = k // PAGE
+                    known = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
+                condition = known[0][k % PAGE], known[1][k % PAGE]
+                return lambda rows: network.body(rows, condition)
+
+        else:
+            seen = (t if std is None else levels).to(like)
+
+            def rows_at(k: int) -> Callable[[Tensor], Tensor]:
+                now = seen[k]
+                return lambda rows: self._checked(network(rows, now, *label), rows)
+
+        return lambda k, x: _blocked(rows_at(k), x if scale is None else x * scale[k])
 
     @staticmethod
     def _checked(out: Tensor, x: Tensor) -> Tensor:
