@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import sdeflow as sf
 from benchmarks import record
 
-STEPS = 4000
+STEPS = 2000
 PROCESS = sf.VE(sigma_min=0.01, sigma_max=10.0)
 
 
