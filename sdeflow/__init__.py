@@ -14,6 +14,17 @@ from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
 from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.fokker_planck import (
+    Generator,
+    Guards,
+    History,
+    Ruler,
+    current,
+    evolve,
+    generator,
+    normalised,
+    sampler_law,
+)
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
@@ -56,7 +67,7 @@ __all__ = [
     "Process", "Coefficients",
     "VP", "SubVP", "VE", "EDM", "Linear", "Cosine", "Tabulated",
     # laws
-    "Mixture", "Posterior", "datasets", "Grid", "Density",
+    "Mixture", "Posterior", "datasets",
     # what we know
     "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "LearnedField",
     # laws of motion
@@ -64,6 +75,9 @@ __all__ = [
     "uniform_times", "log_snr_times", "karras_times",
     # particles
     "SDESolver", "ODESolver", "Path", "Brownian", "SdeflowError",
+    # densities
+    "Grid", "Density", "evolve", "History", "Guards", "Ruler", "normalised", "current",
+    "sampler_law", "generator", "Generator",
     # learning
     "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
     "measured_in", "edm_weighting", "min_snr",
