@@ -22,7 +22,7 @@ import torch
 import tyro
 
 from sdeflow import datasets, run
-from sdeflow.door import SdeflowError, whole
+from sdeflow.door import whole
 from sdeflow.solve import ADAPTIVE, FIXED, ODESolver, SDESolver, Solver
 
 
@@ -140,8 +140,9 @@ def main(args: list[str] | None = None) -> None:
     )
     try:
         command()
-    except (ValueError, TypeError, OSError, SdeflowError) as error:
-        print(f"sdeflow: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
+        # What is too large for the machine comes as any of the last three, and in many lines.
+        print(f"sdeflow: {str(error).partition(chr(10))[0]}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         print("sdeflow: stopped; training goes on from its checkpoint next time", file=sys.stderr)

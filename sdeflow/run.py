@@ -135,6 +135,9 @@ def problem(config: Config) -> Problem:
     door.whole(config.seed, "seed", 0)
     door.whole(config.steps, "steps")
     train.Recipe(batch=config.batch, rate=config.rate)
+    for name, most in (("batch", 10**7), ("width", 10**5), ("depth", 100)):
+        if getattr(config, name) > most:
+            raise ValueError(f"{name} must be at most {most}, got {getattr(config, name)}")
     data = datasets.named(config.data)
     if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
