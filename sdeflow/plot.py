@@ -69,8 +69,12 @@ def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) ->
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{path.suffix}")
-    fig.savefig(part, metadata=about if path.suffix == ".png" else None)
-    part.replace(path)
+    try:
+        fig.savefig(part, metadata=about if path.suffix == ".png" else None)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
     return path
 
 
