@@ -1,0 +1,225 @@
+"""The benchmarks: they time and judge what they say, and sign what they write."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import close, f64, randn
+
+import sdeflow as sf
+from benchmarks import __main__ as front
+from benchmarks import checkerboard, memory, record, speed, spiral
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+# -------------------------------------------------------------------------------------- record
+
+
+def test_variants_are_timed_in_turn_after_a_round_that_does_not_count() -> None:
+    """On a clock of our own: a takes 1 and b 10 in the first round, then 2 and 20, 3 and 30."""
+    now, order = [0.0], []
+
+    def variant(name: str, size: float) -> None:
+        order.append(name)
+        now[0] += size * order.count(name)
+
+    seconds = record.interleaved(
+        {"a": lambda: variant("a", 1.0), "b": lambda: variant("b", 10.0)}, 3, lambda: now[0]
+    )
+    assert order == list("abababab")
+    assert seconds == {"a": [2.0, 3.0, 4.0], "b": [20.0, 30.0, 40.0]}
+    assert record.ratio(seconds["b"], seconds["a"]) == 10.0
+
+
+def test_the_ratio_is_the_median_of_pairs_and_forgives_one_bad_round() -> None:
+    assert record.ratio([2.0, 200.0, 6.0], [1.0, 1.0, 2.0]) == 3.0
+    with pytest.raises(ValueError, match="shorter"):
+        record.ratio([1.0, 2.0], [1.0])
+
+
+def test_tables_have_a_line_for_each_row() -> None:
+    lines = record.table([{"a": 1.23456, "b": "x"}, {"a": 7}]).splitlines()
+    assert lines == ["| a | b |", "|---|---|", "| 1.235 | x |", "| 7 |  |"]
+
+
+def test_rows_are_appended_with_their_origin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record, "RESULTS", tmp_path / "results")
+    record.append("q", [{"seed": 1}, {"seed": 2}])
+    record.append("q", [{"seed": 3}])
+    rows = [
+        json.loads(line) for line in (tmp_path / "results" / "q.jsonl").read_text().splitlines()
+    ]
+    assert [row["seed"] for row in rows] == [1, 2, 3]
+    for row in rows:
+        assert {"when", "command", "commit", "torch", "device", "threads", "dtype"} <= set(
+            row["made"]
+        )
+
+
+def test_results_that_are_kept_can_be_read_and_are_signed() -> None:
+    for file in (ROOT / "benchmarks" / "results").glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            assert {"when", "commit", "torch"} <= set(json.loads(line)["made"]), file.name
+
+
+def test_every_question_can_be_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, bool]] = []
+    for name in front.QUESTIONS:
+        monkeypatch.setitem(front.QUESTIONS, name, lambda quick, n=name: asked.append((n, quick)))
+        for flags in ([], ["--quick"]):
+            monkeypatch.setattr(sys, "argv", ["benchmarks", name, *flags])
+            front.main()
+    assert asked == [(name, quick) for name in front.QUESTIONS for quick in (False, True)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "warp"])
+    with pytest.raises(SystemExit, match="2"):
+        front.main()
+    assert "spiral" in capsys.readouterr().err
+
+
+# -------------------------------------------------------------------------------------- spiral
+
+
+def test_the_judge_knows_the_exact_field() -> None:
+    data = sf.datasets.spiral()
+    found = spiral.judge(Exact(data), data, 0)
+    assert found["excess"] < 1e-9
+    # What is left is the last noise level, 0.01 in the plane: median 0.01 sqrt(2 ln 2) from the
+    # point, and 0.01 x 0.67 from the curve.
+    assert found["median distance"] == pytest.approx(0.0067, rel=0.1)
+    assert found["within 0.05"] > 0.999
+    assert found["spread ratio"] == pytest.approx(1.0, abs=0.04)
+    assert found["covered"] == 100
+
+
+def test_the_judge_knows_a_bad_field() -> None:
+    data = sf.datasets.spiral()
+    found = spiral.judge(sf.LearnedField(spiral.PROCESS, sf.MLP(), data_std=data.std), data, 0)
+    assert found["excess"] > 0.119  # worse than the lecture's
+    assert found["within 0.05"] < 0.6
+
+
+class Exact(sf.LearnedField):
+    """The exact field, where a learned one is expected."""
+
+    def __init__(self, data: sf.datasets.Dataset) -> None:
+        truth = sf.EmpiricalField(spiral.PROCESS, data.points)
+        super().__init__(spiral.PROCESS, Network(truth))
+
+
+class Network(torch.nn.Module):
+    def __init__(self, truth: sf.EmpiricalField) -> None:
+        super().__init__()
+        self.truth = truth
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.truth.posterior(x, spiral.PROCESS(t).along(x)).noise
+
+
+def test_the_lectures_network_sees_what_the_lecture_says() -> None:
+    """sigma = 10^(3t - 2), as sine and cosine of half its logarithm, beside x."""
+    t = torch.linspace(0, 1, 5, dtype=torch.float64)
+    assert close(torch.log10(spiral.PROCESS(t).sigma), 3 * t - 2, 1e-12)
+    network = spiral.Lecture()
+    sizes = [m.in_features for m in network.layers if isinstance(m, torch.nn.Linear)]
+    assert sizes == [4, 16, 128, 128, 128, 128, 16]
+    seen: list[torch.Tensor] = []
+    network.layers[0].register_forward_pre_hook(lambda m, given: seen.append(given[0]))
+    x = randn(5, 2, dtype=torch.float32)
+    network(x, t.float())
+    half = torch.log(10 ** (3 * t - 2)) / 2
+    expected = torch.cat([x.double(), half.sin()[:, None], half.cos()[:, None]], 1)
+    assert torch.allclose(seen[0].double(), expected, atol=1e-5)
+
+
+def test_the_lectures_recipe_learns() -> None:
+    """300 of its 15,000 steps take half the excess of knowing nothing."""
+    data = sf.datasets.spiral()
+    truth = sf.EmpiricalField(spiral.PROCESS, data.points)
+
+    def excess(steps: int) -> float:
+        field = spiral.train_lecture(data.points.float(), 0, steps)
+        return float(sf.meter(field, truth, levels=16, n=500).excess.mean())
+
+    assert excess(300) < excess(0) / 2
+
+
+# -------------------------------------------------------------------------------- checkerboard
+
+
+class Still(sf.ODESolver):
+    """Leaves the cloud where it was put."""
+
+    cloud: torch.Tensor = torch.zeros(1, 2)
+
+    def solve(self, *_: object, **__: object) -> sf.Path:
+        return sf.Path(torch.zeros(1), self.cloud[None], nfe=100, seconds=0.0)
+
+
+@pytest.mark.parametrize("spoilt", [0, 3000])
+def test_the_board_is_judged_by_its_squares(spoilt: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known cloud: exact draws, of which some are taken off the board."""
+    board = sf.datasets.checkerboard()
+    x = board.sample(20_000, 1)
+    x[:spoilt] = 100.0
+    monkeypatch.setattr(Still, "cloud", x)
+    monkeypatch.setattr(checkerboard.sf, "ODESolver", Still)
+    field = sf.LearnedField(checkerboard.PROCESS, sf.MLP())
+    found = checkerboard.judge(field, 0)
+    assert found["off"] == pytest.approx(spoilt / 20_000)
+    # Each square has 2500 of 20,000, less the share that is off, give or take 4.5 deviations.
+    noise = 4.5 * (8 / 20_000) ** 0.5
+    assert abs(found["worst cell"] - spoilt / 20_000) < noise
+    assert found["nfe"] == 100
+
+
+# ------------------------------------------------------------------------------- speed, memory
+
+
+def test_all_variants_of_the_speed_benchmark_do_the_same_work() -> None:
+    """As many network calls as it divides by: else the ratios would lie."""
+    calls = [0]
+
+    class Counted(sf.MLP):
+        def body(self, *given: object) -> torch.Tensor:
+            calls[0] += len(given[0])
+            return super().body(*given)
+
+    network = Counted(2, width=8, depth=1, waves=0).eval()
+    n, steps = 256, 8
+    x = speed.PROCESS.prior(n, 2, 0)
+    with torch.no_grad():
+        for name, (run, count) in speed.variants(network, x, steps).items():
+            calls[0] = 0
+            run()
+            # torchsde's own shape checks cost a plain call one or two more.
+            extra = calls[0] / n - count
+            assert 0 <= extra <= (2 if name.startswith("torchsde") else 0), name
+
+
+def test_a_free_network_is_free() -> None:
+    out = torch.zeros(4, 2)
+    assert speed.Free(out)(randn(4, 2), f64(0.5)) is out
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_memory_grows_with_the_cloud_and_not_with_the_steps() -> None:
+    few, many = memory.growth(200_000, 2), memory.growth(200_000, 6)
+    cloud = 200_000 * 2 * 4 / 2**20
+    for found in (few, many):
+        assert cloud <= found["growth MB"] < 100 * cloud
+        assert found["std"] > 0
+    # Four more states kept would show.
+    assert many["growth MB"] - few["growth MB"] < 4 * cloud + 4
