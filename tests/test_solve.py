@@ -532,11 +532,15 @@ def test_a_run_that_goes_bad_stops_with_its_last_good_state(method):
 
 
 @pytest.mark.parametrize("method", ["euler", "heun", "ode euler", "rk4"])
-def test_a_state_that_overflows_is_not_called_good(method):
-    """dx = x^3 dt from 4, in steps of one: float32 ends within five; what is kept is finite."""
-    law = sf.SDE(lambda x, t: x**3, None, 0.0, 20.0)
+@pytest.mark.parametrize("first", ["drift", "state"])
+def test_a_state_that_overflows_is_not_called_good(method, first):
+    """Steps of one: x^3 is infinite before x is; 3e38 + 3e38 / 2 is, while the drift was not."""
+    law, x = {
+        "drift": (sf.SDE(lambda x, t: x**3, None, 0.0, 20.0), torch.full((3, 2), 4.0)),
+        "state": (sf.SDE(lambda x, t: x / 2, None, 0.0, 20.0), torch.full((1, 1), 3e38)),
+    }[first]
     with pytest.raises(sf.SdeflowError, match="infinite") as caught:
-        solver(method, steps=20).solve(law, torch.full((3, 2), 4.0))
+        solver(method, steps=20).solve(law, x)
     assert torch.isfinite(caught.value.path.x).all()
     assert 0 <= float(caught.value.path.t[-1]) < 20
 
