@@ -1,9 +1,9 @@
 """sdeflow: diffusion as physics. One SDE, two worlds; every cloud comes with a proof.
 
 Read the package in the order of the theory (docs/theory.md): `process` (how matter is noised),
-`mixture` and `datasets` (laws), `prediction` and `field` (what we know), `sde` (laws of motion),
-`solve` (particles), `train` (learning a field), `distance` (judging), `plot`, `run` and the
-command.
+`mixture`, `datasets` and `density` (laws), `prediction` and `field` (what we know), `sde` (laws of
+motion), `solve` (particles), `fokker_planck` (densities), `train` (learning a field), `distance`
+(judging), `plot`, `run` and the command.
 """
 
 from importlib.metadata import version as _version
@@ -25,6 +25,7 @@ from sdeflow.fokker_planck import (
     normalised,
     sampler_law,
 )
+from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
@@ -78,6 +79,7 @@ __all__ = [
     # densities
     "Grid", "Density", "evolve", "History", "Guards", "Ruler", "normalised", "current",
     "sampler_law", "generator", "Generator",
+    "log_likelihood", "hutchinson_log_likelihood", "encode", "decode",
     # learning
     "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
     "measured_in", "edm_weighting", "min_snr",
