@@ -74,15 +74,15 @@ class Ruler:
 
     def __call__(self, t: Tensor | float) -> float:
         """s(t)."""
-        return self.reading(t)[0]
+        return float(self.reading(torch.as_tensor(t, dtype=torch.float64))[0])
 
-    def reading(self, t: Tensor | float) -> tuple[float, float, float]:
-        """s, d ln s / dt and du / dt = (d rho^2 / dt) / (2 (rho^2 + width^2))."""
-        c = self.process(torch.as_tensor(t, dtype=torch.float64))
+    def reading(self, t: Tensor) -> Tensor:
+        """s, d ln s / dt and du / dt = (d rho^2 / dt) / (2 (rho^2 + width^2)), (3, *t.shape)."""
+        c = self.process(t)
         square = (c.alpha * self.std) ** 2 + c.sigma**2
         grown = c.alpha * c.alpha_dot * self.std**2 + c.sigma * c.sigma_dot
         pace = c.sigma * c.stretch / (c.sigma**2 + (c.alpha * self.width) ** 2)
-        return float(torch.sqrt(square)), float(grown / square), float(pace)
+        return torch.stack([torch.sqrt(square), grown / square, pace])
 
     def clock(self, t: Tensor) -> Tensor:
         """u of t."""
@@ -95,10 +95,13 @@ class Ruler:
         return t.clamp(self.process.t_min, self.process.t_max)
 
 
-def normalised(sde: SDE, ruler: Ruler) -> SDE:
+def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
     r"""The same law in y = x / s(t), on the ruler's clock u.
 
     dy = [f(s y, t) / s - (s_dot / s) y] (dt / du) du + g(s y, t) / s sqrt(dt / du) dW.
+
+    Args:
+        at: (K,) values of u that will be asked for: what depends on them alone is worked out now.
 
     Raises:
         ValueError: the law's span leaves the interval of the ruler's process.
@@ -111,20 +114,31 @@ def normalised(sde: SDE, ruler: Ruler) -> SDE:
             f"the law runs between {low:g} and {high:g}, outside [{p.t_min:g}, {p.t_max:g}] of "
             "the ruler's process; give the ruler the process of this law"
         )
+    noise = sde.diffusion
+    table: dict[float, tuple[Tensor, list[float]]] = {}
+
+    def work_out(u: Tensor) -> None:
+        t = ruler.time(u)
+        table.update(
+            zip(u.tolist(), zip(t, ruler.reading(t).T.tolist(), strict=True), strict=True)
+        )
+
+    def look_up(u: Tensor) -> tuple[Tensor, list[float]]:
+        if float(u) not in table:
+            work_out(u.detach().double().reshape(1))
+        return table[float(u)]
 
     def drift(y: Tensor, u: Tensor) -> Tensor:
-        t = ruler.time(u)
-        s, growth, pace = ruler.reading(t)
+        t, (s, growth, pace) = look_up(u)
         return sde.drift(s * y, t) / (s * pace) - (growth / pace) * y
-
-    noise = sde.diffusion
 
     def diffusion(y: Tensor, u: Tensor) -> Tensor:
         assert noise is not None
-        t = ruler.time(u)
-        s, _, pace = ruler.reading(t)
+        t, (s, _, pace) = look_up(u)
         return noise(s * y, t) / (s * math.sqrt(pace))
 
+    if at is not None:
+        work_out(at)
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64).clamp(p.t_min, p.t_max)
     first, last = ruler.clock(ends).tolist()
     return SDE(drift, None if noise is None else diffusion, first, last, calculus=sde.calculus)
@@ -145,16 +159,19 @@ class Guards:
             total variation is about 0.065 stretch^2).
         error: the largest estimate of the total variation, from the same run with cells and steps
             twice as large; NaN where none was made.
+        drifted: the largest relative change of the total mass over a step, before it was put
+            right: rounding.
     """
 
     clipped: float = 0.0
     wall: float = 0.0
     stretch: float = 0.0
     error: float = math.nan
+    drifted: float = 0.0
 
 
-WARN = Guards(clipped=1e-6, wall=1e-5, stretch=0.5, error=0.02)
-REFUSE = Guards(clipped=1e-4, wall=1e-3, stretch=1.5, error=0.1)
+WARN = Guards(clipped=1e-6, wall=1e-5, stretch=0.5, error=0.02, drifted=1e-11)
+REFUSE = Guards(clipped=1e-4, wall=1e-3, stretch=1.5, error=0.1, drifted=1e-9)
 CURES = {
     "clipped": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
@@ -162,6 +179,7 @@ CURES = {
     "stretch": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",
+    "drifted": "a step changed the total mass by {:.1e} of itself; report this as a fault of ours",
 }
 
 
@@ -245,19 +263,24 @@ def evolve(
     """
     times = _asked(sde, times)
     grid = None if grid is None else _asked(sde, grid, "grid")
-    law, clock, sizes = sde, times, [1.0] * len(times)
+    if ruler is None:
+        law, clock, sizes = sde, times, [1.0] * len(times)
+    else:
+        law, clock = normalised(sde, ruler), ruler.clock(times)
+        sizes, grid = [ruler(t) for t in times], None if grid is None else ruler.clock(grid)
+    stops = _merged(clock, law.times(steps) if grid is None else grid)
+    rough_stops = torch.cat([stops[:-1:2], stops[-1:]])
     if ruler is not None:
-        law, clock, sizes = normalised(sde, ruler), ruler.clock(times), [ruler(t) for t in times]
-        grid = None if grid is None else ruler.clock(grid)
+        middles = [(u[1:] + u[:-1]) / 2 for u in (stops, rough_stops)]
+        law = normalised(sde, ruler, torch.cat([stops, *middles]))
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():
         run = _Run(law, start)
-        stops = _merged(clock, law.times(steps) if grid is None else grid).tolist()
         kept = run.through(stops, clock)
         errors: Sequence[float | None] = [None] * len(times)
         if estimate and not any(n % 2 for n in density.grid.shape):
             rough = _Run(law, start.coarsen())
-            errors = _errors(kept, rough.through(stops[:-1:2] + stops[-1:], clock), clock)
+            errors = _errors(kept, rough.through(rough_stops, clock), clock)
     guards = run.guards(math.nan if errors[0] is None else max(e for e in errors if e is not None))
     out = tuple(
         Density(start.grid.scaled(s), torch.from_numpy(kept[u]), error)
@@ -315,17 +338,17 @@ class _Run:
         self.h = np.array(start.grid.width)
         self.corners, self.centres = start.grid.corners(), start.grid.centres()
         self.waves = [(np.pi * np.arange(n) / n) ** 2 for n in self.shape]
-        self.clipped = self.stretch = 0.0
+        self.clipped = self.stretch = self.drifted = 0.0
         self.wall = self._at_the_wall()
 
     def guards(self, error: float) -> Guards:
-        return Guards(self.clipped, self.wall, self.stretch, error)
+        return Guards(self.clipped, self.wall, self.stretch, error, self.drifted)
 
-    def through(self, stops: list[float], times: Tensor) -> dict[float, np.ndarray]:
+    def through(self, stops: Tensor, times: Tensor) -> dict[float, np.ndarray]:
         """Step from stop to stop; the masses at those that are among `times`."""
         wanted = set(times.tolist())
-        kept = {stops[0]: self.mass}
-        for start, stop in pairwise(stops):
+        kept = {float(stops[0]): self.mass}
+        for start, stop in pairwise(stops.tolist()):
             self._step(start, stop)
             if stop in wanted:
                 kept[stop] = self.mass
@@ -351,7 +374,7 @@ class _Run:
             y = feet(self._faces(drift, 1) / 2)
             p = heat(remap(remap(p, x).T, y).T)
             p = remap(remap(p.T, y).T, x)
-        self.mass = p.reshape(self.shape) * (self.whole / p.sum())
+        self.mass = self._whole(p).reshape(self.shape)
         self.wall = max(self.wall, self._at_the_wall())
 
     def _drift(self, t: Tensor) -> np.ndarray:
@@ -426,6 +449,7 @@ class _Run:
 
     def clip(self, p: np.ndarray) -> np.ndarray:
         """Set negative masses to zero, count them, and keep the total."""
+        p = self._whole(p)
         negative = np.minimum(p, 0.0).sum()
         if negative == 0.0:
             return p
@@ -433,6 +457,12 @@ class _Run:
         p = np.maximum(p, 0.0)
         p *= self.whole / p.sum()
         return p
+
+    def _whole(self, p: np.ndarray) -> np.ndarray:
+        """p with its total put right, and by how much."""
+        factor = self.whole / p.sum()
+        self.drifted = max(self.drifted, abs(float(factor) - 1))
+        return p * factor
 
 
 def _checked_noise(g: object, x: Tensor, t: Tensor | float) -> Tensor:
