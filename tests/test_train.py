@@ -487,6 +487,22 @@ def test_each_batch_has_one_time_in_each_share_of_the_density() -> None:
     assert scipy.stats.kstest(inside.numpy(), "uniform").pvalue > 1e-3
 
 
+def test_each_step_draws_its_own_data() -> None:
+    seeds: list[tuple[int, int]] = []
+
+    def sample(n: int, seed: int) -> Tensor:
+        seeds.append((n, seed))
+        return DATA.sample(n, seed)
+
+    for run_seed in (0, 1):
+        for _ in sf.fit(small(), sample, 10, run_seed, recipe=SMALL):
+            pass
+    assert [n for n, _ in seeds] == [2, *[32] * 10] * 2  # a look at the door, then batches
+    drawn = [seed for n, seed in seeds if n == 32]
+    assert len(set(drawn)) == 20
+    assert min(drawn) >= 0
+
+
 def test_the_noise_of_training_is_standard_and_independent_of_the_data() -> None:
     seen: list[tuple[Tensor, Tensor]] = []
 
