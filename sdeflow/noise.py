@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+AHEAD = 2**15  # numbers drawn at once in a run: a small cloud's steps are drawn by the page
 BLOCK = 4096  # particles per stream: long enough that drawing, not addressing, is what costs
 
 
@@ -78,6 +79,20 @@ class KeyedNormals:
         self._counter = self._state["state"]["counter"]
         self._bits = np.random.Philox(key=0)
         self._normal = np.random.Generator(self._bits).standard_normal
+        self._length = max(1, min(64, AHEAD // (n * d)))
+        self._page, self._drawn = -1, list[Tensor]()
+
+    def read(self, step: int) -> Tensor:
+        """`draw`, for a run through the steps: those of one page are drawn together. Do not write.
+
+        Between two calls of a network the generator's code has left the cache: a small cloud's
+        step is cheaper drawn by the page.
+        """
+        page, k = divmod(step, self._length)
+        if page != self._page:
+            self._page = page
+            self._drawn = [self.draw(page * self._length + j) for j in range(self._length)]
+        return self._drawn[k]
 
     def draw(self, step: int) -> Tensor:
         """z (n, d) of this step, on the CPU."""
@@ -166,7 +181,7 @@ class Brownian:
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:
-            w = self._w.draw(k)
+            w = self._w.read(k)
             return w, (w / 2 + self._levy(k) / 12**0.5) if levy else None
         start, stop = self._grid[k], self._grid[k + 1]
         length = sum(self._gaps[start:stop])
@@ -174,7 +189,7 @@ class Brownian:
         u = torch.zeros(self._shape, dtype=self._dtype)
         for j in range(start, stop):
             h = self._gaps[j] / length
-            step = h**0.5 * self._w.draw(j)
+            step = h**0.5 * self._w.read(j)
             if levy:
                 u += h * (w + step / 2 + self._levy(j) * (h / 12) ** 0.5)
             w += step
@@ -183,7 +198,7 @@ class Brownian:
     def _levy(self, k: int) -> Tensor:
         if self._h is None:
             raise ValueError("this path was made without its Levy area; pass levy=True")
-        return self._h.draw(k)
+        return self._h.read(k)
 
     @property
     def dtype(self) -> torch.dtype:
