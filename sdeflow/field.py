@@ -30,9 +30,9 @@ from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
 from sdeflow.process import Coefficients, Process, Scalar
 
 ROWS = 256
-"""Particles per kernel call. One fixed shape, the last block padded, because kernels round
-differently for other shapes: so particle i gets the same bits in a cloud of any size. Also what
-fits in cache."""
+"""Particles per kernel call and thread. One fixed shape, the last block padded, because kernels
+round differently for other shapes: so particle i gets the same bits in a cloud of any size. Also
+what fits in cache."""
 
 
 PAGE = 64
@@ -41,9 +41,9 @@ PAGE = 64
 Evaluate = Callable[[int, Tensor], Tensor]
 
 
-def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor, rows: int = ROWS) -> Tensor:
-    """evaluate(x), in blocks of `rows`; x (n, d) -> (n, d)."""
-    n = len(x)
+def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """evaluate(x), in blocks of `ROWS` for each of torch's threads; x (n, d) -> (n, d)."""
+    n, rows = len(x), ROWS * torch.get_num_threads()
     if n == rows:
         return evaluate(x)
     out = torch.empty_like(x)
