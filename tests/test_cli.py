@@ -51,7 +51,7 @@ def elsewhere(*args: object) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own."""
     return subprocess.run(
         [*COMMAND, *map(str, args)], capture_output=True, text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}, timeout=100,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}, timeout=200,
     )  # fmt: skip
 
 
@@ -328,6 +328,7 @@ def test_in_a_process_of_its_own_it_is_the_same(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- killed and resumed
 
 
+@pytest.mark.timeout(400)
 def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
     """SIGKILL at random moments of training and writing; then the field is the same file."""
     # Checkpoints every 20 steps keep writing as likely a moment as any.
@@ -398,6 +399,16 @@ def test_ctrl_c_is_said_in_one_line(
     assert code == 130
     assert err.startswith("sdeflow: stopped;")
     assert err.count("\n") == 1
+
+
+def test_long_explanations_are_cut_to_their_first_line(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(*_: object, **__: object) -> None:
+        raise RuntimeError("too large\nframe #0: in libtorch")
+
+    monkeypatch.setattr(run, "fit", talk)
+    assert refused(say("train", *TINY, "--out", tmp_path / "r"), "sdeflow: too large\n")
 
 
 # ------------------------------------------------------------------------------ any argument

@@ -1,6 +1,7 @@
 """A run folder: from the data to the proof, in the data's own units, every file whole."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,6 +72,11 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
             "pinwheel",
         )
         return
+    if whole.data.mixture is not None:
+        # One density in two units: p(x) d^2 x stays.
+        outside = whole.outward(x[:50])
+        there = whole.data.mixture.log_prob(outside) + 2 * math.log(whole.data.std)
+        assert close(whole.truth.mixture.log_prob(x[:50]), there, 1e-9)
     y = whole.truth.sample(4000, 2).double()
     assert sf.energy_distance(x[:1000], y[:1000]) ** 2 < 0.02
     covariances = torch.cov(x.T), torch.cov(y.T)
@@ -130,6 +136,7 @@ class Stop(BaseException):
     """Somebody pulls the plug."""
 
 
+@pytest.mark.timeout(400)
 def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,8 +279,11 @@ def test_every_sampler_reaches_the_data_with_the_exact_field(sampler: run.Sample
     """Every process: the cloud is as near to the data as another draw of the data is."""
     for process in ("VE", "VP", "Linear"):
         whole = run.problem(replace(TINY, process=process))
-        x, nfe, seconds = sampler(whole.truth, 300, 0)
-        assert x.shape == (1, 300, 2)
+        x, nfe, seconds = sampler(whole.truth, 1000, 0)
+        assert x.shape == (1, 1000, 2)
+        size = x.square()
+        assert abs(float(size.mean()) - 1) < 5 * float(size.std()) / 2000**0.5, process
+        x = x[:, :300]
         mean, sd = sf.floor(whole.sample, 300, seed=9)
         assert sf.wasserstein(x[-1], whole.sample(300, 5)) < 1.5 * mean + 4 * sd, process
         assert nfe == sampler.solver.steps * (2 if "heun" in sampler.name else 1)

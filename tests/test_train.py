@@ -860,6 +860,7 @@ def test_a_file_is_written_whole_or_not_at_all(
 # ------------------------------------------------------------------------------------ learning
 
 
+@pytest.mark.timeout(400)
 def test_the_spiral_is_learned() -> None:
     """Few steps, one seed: a third of the lecture's excess (0.441 - 0.322), all points found."""
     data = sf.datasets.spiral()
@@ -871,6 +872,7 @@ def test_the_spiral_is_learned() -> None:
     assert found["covered"] == 100
 
 
+@pytest.mark.timeout(400)
 def test_the_checkerboard_is_being_learned() -> None:
     """A twentieth of the steps leaves less than half the dirt of an untrained field."""
     board = sf.datasets.checkerboard()
