@@ -33,9 +33,9 @@ Save = int | Sequence[float] | Tensor
 
 ITO = ("euler", "milstein", "srk")
 STRATONOVICH = ("heun", "midpoint", "euler_heun", "reversible_heun")
-FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "explicit_adams", "implicit_adams")
+FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "implicit_adams")
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
-REMEMBERING = ("reversible_heun", "explicit_adams", "implicit_adams")
+REMEMBERING = ("reversible_heun", "implicit_adams")
 
 
 @dataclass(frozen=True, eq=False)
@@ -281,7 +281,7 @@ class ODESolver:
 
     Args:
         method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4,
-            explicit_adams, implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2,
+            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2,
             adaptive_heun adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
         rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
