@@ -161,9 +161,9 @@ def test_forward_ornstein_uhlenbeck() -> None:
 
 def test_rotating_ornstein_uhlenbeck() -> None:
     """Drift that is no gradient, noise that is not round. Measured 3.6e-5 at 128^2."""
-    error, history = linear_error(BLOB, TURN, [1.0, 0.6], 1.0, 100)
+    error, history = linear_error(BLOB, TURN, [1.0, 0.6], 1.0, 80)
     assert error <= 1e-4
-    assert history.guards.stretch == pytest.approx(2.0 * 0.01, rel=1e-6)
+    assert history.guards.stretch == pytest.approx(2.0 / 80, rel=1e-6)
     backwards, _ = linear_error(
         BLOB, (-f64(TURN) - 2 * torch.eye(2)).tolist(), [1.0, 0.6], 1.0, 100
     )
@@ -744,27 +744,41 @@ def gaussian_chain(process: sf.Process, times: Tensor, variance: float, eta: flo
     return mean, var
 
 
-@pytest.mark.parametrize("name", PROCESSES)
-@pytest.mark.parametrize(
-    ("kind", "eta"),
-    [("euler", 1.0), ("euler", 0.6), ("bridge", 1.0), ("bridge", 0.5), ("bridge", 0.0)],
-)
-def test_the_law_of_a_sampler_of_a_gaussian(name: str, kind: str, eta: float) -> None:
-    """Every step is affine, so the law is known: EM, DDPM, DDIM-eta and DDIM, by hand."""
+def affine(name: str, kind: str, eta: float, cells: int) -> tuple[float, float]:
+    """TV of the law of a sampler of a Gaussian to what it is by hand, and to the law it is after:
+    every step is affine. 40 steps in log SNR, down to sigma = 0.05.
+    """
     process = PROCESSES[name]
     field = sf.ExactField(process, sf.Mixture.isotropic(f64([[0.6]]), 0.5))
     law = sf.reverse(field, eta) if kind == "euler" else sf.bridge(field, eta)
     times = sf.log_snr_times(process, 40)
-    stop = int((process(times).sigma > 0.05).nonzero()[-1])
-    times = times[: stop + 1]
+    times = times[: int((process(times).sigma > 0.05).nonzero()[-1]) + 1]
     ruler = Ruler(process)
-    p = start(process, field.mixture, ruler, 256, 7.0)
+    p = start(process, field.mixture, ruler, cells, 7.0)
     ours = sf.sampler_law(law, p, times, ruler=ruler)[-1]
     mean, var = gaussian_chain(process, times, 0.25, eta, kind)
     truth = Density.from_mixture(ours.grid, sf.Mixture.isotropic(f64([[mean]]), math.sqrt(var)))
-    assert ours.total_variation(truth) < (2e-5 if eta else 3e-4)  # splines alone smooth
-    exactly = exact(process, field.mixture, float(times[-1]), ours.grid)
-    assert ours.total_variation(exactly) > 1e-4  # and it is not the law that was meant
+    meant = exact(process, field.mixture, float(times[-1]), ours.grid)
+    return ours.total_variation(truth), ours.total_variation(meant)
+
+
+SAMPLERS = [("euler", 1.0), ("euler", 0.6), ("bridge", 1.0), ("bridge", 0.5), ("bridge", 0.0)]
+
+
+@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize(("kind", "eta"), SAMPLERS)
+def test_the_law_of_a_sampler_of_a_gaussian(name: str, kind: str, eta: float) -> None:
+    """EM, DDPM, DDIM-eta and DDIM; without noise the splines alone smooth, a little."""
+    error, bias = affine(name, kind, eta, 256)
+    assert error < (2e-5 if eta else 3e-4)
+    assert bias > 1e-4
+
+
+@pytest.mark.filterwarnings("ignore:.*came out negative:RuntimeWarning")
+@pytest.mark.parametrize(("kind", "bound"), [("euler", 2e-4), ("bridge", 3e-4)])
+def test_the_law_of_a_sampler_on_coarse_cells(kind: str, bound: float) -> None:
+    """Measured 1.3e-4 and 1.8e-4 at h = 0.44 standard deviations."""
+    assert affine("VP", kind, 1.0, 64)[0] < bound
 
 
 def test_the_samplers_law_goes_to_that_of_evolve() -> None:
