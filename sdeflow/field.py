@@ -41,9 +41,13 @@ PAGE = 64
 Evaluate = Callable[[int, Tensor], Tensor]
 
 
+def _rows() -> int:
+    return ROWS * torch.get_num_threads()
+
+
 def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """evaluate(x), in blocks of `ROWS` for each of torch's threads; x (n, d) -> (n, d)."""
-    n, rows = len(x), ROWS * torch.get_num_threads()
+    n, rows = len(x), _rows()
     if n == rows:
         return evaluate(x)
     out = torch.empty_like(x)
@@ -339,6 +343,7 @@ class LearnedField(Field):
 
         if isinstance(network, MLP):
             seen, page, known = levels.to(like), -1, network.condition(levels[:1], self.label)
+            body = network.bound(_rows())
 
             def rows_at(k: int) -> Callable[[Tensor], Tensor]:
                 # A page of the table at a time: a run of a million steps must not cost memory.
@@ -347,7 +352,7 @@ class LearnedField(Field):
                     page = k // PAGE
                     known = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
                 condition = known[0][k % PAGE], known[1][k % PAGE]
-                return lambda rows: network.body(rows, condition)
+                return lambda rows: body(rows, condition)
 
         else:
             seen = (t if std is None else levels).to(like)

@@ -20,12 +20,15 @@ See docs/theory.md, (6.4), for the damping.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from sdeflow import door
 from sdeflow.noise import Purpose, normals
+
+Condition = tuple[Tensor, Tensor]
 
 
 class MLP(nn.Module):
@@ -92,7 +95,7 @@ class MLP(nn.Module):
         """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
         return self.body(x, self.condition(c, label))
 
-    def condition(self, c: Tensor, label: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
         """What does not depend on x: bias (1 or n, width) and damping (1 or n, waves)."""
         c = c.reshape(-1, 1).to(self.octaves)
         phase = c * self.octaves
@@ -105,11 +108,34 @@ class MLP(nn.Module):
         s2 = torch.sigmoid(8 * c)
         return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2)
 
-    def body(self, x: Tensor, condition: tuple[Tensor, Tensor]) -> Tensor:
+    def body(self, x: Tensor, condition: Condition) -> Tensor:
         """The network with its noise and label already worked out."""
-        bias, damping = condition
-        if self.vectors.numel():
-            phase = x @ self.vectors
-            x = torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
-        h = self.first(x) + bias
+        h = self.first(self._features(x, condition[1])) + condition[0]
         return self.last(self.hidden(nn.functional.silu(h, inplace=True)))
+
+    def _features(self, x: Tensor, damping: Tensor) -> Tensor:
+        if not self.vectors.numel():
+            return x
+        phase = x @ self.vectors
+        return torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
+
+    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
+        """`body` for blocks of exactly `rows` particles, without gradient; equal to rounding.
+
+        It is quicker, for it writes into working space of its own, not fresh memory at each layer.
+        """
+        linear = [m for m in (self.first, *self.hidden, self.last) if isinstance(m, nn.Linear)]
+        (first, w0), *hidden, (end, w1) = [(m.bias.detach(), m.weight.detach().T) for m in linear]
+        here, there = first.new_empty(rows, len(first)), first.new_empty(rows, len(first))
+
+        def body(x: Tensor, condition: Condition) -> Tensor:
+            h, other = here, there
+            start = (first + condition[0]).expand(rows, -1)
+            torch.addmm(start, self._features(x, condition[1]), w0, out=h)
+            nn.functional.silu(h, inplace=True)
+            for bias, weight in hidden:
+                torch.addmm(bias, h, weight, out=other)
+                h, other = nn.functional.silu(other, inplace=True), h
+            return torch.addmm(end, h, w1)
+
+        return body

@@ -339,6 +339,21 @@ def shaken(labels: int = 0) -> sf.MLP:
     return network
 
 
+@pytest.mark.parametrize("waves", [0, 48])
+def test_a_bound_network_is_the_network(waves: int) -> None:
+    """In its own working space: what it gave before does not change when it is called again."""
+    network = sf.MLP(width=64, depth=4, waves=waves, labels=2)
+    with torch.no_grad():
+        network.last.weight.normal_(generator=torch.Generator().manual_seed(1))
+        bound, answers = network.bound(50), []
+        for k in range(3):
+            x = randn(50, 2, dtype=torch.float32, seed=k)
+            c = network.condition(torch.tensor(0.1 * k - 0.3), torch.tensor(k))
+            answers.append((bound(x, c), network.body(x, c)))
+    for got, want in answers:
+        assert torch.allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 def fields(process: sf.Process) -> dict[str, sf.Field]:
     mixture = lopsided(torch.float32)
 
