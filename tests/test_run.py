@@ -160,10 +160,11 @@ def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
                 run.reopen(tmp_path / "stopped")
     run.fit(config, tmp_path / "stopped")
     assert bits(tmp_path / "whole") == bits(tmp_path / "stopped")
-    logs = [
-        {line["step"]: line["loss"] for line in map(json.loads, text.splitlines())}
-        for text in ((tmp_path / n / "metrics.jsonl").read_text() for n in ("whole", "stopped"))
-    ]
+    logs = []
+    for name in ("whole", "stopped"):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        logs.append({line["step"]: line["loss"] for line in map(json.loads, lines)})
+        assert len(lines) == len(logs[-1])  # no step twice
     assert list(logs[0]) == list(range(100, 1501, 100))
     for step, value in logs[1].items():
         # A mean over the steps that were seen: of 50 or 100 losses of like size.
