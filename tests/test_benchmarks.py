@@ -216,10 +216,10 @@ def test_a_free_network_is_free() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
 def test_memory_grows_with_the_cloud_and_not_with_the_steps() -> None:
-    few, many = memory.growth(200_000, 2), memory.growth(200_000, 6)
-    cloud = 200_000 * 2 * 4 / 2**20
+    few, many = memory.growth(500_000, 2), memory.growth(500_000, 18)
+    cloud = 500_000 * 2 * 4 / 2**20
     for found in (few, many):
         assert cloud <= found["growth MB"] < 100 * cloud
         assert found["std"] > 0
-    # Four more states kept would show.
-    assert many["growth MB"] - few["growth MB"] < 4 * cloud + 4
+    # Sixteen more states, if they were kept: half of that is far more than allocators wobble by.
+    assert many["growth MB"] - few["growth MB"] < 16 * cloud / 2
