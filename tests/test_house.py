@@ -19,11 +19,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("door", "noise"),  # 0: what is refused at every door; keyed random streams
     ("process", "mixture", "datasets", "density", "distance", "network"),  # 1: mathematics
-    ("prediction", "field"),  # 2: knowledge
-    ("sde", "train"),  # 3: laws of motion
+    ("prediction", "field", "guidance"),  # 2: knowledge
+    ("sde", "laws", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds
-    ("likelihood", "check"),  # 5: consequences
-    ("plot", "run", "cli"),  # 6: eyes and hands
+    # 5: consequences
+    ("likelihood", "variational", "order", "observe", "check", "budget"),
+    ("plot", "run", "claims", "cli"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common", "base", "core"}
