@@ -25,6 +25,7 @@ from sdeflow.fokker_planck import (
     normalised,
     sampler_law,
 )
+from sdeflow.guidance import GuidedField, scale_from_strength, strength_from_scale
 from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
@@ -71,6 +72,7 @@ __all__ = [
     "Mixture", "Posterior", "datasets",
     # what we know
     "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "LearnedField",
+    "GuidedField", "scale_from_strength", "strength_from_scale",
     # laws of motion
     "SDE", "forward", "reverse", "comoving", "bridge",
     "uniform_times", "log_snr_times", "karras_times",

@@ -25,7 +25,7 @@ from torch.autograd import forward_ad
 
 from sdeflow import door
 from sdeflow.mixture import Mixture, Posterior
-from sdeflow.network import MLP
+from sdeflow.network import Conditioned
 from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
 from sdeflow.process import Coefficients, Process, Scalar
 
@@ -317,7 +317,7 @@ class LearnedField(Field):
             return self.evaluate(x.to(parameter.dtype), t.to(parameter.dtype), c).to(given)
         if self.data_std is not None:
             x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
-        if self.data_std is not None or isinstance(self.network, MLP):
+        if self.data_std is not None or isinstance(self.network, Conditioned):
             level = torch.as_tensor(c.sigma / (c.alpha * (self.data_std or 1.0)), dtype=x.dtype)
             t = torch.log(level).reshape(t.shape) / 4
         each = self.label is not None and self.label.ndim == 1
@@ -325,7 +325,7 @@ class LearnedField(Field):
             out = self.network(x, t) if self.label is None else self.network(x, t, self.label)
             return self._checked(out, x)
         network = self.network
-        if isinstance(network, MLP):
+        if isinstance(network, Conditioned):
             condition = network.condition(t, self.label)
             return _blocked(lambda rows: network.body(rows, condition), x)
         label = () if self.label is None else (self.label,)
@@ -341,7 +341,7 @@ class LearnedField(Field):
         scale = None if std is None else ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
         label = () if self.label is None else (self.label,)
 
-        if isinstance(network, MLP):
+        if isinstance(network, Conditioned):
             seen, page, known = levels.to(like), -1, network.condition(levels[:1], self.label)
             body = network.bound(_rows())
 
@@ -351,7 +351,8 @@ class LearnedField(Field):
                 if k // PAGE != page:
                     page = k // PAGE
                     known = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
-                condition = known[0][k % PAGE], known[1][k % PAGE]
+                j = k % PAGE
+                condition = tuple(part[j : j + 1] for part in known)
                 return lambda rows: body(rows, condition)
 
         else:

@@ -20,6 +20,7 @@ See docs/theory.md, (6.4), for the damping.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -28,10 +29,34 @@ from torch import Tensor, nn
 from sdeflow import door
 from sdeflow.noise import Purpose, normals
 
-Condition = tuple[Tensor, Tensor]
+Condition = tuple[Tensor, ...]
+"""What a network needs of noise and label, each part (1 or n, ...); the first two as in `MLP`."""
 
 
-class MLP(nn.Module):
+class Conditioned(nn.Module, ABC):
+    """A network whose noise and label can be worked out beforehand, once for a whole cloud.
+
+    network(x, c, label) = body(x, condition(c, label)).
+    """
+
+    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
+        return self.body(x, self.condition(c, label))
+
+    @abstractmethod
+    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
+        """What does not depend on x, one row for each c or label."""
+
+    @abstractmethod
+    def body(self, x: Tensor, condition: Condition) -> Tensor:
+        """The network with its noise and label already worked out."""
+
+    @abstractmethod
+    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
+        """`body` for blocks of exactly `rows` particles, without gradient; equal to rounding."""
+
+
+class MLP(Conditioned):
     """A multi-layer perceptron on damped waves, with noise features and, if asked, labels.
 
     Args:
@@ -91,10 +116,6 @@ class MLP(nn.Module):
             self.last = nn.Linear(width, dim)
             nn.init.zeros_(self.last.weight)
 
-    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
-        return self.body(x, self.condition(c, label))
-
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
         """What does not depend on x: bias (1 or n, width) and damping (1 or n, waves)."""
         c = c.reshape(-1, 1).to(self.octaves)
@@ -109,7 +130,7 @@ class MLP(nn.Module):
         return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2)
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
-        """The network with its noise and label already worked out."""
+        """See `Conditioned`."""
         h = self.first(self._features(x, condition[1])) + condition[0]
         return self.last(self.hidden(nn.functional.silu(h, inplace=True)))
 
@@ -120,7 +141,7 @@ class MLP(nn.Module):
         return torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
 
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        """`body` for blocks of exactly `rows` particles, without gradient; equal to rounding.
+        """See `Conditioned`.
 
         It is quicker, for it writes into working space of its own, not fresh memory at each layer.
         """
