@@ -61,6 +61,17 @@ from sdeflow.train import (
     uniform_log_snr,
     uniform_time,
 )
+from sdeflow.variational import (
+    Bound,
+    KernelVariance,
+    elbo,
+    elbo_weights,
+    gaussian_kl,
+    large_variance,
+    learned_variance,
+    optimal_variance,
+    small_variance,
+)
 
 __version__ = _version("sdeflow")
 
@@ -82,6 +93,8 @@ __all__ = [
     "Grid", "Density", "evolve", "History", "Guards", "Ruler", "normalised", "current",
     "sampler_law", "generator", "Generator",
     "log_likelihood", "hutchinson_log_likelihood", "encode", "decode",
+    "elbo", "Bound", "KernelVariance", "elbo_weights", "gaussian_kl",
+    "small_variance", "large_variance", "optimal_variance", "learned_variance",
     # learning
     "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
     "measured_in", "edm_weighting", "min_snr",

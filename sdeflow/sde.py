@@ -43,6 +43,8 @@ from sdeflow.process import Coefficients, Process
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
+Variance = Callable[[Tensor], Tensor]
+"""times (K + 1,) -> (K,): what a chain's step adds per coordinate (length^2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +53,8 @@ class SDE:
 
     Args:
         drift: (x, t) -> (n, d); x (n, d), t ().
-        diffusion: (x, t) -> () for additive noise, or (n, d) for diagonal noise; None for a
-            deterministic law.
+        diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
+            for diagonal noise that depends on the state; None for a deterministic law.
         t_start, t_end: the law's span, in the order it is run.
         calculus: how state-dependent noise is read; additive noise reads the same both ways.
         clock: K -> (K + 1,), the law's own grid of times; uniform by default.
@@ -308,7 +310,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     )
 
 
-def bridge(field: Field, eta: float = 1.0) -> Bridge:
+def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> Bridge:
     r"""`reverse` in steps that keep x0_hat frozen: DDPM (eta = 1), DDIM (0), DDIM-eta between.
 
         x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
@@ -318,13 +320,20 @@ def bridge(field: Field, eta: float = 1.0) -> Bridge:
     suits the `euler` method only. DDPM's last step, to sigma = 0, has no noise: it is `field.data`
     at the last time.
 
+    Args:
+        variance: of the noise, if not eta^2 kappa (see `variational`); the mean stays DDPM's.
+            Zeros leave the mean alone: the sampler without its noise line.
+
     Raises:
-        ValueError: eta outside [0, 1].
+        ValueError: eta outside [0, 1], or a variance with eta below 1; when run, a variance that
+            is negative, not finite or not (K,).
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
     if door.positive(eta, "eta", zero=True) > 1:
         raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
+    if variance is not None and eta != 1:
+        raise ValueError(f"a variance of your own goes with DDPM's mean: use eta = 1, not {eta}")
     law = reverse(field, eta)
     return Bridge(
         law.drift,
@@ -335,6 +344,7 @@ def bridge(field: Field, eta: float = 1.0) -> Bridge:
         field=field,
         read=law.read,
         eta=eta,
+        variance=variance,
     )
 
 
@@ -343,6 +353,7 @@ class Bridge(FieldSDE):
     """The law that `bridge` makes: as a law it is `reverse`, but it brings its own step."""
 
     eta: float
+    variance: Variance | None = None
 
     def steps(self, times: Tensor, like: Tensor) -> Steps:
         """See `SDE`."""
@@ -363,6 +374,8 @@ class _BridgeSteps(_FieldSteps):
         variance = then.sigma**2 * (1 - level**2)
         target = then.alpha, torch.sqrt(then.sigma**2 - eta**2 * variance)
         state, prediction = mixing(self.sde.field.row(now), now, target)
+        if self.sde.variance is not None:
+            variance = _chosen(self.sde.variance, self.times)
         noise = eta * torch.sqrt(variance)
         one = torch.ones_like(noise)
         rows = torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
@@ -372,3 +385,15 @@ class _BridgeSteps(_FieldSteps):
         if part != 0.0:
             raise ValueError("a bridge is one whole step; use the method 'euler' with it")
         return super().drift(k, part, x)
+
+
+def _chosen(variance: Variance, times: Tensor) -> Tensor:
+    """The variances that the user chose, (K,) in float64."""
+    v = torch.as_tensor(variance(times)).detach().to("cpu", torch.float64)
+    if v.shape != (len(times) - 1,):
+        raise ValueError(
+            f"variance must give ({len(times) - 1},), one for each step, got {tuple(v.shape)}"
+        )
+    if not (torch.isfinite(v) & (v >= 0)).all():
+        raise ValueError(f"variance must be finite and not negative, got {float(v.min())}")
+    return v
