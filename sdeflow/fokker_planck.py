@@ -246,7 +246,7 @@ def evolve(
     dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p), second order in the cells and in the steps.
 
     Args:
-        sde: any law of ours; noise () or (n, d), Ito or Stratonovich, or none.
+        sde: any law of ours; noise (), (d,) or (n, d), Ito or Stratonovich, or none.
         density: the law at times[0]. Mass that it lacks stays outside.
         times: (T,) within the law's span, in its direction.
         steps: of the law's own clock (the ruler's, where there is one) over its whole span; the
@@ -467,10 +467,11 @@ class _Run:
 
 def _checked_noise(g: object, x: Tensor, t: Tensor | float) -> Tensor:
     g = torch.as_tensor(g)
+    g = g.expand(x.shape) if g.shape == x.shape[1:] else g
     if g.ndim and g.shape != x.shape:
         raise ValueError(
             f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}; on a "
-            "grid noise is () or diagonal (n, d)"
+            "grid noise is (), (d,) or diagonal (n, d)"
         )
     if not torch.isfinite(g).all():
         raise SdeflowError(f"the diffusion is NaN or infinite at t = {float(t):.6g}")

@@ -46,6 +46,7 @@ class Purpose(IntEnum):
     TRAINING = 5
     WEIGHTS = 6
     PROBE = 7
+    CROSSING = 8
 
 
 def _philox_state(seed: int, purpose: Purpose) -> Any:

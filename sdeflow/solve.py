@@ -234,7 +234,8 @@ class SDESolver:
         run = _Run(law, x, progress, len(times) - 1)
         with torch.no_grad(), torch.random.fork_rng(devices=[]), run.bar:
             g = law.diffusion(0, 0.0, x)
-            additive = not isinstance(g, Tensor) or g.ndim == 0
+            _check_noise(g, x)
+            additive = not isinstance(g, Tensor) or g.ndim < 2
             self._check_method(sde, additive)
             n, d = x.shape
             grid = None if self.fine is None else _nested(times, self.fine)
@@ -418,6 +419,14 @@ class _Adaptive:
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         return self.run.checked(self.sde.drift(y, t), y, float(t))
+
+
+def _check_noise(g: Scale, x: Tensor) -> None:
+    if isinstance(g, Tensor) and g.shape not in ((), x.shape[1:], x.shape):
+        raise ValueError(
+            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), "
+            "(d,) or diagonal, (n, d): turn the axes so that a matrix of noise becomes diagonal"
+        )
 
 
 def _grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:

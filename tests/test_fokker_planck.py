@@ -827,7 +827,7 @@ def blob() -> Density:
                 replace(QUIET, diffusion=lambda x, t: torch.eye(2).expand(len(x), 2, 2)),
                 blob(), HALF,
             ),
-            ValueError, r"noise is \(\) or diagonal",
+            ValueError, r"noise is \(\), \(d,\) or diagonal",
         ),
         (
             lambda: evolve(replace(QUIET, diffusion=lambda x, t: f64(math.inf)), blob(), HALF),
