@@ -9,6 +9,7 @@ motion), `solve` (particles), `fokker_planck` (densities), `train` (learning a f
 from importlib.metadata import version as _version
 
 from sdeflow import datasets as datasets
+from sdeflow import order as order
 from sdeflow import plot as plot
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
@@ -30,6 +31,7 @@ from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_li
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
+from sdeflow.order import NoiseLevel
 from sdeflow.prediction import Prediction
 from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
 from sdeflow.sde import (
@@ -95,6 +97,8 @@ __all__ = [
     "log_likelihood", "hutchinson_log_likelihood", "encode", "decode",
     "elbo", "Bound", "KernelVariance", "elbo_weights", "gaussian_kl",
     "small_variance", "large_variance", "optimal_variance", "learned_variance",
+    # the scales at which the field changes
+    "order", "NoiseLevel",
     # learning
     "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
     "measured_in", "edm_weighting", "min_snr",
