@@ -340,6 +340,7 @@ class _Run:
         self.waves = [(np.pi * np.arange(n) / n) ** 2 for n in self.shape]
         self.clipped = self.stretch = self.drifted = 0.0
         self.wall = self._at_the_wall()
+        self.last = np.empty(0), 0.0, 0.0  # drift, dt and part of the step that `feet` are for
 
     def guards(self, error: float) -> Guards:
         return Guards(self.clipped, self.wall, self.stretch, error, self.drifted)
@@ -358,27 +359,38 @@ class _Run:
         """X Y H Y X."""
         dt = stop - start
         middle = torch.tensor((start + stop) / 2, dtype=torch.float64)
-        drift = self._drift(middle) * (dt / self.h)
-        self.stretch = max(self.stretch, self._stretch(drift))
         heat = self._heat(start, stop, middle)
-        x = feet(self._faces(drift, 0) / 2)
+        self._follow(self._drift(middle), dt, 1.0 if heat is None else 0.5)
+        self.stretch = max(self.stretch, math.sqrt((self.mass * self.change).sum() / self.whole))
+        x, y = self.feet[0], self.feet[-1]
         p = self.mass if len(self.shape) == 2 else self.mass[:, None]
         if len(self.shape) == 1:
             p = remap(p, x)
             p = p if heat is None else heat(p)
             p = remap(p, x)
         elif heat is None:
-            y = feet(self._faces(drift, 1))
             p = remap(remap(remap(p, x).T, y).T, x)
         else:
-            y = feet(self._faces(drift, 1) / 2)
             p = heat(remap(remap(p, x).T, y).T)
             p = remap(remap(p.T, y).T, x)
         self.mass = self._whole(p).reshape(self.shape)
         self.wall = max(self.wall, self._at_the_wall())
 
+    def _follow(self, drift: np.ndarray, dt: float, across: float) -> None:
+        """The faces' feet over half a step along the first axis and `across` of one along the
+        second, and the square of L dt in each cell. A law that stands still keeps its feet.
+        """
+        before, length, part = self.last
+        same = part == across and abs(length - dt) < 1e-9 * abs(dt)
+        if same and np.array_equal(before, drift):
+            return
+        self.last = drift, dt, across
+        moved = [c * (dt / h) for c, h in zip(drift, self.h, strict=True)]
+        self.feet = [feet(self._faces(c, i) * (across if i else 0.5)) for i, c in enumerate(moved)]
+        self.change = self._largest_change(moved) ** 2
+
     def _drift(self, t: Tensor) -> np.ndarray:
-        """f at the corners, (n + 1, ..., d)."""
+        """f at the corners, (d, n + 1, ...)."""
         f = self.law.drift(self.corners, t)
         if not isinstance(f, Tensor) or f.shape != self.corners.shape:
             got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
@@ -393,12 +405,11 @@ class _Run:
                 f"the drift is NaN or infinite at t = {float(t):.6g}, first at ({where}) of the "
                 "grid; move the grid or mend the drift"
             )
-        out: np.ndarray = f.double().numpy().reshape(*(n + 1 for n in self.shape), -1)
-        return out
+        rows = np.ascontiguousarray(f.double().numpy().T)
+        return rows.reshape(-1, *(n + 1 for n in self.shape))
 
-    def _faces(self, corner: np.ndarray, axis: int) -> np.ndarray:
-        """The component along `axis` on the faces across it, (n + 1, m), that axis first."""
-        c = corner[..., axis]
+    def _faces(self, c: np.ndarray, axis: int) -> np.ndarray:
+        """c at the corners, taken to the faces across `axis`, (n + 1, m), that axis first."""
         if c.ndim == 1:
             return c[:, None].copy()
         c = c if axis == 0 else c.T
@@ -408,19 +419,17 @@ class _Run:
         out[:, -1] = (3 * c[:, -1] + 6 * c[:, -2] - c[:, -3]) / 8
         return out
 
-    def _stretch(self, drift: np.ndarray) -> float:
-        """(E |d_j f_i|^2)^(1/2) dt, the largest entry in each cell; drift (n + 1, ..., d) in
-        cells.
-        """
+    def _largest_change(self, moved: list[np.ndarray]) -> np.ndarray:
+        """max |d_j f_i| dt in each cell, from f_i dt at the corners, in cells."""
         largest = np.zeros(self.shape)
-        for j, h in enumerate(self.h):
-            change = abs(np.diff(drift, axis=j)) * (self.h / h)
-            if len(self.h) == 2:
-                change = (
-                    change[:, :-1] + change[:, 1:] if j == 0 else change[:-1] + change[1:]
-                ) / 2
-            largest = np.maximum(largest, change.max(-1))
-        return math.sqrt(float((self.mass * largest**2).sum() / self.whole))
+        for i, c in enumerate(moved):
+            for j, h in enumerate(self.h):
+                change = abs(np.diff(c, axis=j)) * (self.h[i] / h)
+                if len(moved) == 2:
+                    change = change.swapaxes(0, j)
+                    change = ((change[:, :-1] + change[:, 1:]) / 2).swapaxes(0, j)
+                np.maximum(largest, change, out=largest)
+        return largest
 
     def _at_the_wall(self) -> float:
         inner = self.mass[tuple(slice(2, -2) for _ in self.shape)]
