@@ -146,7 +146,7 @@ class _Engine:
     def close(self) -> None:
         """Let go of the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
         self._seen.clear()
-        del self.run
+        del self.run, self.bm
 
 
 class _Joint(_Engine):
