@@ -2,6 +2,7 @@
 
 import math
 import resource
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -376,8 +377,16 @@ def fields(process: sf.Process) -> dict[str, sf.Field]:
     }
 
 
+@pytest.fixture(params=(1, 2), ids=("one thread", "two threads"))
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """torch's own threads, for one test."""
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(1)
+
+
 @pytest.mark.parametrize("name", fields(sf.VP()))
-def test_a_particle_gets_the_same_bits_in_any_cloud(name: str) -> None:
+def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> None:
     """Float32, on a solver's path: the rows of k are those of n, for k of no block's size."""
     field = fields(sf.VP())[name]
     n = 2 * ROWS + 87
