@@ -72,33 +72,35 @@ def mexican_hat(barrier: float = 1.0) -> Potential:
     return lambda x: height * ((x**2).sum(1) - 1) ** 2
 
 
-def energy(potential: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
-    """U(x), or U(x, control), one number for each particle of x (n, d), (n,).
+def scalar(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
+    """U(x), or U(x, control): one number for each particle of x (n, d), (n,).
 
     Raises:
-        ValueError: the potential returned something else.
+        ValueError: the function returned something else.
     """
-    u = potential(x) if control is None else potential(x, control)
+    u = function(x) if control is None else function(x, control)
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
         got = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
         raise ValueError(
-            f"the potential returned {got} for a cloud {tuple(x.shape)}; it must return one "
-            f"energy per particle, {tuple(x.shape[:1])}: sum over the coordinates"
+            f"a function of a cloud {tuple(x.shape)}, such as a potential, must return one number "
+            f"per particle, {tuple(x.shape[:1])}, got {got}; sum over the coordinates"
         )
     return u
 
 
-def gradient(potential: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
+def gradient(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
     """grad U (n, d) at x (n, d), by autograd, also where it is switched off outside.
 
     Raises:
-        ValueError: as `energy`, or U is no differentiable function of x.
+        ValueError: as `scalar`, or U is no differentiable function of x.
     """
     with torch.enable_grad():
         at = x.detach().requires_grad_()
-        u = energy(potential, at, control)
+        u = scalar(function, at, control)
         if not u.requires_grad:
-            raise ValueError("the potential has no gradient in x; write it with torch operations")
+            raise ValueError(
+                "a function of a cloud, such as a potential, has no gradient; write it with torch"
+            )
         return torch.autograd.grad(u.sum(), at)[0]
 
 
