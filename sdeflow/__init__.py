@@ -11,6 +11,15 @@ from importlib.metadata import version as _version
 from sdeflow import datasets as datasets
 from sdeflow import order as order
 from sdeflow import plot as plot
+from sdeflow.check import (
+    PathVerdict,
+    Verdict,
+    check_density,
+    check_path,
+    compare,
+    dynkin,
+    holm,
+)
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
@@ -104,6 +113,7 @@ __all__ = [
     "measured_in", "edm_weighting", "min_snr",
     "uniform_time", "uniform_log_snr", "noise_between", "normal_log_snr", "logit_normal_time",
     # judging and showing
+    "check_density", "check_path", "Verdict", "PathVerdict", "dynkin", "compare", "holm",
     "wasserstein", "sliced_wasserstein", "energy_distance", "floor", "plot",
     "__version__",
 ]  # fmt: skip
