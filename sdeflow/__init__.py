@@ -36,10 +36,34 @@ from sdeflow.fokker_planck import (
     sampler_law,
 )
 from sdeflow.guidance import GuidedField, scale_from_strength, strength_from_scale
+from sdeflow.laws import (
+    OrnsteinUhlenbeck,
+    brownian,
+    double_well,
+    geometric_brownian,
+    harmonic,
+    langevin,
+    mexican_hat,
+    ornstein_uhlenbeck,
+    underdamped,
+)
 from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
+from sdeflow.observe import (
+    Estimate,
+    Passage,
+    entropy_flow,
+    entropy_production,
+    first_passage,
+    free_energy_difference,
+    heat,
+    kramers_time,
+    mean_first_passage_time,
+    two_time_covariance,
+    work,
+)
 from sdeflow.order import NoiseLevel
 from sdeflow.prediction import Prediction
 from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
@@ -98,6 +122,8 @@ __all__ = [
     # laws of motion
     "SDE", "forward", "reverse", "comoving", "bridge",
     "uniform_times", "log_snr_times", "karras_times",
+    "brownian", "ornstein_uhlenbeck", "OrnsteinUhlenbeck", "langevin", "underdamped",
+    "geometric_brownian", "harmonic", "double_well", "mexican_hat",
     # particles
     "SDESolver", "ODESolver", "Path", "Brownian", "SdeflowError",
     # densities
@@ -108,6 +134,10 @@ __all__ = [
     "small_variance", "large_variance", "optimal_variance", "learned_variance",
     # the scales at which the field changes
     "order", "NoiseLevel",
+    # observables
+    "Estimate", "first_passage", "Passage", "mean_first_passage_time", "kramers_time",
+    "two_time_covariance", "entropy_flow", "entropy_production",
+    "work", "heat", "free_energy_difference",
     # learning
     "MLP", "fit", "Training", "Recipe", "loss", "meter", "Meter", "save", "load",
     "measured_in", "edm_weighting", "min_snr",

@@ -188,19 +188,25 @@ def underdamped(
     size = (2 * gamma * door.positive(temperature, "temperature") / m) ** 0.5
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
-        if x.shape[1] % 2:
-            raise ValueError(
-                f"underdamped motion has a velocity for every position, got {x.shape[1]} columns; "
-                "give (q, v)"
-            )
-        q, v = x.chunk(2, 1)
+        q, v = _halves(x)
         return torch.cat([v, force(q, t) / m - gamma * v], 1)
 
     def diffusion(x: Tensor, t: Tensor) -> Tensor:
-        k = x.shape[1] // 2
-        return x.new_tensor([0.0] * k + [size] * k)
+        q, v = _halves(x[0])
+        return torch.cat([torch.zeros_like(q), torch.full_like(v, size)])
 
     return SDE(drift, diffusion, 0.0, door.positive(t_end, "t_end"))
+
+
+def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """q and v."""
+    if x.shape[-1] % 2:
+        raise ValueError(
+            f"underdamped motion has a velocity for every position, got {x.shape[-1]} columns; "
+            "give (q, v)"
+        )
+    q, v = x.chunk(2, -1)
+    return q, v
 
 
 def geometric_brownian(
