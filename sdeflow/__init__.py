@@ -23,7 +23,14 @@ from sdeflow.check import (
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import (
+    BayesField,
+    EmpiricalField,
+    ExactField,
+    Field,
+    LearnedField,
+    TilesField,
+)
 from sdeflow.fokker_planck import (
     Generator,
     Guards,
@@ -117,8 +124,8 @@ __all__ = [
     # laws
     "Mixture", "Posterior", "datasets",
     # what we know
-    "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "LearnedField",
-    "GuidedField", "scale_from_strength", "strength_from_scale",
+    "Prediction", "Field", "BayesField", "ExactField", "EmpiricalField", "TilesField",
+    "LearnedField", "GuidedField", "scale_from_strength", "strength_from_scale",
     # laws of motion
     "SDE", "forward", "reverse", "comoving", "bridge",
     "uniform_times", "log_snr_times", "karras_times",

@@ -60,11 +60,35 @@ class Arc(NamedTuple):
 
 
 class Tiles(NamedTuple):
-    """A board of squares: weights (rows, columns), row 0 lowest; `low` (2,) its lower left."""
+    """A board of squares: weights (rows, columns), row 0 lowest; `low` (2,) its lower left.
+
+    Uniform inside each square, each as likely as its weight. The filled squares (weight above
+    zero) are numbered along rows, lowest row first.
+    """
 
     low: Tensor
     side: float
     weights: Tensor
+
+    def filled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and share of each filled square, (m,); the shares add up to one."""
+        row, column = torch.nonzero(self.weights > 0, as_tuple=True)
+        weights = self.weights[row, column]
+        return row, column, weights / weights.sum()
+
+    def drawing(self) -> Draw:
+        """Exact draws: (n, seed) -> float64 cloud (n, 2), and the square (n,) that each is in."""
+        row, column, _ = self.filled()
+        corner = self.low + self.side * torch.stack([column, row], 1).double()
+        edges = torch.cumsum(self.weights[row, column], 0)
+
+        def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
+            which = torch.searchsorted(edges, _uniform(seed, 0, n) * edges[-1], right=True)
+            which = which.clamp_max(len(edges) - 1)
+            u = torch.stack([_uniform(seed, 1, n), _uniform(seed, 2, n)], 1)
+            return corner[which] + self.side * u, which
+
+        return draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,21 +338,12 @@ def _from_arcs(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[s
 
 def _from_tiles(name: str, tiles: Tiles, classes: Sequence[str] = ()) -> Dataset:
     """Uniform inside squares, each as likely as its weight."""
-    row, column = torch.nonzero(tiles.weights > 0, as_tuple=True)
-    corner = tiles.low + tiles.side * torch.stack([column, row], 1)
-    edges = torch.cumsum(tiles.weights[row, column], 0)
-
-    def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-        which = torch.searchsorted(edges, _uniform(seed, 0, n) * edges[-1], right=True)
-        which = which.clamp_max(len(edges) - 1)
-        u = torch.stack([_uniform(seed, 1, n), _uniform(seed, 2, n)], 1)
-        return corner[which] + tiles.side * u, which
-
-    share = (tiles.weights[row, column] / edges[-1])[:, None]
+    row, column, share = tiles.filled()
+    share, corner = share[:, None], tiles.low + tiles.side * torch.stack([column, row], 1).double()
     centre = corner + tiles.side / 2
     mean = (share * centre).sum(0)
     variance = float((share * (centre - mean) ** 2).sum()) / 2 + tiles.side**2 / 12
-    return Dataset(name, mean, math.sqrt(variance), draw, tuple(classes), tiles=tiles)
+    return Dataset(name, mean, math.sqrt(variance), tiles.drawing(), tuple(classes), tiles=tiles)
 
 
 # ------------------------------------------------------------------------------ the lectures' sets

@@ -23,6 +23,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow import door
+from sdeflow.datasets import Tiles
 from sdeflow.mixture import Mixture
 from sdeflow.noise import Purpose, generator
 
@@ -219,13 +220,38 @@ class Density:
             mass = (weights * ~tilted * sides[0].T) @ sides[1]
         for k in np.flatnonzero(tilted):
             mass += weights[k] * _tilted(cut[0][0], cut[1][0], law.means[k].numpy(), spread[k])
-        lost = 1 - float(mass.sum())
-        if lost > missing:
-            raise ValueError(
-                f"the grid {grid.low} to {grid.high} misses {lost:.3g} of the mass; widen it, or "
-                f"allow it by missing={lost:.1g}"
-            )
-        return Density(grid, torch.from_numpy(mass))
+        return Density(grid, torch.from_numpy(_inside(mass, grid, missing)))
+
+    @staticmethod
+    def from_tiles(
+        grid: Grid, tiles: Tiles, alpha: float = 1.0, sigma: float = 0.0, missing: float = 1e-4
+    ) -> Density:
+        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
+
+        Given the square, the axes are independent, and a coordinate's mass between two faces is a
+        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
+        noise.
+
+        Args:
+            alpha, sigma: as in `Coefficients`; by default the law itself.
+            missing: the mass that may lie outside the grid.
+
+        Raises:
+            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
+                negative.
+        """
+        if grid.dim != 2:
+            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
+        alpha, sigma = door.positive(alpha, "alpha"), door.positive(sigma, "sigma", zero=True)
+        side = alpha * tiles.side
+        shares = []
+        for i, count in enumerate(tiles.weights.T.shape):
+            starts = alpha * float(tiles.low[i]) + side * np.arange(count + 1)
+            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
+            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
+        weights = (tiles.weights.double() / tiles.weights.double().sum()).numpy()
+        mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
+        return Density(grid, torch.from_numpy(_inside(mass, grid, missing)))
 
     @staticmethod
     def from_samples(grid: Grid, x: Tensor) -> Density:
@@ -360,6 +386,25 @@ class Density:
 def _root(variance: np.ndarray) -> np.ndarray:
     """Standard deviations; a point has the smallest one there is."""
     return np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+
+
+def _inside(mass: np.ndarray, grid: Grid, missing: float) -> np.ndarray:
+    """These masses, if no more than that is missing."""
+    lost = 1 - float(mass.sum())
+    if lost > missing:
+        raise ValueError(
+            f"the grid {grid.low} to {grid.high} misses {lost:.3g} of the mass; widen it, or "
+            f"allow it by missing={lost:.1g}"
+        )
+    return mass
+
+
+def _ramp(y: np.ndarray, sigma: float) -> np.ndarray:
+    """E max(y + sigma z, 0), z standard normal."""
+    if sigma == 0.0:
+        return np.maximum(y, 0.0)
+    z = y / sigma
+    return y * ndtr(z) + sigma * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
 
 
 def _between(z: np.ndarray) -> np.ndarray:

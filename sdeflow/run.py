@@ -33,7 +33,15 @@ from tqdm import tqdm
 
 from sdeflow import datasets, distance, door, plot, train
 from sdeflow.door import SdeflowError
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import (
+    SQUARES,
+    BayesField,
+    EmpiricalField,
+    ExactField,
+    Field,
+    LearnedField,
+    TilesField,
+)
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
@@ -95,7 +103,7 @@ class Problem:
     """Data, process and fields of a run, in units of the data's standard deviation.
 
     Attributes:
-        truth: the exact field where the data's law is finite or a mixture, else None.
+        truth: the exact field where the data are points, a mixture or not too many squares.
     """
 
     config: Config
@@ -154,6 +162,9 @@ def problem(config: Config) -> Problem:
         truth = ExactField(
             process, Mixture(m.weights, whole.inward(m.means), m.covariances / data.std**2)
         )
+    elif data.tiles is not None and data.tiles.weights.numel() <= SQUARES:
+        low, side, weights = data.tiles
+        truth = TilesField(process, datasets.Tiles(whole.inward(low), side / data.std, weights))
     else:
         return whole
     return replace(whole, truth=truth)
