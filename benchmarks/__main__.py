@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import checkerboard, memory, speed, spiral
+from benchmarks import checkerboard, fokker_planck, memory, speed, spiral
 
 QUESTIONS = {
     "speed": speed.main,
     "memory": memory.main,
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
+    "fokker_planck": fokker_planck.main,
 }
 
 
