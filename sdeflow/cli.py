@@ -3,6 +3,7 @@
     sdeflow demo     train, sample through both engines, measure, draw
     sdeflow train    train a field, or go on with an interrupted run
     sdeflow sample   bring noise back to data with a trained field
+    sdeflow claims   the lectures' claims: list them, or run them and write the table
     sdeflow info     what is installed, which data sets there are, what a run holds
 
 Whatever is wrong with the input is said in one sentence, with exit code 2.
@@ -16,12 +17,14 @@ import sys
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 import tyro
+from tqdm import tqdm
 
-from sdeflow import datasets, run
+from sdeflow import claims, datasets, run
+from sdeflow.claims import ledger
 from sdeflow.door import whole
 from sdeflow.solve import ADAPTIVE, FIXED, ODESolver, SDESolver, Solver
 
@@ -107,6 +110,35 @@ class Sample:
 
 
 @dataclass(frozen=True)
+class Claims:
+    """The lectures' claims: list them, or run some (S3 G7) or all, each with its verdict."""
+
+    action: tyro.conf.Positional[Literal["list", "run"]] = "list"
+    """What to do."""
+    which: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Ids of the claims to run, or: all."""
+    out: Path = Path("runs/claims")
+    """Folder of the table and the figures. What it holds already is not run again."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __call__(self) -> None:
+        """Print a line for each claim, and where the table is."""
+        wanted = ledger.chosen(claims.CLAIMS, self.which or ("all",))
+        if self.action == "list":
+            for c in wanted:
+                print(f"{c.id:4} {c.title}\n     {c.part('Says')}")
+            return
+        lab = claims.Lab(whole(self.seed, "seed", 0), self.out)
+        for r in ledger.measured(wanted, lab, progress=True):
+            tqdm.write(f"{r.id:4} {r.verdict}: {r.what} {r.value:.4g} ({r.against} {r.floor:.4g})")
+        order = [c.id for c in claims.CLAIMS]
+        found = sorted(ledger.read(self.out / "claims.jsonl"), key=lambda r: order.index(r.id))
+        run.write_text(self.out / "claims.md", ledger.markdown(found))
+        print(f"table: {self.out / 'claims.md'}")
+
+
+@dataclass(frozen=True)
 class Info:
     """Say what is installed, which data sets there are, and what a run holds."""
 
@@ -133,7 +165,7 @@ def main(args: list[str] | None = None) -> None:
     torch.set_num_threads(int(threads) if threads.isdecimal() and int(threads) else 1)
     warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
     command = tyro.cli(
-        Demo | Train | Sample | Info,
+        Demo | Train | Sample | Claims | Info,
         prog="sdeflow",
         description="Diffusion as physics: every cloud comes with a proof.",
         args=args,

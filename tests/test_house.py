@@ -92,10 +92,11 @@ def public_definitions(tree: ast.Module) -> Iterator[ast.AST]:
 def imports_go_down(source: Source) -> Iterator[str]:
     if source.module == "__init__":  # the roof sees every floor
         return
-    if source.module not in ORDER:
+    module = source.module.partition(".")[0]  # a package of ours stands on one floor
+    if module not in ORDER:
         yield f"{source.path}: `{source.module}` stands on no floor; give it a place in FLOORS"
         return
-    below = ORDER[: ORDER.index(source.module)]
+    below = ORDER[: ORDER.index(module)] + (module,) * ("." in source.module)
     for line, name in imported(source):
         package, _, rest = name.partition(".")
         target = rest.split(".")[0]

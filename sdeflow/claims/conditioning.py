@@ -1,0 +1,1 @@
+"""Classes and guidance (G1 to G10)."""

@@ -1,0 +1,1 @@
+"""Flow matching (M1 to M12)."""

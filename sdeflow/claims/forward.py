@@ -1,0 +1,1 @@
+"""Noising: the forward process, step by step and at once (F1 to F8)."""

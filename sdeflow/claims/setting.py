@@ -1,0 +1,151 @@
+"""What the lectures worked with: their spiral, noise levels, samplers and networks, and ours.
+
+Every claim takes its constants from here. The lectures' clock runs with the noise, sigma =
+10^(3t - 2), from data (t = 0, sigma 0.01) to noise (t = 1, sigma 10); that is the default of `VE`.
+A schedule of N levels takes N - 1 steps: the lectures' last step, to a level that repeats, does
+nothing. Samples keep the noise 0.01 of the last level.
+
+The networks are the lectures' own, trained as they did, and ours, trained by `fit`.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from sdeflow import datasets, train
+from sdeflow.datasets import Dataset
+from sdeflow.field import EmpiricalField, Field, LearnedField
+from sdeflow.network import MLP
+from sdeflow.prediction import Prediction
+from sdeflow.process import VE, Linear, Process
+from sdeflow.sde import SDE, bridge
+from sdeflow.solve import Path, SDESolver
+
+SPIRAL = datasets.spiral()
+BOARD = datasets.checkerboard()
+PERSON, DOG, CAT = range(3)
+PARTICLES = 2130  # in every cloud that the lecture drew
+WIDE = VE(sigma_min=0.01, sigma_max=10.0)
+NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # where the lecture starts when it shows the paths
+FLOW = Linear()
+
+
+def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> EmpiricalField:
+    """The exact field of a finite set, classes and all."""
+    assert data.points is not None
+    return EmpiricalField(process, data.points, data.labels)
+
+
+def chain(law: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
+    """A law of the chain (`bridge`), run from the prior over the lectures' levels."""
+    field = law.field  # type: ignore[attr-defined]
+    x = field.process.prior(n, 2, seed)
+    return SDESolver("euler", levels - 1, seed=seed).solve(law, x, save)
+
+
+def muted(field: Field, kept: float = 0.0) -> SDE:
+    """DDPM's step with only a part `kept` of its noise; 0 is the mean alone, 1 is DDPM."""
+    process = field.process
+
+    def variance(times: Tensor) -> Tensor:
+        c = process(times)
+        level = (c.sigma / c.alpha) ** 2
+        return kept**2 * c.sigma[1:] ** 2 * (1 - level[1:] / level[:-1])
+
+    return bridge(field, variance=variance)
+
+
+# ------------------------------------------------------------------------------------ the networks
+
+
+class LectureNetwork(nn.Module):
+    """The lecture's network: (x, sin(ln sigma / 2), cos(ln sigma / 2), class) -> eps, GELU.
+
+    Args:
+        process: whose t it sees.
+        sizes: of its layers, the first one without the class features.
+        classes: with classes, an embedding of `classes` + 1 rows of four numbers, SiLU and a
+            linear layer; the last row means "no class".
+    """
+
+    def __init__(self, process: Process, sizes: tuple[int, ...], classes: int = 0) -> None:
+        super().__init__()
+        self.process, self.classes = process, classes
+        first, *rest = sizes
+        layers: list[nn.Module] = []
+        for a, b in pairwise((first + (4 if classes else 0), *rest)):
+            layers += [nn.Linear(a, b), nn.GELU()]
+        self.layers = nn.Sequential(*layers[:-1])
+        self.embedding = None
+        if classes:
+            self.embedding = nn.Sequential(
+                nn.Embedding(classes + 1, 4), nn.SiLU(), nn.Linear(4, 4)
+            )
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (n, 2), t () or (n,), label () or (n,) -> eps (n, 2)."""
+        half = (torch.log(self.process(t).sigma) / 2).expand(len(x))
+        seen = [x, torch.sin(half)[:, None], torch.cos(half)[:, None]]
+        if self.embedding is not None:
+            none = torch.tensor(self.classes)
+            seen.append(self.embedding((none if label is None else label).expand(len(x))))
+        out: Tensor = self.layers(torch.cat(seen, 1))
+        return out
+
+
+def lecture_network(process: Process = WIDE, classes: int = 0) -> LectureNetwork:
+    """4-16-128-128-128-128-16-2, or with classes 8-16-128-256-128-16-2."""
+    sizes = (4, 16, 128, 256, 128, 16, 2) if classes else (4, 16, 128, 128, 128, 128, 16, 2)
+    return LectureNetwork(process, sizes, classes)
+
+
+def lecture_field(
+    seed: int, process: Process = WIDE, steps: int = 15_000, levels: int = 64, classes: int = 0
+) -> LearnedField:
+    """The lecture's recipe: AdamW at 1e-3, full batch, noise prediction, no preconditioning.
+
+    With classes (then 30,000 steps in the lecture) a tenth of the labels is dropped.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = lecture_network(process, classes)
+        adam = torch.optim.AdamW(network.parameters(), lr=1e-3)
+        assert SPIRAL.points is not None
+        assert SPIRAL.labels is not None
+        points, labels = SPIRAL.points.float(), SPIRAL.labels
+        t_of = torch.linspace(process.t_min, process.t_max, levels)
+        sigma_of = process(t_of).sigma
+        for _ in range(steps):
+            i = torch.randint(levels, (len(points),))
+            eps = torch.randn_like(points)
+            label = None
+            if classes:
+                label = torch.where(torch.rand(len(points)) < 0.1, classes, labels)
+            guess = network(points + sigma_of[i, None] * eps, t_of[i], label)
+            adam.zero_grad()
+            ((guess - eps) ** 2).mean().backward()
+            adam.step()
+    return LearnedField(process, network.eval())
+
+
+def our_field(
+    seed: int, process: Process = WIDE, steps: int = 2000, classes: bool = False
+) -> LearnedField:
+    """`fit` as it comes, on the spiral."""
+    network = MLP(seed=seed, labels=3 if classes else 0)
+    learned = LearnedField(process, network, data_std=SPIRAL.std)
+    sample = SPIRAL.sample_labelled if classes else SPIRAL.sample
+    for _ in train.fit(learned, sample, steps, seed):
+        pass
+    return learned
+
+
+def board_field(seed: int, steps: int = 12_000) -> LearnedField:
+    """Flow matching on the checkerboard by `fit` as it comes."""
+    learned = LearnedField(FLOW, MLP(seed=seed), Prediction.VELOCITY, data_std=BOARD.std)
+    for _ in train.fit(learned, BOARD.sample, steps, seed):
+        pass
+    return learned
