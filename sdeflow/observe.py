@@ -234,9 +234,8 @@ def kramers_time(
     kt, mu = door.positive(temperature, "temperature"), door.positive(mobility, "mobility")
     at = torch.tensor([well, top], dtype=torch.float64)
     low, high = scalar(potential, at[:, None]).tolist()
-    curve = [
-        float(torch.func.hessian(lambda z: scalar(potential, z.reshape(1, 1))[0])(z)) for z in at
-    ]
+    each = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
+    curve = each.diagonal().tolist()
     if not curve[0] > 0 > curve[1]:
         raise ValueError(
             f"Kramers' time needs a minimum and a maximum, but U'' is {curve[0]:.3g} at the well "
