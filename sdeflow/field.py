@@ -28,15 +28,16 @@ from torch.autograd import forward_ad
 
 from sdeflow import door
 from sdeflow.datasets import Tiles
+from sdeflow.density import Density, Grid
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import Conditioned
 from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
 from sdeflow.process import Coefficients, Process, Scalar
 
 ROWS = 256
-"""Particles per kernel call and thread. One fixed shape, the last block padded, because kernels
-round differently for other shapes: so particle i gets the same bits in a cloud of any size. Also
-what fits in cache."""
+"""Particles per kernel call and thread, which is also what fits in cache. Small blocks take other
+kernels, which round differently: so calls are made in whole blocks, the last one padded, and
+particle i gets the same bits in a cloud of any size."""
 
 
 PAGE = 64
@@ -58,17 +59,17 @@ def _rows() -> int:
 
 
 def _blocked(evaluate: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """evaluate(x), in blocks of `ROWS` for each of torch's threads; x (n, d) -> (n, d)."""
+    """evaluate(x), `ROWS` for each of torch's threads at a time; x (n, d) -> (n, d)."""
     n, rows = len(x), _rows()
-    if n == rows:
+    if n <= rows and n % ROWS == 0:
         return evaluate(x)
     out = torch.empty_like(x)
-    whole = n - n % rows
+    whole = n - n % ROWS
     for i in range(0, whole, rows):
-        out[i : i + rows] = evaluate(x[i : i + rows])
+        out[i : min(i + rows, whole)] = evaluate(x[i : min(i + rows, whole)])
     if whole < n:
         last = x[whole:]
-        padded = torch.cat([last, last[-1:].expand(rows - len(last), -1)])
+        padded = torch.cat([last, last[-1:].expand(ROWS - len(last), -1)])
         out[whole:] = evaluate(padded)[: n - whole]
     return out
 
@@ -157,6 +158,21 @@ class BayesField(Field):
     def sample(self, n: int, seed: int) -> Tensor:
         """Draws (n, d) from the law of x_0 that this field belongs to."""
 
+    @abstractmethod
+    def density(self, grid: Grid, t: float | None) -> Density:
+        """The exact cell masses of the law of x_t, or of x_0 where t is None.
+
+        Raises:
+            ValueError: t out of range; the grid's dimension is another, or it misses mass.
+        """
+
+    def _noise_at(self, t: float | None) -> tuple[float, float]:
+        if t is None:
+            return 1.0, 0.0
+        now = torch.tensor(float(t), dtype=torch.float64)
+        c = self.process(self.process.at(now, torch.zeros(1, 1, dtype=torch.float64)))
+        return float(c.alpha), float(c.sigma)
+
 
 @dataclass(frozen=True, eq=False)
 class ExactField(BayesField):
@@ -173,6 +189,10 @@ class ExactField(BayesField):
     def sample(self, n: int, seed: int) -> Tensor:
         """See `BayesField`."""
         return self.mixture.sample(n, seed)
+
+    def density(self, grid: Grid, t: float | None) -> Density:
+        """See `BayesField`."""
+        return Density.from_mixture(grid, self.mixture.noised(*self._noise_at(t)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +259,11 @@ class EmpiricalField(BayesField):
     def sample(self, n: int, seed: int) -> Tensor:
         """See `BayesField`."""
         return Mixture.isotropic(self.points, self.width).sample(n, seed)
+
+    def density(self, grid: Grid, t: float | None) -> Density:
+        """See `BayesField`; bare points fill the cells that they lie in."""
+        law = Mixture.isotropic(self.points.double(), self.width)
+        return Density.from_mixture(grid, law.noised(*self._noise_at(t)))
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """See `BayesField`."""
@@ -326,6 +351,10 @@ class TilesField(BayesField):
     def sample(self, n: int, seed: int) -> Tensor:
         """See `BayesField`."""
         return self._draw(door.whole(n, "n"), door.whole(seed, "seed", 0))[0]  # type: ignore[attr-defined]
+
+    def density(self, grid: Grid, t: float | None) -> Density:
+        """See `BayesField`."""
+        return Density.from_tiles(grid, self.tiles, *self._noise_at(t))
 
     def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
         """ln p_t(x), (n,); x, t and errors as for `split`."""

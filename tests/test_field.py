@@ -493,3 +493,24 @@ def test_bad_fields_are_refused() -> None:
         sf.LearnedField(sf.VP(), sf.MLP(), predicts="noise")
     with pytest.raises(ValueError, match="data_std must be positive"):
         sf.LearnedField(sf.VP(), sf.MLP(), data_std=0.0)
+
+
+def test_the_law_on_a_grid_is_that_of_the_noised_draws(process: sf.Process) -> None:
+    """Draws of x_0, noised by hand: their counts pass against `density` at t and at the start."""
+    tiles = sf.datasets.checkerboard().tiles
+    assert tiles is not None
+    grid = sf.Grid(-9.0, 9.0, (48, 48))
+    points = lopsided().sample(40, 5)
+    for i, field in enumerate(
+        (
+            sf.ExactField(process, lopsided()),
+            sf.EmpiricalField(process, points, width=0.2),
+            sf.TilesField(process, tiles),
+        )
+    ):
+        x0 = field.sample(20_000, i).double()
+        t = process.time(f64(1.0))  # the noise is 0.6 of the signal
+        x = process.perturb(x0, t, randn(20_000, 2, seed=i))
+        assert sf.check_density(x, field.density(grid, float(t))).passed()
+        assert sf.check_density(x0, field.density(grid, None)).passed()
+        assert not sf.check_density(x0, field.density(grid, float(t))).passed()
