@@ -12,7 +12,10 @@ the numbers):
   this factor the network learns ghosts off the data.
 - *Noise otherwise enters as a bias* of the first layer. Damping and bias depend on c alone, so a
   solver pays for them once per step and not once per particle.
-- *Labels* are embedded and added there too; one more row of the table means "no label".
+- *Labels* are embedded, one more row of the table meaning "no label", and enter in one of three
+  ways. `add`: to that bias. `append`: as columns beside x, which is an added bias again, of lower
+  rank. `attend`: each particle's hidden features look up (softmax(q k) v) a few tokens of its
+  label, so that what it is told of the label depends on where it is.
 
 See docs/theory.md, (6.4), for the damping.
 """
@@ -22,12 +25,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from sdeflow import door
 from sdeflow.noise import Purpose, normals
+
+How = Literal["add", "append", "attend"]
+
+TOKENS, FEATURES = 4, 8
+"""Tokens of a label in cross-attention, and features of a token, or of a label appended."""
 
 Condition = tuple[Tensor, ...]
 """What a network needs of noise and label, each part (1 or n, ...); the first two as in `MLP`."""
@@ -53,7 +62,7 @@ class Conditioned(nn.Module, ABC):
 
     @abstractmethod
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        """`body` for blocks of exactly `rows` particles, without gradient; equal to rounding."""
+        """`body` for blocks of up to `rows` particles, without gradient; equal to rounding."""
 
 
 class MLP(Conditioned):
@@ -67,11 +76,13 @@ class MLP(Conditioned):
             resolved.
         labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
+        how: labels enter, "add", "append" or "attend".
 
     Raises:
-        ValueError, TypeError: a size is not a whole number in its range, or finest not positive.
+        ValueError, TypeError: a size is not a whole number in its range, finest not positive, or
+            how is none of the three.
 
-    Source: Tancik et al. 2020, for the waves.
+    Source: Tancik et al. 2020, for the waves; Rombach et al. 2022, eq. 3, for cross-attention.
     """
 
     vectors: Tensor
@@ -86,19 +97,22 @@ class MLP(Conditioned):
         finest: float = 60.0,
         labels: int = 0,
         seed: int = 0,
+        how: How = "add",
     ) -> None:
         super().__init__()
-        door.whole(dim, "dim")
-        door.whole(width, "width")
-        door.whole(depth, "depth")
-        door.whole(waves, "waves", 0)
-        door.whole(labels, "labels", 0)
+        for name, size in (("dim", dim), ("width", width), ("depth", depth)):
+            door.whole(size, name)
+        for name, size in (("waves", waves), ("labels", labels), ("seed", seed)):
+            door.whole(size, name, 0)
         door.positive(finest, "finest")
-        door.whole(seed, "seed", 0)
-        self.config: dict[str, int | float] = {
+        if how not in get_args(How):
+            raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
+        self.config: dict[str, int | float | str] = {
             "dim": dim, "width": width, "depth": depth, "waves": waves,
             "finest": float(finest), "labels": labels, "seed": seed,
         }  # fmt: skip
+        if how != "add":  # files written before there was a choice say nothing
+            self.config["how"] = how
         self.labels = labels
         directions = normals(seed, Purpose.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
         numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
@@ -110,29 +124,39 @@ class MLP(Conditioned):
             torch.manual_seed(seed % 2**64)
             self.first = nn.Linear(dim + 2 * waves, width)
             self.noise = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
-            self.label = nn.Embedding(labels + 1, width) if labels else None
+            self.label = _ways_in(how, labels, width) if labels else None
             hidden = [nn.Linear(width, width) for _ in range(depth - 1)]
             self.hidden = nn.Sequential(*(m for h in hidden for m in (h, nn.SiLU(inplace=True))))
             self.last = nn.Linear(width, dim)
             nn.init.zeros_(self.last.weight)
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """What does not depend on x: bias (1 or n, width) and damping (1 or n, waves)."""
+        """Bias (1 or n, width) and damping (1 or n, waves); if labels are attended to, their
+        keys (1 or n, tokens, features) and values (1 or n, tokens, width).
+        """
         c = c.reshape(-1, 1).to(self.octaves)
         phase = c * self.octaves
         bias = self.noise(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1))
+        memory: Condition = ()
         if self.label is not None:
-            if label is None:
-                label = torch.tensor(self.labels, device=c.device)
-            bias = bias + self.label(label.reshape(-1))
+            label = torch.tensor(self.labels, device=c.device) if label is None else label
+            told = self.label(label.reshape(-1))
+            if isinstance(told, Tensor):
+                bias = bias + told
+            else:
+                rows = max(len(c), label.numel())
+                memory = tuple(part.expand(rows, *part.shape[1:]) for part in told)
         # In the ruler of x_t the noise is s = sigma / sqrt(V): s^2 = r^2 / (1 + r^2), r = e^(4 c).
         s2 = torch.sigmoid(8 * c)
-        return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2)
+        return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2), *memory
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
         """See `Conditioned`."""
-        h = self.first(self._features(x, condition[1])) + condition[0]
-        return self.last(self.hidden(nn.functional.silu(h, inplace=True)))
+        bias, damping, *memory = condition
+        h = nn.functional.silu(self.first(self._features(x, damping)) + bias, inplace=True)
+        if isinstance(self.label, Tokens):
+            h = h + self.label.look_up(h, *memory)
+        return self.last(self.hidden(h))
 
     def _features(self, x: Tensor, damping: Tensor) -> Tensor:
         if not self.vectors.numel():
@@ -150,13 +174,48 @@ class MLP(Conditioned):
         here, there = first.new_empty(rows, len(first)), first.new_empty(rows, len(first))
 
         def body(x: Tensor, condition: Condition) -> Tensor:
-            h, other = here, there
-            start = (first + condition[0]).expand(rows, -1)
+            n = len(x)
+            h, other = (here, there) if n == rows else (here[:n], there[:n])
+            start = (first + condition[0]).expand(n, -1)
             torch.addmm(start, self._features(x, condition[1]), w0, out=h)
             nn.functional.silu(h, inplace=True)
+            if isinstance(self.label, Tokens):
+                h += self.label.look_up(h, *condition[2:])
             for bias, weight in hidden:
                 torch.addmm(bias, h, weight, out=other)
                 h, other = nn.functional.silu(other, inplace=True), h
             return torch.addmm(end, h, w1)
 
         return body
+
+
+def _ways_in(how: How, labels: int, width: int) -> nn.Module:
+    """What turns labels (n,) into a bias (n, width), or into keys and values."""
+    if how == "add":
+        return nn.Embedding(labels + 1, width)
+    if how == "append":
+        # Columns e beside x meet weights of their own in the first layer: [W U] [x e] = W x + U e.
+        columns = nn.Linear(FEATURES, width, bias=False)
+        return nn.Sequential(nn.Embedding(labels + 1, FEATURES), columns)
+    return Tokens(labels, width)
+
+
+class Tokens(nn.Module):
+    """A few tokens for each label, and cross-attention to them: softmax(q k / sqrt(m)) v."""
+
+    def __init__(self, labels: int, width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(labels + 1, TOKENS * FEATURES)
+        self.query = nn.Linear(width, FEATURES, bias=False)
+        self.key = nn.Linear(FEATURES, FEATURES, bias=False)
+        self.value = nn.Linear(FEATURES, width, bias=False)
+
+    def forward(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys (n, tokens, features) and values (n, tokens, width) of labels (n,)."""
+        tokens = self.tokens(label).reshape(len(label), TOKENS, FEATURES)
+        return self.key(tokens), self.value(tokens)
+
+    def look_up(self, h: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What hidden features h (n, width) find there, (n, width)."""
+        found = self.query(h)[:, None] @ keys.mT / math.sqrt(FEATURES)
+        return (torch.softmax(found, -1) @ values)[:, 0]

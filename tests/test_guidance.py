@@ -66,8 +66,8 @@ class Watched(nn.Module):
 class WatchedMLP(sf.MLP):
     """Our own network, counted on both of its ways through."""
 
-    def __init__(self) -> None:
-        super().__init__(width=16, depth=2, waves=8, labels=3)
+    def __init__(self, how: str = "add") -> None:
+        super().__init__(width=16, depth=2, waves=8, labels=3, how=how)
         self.calls, self.rows = 0, 0
         g = torch.Generator().manual_seed(3)
         with torch.no_grad():
@@ -91,10 +91,11 @@ def watched(kind: str) -> sf.LearnedField:
     if kind == "any network":
         return sf.LearnedField(sf.VP(), Watched().eval())
     std = 0.9 if kind == "preconditioned" else None
-    return sf.LearnedField(sf.VP(), WatchedMLP().eval(), data_std=std)
+    how = kind if kind in ("append", "attend") else "add"
+    return sf.LearnedField(sf.VP(), WatchedMLP(how).eval(), data_std=std)
 
 
-KINDS = ["any network", "MLP", "preconditioned"]
+KINDS = ["any network", "MLP", "preconditioned", "append", "attend"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
 # ------------------------------------------------------------------------------------- the law

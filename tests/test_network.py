@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -164,3 +165,120 @@ def test_the_shape_is_what_was_asked_for() -> None:
 def test_bad_sizes_are_refused(bad: dict, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"{next(iter(bad))} must be"):
         sf.MLP(**bad)
+
+
+# -------------------------------------------------------------------------- three ways to be told
+
+ways = pytest.mark.parametrize("how", ["add", "append", "attend"])
+
+
+@ways
+def test_every_way_in_is_one_function(how: str) -> None:
+    """A label for all, a label each, noise and label beforehand, bound: the same, row by row."""
+    network, x, c = stirred(labels=3, how=how), cloud(60), torch.tensor(-0.3)
+    bound = network.bound(60)
+    for label in range(4):
+        given = torch.tensor(label)
+        one = network(x, c, given)
+        each = network(x, c, given.expand(60))
+        page = network.condition(torch.tensor([0.7, -0.3, 0.2]), given)
+        known = tuple(part[1:2] for part in page)
+        for other in (
+            each,
+            network(x, c.expand(60), given),
+            network.body(x, known),
+            bound(x, known),
+        ):
+            assert torch.allclose(other, one, rtol=1e-4, atol=1e-4)
+    mixed = torch.arange(60) % 4
+    levels = torch.linspace(-1, 1, 60)
+    alone = torch.cat([network(x[i : i + 1], levels[i], mixed[i]) for i in range(60)])
+    assert torch.allclose(network(x, levels, mixed), alone, rtol=1e-4, atol=1e-4)
+
+
+@ways
+def test_labels_count_and_no_label_is_one_of_them(how: str) -> None:
+    network, x, c = stirred(labels=3, how=how), cloud(60), torch.tensor(-0.3)
+    said = [network(x, c, torch.tensor(k)) for k in range(4)]
+    for j in range(4):
+        for k in range(j):
+            assert float((said[j] - said[k]).abs().max()) > 0.05
+    assert torch.equal(network(x, c), said[3])
+
+
+def test_appending_is_concatenation() -> None:
+    """The first layer on [features, e], its columns side by side: columns by hand."""
+    network, x, c = stirred(labels=3, how="append"), cloud(50), torch.tensor(-0.3)
+    label = torch.arange(50) % 3
+    table, columns = network.label
+    whole = torch.nn.Linear(2 + 24 + table.embedding_dim, 16)
+    whole.weight.copy_(torch.cat([network.first.weight, columns.weight], 1))
+    whole.bias.copy_(network.first.bias)
+    damping = network.condition(c)[1]
+    phase = x @ network.vectors
+    features = [x, damping * phase.sin(), damping * phase.cos(), table(label)]
+    c = c.reshape(1, 1)
+    waves = torch.cat([c, torch.sin(c * network.octaves), torch.cos(c * network.octaves)], 1)
+    h = torch.nn.functional.silu(whole(torch.cat(features, 1)) + network.noise(waves))
+    want = network.last(network.hidden(h))
+    assert torch.allclose(network(x, c[0, 0], label), want, rtol=1e-5, atol=1e-5)
+
+
+def test_attending_is_attention() -> None:
+    """Against torch's own; and what a particle finds depends on where it is, not on its label."""
+    network, h = stirred(labels=3, how="attend"), randn(50, 16, dtype=torch.float32)
+    label = torch.arange(50) % 4
+    keys, values = network.label(label)
+    found = network.label.look_up(h, keys, values)
+    query = network.label.query(h)[:, None]
+    want = torch.nn.functional.scaled_dot_product_attention(query, keys, values)[:, 0]
+    assert torch.allclose(found, want, rtol=1e-5, atol=1e-5)
+    assert (found <= values.amax(1) + 1e-5).all()
+    assert (found >= values.amin(1) - 1e-5).all()
+    for k in range(4):
+        assert float(found[label == k].std(0).min()) > 0.01
+
+
+@ways
+def test_a_class_is_learned(how: str) -> None:
+    """E[x_0 | x_t, class] of two Gaussians, and of both together, in 400 small steps."""
+    process = sf.VP()
+    means = torch.tensor([[1.0, 0.2], [-0.8, -0.5]])
+    law = sf.Mixture.isotropic(means, 0.2)
+    network = sf.MLP(width=32, depth=2, waves=8, finest=4.0, labels=2, how=how)
+    field = sf.LearnedField(process, network, data_std=1.0)
+    with torch.enable_grad():
+        for _ in sf.fit(
+            field, law.sample_labelled, 400, recipe=sf.Recipe(batch=256, drop=0.25, decay=0.98)
+        ):
+            pass
+    classes = [sf.ExactField(process, sf.Mixture.isotropic(m[None], 0.2)) for m in means]
+    both = sf.ExactField(process, law)
+    for t in (0.3, 0.6):
+        c = process(torch.tensor(t))
+        x = law.noised(c.alpha, c.sigma).sample(500, 1)
+        for label, truth in ((0, classes[0]), (1, classes[1]), (None, both)):
+            want = truth.data(x, t)
+            off = (field.given(label).data(x, t) - want).square().mean().sqrt()
+            assert float(off) < 0.19, (t, label)  # a tenth of the way between the classes
+    # Told the wrong thing, it would be off by that much.
+    assert float((field.given(0).data(x, t) - classes[1].data(x, t)).square().mean().sqrt()) > 0.5
+
+
+@ways
+def test_files_say_how(how: str, tmp_path: Path) -> None:
+    network = stirred(labels=3, how=how)
+    assert network.config.get("how", "add") == how
+    sf.save(sf.LearnedField(sf.VP(), network), tmp_path / "field")
+    again = sf.load(tmp_path / "field").network
+    x, c, label = cloud(20), torch.tensor(-0.3), torch.arange(20) % 4
+    assert torch.equal(again(x, c, label), network(x, c, label))
+    # A file from before there was a choice: no word of it, and these weights.
+    if how == "add":
+        assert "how" not in network.config
+        assert network.state_dict()["label.weight"].shape == (4, 16)
+
+
+def test_an_unknown_way_in_is_refused() -> None:
+    with pytest.raises(ValueError, match="how must be one of add, append, attend, got 'shout'"):
+        sf.MLP(labels=2, how="shout")  # type: ignore[arg-type]
