@@ -145,7 +145,9 @@ def first_passage(
     """
     if sde.diffusion is None:
         raise ValueError("this law has no noise, so the time is no random number; solve its ODE")
-    grid = sde.times(solver.steps) if solver.times is None else solver.times.double()
+    low, high = sorted((sde.t_start, sde.t_end))
+    given = sde.times(solver.steps) if solver.times is None else solver.times
+    grid = door.times(given, low, high)
     fine = grid if solver.fine is None else solver.fine
     middle = ((grid[1:] + grid[:-1]) / 2 - grid[0]).abs()
     x = door.cloud(x).clone()

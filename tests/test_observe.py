@@ -62,10 +62,12 @@ def test_passage_of_a_drifting_particle_is_inverse_gaussian_at_any_step() -> Non
 
 
 def test_passage_through_a_tilted_plane_in_any_units_of_distance() -> None:
-    """Wald: the mean is distance / drift along the normal, whatever the noise of each axis."""
+    """Wald: the mean is distance / drift along the normal, whatever the noise of each axis and
+    the steps, which here grow from 2e-4 to 0.2."""
     normal, noise, drift = f64([0.6, 0.8]), f64([0.4, 1.5]), f64([1.0, 0.5])
     law = sf.SDE(lambda x, t: drift.expand_as(x), lambda x, t: noise, 0.0, 60.0)
-    x, solver = torch.zeros(8000, 2, dtype=F64), SDESolver(steps=600, seed=5)
+    times = 60 * sf.uniform_times(0.0, 1.0, 600) ** 2
+    x, solver = torch.zeros(8000, 2, dtype=F64), SDESolver(times=times, seed=5)
     found = sf.first_passage(law, x, lambda x: 1.2 - x @ normal, solver)
     assert abs(found.mean().standard_score(1.2 / float(drift @ normal))) < 3
     other = sf.first_passage(law, x, lambda x: 8 * (1.2 - x @ normal), solver)
