@@ -101,9 +101,10 @@ class GuidedField(Field):
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
         """See `Field`."""
         scale = self._scale_at(c)
-        if isinstance(scale, float) and scale == 1.0:
+        one = isinstance(scale, float)
+        if one and scale == 1.0:
             return self.conditional.evaluate(x, t, c)
-        together = self._one_call(scale)
+        together = self._together if one else self._one_call(scale)  # type: ignore[attr-defined]
         if together is not None:
             return together.evaluate(x, t, c)
         wanted = self.conditional.evaluate(x, t, c)
@@ -143,8 +144,11 @@ class GuidedField(Field):
         """One number where there is one, else (n, 1)."""
         if self.interval is None:
             return self.scale
-        scales = self._scales(torch.as_tensor(c.sigma / c.alpha))
-        return scales if scales.ndim else float(scales)
+        level = torch.as_tensor(c.sigma / c.alpha)
+        scales = self._scales(level.detach())
+        if scales.ndim:
+            return scales
+        return 1.0 if float(scales) == 1.0 else self.scale
 
     def _one_call(self, scale: float | Tensor) -> LearnedField | None:
         """Both parts as one field, where they are one network under two labels; else None."""

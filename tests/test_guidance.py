@@ -155,6 +155,21 @@ def test_guidance_away_from_a_worse_model_of_the_same() -> None:
     assert close(sf.GuidedField(good, bad, w).score(x.detach(), t), score, 1e-9)
 
 
+def test_a_class_of_points_against_another() -> None:
+    """The lecture's spiral, cat and not dog: the score of p_cat^w p_dog^(1 - w), by autograd."""
+    data, width, w, t = sf.datasets.spiral(), 0.05, 1.5, f64(0.2)
+    assert data.points is not None and data.labels is not None
+    whole = sf.EmpiricalField(sf.EDM(), data.points, data.labels, width)
+    x = (data.points[::7] + 0.3 * randn(15, 2)).requires_grad_()
+    cat, dog = (
+        sf.Mixture.isotropic(data.points[data.labels == k], width).noised(1.0, t).log_prob(x)
+        for k in (2, 1)
+    )
+    score = torch.autograd.grad((w * cat + (1 - w) * dog).sum(), x)[0]
+    guided = sf.GuidedField(whole.given(2), whole.given(1), w)
+    assert close(guided.score(x.detach(), t), score, 1e-9)
+
+
 def test_guidance_acts_in_its_interval_only(process: sf.Process) -> None:
     wanted, whole = pair(process)
     t = times_of(process, 9)
