@@ -271,6 +271,10 @@ def test_many_coordinates_have_their_velocities_behind_them() -> None:
     assert close(law.drift(x, f64(0.0)), torch.cat([v, -q / 2 - 3 * v], 1))
     assert law.diffusion is not None
     assert close(law.diffusion(x, f64(0.0)), f64([0, 0, 0, *[math.sqrt(1.5)] * 3]))
+    pulled = sf.underdamped(
+        lambda q, c: sf.harmonic(2.0)(q - c), 3.0, 1.0, 4.0, protocol=lambda t: 6 * t
+    )
+    assert close(pulled.drift(x, f64(0.5))[:, 3:], (3 - q) / 2 - 3 * v)
 
 
 # ------------------------------------------------------------------------------ geometric Brownian
