@@ -158,7 +158,8 @@ def test_guidance_away_from_a_worse_model_of_the_same() -> None:
 def test_a_class_of_points_against_another() -> None:
     """The lecture's spiral, cat and not dog: the score of p_cat^w p_dog^(1 - w), by autograd."""
     data, width, w, t = sf.datasets.spiral(), 0.05, 1.5, f64(0.2)
-    assert data.points is not None and data.labels is not None
+    assert data.points is not None
+    assert data.labels is not None
     whole = sf.EmpiricalField(sf.EDM(), data.points, data.labels, width)
     x = (data.points[::7] + 0.3 * randn(15, 2)).requires_grad_()
     cat, dog = (
