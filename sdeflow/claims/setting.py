@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sdeflow import datasets, train
 from sdeflow.datasets import Dataset
-from sdeflow.field import EmpiricalField, Field, LearnedField
+from sdeflow.field import EmpiricalField, Field, LearnedField, TilesField
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
 from sdeflow.process import VE, Linear, Process
@@ -25,18 +25,29 @@ from sdeflow.sde import SDE, bridge
 from sdeflow.solve import Path, SDESolver
 
 SPIRAL = datasets.spiral()
+assert SPIRAL.points is not None
+assert SPIRAL.labels is not None
+POINTS, LABELS = SPIRAL.points, SPIRAL.labels
+COVARIANCE = torch.cov(POINTS.T, correction=0)
 BOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
 PARTICLES = 2130  # in every cloud that the lecture drew
 WIDE = VE(sigma_min=0.01, sigma_max=10.0)
 NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # where the lecture starts when it shows the paths
 FLOW = Linear()
+WHOLE = Linear(t_min=0.0, t_max=1 - 1e-9)  # the flow of the checkerboard, from end to end
 
 
 def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> EmpiricalField:
     """The exact field of a finite set, classes and all."""
     assert data.points is not None
     return EmpiricalField(process, data.points, data.labels)
+
+
+def board(process: Process = FLOW) -> TilesField:
+    """The exact field of the checkerboard, the continuous one."""
+    assert BOARD.tiles is not None
+    return TilesField(process, BOARD.tiles)
 
 
 def chain(law: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
@@ -149,3 +160,51 @@ def board_field(seed: int, steps: int = 12_000) -> LearnedField:
     for _ in train.fit(learned, BOARD.sample, steps, seed):
         pass
     return learned
+
+
+class BoardNetwork(nn.Module):
+    """The flow-matching lecture's network, `blocks` linear layers of `width` with ReLU.
+
+        h = W x + U wave(t),    wave(t) = (sin(10^4 t w_j), cos(10^4 t w_j)),
+
+    w_j log-uniform from 1 down to 1e-4. Its t runs from noise (0) to data (1).
+    """
+
+    frequencies: Tensor
+
+    def __init__(self, width: int = 512, blocks: int = 5) -> None:
+        super().__init__()
+        half = width // 2
+        falling = torch.arange(half) / (half - 1)
+        self.register_buffer("frequencies", 1e4 ** (1 - falling))
+        self.place, self.time = nn.Linear(2, width), nn.Linear(width, width)
+        layers = [nn.Linear(width, width) for _ in range(blocks)]
+        self.blocks = nn.Sequential(*(m for one in layers for m in (one, nn.ReLU())))
+        self.out = nn.Linear(width, 2)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """x (n, 2), t () or (n,) in our clock -> eps - x_0 (n, 2), our velocity."""
+        phase = (1 - t).reshape(-1, 1) * self.frequencies
+        wave = torch.cat([torch.sin(phase), torch.cos(phase)], 1)
+        out: Tensor = self.out(self.blocks(self.place(x) + self.time(wave)))
+        return -out
+
+
+def checkerboard_lecture(seed: int, steps: int = 500_000) -> LearnedField:
+    """The flow-matching lecture's recipe: 512 x 5 ReLU, AdamW at 1e-4, batches of 64.
+
+    The data are 1000 draws of the checkerboard, taken with replacement; t is uniform on [0, 1].
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = BoardNetwork()
+        adam = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+        points = BOARD.sample(1000, seed)
+        for _ in range(steps):
+            x1, x0 = points[torch.randint(len(points), (64,))], torch.randn(64, 2)
+            t = torch.rand(64)  # of noise: our clock, which is one minus the lecture's
+            guess = network((1 - t)[:, None] * x1 + t[:, None] * x0, t)
+            adam.zero_grad()
+            ((guess - (x0 - x1)) ** 2).mean().backward()
+            adam.step()
+    return LearnedField(FLOW, network.eval(), Prediction.VELOCITY)
