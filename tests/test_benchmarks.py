@@ -10,7 +10,7 @@ from conftest import close, f64, randn
 
 import sdeflow as sf
 from benchmarks import __main__ as front
-from benchmarks import checkerboard, memory, record, speed, spiral
+from benchmarks import checkerboard, fokker_planck, memory, record, speed, spiral
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -223,3 +223,61 @@ def test_memory_grows_with_the_cloud_and_not_with_the_steps() -> None:
         assert found["std"] > 0
     # Sixteen more states, if they were kept: half of that is far more than allocators wobble by.
     assert many["growth MB"] - few["growth MB"] < 16 * cloud / 2
+
+
+# -------------------------------------------------------------------------------- fokker_planck
+
+
+def test_the_race_needs_its_peers_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fokker_planck, "pde", None)
+    with pytest.raises(SystemExit, match=r"fplanck and py-pde are missing: .*\[bench\]"):
+        fokker_planck.main(True)
+
+
+def test_a_peer_is_met_with_the_fewest_steps_that_leave_no_larger_error() -> None:
+    start, truth = fokker_planck.problem(64)
+
+    def error(steps: int) -> float:
+        run = fokker_planck.by_sdeflow(start, steps)
+        return fokker_planck.distance(run.propagate(run.build()), truth)
+
+    k = fokker_planck.fewest(start, truth, 1.5e-3)
+    assert error(k) <= 1.5e-3 < error(k - 1)
+
+
+def test_a_race_reports_each_peers_own_error_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer with a planted error: a hundredth of the mass moved to one cell."""
+    _, truth = fokker_planck.problem(64)
+    spoilt = 0.99 * truth.mass.numpy()
+    spoilt[3, 4] += 0.01 * truth.total()
+    planted = {"fplanck": fokker_planck.Variant(lambda: spoilt, lambda made: made.copy())}
+    monkeypatch.setattr(fokker_planck, "peers", lambda start: planted)
+    monkeypatch.setattr(fokker_planck, "in_its_own_process", lambda *_: 1.0)
+    monkeypatch.setattr(fokker_planck, "peak", lambda run: (run(), 1.0))
+    peer, ours, usual = fokker_planck.race(64, 1)
+    assert peer["TV"] == pytest.approx(0.01, rel=1e-3)
+    assert ours["TV"] <= peer["TV"]
+    assert usual["TV"] < 1e-3
+    assert ours["ours steps"] == peer["ours steps"]
+    assert peer["x ours"] < 1  # a copy is faster than any solver
+    assert abs(usual["mass"]) < 1e-12
+
+
+@pytest.mark.parametrize("turn", [0.0, 2.0])
+def test_the_gaussian_laws_of_the_table_are_those_of_their_equation(turn: float) -> None:
+    """`evolve` finds them with independent means; without its rotation it does not."""
+    row = fokker_planck.gaussian(turn, [1.0, 0.6], 1.0, 40, 64)
+    assert row["TV"] < 1e-3
+    assert abs(row["mass"]) < 1e-12
+    still = fokker_planck.moved(fokker_planck.ring(), -torch.eye(2).double(), f64([1.0, 0.6]), 1.0)
+    a = torch.tensor([[-1.0, -turn], [turn, -1.0]], dtype=torch.float64)
+    turned = fokker_planck.moved(fokker_planck.ring(), a, f64([1.0, 0.6]), 1.0)
+    assert (torch.dist(still.means, turned.means) > 0.1) == bool(turn)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux only")
+def test_the_peak_is_what_was_held_and_not_what_is_left() -> None:
+    held = 64 * 2**20
+    total, grown = fokker_planck.peak(lambda: float(torch.ones(held // 8).double().sum()))
+    assert total == held // 8
+    assert 0.9 * 64 < grown < 2.5 * 64
