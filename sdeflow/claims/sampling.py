@@ -123,7 +123,7 @@ def s1(lab: Lab, kept: float = 1.0) -> Finding:
             "first noise step": float(noise[0]),
             "last noise step": float(noise[-1]),
         },
-        draw=lambda fig: _walk(fig.subplots(), walk),
+        draw=lambda fig: _walk(fig, walk),
         size=(3.4, 3.4),
     )
 
@@ -144,8 +144,9 @@ def _replayed(law: SDE) -> tuple[Tensor, Tensor]:
     return torch.stack(walk), noise
 
 
-def _walk(ax: plot.Axes, walk: Tensor) -> None:
+def _walk(fig: plot.Figure, walk: Tensor) -> None:
     """One particle's way (2 K + 1, 2): model steps blue, noise steps grey."""
+    ax = fig.subplots()
     plot.cloud(ax, POINTS, plot.ORANGE, 5, label="data")
     for first, colour, label in ((1, plot.GREY, "noise"), (0, plot.BLUE, "model")):
         for k in range(first, len(walk) - 1, 2):
