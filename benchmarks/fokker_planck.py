@@ -335,7 +335,7 @@ def fplanck_memory(cells: int) -> float:
 def our_memory(cells: int, steps: int, estimate: bool) -> float:
     """MiB to propagate."""
     start = problem(cells)[0]
-    warm = by_sdeflow(problem(16)[0], 2)
+    warm = by_sdeflow(problem(64)[0], 2)
     warm.propagate(warm.build())
     v = by_sdeflow(start, steps, estimate)
     return peak(lambda: v.propagate(v.build()))[1]
