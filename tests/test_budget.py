@@ -13,7 +13,8 @@ from sdeflow.process import Coefficients
 from sdeflow.sde import FieldSDE
 
 N, STEPS = 40_000, 40
-PROCESS = sf.VP()
+# Of constant rate: Euler's error is then of first order from few steps on.
+PROCESS = sf.VP(beta_min=2.0, beta_max=2.0, t_min=1e-4, t_max=5.0)
 GRID = sf.Grid(-5.0, 5.0, (64, 64))
 RULER = sf.Ruler(PROCESS, 1.0, 0.4)
 
