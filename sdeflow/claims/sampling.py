@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
+import numpy as np
 import torch
+from scipy.fft import dct
 from torch import Tensor
 
-from sdeflow import distance, order, plot
+from sdeflow import check, distance, order, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     COVARIANCE,
@@ -22,8 +26,14 @@ from sdeflow.claims.setting import (
     exact,
     muted,
 )
-from sdeflow.sde import SDE
+from sdeflow.density import Density, Grid
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.fokker_planck import Ruler, evolve
+from sdeflow.mixture import Mixture
+from sdeflow.process import VE
+from sdeflow.sde import SDE, Variance, bridge, reverse
 from sdeflow.solve import SDESolver
+from sdeflow.variational import KernelVariance, optimal_variance, small_variance
 
 START = (-1.6036, 1.8493)  # of the one particle, number 25 of torch's seed 2
 RESIDUE = 0.01  # the noise that samples keep
@@ -153,10 +163,10 @@ def _walk(fig: plot.Figure, walk: Tensor) -> None:
             ax.plot(
                 *walk[k : k + 2].T.tolist(), color=colour, lw=1, label=label if k < 2 else None
             )
-    ax.plot(*walk[0].tolist(), "o", color=plot.BLACK, ms=4)
-    ax.plot(*walk[-1].tolist(), "s", color=plot.BLACK, ms=4)
-    ax.annotate("start", walk[0].tolist(), xytext=(6, 0), textcoords="offset points")
-    ax.annotate("end", walk[-1].tolist(), xytext=(6, 3), textcoords="offset points")
+    for name, mark, place in (("start", "o", walk[0]), ("end", "s", walk[-1])):
+        x, y = place.tolist()
+        ax.plot(x, y, mark, color=plot.BLACK, ms=4)
+        ax.annotate(name, (x, y), xytext=(6, 3), textcoords="offset points")
     ax.set(xlabel="x", ylabel="y")
     ax.legend(loc="lower left")
 
@@ -232,4 +242,191 @@ def s3(lab: Lab, kept: float = 0.0) -> Finding:
             {r"no noise, from $\sigma = 10$": x, r"no noise, from $\sigma = 1$": mild.clouds[0]},
         ),
         size=(3.4, 1.9),
+    )
+
+
+@claim(broken=1.0)
+def s4(lab: Lab, kept: float = 0.0) -> Finding:
+    """In many dimensions what is left without the noise is a blur that no datum is near.
+
+    Says: without noise a "tiny sad blurry tree", the mean of many; here the analogy with the
+    spiral "breaks down a bit" (000, 003).
+    Source: on the spiral the collapsed points lie on the curve (S3); pictures of 64 pixels with
+    the spectrum 1 / (1 + k^2) around three means, exact field. `order.noiseless_law` has why it
+    is the detail that goes: a mode of variance v keeps about sqrt(v) / 10 of its height.
+    """
+    pictures = _pictures()
+    field = ExactField(WIDE, pictures)
+    x0 = WIDE.prior(600, 64, lab.seed, torch.float64)
+    law = muted(field, kept)
+    blur = SDESolver("euler", 63, seed=lab.seed).solve(law, x0, 1).x[-1]
+    sharp = SDESolver("euler", 63, seed=lab.seed).solve(bridge(field), x0, 1).x[-1]
+    real = pictures.noised(1.0, RESIDUE).sample(600, lab.seed)
+    near, whole, typical = (
+        torch.cdist(x, pictures.means).amin(1) / math.sqrt(float(pictures.covariances[0].trace()))
+        for x in (blur, sharp, real)
+    )
+    low, high = typical.quantile(torch.tensor([0.25, 0.75]).double()).tolist()
+    return Finding(
+        "distance to the nearest of three means / spread of a class, without noise",
+        float(near.mean()),
+        float(typical.min()),
+        "nearest of 600 data",
+        holds=float(near.quantile(0.99)) < float(typical.min())
+        and low < float(whole.median()) < high,
+        also={
+            "the same of the data": float(typical.mean()),
+            "the same of DDPM": float(whole.mean()),
+            "log density above that of the data (nats)": float(
+                (pictures.log_prob(blur) - pictures.log_prob(real)).mean()
+            ),
+        },
+        draw=lambda fig: _album(fig, {"data": real, "DDPM": sharp, "no noise": blur}),
+        size=(3.4, 2.0),
+    )
+
+
+def _pictures() -> Mixture:
+    """Three kinds of 8 x 8 pictures: a smooth mean each, and random detail, 1 / (1 + k^2)."""
+    waves = torch.from_numpy(dct(np.eye(8), axis=0, norm="ortho"))  # row k: the wave of number k
+    basis = torch.einsum("ax,by->abxy", waves, waves).reshape(64, 64)
+    k = torch.arange(8, dtype=torch.float64)
+    power = 0.3 / (1 + k[:, None] ** 2 + k**2).flatten()
+    means = 3 * basis[[16, 2, 9]]  # two bars across, two bars up, a diagonal
+    covariance = basis.T @ torch.diag(power) @ basis
+    return Mixture(torch.ones(3), means, covariance.expand(3, 64, 64))
+
+
+def _album(fig: plot.Figure, shown: dict[str, Tensor], many: int = 7) -> None:
+    """A row of pictures for each sampler."""
+    for row_, (name, x) in zip(fig.subplots(len(shown), many), shown.items(), strict=True):
+        for ax, picture in zip(row_, x, strict=False):
+            ax.imshow(picture.reshape(8, 8).numpy(), cmap="gray", vmin=-1.2, vmax=1.2)
+            ax.set(xticks=[], yticks=[])
+        row_[0].set_ylabel(name)
+
+
+def no_variance(field: BayesField, times: Tensor) -> KernelVariance:
+    """The mean alone."""
+    return KernelVariance(times, torch.zeros_like(times))
+
+
+@claim(broken=no_variance)
+def s5(
+    lab: Lab, variance: Callable[[BayesField, Tensor], KernelVariance] = optimal_variance
+) -> Finding:
+    """A reverse step draws from a Gaussian of which the network learned the mean only.
+
+    Says: adding noise is sampling from the "Gaussian" whose mean the model has learned (000).
+    Correction: with the mean alone a step loses the variance that x_0 has given x_t. DDPM's noise
+    (the small variance) gives back the part that the bridge to a known x_0 has; to keep the law's
+    variance in a long step it takes all of it, `optimal_variance`.
+    Source: law of total variance; docs/theory.md, (4.6). One step of sigma from 0.32 to 0.16.
+    """
+    n, field = 40_000, exact()
+    times = torch.tensor([0.5, 0.4], dtype=torch.float64)
+    z = torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(lab.seed))
+    x = WIDE.perturb(SPIRAL.sample(n, lab.seed, torch.float64), times[0], z)
+
+    def after(v: Variance) -> tuple[float, float]:
+        """Variance per coordinate after the step, and its standard error."""
+        solver = SDESolver("euler", times=times, seed=lab.seed)
+        y = solver.solve(bridge(field, variance=v), x, 1).x[-1]
+        square = ((y - y.mean(0)) ** 2).mean(1)
+        return float(square.mean()), float(square.std()) / math.sqrt(n)
+
+    want = SPIRAL.std**2 + float(WIDE(times[1]).sigma) ** 2
+    got, error = after(variance(field, times))
+    mean, _ = after(no_variance(field, times))
+    small, _ = after(small_variance(WIDE, times))
+    lost = float(optimal_variance(field, times)(times))
+    return Finding(
+        "variance after one step - that of the law (per coordinate)",
+        got - want,
+        4 * error,
+        "four standard errors",
+        holds=abs(got - want) < 4 * error and abs(want - mean - lost) < 4 * error,
+        also={
+            "variance of the law": want,
+            "lost by the mean alone": want - mean,
+            "posterior variance, exact": lost,
+            "lost with DDPM's noise": want - small,
+        },
+    )
+
+
+def undoubled(field: Field) -> SDE:
+    """The noise of the SDE with the drift of the flow: half of the pull."""
+    law = reverse(field)
+    return SDE(reverse(field, 0.0).drift, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+
+
+@claim(broken=undoubled)
+def s6(lab: Lab, law: Callable[[Field], SDE] = reverse) -> Finding:
+    """DDPM's chain is Euler's method for an SDE: on the same noise the two meet as steps grow.
+
+    Says: a stochastic differential equation, "dx" is a drift term plus a random term (000).
+    Source: Song et al. 2021. W2 of two laws is at most the root mean square distance of particles
+    that share start and noise, so here it has no statistical floor; `torchsde.sdeint` runs both.
+    """
+    x, apart = WIDE.prior(1000, 2, lab.seed, torch.float64), []
+    counts = (32, 64, 128, 256)
+    for steps in counts:
+        solver = SDESolver("euler", steps, seed=lab.seed)
+        a, b = (solver.solve(f, x, 1).x[-1] for f in (law(exact()), bridge(exact())))
+        apart.append(math.sqrt(float(((a - b) ** 2).sum(1).mean())))
+    floor, sd = distance.floor(data, 1000, repeats=4, seed=lab.seed)
+    return Finding(
+        "W2 of the two laws at 256 steps, at most",
+        apart[-1],
+        floor,
+        f"two clouds of 1000, sd {sd:.1g}",
+        holds=all(b < a for a, b in pairwise(apart)) and apart[-1] < floor,
+        also={f"at {k} steps": v for k, v in zip(counts, apart, strict=True)},
+    )
+
+
+def linear_dial(field: Field, eta: float) -> SDE:
+    """The reverse SDE with (1 + eta) where (1 + eta^2) belongs: right at eta = 0 and 1 only."""
+    law = reverse(field, eta)
+    drift = reverse(field, math.sqrt(eta)).drift
+    return SDE(drift, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+
+
+@claim(broken=linear_dial)
+def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
+    """However much noise: the flow, the SDE, and all between and beyond, end in the same law.
+
+    Says: an ordinary differential equation with "the same exact final distribution of points"
+    (000), by the Fokker-Planck equation.
+    Source: Song et al. 2021, appendix D. The spiral with width 0.1, sigma 3 to 0.02: clouds by
+    chi-square, waves and strays (Holm over all), the grid's Fokker-Planck solution by total
+    variation beside its own estimate of it, both against the exact noised mixture.
+    """
+    process, width = VE(sigma_min=0.02, sigma_max=3.0), 0.1
+    field, ruler = EmpiricalField(process, POINTS, width=width), Ruler(process, SPIRAL.std, width)
+    first, last = (SPIRAL.smooth(width).noised(1.0, s) for s in (3.0, 0.02))
+    grid, ends = Grid((-2.7,) * 2, (2.7,) * 2, (72, 72)), torch.tensor([1.0, 0.0]).double()
+    want = Density.from_mixture(grid, last)
+    start = Density.from_mixture(grid.scaled(ruler(1.0) / ruler(0.0)), first)
+    solver = SDESolver("heun", 50, seed=lab.seed)
+    x = first.sample(3000, lab.seed).float()
+    judge, p_values, off = check.Judge(want, 3000), [], {}
+    for eta in (0.0, 0.5, 1.0, 1.5):
+        p_values += [t.p_value for t in judge(solver.solve(law(field, eta), x, 1).x[-1]).tests]
+    for eta in (0.0, 1.5):
+        solved = evolve(law(field, eta), start, ends, steps=50, ruler=ruler)[1]
+        assert solved.error is not None
+        off[eta] = solved.total_variation(want) / solved.error
+    least = min(check.holm(p_values))
+    return Finding(
+        "smallest p-value of the clouds of four etas",
+        least,
+        1e-3,
+        "level of the test",
+        holds=least > 1e-3 and max(off.values()) < 2,
+        also={
+            f"grid's law, eta {eta}: total variation / its own estimate of it": v
+            for eta, v in off.items()
+        },
     )
