@@ -276,6 +276,15 @@ def test_a_particle_where_the_law_has_none_is_evidence() -> None:
         assert not found.passed()
 
 
+def test_one_stray_by_hand() -> None:
+    """Outside lies 1e-6 of the law; the levels that are looked at are five."""
+    flat = torch.full((32, 32), (1 - 1e-6) / 1024, dtype=F64)
+    density = Density(Grid(-1.0, 1.0, (32, 32)), flat)
+    x = density.sample(10_000, seed=0)
+    x[0] = 2.0
+    assert check_density(x, density).tests[2].p_value == pytest.approx(5 * (1 - math.exp(-0.01)))
+
+
 def test_many_outside_where_few_are_expected() -> None:
     """Thirty in a million's tail of 1e-6: no bin shows them, the strays do."""
     law, density = LAWS["tilted"]
@@ -449,6 +458,14 @@ def test_dynkin_is_calibrated() -> None:
         p.append(dynkin(path, law, seed=k).p_value)
     assert stats.kstest(p, "uniform").pvalue > 1e-3
     assert rejected(np.array(p)) <= stats.binom.ppf(0.999, 100, 0.05) / 100
+
+
+def test_dynkin_integrates_to_second_order() -> None:
+    """Twelve Heun steps are enough for ten thousand; a sum of left ends would be off by dt / 2."""
+    path, law = walk(10_000, seed=5, steps=12)
+    assert dynkin(path, law).p_value > 1e-3
+    late = replace(path, x=torch.cat([path.x[:1], path.x[:-2], path.x[-1:]]))
+    assert dynkin(late, law).p_value < 1e-4
 
 
 @pytest.mark.parametrize(
