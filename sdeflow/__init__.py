@@ -11,6 +11,7 @@ from importlib.metadata import version as _version
 from sdeflow import datasets as datasets
 from sdeflow import order as order
 from sdeflow import plot as plot
+from sdeflow.audit import Audit, guidance_audit, tilted
 from sdeflow.budget import Budget, Part, error_budget
 from sdeflow.check import (
     PathVerdict,
@@ -151,7 +152,7 @@ __all__ = [
     "measured_in", "edm_weighting", "min_snr",
     "uniform_time", "uniform_log_snr", "noise_between", "normal_log_snr", "logit_normal_time",
     # judging and showing
-    "error_budget", "Budget", "Part",
+    "error_budget", "Budget", "Part", "guidance_audit", "Audit", "tilted",
     "check_density", "check_path", "Verdict", "PathVerdict", "dynkin", "compare", "holm",
     "wasserstein", "sliced_wasserstein", "energy_distance", "floor", "plot",
     "__version__",

@@ -143,7 +143,7 @@ def error_budget(
         raise ValueError("the law runs on another clock than its process; give reverse(field)")
     times = door.times(times, process.t_min, process.t_max)
     first, last = float(times[0]), float(times[-1])
-    ruler = _breathing(grid, process, last) if ruler is None else ruler
+    ruler = breathing(grid, process, last) if ruler is None else ruler
     exact = truth.density(grid, last)
     wide = grid.scaled(ruler(first) / ruler(last))
     start = truth.density(wide, first)
@@ -170,7 +170,7 @@ def error_budget(
     return Budget(parts, total, bug, seen, laws)
 
 
-def _breathing(grid: Grid, process: Process, t: float) -> Ruler:
+def breathing(grid: Grid, process: Process, t: float) -> Ruler:
     """s(t) a fifth of the grid's half-width, which then holds the prior at any time."""
     c = process(torch.tensor(t, dtype=torch.float64))
     half = min(min(-a, b) for a, b in zip(grid.low, grid.high, strict=True))

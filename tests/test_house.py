@@ -23,8 +23,8 @@ FLOORS = (
     ("sde", "laws", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds
     # 5: consequences
-    ("likelihood", "variational", "order", "observe", "check", "budget"),
-    ("plot", "run", "claims", "cli"),  # 6: eyes and hands
+    ("likelihood", "variational", "order", "observe", "check", "budget", "audit"),
+    ("plot", "run", "proof", "claims", "cli"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common", "base", "core"}
