@@ -16,6 +16,7 @@ from sdeflow import check, distance, order, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     COVARIANCE,
+    FLOW,
     LABELS,
     NARROW,
     PARTICLES,
@@ -24,15 +25,19 @@ from sdeflow.claims.setting import (
     WIDE,
     chain,
     exact,
+    lecture_field,
+    lecture_network,
     muted,
+    our_field,
 )
 from sdeflow.density import Density, Grid
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
 from sdeflow.fokker_planck import Ruler, evolve
 from sdeflow.mixture import Mixture
-from sdeflow.process import VE
-from sdeflow.sde import SDE, Variance, bridge, reverse
-from sdeflow.solve import SDESolver
+from sdeflow.prediction import Row
+from sdeflow.process import VE, Coefficients, Scalar
+from sdeflow.sde import SDE, Variance, bridge, comoving, reverse
+from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.variational import KernelVariance, optimal_variance, small_variance
 
 START = (-1.6036, 1.8493)  # of the one particle, number 25 of torch's seed 2
@@ -61,7 +66,7 @@ def row(x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class Compared:
     """A row of that table, made of one cloud of 2130, and three clouds of ours."""
 
     said: tuple[float, ...]
@@ -88,9 +93,9 @@ class Row:
         return sum(100 * order.coverage(x, POINTS) for x in self.clouds) / len(self.clouds)
 
 
-def thrice(lab: Lab, law: SDE, said: tuple[float, ...], levels: int = 64) -> Row:
+def thrice(lab: Lab, law: SDE, said: tuple[float, ...], levels: int = 64) -> Compared:
     """Three seeds of the lecture's cloud, beside the row."""
-    return Row(said, [chain(law, levels=levels, seed=lab.seed + i).x[-1] for i in range(3)])
+    return Compared(said, [chain(law, levels=levels, seed=lab.seed + i).x[-1] for i in range(3)])
 
 
 def clouds(fig: plot.Figure, shown: dict[str, Tensor], half: float = 1.25) -> None:
@@ -369,18 +374,18 @@ def s6(lab: Lab, law: Callable[[Field], SDE] = reverse) -> Finding:
     Source: Song et al. 2021. W2 of two laws is at most the root mean square distance of particles
     that share start and noise, so here it has no statistical floor; `torchsde.sdeint` runs both.
     """
-    x, apart = WIDE.prior(1000, 2, lab.seed, torch.float64), []
+    x, apart = WIDE.prior(600, 2, lab.seed, torch.float64), []
     counts = (32, 64, 128, 256)
     for steps in counts:
         solver = SDESolver("euler", steps, seed=lab.seed)
         a, b = (solver.solve(f, x, 1).x[-1] for f in (law(exact()), bridge(exact())))
         apart.append(math.sqrt(float(((a - b) ** 2).sum(1).mean())))
-    floor, sd = distance.floor(data, 1000, repeats=4, seed=lab.seed)
+    floor, sd = distance.floor(data, 600, repeats=4, seed=lab.seed)
     return Finding(
         "W2 of the two laws at 256 steps, at most",
         apart[-1],
         floor,
-        f"two clouds of 1000, sd {sd:.1g}",
+        f"two clouds of 600, sd {sd:.1g}",
         holds=all(b < a for a, b in pairwise(apart)) and apart[-1] < floor,
         also={f"at {k} steps": v for k, v in zip(counts, apart, strict=True)},
     )
@@ -429,4 +434,257 @@ def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
             f"grid's law, eta {eta}: total variation / its own estimate of it": v
             for eta, v in off.items()
         },
+    )
+
+
+# ------------------------------------------------------------------------------- without noise
+
+
+def ddim(field: Field) -> SDE:
+    """DDIM's step."""
+    return bridge(field, 0.0)
+
+
+@claim(broken=muted)
+def s8(lab: Lab, law: Callable[[Field], SDE] = ddim) -> Finding:
+    """DDIM's step without noise is Euler's step of the flow in sigma, and lands on the spiral.
+
+    Says: DDIM has no noise but a "new scaling for the sizes of steps" (000).
+    Correction: the scaling is sigma - sigma' where the mean of DDPM goes sigma - sigma'^2 / sigma,
+    about twice as far: so it is not DDPM with its noise removed. From sigma 1 the cloud stays
+    narrow, because it starts from N(0, 1) and not from the noised data.
+    Source: Song, Meng and Ermon 2021, eq. 13 and 14; EXPERIMENTS.md, section 8. That the step is
+    diffusers' DDIMScheduler, tests/test_parity.py shows.
+    """
+    x = WIDE.prior(500, 2, lab.seed, torch.float64)
+    ours = SDESolver("euler", 63).solve(law(exact()), x, 64)
+    euler = ODESolver("euler", 63).solve(comoving(exact(), 0.0), x, 64)
+    off = float((ours.x - euler.x).abs().max())
+    sigma = WIDE(ours.t).sigma
+    mean = muted(exact()).steps(ours.t, x)
+    step, far = ((ours.x[1] - x).norm(dim=1), mean.drift(0, 0.0, x).norm(dim=1))
+    ratio = float((step / far).mean())
+    wide, narrow = (law(exact(p)) for p in (WIDE, NARROW))
+    rows = {
+        "sigma from 1": thrice(lab, narrow, (0.949, 0.992, 1, 0.0068, 0.910, 0.36, 0.34, 0.30)),
+        "from 10": thrice(lab, wide, (0.941, 0.991, 1, 0.0072, 0.970, 0.32, 0.32, 0.36)),
+        "from 1, 256 levels": thrice(
+            lab, narrow, (0.953, 0.998, 1, 0.0066, 0.919, 0.36, 0.33, 0.31), 256
+        ),
+    }
+    return Finding(
+        "largest distance to Euler's run of the flow in sigma",
+        off,
+        1e-9,
+        "rounding of 63 steps",
+        holds=off < 1e-9 and all(r.off < 4 and r.covered == 100 for r in rows.values()),
+        also={
+            "length of the first step / that of DDPM's mean": ratio,
+            "the same by the formula, 1 / (1 + sigma' / sigma)": float(
+                1 / (1 + sigma[1] / sigma[0])
+            ),
+        }
+        | {
+            f"{k}: largest deviation from the table (standard errors)": r.off
+            for k, r in rows.items()
+        }
+        | {f"{k}: spread": order.spread(r.clouds[0], COVARIANCE) for k, r in rows.items()},
+        draw=lambda fig: clouds(
+            fig,
+            {
+                "DDIM": rows["from 1, 256 levels"].clouds[0],
+                "DDPM's mean": chain(muted(exact(NARROW))).x[-1],
+            },
+        ),
+        size=(3.4, 1.9),
+    )
+
+
+@claim(broken=1.0, slow=True)
+def s9(lab: Lab, eta: float = 0.0) -> Finding:
+    """DDIM is deterministic and needs no other training, and 20 steps of it are enough.
+
+    Says: "significantly fewer steps, completely deterministically" (000), with the same net.
+    Correction: deterministic it is; but on the spiral DDPM in as few steps is no worse, and both
+    shrink towards the mean as steps get few.
+    Source: EXPERIMENTS.md, section 8, also for the lecture's own net; ours is as good as it or
+    better in every sampler: it is nearer to what the exact field does with the same noise.
+    """
+    net = lab.trained("spiral-ours", our_field)
+    x = [WIDE.prior(500, 2, lab.seed + i) for i in range(3)]
+    once, again = (
+        SDESolver("euler", 63, seed=s).solve(bridge(net, eta), x[0], 1).x[-1] for s in (1, 2)
+    )
+    same = bool((once == again).all())
+    few = {k: _missed(net, eta, k, x) for k in (63, 20, 10, 5)}
+    floor, sd = distance.floor(data, 500, seed=lab.seed)
+    theirs, ours = (
+        _imitation(lab, *which)
+        for which in (("spiral-lecture", lecture_field), ("spiral-ours", our_field))
+    )
+    return Finding(
+        "W2 to the data of DDIM in 20 steps, our net",
+        few[20],
+        floor,
+        f"two samples of the data, sd {sd:.2g}",
+        holds=same and few[20] < floor + 4 * sd and all(ours[k] <= theirs[k] for k in ours),
+        also={f"W2 in {k} steps": v for k, v in few.items()}
+        | {f"W2 of DDPM in {k} steps": _missed(net, 1.0, k, x) for k in (20, 5)}
+        | {f"{k}, lecture's net": v for k, v in theirs.items()}
+        | {f"{k}, our net": v for k, v in ours.items()},
+    )
+
+
+def _missed(field: Field, eta: float, steps: int, starts: list[Tensor]) -> float:
+    """Mean W2 to the data of three clouds."""
+    return sum(
+        distance.wasserstein(
+            SDESolver("euler", steps, seed=i).solve(bridge(field, eta), x, 1).x[-1],
+            data(len(x), 900 + i),
+        )
+        for i, x in enumerate(starts)
+    ) / len(starts)
+
+
+def _imitation(lab: Lab, name: str, make: Callable[[int], LearnedField]) -> dict[str, float]:
+    """How far the clouds of three trained nets are from the exact field's on the same noise."""
+    out = {}
+    network = lecture_network() if make is lecture_field else None
+    nets = [lab.trained(name, make, i, network) for i in range(3)]
+    for sampler, law in (("DDPM", bridge), ("no noise", muted), ("DDIM", ddim)):
+        pairs = [
+            [chain(law(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact())]
+            for i, net in enumerate(nets)
+        ]
+        out[f"W2 to the exact field's cloud, {sampler}"] = (
+            sum(distance.wasserstein(*p) for p in pairs) / 3
+        )
+        off = torch.cat([p[0] for p in pairs])
+        out[f"share beyond 0.05 of the curve, {sampler}"] = float(
+            (SPIRAL.distance(off) > 0.05).double().mean()
+        )
+    return out
+
+
+@claim(broken=0.0)
+def s10(lab: Lab, eta: float = 1.0) -> Finding:
+    """From the same starts the SDE and the flow take each point elsewhere, and the cloud nowhere.
+
+    Says: the theory promises the same distribution, not the same "individual images or points"
+    (000).
+    Source: Song et al. 2021, section 4.3. `torchsde` runs one, `torchdiffeq` the other.
+    """
+    n, field = 500, exact()
+    x = WIDE.prior(n, 2, lab.seed, torch.float64)
+    one = SDESolver("euler", 200, seed=lab.seed).solve(reverse(field, eta), x, 1).x[-1]
+    other = ODESolver("dopri5").solve(reverse(field, 0.0), x, 1).x[-1]
+    apart = (one - other).norm(dim=1)
+    strangers = float((one - other.roll(1, 0)).norm(dim=1).mean())
+    floor, sd = distance.floor(data, n, repeats=8, seed=lab.seed)
+    w2 = distance.wasserstein(one, other)
+    return Finding(
+        "mean distance between the two ends of one start",
+        float(apart.mean()),
+        strangers,
+        "between ends of two starts",
+        holds=float(apart.mean()) > strangers / 2 and w2 < floor + 4 * sd,
+        also={"W2 between the clouds": w2, "floor of W2": floor, "its standard deviation": sd},
+        draw=lambda fig: _pairs(fig, one, other),
+    )
+
+
+def _pairs(fig: plot.Figure, one: Tensor, other: Tensor, many: int = 25) -> None:
+    """Where the two samplers take one start: a line for each of a few."""
+    ax = fig.subplots()
+    for a, b in zip(one[:many], other[:many], strict=True):
+        ax.plot(*torch.stack([a, b]).T.tolist(), color=plot.GREY, lw=0.6, zorder=0)
+    plot.cloud(ax, one[:many], plot.BLUE, 10, label="SDE")
+    plot.cloud(ax, other[:many], plot.VERMILION, 10, label="flow")
+    ax.set(xlabel="x", ylabel="y")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+
+
+@dataclass(frozen=True, eq=False)
+class OfClasses(Field):
+    """The field of "no class", put together from the fields of the classes.
+
+        eps_hat = sum_c P(c | x_t) eps_hat_c,    P(c | x_t) ~ P(c) p_t(x | c)^evidence.
+
+    evidence = 1 is Bayes' rule; 0 does not look at x_t.
+    """
+
+    whole: EmpiricalField
+    evidence: float = 1.0
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`."""
+        return self.whole.row(c)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """See `Field`."""
+        known, log_share = [], []
+        for label in range(3):
+            part = self.whole.given(label)
+            law = Mixture.isotropic(part.points.to(x), 0.0).noised(c.alpha, c.sigma)
+            log_share.append(math.log(len(part.points)) + self.evidence * law.log_prob(x))
+            known.append(part.evaluate(x, t, c))
+        share = torch.softmax(torch.stack(log_share), 0)
+        return (share[..., None] * torch.stack(known)).sum(0)
+
+
+@claim(broken=0.0)
+def s13(lab: Lab, evidence: float = 1.0) -> Finding:
+    """With no class asked for, each class comes as often as it is in the data.
+
+    Says: the empty prompt still gives "this video of a woman" (000): the null condition samples
+    what the training set holds.
+    Source: Bayes' rule; the classes of the spiral are 30, 30 and 40 of 100 points.
+    """
+    null = OfClasses(WIDE, exact(), evidence)
+    n, share = 1000, torch.bincount(LABELS).double() / len(LABELS)
+    path = ODESolver("heun2", 63).solve(reverse(null, 0.0), WIDE.prior(n, 2, lab.seed), 1)
+    found = order.class_shares(path.x[-1], POINTS, LABELS)
+    error = (share * (1 - share) / n).sqrt()
+    z = float(((found - share).abs() / error).max())
+    return Finding(
+        "largest deviation of a class's share from the data's",
+        z,
+        4.0,
+        "binomial standard errors",
+        holds=z < 4,
+        also={name: float(f) for name, f in zip(SPIRAL.classes, found, strict=True)},
+    )
+
+
+def share_of_noise(rho: Tensor) -> Tensor:
+    """The flow's clock, rho / (1 + rho)."""
+    return rho / (1 + rho)
+
+
+def share_of_amplitude(rho: Tensor) -> Tensor:
+    """The sigma of a variance-preserving process, rho / sqrt(1 + rho^2)."""
+    return rho / torch.sqrt(1 + rho**2)
+
+
+@claim(broken=share_of_amplitude)
+def s14(lab: Lab, clock: Callable[[Tensor], Tensor] = share_of_noise) -> Finding:
+    """Flow matching's straight path is DDIM's curve, read off another clock and another ruler.
+
+    Says: WAN uses "a generalization of DDIM called flow matching" (000).
+    Source: docs/theory.md, (4.3): y = x / alpha at the same rho = sigma / alpha. Euler's step of
+    the flow at t = rho / (1 + rho) is DDIM's step at the same levels, not only in the limit.
+    """
+    rho = torch.logspace(1, -2, 64, dtype=torch.float64)
+    x = WIDE.prior(500, 2, lab.seed, torch.float64)
+    times, t = WIDE.time(-2 * rho.log()).clamp(0, 1), clock(rho)
+    ddim_path = ODESolver("euler", times=times).solve(ddim(exact()), x, 64).x
+    flow = ODESolver("euler", times=t).solve(reverse(exact(FLOW), 0.0), (1 - t[0]) * x, 64).x
+    off = float((ddim_path - flow / (1 - t)[:, None, None]).abs().max())
+    return Finding(
+        "largest distance between the two paths",
+        off,
+        1e-9,
+        "rounding of 63 steps",
+        holds=off < 1e-9,
+        also={"length of the largest step": float(ddim_path.diff(dim=0).norm(dim=2).max())},
     )
