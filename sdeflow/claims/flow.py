@@ -507,7 +507,7 @@ def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     Says: the loss "never really shows that much" (002).
     Source: loss = floor + excess, the floor being the conditional variance of x1 - x0, 3.374 +-
     0.009 per coordinate; that of the spiral's noise loss over 64 levels is 0.322 (EXPERIMENTS.md,
-    sections 2 and 10). What is left to see is judged by the scatter of the loss of one batch of 64.
+    sections 2 and 10). What is left to see is judged by the scatter of one batch of 64.
     """
     n = 20_000
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
