@@ -205,7 +205,7 @@ def f5(lab: Lab, memory: float = 0.0) -> Finding:
     n = 10_000
     x0 = SPIRAL.sample(n, lab.seed, torch.float64)
     noise = KeyedNormals(lab.seed, Purpose.MOTION, n, 2, torch.float64)
-    x, before, z, worst = [x0], x0, torch.zeros_like(x0), 0.0
+    x, z, worst = [x0], torch.zeros_like(x0), 0.0
     for k, beta in enumerate(BETAS.tolist()):
         z = memory * z + math.sqrt(1 - memory**2) * noise.read(k)
         x = [*x[-2:], _step(x[-1], beta, z)]
