@@ -107,14 +107,21 @@ class LectureNetwork(nn.Module):
         return out
 
 
-def lecture_network(process: Process = WIDE, classes: int = 0) -> LectureNetwork:
+def lecture_network(
+    process: Process = WIDE, classes: int = 0, kind: type[LectureNetwork] = LectureNetwork
+) -> LectureNetwork:
     """4-16-128-128-128-128-16-2, or with classes 8-16-128-256-128-16-2."""
     sizes = (4, 16, 128, 256, 128, 16, 2) if classes else (4, 16, 128, 128, 128, 128, 16, 2)
-    return LectureNetwork(process, sizes, classes)
+    return kind(process, sizes, classes)
 
 
 def lecture_field(
-    seed: int, process: Process = WIDE, steps: int = 15_000, levels: int = 64, classes: int = 0
+    seed: int,
+    process: Process = WIDE,
+    steps: int = 15_000,
+    levels: int = 64,
+    classes: int = 0,
+    kind: type[LectureNetwork] = LectureNetwork,
 ) -> LearnedField:
     """The lecture's recipe: AdamW at 1e-3, full batch, noise prediction, no preconditioning.
 
@@ -122,7 +129,7 @@ def lecture_field(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = lecture_network(process, classes)
+        network = lecture_network(process, classes, kind)
         adam = torch.optim.AdamW(network.parameters(), lr=1e-3)
         assert SPIRAL.points is not None
         assert SPIRAL.labels is not None
