@@ -386,7 +386,7 @@ def _showing(clouds: dict[str, Tensor]) -> Draw:
     def draw(fig: plot.Figure) -> None:
         for ax, (name, x) in zip(fig.subplots(1, len(clouds)), clouds.items(), strict=True):
             ax.imshow(
-                1 - 0.2 * TRUTH.tiles.weights, extent=(-4, 4, -4, 4), origin="lower", cmap="gray",
+                1 - 0.2 * TRUTH.tiles.weights.numpy(), extent=(-4, 4, -4, 4), origin="lower", cmap="gray",
                 vmin=0, vmax=1,
             )  # fmt: skip
             plot.cloud(plot.frame(ax, 4.6, name), x, size=1.2)
