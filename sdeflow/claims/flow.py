@@ -382,13 +382,11 @@ def _squared(x: Tensor) -> tuple[float, float]:
 
 def _showing(clouds: dict[str, Tensor]) -> Draw:
     """Clouds side by side on the board."""
+    shade = 1 - 0.2 * TRUTH.tiles.weights.numpy()
 
     def draw(fig: plot.Figure) -> None:
         for ax, (name, x) in zip(fig.subplots(1, len(clouds)), clouds.items(), strict=True):
-            ax.imshow(
-                1 - 0.2 * TRUTH.tiles.weights.numpy(), extent=(-4, 4, -4, 4), origin="lower", cmap="gray",
-                vmin=0, vmax=1,
-            )  # fmt: skip
+            ax.imshow(shade, cmap="gray", vmin=0, vmax=1, extent=(-4, 4, -4, 4), origin="lower")
             plot.cloud(plot.frame(ax, 4.6, name), x, size=1.2)
 
     return draw
