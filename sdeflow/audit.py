@@ -52,13 +52,15 @@ class Audit:
     Attributes:
         scale: w.
         guided, conditional, tilted: the densities; each with an estimate of its own error.
-        verdict: the guided cloud against `guided`.
+        cloud: (n, d) guided particles.
+        verdict: the cloud against `guided`.
     """
 
     scale: float
     guided: Density
     conditional: Density
     tilted: Density
+    cloud: Tensor
     verdict: Verdict
 
     @property
@@ -147,13 +149,9 @@ def guidance_audit(
         if eta
         else ODESolver("rk4", times=log_snr_times(process, max(1, steps // 4)))
     )
-    return Audit(
-        field.scale,
-        guided,
-        true,
-        tilted(true, other.density(grid, process.t_min), field.scale),
-        check_density(solver.solve(law, x, 1).x[-1], guided, seed=seed),
-    )
+    cloud = solver.solve(law, x, 1).x[-1]
+    said = tilted(true, other.density(grid, process.t_min), field.scale)
+    return Audit(field.scale, guided, true, said, cloud, check_density(cloud, guided, seed=seed))
 
 
 def tilted(conditional: Density, against: Density, scale: float) -> Density:

@@ -61,7 +61,7 @@ def test_the_three_laws_are_known(audit: Audit) -> None:
         (audit.tilted, tilted_std(W)),
     ):
         off = found.total_variation(on_grid(std))
-        assert off <= 1.5 * (found.error or 1e-12), std
+        assert off <= 1.5 * (found.error or 0.0) + 1e-6, std
         assert off < 1e-3
     assert audit.from_tilted[0] > 100 * audit.from_tilted[1]
     want = on_grid(guided_std(W)).total_variation(on_grid(tilted_std(W)))
@@ -113,7 +113,7 @@ def test_the_guided_law_depends_on_the_noise_of_the_run(audit: Audit) -> None:
     growth = torch.cat([v.new_zeros(1), torch.cumulative_trapezoid(2 * rate, v)])
     source = torch.trapezoid(-torch.exp(-growth), v)
     std = float((torch.exp(growth[-1]) * (20.0**2 + source)).sqrt())
-    assert noisy.guided.total_variation(on_grid(std)) < 1.5 * (noisy.guided.error or 0.0)
+    assert noisy.guided.total_variation(on_grid(std)) < 1.5 * (noisy.guided.error or 0.0) + 1e-6
     assert noisy.guided.total_variation(audit.guided) > 0.1
 
 
