@@ -274,8 +274,8 @@ def _arrows(fig: plot.Figure, shown: dict[str, int]) -> None:
     for ax, (title, n) in zip(fig.subplots(1, len(shown)), shown.items(), strict=True):
         plot.cloud(ax, POINTS, plot.VERMILION, 4)
         sigma = STEP * math.sqrt(n)
-        plot.arrows(ax, exact(WALK), sigma, 1.5, 15, plot.BLUE)
-        plot.frame(ax, 1.6, rf"{title}, $\sigma$ = {sigma:.2f}")
+        plot.arrows(ax, exact(WALK), sigma, 1.2, 17, plot.BLUE)
+        plot.frame(ax, 1.3, rf"{title}, $\sigma$ = {sigma:.2f}")
 
 
 # ------------------------------------------------------------------------------------- the time
@@ -427,7 +427,7 @@ def _phases(fig: plot.Figure, turned: order.Curve, middle: order.Curve, near: or
     bottom.plot(middle.rho, middle.value, color=plot.VERMILION, label="to the mean")
     bottom.plot(near.rho, near.value, color=plot.GREEN, ls="--", label="to the nearest point")
     bottom.set(xscale="log", xlabel=r"noise level $\sigma$ (data units)", ylabel="mean cosine")
-    bottom.legend(loc="lower left")
+    bottom.legend(loc="center right")
     for ax in (top, bottom):
         ax.axvspan(0.133, 0.161, color=plot.GREY, alpha=0.3, lw=0)
         ax.axvline(order.speciation(COVARIANCE).rho, color=plot.GREY, lw=0.8, ls=":")
@@ -464,4 +464,17 @@ def r17(lab: Lab, centre: Tensor = SPIRAL.mean) -> Finding:
         also={f"cosine, sigma {s:g}": v for s, v in cosines.items()}
         | {f"rms of x0_hat - mean, sigma {s:g}": v for s, v in sizes.items()}
         | {"largest deviation from the Gaussian's (standard errors)": off},
+        draw=lambda fig: _falling_off(fig, sizes),
     )
+
+
+def _falling_off(fig: plot.Figure, sizes: dict[float, float]) -> None:
+    """How far E[x_0 | x] is from the mean, over the Gaussian's curve."""
+    ax, spectrum = fig.subplots(), torch.linalg.eigvalsh(COVARIANCE)
+    sigma = torch.logspace(-0.3, 1.3, 50, dtype=torch.float64)[:, None]
+    law = torch.sqrt((spectrum**2 / (spectrum + sigma**2)).sum(1))
+    ax.plot(sigma[:, 0], law, color=plot.GREY, label="Gaussian of the same covariance")
+    ax.plot(list(sizes), list(sizes.values()), "o", color=plot.BLUE, label="spiral")
+    ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma$ (data units)")
+    ax.set_ylabel(r"rms of $E[x_0 | x_\sigma]$ - mean (data units)")
+    ax.legend(loc="lower left")
