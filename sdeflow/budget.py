@@ -5,7 +5,7 @@ Between the law of the data and a cloud stand laws that differ in one thing each
     data  --truncation-->  p at the last time  --field-->  density under the learned drift
           --prior-->  the same, from the prior  --step-->  law of the sampler  --sampler-->  cloud
 
-    truncation   the run stops before t = 0
+    truncation   the run stops before t = 0 (left out for bare points, which have no density)
     field        the drift is learned: `evolve` under it, from the exact law at the first time
     prior        the run starts from N(0, sigma^2 I)
     step         the sampler takes finite steps: `sampler_law` against `evolve`
@@ -31,7 +31,7 @@ from torch import Tensor
 from sdeflow import door
 from sdeflow.check import Verdict, check_density
 from sdeflow.density import Density, Grid
-from sdeflow.field import BayesField
+from sdeflow.field import BayesField, EmpiricalField
 from sdeflow.fokker_planck import REFUSE, Guards, Ruler, evolve, sampler_law
 from sdeflow.mixture import Mixture
 from sdeflow.process import Process
@@ -159,7 +159,7 @@ def error_budget(
     rough, fine = (learned.error or 0.0), (own.error or 0.0)
     contrast = learned.total_variation(ours)
     parts = (
-        _between("truncation", truth.density(grid, None), exact, 0.0, seen),
+        *_truncation(truth, exact, seen),
         _between("field", exact, learned, rough, seen),
         # Both carry the same error of the grid; a Markov semigroup brings laws only closer.
         _part("prior", contrast, rough * contrast, seen),
@@ -199,6 +199,13 @@ def _remembering(sde: FieldSDE) -> FieldSDE:
 def _detectable(verdict: Verdict) -> float:
     """TV <= sqrt(chi-square divergence) / 2, and the divergence is seen at 2.5 sqrt(2 df) / n."""
     return math.sqrt(2.5 * math.sqrt(2 * (verdict.bins - 1)) / verdict.n) / 2
+
+
+def _truncation(truth: BayesField, exact: Density, seen: float) -> tuple[Part, ...]:
+    """Bare points have no density to be near to: any cloud with noise left is all beside them."""
+    if isinstance(truth, EmpiricalField) and truth.width == 0:
+        return ()
+    return (_between("truncation", truth.density(exact.grid, None), exact, 0.0, seen),)
 
 
 def _between(name: str, p: Density, q: Density, error: float, seen: float) -> Part:

@@ -18,13 +18,17 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
-from matplotlib.container import BarContainer
+from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure as Figure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
 from sdeflow import solve
+from sdeflow.budget import Budget
+from sdeflow.check import Verdict
+from sdeflow.density import Density, Grid
 from sdeflow.field import Field
 from sdeflow.train import Meter
 
@@ -163,3 +167,70 @@ def distances(
     ax.set_ylim(len(names) - 0.4, -1.1)
     ax.legend(loc="upper left")
     return bars
+
+
+SHOWN = 0.998  # of the mass is inside the window of a density
+
+
+def density(ax: Axes, law: Density) -> AxesImage:
+    """p on its grid, in the window that holds the mass; the scale is that of the picture."""
+    image = _map(ax, law.mass, law.grid, "Blues", 0.0, None)
+    return _windowed(ax, image, law)
+
+
+def residual(ax: Axes, verdict: Verdict, law: Density, limit: float = 5.0) -> AxesImage:
+    """(count - expected) / sd of each bin, where `law` has mass: what is pale is chance, what is
+    deep is not.
+    """
+    sizes = law.mass.flatten().sort().values
+    rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * law.total())]
+    shown = torch.where(law.mass >= rare, verdict.residual, torch.nan)
+    return _windowed(ax, _map(ax, shown, verdict.grid, "PuOr", -limit, limit), law)
+
+
+def _map(
+    ax: Axes, values: Tensor, grid: Grid, colours: str, low: float, high: float | None
+) -> AxesImage:
+    ends = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])
+    image = ax.imshow(
+        values.T.numpy(), origin="lower", extent=ends, cmap=colours, vmin=low, vmax=high,
+        interpolation="nearest",
+    )  # fmt: skip
+    ax.set(xticks=[], yticks=[])
+    return image
+
+
+def _windowed(ax: Axes, image: AxesImage, law: Density) -> AxesImage:
+    ends = []
+    for i in range(2):
+        share = law.marginal(i).mass.cumsum(0) / law.total()
+        edges = law.grid.edges(i)
+        tail = (1 - SHOWN) / 4
+        low, high = (int(torch.searchsorted(share, q)) for q in (tail, 1 - tail))
+        ends.append((float(edges[low]), float(edges[min(high + 1, len(edges) - 1)])))
+    half = max(b - a for a, b in ends) / 2
+    (a, b), (c, d) = ends
+    ax.set_xlim((a + b) / 2 - half, (a + b) / 2 + half)
+    ax.set_ylim((c + d) / 2 - half, (c + d) / 2 + half)
+    ax.set_xlabel(f"window $\\pm${half:.2g}")
+    return image
+
+
+def budget(ax: Axes, found: Budget) -> ErrorbarContainer:
+    """Each cause's total variation with its interval, log scale; the band is what a cloud of this
+    size cannot show.
+    """
+    least = found.detectable / 300
+    names = [part.name for part in found.parts]
+    at = np.arange(len(names))
+    value = np.array([part.value for part in found.parts])
+    low = np.array([part.low for part in found.parts])
+    high = np.array([part.high for part in found.parts])
+    ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
+    spans = ax.hlines(at, np.maximum(low, least), np.maximum(high, least), color=BLUE, lw=3)
+    spans.set_alpha(0.35)
+    points = ax.errorbar(value.clip(least), at, fmt="o", color=BLUE, ms=4)
+    ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
+    ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
+    ax.set_title(f"grey: too small for n = {found.total.n:,}")
+    return points

@@ -6,6 +6,7 @@
     metrics.jsonl                        step and loss
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
     report.json, report.md, figure.png   the demo's table and picture
+    proof.json, proof.md, proof.png      the verdicts and the error budget (see `proof`)
 
 Inside a run everything is in units of the data's standard deviation, centred: one recipe then
 serves any point set. Clouds and pictures are in the data's own units again. Every file is written
@@ -65,6 +66,9 @@ FILES = (
     "report.json",
     "report.md",
     "figure.png",
+    "proof.json",
+    "proof.md",
+    "proof.png",
 )
 
 
