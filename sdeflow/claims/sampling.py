@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -23,6 +24,7 @@ from sdeflow.claims.setting import (
     POINTS,
     SPIRAL,
     WIDE,
+    LectureNetwork,
     chain,
     exact,
     lecture_field,
@@ -502,37 +504,55 @@ def s8(lab: Lab, law: Callable[[Field], SDE] = ddim) -> Finding:
 
 @claim(broken=1.0, slow=True)
 def s9(lab: Lab, eta: float = 0.0) -> Finding:
-    """DDIM is deterministic and needs no other training, and 20 steps of it are enough.
+    """DDIM needs no other net, is deterministic, and in few steps does better than DDPM.
 
     Says: "significantly fewer steps, completely deterministically" (000), with the same net.
-    Correction: deterministic it is; but on the spiral DDPM in as few steps is no worse, and both
-    shrink towards the mean as steps get few.
-    Source: EXPERIMENTS.md, section 8, also for the lecture's own net; ours is as good as it or
-    better in every sampler: it is nearer to what the exact field does with the same noise.
+    Source: means over eight clouds from sigma 10, our net. All samplers shrink to the mean as
+    steps get few. The two recipes: EXPERIMENTS.md, section 8; three nets each, beside the exact
+    field on the same start and noise. Ours is to be as near or nearer in every sampler.
     """
     net = lab.trained("spiral-ours", our_field)
-    x = [WIDE.prior(500, 2, lab.seed + i) for i in range(3)]
-    once, again = (
-        SDESolver("euler", 63, seed=s).solve(bridge(net, eta), x[0], 1).x[-1] for s in (1, 2)
-    )
-    same = bool((once == again).all())
+    x = [WIDE.prior(500, 2, lab.seed + i) for i in range(8)]
+    solvers = [SDESolver("euler", 63, seed=s) for s in (1, 2)]
+    once, again = (solver.solve(bridge(net, eta), x[0], 1).x[-1] for solver in solvers)
     few = {k: _missed(net, eta, k, x) for k in (63, 20, 10, 5)}
+    noisy = {k: _missed(net, 1.0, k, x) for k in few}
     floor, sd = distance.floor(data, 500, seed=lab.seed)
-    theirs, ours = (
-        _imitation(lab, *which)
-        for which in (("spiral-lecture", lecture_field), ("spiral-ours", our_field))
-    )
+    theirs = _imitation(lab, "spiral-lecture", lecture_field, lecture_network())
+    ours = _imitation(lab, "spiral-ours", our_field)
     return Finding(
         "W2 to the data of DDIM in 20 steps, our net",
         few[20],
         floor,
         f"two samples of the data, sd {sd:.2g}",
-        holds=same and few[20] < floor + 4 * sd and all(ours[k] <= theirs[k] for k in ours),
-        also={f"W2 in {k} steps": v for k, v in few.items()}
-        | {f"W2 of DDPM in {k} steps": _missed(net, 1.0, k, x) for k in (20, 5)}
-        | {f"{k}, lecture's net": v for k, v in theirs.items()}
+        holds=bool((once == again).all())
+        and few[20] < floor + 4 * sd / math.sqrt(8)
+        and all(few[k] < noisy[k] for k in (20, 10, 5))
+        and all(ours[k] <= theirs[k] for k in ours),
+        also={f"W2 of DDIM in {k} steps": v for k, v in few.items()}
+        | {f"W2 of DDPM in {k} steps": v for k, v in noisy.items()}
+        | {f"{k}, the lecture's net": v for k, v in theirs.items()}
         | {f"{k}, our net": v for k, v in ours.items()},
+        draw=lambda fig: _by_steps(fig, few, noisy, (floor, sd)),
     )
+
+
+def _by_steps(
+    fig: plot.Figure, few: dict[int, float], noisy: dict[int, float], floor: tuple[float, float]
+) -> None:
+    """W2 against the number of steps, over the band that two samples of the data show."""
+    ax = fig.subplots()
+    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    ax.axhspan(low, high, color=plot.GREY, alpha=0.35, lw=0, label="two samples of the data")
+    for values, name, colour, mark in (
+        (noisy, "DDPM", plot.VERMILION, "s"),
+        (few, "DDIM", plot.BLUE, "o"),
+    ):
+        ax.plot(list(values), list(values.values()), f"{mark}-", color=colour, ms=4, label=name)
+    ax.set(xscale="log", xticks=list(few), xticklabels=[str(k) for k in few], ylim=(0, None))
+    ax.minorticks_off()
+    ax.set(xlabel="steps", ylabel="$W_2$ to the data (data units)")
+    ax.legend(loc="lower left")
 
 
 def _missed(field: Field, eta: float, steps: int, starts: list[Tensor]) -> float:
@@ -546,23 +566,23 @@ def _missed(field: Field, eta: float, steps: int, starts: list[Tensor]) -> float
     ) / len(starts)
 
 
-def _imitation(lab: Lab, name: str, make: Callable[[int], LearnedField]) -> dict[str, float]:
+def _imitation(
+    lab: Lab,
+    name: str,
+    make: Callable[[int], LearnedField],
+    network: LectureNetwork | None = None,
+) -> dict[str, float]:
     """How far the clouds of three trained nets are from the exact field's on the same noise."""
     out = {}
-    network = lecture_network() if make is lecture_field else None
-    nets = [lab.trained(name, make, i, network) for i in range(3)]
+    nets = [lab.trained(name, make, i, deepcopy(network)) for i in range(3)]
     for sampler, law in (("DDPM", bridge), ("no noise", muted), ("DDIM", ddim)):
-        pairs = [
-            [chain(law(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact())]
-            for i, net in enumerate(nets)
-        ]
-        out[f"W2 to the exact field's cloud, {sampler}"] = (
-            sum(distance.wasserstein(*p) for p in pairs) / 3
-        )
-        off = torch.cat([p[0] for p in pairs])
-        out[f"share beyond 0.05 of the curve, {sampler}"] = float(
-            (SPIRAL.distance(off) > 0.05).double().mean()
-        )
+        far, stray = 0.0, 0.0
+        for i, net in enumerate(nets):
+            x, want = (chain(law(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact()))
+            far += distance.wasserstein(x, want) / 3
+            stray += float((SPIRAL.distance(x) > 0.05).double().mean()) / 3
+        out[f"{sampler}: W2 to the exact field's cloud"] = far
+        out[f"{sampler}: share beyond 0.05 of the curve"] = stray
     return out
 
 
