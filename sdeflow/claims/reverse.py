@@ -15,23 +15,25 @@ from itertools import pairwise
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdeflow import distance, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import POINTS, SPIRAL, exact
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
 from sdeflow.likelihood import encode, log_likelihood
 from sdeflow.mixture import Mixture
+from sdeflow.network import MLP
 from sdeflow.noise import Purpose, generator
 from sdeflow.prediction import Prediction, Row
-from sdeflow.process import VP, Coefficients, Scalar
+from sdeflow.process import VP, Coefficients, Process, Scalar
 from sdeflow.sde import bridge, log_snr_times, uniform_times
 from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.variational import (
     Bound,
     KernelVariance,
     elbo,
+    elbo_weights,
     gaussian_kl,
     large_variance,
     learned_variance,
@@ -454,3 +456,87 @@ def _merging(fig: plot.Figure, far: Tensor, floor: float, sd: float) -> None:
         ax.semilogx(COUNTS, row, "o-", color=colour, ms=4, label=f"{name} variance")
     ax.set(xlabel="steps", ylabel="W2 to the spiral", ylim=(0, None))
     ax.legend(loc="upper right")
+
+
+# ---------------------------------------------------------------------------------------- the loss
+
+
+def gradient(network: nn.Module, value: Tensor) -> Tensor:
+    """d value / d parameters, in one row."""
+    pulled = torch.autograd.grad(value, [*network.parameters()], retain_graph=True)
+    return torch.cat([g.flatten() for g in pulled])
+
+
+def unweighted(process: Process, variance: KernelVariance) -> Tensor:
+    """Every noise level alike: the simple loss."""
+    return torch.full_like(variance.value, 0.5)
+
+
+def squares(field: Field, x0: Tensor, times: Tensor, seed: int) -> Tensor:
+    """|eps_hat - eps|^2, (K + 1,), averaged over the points and the noise that `elbo` draws."""
+    out = []
+    for k, t in enumerate(times):
+        z = generator(seed, Purpose.PROBE, k).standard_normal(tuple(x0.shape))
+        eps = torch.from_numpy(z)
+        out.append(((field.noise(field.process.perturb(x0, t, eps), t) - eps) ** 2).sum(1).mean())
+    return torch.stack(out)
+
+
+@claim(broken=unweighted)
+def r6(lab: Lab, weights: Callable[[Process, KernelVariance], Tensor] = elbo_weights) -> Finding:
+    """The squared error of the noise is the bound, but for a weight on each noise level.
+
+    Says: "predict the noise", with the mean squared error for a loss (001, 000).
+    Correction: with the right weights it has the bound's gradient, to rounding; the plain error
+    is another loss: its gradient points elsewhere.
+    Source: Ho et al. 2020, eq. 12 and 14, section 3.4. Networks that have learned nothing, three
+    seeds, 20 steps uniform in t, both of DDPM's variances; the same noise on both sides.
+    """
+    times = uniform_times(PRESERVING.t_max, PRESERVING.t_min, 20)
+    off, turned, constants = 0.0, 1.0, []
+    for i, choose in itertools.product(range(3), (small_variance, large_variance)):
+        seed, v = lab.seed + i, choose(PRESERVING, times)
+        field = LearnedField(PRESERVING, MLP(seed=seed).double())
+        x0 = ROUND.sample(50, lab.seed)
+        loss = -elbo(field, x0, times, v, lab.seed).total.mean()
+        each = squares(field, x0, times, lab.seed)
+        error = (weights(PRESERVING, v) * each).sum()
+        constants.append(float((loss - error).detach()))
+        bound, weighted, plain = (
+            gradient(field.network, value) for value in (loss, error, each.mean())
+        )
+        off = max(off, float((bound - weighted).norm() / bound.norm()))
+        turned = min(turned, float(torch.cosine_similarity(bound, plain, dim=0)))
+    drift = max(abs(a / b - 1) for k in (0, 1) for a, b in pairwise(constants[k::2]))
+
+    def draw(fig: plot.Figure) -> None:
+        ax, c = fig.subplots(), PRESERVING(times)
+        for choose, name, colour in (
+            (small_variance, "small", plot.VERMILION),
+            (large_variance, "large", plot.BLUE),
+        ):
+            w = elbo_weights(PRESERVING, choose(PRESERVING, times))
+            ax.loglog(
+                c.sigma / c.alpha, w, "o-", color=colour, ms=3, label=f"bound, {name} variance"
+            )
+        ax.axhline(0.5, ls="--", color=plot.BLACK, lw=0.8, label="simple loss")
+        ax.set(xlabel=r"noise level $\sigma / \alpha$", ylabel="weight of the squared error")
+        ax.legend(loc="upper right")
+
+    spans = [
+        elbo_weights(PRESERVING, f(PRESERVING, times)) for f in (small_variance, large_variance)
+    ]
+    return Finding(
+        "gradient of the weighted error - that of the bound, relative",
+        off,
+        1e-9,
+        "rounding allowed",
+        holds=off < 1e-9 and drift < 1e-9,
+        also={
+            "bound - weighted error, from network to network, relative": drift,
+            "least cosine of the plain error's gradient to the bound's": turned,
+            "largest weight / smallest, small variance": float(spans[0].max() / spans[0].min()),
+            "the same, large variance": float(spans[1].max() / spans[1].min()),
+        },
+        draw=draw,
+    )
