@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+import sdeflow as sf
+
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -22,6 +24,25 @@ def test_the_ten_lines_run_and_say_what_they_promise() -> None:
     )  # 0.322 by EXPERIMENTS.md, at other levels and with errors of its own
     assert 0 < excess < 0.6
     assert "64 calls" in out.getvalue()
+
+
+def test_the_proof_runs_and_finds_the_step_to_blame() -> None:
+    """On a coarser grid than it stands there, with fewer particles."""
+    program = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[1]
+    for large, small in (
+        ("(128, 128)", "(96, 96)"),
+        ("20_000", "10_000"),
+        ("steps=200", "steps=100"),
+    ):
+        assert large in program
+        program = program.replace(large, small)
+    names: dict = {"sf": sf}
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        exec(program + "\nverdict = sf.check_path(path, history)", names)
+    assert names["verdict"].passed()
+    seen = [line.split()[0] for line in out.getvalue().splitlines() if line.endswith("seen")]
+    assert seen == ["step"]
 
 
 def test_the_picture_and_the_pages_that_it_names_are_there() -> None:
