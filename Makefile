@@ -10,7 +10,7 @@ BENCH_READY := .venv/.ready-bench
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench figures clean
+.PHONY: help demo test test-all lint bench claims figures clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -40,6 +40,9 @@ lint: $(READY)  ## ruff and mypy
 
 bench: $(BENCH_READY)  ## the speed benchmark
 	$(BIN)/python -m benchmarks speed
+
+claims: $(READY)  ## run every claim of the lectures anew, or go on: docs/claims.md
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sdeflow claims run all --out docs/claims
 
 figures: $(READY)  ## every figure
 	MPLBACKEND=Agg $(BIN)/python -m figures all

@@ -150,7 +150,7 @@ class Claims:
     which: tyro.conf.Positional[tuple[str, ...]] = ()
     """Ids of the claims to run, or: all."""
     out: Path = Path("runs/claims")
-    """Folder of the table and the figures. What it holds already is not run again."""
+    """Folder of the records and figures, beside the table. What is there is not run again."""
     seed: int = 0
     """Of everything random."""
 
@@ -166,8 +166,9 @@ class Claims:
             tqdm.write(f"{r.id:4} {r.verdict}: {r.what} {r.value:.4g} ({r.against} {r.floor:.4g})")
         order = [c.id for c in claims.CLAIMS]
         found = sorted(ledger.read(self.out / "claims.jsonl"), key=lambda r: order.index(r.id))
-        run.write_text(self.out / "claims.md", ledger.markdown(found))
-        print(f"table: {self.out / 'claims.md'}")
+        table = self.out.with_name(f"{self.out.name}.md")
+        run.write_text(table, ledger.markdown(found, f"{self.out.name}/"))
+        print(f"table: {table}")
 
 
 @dataclass(frozen=True)

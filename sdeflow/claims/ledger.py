@@ -139,6 +139,7 @@ class Record:
     seed: int
     seconds: float
     digest: str
+    made: dict[str, str | int]
 
 
 Measure = Callable[..., Finding]
@@ -210,6 +211,7 @@ class Claim:
             seed=lab.seed,
             seconds=time.perf_counter() - start,
             digest=self.digest,
+            made=run.provenance(lab.seed),
         )
 
 
