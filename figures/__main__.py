@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from figures import demo
+from figures import demo, proof
 
-FIGURES = {"demo": demo.main}
+FIGURES = {"demo": demo.main, "proof": proof.main}
 
 
 def main() -> None:

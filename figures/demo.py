@@ -11,15 +11,20 @@ from sdeflow import run, train
 HERE = Path(__file__).parent
 
 
+def folder(quick: bool) -> Path:
+    """Of the run that the picture is taken from."""
+    return HERE.parent / "runs" / ("figures-quick" if quick else "figures-demo")
+
+
 def main(quick: bool) -> Path:
     """Make the run (or take the one that is there) and keep its figure."""
     torch.set_num_threads(1)
     config = run.Config(steps=100) if quick else run.Config()
-    folder = HERE.parent / "runs" / ("figures-quick" if quick else "figures-demo")
-    run.clear(folder, config)
-    run.demo(config, folder, progress=True)
+    made = folder(quick)
+    run.clear(made, config)
+    run.demo(config, made, progress=True)
     if quick:
-        return folder / "figure.png"
+        return made / "figure.png"
     kept = HERE / "demo.png"
-    train.write_bytes(kept, (folder / "figure.png").read_bytes())
+    train.write_bytes(kept, (made / "figure.png").read_bytes())
     return kept

@@ -1,11 +1,15 @@
 """The ledger: every claim says what was said, measures it, and can fail."""
 
 import re
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from sdeflow.claims import CLAIMS, Claim, Lab
+import sdeflow as sf
+from sdeflow import SdeflowError
+from sdeflow.claims import CLAIMS, Claim, Finding, Lab, Ruling, ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = [c for c in CLAIMS if not c.slow]
@@ -46,3 +50,130 @@ def test_a_claim_says_what_was_said_and_where(c: Claim) -> None:
     assert c.title.endswith(".")
     assert '"' in c.part("Says")
     assert c.part("Source")
+
+
+ROWS = (
+    [f"F{i}" for i in range(1, 9)]
+    + [f"R{i}" for i in range(1, 18)]
+    + [f"S{i}" for i in (*range(1, 11), 13, 14)]
+    + [f"M{i}" for i in range(1, 13)]
+    + [f"G{i}" for i in range(1, 11)]
+)
+
+
+def test_every_row_of_the_list_is_a_claim() -> None:
+    assert [c.id for c in CLAIMS] == ROWS
+
+
+# ------------------------------------------------------------------------------------- the page
+
+
+def test_the_page_is_current() -> None:
+    """docs/claims.md is made of docs/claims/claims.jsonl, and that of the claims as they stand."""
+    records = ledger.read(ROOT / "docs" / "claims" / "claims.jsonl")
+    by_id = {r.id: r for r in records}
+    assert set(by_id) == set(ROWS), "run: make claims"
+    stale = [c.id for c in CLAIMS if by_id[c.id].digest != c.digest]
+    assert not stale, f"run again: make claims ({stale} were changed)"
+    ordered = [by_id[c.id] for c in CLAIMS]
+    assert (ROOT / "docs" / "claims.md").read_text() == ledger.markdown(ordered, "claims/")
+    for r in ordered:
+        assert r.figure is None or (ROOT / "docs" / "claims" / r.figure).is_file()
+
+
+# ----------------------------------------------------------------------------------- the ledger
+
+
+def toy(answer: float) -> Claim:
+    """A claim that two and two are four."""
+
+    def f1(lab: Lab, two: float = 2.0) -> Finding:
+        """Two and two are four.
+
+        Says: "four" (000).
+        Source: arithmetic.
+        """
+        return Finding("2 + 2", 2 + two + lab.seed, answer, "truth", 2 + two == answer)
+
+    return ledger.claim(broken=3.0)(f1)
+
+
+def test_a_docstring_is_taken_apart() -> None:
+    c = toy(4.0)
+    assert (c.id, c.title) == ("F1", "Two and two are four.")
+    assert (c.part("Says"), c.part("Correction"), c.part("Source")) == (
+        '"four" (000).', "", "arithmetic.",
+    )  # fmt: skip
+
+
+def test_a_verdict_is_what_was_measured_and_whether_the_sentence_needed_help() -> None:
+    c = toy(4.0)
+    assert c.rule(c.measure(Lab())) is Ruling.HOLDS
+    assert c.rule(c.measure(Lab(), c.broken)) is Ruling.FAILS
+
+    def f2(lab: Lab, two: float = 2.0) -> Finding:
+        """Two.
+
+        Correction: two and a half.
+        """
+        return Finding("", 2.0, 2.0, "", True)
+
+    assert ledger.claim(broken=0.0)(f2).rule(f2(Lab())) is Ruling.CORRECTED
+
+
+def test_a_table_goes_on_where_it_was(tmp_path: Path) -> None:
+    """What is on disk is not measured again, unless the seed or the claim's text is another."""
+    runs = []
+    counted = replace(toy(4.0), measure=toy(4.0).measure)
+
+    def measured(c: Claim, seed: int = 0) -> ledger.Record:
+        (record,) = ledger.measured([c], Lab(seed, tmp_path))
+        runs.append(record.seconds)
+        return record
+
+    first, again, other = measured(counted), measured(counted), measured(counted, 1)
+    assert asdict(first) == asdict(again)
+    assert (first.value, other.value) == (4.0, 5.0)
+    path = tmp_path / "claims.jsonl"
+    path.write_text(path.read_text().replace(other.digest, "0" * 12))
+    assert measured(counted, 1).digest == other.digest
+    assert len(set(runs)) == 3
+
+
+def test_a_network_is_trained_once(tmp_path: Path) -> None:
+    calls = []
+
+    def make(seed: int) -> sf.LearnedField:
+        calls.append(seed)
+        return sf.LearnedField(sf.VP(), sf.MLP(width=4, depth=1, seed=seed))
+
+    lab = Lab(3, tmp_path)
+    x = sf.VP().prior(5, 2, 0)
+    a, b = (lab.trained("toy", make).noise(x, 0.5) for _ in range(2))
+    assert calls == [3]
+    assert a.equal(b)
+    lab.trained("toy", make, offset=1)
+    assert calls == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda p: ledger.chosen(CLAIMS, ["S99"]), "no claim 'S99'"),
+        (lambda p: ledger.read(p), "damaged"),
+    ],
+    ids=["id", "file"],
+)
+def test_mistakes_are_refused_in_a_sentence(mistake: Callable, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "claims.jsonl"
+    path.write_text('{"id": "S3"}\n')
+    with pytest.raises((ValueError, SdeflowError), match=words):
+        mistake(path)
+
+
+def test_a_claim_is_a_function_of_its_seed() -> None:
+    """Bit for bit, for one claim of each group that is quick."""
+    for name in ("F6", "R12", "S3", "M3", "G2"):
+        (c,) = ledger.chosen(CLAIMS, [name.lower()])
+        a, b = (c.measure(Lab(7)) for _ in range(2))
+        assert (a.value, a.also) == (b.value, b.also)

@@ -1,0 +1,25 @@
+"""README's second picture: the proof of the demo's run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from figures import demo
+from sdeflow import proof, train
+
+
+def main(quick: bool) -> Path:
+    """Prove the demo's run, after making it if it is not there, and keep the figure."""
+    torch.set_num_threads(1)
+    folder = demo.folder(quick)
+    if not (folder / "field.safetensors").is_file():
+        demo.main(quick)
+    if quick:
+        proof.check(folder, n=2000, cells=64, steps=60)
+        return folder / "proof.png"
+    proof.check(folder, n=50_000)
+    kept = demo.HERE / "proof.png"
+    train.write_bytes(kept, (folder / "proof.png").read_bytes())
+    return kept
