@@ -29,10 +29,10 @@ demo: $(READY)  ## train, sample and prove one cloud: DATA=spiral, or your own f
 	$(BIN)/sdeflow demo --data '$(DATA)'
 
 test: lint  ## lint, types and the fast tests
-	$(PYTEST)
+	$(PYTEST) -n 2 --dist loadscope
 
 test-all: lint  ## the same with the slow tests
-	$(PYTEST) -m ''
+	$(PYTEST) -m '' -n 2 --dist loadscope
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
