@@ -27,10 +27,10 @@ from torch import Tensor
 
 from sdeflow import solve
 from sdeflow.budget import Budget
-from sdeflow.check import Verdict
 from sdeflow.density import Density, Grid
 from sdeflow.field import Field
 from sdeflow.train import Meter
+from sdeflow.verdict import Verdict
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -165,7 +165,7 @@ def distances(
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
     ax.set_ylim(len(names) - 0.4, -1.1)
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper left", handlelength=1.0, borderaxespad=0.0)
     return bars
 
 
