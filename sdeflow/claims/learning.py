@@ -290,13 +290,8 @@ class Timeless(LectureNetwork):
 
 
 def timeless_field(seed: int) -> LearnedField:
-    """The lecture's recipe without the time, a fifth of it."""
-    return lecture_field(seed, steps=3000, kind=Timeless)
-
-
-def timed_field(seed: int) -> LearnedField:
-    """The same with the time."""
-    return lecture_field(seed, steps=3000)
+    """The lecture's recipe, without the time."""
+    return lecture_field(seed, kind=Timeless)
 
 
 @dataclass(frozen=True, eq=False)
@@ -322,9 +317,9 @@ class Untold(Field):
         return (share[..., None] * torch.stack(known)).sum(0).to(x)
 
 
-MADE: dict[type[LectureNetwork], Callable[[int], LearnedField]] = {
-    Timeless: timeless_field,
-    LectureNetwork: timed_field,
+MADE: dict[type[LectureNetwork], tuple[str, Callable[[int], LearnedField]]] = {
+    Timeless: ("spiral-timeless", timeless_field),
+    LectureNetwork: ("spiral-lecture", lecture_field),
 }
 
 
@@ -333,9 +328,9 @@ def r15(lab: Lab, kind: type[LectureNetwork] = Timeless) -> Finding:
     """Without its time input the net samples at least twice as badly.
 
     Says: conditioning on time is "essential in practice" (000).
-    Source: W2 of 500 particles to the data, DDPM, 63 steps. What is missing is information, not
-    training: the best field there is without the time fails too, for in two dimensions x says
-    little of its own noise.
+    Source: the lecture's recipe for both; W2 of 500 particles to the data, DDPM in 63 steps. What
+    is missing is information, not training: the best field there is without the time fails too,
+    for in two dimensions x says little of its own noise.
     """
 
     def cloud(field: Field, n: int = 500) -> Tensor:
@@ -345,7 +340,7 @@ def r15(lab: Lab, kind: type[LectureNetwork] = Timeless) -> Finding:
         return distance.wasserstein(x, SPIRAL.smooth(0.01).sample(len(x), lab.seed + 900))
 
     without, timed = (
-        cloud(lab.trained(MADE[k].__name__, MADE[k], 0, lecture_network(kind=k)))
+        cloud(lab.trained(*MADE[k], network=lecture_network(kind=k)))
         for k in (kind, LectureNetwork)
     )
     return Finding(
