@@ -29,10 +29,10 @@ demo: $(READY)  ## train, sample and prove one cloud: DATA=spiral, or your own f
 	$(BIN)/sdeflow demo --data '$(DATA)'
 
 test: lint  ## lint, types and the fast tests
-	$(PYTEST) -n 2 --dist loadscope
+	$(PYTEST) -n 2 --dist worksteal
 
 test-all: lint  ## the same with the slow tests
-	$(PYTEST) -m '' -n 2 --dist loadscope
+	$(PYTEST) -m '' -n 2 --dist worksteal
 
 lint: $(READY)  ## ruff and mypy
 	$(BIN)/ruff check .
