@@ -13,6 +13,9 @@ linear scheme of order above one is positive (Bolley and Crouzeix 1978): what H 
 set to zero and *counted*, and that count is the alarm for a grid too coarse. Without noise H drops
 out and the rest is the continuity equation of the probability flow.
 
+A law that is affine along each axis, with noise of time alone, is not stepped at all: its kernel
+is a Gaussian known in closed form, one remap and one H (`kernels`).
+
 `Ruler` lets the grid breathe with the cloud, so that every process lives in one box. `sampler_law`
 moves the density by a sampler's own Gaussian steps (Chapman-Kolmogorov): the law of the particles
 before any sampling noise. `generator` is the sparse matrix of a law that does not change in time
@@ -27,11 +30,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import overload
+from typing import NamedTuple, overload
 
 import numpy as np
 import scipy.sparse
 import torch
+from numpy.polynomial import legendre
 from scipy.fft import dctn, idctn
 from scipy.linalg import solve_banded
 from scipy.sparse import linalg
@@ -44,6 +48,10 @@ from sdeflow.process import Process
 from sdeflow.sde import SDE
 
 CURVE = 0.5  # largest |dt grad f| of one Runge-Kutta step along a characteristic
+PARTS = 300  # of a span, at most, that the integrals of an affine law are read in
+NODES, WEIGHTS = legendre.leggauss(8)
+SERIES = np.linalg.inv(legendre.legvander(NODES, 7))  # from values at the nodes
+UP_TO = legendre.legval(NODES, legendre.legint(SERIES, lbnd=-1)).T  # integrals from -1 to a node
 
 
 # ------------------------------------------------------------------------------- a breathing grid
@@ -244,6 +252,7 @@ def evolve(
     r"""The density at each of `times`, the first of which is the time of the one given.
 
     dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p), second order in the cells and in the steps.
+    A law that is seen to be affine along each axis goes by its own kernel, exact in time.
 
     Args:
         sde: any law of ours; noise (), (d,) or (n, d), Ito or Stratonovich, or none.
@@ -251,10 +260,11 @@ def evolve(
         times: (T,) within the law's span, in its direction.
         steps: of the law's own clock (the ruler's, where there is one) over its whole span; the
             times asked for are added.
-        grid: (K + 1,) times to step on instead.
+        grid: (K + 1,) times to step on instead, whatever the law.
         ruler: lets the grid breathe: at t it is the given one times s(t) / s(times[0]).
         estimate: run also with cells and steps twice as large (an eighth of the work), and keep a
-            third of the difference in each density's `error`; needs even numbers of cells.
+            third of the difference in each density's `error`; it warns where cells cannot be
+            merged two by two.
         refuse: where the guards stop; they warn at `WARN`.
 
     Raises:
@@ -262,25 +272,28 @@ def evolve(
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
     times = _asked(sde, times)
+    door.whole(steps, "steps")
     grid = None if grid is None else _asked(sde, grid, "grid")
     if ruler is None:
         law, clock, sizes = sde, times, [1.0] * len(times)
     else:
         law, clock = normalised(sde, ruler), ruler.clock(times)
         sizes, grid = [ruler(t) for t in times], None if grid is None else ruler.clock(grid)
-    stops = _merged(clock, law.times(steps) if grid is None else grid)
-    rough_stops = torch.cat([stops[:-1:2], stops[-1:]])
-    if ruler is not None:
-        middles = [(u[1:] + u[:-1]) / 2 for u in (stops, rough_stops)]
-        law = normalised(sde, ruler, torch.cat([stops, *middles]))
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():
+        legs = kernels(law, start.grid, clock) if grid is None else None
+        stops = clock if legs else _merged(clock, law.times(steps) if grid is None else grid)
+        rough_stops = torch.cat([stops[:-1:2], stops[-1:]])
+        if ruler is not None and not legs:
+            middles = [(u[1:] + u[:-1]) / 2 for u in (stops, rough_stops)]
+            law = normalised(sde, ruler, torch.cat([stops, *middles]))
         run = _Run(law, start)
-        kept = run.through(stops, clock)
+        kept = run.carried(legs, clock) if legs else run.through(stops, clock)
         errors: Sequence[float | None] = [None] * len(times)
-        if estimate and not any(n % 2 for n in density.grid.shape):
-            rough = _Run(law, start.coarsen())
-            errors = _errors(kept, rough.through(rough_stops, clock), clock)
+        if estimate and _halves(density.grid):
+            twice = _Run(law, start.coarsen())
+            rough = twice.carried(legs, clock) if legs else twice.through(rough_stops, clock)
+            errors = _errors(kept, rough, clock)
     guards = run.guards(math.nan if errors[0] is None else max(e for e in errors if e is not None))
     out = tuple(
         Density(start.grid.scaled(s), torch.from_numpy(kept[u]), error)
@@ -309,6 +322,19 @@ def _merged(times: Tensor, clock: Tensor) -> Tensor:
         inside = inside[near > 1e-9 * (high - low)]
     falls = bool(times[0] > times[-1])
     return torch.cat([inside, times]).sort(descending=falls).values
+
+
+def _halves(grid: Grid) -> bool:
+    """Whether there are cells twice as wide to make an estimate with; it says if not."""
+    if any(n % 2 or n < 8 for n in grid.shape):
+        warnings.warn(
+            f"no error is estimated: the cells, {grid.shape}, cannot be merged two by two; use "
+            "even numbers from 8 on, or say estimate=False",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+        return False
+    return True
 
 
 def _errors(
@@ -355,6 +381,32 @@ class _Run:
                 kept[stop] = self.mass
         return kept
 
+    def carried(self, legs: list[list[Kernel]], times: Tensor) -> dict[float, np.ndarray]:
+        """From each of `times` to the next by these kernels; the masses at all of them."""
+        kept = {float(times[0]): self.mass}
+        for stop, leg in zip(times[1:].tolist(), legs, strict=True):
+            for kernel in leg:
+                self._carry(kernel)
+            kept[stop] = self.mass
+        return kept
+
+    def _carry(self, kernel: Kernel) -> None:
+        """X Y H, and no more. What the walls stop is counted before it spreads back."""
+        p = self.mass if len(self.shape) == 2 else self.mass[:, None]
+        for i, (grow, shift) in enumerate(zip(kernel.grow, kernel.shift, strict=True)):
+            if grow == 1.0 and shift == 0.0:
+                continue
+            faces = self.grid.edges(i).numpy()
+            x = ((faces - shift) / grow - faces[0]) / self.h[i]
+            line = np.clip(x, 0.0, self.shape[i])[:, None]
+            p = remap(p, line) if i == 0 else remap(p.T, line).T
+        self.mass = self._whole(p).reshape(self.shape)
+        self.wall = max(self.wall, self._at_the_wall())
+        if kernel.spread.any():
+            heat = _Heat(self, kernel.spread / 2 / self.h**2)
+            self.mass = heat(p).reshape(self.shape)
+            self.wall = max(self.wall, self._at_the_wall())
+
     def _step(self, start: float, stop: float) -> None:
         """X Y H Y X."""
         dt = stop - start
@@ -391,21 +443,8 @@ class _Run:
 
     def _drift(self, t: Tensor) -> np.ndarray:
         """f at the corners, (d, n + 1, ...)."""
-        f = self.law.drift(self.corners, t)
-        if not isinstance(f, Tensor) or f.shape != self.corners.shape:
-            got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
-            raise ValueError(
-                f"the drift returned {got} for a cloud of shape {tuple(self.corners.shape)}; it "
-                "must return one row per particle"
-            )
-        if not torch.isfinite(f).all():
-            bad = int((~torch.isfinite(f)).any(1).nonzero()[0])
-            where = ", ".join(f"{c:.3g}" for c in self.corners[bad])
-            raise SdeflowError(
-                f"the drift is NaN or infinite at t = {float(t):.6g}, first at ({where}) of the "
-                "grid; move the grid or mend the drift"
-            )
-        rows = np.ascontiguousarray(f.double().numpy().T)
+        f = _checked_drift(self.law, self.corners, t)
+        rows = np.ascontiguousarray(f.numpy().T)
         return rows.reshape(-1, *(n + 1 for n in self.shape))
 
     def _faces(self, c: np.ndarray, axis: int) -> np.ndarray:
@@ -472,6 +511,24 @@ class _Run:
         factor = self.whole / p.sum()
         self.drifted = max(self.drifted, abs(float(factor) - 1))
         return p * factor
+
+
+def _checked_drift(law: SDE, x: Tensor, t: Tensor) -> Tensor:
+    f = law.drift(x, t)
+    if not isinstance(f, Tensor) or f.shape != x.shape:
+        got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+        raise ValueError(
+            f"the drift returned {got} for a cloud of shape {tuple(x.shape)}; it must return one "
+            "row per particle"
+        )
+    if not torch.isfinite(f).all():
+        bad = int((~torch.isfinite(f)).any(1).nonzero()[0])
+        where = ", ".join(f"{c:.3g}" for c in x[bad])
+        raise SdeflowError(
+            f"the drift is NaN or infinite at t = {float(t):.6g}, first at ({where}) of the grid; "
+            "move the grid or mend the drift"
+        )
+    return f.double()
 
 
 def _checked_noise(g: object, x: Tensor, t: Tensor | float) -> Tensor:
@@ -563,6 +620,101 @@ def _lines(bands: np.ndarray, p: np.ndarray) -> np.ndarray:
     return lines.reshape(p.shape[1], p.shape[0]).T
 
 
+# ------------------------------------------------------------------------- laws that stay Gaussian
+
+
+class Kernel(NamedTuple):
+    """x -> N(grow x + shift, spread), each (d,): how an affine law carries a particle."""
+
+    grow: np.ndarray
+    shift: np.ndarray
+    spread: np.ndarray
+
+
+def kernels(law: SDE, grid: Grid, times: Tensor) -> list[list[Kernel]] | None:
+    r"""The transitions of dx_i = (a_i x_i + b_i) dt + g_i dW_i between neighbours of `times`.
+
+    grow = e^A, A = int a;   shift = int e^{A - A(s)} b ds;   spread = int e^{2 (A - A(s))} g^2 ds.
+
+    None where the law is not of this kind, to rounding, on every second corner of the grid at
+    every time that the integrals read, or where it is rough in time. A transition comes in legs
+    that shrink by no more than half each: what is shrunk below the cells is lost.
+    """
+    at = Grid(grid.low, grid.high, tuple(max(4, n // 2) for n in grid.shape)).corners()
+    found = []
+    for start, stop in pairwise(times.tolist()):
+        legs = _legs(law, at, np.array(grid.width), start, stop)
+        if legs is None:
+            return None
+        found.append(_merged_legs(legs))
+    return found
+
+
+def _merged_legs(legs: list[Kernel]) -> list[Kernel]:
+    """As few as will do: kernels are a semigroup."""
+    out = legs[:1]
+    for after in legs[1:]:
+        before = out[-1]
+        grow = after.grow * before.grow
+        if grow.min() < 0.5:
+            out.append(after)
+            continue
+        shift = after.grow * before.shift + after.shift
+        out[-1] = Kernel(grow, shift, after.grow**2 * before.spread + after.spread)
+    return out
+
+
+def _legs(law: SDE, x: Tensor, unit: np.ndarray, start: float, stop: float) -> list[Kernel] | None:
+    """Halves of halves, until one rule does for each; `unit` is the length errors are small in."""
+    legs, todo = [], [(start, stop)]
+    for _ in range(PARTS):
+        start, stop = todo.pop()
+        middle, half = (start + stop) / 2, (stop - start) / 2
+        rows = []
+        for t in (middle + half * NODES).tolist():
+            row = _coefficients(law, x, t)
+            if row is None:
+                return None
+            rows.append(row)
+        kernel = _kernel(np.stack(rows, 1), half, unit)
+        if kernel is None:
+            todo += [(middle, stop), (start, middle)]
+            continue
+        legs.append(kernel)
+        if not todo:
+            return legs
+    return None
+
+
+def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> Kernel | None:
+    """By the eight-point rule of Gauss and Legendre, if the series of a, b and g^2 end before it
+    does and it shrinks by no more than half.
+    """
+    a, b, g2 = rows
+    grow = np.exp(half * WEIGHTS @ a)
+    size = abs(half * SERIES @ np.concatenate([a, b / unit, g2 / unit**2], 1))
+    if grow.min() < 0.5 or (size[-2:] > 1e-5 * (1 + size.max(0))).any():
+        return None
+    fade = np.exp(half * (WEIGHTS @ a - UP_TO @ a))  # e^{A - A(s)}
+    shift, spread = half * WEIGHTS @ (fade * b), abs(half) * WEIGHTS @ (fade**2 * g2)
+    return Kernel(grow, shift, spread)
+
+
+def _coefficients(law: SDE, x: Tensor, t: float) -> np.ndarray | None:
+    """a, b and g^2 at t, (3, d), of a law that has them at all of x; else None."""
+    when = torch.tensor(t, dtype=torch.float64)
+    f = _checked_drift(law, x, when)
+    a = (f[-1] - f[0]) / (x[-1] - x[0])
+    b = f[0] - a * x[0]
+    if ((f - (a * x + b)).abs().amax(0) > 1e-12 * f.abs().amax(0)).any():
+        return None
+    g = torch.zeros(()) if law.diffusion is None else law.diffusion(x, when)
+    g = _checked_noise(g, x, when).double().expand(x.shape)
+    if not (g == g[0]).all():
+        return None
+    return torch.stack([a, b, g[0] ** 2]).numpy()
+
+
 # ------------------------------------------------------------------------------ one-axis transport
 
 
@@ -604,7 +756,7 @@ def feet(c: np.ndarray) -> np.ndarray:
 
 
 def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The masses (n, m) between faces that come from x (n + 1, m) cells along axis 0.
+    """The masses (n, m) between faces that come from x (n + 1, m or 1) cells along axis 0.
 
     The cumulative mass is a cubic in each cell whose slopes at the faces are at most three times
     the smaller neighbour, hence monotone (Fritsch and Carlson 1980).
@@ -619,11 +771,15 @@ def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
     np.clip(e[1:-1], 0.0, 3 * np.minimum(p[:-1], p[1:]), out=e[1:-1])
     i = np.minimum(x.astype(np.int64), n - 1)
     u = x - i
-    i *= m
-    i += np.arange(m)
-    middle, left = p.ravel().take(i), e.ravel().take(i)
-    right = e.ravel().take(i + m)
-    v = c.ravel().take(i) + u * (
+    if x.shape[1] == 1:
+        i = i[:, 0]
+        below, middle, left, right = c[i], p[i], e[i], e[i + 1]
+    else:
+        i *= m
+        i += np.arange(m)
+        below, middle, left = (q.ravel().take(i) for q in (c, p, e))
+        right = e.ravel().take(i + m)
+    v = below + u * (
         left + u * ((3 * middle - 2 * left - right) + u * (left + right - 2 * middle))
     )
     v[0], v[-1] = 0.0, c[-1]
@@ -676,7 +832,7 @@ def sampler_law(
         run = _Chain(sde, start, times, sizes)
         kept = run.through(stops)
         errors: list[float | None] = [None] * len(stops)
-        if estimate and not any(n % 2 for n in density.grid.shape):
+        if estimate and _halves(density.grid):
             rough = _Chain(sde, start.coarsen(), times, sizes).through(stops)
             errors = [a.coarsen().total_variation(b) / 3 for a, b in zip(kept, rough, strict=True)]
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
