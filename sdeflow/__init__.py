@@ -13,15 +13,7 @@ from sdeflow import order as order
 from sdeflow import plot as plot
 from sdeflow.audit import Audit, guidance_audit, tilted
 from sdeflow.budget import Budget, Part, error_budget
-from sdeflow.check import (
-    PathVerdict,
-    Verdict,
-    check_density,
-    check_path,
-    compare,
-    dynkin,
-    holm,
-)
+from sdeflow.check import check_density, check_path
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
@@ -57,6 +49,7 @@ from sdeflow.laws import (
     underdamped,
 )
 from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
+from sdeflow.martingale import dynkin
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
@@ -87,6 +80,7 @@ from sdeflow.sde import (
     uniform_times,
 )
 from sdeflow.solve import ODESolver, Path, SDESolver
+from sdeflow.statistic import holm
 from sdeflow.train import (
     Meter,
     Recipe,
@@ -105,6 +99,7 @@ from sdeflow.train import (
     uniform_log_snr,
     uniform_time,
 )
+from sdeflow.two_sample import compare
 from sdeflow.variational import (
     Bound,
     KernelVariance,
@@ -116,6 +111,7 @@ from sdeflow.variational import (
     optimal_variance,
     small_variance,
 )
+from sdeflow.verdict import PathVerdict, Verdict
 
 __version__ = _version("sdeflow")
 

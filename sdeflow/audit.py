@@ -33,7 +33,7 @@ from torch import Tensor
 
 from sdeflow import door
 from sdeflow.budget import breathing
-from sdeflow.check import Verdict, check_density
+from sdeflow.check import check_density
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField
 from sdeflow.fokker_planck import REFUSE, Guards, Ruler, evolve
@@ -41,6 +41,7 @@ from sdeflow.guidance import GuidedField
 from sdeflow.mixture import Mixture
 from sdeflow.sde import log_snr_times, reverse
 from sdeflow.solve import ODESolver, SDESolver
+from sdeflow.verdict import Verdict
 
 HELD = 0.95
 

@@ -29,13 +29,14 @@ import torch
 from torch import Tensor
 
 from sdeflow import door
-from sdeflow.check import Verdict, check_density
+from sdeflow.check import check_density
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField, EmpiricalField
 from sdeflow.fokker_planck import REFUSE, Guards, Ruler, evolve, sampler_law
 from sdeflow.mixture import Mixture
 from sdeflow.process import Process
 from sdeflow.sde import FieldSDE
+from sdeflow.verdict import Verdict
 
 CAUSES = ("truncation", "field", "prior", "step", "sampler")
 

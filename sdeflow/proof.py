@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sdeflow import door, plot, run
 from sdeflow.budget import Budget, error_budget
-from sdeflow.check import PathVerdict, check_path
+from sdeflow.check import check_path
 from sdeflow.density import Density, Grid
 from sdeflow.field import EmpiricalField, ExactField
 from sdeflow.fokker_planck import Ruler, evolve
@@ -32,6 +32,7 @@ from sdeflow.mixture import Mixture
 from sdeflow.process import Process
 from sdeflow.sde import bridge, reverse
 from sdeflow.solve import SDESolver
+from sdeflow.verdict import PathVerdict
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which the two worlds are compared

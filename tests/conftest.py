@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -74,3 +75,63 @@ def close(a: Tensor, b: Tensor, rtol: float = 1e-12, atol: float = 0.0) -> bool:
     if a.shape != b.shape or not torch.isfinite(a).all():
         return False
     return float((a - b).abs().max()) <= atol + rtol * max(float(b.abs().max()), math.ulp(0.0))
+
+
+# ------------------------------------------------- problems that several judges are tried on
+
+VP_TAU = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
+
+
+def ring() -> sf.Mixture:
+    """The study's problem, with unequal weights."""
+    law = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).mixture
+    assert law is not None
+    return law.to(torch.float64)
+
+
+def pair(width: float = 0.25, first: float = -1.2) -> sf.Mixture:
+    """Two unequal Gaussians on the line."""
+    return sf.Mixture.isotropic(f64([[first], [0.8]]), width, f64([2.0, 1.0]))
+
+
+def tau_times(steps: int) -> Tensor:
+    """Uniform in ln(rho^2 + sd^2): the study's grid."""
+    ruler = sf.Ruler(VP_TAU, 1.0, 0.25)
+    span = f64([VP_TAU.t_max, VP_TAU.t_min])
+    first, last = ruler.clock(span).tolist()
+    times = ruler.time(torch.linspace(first, last, steps + 1, dtype=torch.float64))
+    times[0], times[-1] = span
+    return times
+
+
+def noised(t: float | Tensor) -> sf.Mixture:
+    """The ring at time t of `VP_TAU`."""
+    c = VP_TAU(f64(float(t)))
+    return ring().noised(c.alpha, c.sigma)
+
+
+def scored(field: sf.Field, factor: float, eta: float = 1.0, noise: float = 1.0) -> sf.SDE:
+    """The reverse law with a wrong score, or wrong noise: dx = [f x - (...) score] dt."""
+    base, process = sf.reverse(field, eta), field.process
+
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        own = process.drift(t) * x
+        return own + factor * (base.drift(x, t) - own)
+
+    g = base.diffusion
+    return sf.SDE(
+        drift, None if g is None else (lambda x, t: noise * g(x, t)), base.t_start, base.t_end,
+        clock=base.clock,
+    )  # fmt: skip
+
+
+def walk(n: int, seed: int = 0, steps: int = 40) -> tuple[sf.Path, sf.SDE]:
+    """An Ornstein-Uhlenbeck path and its law."""
+    law = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.2), 0.0, 1.0)
+    x = pair().sample(n, seed=1000 + seed)
+    return sf.SDESolver("heun", steps=steps, seed=seed).solve(law, x, save=steps + 1), law
+
+
+def rejected(p: np.ndarray, level: float = 0.05) -> float:
+    """Share of p-values below the level."""
+    return float((p < level).mean())

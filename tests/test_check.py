@@ -3,34 +3,19 @@ and equal to those of independent libraries on the same counts.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
-import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from conftest import f64, lopsided
-from hypothesis import given
+from conftest import VP_TAU, f64, lopsided, noised, pair, rejected, ring, scored, tau_times, walk
 from scipy import stats
-from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import Density, Grid, Path, Ruler, check_density, check_path, compare, dynkin, holm
-from sdeflow.check import EXPECTED, Judge, _two_sample, _waves
+from sdeflow import Density, Grid, Path, Ruler, check_density, check_path, dynkin, holm
+from sdeflow.check import EXPECTED, Judge
+from sdeflow.statistic import waves
 
 F64 = torch.float64
-
-
-def ring() -> sf.Mixture:
-    """The study's problem, with unequal weights."""
-    law = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).mixture
-    assert law is not None
-    return law.to(F64)
-
-
-def pair(width: float = 0.25, first: float = -1.2) -> sf.Mixture:
-    return sf.Mixture.isotropic(f64([[first], [0.8]]), width, f64([2.0, 1.0]))
 
 
 def line(law: sf.Mixture, cells: int = 200, half: float = 4.0) -> Density:
@@ -56,10 +41,6 @@ def p_values(law: sf.Mixture | Density, judge: Judge, runs: int, seed: int = 0) 
     """(runs, tests) of clouds of the law itself."""
     clouds = (law.sample(judge.n, seed=seed + k) for k in range(runs))
     return np.array([[t.p_value for t in judge(x).tests] for x in clouds])
-
-
-def rejected(p: np.ndarray, level: float = 0.05) -> float:
-    return float((p < level).mean())
 
 
 # ------------------------------------------------------------------------------------- calibration
@@ -127,10 +108,10 @@ def test_a_million_pass_on_cells_as_wide_as_a_mode(seed: int) -> None:
     x = law.sample(n, seed=seed)
     assert check_density(x, density, seed=seed).p_value > 1e-3
     share, centres = density.mass.reshape(-1).numpy(), density.grid.centres().numpy()
-    phi = _waves(centres, w.numpy())
+    phi = waves(centres, w.numpy())
     mean = share @ phi
     spread = (phi * share[:, None]).T @ phi - np.outer(mean, mean)
-    off = _waves(x.numpy(), w.numpy()).mean(0) - mean
+    off = waves(x.numpy(), w.numpy()).mean(0) - mean
     assert stats.chi2.sf(n * off @ np.linalg.solve(spread, off), 4) < 1e-10
 
 
@@ -159,16 +140,6 @@ def test_the_waves_are_whitened_by_the_law_itself() -> None:
     assert abs(judge.share @ judge.waves).max() < 1e-9
     spread = (judge.waves * judge.share[:, None]).T @ judge.waves
     assert abs(spread - np.eye(len(spread))).max() < 1e-6
-
-
-def test_the_wave_test_of_two_clouds_is_scipys() -> None:
-    """Epps and Singleton's four functions through our quadratic form."""
-    x, y = (pair().sample(n, seed=n)[:, 0].numpy() for n in (900, 1300))
-    w = np.array([[0.4, 0.8]]) / (stats.iqr(np.concatenate([x, y])) / 2)
-    ours = _two_sample("characteristic", _waves(x[:, None], w), _waves(y[:, None], w))
-    theirs = stats.epps_singleton_2samp(x, y)
-    assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-9)
-    assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-7)
 
 
 def test_the_residuals_add_up_to_the_chi_square() -> None:
@@ -225,19 +196,6 @@ def test_a_large_p_is_no_equivalence() -> None:
     assert not few.equivalent()
     assert many.equivalent()
     assert not check_density(1.03 * law.sample(100_000, seed=0), density).equivalent()
-
-
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
-    assert holm([0.9]) == (0.9,)
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_lies_between_none_and_bonferroni(p: list[float]) -> None:
-    out = holm(p)
-    assert all(a <= b <= min(1.0, len(p) * a) + 1e-15 for a, b in zip(p, out, strict=True))
-    assert min(out) == pytest.approx(min(1.0, len(p) * min(p)))
-    assert [out[k] for k in np.argsort(p)] == sorted(out)
 
 
 def test_the_same_seed_gives_the_same_verdict() -> None:
@@ -298,21 +256,6 @@ def test_many_outside_where_few_are_expected() -> None:
 # ------------------------------------------------------------------------------------------- power
 
 
-def scored(field: sf.Field, factor: float, eta: float = 1.0, noise: float = 1.0) -> sf.SDE:
-    """The reverse law with a wrong score, or wrong noise: dx = [f x - (...) score] dt."""
-    base, process = sf.reverse(field, eta), field.process
-
-    def drift(x: Tensor, t: Tensor) -> Tensor:
-        own = process.drift(t) * x
-        return own + factor * (base.drift(x, t) - own)
-
-    g = base.diffusion
-    return sf.SDE(
-        drift, None if g is None else (lambda x, t: noise * g(x, t)), base.t_start, base.t_end,
-        clock=base.clock,
-    )  # fmt: skip
-
-
 def one_dimension(n: int) -> dict[float, sf.PathVerdict]:
     """Particles with their score times a factor, against the evolve of the right law."""
     process, steps = sf.VP(), 100
@@ -337,24 +280,6 @@ def test_a_score_off_by_five_percent_is_caught_on_the_way(n: int) -> None:
     assert found[1.0].passed(1e-3)
     assert found[1.05].p_value < 1e-6
     assert [v.passed() for v in found[1.05].verdicts] == [True, False, False, False]
-
-
-VP_TAU = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
-
-
-def tau_times(steps: int) -> Tensor:
-    """Uniform in ln(rho^2 + sd^2): the study's grid."""
-    ruler = Ruler(VP_TAU, 1.0, 0.25)
-    span = f64([VP_TAU.t_max, VP_TAU.t_min])
-    first, last = ruler.clock(span).tolist()
-    times = ruler.time(torch.linspace(first, last, steps + 1, dtype=F64))
-    times[0], times[-1] = span
-    return times
-
-
-def noised(t: float | Tensor) -> sf.Mixture:
-    c = VP_TAU(f64(float(t)))
-    return ring().noised(c.alpha, c.sigma)
 
 
 def broken(name: str, cells: int = 128, steps: int = 200) -> Density:
@@ -413,13 +338,6 @@ def test_power_is_the_studys_best_in_every_row(name: str, n: int, best: float) -
 # ------------------------------------------------------------------------------ paths, histories
 
 
-def walk(n: int, seed: int = 0, steps: int = 40) -> tuple[Path, sf.SDE]:
-    """An Ornstein-Uhlenbeck path and its law."""
-    law = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.2), 0.0, 1.0)
-    x = pair().sample(n, seed=1000 + seed)
-    return sf.SDESolver("heun", steps=steps, seed=seed).solve(law, x, save=steps + 1), law
-
-
 def test_a_path_is_judged_at_every_saved_time() -> None:
     path, law = walk(20_000)
     few = Path(path.t[::8], path.x[::8], 0, 0.0)
@@ -448,155 +366,12 @@ def test_a_verdict_reads_as_a_table() -> None:
     assert all(word in words for word in said)
 
 
-# ------------------------------------------------------------------------------ Dynkin's formula
-
-
-def test_dynkin_is_calibrated() -> None:
-    p = []
-    for k in range(100):
-        path, law = walk(500, seed=k)
-        p.append(dynkin(path, law, seed=k).p_value)
-    assert stats.kstest(p, "uniform").pvalue > 1e-3
-    assert rejected(np.array(p)) <= stats.binom.ppf(0.999, 100, 0.05) / 100
-
-
-def test_dynkin_integrates_to_second_order() -> None:
-    """Twelve Heun steps are enough for ten thousand; a sum of left ends would be off by dt / 2."""
-    path, law = walk(10_000, seed=5, steps=12)
-    assert dynkin(path, law).p_value > 1e-3
-    late = replace(path, x=torch.cat([path.x[:1], path.x[:-2], path.x[-1:]]))
-    assert dynkin(late, law).p_value < 1e-4
-
-
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("noise", lambda law: replace(law, diffusion=lambda x, t: f64(1.15))),
-        ("no noise", lambda law: replace(law, diffusion=lambda x, t: f64(1e-3))),
-        ("drift", lambda law: replace(law, drift=lambda x, t: -1.1 * x)),
-        ("sign", lambda law: replace(law, drift=lambda x, t: x)),
-    ],
-)
-def test_dynkin_sees_another_law(name: str, change: Callable[[sf.SDE], sf.SDE]) -> None:
-    path, law = walk(10_000, seed=1)
-    assert dynkin(path, law).p_value > 1e-3
-    assert dynkin(path, change(law)).p_value < 1e-5
-
-
-def test_dynkin_sees_a_law_that_runs_down() -> None:
-    """The same motion told in falling time is the same motion; with its drift as it was, not."""
-    path, law = walk(10_000, seed=2)
-    down = Path(1 - path.t, path.x, 0, 0.0)
-    turned = replace(law, drift=lambda x, t: x, t_start=1.0, t_end=0.0)
-    told = dynkin(down, turned).statistic
-    assert told == pytest.approx(dynkin(path, law).statistic, rel=1e-5)
-    assert dynkin(down, replace(law, t_start=1.0, t_end=0.0)).p_value < 1e-10
-
-
-def test_dynkin_is_blind_to_a_wrong_start() -> None:
-    path, law = walk(10_000, seed=3)
-    assert dynkin(path, law).p_value > 1e-3
-    moved = path.x[0] ** 2
-    other = sf.SDESolver("heun", steps=40, seed=4).solve(law, moved, save=41)
-    assert dynkin(other, law).p_value > 1e-3
-
-
-def test_dynkin_sees_a_memory_of_the_start() -> None:
-    """Driven around by where it began, an isotropic cloud stays as isotropic as it was: only
-    the correlation with x_0 tells.
-    """
-    n, steps = 20_000, 40
-    law = sf.SDE(lambda x, t: 0 * x, lambda x, t: f64(0.5), 0.0, 1.0)
-    x = torch.randn(n, 2, dtype=F64, generator=torch.Generator().manual_seed(0))
-    path = sf.SDESolver(steps=steps).solve(law, x, save=steps + 1)
-    assert dynkin(path, law).p_value > 1e-3
-    turn = path.t[:, None, None] * 0.03 * torch.stack([x[:, 1], -x[:, 0]], 1)
-    assert dynkin(replace(path, x=path.x + turn), law).p_value < 1e-5
-
-
-def test_dynkin_reads_stratonovich_noise() -> None:
-    """dx = s x o dW is dx = (s^2 / 2) x dt + s x dW: the same, up or down in time."""
-    steps, s, n = 40, 0.4, 4000
-    for first, last in ((0.0, 1.0), (1.0, 0.0)):
-        strat = sf.SDE(
-            lambda x, t: 0 * x, lambda x, t: s * x, first, last, calculus="stratonovich"
-        )
-        sign = 1.0 if last > first else -1.0
-        ito = sf.SDE(lambda x, t, c=sign: c * s**2 / 2 * x, strat.diffusion, first, last)
-        x = 1 + 0.1 * torch.randn(n, 2, dtype=F64, generator=torch.Generator().manual_seed(1))
-        path = sf.SDESolver("heun", steps=steps).solve(strat, x, save=steps + 1)
-        one, other = dynkin(path, strat), dynkin(path, ito)
-        assert one.statistic == pytest.approx(other.statistic, rel=1e-9)
-        assert one.p_value > 1e-3
-        assert dynkin(path, replace(strat, calculus="ito")).p_value < 1e-10
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_dynkin_on_the_ring() -> None:
-    """Ten thousand particles, 200 Heun steps: calibrated, and 1 % of noise does not pass."""
-    field, times, n = sf.ExactField(VP_TAU, ring()), tau_times(200), 10_000
-    law, p = sf.reverse(field), {1.0: [], 0.99: []}
-    for noise, runs in ((1.0, 20), (0.99, 12)):
-        sde = scored(field, 1.0, 1.0, noise)
-        for k in range(runs):
-            x = noised(VP_TAU.t_max).sample(n, seed=1000 + k)
-            path = sf.SDESolver("heun", times=times, seed=k).solve(sde, x, save=len(times))
-            p[noise].append(dynkin(path, law, seed=k).p_value)
-    print("Dynkin", {k: rejected(np.array(v)) for k, v in p.items()})
-    assert stats.kstest(p[1.0], "uniform").pvalue > 0.01
-    assert rejected(np.array(p[1.0])) <= 0.2
-    assert rejected(np.array(p[0.99])) >= 0.75
-
-
-# ------------------------------------------------------------------------------------ two clouds
-
-
-@pytest.mark.parametrize("d", [1, 2, 5])
-def test_two_clouds_of_one_law(d: int) -> None:
-    """Uniform p-values at unequal sizes; a tenth more width or a shift does not pass."""
-    p = []
-    for k in range(150):
-        rng = torch.Generator().manual_seed(k)
-        z = torch.randn(1700, d, dtype=F64, generator=rng)
-        p.append([t.p_value for t in compare(z[:1000], z[1000:], seed=k)])
-    for column in np.array(p).T:
-        assert stats.kstest(column, "uniform").pvalue > 1e-3
-        assert rejected(column) <= stats.binom.ppf(0.999, 150, 0.05) / 150
-    z = torch.randn(20_000, d, dtype=F64, generator=torch.Generator().manual_seed(0))
-    for other in (1.1 * z[10_000:], z[10_000:] + 0.1):
-        assert min(holm([t.p_value for t in compare(z[:10_000], other)])) < 1e-4
-
-
-def test_the_chi_square_of_two_clouds_is_scipys() -> None:
-    """On halves of halves of the pooled cloud, counted anew: medians in one dimension."""
-    x, y = pair().sample(1000, seed=0)[:, 0], pair(0.3).sample(2000, seed=1)[:, 0]
-    test = compare(x[:, None], y[:, None], bins=8)[0]
-    edges = np.quantile(torch.cat([x, y]).numpy(), np.arange(1, 8) / 8)
-    table = [np.bincount(np.searchsorted(edges, c.numpy()), minlength=8) for c in (x, y)]
-    theirs = stats.chi2_contingency(table, correction=False)
-    assert test.statistic == pytest.approx(theirs.statistic, rel=0.02)
-    assert test.df == theirs.dof == 7
-
-
-def test_ties_do_not_part_two_clouds() -> None:
-    """Rounded coordinates lie on one another: which of them comes first must be chance."""
-    p = []
-    for k in range(40):
-        z = torch.randn(4000, 1, dtype=F64, generator=torch.Generator().manual_seed(k))
-        z = z.round()
-        p.append(compare(z[:2000], z[2000:], seed=k)[0].p_value)
-    assert stats.kstest(p, "uniform").pvalue > 1e-3
-
-
 # ------------------------------------------------------------------------------------------- doors
 
 SMALL = LAWS["a line"][1]
 CLOUD = pair().sample(500, seed=0)
 LATE = sf.History(f64([0.0, 0.7]), (SMALL, SMALL), sf.Guards())
 PATH = Path(f64([0.0, 1.0]), torch.stack([CLOUD, CLOUD]), 0, 0.0)
-LONG = Path(torch.linspace(0, 1, 20, dtype=F64), CLOUD.expand(20, -1, -1), 0, 0.0)
-QUIET = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -619,16 +394,6 @@ QUIET = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
         (lambda: Judge(SMALL, 400)(CLOUD), ValueError, "made for 400 particles, got 500"),
         (lambda: check_path(PATH, LATE), ValueError, "saved at t = 1, .* nearest is at 0.7"),
         (lambda: check_path(CLOUD, LATE), TypeError, "a Path and a History"),
-        (lambda: dynkin(PATH, QUIET), ValueError, "every step"),
-        (lambda: dynkin(CLOUD, QUIET), TypeError, "must be a Path"),
-        (lambda: dynkin(LONG, replace(QUIET, diffusion=None)), ValueError, "no noise"),
-        (lambda: dynkin(replace(LONG, t=1 - LONG.t), QUIET), ValueError, "opposite directions"),
-        (lambda: dynkin(replace(LONG, t=2 * LONG.t), QUIET), ValueError, "outside"),
-        (lambda: dynkin(replace(LONG, x=LONG.x[:, :50]), QUIET), ValueError, "100 particles"),
-        (lambda: compare(CLOUD, CLOUD.expand(-1, 2)), ValueError, "y must have dimension 1"),
-        (lambda: compare(CLOUD, CLOUD[:50]), ValueError, "at least 100 particles"),
-        (lambda: holm([0.2, 1.2]), ValueError, r"numbers in \[0, 1\]"),
-        (lambda: holm([math.nan]), ValueError, r"numbers in \[0, 1\]"),
     ],
 )  # fmt: skip
 def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:

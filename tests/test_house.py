@@ -18,12 +18,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first: a module imports only modules that stand before it. One not yet written is skipped.
 FLOORS = (
     ("door", "noise"),  # 0: what is refused at every door; keyed random streams
-    ("process", "mixture", "datasets", "density", "distance", "network"),  # 1: mathematics
+    # 1: mathematics
+    ("process", "mixture", "datasets", "density", "distance", "statistic", "network"),
     ("prediction", "field", "guidance"),  # 2: knowledge
     ("sde", "laws", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds
     # 5: consequences
-    ("likelihood", "variational", "order", "observe", "check", "budget", "audit"),
+    ("likelihood", "variational", "order", "observe"),
+    ("verdict", "martingale", "two_sample", "check", "budget", "audit"),
     ("plot", "run", "proof", "claims", "cli"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from sdeflow import distance, order, plot
 from sdeflow.audit import Audit, guidance_audit
-from sdeflow.check import holm
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     CAT,
@@ -41,6 +40,7 @@ from sdeflow.mixture import Mixture
 from sdeflow.process import VP
 from sdeflow.sde import bridge
 from sdeflow.solve import SDESolver
+from sdeflow.statistic import holm
 
 CLASSES = (PERSON, DOG, CAT)
 NAMES = ("person", "dog", "cat")

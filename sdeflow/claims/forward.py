@@ -21,13 +21,13 @@ from scipy import stats
 from torch import Tensor
 
 from sdeflow import laws, plot
-from sdeflow.check import holm
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import BOARD, SPIRAL
 from sdeflow.noise import KeyedNormals, Purpose
 from sdeflow.process import EDM, Tabulated
 from sdeflow.sde import SDE
 from sdeflow.solve import SDESolver
+from sdeflow.statistic import holm
 from sdeflow.variational import gaussian_kl
 
 BETAS = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
