@@ -13,7 +13,8 @@ import torch
 from scipy.fft import dct
 from torch import Tensor
 
-from sdeflow import check, distance, order, plot
+from sdeflow import distance, order, plot
+from sdeflow.check import Judge
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     COVARIANCE,
@@ -40,6 +41,7 @@ from sdeflow.prediction import Row
 from sdeflow.process import VE, Coefficients, Scalar
 from sdeflow.sde import SDE, Variance, bridge, comoving, reverse
 from sdeflow.solve import ODESolver, SDESolver
+from sdeflow.statistic import holm
 from sdeflow.variational import KernelVariance, optimal_variance, small_variance
 
 START = (-1.6036, 1.8493)  # of the one particle, number 25 of torch's seed 2
@@ -418,14 +420,14 @@ def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
     start = Density.from_mixture(grid.scaled(ruler(1.0) / ruler(0.0)), first)
     solver = SDESolver("heun", 50, seed=lab.seed)
     x = first.sample(3000, lab.seed).float()
-    judge, p_values, off = check.Judge(want, 3000), [], {}
+    judge, p_values, off = Judge(want, 3000), [], {}
     for eta in (0.0, 0.5, 1.0, 1.5):
         p_values += [t.p_value for t in judge(solver.solve(law(field, eta), x, 1).x[-1]).tests]
     for eta in (0.0, 1.5):
         solved = evolve(law(field, eta), start, ends, steps=50, ruler=ruler)[1]
         assert solved.error is not None
         off[eta] = solved.total_variation(want) / solved.error
-    least = min(check.holm(p_values))
+    least = min(holm(p_values))
     return Finding(
         "smallest p-value of the clouds of four etas",
         least,
