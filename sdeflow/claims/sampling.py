@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import pairwise
@@ -392,7 +392,22 @@ def s6(lab: Lab, law: Callable[[Field], SDE] = reverse) -> Finding:
         f"two clouds of 600, sd {sd:.1g}",
         holds=all(b < a for a, b in pairwise(apart)) and apart[-1] < floor,
         also={f"at {k} steps": v for k, v in zip(counts, apart, strict=True)},
+        draw=lambda fig: _approach(fig, counts, apart, (floor, sd)),
     )
+
+
+def _approach(
+    fig: plot.Figure, counts: Sequence[int], apart: list[float], floor: tuple[float, float]
+) -> None:
+    """The bound on W2 against the number of steps, over what two samples of the data show."""
+    ax = fig.subplots()
+    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    ax.axhspan(low, high, color=plot.GREY, alpha=0.35, lw=0, label="two clouds of the data")
+    ax.plot(counts, apart, "o-", color=plot.BLUE, ms=4, label="SDE and chain, same noise")
+    ax.set(xscale="log", xticks=counts, xticklabels=[str(k) for k in counts], ylim=(0, None))
+    ax.minorticks_off()
+    ax.set(xlabel="steps", ylabel="rms distance (data units)")
+    ax.legend(loc="upper right")
 
 
 def linear_dial(field: Field, eta: float) -> SDE:
