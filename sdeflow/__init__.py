@@ -1,7 +1,7 @@
 """sdeflow: diffusion as physics. One SDE, two worlds; every cloud comes with a proof.
 
 Read the package in the order of the theory (docs/theory.md): `process` (how matter is noised),
-`mixture`, `datasets` and `density` (laws), `prediction` and `field` (what we know), `sde` (laws of
+`mixture`, `dataset` and `density` (laws), `prediction` and `field` (what we know), `sde` (laws of
 motion), `solve` (particles), `fokker_planck` (densities), `train` (learning a field), `distance`
 (judging), `plot`, `run` and the command.
 """

@@ -23,7 +23,7 @@ from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow import door
-from sdeflow.datasets import Tiles
+from sdeflow.dataset import Tiles
 from sdeflow.mixture import Mixture
 from sdeflow.noise import Purpose, generator
 

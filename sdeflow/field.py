@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sdeflow import door
-from sdeflow.datasets import Tiles
+from sdeflow.dataset import Tiles
 from sdeflow.density import Density, Grid
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import Conditioned

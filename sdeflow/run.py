@@ -33,6 +33,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow import datasets, distance, door, plot, train
+from sdeflow.dataset import Dataset, Tiles
 from sdeflow.door import SdeflowError
 from sdeflow.field import (
     SQUARES,
@@ -111,7 +112,7 @@ class Problem:
     """
 
     config: Config
-    data: datasets.Dataset
+    data: Dataset
     field: LearnedField
     truth: BayesField | None
 
@@ -168,7 +169,7 @@ def problem(config: Config) -> Problem:
         )
     elif data.tiles is not None and data.tiles.weights.numel() <= SQUARES:
         low, side, weights = data.tiles
-        truth = TilesField(process, datasets.Tiles(whole.inward(low), side / data.std, weights))
+        truth = TilesField(process, Tiles(whole.inward(low), side / data.std, weights))
     else:
         return whole
     return replace(whole, truth=truth)

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (
     ("door", "noise"),  # 0: what is refused at every door; keyed random streams
     # 1: mathematics
-    ("process", "mixture", "datasets", "density", "distance", "statistic", "network"),
+    ("process", "mixture", "dataset", "datafile", "datasets"),
+    ("density", "distance", "statistic", "network"),
     ("prediction", "field", "guidance"),  # 2: knowledge
     ("sde", "laws", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds

@@ -8,7 +8,7 @@ from scipy import stats
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.datasets import Tiles
+from sdeflow.dataset import Tiles, from_tiles
 from sdeflow.field import ROWS, SQUARES
 from sdeflow.process import Coefficients
 
@@ -126,7 +126,7 @@ def test_squares_average_to_the_board() -> None:
         0
     )
     assert close(mean, known.data(x, t), 1e-11)
-    drawn, which = sf.datasets._from_tiles("board", tiles).draw(500, 2)
+    drawn, which = from_tiles("board", tiles).draw(500, 2)
     assert torch.equal(drawn, known.sample(500, 2))
     for k in range(len(share)):
         assert torch.allclose(alone[k].sample(50, 0).mean(0), drawn[which == k].mean(0), atol=0.3)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow import datasets, train
-from sdeflow.datasets import Dataset
+from sdeflow.dataset import Dataset
 from sdeflow.field import EmpiricalField, Field, LearnedField, TilesField
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
