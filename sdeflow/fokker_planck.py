@@ -92,6 +92,11 @@ class Ruler:
         pace = c.sigma * c.stretch / (c.sigma**2 + (c.alpha * self.width) ** 2)
         return torch.stack([torch.sqrt(square), grown / square, pace])
 
+    def feature(self, t: Tensor) -> Tensor:
+        """sqrt(alpha^2 width^2 + sigma^2): the narrowest standard deviation in the cloud at t."""
+        c = self.process(t)
+        return torch.hypot(c.alpha * self.width, c.sigma)
+
     def clock(self, t: Tensor) -> Tensor:
         """u of t."""
         return torch.log(torch.exp(-self.process.log_snr(t)) + self.width**2) / 2
@@ -169,6 +174,8 @@ class Guards:
             twice as large; NaN where none was made.
         drifted: the largest relative change of the total mass over a step, before it was put
             right: rounding.
+        cells: the widest cell over the narrowest feature that the ruler tells of, at the worst of
+            the times asked for; NaN where it tells of none.
     """
 
     clipped: float = 0.0
@@ -176,10 +183,11 @@ class Guards:
     stretch: float = 0.0
     error: float = math.nan
     drifted: float = 0.0
+    cells: float = math.nan
 
 
-WARN = Guards(clipped=1e-6, wall=1e-5, stretch=0.5, error=0.02, drifted=1e-11)
-REFUSE = Guards(clipped=1e-4, wall=1e-3, stretch=1.5, error=0.1, drifted=1e-9)
+WARN = Guards(clipped=1e-6, wall=1e-5, stretch=0.5, error=0.02, drifted=1e-11, cells=1.0)
+REFUSE = Guards(clipped=1e-4, wall=1e-3, stretch=1.5, error=0.05, drifted=1e-9, cells=1.0)
 CURES = {
     "clipped": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
@@ -188,6 +196,8 @@ CURES = {
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",
     "drifted": "a step changed the total mass by {:.1e} of itself; report this as a fault of ours",
+    "cells": "the cells are {:.2g} times as wide as the narrowest feature, by the ruler's width; "
+    "use finer cells",
 }
 
 
@@ -294,7 +304,8 @@ def evolve(
             twice = _Run(law, start.coarsen())
             rough = twice.carried(legs, clock) if legs else twice.through(rough_stops, clock)
             errors = _errors(kept, rough, clock)
-    guards = run.guards(math.nan if errors[0] is None else max(e for e in errors if e is not None))
+    error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
+    guards = replace(run.guards(error), cells=_coarseness(start.grid, ruler, times))
     out = tuple(
         Density(start.grid.scaled(s), torch.from_numpy(kept[u]), error)
         for s, u, error in zip(sizes, clock.tolist(), errors, strict=True)
@@ -322,6 +333,14 @@ def _merged(times: Tensor, clock: Tensor) -> Tensor:
         inside = inside[near > 1e-9 * (high - low)]
     falls = bool(times[0] > times[-1])
     return torch.cat([inside, times]).sort(descending=falls).values
+
+
+def _coarseness(grid: Grid, ruler: Ruler | None, times: Tensor) -> float:
+    """The cells of a grid in the ruler's units over the narrowest feature, at the worst time."""
+    if ruler is None or ruler.width == 0.0:
+        return math.nan
+    sizes = ruler.reading(times)[0]
+    return float((max(grid.width) * sizes / ruler.feature(times)).max())
 
 
 def _halves(grid: Grid) -> bool:
@@ -839,7 +858,9 @@ def sampler_law(
     out = tuple(
         replace(p.scaled(sizes[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
     )
-    return History(save, out, _judged(Guards(run.clipped, run.wall, error=error), refuse))
+    cells = _coarseness(start.grid, ruler, save)
+    guards = Guards(run.clipped, run.wall, error=error, cells=cells)
+    return History(save, out, _judged(guards, refuse))
 
 
 class _Chain:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Guards, Ruler, SdeflowError, evolve
-from sdeflow.fokker_planck import Kernel, feet, kernels, normalised, remap
+from sdeflow.fokker_planck import REFUSE, Kernel, feet, kernels, normalised, remap
 
 F64 = torch.float64
 LOOSE = Guards(math.inf, math.inf, math.inf, math.inf, 1e-12)  # conservation is never loose
@@ -750,20 +750,48 @@ def test_each_guard_refuses_with_its_number(sde, density, steps, words) -> None:
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
 def test_modes_that_the_cells_do_not_resolve_are_not_passed_over(eta: float) -> None:
-    """Cells two and a half of the modes' standard deviations wide leave a TV of 0.06: noise makes
-    negative mass of them, which is refused; the flow makes none, and the estimate warns.
+    """Cells two and a half of the modes' standard deviations wide leave a TV of 0.06. A ruler that
+    knows of them refuses. Without it, noise makes negative mass of them, which is refused; the
+    flow makes none, and the estimate warns.
     """
-    process, ruler = sf.VP(), Ruler(sf.VP(), 1.0, 0.25)
-    sde, p = sf.reverse(sf.ExactField(process, ring()), eta), start(process, ring(), ruler, 16)
+    process, knows, blind = sf.VP(), Ruler(sf.VP(), 1.0, 0.25), Ruler(sf.VP(), 1.0)
+    sde, p = sf.reverse(sf.ExactField(process, ring()), eta), start(process, ring(), knows, 16)
+    words = r"came out negative.*use finer cells" if eta else r"cells are 2\.5 times as wide.*use"
+    with pytest.raises(SdeflowError, match=words) as said:
+        evolve(sde, p, ends(process), steps=100, ruler=knows)
+    assert "\n" not in str(said.value)
     if eta:
-        with pytest.raises(SdeflowError, match=r"came out negative.*use finer cells") as said:
-            evolve(sde, p, ends(process), steps=200, ruler=ruler)
-        assert "\n" not in str(said.value)
+        with pytest.raises(SdeflowError, match=words):
+            evolve(sde, p, ends(process), steps=100, ruler=blind)
         return
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        evolve(sde, p, ends(process), steps=200, ruler=ruler)
+        history = evolve(sde, p, ends(process), steps=100, ruler=blind)
     assert any("by a total variation of about" in str(w.message) for w in heard)
+    assert math.isnan(history.guards.cells)
+
+
+def test_cells_are_held_against_the_narrowest_feature_at_every_time_asked_for() -> None:
+    """Up to one standard deviation they pass. Early, noise has widened every feature."""
+    process, law = sf.EDM(), pair()
+    ruler = Ruler(process, 1.0, 0.25)
+    sde, late = sf.reverse(sf.ExactField(process, law), 0.0), ends(process)
+    early = f64([process.t_max, 1.0])
+    for cells, times in ((56, late), (56, early), (36, early)):
+        p = start(process, law, ruler, cells)
+        told = evolve(sde, p, times, steps=60, ruler=ruler).guards.cells
+        narrow = law.noised(1.0, float(times[-1])).covariances[0, 0, 0].sqrt()
+        wide = p.grid.width[0] * ruler(times[-1]) / ruler(times[0])
+        assert told == pytest.approx(wide / float(narrow), rel=1e-9)
+    p = start(process, law, ruler, 36)
+    for run in (
+        lambda: evolve(sde, p, late, steps=60, ruler=ruler),
+        lambda: sf.sampler_law(
+            sde, p, sf.log_snr_times(process, 200), ruler=ruler, refuse=replace(REFUSE, clipped=1)
+        ),
+    ):
+        with pytest.raises(SdeflowError, match=r"1\.1 times as wide.*\(refused above 1\)"):
+            run()
 
 
 def test_a_grid_that_does_not_hold_the_density_is_refused() -> None:
