@@ -113,7 +113,6 @@ def r1(lab: Lab, noise: Noise = gauss) -> Finding:
         each = (log_q.exp() * (log_q - matched(log_q))).sum(1) * GAP
         apart.append(float((each * log_p.exp()).sum() / log_p.exp().sum()))
     order = stats.linregress(torch.tensor(steps[-3:]).log10(), torch.tensor(apart[-3:]).log10())
-
     return Finding(
         "order in v of the divergence of one step back from a Gaussian",
         float(order.slope),
@@ -526,7 +525,6 @@ def r6(lab: Lab, weights: Callable[[Process, KernelVariance], Tensor] = elbo_wei
         off = max(off, float((bound - weighted).norm() / bound.norm()))
         turned = min(turned, float(torch.cosine_similarity(bound, plain, dim=0)))
     drift = max(abs(a / b - 1) for k in (0, 1) for a, b in pairwise(constants[k::2]))
-
     spans = {
         name: elbo_weights(PRESERVING, choose(PRESERVING, times))
         for name, choose in (("small", small_variance), ("large", large_variance))
@@ -770,7 +768,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     `train.loss`; algorithm 2 is `bridge` on the same noise and ends in the data (tests/test_parity
     has diffusers). `fresh` is the part of each step's noise that is new; the rest comes again.
     """
-    n, betas = 500, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
+    n, betas = 256, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
     process = Tabulated.from_betas(betas)
     field, far, off = exact(process), [], 0.0
     for seed in range(lab.seed, lab.seed + 3):
