@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
+from scipy import stats
 from torch import Tensor
 
 from sdeflow import distance, order, plot
@@ -24,6 +25,7 @@ from sdeflow.claims.setting import (
     CAT,
     DOG,
     LABELS,
+    NARROW,
     PARTICLES,
     PERSON,
     POINTS,
@@ -31,13 +33,16 @@ from sdeflow.claims.setting import (
     WIDE,
     chain,
     exact,
+    lecture_field,
     lecture_network,
+    our_field,
 )
 from sdeflow.density import Grid
 from sdeflow.field import EmpiricalField, ExactField, Field, LearnedField
 from sdeflow.guidance import GuidedField
 from sdeflow.mixture import Mixture
-from sdeflow.process import VP
+from sdeflow.network import How
+from sdeflow.process import VE, VP
 from sdeflow.sde import bridge
 from sdeflow.solve import SDESolver
 from sdeflow.statistic import holm
@@ -48,41 +53,17 @@ COLOURS = (plot.SKY, plot.PURPLE, plot.ORANGE)
 NONE = 3  # the label that says nothing
 SURE = 4.0  # standard errors
 SEEDS = 5
+EACH = 480  # particles asked for each class, a multiple of its points
+
+Label = Callable[[int], int]
 
 
-# ------------------------------------------------------------------------------ the exact fields
+def same(label: int) -> int:
+    """The class that is asked for is the one that is meant."""
+    return label
 
 
-@claim(broken=torch.arange(len(LABELS)) * 3 // len(LABELS))
-def g3(lab: Lab, labels: Tensor = LABELS) -> Finding:
-    """The inner 30 points of the spiral are people, the next 30 dogs, the outer 40 cats.
-
-    Says: the inner part is "person", the middle one "dog", the outer one "cat" (000, 003).
-    Source: EXPERIMENTS.md, section 1: thirds of an angle of 4.5 pi, where the spiral has 5 pi, so
-    they are no thirds; its radii are printed to three places.
-    """
-    said = torch.tensor([[0.100, 0.393], [0.403, 0.696], [0.706, 1.100]], dtype=torch.float64)
-    radius = POINTS.double().norm(dim=1)
-    found = torch.stack([torch.stack(radius[labels == k].aminmax()) for k in CLASSES])
-    sizes = torch.bincount(labels, minlength=3).tolist()
-    off = float((found - said).abs().max())
-
-    def draw(fig: plot.Figure) -> None:
-        ax = fig.subplots()
-        for k in CLASSES:
-            plot.cloud(ax, POINTS[labels == k], COLOURS[k], 12, f"{NAMES[k]} ({sizes[k]})")
-        ax.set(xlabel="x", ylabel="y", xlim=(-1.25, 2.2))
-        ax.legend(loc="center right")
-
-    return Finding(
-        "largest deviation of a class's first or last radius",
-        off,
-        5e-4,
-        "half a unit of the last place printed",
-        holds=off < 5e-4 and sizes == [30, 30, 40],
-        also={f"points of {name}": float(n) for name, n in zip(NAMES, sizes, strict=True)},
-        draw=draw,
-    )
+# ---------------------------------------------------------------------------- what a run is asked
 
 
 def _level(sigma: float | Tensor) -> Tensor:
@@ -90,8 +71,160 @@ def _level(sigma: float | Tensor) -> Tensor:
     return WIDE.time(-2 * torch.log(torch.as_tensor(sigma, dtype=torch.float64)))
 
 
+def _ends(field: Field, n: int, seed: int) -> Tensor:
+    """Where DDIM takes n particles over 64 levels."""
+    return chain(bridge(field, 0.0), n, seed=seed).x[-1]
+
+
+def _guided(whole: EmpiricalField, label: int, scale: float) -> GuidedField:
+    return GuidedField(whole.given(label), whole, scale)
+
+
+def _target(label: int, n: int) -> Tensor:
+    """n particles (n, 2) spread evenly over the points of a class; n is a multiple of theirs."""
+    mine = POINTS[label == LABELS]
+    return mine.repeat(n // len(mine), 1).double()
+
+
+def _draws(label: int) -> Callable[[int, int], Tensor]:
+    """Fresh data of a class, with the noise that samples keep."""
+    return Mixture.isotropic(POINTS[label == LABELS].double(), WIDE.sigma_min).sample
+
+
+def _floor(label: int, n: int, seed: int) -> tuple[float, float]:
+    """Mean and standard deviation of W2 from n fresh data of a class to `_target`."""
+    draw, target = _draws(label), _target(label, n)
+    far = torch.tensor([distance.wasserstein(draw(n, seed + i), target) for i in range(8)])
+    return float(far.mean()), float(far.std())
+
+
+Known = EmpiricalField | LearnedField
+
+
+def _asked(known: Known, scale: float, seed: int, told: Label = same) -> Tensor:
+    """EACH particles asked for each class, (3, EACH, 2)."""
+    null = known.given(NONE) if isinstance(known, LearnedField) else known
+    return torch.stack(
+        [_ends(GuidedField(known.given(told(k)), null, scale), EACH, seed) for k in CLASSES]
+    )
+
+
+MEASURES = ("accuracy", "distance to the curve", "W2", "coverage")
+
+
+def _judged(clouds: Tensor) -> Tensor:
+    """MEASURES of the cloud asked for each class, (3, 4); the distance is the median."""
+    rows = []
+    for k, x in enumerate(clouds):
+        mine = POINTS[k == LABELS]
+        right = order.class_shares(x, POINTS, LABELS)[k]
+        far = distance.wasserstein(x, _target(k, EACH))
+        rows.append([right, SPIRAL.distance(x).median(), far, order.coverage(x, mine)])
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+# ----------------------------------------------------------------------------------- the networks
+
+
+def classes_lecture(seed: int) -> LearnedField:
+    """The lecture's network with classes, 256 levels from sigma 10."""
+    return lecture_field(seed, WIDE, 30_000, 256, classes=3)
+
+
+def _networks(lab: Lab, process: VE = WIDE) -> list[LearnedField]:
+    """Five of them; for another process, the same networks started from other noise."""
+    out = []
+    for i in range(SEEDS):
+        made = lab.trained("classes-lecture", classes_lecture, i, lecture_network(WIDE, 3))
+        network = lecture_network(process, 3)
+        network.load_state_dict(made.network.state_dict())
+        out.append(LearnedField(process, network.eval()))
+    return out
+
+
+STEPS = 1000
+
+
+def _ours(lab: Lab, how: How = "add", drop: float = 0.1, offset: int = 0) -> LearnedField:
+    """Our network with classes, on a short budget."""
+
+    def make(seed: int) -> LearnedField:
+        return our_field(seed, steps=STEPS, classes=True, how=how, drop=drop)
+
+    return lab.trained(f"classes-{how}-{drop:g}", make, offset)
+
+
+def _off(field: Field, truth: EmpiricalField, seed: int) -> tuple[float, float]:
+    """E |eps_hat - eps_hat of the truth|^2 per coordinate at the truth's own x_t, over 24 levels
+    even in log SNR; and its standard error.
+    """
+    x0 = truth.sample(1000, seed).double()
+    eps = WIDE.prior(len(x0), 2, seed, torch.float64) / WIDE.sigma_max
+    levels = torch.logspace(-2, 1, 24, dtype=torch.float64)
+    with torch.no_grad():
+        off = [
+            field.noise(x0 + s * eps, t) - truth.noise(x0 + s * eps, t)
+            for s, t in zip(levels, _level(levels), strict=True)
+        ]
+    each = (torch.stack(off) ** 2).mean((0, 2))
+    return float(each.mean()), float(each.std()) / math.sqrt(len(x0))
+
+
+def _mean(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Over the seeds (S, ...): the mean, and half of its 95 % interval."""
+    half = float(stats.t.ppf(0.975, len(values) - 1)) / math.sqrt(len(values))
+    return values.mean(0), half * values.std(0)
+
+
+def _with_interval(name: str, values: Tensor) -> dict[str, float]:
+    mean, half = _mean(values)
+    return {name: float(mean), f"{name}, +-": float(half)}
+
+
+# ----------------------------------------------------------------------------- what a label tells
+
+
+@claim(broken=0.999, slow=True)
+def g1(lab: Lab, drop: float = 0.1) -> Finding:
+    """A label may be added, appended or attended to: each way, the network knows its classes.
+
+    Says: the class goes in by "cross-attention", or one can "add or append" it (000, 003).
+    Source: one network, one budget of 1000 steps of `fit`, three ways in. A network that does not
+    use the label can do no better than the exact field of all points: its error, against the exact
+    fields of the classes, is what each way must beat, by four standard errors. `drop` is the share
+    of labels left out.
+    """
+    whole = exact()
+    ways: tuple[How, ...] = ("add", "append", "attend")
+    learned = {how: _ours(lab, how, drop) for how in ways}
+
+    def errors(field: Known) -> tuple[float, float]:
+        """Over the classes; the field of all points stands for each of them."""
+        mine = [field.given(k) if isinstance(field, LearnedField) else field for k in CLASSES]
+        rows = [_off(f, whole.given(k), lab.seed) for k, f in enumerate(mine)]
+        return sum(m for m, _ in rows) / 3, math.hypot(*(e for _, e in rows)) / 3
+
+    found = {how: errors(field) for how, field in learned.items()}
+    blind, about = errors(whole)
+    right = {how: _judged(_asked(field, 1.0, lab.seed))[:, 0] for how, field in learned.items()}
+    return Finding(
+        "largest error of the three ways, squared, of eps per coordinate",
+        max(m for m, _ in found.values()),
+        blind,
+        "the best that a network without labels can do",
+        holds=all(m + SURE * e < blind - SURE * about for m, e in found.values()),
+        also={f"{how}: error": m for how, (m, _) in found.items()}
+        | {f"{how}: standard error": e for how, (_, e) in found.items()}
+        | {
+            f"{how}: accuracy of {n}": float(a)
+            for how, row in right.items()
+            for n, a in zip(NAMES, row, strict=True)
+        },
+    )
+
+
 @claim(broken=lambda k: (k + 1) % 3)
-def g2(lab: Lab, told: Callable[[int], int] = lambda k: k) -> Finding:
+def g2(lab: Lab, told: Label = same) -> Finding:
     """A label lowers the loss at middle noise; the area between the losses is what it tells.
 
     Says: conditioning gives the network "more context" (000, 003).
@@ -147,6 +280,131 @@ def g2(lab: Lab, told: Callable[[int], int] = lambda k: k) -> Finding:
     )
 
 
+@claim(broken=torch.arange(len(LABELS)) * 3 // len(LABELS))
+def g3(lab: Lab, labels: Tensor = LABELS) -> Finding:
+    """The inner 30 points of the spiral are people, the next 30 dogs, the outer 40 cats.
+
+    Says: the inner part is "person", the middle one "dog", the outer one "cat" (000, 003).
+    Source: EXPERIMENTS.md, section 1: thirds of an angle of 4.5 pi, where the spiral has 5 pi, so
+    they are no thirds; its radii are printed to three places.
+    """
+    said = torch.tensor([[0.100, 0.393], [0.403, 0.696], [0.706, 1.100]], dtype=torch.float64)
+    radius = POINTS.double().norm(dim=1)
+    found = torch.stack([torch.stack(radius[labels == k].aminmax()) for k in CLASSES])
+    sizes = torch.bincount(labels, minlength=3).tolist()
+    off = float((found - said).abs().max())
+
+    def draw(fig: plot.Figure) -> None:
+        ax = fig.subplots()
+        for k in CLASSES:
+            plot.cloud(ax, POINTS[labels == k], COLOURS[k], 12, f"{NAMES[k]} ({sizes[k]})")
+        ax.set(xlabel="x", ylabel="y", xlim=(-1.25, 2.2))
+        ax.legend(loc="center right")
+
+    return Finding(
+        "largest deviation of a class's first or last radius",
+        off,
+        5e-4,
+        "half a unit of the last place printed",
+        holds=off < 5e-4 and sizes == [30, 30, 40],
+        also={f"points of {name}": float(n) for name, n in zip(NAMES, sizes, strict=True)},
+        draw=draw,
+    )
+
+
+@claim(broken=lambda k: (k + 1) % 3, slow=True)
+def g4(lab: Lab, told: Label = same) -> Finding:
+    """Without guidance the lecture's network strays from the class asked for; the exact one never.
+
+    Says: "fit is not great", with "confusion here between people and dog images" (000, 003).
+    Correction: it is the small network's fault, not that of conditioning: the exact field puts
+    every sample in its class. Dogs are taken for people by every network; some miss far more cats.
+    Source: EXPERIMENTS.md, section 4; five networks, DDIM over 64 levels from sigma 10. Also the
+    lecture's cat point, which the exact field takes to (0.684, 0.445).
+    """
+    networks = _networks(lab)
+    clouds = [_asked(known, 1.0, lab.seed, told) for known in networks]
+    table = torch.stack([_confusion(x) for x in clouds])
+    right = table.diagonal(dim1=1, dim2=2)
+    ideal = _asked(exact(), 1.0, lab.seed, told)
+    best = _confusion(ideal).diagonal()
+    mean, half = _mean(right.mean(1))
+    confused, about = _mean(table[:, DOG, PERSON])
+    cat = torch.tensor([[1.2640, 1.5190]], dtype=torch.float64)
+    steps = SDESolver("euler", 255)
+    end = steps.solve(bridge(exact().given(told(CAT)), 0.0), cat, 1).x[-1, 0]
+    missed = float((end - torch.tensor([0.684, 0.445])).abs().max())
+    known = [_judged(x)[:, 2] for x in clouds]
+
+    return Finding(
+        "accuracy over the three classes, mean of five networks",
+        float(mean),
+        float(half),
+        "half of its 95 % interval; the exact field has 1",
+        holds=bool((best == 1).all())
+        and float(mean + half) < 1
+        and float(confused - about) > 0
+        and float(table[:, DOG, PERSON].min()) > 0
+        and missed < 2e-3,
+        also={f"exact: accuracy of {n}": float(a) for n, a in zip(NAMES, best, strict=True)}
+        | {k: v for i, n in enumerate(NAMES) for k, v in _with_interval(n, right[:, i]).items()}
+        | {"cat, in the worst network": float(right[:, CAT].min())}
+        | _with_interval("dogs that are persons", table[:, DOG, PERSON])
+        | _with_interval("cats that are dogs", table[:, CAT, DOG])
+        | _with_interval("cats that are persons", table[:, CAT, PERSON])
+        | _with_interval("W2, over the classes", torch.stack(known).mean(1))
+        | {"exact: W2, over the classes": float(_judged(ideal)[:, 2].mean())}
+        | {"the cat point, off where the sheet has it": missed},
+        draw=lambda fig: _coloured(fig, {"a network": clouds[0], "exact": ideal}),
+        size=(3.4, 2.0),
+    )
+
+
+def _confusion(clouds: Tensor) -> Tensor:
+    """Share of those asked for a class (row) that land in each (column), (3, 3)."""
+    return torch.stack([order.class_shares(x, POINTS, LABELS) for x in clouds])
+
+
+def _coloured(fig: plot.Figure, shown: dict[str, Tensor], rows: int = 1) -> None:
+    """Clouds asked for the three classes, side by side."""
+    for ax, (title, clouds) in zip(
+        fig.subplots(rows, len(shown) // rows).flat, shown.items(), strict=True
+    ):
+        plot.cloud(ax, POINTS, plot.GREY, 3)
+        for k in CLASSES:
+            plot.cloud(ax, clouds[k][:100], COLOURS[k], 3, NAMES[k])
+        plot.frame(ax, 1.3, title)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+
+
+@claim(broken=0.0, slow=True)
+def g5(lab: Lab, drop: float = 0.1) -> Finding:
+    """A network that was not told a tenth of the labels also knows the field of all classes.
+
+    Says: leave out the class "for a subset of our training examples" (000, 003).
+    Source: the output for "no label" against the exact field of all points, five networks of 1000
+    steps of `fit`; it must be nearer to it than the exact field of any one class is. `drop` is the
+    share of labels left out.
+    """
+    learned = [_ours(lab, "add", drop, i) for i in range(SEEDS)]
+    null = torch.tensor([_off(f.given(NONE), exact(), lab.seed)[0] for f in learned]).double()
+    told = torch.tensor(
+        [[_off(f.given(k), exact().given(k), lab.seed)[0] for k in CLASSES] for f in learned]
+    ).double()
+    others = [_off(exact().given(k), exact(), lab.seed) for k in CLASSES]
+    mean, half = _mean(null)
+    return Finding(
+        "error of the output for no label, squared, of eps per coordinate",
+        float(mean),
+        min(m for m, _ in others),
+        "the nearest exact field of one class",
+        holds=float(mean + half) < min(m - SURE * e for m, e in others),
+        also={"half of the 95 % interval": float(half)}
+        | _with_interval("error of the outputs for the classes", told.mean(1))
+        | {f"exact field of {n}": m for n, (m, _) in zip(NAMES, others, strict=True)},
+    )
+
+
 ANGLES = {  # EXPERIMENTS.md, section 4: mean angle to the unconditional field, in degrees
     1.0: (3.3, 3.6, 0.4),
     0.6: (3.6, 4.9, 4.5),
@@ -163,7 +421,7 @@ def _cosines(label: int, x: Tensor, t: Tensor) -> Tensor:
 
 
 @claim(broken=lambda k: (k + 1) % 3)
-def g6(lab: Lab, told: Callable[[int], int] = lambda k: k) -> Finding:
+def g6(lab: Lab, told: Label = same) -> Finding:
     """The fields of a class and of all agree at large noise, and part where the arms come apart.
 
     Says: the two fields agree for large t and "diverge" as t approaches zero (000, 003).
@@ -217,30 +475,138 @@ def g6(lab: Lab, told: Callable[[int], int] = lambda k: k) -> Finding:
     )
 
 
-# -------------------------------------------------------------------------- guidance, exact fields
+# --------------------------------------------------------------------------------------- guidance
 
 
-def _ends(field: Field, n: int, seed: int) -> Tensor:
-    """Where DDIM takes n particles over 64 levels."""
-    return chain(bridge(field, 0.0), n, seed=seed).x[-1]
+@claim(broken=lambda lab, process: [exact(process)] * SEEDS, slow=True)
+def g7(lab: Lab, known: Callable[[Lab, VE], Sequence[Known]] = _networks) -> Finding:
+    """At w = 2 people and dogs are in their class; cats are with some networks, not with others.
+
+    Says: with guidance cat, dog and person all get a "nice tight fit" (000, 003).
+    Correction: not in every network trained as the lecture's: in some of them a sixth of the cats
+    still lands elsewhere. Where it does fit it covers less than it did: the W2 of people grows.
+    Source: CLAIMS.md, G7: accuracy 1.00 for the cat, from sigma 1; to the place printed, within
+    four standard errors. Five networks, from sigma 1 and from 10. With the exact fields in their
+    stead, the broken subject, it holds.
+    """
+    starts = {"from 1": NARROW, "from 10": WIDE}
+    clouds = {
+        (name, w): [_asked(one, w, lab.seed) for one in known(lab, process)]
+        for name, process in starts.items()
+        for w in (1.0, 2.0)
+    }
+    found = {key: torch.stack([_judged(x) for x in each]) for key, each in clouds.items()}
+    worst = min(float(found[name, 2.0][:, :, 0].min()) for name in starts)
+    allowed = 0.995 - SURE * math.sqrt(0.005 * 0.995 / EACH)
+    fits = (found["from 1", 2.0][:, :, 0] >= allowed).all(1)
+    good, bad = int(fits.int().argmax()), int(fits.int().argmin())
+    also: dict[str, float] = {"networks in which all classes fit, from sigma 1": int(fits.sum())}
+    for name in starts:
+        gained = found[name, 2.0] - found[name, 1.0]
+        for k, label in enumerate(NAMES):
+            for j, measure in enumerate(MEASURES):
+                title = f"{name}, {label}, {measure}"
+                also |= _with_interval(f"{title} at w = 2", found[name, 2.0][:, k, j])
+                also |= _with_interval(f"{title}, gained over w = 1", gained[:, k, j])
+
+    return Finding(
+        "lowest accuracy of a class in a network, w = 2",
+        worst,
+        allowed,
+        "1.00 to the place printed, less four standard errors",
+        holds=worst >= allowed,
+        also=also,
+        draw=lambda fig: _coloured(
+            fig,
+            {
+                f"network {i}, $w = {w:g}$": clouds["from 1", w][i]
+                for i in (good, bad)
+                for w in (1.0, 2.0)
+            },
+            rows=2,
+        ),
+        size=(3.4, 3.8),
+    )
 
 
-def _target(label: int, n: int) -> Tensor:
-    """n particles (n, 2) spread evenly over the points of a class; n is a multiple of theirs."""
-    mine = POINTS[label == LABELS]
-    return mine.repeat(n // len(mine), 1).double()
+SCALES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)  # w - 1
 
 
-def _draws(label: int) -> Callable[[int, int], Tensor]:
-    """Fresh data of a class, with the noise that samples keep."""
-    return Mixture.isotropic(POINTS[label == LABELS].double(), WIDE.sigma_min).sample
+@claim(broken=-1.0, slow=True)
+def g8(lab: Lab, push: float = 1.0) -> Finding:
+    """The more guidance, the surer the class and the less of it is covered; W2 is best near w = 1.
+
+    Says: at an "alpha of around 2" a tiny tree appears, and it grows with alpha (000, 003).
+    Correction: on the spiral what appears first goes on at once to shrink in kind: the distance to
+    the class's law is least below w = 2, and far beyond it is worse than without guidance. With
+    the exact fields no more is gained than four deviations of the floor.
+    Source: CLAIMS.md, G8; DDIM over 64 levels from sigma 10, five networks, best scale by W2 to
+    the class's points. `push` is the sign of what guidance adds.
+    """
+    scales = [1 + push * s for s in SCALES]
+    found = torch.stack(
+        [
+            torch.stack([_judged(_asked(one, w, lab.seed)) for w in scales])
+            for one in _networks(lab)
+        ]
+    )  # (networks, scales, classes, measures)
+    ideal = torch.stack([_judged(_asked(exact(), w, lab.seed)) for w in scales])
+    best = torch.tensor(scales)[found[..., 2].argmin(1)]
+    pooled = found.mean(2)
+    surer, loses, worse = (
+        _mean(values)
+        for values in (
+            pooled[:, SCALES.index(1.0), 0] - pooled[:, 0, 0],
+            pooled[:, 0, 3] - pooled[:, -1, 3],
+            pooled[:, -1, 2] - pooled[:, 0, 2],
+        )
+    )
+    mean, half = _mean(best.double().mean(1))
+    fresh, spread = zip(*(_floor(k, EACH, lab.seed) for k in CLASSES), strict=True)
+    nothing = ideal[0, :, 2] - ideal[:, :, 2].amin(0)  # what the exact fields gain at best
+    return Finding(
+        "best scale w by W2, mean of the classes and of five networks",
+        float(mean),
+        float(half),
+        "half of its 95 % interval; the lecture's is 2",
+        holds=all(float(a - b) > 0 for a, b in (surer, loses, worse))
+        and float(mean + half) < 2
+        and all(float(a) < SURE * b for a, b in zip(nothing, spread, strict=True)),
+        also={
+            k: v
+            for i, n in enumerate(NAMES)
+            for k, v in _with_interval(f"best w of {n}", best[:, i].double()).items()
+        }
+        | {
+            f"exact: W2 of {n} gained at best": float(v)
+            for n, v in zip(NAMES, nothing, strict=True)
+        }
+        | _with_interval("accuracy gained from w = 1 to 2", pooled[:, 4, 0] - pooled[:, 0, 0])
+        | _with_interval("coverage lost from w = 1 to 11", pooled[:, 0, 3] - pooled[:, -1, 3])
+        | _with_interval("W2 gained from w = 1 to 11", pooled[:, -1, 2] - pooled[:, 0, 2])
+        | {f"exact: W2 of {n} at w = 11": float(ideal[-1, i, 2]) for i, n in enumerate(NAMES)}
+        | {f"W2 of fresh data, {n}": v for n, v in zip(NAMES, fresh, strict=True)}
+        | {f"W2 of fresh data, {n}, sd": v for n, v in zip(NAMES, spread, strict=True)},
+        draw=lambda fig: _sweep(fig, scales, found, ideal),
+        size=(3.4, 4.4),
+    )
 
 
-def _floor(label: int, n: int, seed: int) -> tuple[float, float]:
-    """Mean and standard deviation of W2 from n fresh data of a class to `_target`."""
-    draw, target = _draws(label), _target(label, n)
-    far = torch.tensor([distance.wasserstein(draw(n, seed + i), target) for i in range(8)])
-    return float(far.mean()), float(far.std())
+def _sweep(fig: plot.Figure, scales: Sequence[float], found: Tensor, ideal: Tensor) -> None:
+    """W2, accuracy and coverage over the scale: means of the networks with intervals; exact."""
+    mean, half = _mean(found)
+    for ax, j in zip(fig.subplots(3, 1, sharex=True), (2, 0, 3), strict=True):
+        for k in CLASSES:
+            ax.plot(scales, mean[:, k, j], color=COLOURS[k], label=NAMES[k])
+            band = torch.stack([mean[:, k, j] - half[:, k, j], mean[:, k, j] + half[:, k, j]])
+            low, high = band.clamp(0.02, None) if j == 2 else band.clamp(0, 1)
+            ax.fill_between(scales, low, high, color=COLOURS[k], alpha=0.25, lw=0)
+            ax.plot(scales, ideal[:, k, j], "--", color=COLOURS[k])
+        ax.set(xscale="log", yscale="log" if j == 2 else "linear", ylabel=MEASURES[j])
+    ax.plot([], [], "--", color=plot.GREY, label="exact")
+    ax.set(xlabel="scale $w$ (1: no guidance)", xticks=[1, 2, 5, 10], xticklabels=[1, 2, 5, 10])
+    ax.minorticks_off()
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
 
 
 HALVES = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # two Gaussians of width 1/2
@@ -308,10 +674,6 @@ def g9(lab: Lab, push: float = 1.0) -> Finding:
         draw=lambda fig: _three_laws(fig, audits, lab.seed),
         size=(3.4, 4.2),
     )
-
-
-def _guided(whole: EmpiricalField, label: int, scale: float) -> GuidedField:
-    return GuidedField(whole.given(label), whole, scale)
 
 
 def _three_laws(fig: plot.Figure, audits: Sequence[Audit], seed: int) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from sdeflow import datasets, train
 from sdeflow.dataset import Dataset
 from sdeflow.field import EmpiricalField, Field, LearnedField, TilesField
-from sdeflow.network import MLP
+from sdeflow.network import MLP, How
 from sdeflow.prediction import Prediction
 from sdeflow.process import VE, Linear, Process
 from sdeflow.sde import SDE, bridge
@@ -150,13 +150,18 @@ def lecture_field(
 
 
 def our_field(
-    seed: int, process: Process = WIDE, steps: int = 2000, classes: bool = False
+    seed: int,
+    process: Process = WIDE,
+    steps: int = 2000,
+    classes: bool = False,
+    how: How = "add",
+    drop: float = 0.1,
 ) -> LearnedField:
-    """`fit` as it comes, on the spiral."""
-    network = MLP(seed=seed, labels=3 if classes else 0)
+    """`fit` as it comes, on the spiral; labels enter by `how`, and a share `drop` is left out."""
+    network = MLP(seed=seed, labels=3 if classes else 0, how=how)
     learned = LearnedField(process, network, data_std=SPIRAL.std)
     sample = SPIRAL.sample_labelled if classes else SPIRAL.sample
-    for _ in train.fit(learned, sample, steps, seed):
+    for _ in train.fit(learned, sample, steps, seed, recipe=train.Recipe(drop=drop)):
         pass
     return learned
 
