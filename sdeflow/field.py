@@ -488,7 +488,9 @@ class LearnedField(Field):
         """
         given, parameter = x.dtype, next(self.network.parameters(), None)
         if parameter is not None and parameter.dtype != given:
-            return self.evaluate(x.to(parameter.dtype), t.to(parameter.dtype), c).to(given)
+            own = parameter.dtype
+            rounded = Coefficients(*(v.to(own) if isinstance(v, Tensor) else v for v in c))
+            return self.evaluate(x.to(own), t.to(own), rounded).to(given)
         if self.data_std is not None:
             x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
         if self.data_std is not None or isinstance(self.network, Conditioned):

@@ -514,3 +514,17 @@ def test_the_law_on_a_grid_is_that_of_the_noised_draws(process: sf.Process) -> N
         assert sf.check_density(x, field.density(grid, float(t))).passed()
         assert sf.check_density(x0, field.density(grid, None)).passed()
         assert not sf.check_density(x0, field.density(grid, float(t))).passed()
+
+
+@pytest.mark.parametrize("std", [None, 0.7])
+def test_a_network_takes_a_cloud_of_another_type_at_one_time_or_many(std: float | None) -> None:
+    """float64 particles, a float32 network: rounded on the way in, whatever the shape of t."""
+    network = sf.MLP(width=8, depth=1)
+    nn.init.normal_(network.last.weight)
+    field = sf.LearnedField(sf.Linear(), network, data_std=std)
+    x = randn(5, 2)
+    with torch.no_grad():
+        each = field.velocity(x, torch.full((5,), 0.3, dtype=torch.float64))
+        assert each.dtype == torch.float64
+        assert close(each, field.velocity(x, f64(0.3)), rtol=1e-6)
+        assert close(each, field.velocity(x.float(), torch.tensor(0.3)).double(), rtol=1e-5)
