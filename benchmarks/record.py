@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sdeflow.run import provenance
+from sdeflow.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
 

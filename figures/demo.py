@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from sdeflow import run, train
+from sdeflow import demo, run
+from sdeflow.provenance import write_bytes
 
 HERE = Path(__file__).parent
 
@@ -22,9 +23,9 @@ def main(quick: bool) -> Path:
     config = run.Config(steps=100) if quick else run.Config()
     made = folder(quick)
     run.clear(made, config)
-    run.demo(config, made, progress=True)
+    demo.demo(config, made, progress=True)
     if quick:
         return made / "figure.png"
     kept = HERE / "demo.png"
-    train.write_bytes(kept, (made / "figure.png").read_bytes())
+    write_bytes(kept, (made / "figure.png").read_bytes())
     return kept

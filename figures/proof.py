@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from figures import demo
-from sdeflow import proof, train
+from sdeflow import proof
+from sdeflow.provenance import write_bytes
 
 
 def main(quick: bool) -> Path:
@@ -21,5 +22,5 @@ def main(quick: bool) -> Path:
         return folder / "proof.png"
     proof.check(folder, n=50_000)
     kept = demo.HERE / "proof.png"
-    train.write_bytes(kept, (folder / "proof.png").read_bytes())
+    write_bytes(kept, (folder / "proof.png").read_bytes())
     return kept

@@ -24,9 +24,10 @@ import torch
 import tyro
 from tqdm import tqdm
 
-from sdeflow import claims, datasets, proof, run
+from sdeflow import claims, datasets, demo, proof, run
 from sdeflow.claims import ledger
 from sdeflow.door import SdeflowError, whole
+from sdeflow.provenance import provenance, write_text
 from sdeflow.solve import ADAPTIVE, FIXED, ODESolver, SDESolver, Solver
 
 
@@ -45,7 +46,7 @@ class Demo:
         whole(self.n, "n", 2)
         run.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
-        print(run.demo(self.config, self.out, n=self.n, progress=True))
+        print(demo.demo(self.config, self.out, n=self.n, progress=True))
         print(f"figure: {self.out / 'figure.png'}")
         try:
             print(proof.check(self.out, seed=self.config.seed))
@@ -167,7 +168,7 @@ class Claims:
         order = [c.id for c in claims.CLAIMS]
         found = sorted(ledger.read(self.out / "claims.jsonl"), key=lambda r: order.index(r.id))
         table = self.out.with_name(f"{self.out.name}.md")
-        run.write_text(table, ledger.markdown(found, f"{self.out.name}/"))
+        write_text(table, ledger.markdown(found, f"{self.out.name}/"))
         print(f"table: {table}")
 
 
@@ -181,7 +182,7 @@ class Info:
     def __call__(self) -> None:
         """Print it."""
         if self.folder is None:
-            print(json.dumps(run.provenance(), indent=1))
+            print(json.dumps(provenance(), indent=1))
             print("data sets:", ", ".join(datasets.NAMES))
             return
         print(json.dumps(run.summary(self.folder), indent=1))

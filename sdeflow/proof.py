@@ -30,6 +30,7 @@ from sdeflow.field import EmpiricalField, ExactField
 from sdeflow.fokker_planck import Ruler, evolve
 from sdeflow.mixture import Mixture
 from sdeflow.process import Process
+from sdeflow.provenance import provenance, write_text
 from sdeflow.sde import bridge, reverse
 from sdeflow.solve import SDESolver
 from sdeflow.verdict import PathVerdict
@@ -171,10 +172,10 @@ def check(
     whole = run.reopen(folder)
     found = prove(whole, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, whole.config.data, time.perf_counter() - start)
-    made = run.provenance(seed)
+    made = provenance(seed)
     _picture(found, folder / "proof.png", {k: str(v) for k, v in made.items()})
-    run.write_text(folder / "proof.json", json.dumps({**_numbers(found), "made": made}, indent=1))
-    run.write_text(folder / "proof.md", text)
+    write_text(folder / "proof.json", json.dumps({**_numbers(found), "made": made}, indent=1))
+    write_text(folder / "proof.md", text)
     return text
 
 

@@ -47,6 +47,7 @@ from sdeflow.network import MLP
 from sdeflow.noise import Purpose, generator
 from sdeflow.prediction import Prediction, Row, encode, unit_row
 from sdeflow.process import Coefficients, Process
+from sdeflow.provenance import write_bytes
 
 Weighting = Callable[[Coefficients[Tensor]], Tensor]
 TimeDensity = Callable[[Process, Tensor], Tensor]
@@ -545,21 +546,6 @@ def write(
     if keep_previous and path.exists():
         os.replace(path, _previous(path))
     write_bytes(path, data)
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole: a reader sees the old one or the new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow import cli, run
+from sdeflow import cli, demo, run
 
 TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
 COMMAND = (sys.executable, "-c", "from sdeflow.cli import main; main()")
@@ -499,7 +499,7 @@ def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path) -> None:
     assert (out / "report.md").read_text() in said + "\n"
     assert report["data"] == str(file)
     assert report["particles"] == 50
-    assert len(report["rows"]) == len(run.SAMPLERS)
+    assert len(report["rows"]) == len(demo.SAMPLERS)
     assert ("loss_floor" in report) == (kind != "png")
     with Image.open(out / "figure.png") as picture:
         drawn = dict(picture.text)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first: a module imports only modules that stand before it. One not yet written is skipped.
 FLOORS = (
-    ("door", "noise"),  # 0: what is refused at every door; keyed random streams
+    ("door", "noise", "provenance"),  # 0: what is refused; keyed random streams; signed files
     # 1: mathematics
     ("process", "mixture", "dataset", "datafile", "datasets"),
     ("density", "distance", "statistic", "network"),
@@ -27,7 +27,7 @@ FLOORS = (
     # 5: consequences
     ("likelihood", "variational", "order", "observe"),
     ("verdict", "martingale", "two_sample", "check", "budget", "audit"),
-    ("plot", "run", "proof", "claims", "cli"),  # 6: eyes and hands
+    ("plot", "run", "demo", "proof", "claims", "cli"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common", "base", "core"}

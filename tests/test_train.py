@@ -712,7 +712,7 @@ def test_a_crash_at_any_moment_of_writing_costs_nothing(
 
         run = sf.fit(small(), DATA.sample, 30, recipe=SMALL, checkpoint=file, every=7)
         with monkeypatch.context() as patch:
-            patch.setattr(train.os, moment, crash)
+            patch.setattr(os, moment, crash)
             try:
                 for _ in run:
                     pass
@@ -848,7 +848,7 @@ def test_a_file_is_written_whole_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.os, "fsync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="No space left"):
             sf.save(small(seed=1), file)
     assert file.read_bytes() == before

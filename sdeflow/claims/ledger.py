@@ -39,9 +39,10 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from sdeflow import plot, run, train
+from sdeflow import plot, train
 from sdeflow.door import SdeflowError
 from sdeflow.field import LearnedField
+from sdeflow.provenance import provenance, write_text
 
 PARTS = ("Says", "Correction", "Source")
 
@@ -116,7 +117,7 @@ class Lab:
         made = make(seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
         train.save(made, kept)
-        run.write_text(kept.with_suffix(".txt"), source)
+        write_text(kept.with_suffix(".txt"), source)
         return made
 
 
@@ -193,7 +194,7 @@ class Claim:
             figure = f"{self.id}.png"
             with plot.figure(*finding.size) as fig:
                 finding.draw(fig)
-                about = {k: str(v) for k, v in run.provenance(lab.seed).items()}
+                about = {k: str(v) for k, v in provenance(lab.seed).items()}
                 plot.write(fig, lab.folder / figure, {**about, "claim": self.id})
         return Record(
             id=self.id,
@@ -211,7 +212,7 @@ class Claim:
             seed=lab.seed,
             seconds=time.perf_counter() - start,
             digest=self.digest,
-            made=run.provenance(lab.seed),
+            made=provenance(lab.seed),
         )
 
 
@@ -290,7 +291,7 @@ def read(path: Path) -> list[Record]:
 def write(records: Sequence[Record], path: Path) -> None:
     """One JSON line for each record."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    run.write_text(path, "".join(json.dumps(asdict(r)) + "\n" for r in records))
+    write_text(path, "".join(json.dumps(asdict(r)) + "\n" for r in records))
 
 
 def markdown(records: Sequence[Record], figures: str = "") -> str:

@@ -1,0 +1,64 @@
+"""Results that can be traced: whole files, signed with what made them.
+
+A number without its origin is a rumour. Every result that this package writes (a report, a
+cloud, a figure, a benchmark's row, a claim's record) carries the same signature: command, commit
+(marked dirty where the tree was), versions, device, threads, precision and seed. The last three
+are part of it because results are a function of the seed on one machine and number of threads,
+not across them.
+
+And a file is there whole or not at all. It is written beside its place, flushed to the disk and
+then renamed, which the system does in one step: whoever reads, at any time and also after a
+crash, finds the old file or the new one, never the half of one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+
+def provenance(seed: int | None = None) -> dict[str, str | int]:
+    """Command, commit, versions, device, threads, dtype, seed: what every result file carries."""
+    try:
+        commit = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        commit = "unknown"
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "commit": commit,
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
+        "device": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "dtype": str(torch.get_default_dtype()),
+        **({} if seed is None else {"seed": seed}),
+    }
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole: a reader sees the old one or the new one, also after a crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    write_bytes(path, text.encode())
