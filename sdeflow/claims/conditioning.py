@@ -383,25 +383,26 @@ def g5(lab: Lab, drop: float = 0.1) -> Finding:
 
     Says: leave out the class "for a subset of our training examples" (000, 003).
     Source: the output for "no label" against the exact field of all points, five networks of 1000
-    steps of `fit`; it must be nearer to it than the exact field of any one class is. `drop` is the
-    share of labels left out.
+    steps of `fit`; in each of them it must be nearer to it than the outputs for a class are: what
+    was never asked for in training is not. `drop` is the share of labels left out.
     """
     learned = [_ours(lab, "add", drop, i) for i in range(SEEDS)]
     null = torch.tensor([_off(f.given(NONE), exact(), lab.seed)[0] for f in learned]).double()
     told = torch.tensor(
         [[_off(f.given(k), exact().given(k), lab.seed)[0] for k in CLASSES] for f in learned]
     ).double()
-    others = [_off(exact().given(k), exact(), lab.seed) for k in CLASSES]
+    others = torch.tensor(
+        [[_off(f.given(k), exact(), lab.seed)[0] for k in CLASSES] for f in learned]
+    ).double()
     mean, half = _mean(null)
     return Finding(
         "error of the output for no label, squared, of eps per coordinate",
         float(mean),
-        min(m for m, _ in others),
-        "the nearest exact field of one class",
-        holds=float(mean + half) < min(m - SURE * e for m, e in others),
+        float(others.amin(1).mean()),
+        "the nearest of the outputs for a class",
+        holds=bool((null < others.amin(1)).all()),
         also={"half of the 95 % interval": float(half)}
-        | _with_interval("error of the outputs for the classes", told.mean(1))
-        | {f"exact field of {n}": m for n, (m, _) in zip(NAMES, others, strict=True)},
+        | _with_interval("error of the outputs for the classes, each of its own", told.mean(1)),
     )
 
 
