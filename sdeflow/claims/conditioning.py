@@ -554,14 +554,12 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
     ideal = torch.stack([_judged(_asked(exact(), w, lab.seed)) for w in scales])
     best = torch.tensor(scales)[found[..., 2].argmin(1)]
     pooled = found.mean(2)
-    surer, loses, worse = (
-        _mean(values)
-        for values in (
-            pooled[:, SCALES.index(1.0), 0] - pooled[:, 0, 0],
-            pooled[:, 0, 3] - pooled[:, -1, 3],
-            pooled[:, -1, 2] - pooled[:, 0, 2],
-        )
-    )
+    two, last = SCALES.index(1.0), len(SCALES) - 1
+    changes = {
+        "accuracy gained from w = 1 to 2": pooled[:, two, 0] - pooled[:, 0, 0],
+        "coverage lost from w = 1 to 11": pooled[:, 0, 3] - pooled[:, last, 3],
+        "W2 gained from w = 1 to 11": pooled[:, last, 2] - pooled[:, 0, 2],
+    }
     mean, half = _mean(best.double().mean(1))
     fresh, spread = zip(*(_floor(k, EACH, lab.seed) for k in CLASSES), strict=True)
     nothing = ideal[0, :, 2] - ideal[:, :, 2].amin(0)  # what the exact fields gain at best
@@ -570,7 +568,7 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
         float(mean),
         float(half),
         "half of its 95 % interval; the lecture's is 2",
-        holds=all(float(a - b) > 0 for a, b in (surer, loses, worse))
+        holds=all(float(a - b) > 0 for a, b in map(_mean, changes.values()))
         and float(mean + half) < 2
         and all(float(a) < SURE * b for a, b in zip(nothing, spread, strict=True)),
         also={
@@ -582,9 +580,7 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
             f"exact: W2 of {n} gained at best": float(v)
             for n, v in zip(NAMES, nothing, strict=True)
         }
-        | _with_interval("accuracy gained from w = 1 to 2", pooled[:, 4, 0] - pooled[:, 0, 0])
-        | _with_interval("coverage lost from w = 1 to 11", pooled[:, 0, 3] - pooled[:, -1, 3])
-        | _with_interval("W2 gained from w = 1 to 11", pooled[:, -1, 2] - pooled[:, 0, 2])
+        | {k: v for name, c in changes.items() for k, v in _with_interval(name, c).items()}
         | {f"exact: W2 of {n} at w = 11": float(ideal[-1, i, 2]) for i, n in enumerate(NAMES)}
         | {f"W2 of fresh data, {n}": v for n, v in zip(NAMES, fresh, strict=True)}
         | {f"W2 of fresh data, {n}, sd": v for n, v in zip(NAMES, spread, strict=True)},
