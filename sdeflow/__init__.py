@@ -14,6 +14,7 @@ from sdeflow import plot as plot
 from sdeflow.audit import Audit, guidance_audit, tilted
 from sdeflow.budget import Budget, Part, error_budget
 from sdeflow.check import check_density, check_path
+from sdeflow.checkpoint import load, save
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
@@ -53,6 +54,19 @@ from sdeflow.martingale import dynkin
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
+from sdeflow.objective import (
+    Meter,
+    edm_weighting,
+    logit_normal_time,
+    loss,
+    measured_in,
+    meter,
+    min_snr,
+    noise_between,
+    normal_log_snr,
+    uniform_log_snr,
+    uniform_time,
+)
 from sdeflow.observe import (
     Estimate,
     Passage,
@@ -81,24 +95,7 @@ from sdeflow.sde import (
 )
 from sdeflow.solve import ODESolver, Path, SDESolver
 from sdeflow.statistic import holm
-from sdeflow.train import (
-    Meter,
-    Recipe,
-    Training,
-    edm_weighting,
-    fit,
-    load,
-    logit_normal_time,
-    loss,
-    measured_in,
-    meter,
-    min_snr,
-    noise_between,
-    normal_log_snr,
-    save,
-    uniform_log_snr,
-    uniform_time,
-)
+from sdeflow.train import Recipe, Training, fit
 from sdeflow.two_sample import compare
 from sdeflow.variational import (
     Bound,

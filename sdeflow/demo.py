@@ -11,7 +11,7 @@ How far each ends from the data says little until two more numbers stand beside 
 samples of the data are from each other (the floor), and, where the truth is known, how far the
 *exact* field ends with the same noise and steps. What the learned field adds to the latter is the
 network's; what the exact one adds to the floor is the sampler's. In the same way the loss is
-split into what no network removes and the rest (`train.meter`).
+split into what no network removes and the rest (`objective.meter`).
 
 Everything is measured in the run's own units, the data's standard deviation.
 """
@@ -29,7 +29,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sdeflow import distance, plot, train
+from sdeflow import distance, objective, plot
 from sdeflow.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.run import Config, Problem, fit, sample
@@ -83,7 +83,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
             exact = sampler(whole.truth, n, config.seed)[0][-1]
             row["exact"] = distance.wasserstein(exact, data)
         rows.append(row)
-    meter = None if whole.truth is None else train.meter(whole.field, whole.truth)
+    meter = None if whole.truth is None else objective.meter(whole.field, whole.truth)
     report = {
         "data": config.data,
         "particles": n,
@@ -136,7 +136,7 @@ def markdown(report: dict) -> str:
     return "\n".join(out) + "\n"
 
 
-def _picture(whole: Problem, report: dict, meter: train.Meter | None, path: Path) -> None:
+def _picture(whole: Problem, report: dict, meter: objective.Meter | None, path: Path) -> None:
     n, seed = 3000, whole.config.seed
     field, p = whole.field, whole.process
     grid = reverse(field).times(100)

@@ -29,7 +29,7 @@ from sdeflow import solve
 from sdeflow.budget import Budget
 from sdeflow.density import Density, Grid
 from sdeflow.field import Field
-from sdeflow.train import Meter
+from sdeflow.objective import Meter
 from sdeflow.verdict import Verdict
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"

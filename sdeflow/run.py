@@ -28,7 +28,7 @@ import numpy as np
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow import datasets, door, train
+from sdeflow import checkpoint, datasets, door, objective, train
 from sdeflow.dataset import Dataset, Tiles
 from sdeflow.door import SdeflowError
 from sdeflow.field import (
@@ -191,7 +191,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         config.steps,
         config.seed,
         recipe=recipe,
-        weighting=train.measured_in(whole.field.predicts),
+        weighting=objective.measured_in(whole.field.predicts),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
@@ -210,7 +210,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
                 bar.set_postfix(loss=f"{mean / count:.4f}")
                 mean, count = 0.0, 0
                 write_text(log, "\n".join(lines) + "\n")
-    train.save(whole.field, folder / "field.safetensors")
+    checkpoint.save(whole.field, folder / "field.safetensors")
     return whole
 
 
@@ -226,7 +226,7 @@ def reopen(folder: Path) -> Problem:
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
     whole = problem(_read_config(folder / "config.json"))
-    return replace(whole, field=train.load(folder / "field.safetensors"))
+    return replace(whole, field=checkpoint.load(folder / "field.safetensors"))
 
 
 def summary(folder: Path) -> dict:

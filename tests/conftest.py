@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 import hypothesis
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import sdeflow as sf
 
@@ -135,3 +136,53 @@ def walk(n: int, seed: int = 0, steps: int = 40) -> tuple[sf.Path, sf.SDE]:
 def rejected(p: np.ndarray, level: float = 0.05) -> float:
     """Share of p-values below the level."""
     return float((p < level).mean())
+
+
+# ------------------------------------------------------------------------- short runs of training
+
+DATA = sf.datasets.spiral()
+SMALL = sf.Recipe(batch=32)
+
+
+class Wavy(nn.Module):
+    """Some smooth function of (x, t), in float64, with parameters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a = nn.Parameter(randn(3, 5, seed=1))
+        self.b = nn.Parameter(randn(5, 2, seed=2))
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        level = t.reshape(-1, 1).expand(len(x), 1)
+        return torch.tanh(torch.cat([x, level], 1) @ self.a) @ self.b
+
+
+def small(seed: int = 0, labels: int = 0) -> sf.LearnedField:
+    """A small network for the spiral, the same for the same seed."""
+    network = sf.MLP(width=8, depth=2, waves=4, labels=labels, seed=seed)
+    return sf.LearnedField(sf.VE(), network, data_std=DATA.std)
+
+
+def weights(field: sf.LearnedField) -> dict[str, Tensor]:
+    """A copy of them."""
+    return {k: v.clone() for k, v in field.network.state_dict().items()}
+
+
+def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
+    """To the bit."""
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def trained(steps: int = 30, seed: int = 0, **more: object) -> dict[str, Tensor]:
+    """The weights at the end of a short run."""
+    field = small()
+    for _ in sf.fit(field, DATA.sample, steps, seed, recipe=SMALL, **more):
+        pass
+    return weights(field)
+
+
+def half_done(file: Path, done: int = 16) -> None:
+    """A run of 30 steps, a checkpoint every 7, left after `done`."""
+    run = sf.fit(small(), DATA.sample, 30, recipe=SMALL, checkpoint=file, every=7)
+    for _ in range(done):
+        next(run)

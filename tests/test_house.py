@@ -22,7 +22,7 @@ FLOORS = (
     ("process", "mixture", "dataset", "datafile", "datasets"),
     ("density", "distance", "statistic", "network"),
     ("prediction", "field", "guidance"),  # 2: knowledge
-    ("sde", "laws", "train"),  # 3: laws of motion
+    ("sde", "laws", "objective", "checkpoint", "train"),  # 3: laws of motion
     ("solve", "fokker_planck"),  # 4: the two worlds
     # 5: consequences
     ("likelihood", "variational", "order", "observe"),

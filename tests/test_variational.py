@@ -289,7 +289,7 @@ def gradient(network: torch.nn.Module, value: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("choose", [sf.small_variance, sf.large_variance], ids=["small", "large"])
 def test_the_bound_is_the_simple_loss_with_other_weights(choose: Callable) -> None:
-    """Same noise: the same gradient, to rounding, as `train.loss` weighted by `elbo_weights`."""
+    """Same noise: the same gradient, to rounding, as `loss` weighted by `elbo_weights`."""
     torch.manual_seed(0)
     network = sf.MLP(2).double()
     field, times, seed = sf.LearnedField(VP, network), sf.log_snr_times(VP, 6), 5

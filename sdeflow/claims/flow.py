@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sdeflow import datasets, order, plot, train
+from sdeflow import datasets, objective, order, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     BOARD,
@@ -39,6 +39,7 @@ from sdeflow.likelihood import log_likelihood
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP
 from sdeflow.noise import KeyedNormals, Purpose, generator, normals
+from sdeflow.objective import edm_weighting, measured_in, normal_log_snr, uniform_time
 from sdeflow.prediction import Prediction, encode
 from sdeflow.process import EDM, VE, VP, Cosine, Linear, Process, Tabulated
 from sdeflow.sde import SDE, reverse
@@ -48,7 +49,7 @@ SURE = 4.0  # standard errors
 TRUTH = board()
 SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the board from its mean
 DDPM = Tabulated.ddpm()
-PLAIN = train.measured_in(Prediction.NOISE)
+PLAIN = measured_in(Prediction.NOISE)
 ONE_SQUARE = TRUTH.given(0)
 FROM_END_TO_END = board(WHOLE)
 
@@ -263,7 +264,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     n = batches * size
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
     u = torch.from_numpy(generator(lab.seed, Purpose.TRAINING).random(n))
-    t = train.uniform_time(FLOW, u)
+    t = uniform_time(FLOW, u)
     x = FLOW.perturb(data, t, noise)
     truth = marginal.velocity(x, t)
     apart, slopes = torch.zeros(n, 2, dtype=torch.float64), []
@@ -271,7 +272,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
         field = LearnedField(FLOW, _wild_network(lab.seed + k), Prediction.VELOCITY)
         weights = list(field.network.parameters())
         for rows in torch.arange(n).split(size):
-            conditional = train.loss(field, data[rows], t[rows], noise[rows])
+            conditional = objective.loss(field, data[rows], t[rows], noise[rows])
             regressed = ((field.velocity(x[rows], t[rows]) - truth[rows]) ** 2).mean(1)
             apart[rows, k] = (conditional - regressed).detach()
             slopes += [_slopes(conditional.mean(), weights), _slopes(regressed.mean(), weights)]
@@ -519,7 +520,7 @@ def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     n = 20_000
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
     g = generator(lab.seed, Purpose.TRAINING)
-    t = train.uniform_time(FLOW, (torch.arange(n).double() + torch.from_numpy(g.random(n))) / n)
+    t = uniform_time(FLOW, (torch.arange(n).double() + torch.from_numpy(g.random(n))) / n)
     x = FLOW.perturb(data, t, noise)
     known = marginal.posterior(x, FLOW(t).along(x))
     floor = known.data_variance / (2 * t**2)
@@ -718,11 +719,11 @@ def _weights() -> Draw:
     def draw(fig: plot.Figure) -> None:
         ax = fig.subplots()
         u = torch.sigmoid(torch.linspace(-12, 12, 4001, dtype=torch.float64))
-        velocity = train.measured_in(Prediction.VELOCITY)
+        velocity = measured_in(Prediction.VELOCITY)
         for p, density, weight, name, colour in (
-            (FLOW, train.uniform_time, velocity, "flow matching", plot.BLUE),
-            (DDPM, train.uniform_time, PLAIN, "DDPM, simple", plot.GREEN),
-            (EDM(), train.normal_log_snr(), train.edm_weighting(0.5), "EDM", plot.VERMILION),
+            (FLOW, uniform_time, velocity, "flow matching", plot.BLUE),
+            (DDPM, uniform_time, PLAIN, "DDPM, simple", plot.GREEN),
+            (EDM(), normal_log_snr(), edm_weighting(0.5), "EDM", plot.VERMILION),
         ):
             t = density(p, u)
             snr = p.log_snr(t)
@@ -736,7 +737,7 @@ def _weights() -> Draw:
 
 
 @claim(broken=None)
-def m12(lab: Lab, weighting: train.Weighting | None = PLAIN) -> Finding:
+def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
     """Flow matching, DDPM and EDM have one loss, with different weights on the noise levels.
 
     Says: used by "Stable Diffusion 3, Flux, Movie Gen; simpler than DDPM or EDM" (002, in our
@@ -755,7 +756,7 @@ def m12(lab: Lab, weighting: train.Weighting | None = PLAIN) -> Finding:
             answer = EmpiricalField(p, 0.8 * SPIRAL.points)  # wrong: the spiral is larger
             for row in Prediction:
                 told = LearnedField(p, _Told(answer, row), row)
-                values.append(float(train.loss(told, data, t, noise, weighting).mean()))
+                values.append(float(objective.loss(told, data, t, noise, weighting).mean()))
         worst = max(worst, max(values) / min(values) - 1)
 
     return Finding(
@@ -766,7 +767,7 @@ def m12(lab: Lab, weighting: train.Weighting | None = PLAIN) -> Finding:
         holds=worst < 1e-9,
         also={
             f"weight of the {row.value} loss at noise share 0.5": float(
-                train.measured_in(row)(FLOW(_number(0.5)))
+                measured_in(row)(FLOW(_number(0.5)))
             )
             for row in Prediction
         },

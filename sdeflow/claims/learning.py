@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import datasets, distance, order, plot, train
+from sdeflow import datasets, distance, objective, order, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import (
     CAT,
@@ -97,7 +97,7 @@ def r10(lab: Lab, lesson: Callable[[int], LearnedField] = one_step) -> Finding:
         total = 0.0
         for i in range(3):
             field = lab.trained(f"walk-{make.__name__}", make, i, lecture_network(WALK))
-            meter = train.meter(field, exact(WALK), levels=24, n=1000, seed=lab.seed)
+            meter = objective.meter(field, exact(WALK), levels=24, n=1000, seed=lab.seed)
             share = meter.t**2 / (meter.t**2).sum()  # of the steps n = (sigma / step)^2
             total += float((share * meter.excess).sum()) / 3
         return total

@@ -39,7 +39,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from sdeflow import plot, train
+from sdeflow import checkpoint, plot
 from sdeflow.door import SdeflowError
 from sdeflow.field import LearnedField
 from sdeflow.provenance import provenance, write_text
@@ -111,12 +111,12 @@ class Lab:
         source = _digest(make)
         try:
             if kept.with_suffix(".txt").read_text() == source:
-                return train.load(kept, network)
+                return checkpoint.load(kept, network)
         except OSError:
             pass
         made = make(seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        train.save(made, kept)
+        checkpoint.save(made, kept)
         write_text(kept.with_suffix(".txt"), source)
         return made
 

@@ -17,7 +17,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from sdeflow import distance, plot, train
+from sdeflow import distance, objective, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, exact, muted, our_field
 from sdeflow.field import EmpiricalField, ExactField, Field, LearnedField
@@ -765,7 +765,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     Says: train on the total noise, algorithm 1, and sample with fresh noise in each step,
     algorithm 2 of "DDPM" (000, in our list's words).
     Source: Ho et al. 2020: T = 1000, beta from 1e-4 to 0.02. Algorithm 1 has the gradient of
-    `train.loss`; algorithm 2 is `bridge` on the same noise and ends in the data (tests/test_parity
+    `loss`; algorithm 2 is `bridge` on the same noise and ends in the data (tests/test_parity
     has diffusers). `fresh` is the part of each step's noise that is new; the rest comes again.
     """
     n, betas = 256, torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -783,7 +783,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     t, x0 = torch.from_numpy(g.integers(1, 1001, n)), points(n, lab.seed)
     eps = torch.from_numpy(g.standard_normal((n, 2)))
     theirs = gradient(learned.network, algorithm_1(learned.noise, x0, t, eps, betas))
-    simple = train.loss(learned, x0, t.double(), eps, train.measured_in(Prediction.NOISE))
+    simple = objective.loss(learned, x0, t.double(), eps, objective.measured_in(Prediction.NOISE))
     mine = gradient(learned.network, 2 * simple.mean())  # ours is per coordinate
     turned = float((theirs - mine).norm() / mine.norm())
     floor, sd = distance.floor(points, n, seed=lab.seed)
@@ -794,7 +794,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
         "rounding of 1000 steps allowed",
         holds=max(off, turned) < 1e-10 and sum(far) / 3 < floor + sure(sd),
         also={
-            "gradient of algorithm 1 - that of `train.loss`, relative": turned,
+            "gradient of algorithm 1 - that of `loss`, relative": turned,
             "W2 of three clouds of algorithm 2 to the data": sum(far) / 3,
             "W2 of two data sets": floor,
             "their standard deviation": sd,
