@@ -124,11 +124,11 @@ def _budget(
 def _setting(whole: run.Problem, cells: int) -> tuple[Ruler, float]:
     """A ruler whose box of five s(t) holds the cloud at every time, and the noise to end at.
 
-    The data lie within R of the centre, so R + 4.2 rho must stay below 5 s. The worst noise is
-    rho = 0.57 R, and there s^2 = 0.137 R^2 + rho^2 is just enough.
+    The data lie within R of the centre, so R + 4.4 rho must stay below 5 s. The worst noise is
+    rho = 0.78 R, and there s^2 = 0.176 R^2 + rho^2 is just enough.
     """
     reach = float(whole.sample(20_000, whole.config.seed).abs().max())
-    std = 0.37 * reach
+    std = 0.42 * reach
     truth, width = whole.truth, 0.0
     if isinstance(truth, EmpiricalField):
         width = truth.width
