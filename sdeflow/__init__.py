@@ -13,6 +13,7 @@ from sdeflow import order as order
 from sdeflow import plot as plot
 from sdeflow.audit import Audit, guidance_audit, tilted
 from sdeflow.budget import Budget, Part, error_budget
+from sdeflow.chapman_kolmogorov import sampler_law
 from sdeflow.check import check_density, check_path
 from sdeflow.checkpoint import load, save
 from sdeflow.density import Density, Grid
@@ -26,18 +27,10 @@ from sdeflow.field import (
     LearnedField,
     TilesField,
 )
-from sdeflow.fokker_planck import (
-    Generator,
-    Guards,
-    History,
-    Ruler,
-    current,
-    evolve,
-    generator,
-    normalised,
-    sampler_law,
-)
+from sdeflow.flux import current
+from sdeflow.fokker_planck import evolve
 from sdeflow.guidance import GuidedField, scale_from_strength, strength_from_scale
+from sdeflow.history import Guards, History
 from sdeflow.laws import (
     OrnsteinUhlenbeck,
     brownian,
@@ -51,6 +44,7 @@ from sdeflow.laws import (
 )
 from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.martingale import dynkin
+from sdeflow.master_equation import Generator, generator
 from sdeflow.mixture import Mixture, Posterior
 from sdeflow.network import MLP
 from sdeflow.noise import Brownian
@@ -83,6 +77,7 @@ from sdeflow.observe import (
 from sdeflow.order import NoiseLevel
 from sdeflow.prediction import Prediction
 from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
+from sdeflow.ruler import Ruler, normalised
 from sdeflow.sde import (
     SDE,
     bridge,

@@ -36,9 +36,11 @@ from sdeflow.budget import breathing
 from sdeflow.check import check_density
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField
-from sdeflow.fokker_planck import REFUSE, Guards, Ruler, evolve
+from sdeflow.fokker_planck import evolve
 from sdeflow.guidance import GuidedField
+from sdeflow.history import REFUSE, Guards
 from sdeflow.mixture import Mixture
+from sdeflow.ruler import Ruler
 from sdeflow.sde import log_snr_times, reverse
 from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.verdict import Verdict

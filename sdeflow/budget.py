@@ -29,12 +29,15 @@ import torch
 from torch import Tensor
 
 from sdeflow import door
+from sdeflow.chapman_kolmogorov import sampler_law
 from sdeflow.check import check_density
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField, EmpiricalField
-from sdeflow.fokker_planck import REFUSE, Guards, Ruler, evolve, sampler_law
+from sdeflow.fokker_planck import evolve
+from sdeflow.history import REFUSE, Guards
 from sdeflow.mixture import Mixture
 from sdeflow.process import Process
+from sdeflow.ruler import Ruler
 from sdeflow.sde import FieldSDE
 from sdeflow.verdict import Verdict
 

@@ -31,7 +31,7 @@ from torch import Tensor
 
 from sdeflow import door
 from sdeflow.density import ROUND_OFF, Density
-from sdeflow.fokker_planck import History
+from sdeflow.history import History
 from sdeflow.martingale import dynkin
 from sdeflow.noise import Purpose, generator
 from sdeflow.sde import SDE

@@ -7,7 +7,7 @@ a conservative scheme keeps. So a cloud is compared with a law by counting it on
 cells, never by interpolating the law to the particles (that alone makes p-values of 1e-35).
 
 A `Density` holds float64: masses below 1e-7 of the whole, which float32 would lose, are what the
-guards of `fokker_planck` look at. It is a torch tensor like everything else of ours; scipy works
+guards of a `history` look at. It is a torch tensor like everything else of ours; scipy works
 on the same memory. What a solver knows of its own error rides along in `error`.
 """
 

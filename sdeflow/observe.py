@@ -34,7 +34,7 @@ from torch import Tensor
 from sdeflow import door
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.door import SdeflowError
-from sdeflow.fokker_planck import current
+from sdeflow.flux import current
 from sdeflow.laws import Potential, Protocol, gradient, scalar
 from sdeflow.noise import Purpose, generator
 from sdeflow.sde import SDE

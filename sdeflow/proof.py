@@ -27,10 +27,11 @@ from sdeflow.budget import Budget, error_budget
 from sdeflow.check import check_path
 from sdeflow.density import Density, Grid
 from sdeflow.field import EmpiricalField, ExactField
-from sdeflow.fokker_planck import Ruler, evolve
+from sdeflow.fokker_planck import evolve
 from sdeflow.mixture import Mixture
 from sdeflow.process import Process
 from sdeflow.provenance import provenance, write_text
+from sdeflow.ruler import Ruler
 from sdeflow.sde import bridge, reverse
 from sdeflow.solve import SDESolver
 from sdeflow.verdict import PathVerdict

@@ -23,7 +23,10 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Guards, Ruler, SdeflowError, evolve
-from sdeflow.fokker_planck import REFUSE, Kernel, feet, kernels, normalised, remap
+from sdeflow.affine import Kernel, kernels
+from sdeflow.history import REFUSE
+from sdeflow.ruler import normalised
+from sdeflow.transport import feet, remap
 
 F64 = torch.float64
 LOOSE = Guards(math.inf, math.inf, math.inf, math.inf, 1e-12)  # conservation is never loose

@@ -23,7 +23,9 @@ FLOORS = (
     ("density", "distance", "statistic", "network"),
     ("prediction", "field", "guidance"),  # 2: knowledge
     ("sde", "laws", "objective", "checkpoint", "train"),  # 3: laws of motion
-    ("solve", "fokker_planck"),  # 4: the two worlds
+    # 4: the two worlds
+    ("solve", "ruler", "history", "flux", "transport", "affine"),
+    ("fokker_planck", "chapman_kolmogorov", "master_equation"),
     # 5: consequences
     ("likelihood", "variational", "order", "observe"),
     ("verdict", "martingale", "two_sample", "check", "budget", "audit"),

@@ -35,10 +35,11 @@ from sdeflow.claims.setting import (
 )
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
-from sdeflow.fokker_planck import Ruler, evolve
+from sdeflow.fokker_planck import evolve
 from sdeflow.mixture import Mixture
 from sdeflow.prediction import Row
 from sdeflow.process import VE, Coefficients, Scalar
+from sdeflow.ruler import Ruler
 from sdeflow.sde import SDE, Variance, bridge, comoving, reverse
 from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.statistic import holm
