@@ -83,9 +83,9 @@ def close(a: Tensor, b: Tensor, rtol: float = 1e-12, atol: float = 0.0) -> bool:
 VP_TAU = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
 
 
-def ring() -> sf.Mixture:
-    """The study's problem, with unequal weights."""
-    law = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).mixture
+def ring(equal: bool = False) -> sf.Mixture:
+    """The study's problem; unequal weights leave no mirror for a wrong sign."""
+    law = sf.datasets.ring(weights=None if equal else (5, 4, 3, 2, 1)).mixture
     assert law is not None
     return law.to(torch.float64)
 
@@ -136,6 +136,68 @@ def walk(n: int, seed: int = 0, steps: int = 40) -> tuple[sf.Path, sf.SDE]:
 def rejected(p: np.ndarray, level: float = 0.05) -> float:
     """Share of p-values below the level."""
     return float((p < level).mean())
+
+
+# ----------------------------------------------------------------------------- densities in motion
+
+LOOSE = sf.Guards(math.inf, math.inf, math.inf, math.inf, 1e-12)  # conservation is never loose
+HALF = f64([0.0, 1.0])
+QUIET = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
+BLUNT = sf.Grid(-5.0, 5.0, (64, 64))
+BLOB = sf.Mixture(f64([1.0]), f64([[1.2, 0.3]]), f64([[[0.3, 0.1], [0.1, 0.2]]]))
+TURN = [[-1.0, -2.0], [2.0, -1.0]]
+
+
+def exact(process: sf.Process, law: sf.Mixture, t: float, grid: sf.Grid) -> sf.Density:
+    """The law at time t of noised data."""
+    c = process(f64(t))
+    return sf.Density.from_mixture(grid, law.noised(c.alpha, c.sigma))
+
+
+def start(process: sf.Process, law: sf.Mixture, ruler: sf.Ruler | None, cells: int, half=5.0):
+    """The law at t_max, on a grid that holds it."""
+    size = half if ruler is None else half * ruler(process.t_max)
+    grid = sf.Grid(-size, size, (cells,) * law.dim)
+    return exact(process, law, process.t_max, grid)
+
+
+def ends(process: sf.Process) -> Tensor:
+    """t_max and t_min: the span of the reverse run."""
+    return f64([process.t_max, process.t_min])
+
+
+def linear(matrix: Tensor, noise: Tensor, t_end: float) -> sf.SDE:
+    """dx = A x dt + diag(noise) dW."""
+    scalar = bool((noise == noise[0]).all())
+    return sf.SDE(
+        lambda x, t: x @ matrix.T,
+        (lambda x, t: noise[0]) if scalar else (lambda x, t: noise.expand_as(x)),
+        0.0,
+        t_end,
+    )
+
+
+def moved(law: sf.Mixture, matrix: Tensor, noise: Tensor, t: float) -> sf.Mixture:
+    """Its law at t: m -> e^{At} m, C -> e^{At} C e^{A't} + int e^{As} Q e^{A's} ds (Van Loan)."""
+    block = torch.zeros(4, 4, dtype=torch.float64)
+    block[:2, :2], block[:2, 2:], block[2:, 2:] = -matrix, torch.diag(noise**2), matrix.T
+    e = torch.matrix_exp(block * t)
+    grown, added = e[2:, 2:].T, e[2:, 2:].T @ e[:2, 2:]
+    spread = grown @ law.covariances @ grown.T + added
+    return sf.Mixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
+
+
+def untrained(process: sf.Process, seed: int = 0) -> sf.LearnedField:
+    """A network whose last layer was not left at zero: a field of no particular law."""
+    network = sf.MLP(width=16, depth=2, waves=4)
+    generator = torch.Generator().manual_seed(seed)
+    network.last.weight.data = torch.randn(2, 16, generator=generator) / 8
+    return sf.LearnedField(process, network.requires_grad_(False), data_std=1.0)
+
+
+def blob() -> sf.Density:
+    """A coarse density."""
+    return sf.Density.from_mixture(sf.Grid(-5.0, 5.0, (16, 16)), BLOB)
 
 
 # ------------------------------------------------------------------------- short runs of training
