@@ -2,8 +2,8 @@
 
 Read the package in the order of the theory (docs/theory.md): `process` (how matter is noised),
 `mixture`, `dataset` and `density` (laws), `prediction` and `field` (what we know), `sde` (laws of
-motion), `solve` (particles), `fokker_planck` (densities), `train` (learning a field), `distance`
-(judging), `plot`, `run` and the command.
+motion), `solve` (particles), `fokker_planck` (densities), `objective` and `train` (learning a
+field), `distance` and `check` (judging), `plot`, `run` and the command.
 """
 
 from importlib.metadata import version as _version
