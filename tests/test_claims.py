@@ -140,6 +140,13 @@ def test_a_table_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(set(runs)) == 3
 
 
+def test_a_bar_in_a_text_does_not_end_a_cell() -> None:
+    record = replace(toy(4.0).run(Lab()), what="p(x | y)")
+    row = next(s for s in ledger.markdown([record]).splitlines() if s.startswith("| [F1]"))
+    assert len(re.findall(r"(?<!\\)\|", row)) == 7
+    assert r"p(x \| y)" in row
+
+
 def test_a_network_is_trained_once(tmp_path: Path) -> None:
     calls = []
 

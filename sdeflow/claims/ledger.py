@@ -311,11 +311,12 @@ def markdown(records: Sequence[Record], figures: str = "") -> str:
         "| id | claim | measured | number | against | verdict |",
         "|---|---|---|---|---|---|",
     ]
-    out += [
-        f"| [{r.id}](#{r.id.lower()}) | {r.title} | {r.what} | {r.value:.4g} "
-        f"| {r.floor:.4g} ({r.against}) | {r.verdict} |"
-        for r in records
-    ]
+    for r in records:
+        cells = (
+            f"[{r.id}](#{r.id.lower()})", r.title, r.what, f"{r.value:.4g}",
+            f"{r.floor:.4g} ({r.against})", r.verdict,
+        )  # fmt: skip
+        out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     for r in records:
         out += ["", f"## {r.id}", "", f"{r.title} **{r.verdict.capitalize()}.**", ""]
         out += [f"- said: {r.says}"] if r.says else []
