@@ -109,7 +109,8 @@ class KeyedNormals:
                 self._normal((skip, self.d), dtype=self._numpy)
             self._normal(out=z[row : row + take], dtype=self._numpy)
             row += take
-        return torch.from_numpy(z).to(self.dtype)
+        out = torch.from_numpy(z)
+        return out if out.dtype == self.dtype else out.to(self.dtype)
 
 
 def generator(seed: int, purpose: Purpose, step: int = 0) -> np.random.Generator:

@@ -122,22 +122,22 @@ class _Engine:
     def __init__(self, run: _Run, bm: Brownian, sde_type: str, noise_type: str) -> None:
         self.run, self.bm = run, bm
         self.sde_type, self.noise_type = sde_type, noise_type
-        self._step = 0
+        self._step, self._at = 0, 0.0
         self._seen: list[tuple[float, Tensor, Tensor]] = []
 
     def drift(self, u: Tensor, y: Tensor) -> Tensor:
-        k, now = self.bm.step, float(u)
+        k = self.bm.step
+        part = self._at = _part(float(u), k)
         if k != self._step:
             self._step = k
             self._seen.clear()
         for when, state, value in self._seen:
-            if when == now and state is y:
+            if when == part and state is y:
                 return value
-        part = _part(now, k)
         if part == 0.0 and k:
             self.run.reached(k, y)
         value = self.run.drift(k, part, y)
-        self._seen.append((now, y, value))
+        self._seen.append((part, y, value))
         return value
 
     def scale(self, u: Tensor, y: Tensor) -> Scale:
@@ -153,8 +153,9 @@ class _Joint(_Engine):
     """For methods that use drift and noise together: one call."""
 
     def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        g = self.scale(u, y)
-        return self.drift(u, y), torch.zeros_like(v) if g is None else g * v
+        f = self.drift(u, y)
+        g = self.run.steps.diffusion(self._step, self._at, y)
+        return f, torch.zeros_like(v) if g is None else g * v
 
 
 class _Additive(_Engine):
