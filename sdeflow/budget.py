@@ -16,8 +16,8 @@ another one does; total variation obeys the triangle inequality, so the parts ad
 than the whole. The last is a verdict (see `check`). Beside them stands the sampling floor: what a
 perfect cloud of this size shows.
 
-Source: the three-way attribution of DESIGN and FOKKER_PLANCK, section 0; Chen et al. 2023 split
-the same bound into the same parts.
+Source: FOKKER_PLANCK.md, section 0, for the attribution; Chen et al. 2023 ("Sampling is as easy as
+learning the score"), theorem 2, for a bound in three of its parts: prior, step, field.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ solver is right the two agree; how far both are from the data's own law is the n
 
     two worlds     the SDE's cloud against `evolve` under the same learned drift, at several times
     budget         the error of a DDPM cloud, split into its causes
-    inconsistency  the flow's density against the SDE's: zero for a true score, and only then
+    inconsistency  the flow's density against the SDE's: zero if the field is one law's score
 
 A grid sees nothing finer than its cells, so the proof ends where the noise is 2.5 cells wide; it
 says where that is. Files: proof.json, proof.md, proof.png in the run's folder.
