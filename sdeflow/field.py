@@ -30,7 +30,7 @@ from sdeflow import door
 from sdeflow.dataset import Tiles
 from sdeflow.density import Density, Grid
 from sdeflow.mixture import Mixture, Posterior
-from sdeflow.network import Conditioned
+from sdeflow.network import Condition, Conditioned
 from sdeflow.prediction import Prediction, Row, decode, encode, unit_row
 from sdeflow.process import Coefficients, Process, Scalar
 
@@ -47,6 +47,7 @@ SQUARES = 4096
 """The largest board that a `TilesField` takes: it looks at every square for every particle."""
 
 Evaluate = Callable[[int, Tensor], Tensor]
+Tabulate = Callable[[Tensor, Coefficients[Tensor]], Evaluate]
 NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(16))
 HALF_LOG = math.log(2 * math.pi) / 2
 
@@ -88,13 +89,17 @@ class Field(ABC):
     def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
         """The one evaluation, (n, d), with process(t) = c at hand: lined up with x, or floats."""
 
-    def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
-        """`evaluate` at the times t (K,), as (k, x) -> (n, d), for clouds like this one.
+    def tabulator(self, like: Tensor) -> Tabulate:
+        """For clouds like this one: times t (K,) and process(t) -> `evaluate` there, as (k, x).
 
         What depends on time alone is worked out beforehand: a solver's step pays for x only.
         """
-        times, rows = t.to(like), torch.stack([*c], 1).numpy()
-        return lambda k, x: self.evaluate(x, times[k], Coefficients(*rows[k].tolist()))
+
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            times, rows = t.to(like), torch.stack([*c], 1).numpy()
+            return lambda k, x: self.evaluate(x, times[k], Coefficients(*rows[k].tolist()))
+
+        return tabulate
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
@@ -507,38 +512,57 @@ class LearnedField(Field):
         label = () if self.label is None else (self.label,)
         return _blocked(lambda rows: self._checked(self.network(rows, t, *label), rows), x)
 
-    def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
+    def tabulator(self, like: Tensor) -> Tabulate:
         """See `Field`; our own MLP's noise and label features are a table too."""
         network, std = self.network, self.data_std
         parameter = next(network.parameters(), like)
         if parameter.dtype != like.dtype or (self.label is not None and self.label.ndim == 1):
-            return super().tabulated(t, c, like)
-        levels = torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4
-        scale = None if std is None else ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
-        label = () if self.label is None else (self.label,)
+            return super().tabulator(like)
+        # One working space for all tables: the stages of a step share the cache.
+        own = (network, network.bound(_rows())) if isinstance(network, Conditioned) else None
 
-        if isinstance(network, Conditioned):
-            seen, page, known = levels.to(like), -1, network.condition(levels[:1], self.label)
-            body = network.bound(_rows())
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            levels = torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4
+            if own is not None:
+                rows_at = self._paged(*own, levels.to(like))
+            else:
+                rows_at = self._timed((t if std is None else levels).to(like))
+            if std is None:
+                return lambda k, x: _blocked(rows_at(k), x)
+            scale = ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
+            return lambda k, x: _blocked(rows_at(k), x * scale[k])
 
-            def rows_at(k: int) -> Callable[[Tensor], Tensor]:
-                # A page of the table at a time: a run of a million steps must not cost memory.
-                nonlocal page, known
-                if k // PAGE != page:
-                    page = k // PAGE
-                    known = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
-                j = k % PAGE
-                condition = tuple(part[j : j + 1] for part in known)
-                return lambda rows: body(rows, condition)
+        return tabulate
 
-        else:
-            seen = (t if std is None else levels).to(like)
+    def _paged(
+        self, network: Conditioned, body: Callable[[Tensor, Condition], Tensor], levels: Tensor
+    ) -> Callable[[int], Callable[[Tensor], Tensor]]:
+        """Our own network at each of these noise levels (K,), a page of its features at a time.
 
-            def rows_at(k: int) -> Callable[[Tensor], Tensor]:
-                now = seen[k]
-                return lambda rows: self._checked(network(rows, now, *label), rows)
+        A run of a million steps must not cost memory.
+        """
+        page, known = -1, list[Condition]()
 
-        return lambda k, x: _blocked(rows_at(k), x if scale is None else x * scale[k])
+        def rows_at(k: int) -> Callable[[Tensor], Tensor]:
+            nonlocal page, known
+            if k // PAGE != page:
+                page = k // PAGE
+                parts = network.condition(levels[page * PAGE : (page + 1) * PAGE], self.label)
+                known = list(zip(*(part.split(1) for part in parts), strict=True))
+            condition = known[k % PAGE]
+            return lambda rows: body(rows, condition)
+
+        return rows_at
+
+    def _timed(self, seen: Tensor) -> Callable[[int], Callable[[Tensor], Tensor]]:
+        """Any other network at each of these times (K,)."""
+        network, label = self.network, () if self.label is None else (self.label,)
+
+        def rows_at(k: int) -> Callable[[Tensor], Tensor]:
+            now = seen[k]
+            return lambda rows: self._checked(network(rows, now, *label), rows)
+
+        return rows_at
 
     @staticmethod
     def _checked(out: Tensor, x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sdeflow.field import Evaluate, Field, LearnedField
+from sdeflow.field import Evaluate, Field, LearnedField, Tabulate
 from sdeflow.network import Condition, Conditioned
 from sdeflow.prediction import Row, mixing
 from sdeflow.process import Coefficients, Process, Scalar
@@ -111,26 +111,32 @@ class GuidedField(Field):
         u, v = mixing(self.against.row(c), c, self.row(c))
         return _pushed(wanted, u * x + v * self.against.evaluate(x, t, c), scale)
 
-    def tabulated(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Evaluate:
+    def tabulator(self, like: Tensor) -> Tabulate:
         """See `Field`; the tables are those of the parts."""
-        scales = self._scales(c.sigma / c.alpha).tolist()
-        alone = self.conditional.tabulated(t, c, like)
-        guided = self._tabulated(t, c, like, alone)
-        return lambda k, x: alone(k, x) if scales[k] == 1.0 else guided(k, x)
-
-    def _tabulated(
-        self, t: Tensor, c: Coefficients[Tensor], like: Tensor, wanted: Evaluate
-    ) -> Evaluate:
-        """The guided field at these times, whatever the interval."""
+        alone = self.conditional.tabulator(like)
         together = self._together  # type: ignore[attr-defined]
-        if together is not None:
-            return together.tabulated(t, c, like)
-        other = self.against.tabulated(t, c, like)
-        u, v = (
-            (w * torch.ones_like(c.alpha)).tolist()
-            for w in mixing(self.against.row(c), c, self.row(c))
-        )
-        return lambda k, x: _pushed(wanted(k, x), u[k] * x + v[k] * other(k, x), self.scale)
+        pushed = self._pair(like, alone) if together is None else together.tabulator(like)
+
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            scales = self._scales(c.sigma / c.alpha).tolist()
+            plain, guided = alone(t, c), pushed(t, c)
+            return lambda k, x: plain(k, x) if scales[k] == 1.0 else guided(k, x)
+
+        return tabulate
+
+    def _pair(self, like: Tensor, alone: Tabulate) -> Tabulate:
+        """The guided field where it takes two evaluations, whatever the interval."""
+        beside = self.against.tabulator(like)
+
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            wanted, other = alone(t, c), beside(t, c)
+            u, v = (
+                (w * torch.ones_like(c.alpha)).tolist()
+                for w in mixing(self.against.row(c), c, self.row(c))
+            )
+            return lambda k, x: _pushed(wanted(k, x), u[k] * x + v[k] * other(k, x), self.scale)
+
+        return tabulate
 
     def _scales(self, level: Tensor) -> Tensor:
         """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""

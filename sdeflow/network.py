@@ -167,24 +167,29 @@ class MLP(Conditioned):
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
         """See `Conditioned`.
 
-        It is quicker, for it writes into working space of its own, not fresh memory at each layer.
+        It is quicker: it writes into working space of its own, not fresh memory at each layer, and
+        hands the kernels what they are quickest with. A narrow layer is where they differ: a bias
+        added apart costs a fifth of `addmm` there, and a narrow output a third if it lies on its
+        side.
         """
         linear = [m for m in (self.first, *self.hidden, self.last) if isinstance(m, nn.Linear)]
-        (first, w0), *hidden, (end, w1) = [(m.bias.detach(), m.weight.detach().T) for m in linear]
+        (first, w0), *hidden, (end, w1) = [
+            (m.bias.detach(), m.weight.detach().T.contiguous()) for m in linear
+        ]
+        end, w1 = end[:, None], w1.T.contiguous()
         here, there = first.new_empty(rows, len(first)), first.new_empty(rows, len(first))
 
         def body(x: Tensor, condition: Condition) -> Tensor:
             n = len(x)
             h, other = (here, there) if n == rows else (here[:n], there[:n])
-            start = (first + condition[0]).expand(n, -1)
-            torch.addmm(start, self._features(x, condition[1]), w0, out=h)
-            nn.functional.silu(h, inplace=True)
+            torch.mm(self._features(x, condition[1]), w0, out=h)
+            nn.functional.silu(h.add_(first + condition[0]), inplace=True)
             if isinstance(self.label, Tokens):
                 h += self.label.look_up(h, *condition[2:])
             for bias, weight in hidden:
                 torch.addmm(bias, h, weight, out=other)
                 h, other = nn.functional.silu(other, inplace=True), h
-            return torch.addmm(end, h, w1)
+            return torch.addmm(end, w1, h.T).T.contiguous()
 
         return body
 

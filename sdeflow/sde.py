@@ -199,6 +199,7 @@ class _FieldSteps(Steps):
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, like)
+        self._tabulate = sde.field.tabulator(like)
         self._tables: dict[float, tuple[Evaluate, np.ndarray]] = {}
 
     def _table(self, part: float) -> tuple[Evaluate, np.ndarray]:
@@ -210,7 +211,7 @@ class _FieldSteps(Steps):
 
     def _worked_out(self, r: Reading) -> tuple[Evaluate, np.ndarray]:
         rows = torch.stack([r.ruler, r.state, r.prediction, r.diffusion], 1).numpy()
-        return self.sde.field.tabulated(r.t, r.c, self.like), rows
+        return self._tabulate(r.t, r.c), rows
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
         dt = self.gaps[k]
@@ -379,7 +380,7 @@ class _BridgeSteps(_FieldSteps):
         noise = eta * torch.sqrt(variance)
         one = torch.ones_like(noise)
         rows = torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
-        return self.sde.field.tabulated(r.t, r.c, self.like), rows
+        return self._tabulate(r.t, r.c), rows
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
         if part != 0.0:

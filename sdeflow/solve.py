@@ -74,19 +74,18 @@ class _Run:
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
         f = self.steps.drift(k, part, x)
-        return self.checked(f, x, self.steps.time(k, part) if part else None, k)
+        return self.checked(f, x, k, part)
 
-    def checked(self, f: Tensor, x: Tensor, t: float | None, k: int = 0) -> Tensor:
+    def checked(self, f: Tensor, x: Tensor, when: float | int, part: float = 0.0) -> Tensor:
+        """f, counted and looked at: the drift at step `when`, or at time `when` if a float."""
         self.nfe += 1
         if f.shape != x.shape:
             raise ValueError(f"the drift returned {tuple(f.shape)} for a cloud {tuple(x.shape)}")
         # A sum is finite only if all its terms are: one number to look at.
         if not math.isfinite(f.sum().item()):
-            raise self.failed(f"the drift is NaN or infinite at t = {self._when(t, k):.6g}")
+            t = self.steps.time(when, part) if isinstance(when, int) else when
+            raise self.failed(f"the drift is NaN or infinite at t = {t:.6g}")
         return f
-
-    def _when(self, t: float | None, k: int) -> float:
-        return self.steps.time(k, 0.0) if t is None else t
 
     def reached(self, when: float | int, x: Tensor) -> None:
         """A good state: at step `when`, or at time `when` if it is a float."""
