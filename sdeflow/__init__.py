@@ -19,14 +19,7 @@ from sdeflow.checkpoint import load, save
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
-from sdeflow.field import (
-    BayesField,
-    EmpiricalField,
-    ExactField,
-    Field,
-    LearnedField,
-    TilesField,
-)
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
 from sdeflow.flux import current
 from sdeflow.fokker_planck import evolve
 from sdeflow.guidance import GuidedField, scale_from_strength, strength_from_scale
@@ -42,6 +35,7 @@ from sdeflow.laws import (
     ornstein_uhlenbeck,
     underdamped,
 )
+from sdeflow.learned import LearnedField
 from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.martingale import dynkin
 from sdeflow.master_equation import Generator, generator
@@ -90,6 +84,7 @@ from sdeflow.sde import (
 )
 from sdeflow.solve import ODESolver, Path, SDESolver
 from sdeflow.statistic import holm
+from sdeflow.tiles import TilesField
 from sdeflow.train import Recipe, Training, fit
 from sdeflow.two_sample import compare
 from sdeflow.variational import (

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from sdeflow import process
 from sdeflow.door import SdeflowError
-from sdeflow.field import LearnedField
+from sdeflow.learned import LearnedField
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
 from sdeflow.provenance import write_bytes

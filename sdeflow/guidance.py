@@ -33,7 +33,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sdeflow.field import Evaluate, Field, LearnedField, Tabulate
+from sdeflow.field import Evaluate, Field, Tabulate
+from sdeflow.learned import LearnedField
 from sdeflow.network import Condition, Conditioned
 from sdeflow.prediction import Row, mixing
 from sdeflow.process import Coefficients, Process, Scalar

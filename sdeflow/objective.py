@@ -29,7 +29,8 @@ import torch
 from torch import Tensor
 
 from sdeflow import door
-from sdeflow.field import BayesField, LearnedField
+from sdeflow.field import BayesField
+from sdeflow.learned import LearnedField
 from sdeflow.noise import Purpose, generator
 from sdeflow.prediction import Prediction, Row, encode, unit_row
 from sdeflow.process import Coefficients, Process

@@ -31,15 +31,8 @@ from tqdm import tqdm
 from sdeflow import checkpoint, datasets, door, objective, train
 from sdeflow.dataset import Dataset, Tiles
 from sdeflow.door import SdeflowError
-from sdeflow.field import (
-    SQUARES,
-    BayesField,
-    EmpiricalField,
-    ExactField,
-    Field,
-    LearnedField,
-    TilesField,
-)
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.learned import LearnedField
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
@@ -47,6 +40,7 @@ from sdeflow.process import EDM, VE, VP, Cosine, Linear, Process, SubVP
 from sdeflow.provenance import provenance, write_bytes, write_text
 from sdeflow.sde import reverse
 from sdeflow.solve import Solver
+from sdeflow.tiles import SQUARES, TilesField
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
 PROCESSES = {"VP": VP, "SubVP": SubVP, "VE": VE, "EDM": EDM, "Linear": Linear, "Cosine": Cosine}

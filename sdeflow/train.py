@@ -32,7 +32,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from sdeflow import door
 from sdeflow.checkpoint import describe, latest, write
 from sdeflow.door import SdeflowError
-from sdeflow.field import LearnedField
+from sdeflow.learned import LearnedField
 from sdeflow.noise import Purpose, generator
 from sdeflow.objective import (
     TimeDensity,

@@ -21,7 +21,7 @@ FLOORS = (
     # 1: mathematics
     ("process", "mixture", "dataset", "datafile", "datasets"),
     ("density", "distance", "statistic", "network"),
-    ("prediction", "field", "guidance"),  # 2: knowledge
+    ("prediction", "field", "tiles", "learned", "guidance"),  # 2: knowledge
     ("sde", "laws", "objective", "checkpoint", "train"),  # 3: laws of motion
     # 4: the two worlds
     ("solve", "ruler", "history", "flux", "transport", "affine"),

@@ -9,8 +9,9 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow.dataset import Tiles, from_tiles
-from sdeflow.field import ROWS, SQUARES
+from sdeflow.field import ROWS
 from sdeflow.process import Coefficients
+from sdeflow.tiles import SQUARES
 
 
 def board() -> Tiles:

@@ -38,8 +38,9 @@ from sdeflow.claims.setting import (
     our_field,
 )
 from sdeflow.density import Grid
-from sdeflow.field import EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import EmpiricalField, ExactField, Field
 from sdeflow.guidance import GuidedField
+from sdeflow.learned import LearnedField
 from sdeflow.mixture import Mixture
 from sdeflow.network import How
 from sdeflow.process import VE, VP

@@ -34,7 +34,8 @@ from sdeflow.claims.setting import (
     checkerboard_lecture,
     exact,
 )
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.learned import LearnedField
 from sdeflow.likelihood import log_likelihood
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP

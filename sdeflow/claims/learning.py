@@ -25,7 +25,8 @@ from sdeflow.claims.setting import (
     lecture_field,
     lecture_network,
 )
-from sdeflow.field import EmpiricalField, Field, LearnedField
+from sdeflow.field import EmpiricalField, Field
+from sdeflow.learned import LearnedField
 from sdeflow.mixture import Mixture
 from sdeflow.noise import Purpose, generator
 from sdeflow.prediction import Row

@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from sdeflow import checkpoint, plot
 from sdeflow.door import SdeflowError
-from sdeflow.field import LearnedField
+from sdeflow.learned import LearnedField
 from sdeflow.provenance import provenance, write_text
 
 PARTS = ("Says", "Correction", "Source")

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from sdeflow import distance, objective, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, exact, muted, our_field
-from sdeflow.field import EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import EmpiricalField, ExactField, Field
+from sdeflow.learned import LearnedField
 from sdeflow.likelihood import decode, encode, log_likelihood
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP

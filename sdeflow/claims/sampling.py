@@ -34,8 +34,9 @@ from sdeflow.claims.setting import (
     our_field,
 )
 from sdeflow.density import Density, Grid
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field, LearnedField
+from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
 from sdeflow.fokker_planck import evolve
+from sdeflow.learned import LearnedField
 from sdeflow.mixture import Mixture
 from sdeflow.prediction import Row
 from sdeflow.process import VE, Coefficients, Scalar
