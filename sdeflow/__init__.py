@@ -16,9 +16,11 @@ from sdeflow.budget import Budget, Part, error_budget
 from sdeflow.chapman_kolmogorov import sampler_law
 from sdeflow.check import check_density, check_path
 from sdeflow.checkpoint import load, save
+from sdeflow.clock import karras_times, log_snr_times, uniform_times
 from sdeflow.density import Density, Grid
 from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
 from sdeflow.door import SdeflowError
+from sdeflow.engine import Path
 from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
 from sdeflow.flux import current
 from sdeflow.fokker_planck import evolve
@@ -72,17 +74,8 @@ from sdeflow.order import NoiseLevel
 from sdeflow.prediction import Prediction
 from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
 from sdeflow.ruler import Ruler, normalised
-from sdeflow.sde import (
-    SDE,
-    bridge,
-    comoving,
-    forward,
-    karras_times,
-    log_snr_times,
-    reverse,
-    uniform_times,
-)
-from sdeflow.solve import ODESolver, Path, SDESolver
+from sdeflow.sde import SDE, bridge, comoving, forward, reverse
+from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.statistic import holm
 from sdeflow.tiles import TilesField
 from sdeflow.train import Recipe, Training, fit

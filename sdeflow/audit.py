@@ -34,6 +34,7 @@ from torch import Tensor
 from sdeflow import door
 from sdeflow.budget import breathing
 from sdeflow.check import check_density
+from sdeflow.clock import log_snr_times
 from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField
 from sdeflow.fokker_planck import evolve
@@ -41,7 +42,7 @@ from sdeflow.guidance import GuidedField
 from sdeflow.history import REFUSE, Guards
 from sdeflow.mixture import Mixture
 from sdeflow.ruler import Ruler
-from sdeflow.sde import log_snr_times, reverse
+from sdeflow.sde import reverse
 from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.verdict import Verdict
 

@@ -31,11 +31,11 @@ from torch import Tensor
 
 from sdeflow import door
 from sdeflow.density import ROUND_OFF, Density
+from sdeflow.engine import Path
 from sdeflow.history import History
 from sdeflow.martingale import dynkin
 from sdeflow.noise import Purpose, generator
 from sdeflow.sde import SDE
-from sdeflow.solve import Path
 from sdeflow.statistic import (
     BLIND,
     EXPECTED,

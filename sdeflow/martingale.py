@@ -28,9 +28,9 @@ from scipy import stats
 from torch import Tensor
 
 from sdeflow import door
+from sdeflow.engine import Path
 from sdeflow.noise import Purpose, generator
 from sdeflow.sde import SDE
-from sdeflow.solve import Path
 from sdeflow.statistic import BLIND, FEWEST, Test, waves
 
 STILL = 1e-3  # of the largest variance: less is no fluctuation

@@ -34,11 +34,12 @@ from torch import Tensor
 from sdeflow import door
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.door import SdeflowError
+from sdeflow.engine import Path
 from sdeflow.flux import current
 from sdeflow.laws import Potential, Protocol, gradient, scalar
 from sdeflow.noise import Purpose, generator
 from sdeflow.sde import SDE
-from sdeflow.solve import Path, SDESolver
+from sdeflow.solve import SDESolver
 
 STRETCH = 64  # steps between two looks at who has arrived: this many clouds are held at once
 

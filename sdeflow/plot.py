@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
-from sdeflow import solve
+from sdeflow import engine
 from sdeflow.budget import Budget
 from sdeflow.density import Density, Grid
 from sdeflow.field import Field
@@ -96,7 +96,7 @@ def cloud(
 
 
 def trails(
-    ax: Axes, path: solve.Path, particles: Sequence[int], colour: str = GREY
+    ax: Axes, path: engine.Path, particles: Sequence[int], colour: str = GREY
 ) -> list[Line2D]:
     """The ways that a few particles took, one thin line each."""
     x = path.x[:, list(particles)].detach().cpu().numpy()

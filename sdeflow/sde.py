@@ -36,6 +36,7 @@ import torch
 from torch import Tensor
 
 from sdeflow import door
+from sdeflow.clock import ends, level, log_snr_times, uniform_times
 from sdeflow.field import Evaluate, Field
 from sdeflow.prediction import mixing
 from sdeflow.process import Coefficients, Process
@@ -117,47 +118,6 @@ class Steps:
 
     def _at(self, k: int, part: float) -> Tensor:
         return self.like.new_tensor(self.time(k, part))
-
-
-def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
-    """steps + 1 equally spaced times from t_start to t_end, in float64."""
-    return torch.linspace(t_start, t_end, door.whole(steps, "steps") + 1, dtype=torch.float64)
-
-
-def log_snr_times(process: Process, steps: int) -> Tensor:
-    """(steps + 1,) from t_max to t_min, uniform in log SNR: each cuts sigma / alpha alike."""
-    noisy, clean = process.log_snr(_span(process)).tolist()
-    return _pinned(process, uniform_times(noisy, clean, steps))
-
-
-def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """(steps + 1,) from t_max down to t_min, uniform in (sigma / alpha)^(1 / rho).
-
-    Raises:
-        ValueError, TypeError: rho or steps is not positive, steps is not whole.
-
-    Source: Karras et al. 2022, eq. 5.
-    """
-    power = door.positive(rho, "rho")
-    first, last = (_level(process, _span(process)) ** (1 / power)).tolist()
-    return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
-
-
-def _span(process: Process) -> Tensor:
-    return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
-
-
-def _level(process: Process, t: Tensor) -> Tensor:
-    """rho = sigma / alpha, the noise level in the Brownian frame."""
-    c = process(t)
-    return c.sigma / c.alpha
-
-
-def _pinned(process: Process, log_snr: Tensor) -> Tensor:
-    """The times of these log SNRs, the two ends exact."""
-    times = process.time(log_snr)
-    times[0], times[-1] = process.t_max, process.t_min
-    return times
 
 
 def forward(process: Process) -> SDE:
@@ -301,12 +261,12 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
         g = eta * torch.sqrt(2 * rho)
         return Reading(t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g)
 
-    first, last = _level(process, _span(process)).tolist()
+    first, last = level(process, ends(process)).tolist()
     return _driven(
         field,
         read,
         (first, last),
-        lambda steps: _level(process, log_snr_times(process, steps)),
+        lambda steps: level(process, log_snr_times(process, steps)),
         eta,
     )
 

@@ -13,170 +13,24 @@ See docs/theory.md, section 5: (5.1) the clock, (5.3) the orders.
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torchdiffeq
 import torchsde
 from torch import Tensor
-from tqdm import tqdm
 
-from sdeflow import door
-from sdeflow.door import SdeflowError
+from sdeflow import clock, door
+from sdeflow.clock import Save
+from sdeflow.engine import Adaptive, Additive, Diagonal, Flow, Joint, Path, Watch
 from sdeflow.noise import Brownian
-from sdeflow.sde import SDE, Bridge, Scale, Steps
-
-Save = int | Sequence[float] | Tensor
+from sdeflow.sde import SDE, Bridge, Scale
 
 ITO = ("euler", "milstein", "srk")
 STRATONOVICH = ("heun", "midpoint", "euler_heun", "reversible_heun")
 FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "implicit_adams")
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 REMEMBERING = ("reversible_heun", "implicit_adams")
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """What a run left.
-
-    Attributes:
-        t: (T,) process times of the saved states, in the order they were reached.
-        x: (T, n, d) the states; x[-1] is the final cloud.
-        nfe: evaluations of the drift, that is of the field, per particle; counted, not inferred.
-        seconds: wall time of the solve.
-        status: "finished", or what stopped it.
-    """
-
-    t: Tensor
-    x: Tensor
-    nfe: int
-    seconds: float
-    status: str = "finished"
-
-
-def _part(u: float, k: int) -> float:
-    """u - k, which the stages of every method make a multiple of 1/12; float32 may miss it."""
-    return round(12 * (u - k)) / 12
-
-
-class _Run:
-    """One solve: counts evaluations, watches for a state that went bad, shows progress."""
-
-    def __init__(self, steps: Steps, x: Tensor, progress: bool, total: int | None) -> None:
-        self.steps, self.start, self.nfe = steps, x, 0
-        self.last: tuple[float | int, Tensor] = (0, x)
-        self.before: tuple[float | int, Tensor] = (0, x)
-        self.clock = time.perf_counter()
-        self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
-
-    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
-        f = self.steps.drift(k, part, x)
-        return self.checked(f, x, k, part)
-
-    def checked(self, f: Tensor, x: Tensor, when: float | int, part: float = 0.0) -> Tensor:
-        """f, counted and looked at: the drift at step `when`, or at time `when` if a float."""
-        self.nfe += 1
-        if f.shape != x.shape:
-            raise ValueError(f"the drift returned {tuple(f.shape)} for a cloud {tuple(x.shape)}")
-        # A sum is finite only if all its terms are: one number to look at.
-        if not math.isfinite(f.sum().item()):
-            t = self.steps.time(when, part) if isinstance(when, int) else when
-            raise self.failed(f"the drift is NaN or infinite at t = {t:.6g}")
-        return f
-
-    def reached(self, when: float | int, x: Tensor) -> None:
-        """A good state: at step `when`, or at time `when` if it is a float."""
-        self.before, self.last = self.last, (when, x)
-        if not self.bar.disable:
-            self.bar.update()
-
-    def failed(self, why: str) -> SdeflowError:
-        """The error to raise, with the path so far."""
-        first = self.steps.time(0, 0.0)
-        # A state that overflowed shows only in the drift that is asked next.
-        when, x = self.last if torch.isfinite(self.last[1]).all() else self.before
-        t = self.steps.time(when, 0.0) if isinstance(when, int) else when
-        error = SdeflowError(
-            f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
-        )
-        times = torch.tensor([first, t], dtype=torch.float64)
-        error.path = self.path(times, torch.stack([self.start, x]), why)
-        return error
-
-    def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
-        return Path(t, x, self.nfe, time.perf_counter() - self.clock, status)
-
-
-class _Engine:
-    """A law as torchsde wants it, on the step-number clock and in torchsde's own words.
-
-    torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the
-    values of the current step are remembered; every method draws its increment first, which says
-    what step that is.
-    """
-
-    def __init__(self, run: _Run, bm: Brownian, sde_type: str, noise_type: str) -> None:
-        self.run, self.bm = run, bm
-        self.sde_type, self.noise_type = sde_type, noise_type
-        self._step, self._at = 0, 0.0
-        self._seen: list[tuple[float, Tensor, Tensor]] = []
-
-    def drift(self, u: Tensor, y: Tensor) -> Tensor:
-        k = self.bm.step
-        part = self._at = _part(float(u), k)
-        if k != self._step:
-            self._step = k
-            self._seen.clear()
-        for when, state, value in self._seen:
-            if when == part and state is y:
-                return value
-        if part == 0.0 and k:
-            self.run.reached(k, y)
-        value = self.run.drift(k, part, y)
-        self._seen.append((part, y, value))
-        return value
-
-    def scale(self, u: Tensor, y: Tensor) -> Scale:
-        return self.run.steps.diffusion(self.bm.step, _part(float(u), self.bm.step), y)
-
-    def close(self) -> None:
-        """Let go of the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
-        self._seen.clear()
-        del self.run, self.bm
-
-
-class _Joint(_Engine):
-    """For methods that use drift and noise together: one call."""
-
-    def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        f = self.drift(u, y)
-        g = self.run.steps.diffusion(self._step, self._at, y)
-        return f, torch.zeros_like(v) if g is None else g * v
-
-
-class _Additive(_Engine):
-    """For methods that use them apart, where the noise does not depend on the state."""
-
-    def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(u, y)
-
-    def g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
-        g = self.scale(u, y)
-        return torch.zeros_like(v) if g is None else g * v
-
-
-class _Diagonal(_Engine):
-    """For methods that need the diffusion itself, (n, d)."""
-
-    def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(u, y)
-
-    def g(self, u: Tensor, y: Tensor) -> Tensor:
-        g = self.scale(u, y)
-        return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,16 +83,16 @@ class SDESolver:
         """
         door.cloud(x)
         times = _grid(sde, self.steps, self.times, self.method)
-        kept = _kept(save, times)
+        kept = clock.kept(save, times)
         law = sde.steps(times, x)
-        run = _Run(law, x, progress, len(times) - 1)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), run.bar:
+        watch = Watch(law, x, progress, len(times) - 1)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), watch.bar:
             g = law.diffusion(0, 0.0, x)
             _check_noise(g, x)
             additive = not isinstance(g, Tensor) or g.ndim < 2
             self._check_method(sde, additive)
             n, d = x.shape
-            grid = None if self.fine is None else _nested(times, self.fine)
+            grid = None if self.fine is None else clock.nested(times, self.fine)
             levy = self.method == "srk"
             bm = Brownian(
                 self.seed, n, d, x.dtype, x.device,
@@ -249,8 +103,8 @@ class SDESolver:
             )
             joint = self.method in ("euler", "heun", "midpoint")
             apart = additive and self.method in ("milstein", "srk")
-            engine = (_Joint if joint else _Additive if apart else _Diagonal)(
-                run,
+            engine = (Joint if joint else Additive if apart else Diagonal)(
+                watch,
                 bm,
                 "stratonovich" if stratonovich else "ito",
                 "additive" if apart else "diagonal",
@@ -259,8 +113,8 @@ class SDESolver:
             out = torchsde.sdeint(engine, x, ts, bm=bm, method=self.method, dt=1.0)
             engine.close()
         if not torch.isfinite(out[-1]).all():
-            raise run.failed("the final state is NaN or infinite")
-        return run.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
+            raise watch.failed("the final state is NaN or infinite")
+        return watch.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
 
     def _check_method(self, sde: SDE, additive: bool) -> None:
         if isinstance(sde, Bridge) and self.method != "euler":
@@ -333,12 +187,12 @@ class ODESolver:
                 f"a bridge is one whole step: use method 'euler', not {self.method!r}"
             )
         times = _grid(sde, self.steps or 1, self.times, self.method)
-        kept = _kept(save, times)
-        run = _Run(sde.steps(times, x), x, progress, len(times) - 1)
-        flow = _Flow(run)
+        kept = clock.kept(save, times)
+        watch = Watch(sde.steps(times, x), x, progress, len(times) - 1)
+        flow = Flow(watch)
         ts = torch.tensor(sorted({0, *kept}), dtype=torch.float64, device=x.device)
         grid = torch.arange(len(times), dtype=torch.float64, device=x.device)
-        with run.bar:
+        with watch.bar:
             out = torchdiffeq.odeint(
                 flow,
                 x,
@@ -347,8 +201,8 @@ class ODESolver:
                 options={"grid_constructor": lambda f, y, t: grid},
             )
         if not torch.isfinite(out[-1]).all():
-            raise run.failed("the final state is NaN or infinite")
-        return run.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
+            raise watch.failed("the final state is NaN or infinite")
+        return watch.path(times[kept], out if len(out) == len(kept) else out[1:].clone())
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         if isinstance(sde, Bridge):
@@ -360,19 +214,19 @@ class ODESolver:
             wanted = sde.times(max(door.whole(save, "save") - 1, 1))
             from_start = save > 1
         else:
-            wanted = _row(save)
+            wanted = clock.asked(save)
             from_start = bool((wanted == sde.t_start).any())
             ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
             inner = wanted[(wanted != ends[0]) & (wanted != ends[1])]
             wanted = door.times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
-        run = _Run(sde.steps(wanted, x), x, progress, None)
+        watch = Watch(sde.steps(wanted, x), x, progress, None)
         span = wanted.to(x)
         # Left to itself the engine tries its first step blindly and its last beyond the end.
         first = float((sde.times(100)[1] - sde.t_start).abs())
         options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
-        flow = _Adaptive(run, sde)
+        flow = Adaptive(watch, sde)
         try:
-            with run.bar:
+            with watch.bar:
                 out = torchdiffeq.odeint(
                     flow,
                     x,
@@ -383,42 +237,14 @@ class ODESolver:
                     options=options,
                 )
         except AssertionError as error:  # torchdiffeq's way to say so
-            raise run.failed(
+            raise watch.failed(
                 f"{self.method} stopped ({str(error) or 'step size underflow'}); "
                 "loosen rtol and atol, or use float64"
             ) from None
         if not torch.isfinite(out[-1]).all():
-            raise run.failed("the final state is NaN or infinite")
+            raise watch.failed("the final state is NaN or infinite")
         # The engine always gives the start; here as elsewhere it is kept only if asked for.
-        return run.path(wanted, out) if from_start else run.path(wanted[1:], out[1:].clone())
-
-
-class _Flow:
-    """A law as torchdiffeq wants it, on the step-number clock; it tells which step is on."""
-
-    def __init__(self, run: _Run) -> None:
-        self.run, self.k = run, 0
-
-    def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
-        self.k = int(u)
-        if self.k:
-            self.run.reached(self.k, y)
-
-    def __call__(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.run.drift(self.k, _part(float(u), self.k), y)
-
-
-class _Adaptive:
-    """A law as torchdiffeq wants it, in process time."""
-
-    def __init__(self, run: _Run, sde: SDE) -> None:
-        self.run, self.sde = run, sde
-
-    def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
-        self.run.reached(float(t), y)
-
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.run.checked(self.sde.drift(y, t), y, float(t))
+        return watch.path(wanted, out) if from_start else watch.path(wanted[1:], out[1:].clone())
 
 
 def _check_noise(g: Scale, x: Tensor) -> None:
@@ -450,49 +276,6 @@ def _given(sde: SDE, times: Tensor) -> Tensor:
             f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from "
             f"{sde.t_start:g} to {sde.t_end:g}; flip them"
         )
-    return grid
-
-
-def _indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
-    """Where each wanted time stands on the grid."""
-    near = (grid[None, :] - wanted[:, None]).abs()
-    gap, index = near.min(1)
-    slack = 1e-9 * float(grid.abs().max())
-    if (gap > slack).any():
-        j = int((gap > slack).nonzero()[0])
-        raise ValueError(
-            f"{name} {float(wanted[j]):g} is not on the grid; the nearest step is at "
-            f"{float(grid[index[j]]):g}"
-        )
-    return index.tolist()
-
-
-def _kept(save: Save, times: Tensor) -> list[int]:
-    """Indices of the states to keep; the last is always among them."""
-    last = len(times) - 1
-    if isinstance(save, int):
-        count = door.whole(save, "save")
-        if count > last + 1:
-            raise ValueError(f"save={count} asks for more states than the {last + 1} of this run")
-        return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
-    return sorted({*_indices(_row(save), times, "save time"), last})
-
-
-def _row(save: Sequence[float] | Tensor) -> Tensor:
-    wanted = torch.as_tensor(save, dtype=torch.float64)
-    if wanted.ndim != 1 or not len(wanted):
-        raise ValueError(f"save must be a number of states or a row of times, got {save!r}")
-    return wanted
-
-
-def _nested(times: Tensor, fine: Tensor) -> list[int]:
-    """Where the steps of `times` start and end on the grid of the Brownian path."""
-    low, high = sorted((float(fine[0]), float(fine[-1])))
-    fine = door.times(fine, low, high, "fine")
-    grid = [int(torch.argmin((fine - t).abs())) for t in times]
-    _indices(times[:1], fine, "time")  # one clear sentence if the ends do not fit
-    if not torch.allclose(fine[grid], times, rtol=1e-9, atol=0.0):
-        raise ValueError("times must be part of the fine grid that carries the Brownian path")
     return grid
 
 

@@ -22,9 +22,9 @@ FLOORS = (
     ("process", "mixture", "dataset", "datafile", "datasets"),
     ("density", "distance", "statistic", "network"),
     ("prediction", "field", "tiles", "learned", "guidance"),  # 2: knowledge
-    ("sde", "laws", "objective", "checkpoint", "train"),  # 3: laws of motion
+    ("clock", "sde", "laws", "objective", "checkpoint", "train"),  # 3: laws of motion
     # 4: the two worlds
-    ("solve", "ruler", "history", "flux", "transport", "affine"),
+    ("engine", "solve", "ruler", "history", "flux", "transport", "affine"),
     ("fokker_planck", "chapman_kolmogorov", "master_equation"),
     # 5: consequences
     ("likelihood", "variational", "order", "observe"),

@@ -14,7 +14,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Estimate, Grid, Mixture, Passage, SDESolver
-from sdeflow.solve import Path
+from sdeflow.engine import Path
 
 F64 = torch.float64
 WELL = sf.double_well(2.0)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sdeflow import distance, objective, plot
 from sdeflow.claims.ledger import Finding, Lab, claim
 from sdeflow.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, exact, muted, our_field
+from sdeflow.clock import log_snr_times, uniform_times
 from sdeflow.field import EmpiricalField, ExactField, Field
 from sdeflow.learned import LearnedField
 from sdeflow.likelihood import decode, encode, log_likelihood
@@ -29,7 +30,7 @@ from sdeflow.noise import KeyedNormals, Purpose, generator
 from sdeflow.prediction import Prediction, Row
 from sdeflow.prediction import decode as to_both
 from sdeflow.process import VP, Coefficients, Process, Scalar, Tabulated
-from sdeflow.sde import bridge, log_snr_times, uniform_times
+from sdeflow.sde import bridge
 from sdeflow.solve import ODESolver, SDESolver
 from sdeflow.variational import (
     Bound,

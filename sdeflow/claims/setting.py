@@ -17,13 +17,14 @@ from torch import Tensor, nn
 
 from sdeflow import datasets, train
 from sdeflow.dataset import Dataset
+from sdeflow.engine import Path
 from sdeflow.field import EmpiricalField, Field
 from sdeflow.learned import LearnedField
 from sdeflow.network import MLP, How
 from sdeflow.prediction import Prediction
 from sdeflow.process import VE, Linear, Process
 from sdeflow.sde import SDE, bridge
-from sdeflow.solve import Path, SDESolver
+from sdeflow.solve import SDESolver
 from sdeflow.tiles import TilesField
 
 SPIRAL = datasets.spiral()
