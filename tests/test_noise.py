@@ -29,7 +29,7 @@ def draw(n: int, d: int = 2, *, seed: int = 0, step: int = 0, first: int = 0, **
 def test_the_address_is_philox_key_and_counter(dtype: torch.dtype) -> None:
     """numpy's own Philox, told key = (seed, purpose) and counter = (0, 0, step, block)."""
     kind = np.float64 if dtype == torch.float64 else np.float32
-    for seed, purpose, step, block in [(0, 0, 0, 0), (7, 1, 3, 0), (2**63 + 5, 4, 10**12, 2)]:
+    for seed, purpose, step, block in [(0, 0, 0, 0), (7, 1, 3, 0), (2**63 + 5, 4, 10**12, 2**33)]:
         counter = np.array([0, 0, step, block], dtype=np.uint64)
         bits = np.random.Philox(counter=counter, key=np.array([seed, purpose], dtype=np.uint64))
         want = np.random.Generator(bits).standard_normal((5, 3), dtype=kind)
@@ -75,6 +75,14 @@ def test_steps_can_be_drawn_in_any_order() -> None:
     backwards = [stream.draw(k) for k in reversed(range(6))]
     assert all(map(torch.equal, forwards, reversed(backwards)))
     assert torch.equal(stream.draw(4), stream.draw(4))
+
+
+@pytest.mark.parametrize("n", [1, 100, 5000, 20_000])
+def test_a_page_holds_what_its_steps_would_draw(n: int) -> None:
+    """Pages are shorter for a larger cloud: a step's numbers are not, in any order of steps."""
+    stream, own = (KeyedNormals(1, MOTION, n, 2, torch.float32) for _ in range(2))
+    for step in (0, 1, 3, 64, 129, 2, 64, 0):
+        assert torch.equal(stream.read(step), own.draw(step)), step
 
 
 def test_a_narrow_type_is_float32_rounded() -> None:
@@ -156,6 +164,11 @@ def test_the_doors_have_streams_of_their_own(purpose: Purpose) -> None:
     assert np.array_equal(uniform[:501], generator(3, purpose).random(501))
     # What the generator of the next step gives is not a shift of this one.
     assert not np.isin(generator(3, purpose, 1).random(1000), uniform).any()
+
+
+def test_every_purpose_has_a_number_of_its_own() -> None:
+    """Two names of one number would be two doors to one stream."""
+    assert len(set(Purpose)) == len(Purpose.__members__)
 
 
 # ------------------------------------------------------------------------------------- Brownian

@@ -74,6 +74,12 @@ def test_log_snr_falls_strictly_from_data_to_noise(process: sf.Process) -> None:
     assert close(snr, torch.log(c.alpha**2 / c.sigma**2), 1e-9)
 
 
+def test_small_noise_keeps_its_digits_in_float32(process: sf.Process) -> None:
+    """sigma of a float32 time, entry by entry: 1 - alpha^2 would lose them near the data."""
+    t = times_of(process, 200).float()
+    assert torch.allclose(process(t).sigma.double(), process(t.double()).sigma, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", VARIANCE_PRESERVING)
 @given(part=parts)
 def test_variance_is_preserved(name: str, part: float) -> None:
@@ -250,6 +256,12 @@ def test_a_table_is_exact_at_its_own_times(betas: list[float]) -> None:
     assert (process.log_snr(torch.linspace(1, len(betas), 301).double()).diff() < 0).all()
 
 
+def test_betas_are_multiplied_in_float64() -> None:
+    """A table of float32 betas is that of the same numbers, not of their float32 products."""
+    betas = torch.linspace(1e-4, 0.02, 1000)
+    assert sf.Tabulated.from_betas(betas) == sf.Tabulated.from_betas(betas.double())
+
+
 def test_ddpm_becomes_vp_as_its_steps_become_short() -> None:
     """beta_k = beta(k / T) / T: ln alpha is off by O(1 / T)."""
     t = torch.linspace(0.1, 1.0, 10, dtype=torch.float64)
@@ -303,6 +315,20 @@ def test_the_prior_is_the_noise_at_the_end(process: sf.Process, dtype: torch.dty
     assert process.prior(2, 2, 0).dtype == torch.get_default_dtype()
 
 
+def test_a_prior_is_one_draw_in_units_of_its_noise(process: sf.Process) -> None:
+    """Of one seed, for all processes: x / sigma(t_max) = z, to all the digits of float64."""
+    sigma = process(f64(process.t_max)).sigma
+    other = sf.EDM(t_max=1.0)
+    x = process.prior(100, 2, 5, dtype=torch.float64)
+    assert close(x / sigma, other.prior(100, 2, 5, dtype=torch.float64), 1e-14)
+    default = torch.get_default_dtype()
+    try:
+        torch.set_default_dtype(torch.float64)
+        assert torch.equal(process.prior(100, 2, 5), x)
+    finally:
+        torch.set_default_dtype(default)
+
+
 # ------------------------------------------------------------------------------------ at the door
 
 
@@ -314,9 +340,21 @@ def test_a_time_outside_the_span_is_refused(process: sf.Process) -> None:
     for t in (process.t_min, process.t_max):  # the ends belong to it, also once rounded
         assert torch.isfinite(process.perturb(x.float(), torch.tensor(t), x.float())).all()
         assert torch.isfinite(process.perturb(x, t, x)).all()
+        once_rounded = torch.tensor(t)
+        assert torch.isfinite(process.perturb(x, once_rounded, x)).all()
+        assert torch.isfinite(process.perturb(x.float(), float(once_rounded), x.float())).all()
     for bad in (torch.full((2,), process.t_max), torch.full((3, 1), process.t_max)):
         with pytest.raises(ValueError, match=r"t must be \(\) or \(3,\)"):
             process.perturb(x, bad, x)
+
+
+def test_only_rounding_is_forgiven_at_the_ends(process: sf.Process) -> None:
+    """A float64 time may miss an end by float64's rounding, a float32 one by float32's."""
+    x, span = randn(3, 2), process.t_max - process.t_min
+    for dtype, off in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        for t in (process.t_max + off * span, process.t_min - off * span):
+            with pytest.raises(ValueError, match="outside"):
+                process.perturb(x.to(dtype), torch.tensor(t, dtype=dtype), x.to(dtype))
 
 
 @pytest.mark.parametrize(
@@ -339,6 +377,7 @@ def test_a_time_outside_the_span_is_refused(process: sf.Process) -> None:
         (lambda: sf.Tabulated((0.9, float("nan"))), "between 0 and 1"),
         (lambda: sf.Tabulated((0.9, 0.5), t_max=3.0), "times 1 to 2"),
         (lambda: sf.Tabulated((0.9, 0.5), t_min=0.5), "times 1 to 2"),
+        (lambda: sf.Tabulated((0.9, 0.5), t_max=0.5), "t_min must lie below t_max"),
         (lambda: sf.VP().prior(0, 2, 0), "n must be at least 1"),
         (lambda: sf.VP().prior(2, 0, 0), "d must be at least 1"),
         (lambda: sf.VP().prior(2, 2, -1), "seed must be at least 0"),
