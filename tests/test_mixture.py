@@ -281,6 +281,32 @@ def test_float32_is_float64_rounded(mixture: sf.Mixture) -> None:
     assert close(single.score(x.float()).double(), mixture.score(x), 1e-5)
 
 
+def test_a_float32_mixture_is_the_float64_one_of_the_same_numbers() -> None:
+    """Axes 1000 times longer than wide, whose spectrum float32 would not hold."""
+    long = sf.Mixture(
+        f64([1.0]), f64([[0.0, 0.0]]), 0.5 * f64([[[1.0, 1 - 2e-6], [1 - 2e-6, 1.0]]])
+    ).to(torch.float32)
+    x = long.sample(50, 0)
+    wide = long.to(torch.float64)
+    assert close(long.score(x).double(), wide.score(x.double()), 1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_flat_component_is_a_law_too(dtype: torch.dtype) -> None:
+    """Covariance v v^T: rounding makes its zeros a little negative, or its halves differ."""
+    for seed in range(20):
+        v = randn(3, seed=seed, dtype=dtype)
+        flat = torch.outer(v, v)
+        flat[0, 1] *= 1 + 2 * torch.finfo(dtype).eps
+        law = sf.Mixture(torch.ones(1), torch.zeros(1, 3, dtype=dtype), flat[None])
+        x = law.sample(50, 0)
+        along = (x @ v / (v @ v))[:, None] * v
+        assert close(x, along, 4 * torch.finfo(dtype).eps ** 0.5)
+    # Nor does an off-diagonal that is all rounding.
+    tiny = torch.tensor([[1.0, 0.0], [1e-8, 1.0]], dtype=dtype)
+    sf.Mixture(torch.ones(1), torch.zeros(1, 2, dtype=dtype), tiny[None])
+
+
 # ------------------------------------------------------------------------------------ at the door
 
 EYES = torch.eye(2).expand(2, 2, 2)
@@ -298,6 +324,8 @@ EYES = torch.eye(2).expand(2, 2, 2)
         (torch.ones(2), torch.zeros(2, 2), -EYES, "positive semi-definite"),
         (torch.ones(2), torch.zeros(2, 2), math.nan * EYES, "finite and symmetric"),
         (torch.ones(2), torch.zeros(2, 2), EYES.triu() + torch.ones(2, 2).triu(1), "symmetric"),
+        (torch.ones(1), torch.zeros(1, 2), torch.tensor([[[1.0, 1e-3], [0, 1.0]]]), "symmetric"),
+        (torch.ones(1), torch.zeros(1, 2), torch.diag(torch.tensor([1.0, -1e-3]))[None], "semi"),
         (torch.ones(2), torch.full((2, 2), math.inf), EYES, "means has NaN or infinite"),
         (torch.ones(2), torch.zeros(2), EYES, "means must be a cloud"),
     ],

@@ -2,14 +2,16 @@
 
 import itertools
 import resource
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from conftest import close
+from conftest import close, lopsided
 from scipy import stats
 from torch import Tensor
 
+import sdeflow as sf
 from sdeflow import noise
 from sdeflow.noise import BLOCK, Brownian, KeyedNormals, Purpose, generator, normals
 
@@ -169,6 +171,34 @@ def test_the_doors_have_streams_of_their_own(purpose: Purpose) -> None:
 def test_every_purpose_has_a_number_of_its_own() -> None:
     """Two names of one number would be two doors to one stream."""
     assert len(set(Purpose)) == len(Purpose.__members__)
+
+
+def test_no_two_doors_draw_from_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One seed for all, as users have it: cloud, path, weights and training stay independent."""
+    asked: set[Purpose] = set()
+    state = noise._philox_state
+    monkeypatch.setattr(noise, "_philox_state", lambda s, p: (asked.add(p), state(s, p))[1])
+
+    def used(door: Callable[[], object]) -> set[Purpose]:
+        asked.clear()
+        door()
+        return set(asked)
+
+    truth = sf.ExactField(sf.VP(), lopsided())
+    field = sf.LearnedField(sf.VP(), sf.MLP(width=4, depth=1, waves=2))
+    x = lopsided().sample(30, 0)
+    law = sf.reverse(truth)
+    data = {Purpose.DATA, Purpose.CHOICE}
+    assert used(lambda: sf.VP().prior(3, 2, 0)) == {Purpose.PRIOR}
+    assert used(lambda: lopsided().sample(3, 0)) == data
+    assert used(lambda: sf.datasets.two_moons().sample(3, 0)) == data
+    assert used(lambda: sf.datasets.spiral(width=0.1).sample(3, 0)) == data
+    assert used(lambda: sf.MLP()) == {Purpose.WEIGHTS}
+    assert used(lambda: sf.SDESolver(steps=2).solve(law, x)) == {MOTION}
+    assert used(lambda: sf.SDESolver("srk", steps=2).solve(law, x)) == {MOTION, Purpose.LEVY}
+    assert used(lambda: next(sf.fit(field, lambda n, seed: x, 2))) == {Purpose.TRAINING}
+    assert used(lambda: sf.meter(field, truth, levels=2, n=4)) == {*data, Purpose.PROBE}
+    assert used(lambda: sf.sliced_wasserstein(x, x)) == {Purpose.PROBE}
 
 
 # ------------------------------------------------------------------------------------- Brownian

@@ -193,6 +193,36 @@ def test_the_meter_knows_its_own_error() -> None:
         field, truth, levels=30, n=500, seed=1, weighting=sf.measured_in(sf.Prediction.DATA)
     )
     assert close(data.loss, level**2 * a.loss, 1e-10)
+    assert close(data.error, level**2 * a.error, 1e-10)
+
+
+def test_the_meter_reads_the_middle_of_each_cell_with_noise_of_its_own(
+    process: sf.Process,
+) -> None:
+    """Its levels are midpoints of the log SNR; its eps are normal, and none is used twice."""
+    seen: list[Tensor] = []
+
+    class Still(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            seen.append(x)
+            return torch.zeros_like(x)
+
+    point = torch.zeros(1, 2, dtype=torch.float64)
+    truth = sf.EmpiricalField(process, point)
+    n, levels = 500, 5  # a level is two calls of 256 rows, the second padded
+    ends = process.log_snr(f64([process.t_max, process.t_min]))
+    eps = []
+    for seed in (0, 1):
+        seen.clear()
+        m = sf.meter(sf.LearnedField(process, Still()), truth, levels=levels, n=n, seed=seed)
+        part = (process.log_snr(m.t) - ends[0]) / (ends[1] - ends[0])
+        assert close(part, quantiles(levels), 1e-9)
+        x = torch.cat(seen).reshape(levels, -1, 2)[:, :n]
+        eps += [*(x / process(m.t).sigma[:, None, None]).flatten(1)]
+    z = torch.stack(eps)
+    assert scipy.stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    off = (z @ z.T / z.shape[1]).fill_diagonal_(0).abs().max()
+    assert float(off) < 5 / math.sqrt(z.shape[1])
 
 
 def test_the_floor_of_the_lectures_spiral() -> None:
@@ -225,6 +255,8 @@ def test_the_meter_refuses_two_processes_and_no_levels() -> None:
         sf.meter(field, truth)
     with pytest.raises(ValueError, match="levels must be at least 1"):
         sf.meter(sf.LearnedField(sf.VP(), Wavy()), truth, levels=0)
+    with pytest.raises(ValueError, match="n must be at least 2"):  # one has no scatter
+        sf.meter(sf.LearnedField(sf.VP(), Wavy()), truth, n=1)
 
 
 # ------------------------------------------------------------------------------- laws of time

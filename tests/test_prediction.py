@@ -39,6 +39,16 @@ def test_decode_undoes_encode_in_every_row(
             assert close(got, want, 0.0, 1e-12 * 100)  # sizes up to 5 / 0.05
 
 
+def test_what_is_predicted_is_handed_on_as_it_is(process: sf.Process) -> None:
+    """Data from data, noise from noise: to a rounding, also where x_t tells of neither."""
+    t = times_of(process, 20).float()
+    c = process(t).along(torch.zeros(20, 2))
+    x, prediction = randn(20, 2).float(), randn(20, 2, seed=1).float()
+    for i, row in enumerate((sf.Prediction.DATA, sf.Prediction.NOISE)):
+        got = decode(row.row(c), prediction, x, c)[i]
+        assert torch.allclose(got, prediction, rtol=2 * torch.finfo(torch.float32).eps, atol=0)
+
+
 @given(levels, levels, rates, rates, numbers, numbers)
 def test_every_row_says_the_same(
     alpha: float, sigma: float, fall: float, rise: float, at: float, said: float

@@ -64,6 +64,13 @@ def test_time_takes_a_row_of_times(process: sf.Process) -> None:
         assert close(mine, torch.stack(one), 1e-15)
 
 
+def test_time_undoes_log_snr_at_a_constant_rate() -> None:
+    """beta_min = beta_max: the quadratic of the linear rate has lost its square."""
+    for process in (sf.VP(beta_min=2.0, beta_max=2.0), sf.SubVP(beta_min=2.0, beta_max=2.0)):
+        t = times_of(process, 11)
+        assert close(process.time(process.log_snr(t)), t, 1e-9)
+
+
 def test_log_snr_falls_strictly_from_data_to_noise(process: sf.Process) -> None:
     t = torch.linspace(process.t_min, process.t_max, 2001, dtype=torch.float64)
     snr = process.log_snr(t)

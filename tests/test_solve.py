@@ -186,6 +186,20 @@ def test_how_many_states_are_kept_changes_none_of_them(method):
     assert torch.equal(solver(method, steps=12).solve(law, x, [law.t_end]).x, full.x[[12]])
 
 
+def test_states_are_kept_as_evenly_as_the_grid_allows():
+    """None is further than half a step from its even place, and a kept cloud holds no other."""
+    known = FIELDS["exact"]
+    for method in ("euler", "ode euler"):
+        law, x = law_for(method, known), prior(known, 5)
+        grid = law.times(11)
+        for save in range(1, 13):
+            path = solver(method, steps=11).solve(law, x, save)
+            at = torch.searchsorted(-grid, -path.t).double()
+            even = torch.linspace(0, 11, save, dtype=F64) if save > 1 else torch.tensor([11.0])
+            assert (at - even).abs().max() <= 0.5 + 1e-9
+            assert path.x.untyped_storage().nbytes() == path.x.nbytes
+
+
 def test_time_runs_as_the_law_does():
     """Process time: falling in a reverse run, rising in a forward one, ends exact."""
     known = FIELDS["exact"]
@@ -217,6 +231,11 @@ def test_adaptive_runs_save_at_any_time(method):
     kept = sf.ODESolver(method, rtol=1e-9, atol=1e-9).solve(law, x, save=[1.0, 0.3])
     assert kept.t.tolist() == [1.0, 0.3, known.process.t_min]
     assert torch.equal(kept.x[0], x)
+    alone = sf.ODESolver(method, rtol=1e-9, atol=1e-9).solve(law, x, save=1)
+    ends = sf.ODESolver(method, rtol=1e-9, atol=1e-9).solve(law, x, save=[law.t_end])
+    for path in (alone, ends):
+        assert path.t.tolist() == [law.t_end]
+        assert torch.allclose(path.x, kept.x[[-1]], rtol=0, atol=1e-6)
 
 
 class Counting(nn.Module):
@@ -464,6 +483,16 @@ REFUSED = {
         ValueError,
         "fine",
     ),
+    "a save beside the grid": (
+        lambda: euler(save=[float(TIMES[2]) * (1 + 1e-6)], times=TIMES),
+        ValueError,
+        "nearest",
+    ),
+    "a path beside the grid": (
+        lambda: euler(times=TIMES, fine=torch.cat([TIMES[:2], TIMES[2:3] * 0.9999, TIMES[3:]])),
+        ValueError,
+        "fine",
+    ),
     "a path of another span": (lambda: euler(times=TIMES, fine=TIMES[1:]), ValueError, "grid"),
     "a network of another shape": (
         lambda: euler(sf.reverse(sf.LearnedField(sf.VP(), Wrong()))),
@@ -516,10 +545,13 @@ def test_a_run_that_goes_bad_stops_with_its_last_good_state(method):
     probe = sf.LearnedField(sf.VP(), Failing(0.0))
     law, x = law_for(method, probe), prior(probe, 5)
     times = law.times(12)
-    bad = sf.LearnedField(sf.VP(), Failing(float(times[6]) * (1 - 1e-6)))
+    below = float(times[6]) * (1 - 1e-6)
+    bad = sf.LearnedField(sf.VP(), Failing(below))
     with pytest.raises(sf.SdeflowError, match="NaN or infinite at t = ") as caught:
         solver(method, times=times).solve(law_for(method, bad), x)
     assert one_sentence(str(caught.value))
+    named = float(str(caught.value).partition("at t = ")[2].partition(";")[0])
+    assert float(times[7]) * (1 - 1e-5) <= named < below  # where it was NaN, not where it was good
     path = caught.value.path
     looks_ahead = method not in ("euler", "milstein", "ode euler")
     good = 6 if looks_ahead else 7

@@ -220,6 +220,29 @@ def test_the_noise_of_training_is_standard_and_independent_of_the_data() -> None
     assert abs(float((steps[1:] * steps[:-1]).mean())) < 4.5 / math.sqrt(steps[1:].numel())
 
 
+def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
+    """Data at 0 under EDM: x = t eps is all there is, and the network's answer is x itself."""
+    seen: list[tuple[Tensor, Tensor, bool]] = []
+
+    class Inputs(Spy):
+        def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+            seen.append((x.detach().double(), t.double(), self.training))
+            return super().forward(x, t, label)
+
+    for weighting, w in (
+        (None, lambda t: torch.ones_like(t)),
+        (sf.measured_in(sf.Prediction.DATA), lambda t: t**2),
+    ):
+        seen.clear()
+        field = sf.LearnedField(sf.EDM(), Inputs(None).eval())
+        run = sf.fit(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        value = next(run)
+        ((x, t, training),) = seen
+        assert training  # whatever it was in before: dropout and its like are at work
+        each = ((x - x / t[:, None]) ** 2).mean(1)
+        assert float(value) == pytest.approx(float((w(t) * each).mean()), rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
