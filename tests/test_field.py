@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from conftest import PROCESSES, close, f64, lopsided, randn, times_of
+from conftest import PROCESSES, Wavy, close, f64, lopsided, randn, times_of
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdeflow as sf
 from sdeflow.field import ROWS, BayesField
+from sdeflow.learned import PAGE
 from sdeflow.prediction import unit_row
 from sdeflow.process import Coefficients
 
@@ -389,7 +390,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> None:
     """Float32, on a solver's path: the rows of k are those of n, for k of no block's size."""
     field = fields(sf.VP())[name]
-    n = 2 * ROWS + 87
+    n = 3 * ROWS + 87  # for two threads a block and more than half of one
     x = lopsided(torch.float32).sample(n, 3)
     for t in (0.01, 0.6):
         now = torch.tensor(t)
@@ -397,7 +398,7 @@ def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> 
         with torch.no_grad():
             whole = field.evaluate(x, now, c)
             assert whole.std(0).min() > 1e-3
-            for k in (1, 3, 101, ROWS - 1, ROWS, ROWS + 1, 2 * ROWS + 33):
+            for k in (1, 3, 101, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 33):
                 assert torch.equal(field.evaluate(x[:k].clone(), now, c), whole[:k]), k
             drift = sf.reverse(field, 0.5).steps(f64([0.6, 0.01]), x)
             part = drift.drift(0, 0.0, x[:101].clone())
@@ -428,6 +429,59 @@ def test_a_label_is_bound_and_reaches_the_network() -> None:
             level = -field.process.log_snr(t) / 8  # ln(sigma / alpha) / 4: what our own MLP sees
             want = network(x, level, None if k is None else torch.tensor(k))
             assert torch.allclose(field.given(k).noise(x, t), want, atol=1e-6)
+
+
+class Told(nn.Module):
+    """Somebody else's network, that is told a label."""
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return torch.sin(x) if label is None else torch.sin(x + label.reshape(-1, 1) + 1)
+
+
+@pytest.mark.parametrize("std", [None, 0.7])
+@pytest.mark.parametrize("network", [shaken(labels=3), Told()], ids=["MLP", "your own"])
+def test_a_label_for_all_or_for_each_on_every_way_in(network: nn.Module, std: float) -> None:
+    """At one time or many, with a gradient or without, or from a solver's table: one function."""
+    field = sf.LearnedField(sf.VP(), network, data_std=std)
+    x, t, labels = randn(4, 2, dtype=torch.float32), torch.tensor(0.4), (2, 0, 1, 0)
+
+    def asked(field: sf.LearnedField, grad: bool, t: Tensor) -> Tensor:
+        with torch.set_grad_enabled(grad):
+            return field.noise(x, t).detach()
+
+    def tabled(field: sf.LearnedField) -> Tensor:
+        with torch.no_grad():
+            return sf.reverse(field, 0.0).steps(f64([0.4, 0.3]), x).drift(0, 0.0, x)
+
+    each = field.given(torch.tensor(labels))
+    for way in (
+        lambda f: asked(f, True, t),
+        lambda f: asked(f, False, t),
+        lambda f: asked(f, False, t.expand(4)),
+        tabled,
+    ):
+        rows = torch.stack([way(field.given(k))[i] for i, k in enumerate(labels)])
+        assert close(way(each), rows, 1e-5)
+        assert not close(way(field), rows, 1e-2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("std", [None, 0.7])
+@pytest.mark.parametrize("name", ["MLP", "MLP, labelled", "your own"])
+def test_a_table_is_the_law_at_each_of_its_times(
+    name: str, std: float | None, dtype: torch.dtype
+) -> None:
+    """On either side of a page's end, in any order of steps: drift dt is that of the plain law."""
+    network = Wavy().to(dtype) if name == "your own" else shaken(labels=3)
+    fine = name == "your own" and dtype == torch.float64  # an MLP rounds its input to its own type
+    field = sf.LearnedField(sf.VP(), network, data_std=std)
+    law = sf.reverse(field.given(2) if name == "MLP, labelled" else field, 0.6)
+    x, times = randn(5, 2, dtype=dtype), law.times(2 * PAGE + 5)
+    with torch.no_grad():
+        steps = law.steps(times, x)
+        for k in (0, 1, PAGE - 1, PAGE, 2 * PAGE + 4, 3, PAGE + 1):
+            want = law.drift(x, times[k].to(dtype)) * (times[k + 1] - times[k])
+            assert close(steps.drift(k, 0.0, x), want.to(dtype), 1e-11 if fine else 1e-4), k
 
 
 # ------------------------------------------------------------------------------------ at the door
@@ -514,6 +568,16 @@ def test_the_law_on_a_grid_is_that_of_the_noised_draws(process: sf.Process) -> N
         assert sf.check_density(x, field.density(grid, float(t))).passed()
         assert sf.check_density(x0, field.density(grid, None)).passed()
         assert not sf.check_density(x0, field.density(grid, float(t))).passed()
+
+
+def test_the_density_is_taken_at_the_time_itself(process: sf.Process) -> None:
+    """Not at its float32 neighbour: cell by cell, the noised mixture."""
+    grid = sf.Grid(-9.0, 9.0, (48, 48))
+    t = process.time(f64(1.0))
+    c = process(t)
+    want = sf.Density.from_mixture(grid, lopsided().noised(c.alpha, c.sigma))
+    found = sf.ExactField(process, lopsided()).density(grid, float(t))
+    assert close(found.mass, want.mass, 1e-12)
 
 
 @pytest.mark.parametrize("std", [None, 0.7])
