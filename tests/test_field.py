@@ -136,6 +136,16 @@ def test_float32_keeps_its_digits_at_small_noise(sigma: float) -> None:
     assert close(eps.double(), noise, bound / min(sigma, 1.0) if sigma >= 0.1 else 1e-5)
 
 
+@pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
+def test_what_is_unknown_is_never_less_than_nothing(sigma: float) -> None:
+    """Between and beyond the points, where a variance is a difference of equal numbers."""
+    field = sf.EmpiricalField(sf.EDM(), lopsided().sample(40, 0))
+    for dtype in (torch.float32, torch.float64):
+        x = 6 * randn(500, 2, dtype=dtype)
+        known = field.posterior(x, sf.EDM()(f64(sigma)).along(x))
+        assert float(known.data_variance.min()) >= 0
+
+
 def test_far_from_the_origin_nothing_is_lost() -> None:
     """Moving points and cloud together moves x0_hat and leaves eps_hat."""
     points, process = lopsided().sample(100, seed=2), sf.EDM()

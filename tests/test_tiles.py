@@ -243,6 +243,9 @@ def test_what_is_refused() -> None:
     side = int(SQUARES**0.5) + 1
     with pytest.raises(ValueError, match="shrink the picture"):
         sf.TilesField(sf.VP(), Tiles(f64([0.0, 0.0]), 1.0, torch.ones(side, side)))
+    with pytest.raises(ValueError, match="shrink the picture"):  # empty squares count too
+        sf.TilesField(sf.VP(), Tiles(f64([0.0, 0.0]), 1.0, torch.eye(side)))
+    sf.TilesField(sf.VP(), Tiles(f64([0.0, 0.0]), 1.0, torch.ones(SQUARES // 64, 64)))
     with pytest.raises(ValueError, match="label must be 0 to 4, one per square, got 5"):
         field(sf.VP()).given(5)
     with pytest.raises(ValueError, match="squares lie in a plane"):
