@@ -302,6 +302,17 @@ def test_adaptive_methods_never_ask_outside_the_span(process, method, tolerance)
         assert math.isclose(min(known.asked), process.t_min, rel_tol=1e-6, abs_tol=1e-12)
 
 
+@pytest.mark.parametrize("method", ITO + STRATONOVICH)
+def test_noise_that_is_alike_on_all_axes_is_one_number(method):
+    """(d,) is additive noise as () is: every method takes it, and to the same bits."""
+    one, row = (
+        sf.SDE(lambda x, t: -x, lambda x, t, g=g: (1 + t) * g, 0.0, 1.0)
+        for g in (torch.tensor(1.3), torch.full((2,), 1.3))
+    )
+    x, run = randn(20, 2).float(), sf.SDESolver(method, steps=5, seed=2)
+    assert torch.equal(run.solve(one, x).x, run.solve(row, x).x)
+
+
 @pytest.mark.parametrize("method", [m for m in ITO + STRATONOVICH if m in ONE_STEP])
 def test_steps_of_any_size_keep_the_variance(method):
     """Steps 1, 3, 1, 3 ...: forward VP from 0 to sigma^2, to the scatter of 2e4 numbers."""
@@ -503,6 +514,16 @@ REFUSED = {
         lambda: euler(sf.SDE(lambda x, t: x[:, :1], lambda x, t: 1.0, 0.0, 1.0)),
         ValueError,
         "returned",
+    ),
+    "a matrix of noise": (
+        lambda: euler(sf.SDE(lambda x, t: x, lambda x, t: torch.eye(2), 0.0, 1.0)),
+        ValueError,
+        "diagonal",
+    ),
+    "a row of noise for a cloud": (
+        lambda: euler(sf.SDE(lambda x, t: x, lambda x, t: torch.ones(1, 2), 0.0, 1.0)),
+        ValueError,
+        "diagonal",
     ),
     "an empty span": (lambda: sf.SDE(lambda x, t: x, None, 1.0, 1.0), ValueError, "differ"),
 }

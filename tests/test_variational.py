@@ -384,7 +384,7 @@ def test_what_is_no_chain_is_refused() -> None:
             sf.SDESolver(times=other).solve(sf.bridge(field, variance=v), x)
     with pytest.raises(ValueError, match="eta = 1"):
         sf.bridge(field, 0.5, v)
-    for bad, why in ((-0.1, "negative"), (math.nan, "finite")):
+    for bad, why in ((-0.1, "negative"), (math.nan, "finite"), (math.inf, "finite")):
         wrong = sf.bridge(field, variance=lambda t, bad=bad: torch.full((len(t) - 1,), bad))
         with pytest.raises(ValueError, match=why):
             sf.SDESolver(times=times).solve(wrong, x)
