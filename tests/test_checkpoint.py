@@ -110,6 +110,25 @@ def test_every_bit_of_a_file_counts(tmp_path: Path) -> None:
     checkpoint.read(file)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"F32"', '"I32"'), ("[2,8]", "[8,2]"), ('"last.weight"', '"lasu.weight"')],
+    ids=["type", "shape", "name"],
+)
+def test_a_relabelled_tensor_is_not_the_tensor(tmp_path: Path, old: str, new: str) -> None:
+    """The same bytes under another type, shape or name: safetensors reads it, we refuse."""
+    file = tmp_path / "f"
+    sf.save(small(), file)
+    whole = file.read_bytes()
+    length = 8 + int.from_bytes(whole[:8], "little")
+    assert old.encode() in whole[:length]
+    file.write_bytes(whole[:length].replace(old.encode(), new.encode()) + whole[length:])
+    with safe_open(file, framework="pt") as opened:
+        assert len([opened.get_tensor(name) for name in opened.keys()])  # noqa: SIM118
+    with pytest.raises(sf.SdeflowError, match="altered after it was written"):
+        sf.load(file)
+
+
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "c"
     half_done(file)
@@ -227,6 +246,14 @@ def test_a_network_of_your_own_is_handed_in(tmp_path: Path) -> None:
     assert torch.equal(back.network.a, field.network.a)
     with pytest.raises(sf.SdeflowError, match="does not fit this network"):
         sf.load(tmp_path / "f", nn.Linear(2, 2))
+
+
+def test_a_weight_that_lies_on_its_side_is_kept(tmp_path: Path) -> None:
+    """A parameter that is a transposed view is saved as the numbers that it shows."""
+    field = sf.LearnedField(sf.VP(), Wavy())
+    field.network.a.data = randn(5, 3).T
+    sf.save(field, tmp_path / "f")
+    assert torch.equal(sf.load(tmp_path / "f", Wavy()).network.a, field.network.a)
 
 
 def test_load_executes_nothing(tmp_path: Path) -> None:
