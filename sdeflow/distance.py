@@ -50,7 +50,8 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
     """Root mean square over directions of the one-dimensional W2; any sizes (units of x).
 
-        SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1.
+        SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1,
+        W2(u, v)^2 = int_0^1 (u_q - v_q)^2 dq          of the quantiles u_q, v_q, both steps of q.
 
     Raises:
         ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
@@ -62,9 +63,12 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
         (a.shape[1], door.whole(directions, "directions"))
     )
     z /= np.linalg.norm(z, axis=0)
-    q = (np.arange(max(len(a), len(b))) + 0.5) / max(len(a), len(b))
-    shadows = [np.sort(c @ z, axis=0)[(q * len(c)).astype(int)] for c in (a, b)]
-    return math.sqrt(((shadows[0] - shadows[1]) ** 2).mean())
+    n, m = len(a), len(b)
+    # Quantiles step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
+    steps = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+    share = np.diff(steps) * (len(steps) - 1) / (n * m)  # of q, over the mean share
+    shadows = [np.sort(c @ z, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b)]
+    return math.sqrt((share[:, None] * (shadows[0] - shadows[1]) ** 2).mean())
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:

@@ -111,6 +111,15 @@ def test_sliced_w2_of_clouds_of_other_sizes() -> None:
     assert sf.sliced_wasserstein(x, y) == d
 
 
+@pytest.mark.parametrize("sizes", [(5, 7), (20, 33), (33, 20), (1, 4), (12, 36)], ids=str)
+def test_sliced_w2_on_the_line_agrees_with_another_library(sizes: tuple[int, int]) -> None:
+    """One direction there is, and quantiles that step at i / n and at j / m."""
+    ot = pytest.importorskip("ot")
+    x, y = randn(sizes[0], 1, seed=1), 0.5 * randn(sizes[1], 1, seed=2) + 1
+    exact = math.sqrt(float(ot.wasserstein_1d(x.numpy(), y.numpy(), p=2)[0]))
+    assert sf.sliced_wasserstein(x, y) == pytest.approx(exact, rel=1e-9)
+
+
 # ------------------------------------------------------------------------------------ energy
 
 
