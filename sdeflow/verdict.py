@@ -7,13 +7,19 @@ answered apart from one another, all of them from the counts n_k in bins of shar
     excess       how far is it, and how far is a perfect one?    (1/2) sum_k |n_k / n - P_k|
     equivalent   is the cloud's own law Q shown to be near?      sum_k (Q_k - P_k)^2 / P_k
 
-The distance of a perfect cloud is not zero but its *floor*, about sqrt(bins / n): only what lies
-above it can be held against the cloud. The *effect* has the floor taken off already,
+The distance of a perfect cloud is not zero but its *floor*: only what lies above it can be held
+against the cloud. In bins of equal shares n_k / n - P_k is about normal, of variance 1 / (bins n),
+and E|z| = sqrt(2 / pi), so that the floor is about
 
-    effect = (X^2 - df) / n,    E effect = sum_k (Q_k - P_k)^2 / P_k,
+    (1/2) bins sqrt(2 / pi) / sqrt(bins n) = 0.4 sqrt(bins / n).
 
-so it is negative for half of all perfect clouds, and its standard error says how small a
-difference this many particles can rule out.
+The *effect* has its floor taken off already. With delta = sum_k (Q_k - P_k)^2 / P_k,
+
+    effect = (X^2 - df) / n,    E effect = delta + (sum_k (Q_k - P_k) / P_k - delta) / n:
+
+zero on average for perfect clouds, right to O(1 / n) for others (of equal shares, to delta / n).
+It is negative for half of all perfect clouds, and its standard error says how small a difference
+this many particles can rule out.
 
 `Verdict` is of one cloud and one density, `PathVerdict` of a path and its history, one verdict
 for each saved time. They are made by `check` and drawn by `plot`.
@@ -40,8 +46,9 @@ class Verdict:
         tests: chi-square first.
         distance: total variation on the bins, (1/2) sum_k |n_k / n - P_k|.
         floor: mean and standard deviation of that distance for a perfect cloud of this size.
-        effect, effect_error: (X^2 - df) / n, an unbiased estimate of the chi-square divergence
-            sum_k (Q_k - P_k)^2 / P_k of the cloud's law Q on the bins, and its standard error.
+        effect, effect_error: (X^2 - df) / n, an estimate of the chi-square divergence
+            sum_k (Q_k - P_k)^2 / P_k of the cloud's law Q on the bins, unbiased if Q = P and else
+            to O(1 / n), and its standard error.
         n, bins: particles; bins, the outside among them where it has one of its own.
         residual: grid.shape, (n_k - n P_k) / sqrt(n P_k (1 - P_k)) of each cell's bin.
         grid: of the density.

@@ -185,6 +185,9 @@ def test_the_floor_is_where_perfect_clouds_are() -> None:
     share = judge.expected / n
     large = np.sqrt(2 * share * (1 - share) / (math.pi * n)).sum() / 2
     assert mean == pytest.approx(large, rel=0.01)
+    # And of nearly equal shares 0.4 sqrt(bins / n), no more: by Cauchy and Schwarz.
+    even = math.sqrt(len(share) / (2 * math.pi * n))
+    assert 0.95 * even < large < even
 
 
 def test_a_large_p_is_no_equivalence() -> None:
