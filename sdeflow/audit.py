@@ -40,7 +40,6 @@ from sdeflow.field import BayesField
 from sdeflow.fokker_planck import evolve
 from sdeflow.guidance import GuidedField
 from sdeflow.history import REFUSE, Guards
-from sdeflow.mixture import Mixture
 from sdeflow.ruler import Ruler
 from sdeflow.sde import reverse
 from sdeflow.solve import ODESolver, SDESolver
@@ -141,8 +140,7 @@ def guidance_audit(
     process, law = field.process, reverse(field, eta)
     ruler = breathing(grid, process, process.t_min) if ruler is None else ruler
     wide = grid.scaled(ruler(process.t_max) / ruler(process.t_min))
-    sigma = float(process(torch.tensor(process.t_max, dtype=torch.float64)).sigma)
-    start = Density.from_mixture(wide, Mixture.isotropic(torch.zeros(1, grid.dim).double(), sigma))
+    start = Density.from_prior(wide, process)
     ends = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
     guided = evolve(law, start, ends, steps=steps, ruler=ruler, refuse=refuse)[-1]
     true = wanted.density(grid, process.t_min)

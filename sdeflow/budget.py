@@ -10,11 +10,13 @@ Between the law of the data and a cloud stand laws that differ in one thing each
     prior        the run starts from N(0, sigma^2 I)
     step         the sampler takes finite steps: `sampler_law` against `evolve`
     sampler      the cloud against the sampler's own law: if that is rejected, there is a bug
+    sampling     what a perfect cloud of this size shows: the floor of that distance
 
-All but the last are densities on one grid, without sampling noise, so a cause is seen whatever
-another one does; total variation obeys the triangle inequality, so the parts add up to no less
-than the whole. The last is a verdict (see `check`). Beside them stands the sampling floor: what a
-perfect cloud of this size shows.
+All but the last two are distances of densities on one grid, without sampling noise, so a cause is
+seen whatever another one does. The last two are what a verdict (see `check`) says of the cloud:
+its distance from the sampler's law, the floor taken off, and the floor. Total variation obeys the
+triangle inequality, so all the parts together are no less than the distance of the cloud from the
+data's law, up to a fluctuation of the floor: a cloud is counted in each density's own bins.
 
 Source: FOKKER_PLANCK.md, section 0, for the attribution; Chen et al. 2023 ("Sampling is as easy as
 learning the score"), theorem 2, for a bound in three of its parts: prior, step, field.
@@ -35,13 +37,12 @@ from sdeflow.density import Density, Grid
 from sdeflow.field import BayesField, EmpiricalField
 from sdeflow.fokker_planck import evolve
 from sdeflow.history import REFUSE, Guards
-from sdeflow.mixture import Mixture
 from sdeflow.process import Process
 from sdeflow.ruler import Ruler
 from sdeflow.sde import FieldSDE
 from sdeflow.verdict import Verdict
 
-CAUSES = ("truncation", "field", "prior", "step", "sampler")
+CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Part:
 
     Attributes:
         name: one of `CAUSES`.
-        value: total variation between the two laws that differ in this cause alone.
+        value: total variation between the two laws that differ in this cause alone; for the cloud
+            what is above the floor, which is `sampling`.
         low, high: the interval: the grid's own error for two densities, 95 % for the cloud.
         seen: whether a cloud of this size would show it.
     """
@@ -91,7 +93,6 @@ class Budget:
 
     def __str__(self) -> str:
         """A short table."""
-        mean, sd = self.total.floor
         rows = [
             f"{p.name:<12}{p.value:>11.2e}   [{p.low:.1e}, {p.high:.1e}]{'  seen' * p.seen}"
             for p in self.parts
@@ -100,7 +101,6 @@ class Budget:
             [
                 f"{'cause':<12}{'TV':>11}   interval",
                 *rows,
-                f"{'sampling':<12}{mean:>11.2e}   [{mean - 2 * sd:.1e}, {mean + 2 * sd:.1e}]",
                 f"{'total':<12}{self.total.distance:>11.2e}   "
                 f"{self.total.n} particles would show {self.detectable:.1e}",
             ]
@@ -121,7 +121,7 @@ def error_budget(
 ) -> Budget:
     r"""Split the error of a cloud that a sampler brought from the prior to the last of `times`.
 
-    TV(data, cloud) <= truncation + field + prior + step + sampler.
+    TV(data, cloud) <= truncation + field + prior + step + sampler + sampling floor.
 
     Args:
         x: (n, d) the cloud at times[-1].
@@ -151,8 +151,7 @@ def error_budget(
     exact = truth.density(grid, last)
     wide = grid.scaled(ruler(first) / ruler(last))
     start = truth.density(wide, first)
-    sigma = float(process(times[0]).sigma)
-    prior = Density.from_mixture(wide, Mixture.isotropic(torch.zeros(1, grid.dim).double(), sigma))
+    prior = Density.from_prior(wide, process, first)
     law, ends = _remembering(sde), times[[0, -1]]
     learned, ours = (
         evolve(law, p, ends, steps=steps, ruler=ruler, refuse=refuse)[-1] for p in (start, prior)
@@ -160,22 +159,25 @@ def error_budget(
     own = sampler_law(sde, prior, times, ruler=ruler, refuse=refuse)[-1]
     total, bug = (check_density(x, p, seed=seed) for p in (exact, own))
     seen = _detectable(total)
-    rough, fine = (learned.error or 0.0), (own.error or 0.0)
     contrast = learned.total_variation(ours)
     parts = (
         *_truncation(truth, exact, seen),
-        _between("field", exact, learned, rough, seen),
+        _between("field", exact, learned, seen),
         # Both carry the same error of the grid; a Markov semigroup brings laws only closer.
-        _part("prior", contrast, rough * contrast, seen),
-        _between("step", ours, own, rough + fine, seen),
-        _cloud(bug),
+        _part("prior", contrast, (learned.error or 0.0) * contrast, seen),
+        _between("step", ours, own, seen),
+        *_cloud(bug),
     )
     laws = {"exact": exact, "learned": learned, "prior": ours, "sampler": own}
     return Budget(parts, total, bug, seen, laws)
 
 
 def breathing(grid: Grid, process: Process, t: float) -> Ruler:
-    """s(t) a fifth of the grid's half-width, which then holds the prior at any time."""
+    """s(t) a fifth of the grid's half-width, which then holds the prior at any time.
+
+    Raises:
+        ValueError: the origin is not inside, or less than five times the noise at t fits.
+    """
     c = process(torch.tensor(t, dtype=torch.float64))
     half = min(min(-a, b) for a, b in zip(grid.low, grid.high, strict=True))
     square = (half / 5) ** 2 - float(c.sigma) ** 2
@@ -209,11 +211,11 @@ def _truncation(truth: BayesField, exact: Density, seen: float) -> tuple[Part, .
     """Bare points have no density to be near to: any cloud with noise left is all beside them."""
     if isinstance(truth, EmpiricalField) and truth.width == 0:
         return ()
-    return (_between("truncation", truth.density(exact.grid, None), exact, 0.0, seen),)
+    return (_between("truncation", truth.density(exact.grid, None), exact, seen),)
 
 
-def _between(name: str, p: Density, q: Density, error: float, seen: float) -> Part:
-    return _part(name, p.total_variation(q), error, seen)
+def _between(name: str, p: Density, q: Density, seen: float) -> Part:
+    return _part(name, p.total_variation(q), (p.error or 0.0) + (q.error or 0.0), seen)
 
 
 def _part(name: str, value: float, error: float, seen: float) -> Part:
@@ -221,10 +223,12 @@ def _part(name: str, value: float, error: float, seen: float) -> Part:
     return Part(name, value, low, min(1.0, value + error), low > seen)
 
 
-def _cloud(verdict: Verdict) -> Part:
-    """Above the floor; sure to lie below sqrt(chi-square divergence) / 2."""
+def _cloud(verdict: Verdict) -> tuple[Part, Part]:
+    """Above the floor, sure to lie below sqrt(chi-square divergence) / 2; and the floor."""
     mean, sd = verdict.floor
-    above = verdict.distance - mean
-    high = min(1.0, math.sqrt(max(verdict.bound, 0.0)) / 2)
-    low = max(0.0, above - 1.96 * sd)
-    return Part("sampler", min(max(0.0, above), high), low, high, not verdict.passed())
+    above = max(0.0, verdict.distance - mean)
+    high = min(1.0, max(above, math.sqrt(verdict.bound) / 2))
+    return (
+        Part("sampler", above, max(0.0, above - 1.96 * sd), high, not verdict.passed()),
+        Part("sampling", mean, mean - 2 * sd, mean + 2 * sd, False),
+    )

@@ -26,6 +26,7 @@ from sdeflow import door
 from sdeflow.dataset import Tiles
 from sdeflow.mixture import Mixture
 from sdeflow.noise import Purpose, generator
+from sdeflow.process import Process
 
 ROUND_OFF = 1e-15  # cells below this share of the whole hold nothing but rounding
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
@@ -221,6 +222,17 @@ class Density:
         for k in np.flatnonzero(tilted):
             mass += weights[k] * _tilted(cut[0][0], cut[1][0], law.means[k].numpy(), spread[k])
         return Density(grid, torch.from_numpy(_inside(mass, grid, missing)))
+
+    @staticmethod
+    def from_prior(grid: Grid, process: Process, t: float | None = None) -> Density:
+        """The law that samplers start from, N(0, sigma(t)^2 I); t is t_max by default.
+
+        Raises:
+            ValueError: the grid misses more than 1e-4 of it.
+        """
+        when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
+        centre = torch.zeros(1, grid.dim, dtype=torch.float64)
+        return Density.from_mixture(grid, Mixture.isotropic(centre, float(process(when).sigma)))
 
     @staticmethod
     def from_tiles(

@@ -28,8 +28,6 @@ from sdeflow.check import check_path
 from sdeflow.density import Density, Grid
 from sdeflow.field import EmpiricalField, ExactField
 from sdeflow.fokker_planck import evolve
-from sdeflow.mixture import Mixture
-from sdeflow.process import Process
 from sdeflow.provenance import provenance, write_text
 from sdeflow.ruler import Ruler
 from sdeflow.sde import bridge, reverse
@@ -93,7 +91,7 @@ def prove(
     half = 5 * ruler(end)
     grid = Grid((-half, -half), (half, half), (cells, cells))
     law, flow = reverse(field), reverse(field, 0.0)
-    prior = _prior(process, grid.scaled(ruler(process.t_max) / ruler(end)))
+    prior = Density.from_prior(grid.scaled(ruler(process.t_max) / ruler(end)), process)
 
     fine = _until(law.times(FLOW), end)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
@@ -140,13 +138,6 @@ def _setting(whole: run.Problem, cells: int) -> tuple[Ruler, float]:
     process = whole.process
     clean = float(torch.exp(-process.log_snr(torch.tensor(process.t_min).double()) / 2))
     return Ruler(process, std, max(width, least)), max(level, clean)
-
-
-def _prior(process: Process, grid: Grid) -> Density:
-    sigma = float(process(torch.tensor(process.t_max, dtype=torch.float64)).sigma)
-    return Density.from_mixture(
-        grid, Mixture.isotropic(torch.zeros(1, 2, dtype=torch.float64), sigma)
-    )
 
 
 def _until(times: Tensor, end: float) -> Tensor:
@@ -224,11 +215,7 @@ def _budget_rows(b: Budget) -> list[str]:
         f"| {p.name} | {p.value:.1e} | {p.low:.1e} to {p.high:.1e} | {'yes' if p.seen else 'no'} |"
         for p in b.parts
     ]
-    mean, sd = b.total.floor
-    return [
-        *out,
-        f"| sampling floor | {mean:.1e} | {mean - 2 * sd:.1e} to {mean + 2 * sd:.1e} | |",
-    ]
+    return out
 
 
 def _numbers(found: Proof) -> dict[str, object]:

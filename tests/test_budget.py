@@ -131,6 +131,31 @@ def test_the_parts_cover_the_whole() -> None:
     assert max(p.value for p in found.parts) - 0.05 < whole <= parts
 
 
+def test_the_parts_cover_the_cloud_too() -> None:
+    """Of a few particles the floor is most of the distance: left out, the sum falls short."""
+    sde, times = sf.reverse(FIELD), times_of(160)
+    start = sf.Density.from_prior(GRID, PROCESS)
+    own = sf.sampler_law(sde, start, times, ruler=RULER)[-1]
+    for seed in range(3):
+        found = budget(own.sample(2000, seed), sde, times)
+        mean, sd = found.own.floor
+        whole = found.total.distance
+        assert sum(p.value for p in found.parts if p.name != "sampling") < whole - 4 * sd
+        # Each verdict has bins of its own: chance may differ by a fluctuation of the floor.
+        assert whole < sum(p.value for p in found.parts) + 4 * sd
+        assert found["sampling"].value == mean
+
+
+def test_an_interval_is_the_error_of_the_densities_it_is_between(sound: sf.Budget) -> None:
+    laws = sound.laws
+    for name, pair in (("field", ("exact", "learned")), ("step", ("prior", "sampler"))):
+        error = sum(laws[law].error or 0.0 for law in pair)
+        part = sound[name]
+        assert error > 0
+        assert part.high == pytest.approx(part.value + error)
+        assert part.low == pytest.approx(max(0.0, part.value - error), abs=1e-15)
+
+
 # --------------------------------------------------------------------------------- broken samplers
 
 
