@@ -119,7 +119,7 @@ def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> Kernel | None:
 def _coefficients(law: SDE, x: Tensor, t: float) -> np.ndarray | None:
     """a, b and g^2 at t, (3, d), of a law that has them at all of x; else None."""
     when = torch.tensor(t, dtype=torch.float64)
-    f = checked_drift(law, x, when)
+    f = checked_drift(law.drift(x, when), x, when)
     a = (f[-1] - f[0]) / (x[-1] - x[0])
     b = f[0] - a * x[0]
     if ((f - (a * x + b)).abs().amax(0) > 1e-12 * f.abs().amax(0)).any():

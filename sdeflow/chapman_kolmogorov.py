@@ -25,9 +25,19 @@ import torch
 from scipy.fft import dctn, idctn
 from torch import Tensor
 
+from sdeflow.clock import indices
 from sdeflow.density import Density
-from sdeflow.door import SdeflowError
-from sdeflow.history import REFUSE, Guards, History, asked, coarseness, halves, judged
+from sdeflow.flux import checked_drift
+from sdeflow.history import (
+    REFUSE,
+    Guards,
+    History,
+    asked,
+    check_nouns,
+    coarseness,
+    halves,
+    judged,
+)
 from sdeflow.ruler import Ruler
 from sdeflow.sde import SDE
 
@@ -62,13 +72,10 @@ def sampler_law(
         TypeError, ValueError: at the door, in one sentence; noise that depends on the state.
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
+    check_nouns(sde, density, ruler)
     times = asked(sde, times)
     save = times[[0, -1]] if save is None else asked(sde, save, "save")
-    gap = (save[:, None] - times).abs().min(1)
-    if (gap.values > 1e-9 * times.abs().max()).any():
-        lost = float(save[gap.values.argmax()])
-        raise ValueError(f"save time {lost:g} is not among the sampler's times; give one that is")
-    stops = gap.indices.tolist()
+    stops = indices(save, times, "save time")
     sizes = [1.0] * len(times) if ruler is None else [ruler(t) for t in times]
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():
@@ -116,13 +123,7 @@ class _Chain:
 
     def _step(self, k: int, p: np.ndarray) -> np.ndarray:
         x = self.sizes[k] * self.y
-        move = self.law.drift(k, 0.0, x)
-        if move.shape != x.shape:
-            raise ValueError(
-                f"the drift returned {tuple(move.shape)} for a cloud {tuple(x.shape)}"
-            )
-        if not torch.isfinite(move).all():
-            raise SdeflowError(f"the drift is NaN or infinite at t = {self.law.time(k, 0.0):.6g}")
+        move = checked_drift(self.law.drift(k, 0.0, x), x, self.law.time(k, 0.0))
         noise = self.law.diffusion(k, 0.0, x)
         s = 0.0 if noise is None else float(self._one(noise)) / self.sizes[k + 1]
         laid = self._lay(((x + move) / self.sizes[k + 1]).numpy(), p.ravel())

@@ -32,12 +32,16 @@ def current(sde: SDE, density: Density, t: float) -> Tensor:
     J = f p -+ (1/2) grad(g^2 p), so that dp/dt + div J = 0 in the law's own time: minus for a law
     that runs up in t, plus for one that runs down. Per unit of volume and time; derivatives of
     fourth order in the cell.
+
+    Raises:
+        ValueError, SdeflowError: as `checked_drift` and `checked_noise`.
     """
     g = density.grid
     x, t_ = g.centres(), torch.tensor(float(t), dtype=torch.float64)
     p = density.mass / g.volume
     with torch.no_grad():
-        flow = sde.drift(x, t_).double().reshape(*g.shape, g.dim) * p[..., None]
+        f = checked_drift(sde.drift(x, t_), x, t)
+        flow = f.reshape(*g.shape, g.dim) * p[..., None]
         if sde.diffusion is None:
             return flow
         noise = checked_noise(sde.diffusion(x, t_), x, t).double()
@@ -62,9 +66,12 @@ def _slope(q: Tensor, axis: int, h: float) -> Tensor:
     return out.movedim(0, axis)
 
 
-def checked_drift(law: SDE, x: Tensor, t: Tensor) -> Tensor:
-    """f at x (n, d), float64: one finite row per point, or an error that says where not."""
-    f = law.drift(x, t)
+def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:
+    """f at x (n, d) as the law gave it, in float64: one finite row per point.
+
+    Raises:
+        ValueError: another shape; SdeflowError: NaN or infinite, and where.
+    """
     if not isinstance(f, Tensor) or f.shape != x.shape:
         got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
         raise ValueError(
@@ -82,7 +89,11 @@ def checked_drift(law: SDE, x: Tensor, t: Tensor) -> Tensor:
 
 
 def checked_noise(g: object, x: Tensor, t: Tensor | float) -> Tensor:
-    """g at x as the law gave it, () or (n, d): finite, and of a shape that a grid can take."""
+    """g at x as the law gave it, () or (n, d): finite, and of a shape that a grid can take.
+
+    Raises:
+        ValueError: another shape; SdeflowError: NaN or infinite.
+    """
     g = torch.as_tensor(g)
     g = g.expand(x.shape) if g.shape == x.shape[1:] else g
     if g.ndim and g.shape != x.shape:

@@ -35,7 +35,16 @@ from sdeflow import door
 from sdeflow.affine import Kernel, kernels
 from sdeflow.density import Density
 from sdeflow.flux import checked_drift, checked_noise
-from sdeflow.history import REFUSE, Guards, History, asked, coarseness, halves, judged
+from sdeflow.history import (
+    REFUSE,
+    Guards,
+    History,
+    asked,
+    check_nouns,
+    coarseness,
+    halves,
+    judged,
+)
 from sdeflow.ruler import Ruler, normalised
 from sdeflow.sde import SDE
 from sdeflow.transport import TRBDF2, Heat, feet, remap
@@ -74,6 +83,7 @@ def evolve(
         TypeError, ValueError: at the door, in one sentence.
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
+    check_nouns(sde, density, ruler)
     times = asked(sde, times)
     door.whole(steps, "steps")
     grid = None if grid is None else asked(sde, grid, "grid")
@@ -222,7 +232,7 @@ class _Run:
 
     def _drift(self, t: Tensor) -> np.ndarray:
         """f at the corners, (d, n + 1, ...)."""
-        f = checked_drift(self.law, self.corners, t)
+        f = checked_drift(self.law.drift(self.corners, t), self.corners, t)
         rows = np.ascontiguousarray(f.numpy().T)
         return rows.reshape(-1, *(n + 1 for n in self.shape))
 

@@ -106,7 +106,11 @@ class History(Sequence[Density]):
 
 
 def judged(guards: Guards, refuse: Guards) -> Guards:
-    """Raise with the number that is out of bounds, or warn with it."""
+    """These guards, after a warning of any that is above `WARN`.
+
+    Raises:
+        SdeflowError: one is above `refuse`.
+    """
     for name, cure in CURES.items():
         value, limit = getattr(guards, name), getattr(refuse, name)
         if value > limit:
@@ -118,8 +122,30 @@ def judged(guards: Guards, refuse: Guards) -> Guards:
     return guards
 
 
+def check_nouns(sde: object, density: object, ruler: object) -> None:
+    """Refuse what is no law, no density or no ruler (or None).
+
+    Raises:
+        TypeError: one of them is something else.
+    """
+    for thing, kind, meant in (
+        (sde, SDE, "sde must be an SDE"),
+        (density, Density, "density must be a Density"),
+        (ruler, Ruler | None, "ruler must be a Ruler"),
+    ):
+        if not isinstance(thing, kind):
+            raise TypeError(
+                f"{meant}, got {type(thing).__name__}; the arguments are (sde, density, times) "
+                "and ruler="
+            )
+
+
 def asked(sde: SDE, times: Tensor, name: str = "times") -> Tensor:
-    """These times, if they lie in the law's span and run its way; ValueError if not."""
+    """These times, if they lie in the law's span and run its way.
+
+    Raises:
+        TypeError, ValueError: they do not, or are no times.
+    """
     low, high = sorted((sde.t_start, sde.t_end))
     times = door.times(times, low, high, name)
     if (times[-1] > times[0]) != (sde.t_end > sde.t_start):

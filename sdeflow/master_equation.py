@@ -32,7 +32,7 @@ from torch import Tensor
 from sdeflow import door
 from sdeflow.density import Density, Grid
 from sdeflow.door import SdeflowError
-from sdeflow.flux import checked_noise
+from sdeflow.flux import checked_drift, checked_noise
 from sdeflow.sde import SDE
 
 
@@ -48,11 +48,19 @@ class Generator:
     matrix: scipy.sparse.csc_matrix
 
     def rate(self, density: Density) -> Tensor:
-        """L m, in the grid's shape: how fast each cell fills."""
+        """L m, in the grid's shape: how fast each cell fills.
+
+        Raises:
+            ValueError: the density's grid is another.
+        """
         return self._shaped(self.matrix @ self._row(density))
 
     def propagate(self, density: Density, time: float) -> Density:
-        """exp(time L) m, time >= 0."""
+        """exp(time L) m, time >= 0.
+
+        Raises:
+            TypeError, ValueError: time is negative or no number, the density's grid another.
+        """
         door.positive(time, "time", zero=True)
         mass = linalg.expm_multiply(self.matrix * time, self._row(density))
         mass = np.maximum(mass, 0.0)
@@ -106,6 +114,9 @@ class Generator:
     def relaxation_rates(self, count: int = 4) -> Tensor:
         """The `count` slowest rates, complex (count,), by real part: minus the eigenvalues of L
         next to 0. They are real where the law is reversible.
+
+        Raises:
+            TypeError, ValueError: count is no whole number from 1 on.
         """
         door.whole(count, "count")
         scale = float(abs(self.matrix.diagonal()).max())
@@ -177,12 +188,7 @@ def generator(
 
 def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
     with torch.no_grad():
-        f = sde.drift(x, t)
-    if f.shape != x.shape:
-        raise ValueError(f"the drift returned {tuple(f.shape)} for a cloud {tuple(x.shape)}")
-    if not torch.isfinite(f).all():
-        raise SdeflowError("the drift is NaN or infinite on the grid; move the grid")
-    out: np.ndarray = f.double().numpy()
+        out: np.ndarray = checked_drift(sde.drift(x, t), x, t).numpy()
     return out
 
 

@@ -22,7 +22,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import Density, Grid, Ruler, evolve
+from sdeflow import Density, Grid, Ruler, SdeflowError, evolve
 
 F64 = torch.float64
 
@@ -214,7 +214,17 @@ def test_the_samplers_law_is_conserved_too(process: sf.Process, eta: float) -> N
         ),
         (
             lambda: sf.sampler_law(QUIET, blob(), f64([0.0, 0.1, 1.0]), save=f64([0.0, 0.2])),
-            ValueError, "not among the sampler's times",
+            ValueError, "save time 0.2 is not on the grid",
+        ),
+        (
+            lambda: sf.sampler_law(
+                replace(QUIET, drift=lambda x, t: 1 / (x - x[0])), blob(), f64([0.0, 0.1, 1.0])
+            ),
+            SdeflowError, "NaN or infinite at t = 0, first at .* of the grid",
+        ),
+        (
+            lambda: sf.sampler_law(blob(), QUIET, f64([0.0, 1.0])),
+            TypeError, "sde must be an SDE, got Density",
         ),
     ],
 )  # fmt: skip

@@ -543,6 +543,10 @@ def test_a_well_resolved_run_says_nothing() -> None:
         (lambda: evolve(QUIET, blob(), f64([0.0, 2.0])), ValueError, r"outside \[0, 1\]"),
         (lambda: evolve(QUIET, blob(), f64([1.0, 0.0])), ValueError, "flip them"),
         (lambda: evolve(QUIET, blob(), [0.0, 1.0]), TypeError, "times must be a tensor"),
+        (lambda: evolve(blob(), QUIET, HALF), TypeError, "sde must be an SDE, got Density"),
+        (lambda: evolve(QUIET, blob().mass, HALF), TypeError, "must be a Density, got Tensor"),
+        (lambda: evolve(QUIET, None, HALF), TypeError, "must be a Density, got NoneType"),
+        (lambda: evolve(QUIET, blob(), HALF, ruler=2.0), TypeError, "must be a Ruler, got float"),
         (lambda: evolve(QUIET, blob(), HALF, steps=0), ValueError, "steps must be at least 1"),
         (lambda: evolve(QUIET, blob(), HALF, grid=f64([0.5])), ValueError, "grid must hold"),
         (

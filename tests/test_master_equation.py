@@ -157,6 +157,14 @@ def test_the_generator_reads_noise_as_the_law_does(calculus: str) -> None:
             ValueError, "one number per cell",
         ),
         (
+            lambda: sf.generator(replace(QUIET, drift=lambda x, t: x / 0), BLUNT),
+            SdeflowError, "NaN or infinite at t = 0, first at",
+        ),
+        (
+            lambda: sf.current(replace(QUIET, drift=lambda x, t: x[:, :1]), blob(), 0.0),
+            ValueError, "one row per particle",
+        ),
+        (
             lambda: sf.generator(QUIET, Grid(-1.0, 1.0, (8, 8))).passage_time(
                 torch.zeros(8, 8, dtype=torch.bool)
             ),
