@@ -50,8 +50,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         """Bring the arguments into form and refuse what is no box."""
-        shape = self.shape if isinstance(self.shape, Sequence) else (self.shape,)
-        shape = tuple(door.whole(n, "every entry of shape", 4) for n in shape)
+        cells = self.shape if np.iterable(self.shape) else (self.shape,)
+        shape = tuple(door.whole(n, "every entry of shape", 4) for n in cells)
         if len(shape) not in (1, 2):
             raise ValueError(f"a grid has one or two axes, got shape {shape}")
         low, high = (
@@ -96,7 +96,11 @@ class Grid:
         return _product([self.edges(i) for i in range(self.dim)])
 
     def cell(self, x: Tensor) -> Tensor:
-        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside."""
+        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside.
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud in the grid's dimension.
+        """
         door.cloud(x, dim=self.dim)
         which = torch.zeros(len(x), dtype=torch.int64)
         inside = torch.ones(len(x), dtype=torch.bool)
@@ -109,20 +113,33 @@ class Grid:
         return torch.where(inside, which, -1)
 
     def count(self, x: Tensor) -> tuple[Tensor, int]:
-        """How many particles of x (n, d) are in each cell, in `shape`, and how many outside."""
+        """How many particles of x (n, d) are in each cell, in `shape`, and how many outside.
+
+        Raises:
+            TypeError, ValueError: as `cell`.
+        """
         which = self.cell(x)
         inside = which[which >= 0]
         counts = torch.bincount(inside, minlength=math.prod(self.shape))
         return counts.reshape(self.shape), len(which) - len(inside)
 
     def scaled(self, factor: float) -> Grid:
-        """The grid of the points factor x, x in this one; factor > 0."""
+        """The grid of the points factor x, x in this one.
+
+        Raises:
+            TypeError, ValueError: factor is no positive number.
+        """
         factor = door.positive(factor, "factor")
         low, high = (tuple(factor * c for c in ends) for ends in (self.low, self.high))
         return Grid(low, high, self.shape)
 
     def coarser(self, factor: int = 2) -> Grid:
-        """The same box with cells `factor` times as wide."""
+        """The same box with cells `factor` times as wide.
+
+        Raises:
+            TypeError, ValueError: factor is no whole number, or does not divide the cells of an
+                axis into 4 or more.
+        """
         factor = door.whole(factor, "factor")
         if any(n % factor for n in self.shape):
             raise ValueError(f"{self.shape} cells cannot be merged {factor} by {factor}")
@@ -136,7 +153,7 @@ class Grid:
 
 
 def _corner(value: float | Sequence[float], d: int, name: str) -> tuple[float, ...]:
-    row = tuple(value) if isinstance(value, Sequence | Tensor | np.ndarray) else (value,) * d
+    row = tuple(value) if np.iterable(value) else (value,) * d
     try:
         row = tuple(float(c) for c in row)
     except (TypeError, ValueError):
@@ -313,7 +330,11 @@ class Density:
         return [(rows[i], self.grid.middles(i)) for i in range(d)]
 
     def marginal(self, axis: int) -> Density:
-        """The law of one coordinate, on that axis of the grid."""
+        """The law of one coordinate, on that axis of the grid.
+
+        Raises:
+            ValueError: there is no such axis.
+        """
         if not -self.grid.dim <= axis < self.grid.dim:
             raise ValueError(f"axis must be 0 to {self.grid.dim - 1}, got {axis}")
         if self.grid.dim == 1:
@@ -324,20 +345,31 @@ class Density:
         return Density(line, self.mass.sum(1 - axis), self.error)
 
     def coarsen(self, factor: int = 2) -> Density:
-        """The same law on cells `factor` times as wide."""
+        """The same law on cells `factor` times as wide.
+
+        Raises:
+            TypeError, ValueError: as `Grid.coarser`.
+        """
         grid = self.grid.coarser(factor)
         blocks = [n for cells in grid.shape for n in (cells, factor)]
         mass = self.mass.reshape(blocks).sum(tuple(range(1, 2 * grid.dim, 2)))
         return Density(grid, mass, self.error)
 
     def scaled(self, factor: float) -> Density:
-        """The law of factor x: the same masses on a grid of another size."""
+        """The law of factor x: the same masses on a grid of another size.
+
+        Raises:
+            TypeError, ValueError: factor is no positive number.
+        """
         return replace(self, grid=self.grid.scaled(factor))
 
     def log_prob(self, x: Tensor) -> Tensor:
         """ln(m_i / volume) of the cell that holds each particle of x (n, d), (n,) in float64.
 
         It is constant in a cell, and -inf where there is no mass and outside the grid.
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud in the grid's dimension.
         """
         which = self.grid.cell(x)
         height = torch.log(self.mass.reshape(-1) / self.grid.volume)
@@ -346,6 +378,9 @@ class Density:
     def sample(self, n: int, seed: int) -> Tensor:
         """n draws (n, d) in float64, uniform in their cells, from the law inside the grid; the
         first k of them are the draw of size k.
+
+        Raises:
+            TypeError, ValueError: n is no whole number from 1 on, or seed none from 0 on.
         """
         door.whole(n, "n")
         door.whole(seed, "seed", 0)

@@ -43,6 +43,9 @@ class Ruler:
         process: of the law.
         std: of the data, per coordinate, about the origin; or the scale that the box is meant for.
         width: standard deviation of the narrowest feature of the data; 0: uniform in log SNR.
+
+    Raises:
+        TypeError, ValueError: std is not positive, width is negative.
     """
 
     process: Process

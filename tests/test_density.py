@@ -61,6 +61,13 @@ def test_grid_agrees_with_numpys_histogram() -> None:
     assert outside == 5000 - theirs.sum() > 0
 
 
+def test_a_grid_takes_its_cells_from_any_row() -> None:
+    for shape in ((8, 6), [8, 6], np.array([8, 6]), torch.tensor([8, 6]), torch.Size([8, 6])):
+        assert Grid(-5.0, np.float64(5.0), shape) == Grid((-5.0, -5.0), (5.0, 5.0), (8, 6))
+    for one in (8, np.int64(8), np.array(8), torch.tensor(8)):
+        assert Grid(np.array(-5.0), 5.0, one) == Grid(-5.0, 5.0, (8,))  # type: ignore[arg-type]
+
+
 # ---------------------------------------------------------------------------------- from a mixture
 
 
@@ -264,6 +271,17 @@ def test_an_error_rides_along_and_nothing_else_can_be_changed() -> None:
     assert {p.coarsen().error, p.scaled(2.0).error, p.marginal(0).error} == {0.01}
     with pytest.raises(FrozenInstanceError):
         p.error = 0.0  # type: ignore[misc]
+
+
+def test_the_prior_is_what_samplers_draw() -> None:
+    process = sf.VE()
+    x = process.prior(20_000, 2, 3, torch.float64)
+    size = float(x.std())
+    wide = Density.from_prior(Grid(-6 * size, 6 * size, (64, 64)), process)
+    assert close(wide.covariance(), x.T.cov(), rtol=0, atol=6 * size**2 * math.sqrt(2 / 20_000))
+    sigma = float(process(f64(0.5)).sigma)
+    half = Density.from_prior(Grid(-6 * sigma, 6 * sigma, (64,)), process, 0.5)
+    assert float(half.covariance()) == pytest.approx(sigma**2, rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------- doors
