@@ -25,18 +25,24 @@ from sdeflow.noise import Purpose, generator
 
 Distance = Callable[[Tensor, Tensor], float]
 
+LARGEST = 1e150  # of a coordinate: the square of a difference is still a number
+
 
 def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
     door.cloud(x, "x")
     door.cloud(y, "y", dim=x.shape[1])
-    return x.detach().cpu().double().numpy(), y.detach().cpu().double().numpy()
+    a, b = (c.detach().cpu().double().numpy() for c in (x, y))
+    if max(abs(a).max(), abs(b).max()) > LARGEST:
+        raise ValueError(f"coordinates beyond {LARGEST:g} have no square; rescale both clouds")
+    return a, b
 
 
 def wasserstein(x: Tensor, y: Tensor) -> float:
     """W2 between two clouds of equally many particles, exact (units of x).
 
     Raises:
-        ValueError: sizes differ, or are beyond 5,000 (use `sliced_wasserstein`).
+        ValueError, TypeError: no finite clouds of one dimension, sizes that differ, or are beyond
+            5,000 (use `sliced_wasserstein`).
     """
     a, b = _pair(x, y)
     if len(a) != len(b):
@@ -109,8 +115,13 @@ def floor(
         seed: of the first pair.
 
     Raises:
-        ValueError, TypeError: fewer than two repeats, or as `distance`.
+        ValueError, TypeError: sample is no function, fewer than two repeats, or as `distance`.
     """
+    if not callable(sample):
+        raise TypeError(
+            f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
+            "its .sample"
+        )
     door.whole(repeats, "repeats", 2)
     draws = [
         distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)

@@ -67,7 +67,8 @@ def log_likelihood(
             which samplers start.
 
     Raises:
-        TypeError, ValueError, SdeflowError: as `ODESolver.solve`.
+        TypeError, ValueError, SdeflowError: as `ODESolver.solve`; a prior that does not return
+            (n,).
 
     Source: Chen et al. 2018, eq. 8; Song et al. 2021, eq. 39.
     """
@@ -133,6 +134,14 @@ def _along(
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
     n, d = door.cloud(x).shape
+    if prior is not None:
+        size = prior(x)
+        if not isinstance(size, Tensor) or size.shape != (n,):
+            got = tuple(size.shape) if isinstance(size, Tensor) else type(size).__name__
+            raise ValueError(
+                f"the prior returned {got} for a cloud of shape {(n, d)}; it must return one log "
+                "density per particle, (n,)"
+            )
     flow = _upwards(reverse(field, 0.0))
 
     def drift(y: Tensor, t: Tensor) -> Tensor:
@@ -152,8 +161,8 @@ def _along(
     if prior is None:
         p = field.process
         sigma = float(p(torch.tensor(p.t_max, dtype=torch.float64)).sigma)
-        size = (end[:, :d] ** 2).sum(1) / sigma**2
-        arrived = -(size + d * math.log(2 * math.pi * sigma**2)) / 2
+        square = (end[:, :d] ** 2).sum(1) / sigma**2
+        arrived = -(square + d * math.log(2 * math.pi * sigma**2)) / 2
     else:
         arrived = prior(end[:, :d])
     return arrived[:, None] + end[:, d:]

@@ -175,6 +175,16 @@ def test_the_floor_is_what_two_draws_of_one_law_show() -> None:
     assert sf.wasserstein(law.sample(150, 1), 1.5 * law.sample(150, 2)) > mean + 4 * sd
 
 
+def test_the_floor_scatters_as_it_states() -> None:
+    """The means of 60 floors vary by sd^2 / repeats, no more and no less: Fisher's ratio."""
+    law, repeats, runs = lopsided(), 8, 60
+    floors = [sf.floor(law.sample, 40, repeats=repeats, seed=2 * repeats * k) for k in range(runs)]
+    means, sds = np.array(floors).T
+    ratio = means.var(ddof=1) * repeats / np.mean(sds**2)
+    chance = scipy.stats.f(runs - 1, runs * (repeats - 1))
+    assert chance.ppf(1e-4) < ratio < chance.isf(1e-4)
+
+
 @pytest.mark.parametrize("distance", DISTANCES)
 def test_the_floor_falls_with_the_number_of_particles(distance: sf.distance.Distance) -> None:
     """Between n^(-1/2), the rate of shadows, and n^(-1/4), the worst for W2 in a plane."""
@@ -207,6 +217,7 @@ def test_what_is_no_pair_of_clouds_is_refused(distance: sf.distance.Distance) ->
         (randn(5, 3), ValueError, "y must have dimension 2, got 3"),
         (x * math.nan, ValueError, "NaN or infinite entries"),
         (x / 0, ValueError, "NaN or infinite entries"),
+        (x * 1e200, ValueError, "rescale both clouds"),
         (x.long(), TypeError, "floating-point tensor"),
         (x.numpy(), TypeError, "floating-point tensor"),
     ):
@@ -226,5 +237,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
             sf.energy_distance(a, b)
     with pytest.raises(ValueError, match="directions must be at least 1"):
         sf.sliced_wasserstein(x, x, 0)
+    with pytest.raises(TypeError, match=r"pass its \.sample"):
+        sf.floor(lopsided(), 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="repeats must be at least 2"):
         sf.floor(lopsided().sample, 5, repeats=1)

@@ -128,5 +128,8 @@ def test_bad_input_is_refused() -> None:
     field, solver = sf.ExactField(sf.VP(), MIXTURE), sf.ODESolver("rk4", steps=5)
     with pytest.raises(ValueError, match="NaN or infinite"):
         log_likelihood(field, torch.tensor([[math.nan, 0.0]]), solver)
+    for prior, got in ((lambda x: x, r"\(3, 2\)"), (lambda x: x.sum(), r"\(\)"), (len, "int")):
+        with pytest.raises(ValueError, match=rf"the prior returned {got} for a cloud.*\(n,\)"):
+            log_likelihood(field, torch.zeros(3, 2), solver, prior=prior)
     with pytest.raises(ValueError, match="at least 2"):
         hutchinson_log_likelihood(field, torch.zeros(3, 2), solver, probes=1)

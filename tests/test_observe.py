@@ -3,6 +3,7 @@ rates, entropy, heat and work; each judged by the standard error that it states.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -252,6 +253,42 @@ def test_jarzynskis_equality_when_the_free_energy_changes() -> None:
     assert abs(found.standard_score(exact)) < 3
     assert float(found.error) < 0.02 * exact
     assert Estimate.of(w).standard_score(exact) > 10
+
+
+def is_one(square: Sequence[float | Tensor], runs: int) -> bool:
+    """Whether standard scores of independent runs have mean square one, by chi-square."""
+    return bool(chi2.ppf(1e-4, runs) < float(sum(square)) < chi2.isf(1e-4, runs))
+
+
+def test_a_free_energy_scatters_as_it_states() -> None:
+    """Normal work of mean m and variance s^2: dF = m - s^2 / 2 T, over 200 draws of 4000."""
+    kt, mean, s, runs = 0.8, 1.5, 0.5, 200
+    work = torch.from_numpy(norm.rvs(mean, s, size=(runs, 4000), random_state=3))
+    scores = [
+        float(sf.free_energy_difference(w, kt).standard_score(mean - s**2 / (2 * kt)))
+        for w in work
+    ]
+    assert is_one([s**2 for s in scores], runs)
+
+
+def test_entropy_scatters_as_it_states() -> None:
+    """One motion at rest, in 40 groups of 100 particles."""
+    law, runs = sf.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.4), 40
+    x = law.stationary().sample(100 * runs, seed=1)
+    path = SDESolver("heun", 80, seed=5).solve(law, x, save=81)
+    flow = [sf.entropy_flow(law, replace(path, x=part)) for part in path.x.chunk(runs, 1)]
+    assert is_one([f.standard_score(law.entropy_production()).square() for f in flow], runs)
+
+
+def test_a_covariance_scatters_as_it_states() -> None:
+    """Of x_0 = a and x_1 = 0.6 a + b, both normal: 0.6, in 100 groups of 2000."""
+    runs = 100
+    a, b = randn(2, 2000 * runs, 1)
+    path = Path(f64([0.0, 1.0]), torch.stack([a, 0.6 * a + b]), nfe=1, seconds=0.0)
+    found = [
+        sf.two_time_covariance(replace(path, x=part), 1.0, 0.0) for part in path.x.chunk(runs, 1)
+    ]
+    assert is_one([f.standard_score(0.6).square() for f in found], runs)
 
 
 def test_work_and_heat_add_up_to_the_energy_on_every_path() -> None:
