@@ -23,6 +23,7 @@ See docs/theory.md, (9.1) counts.
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import torch
@@ -60,8 +61,8 @@ def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0
         T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi)          of 20 waves, and strays.
 
     The first two p-values are uniform under the density (in the chi-square limit); that of the
-    strays is conservative. The density's own error is not allowed for: a cloud of n sees it
-    where n times its chi-square divergence reaches about 2.
+    strays is conservative. The density's own error is not allowed for: a rejection may be the
+    grid's fault where `density.error` is above the floor, and a warning says so.
 
     Args:
         density: what lies outside its grid is one more bin.
@@ -152,6 +153,14 @@ class Judge:
         drawn = rng.multinomial(n, self.expected / n, DRAWS)
         floor = abs(drawn - self.expected).sum(1) / (2 * n)
         self.floor = float(floor.mean()), float(floor.std(ddof=1))
+        if (density.error or 0.0) > self.floor[0]:
+            warnings.warn(
+                f"the density's own error, a total variation of {density.error:.1e}, is above the "
+                f"floor of {n} particles, {self.floor[0]:.1e}: a rejection may be the grid's "
+                "fault; use finer cells or more steps",
+                RuntimeWarning,
+                stacklevel=3,
+            )
         rank = np.argsort(self.share[:-1], kind="stable")
         self.tail = np.empty(len(self.share))
         self.tail[rank] = self.share[-1] + np.cumsum(self.share[rank])
