@@ -69,7 +69,11 @@ def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
 
 
 def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) -> Path:
-    """Save a figure, all or nothing, with `about` (command, commit, seed, ...) in its metadata."""
+    """Save a figure, all or nothing, with `about` (command, commit, seed, ...) in its metadata.
+
+    Raises:
+        OSError: it cannot be written; what was there is left.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{path.suffix}")
@@ -164,8 +168,8 @@ def distances(
     )
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
-    ax.set_ylim(len(names) - 0.4, -1.1)
-    ax.legend(loc="upper left", handlelength=1.0, borderaxespad=0.0)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), handlelength=1.0, borderaxespad=0.0)
     return bars
 
 
@@ -212,13 +216,13 @@ def _windowed(ax: Axes, image: AxesImage, law: Density) -> AxesImage:
     (a, b), (c, d) = ends
     ax.set_xlim((a + b) / 2 - half, (a + b) / 2 + half)
     ax.set_ylim((c + d) / 2 - half, (c + d) / 2 + half)
-    ax.set_xlabel(f"window $\\pm${half:.2g}")
+    ax.set_xlabel(f"window $\\pm${half:.2g} data units")
     return image
 
 
 def budget(ax: Axes, found: Budget) -> ErrorbarContainer:
     """Each cause's total variation with its interval, log scale; the band is what a cloud of this
-    size cannot show.
+    size cannot show. A value left of the axis is an arrow with the end of the axis beside it.
     """
     least = found.detectable / 300
     names = [part.name for part in found.parts]
@@ -229,8 +233,12 @@ def budget(ax: Axes, found: Budget) -> ErrorbarContainer:
     ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
     spans = ax.hlines(at, np.maximum(low, least), np.maximum(high, least), color=BLUE, lw=3)
     spans.set_alpha(0.35)
-    points = ax.errorbar(value.clip(least), at, fmt="o", color=BLUE, ms=4)
+    inside = value > least
+    points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
+    for k in at[~inside]:
+        ax.plot(least, k, "<", color=BLUE, ms=4, clip_on=False)
+        ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
-    ax.set_title(f"grey: too small for n = {found.total.n:,}")
+    ax.set_title(f"grey: unseen by n = {found.total.n:,}")
     return points

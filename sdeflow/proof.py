@@ -32,7 +32,7 @@ from sdeflow.provenance import provenance, write_text
 from sdeflow.ruler import Ruler
 from sdeflow.sde import bridge, reverse
 from sdeflow.solve import SDESolver
-from sdeflow.verdict import PathVerdict
+from sdeflow.verdict import PathVerdict, told
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which the two worlds are compared
@@ -180,7 +180,7 @@ def markdown(found: Proof, name: str, seconds: float) -> str:
         f"### {name}: the proof",
         "",
         f"Down to noise {found.level:.3g} (data std), where the grid ends. {n} particles of the "
-        f"reverse SDE and the density under the same learned drift {said}: p = {w.p_value:.2g} "
+        f"reverse SDE and the density under the same learned drift {said}: {told(w.p_value)} "
         f"after Holm over {len(w.tests)} tests.",
         "",
         "| t | smallest p | total variation | floor | effect, 95 % below |",
@@ -238,11 +238,11 @@ def _picture(found: Proof, path: Path, about: dict[str, str]) -> None:
         plot.density(panels[0], found.density)
         panels[0].set_title("density, learned field")
         maps = [plot.residual(panels[1], last, found.density)]
-        panels[1].set_title(f"SDE cloud, p = {last.p_value:.1g}")
-        panels[1].set_xlabel("against it")
+        panels[1].set_title(f"SDE cloud, {told(last.p_value)}")
+        panels[1].set_xlabel("against this density")
         if b is not None:
             maps.append(plot.residual(panels[2], b.total, b.laws["exact"]))
-            panels[2].set_title(f"DDPM cloud, p = {b.total.p_value:.1g}")
+            panels[2].set_title(f"DDPM cloud, {told(b.total.p_value)}")
             panels[2].set_xlabel("against the exact law")
             plot.budget(panels[3], b)
         bar = fig.colorbar(maps[0], ax=panels[1 : 1 + len(maps)], shrink=0.8, extend="both")

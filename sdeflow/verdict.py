@@ -38,6 +38,14 @@ from sdeflow.density import Grid
 from sdeflow.statistic import Test, holm
 
 
+def told(p_value: float) -> str:
+    """A p-value after Holm in words: "p = 0.02", and "p > 0.5" above a half.
+
+    Holm's is min(1, m p): "p = 1" would say no more than that m p is 1 or larger.
+    """
+    return "p > 0.5" if p_value > 0.5 else f"p = {p_value:.2g}"
+
+
 @dataclass(frozen=True, eq=False)
 class Verdict:
     r"""What a cloud's counts say about a density.
@@ -100,7 +108,7 @@ class Verdict:
         mean, sd = self.floor
         return "\n".join(
             [
-                f"{self.n} particles in {self.bins} bins: p = {self.p_value:.2g} after Holm",
+                f"{self.n} particles in {self.bins} bins: {told(self.p_value)} after Holm",
                 f"{'test':<24}{'statistic':>11}{'df':>6}{'p':>11}",
                 *rows,
                 f"total variation {self.distance:.4f}, floor {mean:.4f} +- {sd:.4f} "
@@ -155,7 +163,7 @@ class PathVerdict:
         ]
         head = f"{'t':>10}" + "".join(f"{name:>15}" for name in names)
         count = len(self.tests)
-        last = [f"p = {self.p_value:.2g} after Holm over {count} p-values"]
+        last = [f"{told(self.p_value)} after Holm over {count} p-values"]
         if self.motion is not None:
             last.insert(0, f"{self.motion.name}: p = {self.motion.p_value:.2g}")
         return "\n".join([head + f"{'TV':>10}{'sd':>8}{'effect':>11}", *rows, *last])

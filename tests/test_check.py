@@ -3,6 +3,7 @@ and equal to those of independent libraries on the same counts.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import sdeflow as sf
 from sdeflow import Density, Grid, Path, Ruler, check_density, check_path, dynkin, holm
 from sdeflow.check import EXPECTED, Judge
 from sdeflow.statistic import waves
+from sdeflow.verdict import told
 
 F64 = torch.float64
 
@@ -190,6 +192,13 @@ def test_the_floor_is_where_perfect_clouds_are() -> None:
     assert 0.95 * even < large < even
 
 
+def test_a_p_value_is_told_as_far_as_holm_knows_it() -> None:
+    """min(1, m p) = 1 is no p-value of one."""
+    assert [told(p) for p in (1.0, 0.51, 0.5, 3.14e-12)] == [
+        "p > 0.5", "p > 0.5", "p = 0.5", "p = 3.1e-12",
+    ]  # fmt: skip
+
+
 def test_a_large_p_is_no_equivalence() -> None:
     law, density = LAWS["ring"]
     few = check_density(law.sample(300, seed=0), density)
@@ -208,6 +217,14 @@ def test_the_same_seed_gives_the_same_verdict() -> None:
     assert (a.tests, a.floor) == (b.tests, b.floor)
     assert a.tests[0] == c.tests[0]
     assert a.tests[1] != c.tests[1]
+
+
+def test_a_density_coarser_than_the_floor_says_so() -> None:
+    law, density = LAWS["tilted"]
+    x, floor = law.sample(5000, seed=0), Judge(density, 5000).floor[0]
+    check_density(x, replace(density, error=0.9 * floor))  # a warning would be an error
+    with pytest.warns(RuntimeWarning, match="a rejection may be the grid's fault"):
+        check_density(x, replace(density, error=1.1 * floor))
 
 
 # --------------------------------------------------------------------------------- what is outside

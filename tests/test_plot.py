@@ -1,5 +1,6 @@
 """Pictures show the numbers that they were given, and say where these come from."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,10 @@ def meter() -> sf.Meter:
     floor = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
     excess = torch.tensor([0.01, 0.02, 0.05, 0.03, 0.004], dtype=torch.float64)
     return sf.Meter(t, floor, excess, excess / 10)
+
+
+def lopsided_density() -> sf.Density:
+    return sf.Density.from_mixture(sf.Grid(-8.0, 8.0, (64, 64)), lopsided())
 
 
 def test_a_cloud_is_where_its_particles_are(ax: Axes) -> None:
@@ -114,6 +119,26 @@ def test_distances_stand_beside_their_floor(
     corners = spans[0].get_path().transformed(spans[0].get_patch_transform()).vertices
     low, high = corners[:, 0].min(), corners[:, 0].max()
     assert (low, high) == pytest.approx(band)
+
+
+def test_a_budget_shows_each_cause_or_says_that_it_is_smaller(ax: Axes) -> None:
+    """What lies left of the axis is no dot: an arrow, and the number it is below."""
+    verdict = sf.check_density(lopsided().sample(500, 0), law := lopsided_density())
+    causes = [sf.Part("field", 0.02, 0.01, 0.03, True), sf.Part("prior", 1e-9, 0.0, 1e-9, False)]
+    found = sf.Budget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
+    points = plot.budget(ax, found)
+    assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
+    arrows = [line for line in ax.lines if line.get_marker() == "<"]
+    assert [line.get_xydata().tolist() for line in arrows] == [[[0.03 / 300, 1.0]]]
+    assert [text.get_text() for text in ax.texts] == ["< 1e-04"]
+    assert ax.get_xlim()[0] == pytest.approx(1e-4)
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["field", "prior"]
+    assert "unseen by n = 500" in ax.get_title()
+
+
+def test_a_window_says_its_units(ax: Axes) -> None:
+    plot.density(ax, lopsided_density())
+    assert re.fullmatch(r"window \$\\pm\$[\d.]+ data units", ax.get_xlabel())
 
 
 def test_a_figure_is_written_with_its_origin(tmp_path: Path) -> None:
