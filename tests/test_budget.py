@@ -111,6 +111,12 @@ def test_a_prior_that_is_not_reached_is_seen() -> None:
     start = field.density(wide, process.t_max)
     noise = sf.Mixture.isotropic(f64([[0.0, 0.0]]), float(process(f64(process.t_max)).sigma))
     assert found["prior"].value < start.total_variation(sf.Density.from_mixture(wide, noise))
+    # Each interval is the error of the two densities that it is between.
+    error = {name: law.error or 0.0 for name, law in found.laws.items()}
+    assert error["prior"] != pytest.approx(error["learned"], rel=1e-3)
+    for name, pair in (("field", ("exact", "learned")), ("step", ("prior", "sampler"))):
+        part, meant = found[name], sum(error[law] for law in pair)
+        assert part.high - part.value == pytest.approx(meant)
 
 
 def test_a_run_that_stops_early_is_seen() -> None:
@@ -144,16 +150,6 @@ def test_the_parts_cover_the_cloud_too() -> None:
         # Each verdict has bins of its own: chance may differ by a fluctuation of the floor.
         assert whole < sum(p.value for p in found.parts) + 4 * sd
         assert found["sampling"].value == mean
-
-
-def test_an_interval_is_the_error_of_the_densities_it_is_between(sound: sf.Budget) -> None:
-    laws = sound.laws
-    for name, pair in (("field", ("exact", "learned")), ("step", ("prior", "sampler"))):
-        error = sum(laws[law].error or 0.0 for law in pair)
-        part = sound[name]
-        assert error > 0
-        assert part.high == pytest.approx(part.value + error)
-        assert part.low == pytest.approx(max(0.0, part.value - error), abs=1e-15)
 
 
 # --------------------------------------------------------------------------------- broken samplers
