@@ -321,7 +321,7 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
     size = _diffusivity(sde, density.grid.centres(), when)
     p = density.mass / density.grid.volume
     held = density.mass > ROUND_OFF * density.total()
-    velocity = current(sde, density, t)[held] / p[held, None]
+    velocity = current(sde, density, t)[held] / p[held][:, None]
     return float((density.mass[held, None] * velocity**2 / size).sum())
 
 
