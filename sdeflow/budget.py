@@ -18,7 +18,7 @@ its distance from the sampler's law, the floor taken off, and the floor. Total v
 triangle inequality, so all the parts together are no less than the distance of the cloud from the
 data's law, up to a fluctuation of the floor: a cloud is counted in each density's own bins.
 
-Source: FOKKER_PLANCK.md, section 0, for the attribution; Chen et al. 2023 ("Sampling is as easy as
+Source: the triangle inequality, docs/theory.md, (9.4); Chen et al. 2023 ("Sampling is as easy as
 learning the score"), theorem 2, for a bound in three of its parts: prior, step, field.
 """
 

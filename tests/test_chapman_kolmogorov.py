@@ -1,4 +1,4 @@
-"""The law of a sampler, against the study, its own particles, and chains of Gaussians by hand."""
+"""The law of a sampler, against its own particles, and chains of Gaussians by hand."""
 
 import math
 from dataclasses import replace
@@ -31,8 +31,8 @@ PROCESSES = {"VP": sf.VP(), "VE": sf.VE(), "EDM": sf.EDM(), "Linear": sf.Linear(
 
 
 def tau(steps: int) -> tuple[sf.SDE, Tensor, sf.Mixture]:
-    """The study's problem: VP on the clock tau = (1/2) int beta, in which it is dx = -x dt +
-    sqrt(2) dW, on the grid uniform in ln(rho^2 + sd^2).
+    """The problem of docs/sources.md, N19: VP on the clock tau = (1/2) int beta, in which it is
+    dx = -x dt + sqrt(2) dW, on the grid uniform in ln(rho^2 + sd^2).
     """
     process = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
     law = ring(equal=True)
@@ -55,7 +55,7 @@ STUDY = {25: 0.188, 50: 0.0948, 100: 0.0475, 200: 0.0237, 400: 0.0118}
 
 
 def test_euler_maruyama_has_its_own_law() -> None:
-    """The study's numbers, at 96^2 and few steps."""
+    """The numbers of docs/sources.md, N19, at 96^2 and few steps."""
     for steps in (25, 50):
         law, truth = sampled(steps, 96)
         assert law.total_variation(truth) == pytest.approx(STUDY[steps], rel=0.02)

@@ -332,7 +332,7 @@ def test_a_score_off_by_five_percent_is_caught_on_the_ring() -> None:
     assert check_density(wrong.sample(100_000, seed=0), right).p_value < 1e-6
 
 
-ROWS = [  # defect, n, the best of the study's tests (FOKKER_PLANCK.md, 2.2)
+ROWS = [  # defect, n, the best of the study's tests (docs/sources.md, N18)
     ("EM 50", 10_000, 1.0), ("EM 100", 10_000, 1.0), ("EM 200", 10_000, 0.92),
     ("EM 200", 100_000, 1.0), ("EM 400", 10_000, 0.32), ("EM 400", 100_000, 1.0),
     ("score 1.05", 10_000, 1.0), ("score 1.02", 10_000, 0.30), ("score 1.02", 100_000, 1.0),

@@ -23,13 +23,17 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
 
 
 def check(c: Claim, lab: Lab) -> None:
-    """The true subject and the broken one get different verdicts."""
+    """The true subject and the broken one get different verdicts; the row's number is where the
+    row expects it, if the claim holds.
+    """
     record = c.run(lab)
     broken = c.measure(lab, c.broken)
     print(
         c.id, record.verdict, record.value, record.floor, "| broken:", c.rule(broken), broken.value
     )
     assert c.rule(broken) != record.verdict
+    size = {"at most": record.floor - abs(record.value), "at least": record.value - record.floor}
+    assert record.verdict is Ruling.FAILS or size.get(record.sense, 0.0) >= 0
 
 
 @pytest.mark.parametrize("c", QUICK, ids=lambda c: c.id)
@@ -93,7 +97,7 @@ def toy(answer: float) -> Claim:
         Says: "four" (000).
         Source: arithmetic.
         """
-        return Finding("2 + 2", 2 + two + lab.seed, answer, "truth", 2 + two == answer)
+        return Finding("2 + 2", 2 + two + lab.seed, "about", answer, "truth", 2 + two == answer)
 
     return ledger.claim(broken=3.0)(f1)
 
@@ -116,7 +120,7 @@ def test_a_verdict_is_what_was_measured_and_whether_the_sentence_needed_help() -
 
         Correction: two and a half.
         """
-        return Finding("", 2.0, 2.0, "", True)
+        return Finding("", 2.0, "about", 2.0, "", True)
 
     assert ledger.claim(broken=0.0)(f2).rule(f2(Lab())) is Ruling.CORRECTED
 

@@ -156,8 +156,8 @@ CASES = [("VP", 0.5), *((name, eta) for name in PROCESSES for eta in (1.0, 0.0))
 
 @pytest.mark.parametrize(("name", "eta"), CASES)
 def test_the_ring_comes_back_from_noise(name: str, eta: float) -> None:
-    """64^2 and 100 steps, where the study has 2.7e-3 / 3.5e-3 / 3.8e-3 for VP. The others spend
-    more of their steps on the fine features, which such cells smooth a little at every step.
+    """64^2 and 100 steps: 2.7e-3 / 3.5e-3 / 3.8e-3 for VP in docs/sources.md, N20. The others
+    spend more steps on the fine features, which such cells smooth a little at every step.
     """
     bound = {1.0: 2.9e-3, 0.5: 3.7e-3, 0.0: 4e-3}[eta] * (1.0 if name == "VP" else 1.35)
     error, history = reversed_error(PROCESSES[name], ring(), eta, 64, 100)

@@ -241,7 +241,7 @@ def kinetic_error(cells: int) -> float:
 
 
 def test_the_density_of_an_oscillator_is_gaussian() -> None:
-    """Noise in v alone; the study has 8.7e-4 at 64^2."""
+    """Noise in v alone; docs/sources.md, N20, has 8.7e-4 at 64^2."""
     assert kinetic_error(64) < 8.7e-4
 
 

@@ -208,7 +208,7 @@ def test_a_scale_does_not_depend_on_the_process() -> None:
 
 
 def test_the_scales_of_the_spiral() -> None:
-    """Four scales, each in its place (exact field, lecture's t; reference in EXPERIMENTS 7)."""
+    """Four scales, each in its place (exact field, lecture's t; docs/sources.md, N6)."""
     rho = RHO[::4]
     spectral = speciation(COVARIANCE)
     purity = class_purity(FIELD, rho)
@@ -319,7 +319,7 @@ def test_without_noise_an_ellipse_shrinks_by_law(process: sf.Process, steps: int
 
 
 def test_how_much_is_left_is_set_by_the_largest_noise() -> None:
-    """Of the spiral's covariance: 0.047 from sigma 10 and 0.385 from 1 (EXPERIMENTS 6)."""
+    """Of the spiral's covariance: 0.047 from sigma 10 and 0.385 from 1 (docs/sources.md, N4)."""
     for rho, want in ((10.0, 0.047), (1.0, 0.385)):
         left = noiseless_law(f64([0, 0]), COVARIANCE, NoiseLevel(rho), NoiseLevel(0.01))[1]
         share = math.sqrt(float(left.trace() / COVARIANCE.trace()))

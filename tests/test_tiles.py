@@ -143,7 +143,7 @@ def lecture() -> sf.TilesField:
 
 
 def test_the_floor_of_the_lectures_loss() -> None:
-    """E |eps - x_0 - v|^2 / 2 over uniform t: 3.374 +- 0.009 (shared/EXPERIMENTS.md, 10)."""
+    """E |eps - x_0 - v|^2 / 2 over uniform t: 3.374 +- 0.009 (docs/sources.md, N7)."""
     known, n = lecture(), 4000
     x0, eps = known.sample(n, 1), randn(n, 2)
     t = (torch.arange(n, dtype=torch.float64) + 0.5) / n

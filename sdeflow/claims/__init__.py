@@ -3,9 +3,11 @@
     forward         F1 to F8          noising
     reverse         R1 to R9          the reverse kernel, bounds, the score
     learning        R10 to R17        targets, and what the field looks like at each noise level
-    sampling        S1 to S14         with noise, without it, by the flow
+    sampling        S1 to S10, 13, 14 with noise, without it, by the flow
     flow            M1 to M12         flow matching
     conditioning    G1 to G10         classes and guidance
+
+S11 and S12 need pretrained image and video models (docs/sources.md), and are no claims here.
 
 A claim is found by its id: S3 is the function `s3` in `sampling`. `ledger` says what a claim is;
 `setting` holds what the lectures worked with.

@@ -211,6 +211,7 @@ def g1(lab: Lab, drop: float = 0.1) -> Finding:
     return Finding(
         "largest error of the three ways, squared, of eps per coordinate",
         max(m for m, _ in found.values()),
+        "at most",
         blind,
         "the best that a network without labels can do",
         holds=all(m + SURE * e < blind - SURE * about for m, e in found.values()),
@@ -266,8 +267,9 @@ def g2(lab: Lab, told: Label = same) -> Finding:
     return Finding(
         "area between the two losses, in nats",
         float(area[-1].mean()),
+        "about",
         entropy,
-        "entropy of the label",
+        "entropy of the label; within four standard errors",
         holds=float(surely.abs().max()) < SURE < float(seen.min()),
         also={
             "largest deviation of the area from the information (standard errors)": float(
@@ -286,8 +288,8 @@ def g3(lab: Lab, labels: Tensor = LABELS) -> Finding:
     """The inner 30 points of the spiral are people, the next 30 dogs, the outer 40 cats.
 
     Says: the inner part is "person", the middle one "dog", the outer one "cat" (000, 003).
-    Source: EXPERIMENTS.md, section 1: thirds of an angle of 4.5 pi, where the spiral has 5 pi, so
-    they are no thirds; its radii are printed to three places.
+    Source: docs/sources.md, N1: thirds of an angle of 4.5 pi, where the spiral has 5 pi, so they
+    are no thirds; its radii are printed to three places.
     """
     said = torch.tensor([[0.100, 0.393], [0.403, 0.696], [0.706, 1.100]], dtype=torch.float64)
     radius = POINTS.double().norm(dim=1)
@@ -305,6 +307,7 @@ def g3(lab: Lab, labels: Tensor = LABELS) -> Finding:
     return Finding(
         "largest deviation of a class's first or last radius",
         off,
+        "at most",
         5e-4,
         "half a unit of the last place printed",
         holds=off < 5e-4 and sizes == [30, 30, 40],
@@ -320,7 +323,7 @@ def g4(lab: Lab, told: Label = same) -> Finding:
     Says: "fit is not great", with "confusion here between people and dog images" (000, 003).
     Correction: it is the small network's fault, not that of conditioning: the exact field puts
     every sample in its class. Dogs are taken for people by every network; some miss far more cats.
-    Source: EXPERIMENTS.md, section 4; five networks, DDIM over 64 levels from sigma 10. Also the
+    Source: docs/sources.md, N5 and N12; five networks, DDIM over 64 levels from sigma 10. Also the
     lecture's cat point, which the exact field takes to (0.684, 0.445).
     """
     networks = _networks(lab)
@@ -340,8 +343,9 @@ def g4(lab: Lab, told: Label = same) -> Finding:
     return Finding(
         "accuracy over the three classes, mean of five networks",
         float(mean),
-        float(half),
-        "half of its 95 % interval; the exact field has 1",
+        "at most",
+        1 - float(half),
+        "the exact field's 1, less half of the 95 % interval",
         holds=bool((best == 1).all())
         and float(mean + half) < 1
         and float(confused - about) > 0
@@ -355,7 +359,7 @@ def g4(lab: Lab, told: Label = same) -> Finding:
         | _with_interval("cats that are persons", table[:, CAT, PERSON])
         | _with_interval("W2, over the classes", torch.stack(known).mean(1))
         | {"exact: W2, over the classes": float(_judged(ideal)[:, 2].mean())}
-        | {"the cat point, off where the sheet has it": missed},
+        | {"the cat point, off where N12 has it": missed},
         draw=lambda fig: _coloured(fig, {"a network": clouds[0], "exact": ideal}),
         size=(3.4, 2.0),
     )
@@ -399,6 +403,7 @@ def g5(lab: Lab, drop: float = 0.1) -> Finding:
     return Finding(
         "error of the output for no label, squared, of eps per coordinate",
         float(mean),
+        "at most",
         float(others.amin(1).mean()),
         "the nearest of the outputs for a class",
         holds=bool((null < others.amin(1)).all()),
@@ -407,14 +412,14 @@ def g5(lab: Lab, drop: float = 0.1) -> Finding:
     )
 
 
-ANGLES = {  # EXPERIMENTS.md, section 4: mean angle to the unconditional field, in degrees
+ANGLES = {  # docs/sources.md, N13: mean angle to the unconditional field, in degrees
     1.0: (3.3, 3.6, 0.4),
     0.6: (3.6, 4.9, 4.5),
     0.5: (4.7, 8.4, 22.8),
     0.4: (6.9, 13.4, 23.3),
     0.2: (20.8, 19.6, 11.1),
 }
-COSINES = {1.0: 0.9986, 0.5: 0.32, 0.3: -0.29, 0.2: -0.41}  # of the cat, at x_t: CLAIMS.md, G6
+COSINES = {1.0: 0.9986, 0.5: 0.32, 0.3: -0.29, 0.2: -0.41}  # of the cat, at x_t: N13
 
 
 def _cosines(label: int, x: Tensor, t: Tensor) -> Tensor:
@@ -430,8 +435,8 @@ def g6(lab: Lab, told: Label = same) -> Finding:
     Correction: on a window they part by an angle that stays finite, and the cat's is largest half
     way: at small noise they agree again wherever the nearest point is of the class. Where the
     particles are they end up opposed.
-    Source: EXPERIMENTS.md, section 4, to the last place printed, on 64 x 64 nodes of [-2, 2]^2;
-    CLAIMS.md, G6, for 20,000 draws of x_t, to two places and within four standard errors.
+    Source: docs/sources.md, N13: angles to the last place printed, on 64 x 64 nodes of [-2, 2]^2;
+    cosines for 20,000 draws of x_t, to two places and within four standard errors.
     """
     axis = torch.linspace(-2, 2, 64, dtype=torch.float64)
     window = torch.cartesian_prod(axis, axis)
@@ -457,19 +462,20 @@ def g6(lab: Lab, told: Label = same) -> Finding:
         for k in CLASSES:
             ax.plot(times, [angle(k, t) for t in times], color=COLOURS[k], label=NAMES[k])
             ax.plot([*found], [row[k] for row in found.values()], "o", color=COLOURS[k], ms=4)
-        ax.plot([], [], "o", color=plot.GREY, ms=4, label="in the table")
+        ax.plot([], [], "o", color=plot.GREY, ms=4, label="docs/sources.md, N13")
         ax.set(xlabel=r"$t$, $\sigma = 10^{3t - 2}$", ylabel="mean angle (degrees)")
         ax.legend(loc="upper right")
 
     return Finding(
         "mean cosine of the cat's field and that of all, at x_t of noise 0.2",
         float(along[0.2].mean()),
+        "about",
         COSINES[0.2],
-        "the list's",
+        "docs/sources.md, N13; to two places",
         holds=off < 0.051 and far < SURE and max(found[1.0]) < min(found[0.2]),
         also={
-            "largest deviation of an angle from the table (degrees)": off,
-            "largest deviation of a cosine from the list (standard errors)": far,
+            "largest deviation of an angle from N13 (degrees)": off,
+            "largest deviation of a cosine from N13 (standard errors)": far,
         }
         | {f"angle of {n}, t = 1": a for n, a in zip(NAMES, found[1.0], strict=True)}
         | {f"angle of {n}, t = 0.2": a for n, a in zip(NAMES, found[0.2], strict=True)},
@@ -487,9 +493,9 @@ def g7(lab: Lab, known: Callable[[Lab, VE], Sequence[Known]] = _networks) -> Fin
     Says: with guidance cat, dog and person all get a "nice tight fit" (000, 003).
     Correction: not in every network trained as the lecture's: in some of them a sixth of the cats
     still lands elsewhere. Where it does fit it covers less than it did: the W2 of people grows.
-    Source: CLAIMS.md, G7: accuracy 1.00 for the cat, from sigma 1; to the place printed, within
-    four standard errors. Five networks, from sigma 1 and from 10. With the exact fields in their
-    stead, the broken subject, it holds.
+    Source: docs/sources.md, N14: accuracy 1.00 for the cat, from sigma 1; to the place printed,
+    within four standard errors. Five networks, from sigma 1 and from 10. With the exact fields in
+    their stead, the broken subject, it holds.
     """
     starts = {"from 1": NARROW, "from 10": WIDE}
     clouds = {
@@ -514,6 +520,7 @@ def g7(lab: Lab, known: Callable[[Lab, VE], Sequence[Known]] = _networks) -> Fin
     return Finding(
         "lowest accuracy of a class in a network, w = 2",
         worst,
+        "at least",
         allowed,
         "1.00 to the place printed, less four standard errors",
         holds=worst >= allowed,
@@ -542,8 +549,8 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
     Correction: on the spiral what appears first goes on at once to shrink in kind: the distance to
     the class's law is least below w = 2, and far beyond it is worse than without guidance. With
     the exact fields no more is gained than four deviations of the floor.
-    Source: CLAIMS.md, G8; DDIM over 64 levels from sigma 10, five networks, best scale by W2 to
-    the class's points. `push` is the sign of what guidance adds.
+    Source: docs/sources.md, N14; DDIM over 64 levels from sigma 10, five networks, best scale by
+    W2 to the class's points. `push` is the sign of what guidance adds.
     """
     scales = [1 + push * s for s in SCALES]
     found = torch.stack(
@@ -567,8 +574,9 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
     return Finding(
         "best scale w by W2, mean of the classes and of five networks",
         float(mean),
-        float(half),
-        "half of its 95 % interval; the lecture's is 2",
+        "at most",
+        2 - float(half),
+        "the lecture's 2, less half of the 95 % interval",
         holds=all(float(a - b) > 0 for a, b in map(_mean, changes.values()))
         and float(mean + half) < 2
         and all(float(a) < SURE * b for a, b in zip(nothing, spread, strict=True)),
@@ -585,13 +593,21 @@ def g8(lab: Lab, push: float = 1.0) -> Finding:
         | {f"exact: W2 of {n} at w = 11": float(ideal[-1, i, 2]) for i, n in enumerate(NAMES)}
         | {f"W2 of fresh data, {n}": v for n, v in zip(NAMES, fresh, strict=True)}
         | {f"W2 of fresh data, {n}, sd": v for n, v in zip(NAMES, spread, strict=True)},
-        draw=lambda fig: _sweep(fig, scales, found, ideal),
+        draw=lambda fig: _sweep(fig, scales, found, ideal, fresh),
         size=(3.4, 4.4),
     )
 
 
-def _sweep(fig: plot.Figure, scales: Sequence[float], found: Tensor, ideal: Tensor) -> None:
-    """W2, accuracy and coverage over the scale: means of the networks with intervals; exact."""
+def _sweep(
+    fig: plot.Figure,
+    scales: Sequence[float],
+    found: Tensor,
+    ideal: Tensor,
+    floor: Sequence[float],
+) -> None:
+    """W2, accuracy and coverage over the scale: means of the networks with intervals; exact; and
+    the W2 of fresh data.
+    """
     mean, half = _mean(found)
     for ax, j in zip(fig.subplots(3, 1, sharex=True), (2, 0, 3), strict=True):
         for k in CLASSES:
@@ -600,11 +616,15 @@ def _sweep(fig: plot.Figure, scales: Sequence[float], found: Tensor, ideal: Tens
             low, high = band.clamp(0.02, None) if j == 2 else band.clamp(0, 1)
             ax.fill_between(scales, low, high, color=COLOURS[k], alpha=0.25, lw=0)
             ax.plot(scales, ideal[:, k, j], "--", color=COLOURS[k])
-        ax.set(xscale="log", yscale="log" if j == 2 else "linear", ylabel=MEASURES[j])
+            if j == 2:
+                ax.axhline(floor[k], ls=":", color=COLOURS[k])
+        ax.set(xscale="log", yscale="log" if j == 2 else "linear")
+        ax.set_ylabel("$W_2$ (data units)" if j == 2 else MEASURES[j])
     ax.plot([], [], "--", color=plot.GREY, label="exact")
+    ax.plot([], [], ":", color=plot.GREY, label="fresh data")
     ax.set(xlabel="scale $w$ (1: no guidance)", xticks=[1, 2, 5, 10], xticklabels=[1, 2, 5, 10])
     ax.minorticks_off()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
 
 
 HALVES = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # two Gaussians of width 1/2
@@ -621,7 +641,7 @@ def _halves(scale: float) -> GuidedField:
 def g9(lab: Lab, push: float = 1.0) -> Finding:
     """The law of guided samples can be computed; it is neither the class's nor the tilted one.
 
-    Says: "guidance works remarkably well" (000, 003, in our list's words).
+    Says: "guidance works remarkably well" (000, 003, in our words).
     Correction: it does for what it looks at. With exact fields more and more of the samples are
     typical of their class, until they overshoot, and ever less of the class is covered; there was
     nothing to mend: for the spiral's people W2 only grows. And the samples do not come from
@@ -649,6 +669,7 @@ def g9(lab: Lab, push: float = 1.0) -> Finding:
     return Finding(
         f"total variation between the guided and the tilted law, w = {scales[-1]:g}",
         far,
+        "at least",
         floor + SURE * sd,
         "what a perfect cloud of 4000 shows at most",
         holds=p > 1e-3
@@ -701,7 +722,7 @@ def _three_laws(fig: plot.Figure, audits: Sequence[Audit], seed: int) -> None:
     below.set(xlabel="coverage", ylabel="fidelity", title="scales $w$, exact fields")
 
 
-REMOVED = {  # unwanted fraction and median distance to the curve at s = w - 1: CLAIMS.md, G10
+REMOVED = {  # docs/sources.md, N15: unwanted fraction, distance to the curve, at s = w - 1
     0.0: (0.46, 0.007),
     0.5: (0.26, 0.19),
     1.0: (0.15, 0.39),
@@ -717,9 +738,10 @@ def g10(lab: Lab, unwanted: int = DOG) -> Finding:
     Says: "extra fingers and walking backwards" in place of the empty prompt (000, 003).
     Correction: removal is bought with damage: at w = 4 next to no dog is left, and no sample lies
     anywhere near the spiral.
-    Source: CLAIMS.md, G10: asked for dog or cat, not dog, 2130 particles, exact fields; within
-    four standard errors of the two runs. That a negative which says nothing is plain guidance, and
-    that a step is one call of the network on twice the rows, is counted on the lecture's network.
+    Source: docs/sources.md, N15: asked for dog or cat, not dog, 2130 particles, exact fields;
+    within four standard errors of the two runs. That a negative which says nothing is plain
+    guidance, and that a step is one call of the network on twice the rows, is counted on the
+    lecture's network.
     """
     pets = EmpiricalField(WIDE, POINTS[LABELS != PERSON], LABELS[LABELS != PERSON])
     found, off = {}, 0.0
@@ -748,14 +770,15 @@ def g10(lab: Lab, unwanted: int = DOG) -> Finding:
     return Finding(
         "fraction of dogs left at w = 4",
         float(dogs[-1]),
+        "about",
         REMOVED[3.0][0],
-        "the list's",
+        "docs/sources.md, N15; to two places",
         holds=off < SURE
         and bool((dogs.diff() < 0).all() and (damage.diff() > 0).all())
         and calls == (1.0, 2.0)
         and plain < 1e-12 < 1e-6 < apart,
         also={
-            "largest deviation from the list (standard errors)": off,
+            "largest deviation from N15 (standard errors)": off,
             "network calls per evaluation": calls[0],
             "rows per particle": calls[1],
             "a negative that says nothing, off plain guidance": plain,

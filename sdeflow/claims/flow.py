@@ -76,7 +76,7 @@ def m1(lab: Lab, clock: Clock = theirs) -> Finding:
     """The path is the straight line from noise to data, and its velocity data minus noise.
 
     Says: a linear interpolation, "t 0 = noise, t 1 = data", its derivative "x1 - x0" (002, in our
-    list's words).
+    words).
     Correction: the clock runs against that of the other lectures, where t = 0 is data. Read in
     one clock, the two agree.
     Source: a difference over a quarter of the path, which for a straight line is exact.
@@ -93,6 +93,7 @@ def m1(lab: Lab, clock: Clock = theirs) -> Finding:
     return Finding(
         "largest difference between the path's slope and x1 - x0",
         off,
+        "at most",
         floor,
         "rounding",
         holds=off < floor,
@@ -108,8 +109,7 @@ def m1(lab: Lab, clock: Clock = theirs) -> Finding:
 def m2(lab: Lab, eta: float = 0.0) -> Finding:
     """Score, log density and flow tell the same: the velocity carries the density.
 
-    Says: three routes, "score, negative log, flow", with "u_t, phi_t, p_t" (002, in our list's
-    words).
+    Says: three routes, "score, negative log, flow", with "u_t, phi_t, p_t" (002, in our words).
     Source: the continuity equation d ln p / dt + v . grad ln p + div v = 0 by autograd, at five
     times on the checkerboard. eta = 1 is the drift of the reverse SDE, which carries the density
     only together with its noise.
@@ -132,6 +132,7 @@ def m2(lab: Lab, eta: float = 0.0) -> Finding:
     return Finding(
         "largest d ln p / dt + v . grad ln p + div v, over the largest |d ln p / dt|",
         worst / size,
+        "at most",
         1e-9,
         "rounding of derivatives, allowed",
         holds=max(worst, score) < 1e-9 * size,
@@ -169,7 +170,7 @@ def m3(lab: Lab, weigh: Weigh = _posterior) -> Finding:
     """The field is the average of the fields to single data points, each by its probability.
 
     Says: u_t(x) is the average of u_t(x | x1), weighted by "p_t(x | x1) p(x1) / p_t(x)" (002, in
-    our list's words).
+    our words).
     Source: Lipman et al. 2023, eq. 8. The average by Gauss-Legendre quadrature over the board,
     against its field in closed form; ours has the other sign.
     """
@@ -183,6 +184,7 @@ def m3(lab: Lab, weigh: Weigh = _posterior) -> Finding:
     return Finding(
         "largest difference between the average and the closed form",
         max(off.values()),
+        "at most",
         1e-6,
         "quadrature, allowed",
         holds=max(off.values()) < 1e-6,
@@ -194,7 +196,7 @@ def m3(lab: Lab, weigh: Weigh = _posterior) -> Finding:
 def m4(lab: Lab, clock: Clock = theirs) -> Finding:
     """The nearer to data, the fewer data points a place may have to do with.
 
-    Says: a far-off data point is "plausible at 0.2, not at 0.8" (002, in our list's words).
+    Says: a far-off data point is "plausible at 0.2, not at 0.8" (002, in our words).
     Source: the effective number of points 1 / E sum w^2 of 1000 draws, w their probabilities
     given x_t; and for one place and one point the p-value of a normal as far away.
     """
@@ -219,6 +221,7 @@ def m4(lab: Lab, clock: Clock = theirs) -> Finding:
     return Finding(
         "effective number of data points at t = 0.8",
         float(number[7]),
+        "at most",
         float(number[1]),
         "the number at t = 0.2",
         holds=bool((number.diff() < 0).all()) and plausible(0.8) < 0.05 < plausible(0.2),
@@ -256,10 +259,10 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     """Regressing on x1 - x0 has the gradient of regressing on the true field.
 
     Says: the two objectives, "flow matching and conditional flow matching", have the same
-    gradient (002, in our list's words).
+    gradient (002, in our words).
     Source: Lipman et al. 2023, theorem 2: both gradients in 100 batches of 256, paired, along ten
     random directions of the parameters, for two networks. The losses differ by a constant, the
-    irreducible loss, 3.374 +- 0.009 per coordinate (EXPERIMENTS.md, section 10).
+    irreducible loss, 3.374 +- 0.009 per coordinate (docs/sources.md, N7).
     """
     batches, size = 100, 256
     n = batches * size
@@ -285,6 +288,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     return Finding(
         "largest difference of the slopes of the two losses, in standard errors",
         worst,
+        "at most",
         SURE,
         "standard errors allowed",
         holds=worst < SURE
@@ -355,6 +359,7 @@ def m6(lab: Lab, process: Process = FLOW) -> Finding:
     return Finding(
         "largest distance of the flow from (1 - t) x0 + t x1",
         off,
+        "at most",
         floor,
         "rounding, allowed",
         holds=off < floor and worst < SURE,
@@ -405,10 +410,10 @@ def _rounded() -> Mixture:
 def m7(lab: Lab, field: BayesField = FROM_END_TO_END) -> Finding:
     """On the checkerboard the exact flow, in closed form, puts every point on a square.
 
-    Says: a "2D checkerboard", and x0 "Gaussian" (002, in our list's words).
-    Source: CLAIMS.md, M7: 0.991 on the squares at 10 Euler steps, 1.000 from 50; each within four
-    standard errors. In closed form a coordinate is a normal cut off at the edges of its square;
-    a Gaussian of the same variance in its place is another law.
+    Says: a "2D checkerboard", and x0 "Gaussian" (002, in our words).
+    Source: docs/sources.md, N16: 0.991 on the squares at 10 Euler steps, 1.000 from 50; each
+    within four standard errors. In closed form a coordinate is a normal cut off at the edges of
+    its square; a Gaussian of the same variance in its place is another law.
     """
     n, said = 2000, {10: 0.991, 50: 0.9995}  # three digits: 1.000 is 0.9995 at least
     clouds = {k: _ended(field, k, n, lab.seed) for k in said}
@@ -417,8 +422,9 @@ def m7(lab: Lab, field: BayesField = FROM_END_TO_END) -> Finding:
     return Finding(
         "share of the points on the squares, 50 Euler steps",
         found[50][0],
+        "about",
         said[50],
-        "list of claims: 1.000",
+        "docs/sources.md, N16: 1.000; within four standard errors",
         holds=all(abs(found[k][0] - p) < within[k] for k, p in said.items()),
         also={
             "share at 10 steps": found[10][0],
@@ -450,12 +456,13 @@ def m8(lab: Lab, eta: float = 0.0) -> Finding:
     """A network learns the checkerboard, and half a million steps are not needed.
 
     Says: 2 -> 512, five ReLU blocks, an added time embedding, "500k steps, batch 64" (002, in our
-    list's words).
+    words).
     Correction: what is judged is `fit`, 12,000 steps in about 100 CPU seconds: 0.9 on the squares,
     each square's share right to 25 %. The lecture's recipe stands beside it in a short version,
     5,000 of its 500,000 steps in about 75 CPU seconds, which has not got there; all of its steps
     we have not run.
-    Source: CLAIMS.md, M8. eta = 1 takes the drift of the reverse SDE and leaves out its noise.
+    Source: docs/sources.md, N11 and N16. eta = 1 takes the drift of the reverse SDE and leaves out
+    its noise.
     """
     clouds = {}
     for name, field in _trained(lab).items():
@@ -469,8 +476,9 @@ def m8(lab: Lab, eta: float = 0.0) -> Finding:
     return Finding(
         "share of the points on the squares, network of `fit`, 100 Euler steps",
         on,
+        "at least",
         0.9,
-        "list of claims",
+        "asked for",
         holds=on > 0.9 and uneven < 0.25,
         also={
             "largest relative error of a square's share": uneven,
@@ -515,8 +523,8 @@ def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
 
     Says: the loss "never really shows that much" (002).
     Source: loss = floor + excess, the floor being the conditional variance of x1 - x0, 3.374 +-
-    0.009 per coordinate; that of the spiral's noise loss over 64 levels is 0.322 (EXPERIMENTS.md,
-    sections 2 and 10). What is left to see is judged by the scatter of one batch of 64.
+    0.009 per coordinate; that of the spiral's noise loss over 64 levels is 0.322 (docs/sources.md,
+    N7). What is left to see is judged by the scatter of one batch of 64.
     """
     n = 20_000
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
@@ -538,6 +546,7 @@ def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     return Finding(
         "what our network's loss has above its floor, per coordinate",
         ours,
+        "at most",
         batch,
         "scatter of the loss of one batch of 64",
         holds=max(early, ours) < batch
@@ -611,7 +620,7 @@ def m10(lab: Lab, lines: Lines = _two_lines) -> Finding:
     def looped(steps: int) -> Tensor:
         return lines(lambda y, t: -field.velocity(y, 1 - t), x, 1 - p.t_max, 1 - p.t_min, steps)
 
-    euler = {k: looped(k) for k in (250, 1000)}
+    euler = {k: looped(k) for k in (250, 500, 1000)}
     rk4 = {k: by("rk4", k) for k in (20, 40, 80)}
     same = float((looped(20) - by("euler", 20)).abs().max())
     errors = [
@@ -623,8 +632,9 @@ def m10(lab: Lab, lines: Lines = _two_lines) -> Finding:
     return Finding(
         "order of the two lines, from 250 to 1,000 steps",
         slopes[0],
+        "about",
         1.0,
-        "theory",
+        "theory; within 0.2",
         holds=abs(slopes[0] - 1) < 0.2 and abs(slopes[1] - 4) < 0.2 and same < 1e-9,
         also={
             "order of RK4, 20 to 80 steps": slopes[1],
@@ -686,8 +696,9 @@ def m11(lab: Lab, field: BayesField = TRUTH) -> Finding:
     return Finding(
         "root mean square distance of one big step from the exact end",
         error[1],
+        "about",
         SIZE,
-        "the size of the data, as for a cloud at their mean",
+        "the size of the data, as at their mean; within four standard errors",
         holds=abs(error[1] - SIZE) < SURE * doubt
         and all(a > b for a, b in pairwise(error.values()))
         and beyond[0] < 0.5,
@@ -742,7 +753,7 @@ def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
     """Flow matching, DDPM and EDM have one loss, with different weights on the noise levels.
 
     Says: used by "Stable Diffusion 3, Flux, Movie Gen; simpler than DDPM or EDM" (002, in our
-    list's words).
+    words).
     Correction: simpler to write. At one noise level the losses of all rows and schedules are one
     number times a known weight; what differs is how much weight each level gets.
     Source: one and the same wrong answer told in four rows under five processes, 20 losses at each
@@ -763,6 +774,7 @@ def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
     return Finding(
         "largest relative difference between the noise losses of four rows and five processes",
         worst,
+        "at most",
         1e-9,
         "rounding, allowed",
         holds=worst < 1e-9,

@@ -83,6 +83,7 @@ def f1(lab: Lab, judge: Callable[[Tensor], Tensor] = IMAGES.log_prob) -> Finding
     return Finding(
         "smallest fall of the mean of ln p between levels, in standard errors",
         float(surely.min()),
+        "at least",
         SURE,
         "standard errors asked for",
         holds=float(surely.min()) > SURE,
@@ -99,7 +100,7 @@ def f1(lab: Lab, judge: Callable[[Tensor], Tensor] = IMAGES.log_prob) -> Finding
 def f2(lab: Lab, step: Step = _step) -> Finding:
     """A thousand steps, one by one, have the mean and variance of one jump with alpha-bar.
 
-    Says: a step is "Gaussian, mean sqrt(1-beta) x, variance beta I" (001, in our list's words).
+    Says: a step is "Gaussian, mean sqrt(1-beta) x, variance beta I" (001, in our words).
     Source: Ho et al. 2020, eq. 4; every moment within four standard errors at seven times. The
     jump is that of `Tabulated`.
     """
@@ -130,6 +131,7 @@ def f2(lab: Lab, step: Step = _step) -> Finding:
     return Finding(
         "largest deviation of a mean or a variance, in standard errors",
         worst,
+        "at most",
         SURE,
         "standard errors allowed",
         holds=worst < SURE,
@@ -153,6 +155,7 @@ def f3(lab: Lab, step: Step = _step) -> Finding:
     return Finding(
         "smallest p-value of N(0, 1) at beta 1, of two pixels and ten clouds",
         p,
+        "at least",
         1e-3,
         "level of the test",
         holds=change == 0.0 and p > 1e-3,
@@ -168,7 +171,7 @@ def f3(lab: Lab, step: Step = _step) -> Finding:
 def f4(lab: Lab, shared: float = 0.0) -> Finding:
     """The noise of two pixels is independent, though the pixels of the data are not.
 
-    Says: "covariance beta I: pixels independent" (001, in our list's words).
+    Says: "covariance beta I: pixels independent" (001, in our words).
     Source: the standard error of a correlation that is zero, 1 / sqrt(n). `shared` is the part of
     the noise's variance that both pixels have in common.
     """
@@ -182,6 +185,7 @@ def f4(lab: Lab, shared: float = 0.0) -> Finding:
     return Finding(
         "correlation between the noise of the two pixels",
         straight,
+        "at most",
         floor,
         "four standard errors",
         holds=max(abs(straight), abs(squares)) < floor < abs(data),
@@ -219,6 +223,7 @@ def f5(lab: Lab, memory: float = 0.0) -> Finding:
     return Finding(
         "largest partial correlation of x_{t+1} with x_{t-1}, x_t given",
         worst,
+        "at most",
         floor,
         "four standard errors",
         holds=worst < floor and float(end.mean()) < 1e-3,
@@ -265,8 +270,9 @@ def f6(lab: Lab, law: SDE = DIFFUSING) -> Finding:
     return Finding(
         "mean square distance per step / 2 s^2",
         slope,
+        "about",
         1.0,
-        "Brownian motion",
+        "Brownian motion; within four standard errors",
         holds=abs(slope - 1) < SURE * error and _correlation(k, line) ** 2 > 0.999,
         also={
             "standard error": error,
@@ -305,8 +311,9 @@ def f7(
     return Finding(
         "exponent of the variance that a standard normal is multiplied by",
         float(fit.slope),
+        "about",
         1.0,
-        "what was said",
+        "what was said; within four standard errors",
         holds=abs(float(fit.slope) - 1) < SURE * error,
         also={
             "standard error of the exponent": error,
@@ -320,7 +327,7 @@ def f8(lab: Lab, read: Callable[[np.ndarray], np.ndarray] = lambda strip: strip)
     """A point of the unit square is an image of two pixels, and comes back from one.
 
     Says: an image of two pixels is a point: black and white "at (0, 1)", white "at (1, 1)" (001,
-    in our list's words).
+    in our words).
     Source: a PNG has 255 steps of grey, so a point comes back to half a step.
     """
     corners = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64)
@@ -351,6 +358,7 @@ def f8(lab: Lab, read: Callable[[np.ndarray], np.ndarray] = lambda strip: strip)
     return Finding(
         "largest distance between a pixel and the point it was written from",
         float(off.abs().max()),
+        "at most",
         0.5 / 255,
         "half a step of grey",
         holds=exact and float(off.abs().max()) <= 0.5 / 255 + 1e-12,

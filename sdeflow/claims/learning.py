@@ -88,9 +88,9 @@ def r10(lab: Lab, lesson: Callable[[int], LearnedField] = one_step) -> Finding:
     """Taught to undo one step, the same net with the same budget has a field three times as wrong.
 
     Says: the naive way, to predict the last step, "does not work well" (000).
-    Source: CLAIMS.md, R10; mean square error of eps over the steps of the walk, three seeds, 500
-    updates with all 100 points, as in the lecture. The targets have one mean (R11), but not one
-    variance (R12); so larger batches help the naive way most: with 512 points and 1000 updates
+    Source: docs/sources.md, N10; mean square error of eps over the steps of the walk, three seeds,
+    500 updates with all 100 points, as in the lecture. The targets have one mean (R11), but not
+    one variance (R12); so larger batches help the naive way most: with 512 points and 1000 updates
     the ratio was 3.3 over six nets, 1.9 to 5.3 one by one.
     """
 
@@ -107,6 +107,7 @@ def r10(lab: Lab, lesson: Callable[[int], LearnedField] = one_step) -> Finding:
     return Finding(
         "mean square error of the field, one step / all steps",
         naive / whole,
+        "at least",
         3.0,
         "asked for",
         holds=naive > 3 * whole,
@@ -138,8 +139,8 @@ def r11(lab: Lab, sizes: Callable[[], Tensor] = even) -> Finding:
     Says: "mathematically equivalent to learning to predict the total noise added, divided by the
     number of steps taken" (000).
     Correction: for equal steps only. In general the last step's share is s_n^2 / sum_k s_k^2.
-    Source: exchangeability: EXPERIMENTS.md, section 6. Regression of the last step on
-    E[total | x_n] / n, which the exact field gives.
+    Source: exchangeability: docs/sources.md, N8. Regression of the last step on E[total | x_n] /
+    n, which the exact field gives.
     """
 
     def slope(steps: Tensor) -> tuple[float, float]:
@@ -157,6 +158,7 @@ def r11(lab: Lab, sizes: Callable[[], Tensor] = even) -> Finding:
     return Finding(
         "slope of the last step against E[total] / n, minus 1",
         found - 1,
+        "at most",
         4 * error,
         "four standard errors",
         holds=abs(found - 1) < 4 * error and abs(uneven - share) < 4 * uneven_error,
@@ -173,8 +175,8 @@ def r12(lab: Lab, last: int = 1) -> Finding:
     """To predict the whole walk takes a factor of hundreds out of the variance of the target.
 
     Says: "significantly reducing the variance of our training examples" (000).
-    Source: EXPERIMENTS.md, section 6: the ratio is 1 + n (n - 1) s^2 / Var(x_0 | x_n), 323, 143
-    and 111 in three walks. The variance of x_0 is that of the exact posterior.
+    Source: docs/sources.md, N8: the ratio is 1 + n (n - 1) s^2 / Var(x_0 | x_n), 323, 143 and 111
+    in three walks. The variance of x_0 is that of the exact posterior.
     """
     count, worst, found = 50_000, 0.0, []
     for n, step, said in ((100, 0.07, 323), (100, 0.01, 143), (64, 0.05, 111)):
@@ -195,8 +197,9 @@ def r12(lab: Lab, last: int = 1) -> Finding:
     return Finding(
         "variance of the target from one step / from all, n = 100, s = 0.07",
         found[0],
+        "about",
         found[1],
-        "1 + n (n - 1) s^2 / Var(x_0 | x_n)",
+        "1 + n (n - 1) s^2 / Var(x_0 | x_n); within four standard errors",
         holds=worst < 4,
         also={
             "n = 100, s = 0.01": found[2],
@@ -231,6 +234,7 @@ def r13(lab: Lab, step: float = 1.0) -> Finding:
     return Finding(
         "smallest gain of ln p in a step to x0_hat / |x0_hat - x|^2 / 2 sigma^2",
         least,
+        "at least",
         1.0,
         "least by theory",
         holds=least > 1 - 1e-6 and max(noise.values()) < 1,
@@ -263,6 +267,7 @@ def r14(lab: Lab, steps: int = 1) -> Finding:
     return Finding(
         "mean angle to the direction of the mean after one step (degrees)",
         early,
+        "at least",
         plain,
         "largest of a Gaussian",
         holds=early > plain and late < bound,
@@ -349,6 +354,7 @@ def r15(lab: Lab, kind: type[LectureNetwork] = Timeless) -> Finding:
     return Finding(
         "W2 to the data without time / with it",
         missed(without) / missed(timed),
+        "at least",
         2.0,
         "asked for",
         holds=missed(without) > 2 * missed(timed),
@@ -381,7 +387,7 @@ def r16(lab: Lab, process: Process = WIDE) -> Finding:
     Correction: 0.4 is a reading of one clock; the fact is a length, sigma = 0.14 to 0.16, where
     arms 0.4 apart stop blurring into one another: (d / pi) sqrt(ln(4 pi r / d) / 2). It is not
     speciation at sigma = 0.49, where the arrows still point at the mean.
-    Source: EXPERIMENTS.md, section 7; `order`; Biroli et al. 2024.
+    Source: docs/sources.md, N6; `order`; Biroli et al. 2024.
     """
     field = exact(process)
     rho = process(torch.linspace(0, 1, 256, dtype=torch.float64)).sigma
@@ -398,8 +404,9 @@ def r16(lab: Lab, process: Process = WIDE) -> Finding:
     return Finding(
         "t at which the arrows turn fastest",
         peak.t(process),
+        "about",
         0.398,
-        "EXPERIMENTS.md, +- 0.008",
+        "docs/sources.md, N6; within 0.008",
         holds=abs(peak.t(process) - 0.398) < 0.008
         and abs(cross.t(process) - 0.382) < 0.004
         and all(abs(a - 1) < 0.05 for a in arms.values())
@@ -469,6 +476,7 @@ def r17(lab: Lab, centre: Tensor = SPIRAL.mean) -> Finding:
     return Finding(
         "mean cosine to the mean of the data, sigma 1",
         cosines[1.0],
+        "at least",
         0.999,
         "asked for",
         holds=min(cosines.values()) > 0.999 and off < 4,

@@ -9,7 +9,7 @@ measures, and says whether the sentence is true of what was measured:
 
         Says: "a single inside edge of the spiral" (000).
         Correction: the distance to the curve does not see it; spread and coverage do.
-        Source: EXPERIMENTS.md, section 8.
+        Source: docs/sources.md, N3.
         '''
 
 The subject is the last argument: by default the true thing, `broken` the same with one mistake in
@@ -33,7 +33,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -45,6 +45,16 @@ from sdeflow.learned import LearnedField
 from sdeflow.provenance import provenance, write_text
 
 PARTS = ("Says", "Correction", "Source")
+Sense = Literal["at most", "at least", "about"]
+HEAD = """# The claims
+
+Every statement of the lectures on two-dimensional data, run and measured by
+`sdeflow claims run all`. The lectures are (000), a guest video on image and video models; (001),
+fast.ai's lesson 9B; (002), a video on flow matching; (003), an edited copy of (000). What they
+cover, and the numbers N1, N2, ... that some claims compare with, are in [sources.md](sources.md).
+"In our words" marks a summary where the rest is quoted. A claim rests on all its numbers, of which
+the table shows the first; "at most" and "at least" are of its size, whatever its sign.
+"""
 
 
 class Ruling(StrEnum):
@@ -62,9 +72,10 @@ class Finding:
     Attributes:
         what: what the number is, with its unit.
         value: the number.
-        floor: what it is to be seen against: its statistical floor, its standard error, or the
-            number that theory gives; `against` says which.
-        against: what the floor is.
+        sense: "at most", "at least" or "about": where the number is expected, if the sentence is
+            true of what was measured.
+        floor: of what: a statistical floor, standard errors, or the number that theory gives.
+        against: which of them the floor is, and how near "about" is.
         holds: whether what was said is what was measured.
         also: the other numbers, by name.
         draw: draws the figure, 3.4 by 2.6 inches unless `size` says otherwise.
@@ -72,6 +83,7 @@ class Finding:
 
     what: str
     value: float
+    sense: Sense
     floor: float
     against: str
     holds: bool
@@ -132,6 +144,7 @@ class Record:
     source: str
     what: str
     value: float
+    sense: Sense
     floor: float
     against: str
     verdict: Ruling
@@ -151,7 +164,7 @@ class Claim:
     """A sentence of the lectures, and the function that measures it.
 
     Attributes:
-        id: as in the list of claims: S3.
+        id: the group's letter and a number: S3.
         measure: (lab, subject) -> Finding; without a subject it takes the true one.
         broken: a subject with a mistake in it.
         slow: it trains a network.
@@ -204,6 +217,7 @@ class Claim:
             source=self.part("Source"),
             what=finding.what,
             value=finding.value,
+            sense=finding.sense,
             floor=finding.floor,
             against=finding.against,
             verdict=self.rule(finding),
@@ -301,27 +315,26 @@ def markdown(records: Sequence[Record], figures: str = "") -> str:
         records: the rows.
         figures: where the figures are, as a prefix of their names.
     """
-    count = {v: sum(r.verdict == v for r in records) for v in Ruling}
+    holds, corrected, fails = (sum(r.verdict == v for r in records) for v in Ruling)
     out = [
-        "# The claims",
+        HEAD,
+        f"Claims that hold: {holds}; that hold with a correction: {corrected}; "
+        f"that do not hold as said: {fails}.",
         "",
-        "Every statement of the lectures on two-dimensional data, run and measured by "
-        "`sdeflow claims run all`. " + ", ".join(f"{n} {v}" for v, n in count.items()) + ".",
-        "",
-        "| id | claim | measured | number | against | verdict |",
+        "| id | claim | measured | number | expected | verdict |",
         "|---|---|---|---|---|---|",
     ]
     for r in records:
         cells = (
             f"[{r.id}](#{r.id.lower()})", r.title, r.what, f"{r.value:.4g}",
-            f"{r.floor:.4g} ({r.against})", r.verdict,
+            f"{r.sense} {r.floor:.4g} ({r.against})", r.verdict,
         )  # fmt: skip
         out.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     for r in records:
         out += ["", f"## {r.id}", "", f"{r.title} **{r.verdict.capitalize()}.**", ""]
         out += [f"- said: {r.says}"] if r.says else []
         out += [f"- correction: {r.correction}"] if r.correction else []
-        out += [f"- {r.what}: {r.value:.4g}; {r.against}: {r.floor:.4g}"]
+        out += [f"- {r.what}: {r.value:.4g}; expected: {r.sense} {r.floor:.4g} ({r.against})"]
         out += [f"- {name}: {value:.4g}" for name, value in r.also.items()]
         out += [f"- source: {r.source}"] if r.source else []
         out += [f"- figure: [{r.figure}]({figures}{r.figure})"] if r.figure else []

@@ -118,8 +118,9 @@ def r1(lab: Lab, noise: Noise = gauss) -> Finding:
     return Finding(
         "order in v of the divergence of one step back from a Gaussian",
         float(order.slope),
+        "about",
         3.0,
-        "theory",
+        "theory; within 0.2",
         holds=abs(float(order.slope) - 3) < 0.2 and all(a > b > 0 for a, b in pairwise(apart)),
         also={
             f"divergence at v = {v:.0e} (nats)": a
@@ -176,7 +177,7 @@ def r2(lab: Lab, log_p: Callable[[Tensor], Tensor] = by_flow) -> Finding:
     """No sum over noise paths gives the likelihood, but one integral along the flow does.
 
     Says: the integral for the likelihood is "intractable", and the log turns products to sums
-    (001, in our list's words).
+    (001, in our words).
     Correction: it is, as an average over the chain's paths: no path of a thousand comes near most
     points. Along the flow it is one ordinary differential equation for each point, exact to the
     solver's tolerance.
@@ -194,6 +195,7 @@ def r2(lab: Lab, log_p: Callable[[Tensor], Tensor] = by_flow) -> Finding:
     return Finding(
         "rms error of ln p along the flow (nats)",
         off,
+        "at most",
         1000 * FINE.rtol,
         "a thousand times the solver's tolerance",
         holds=off < 1000 * FINE.rtol and missed > 0.5 and product in (0.0, math.inf),
@@ -276,8 +278,8 @@ def total(bound: Bound, counted: float) -> Tensor:
 def r3(lab: Lab, counted: float = 1.0) -> Finding:
     """The bound lies below the log likelihood, whatever the law and the steps, and rises to it.
 
-    Says: the ELBO is a lower bound of the evidence that is easily computed (001, in our list's
-    words); "two neural networks", for the mean and the variance.
+    Says: the ELBO is a lower bound of the evidence that is easily computed (001, in our words);
+    "two neural networks", for the mean and the variance.
     Source: Ho et al. 2020, eq. 5. Random laws on the line by quadrature, so that no chance hides
     a gap of 1e-4 nats; `elbo` on 4000 draws agrees. `counted` is the part of each step's
     divergence that is counted.
@@ -299,6 +301,7 @@ def r3(lab: Lab, counted: float = 1.0) -> Finding:
     return Finding(
         "smallest gap between log likelihood and bound (nats)",
         float(gaps.min()),
+        "at least",
         0.0,
         "a bound",
         holds=bool((gaps > 0).all() and (gaps.diff(dim=2) < 0).all()) and off < SURE,
@@ -315,10 +318,10 @@ def r3(lab: Lab, counted: float = 1.0) -> Finding:
 def _gaps(fig: plot.Figure, gaps: Tensor) -> None:
     """Gap against steps for each law and variance, (3, 2, 3)."""
     ax = fig.subplots()
-    for one, style in zip(gaps, "osD", strict=True):
+    for i, one in enumerate(gaps):
         for row, colour, name in zip(one, (plot.VERMILION, plot.BLUE), NAMES, strict=True):
-            label = f"{name} variance" if style == "o" else None
-            ax.loglog(CHAINS, row, f"{style}-", color=colour, ms=4, label=label)
+            label = None if i else f"{name} variance, three laws"
+            ax.loglog(CHAINS, row, "o-", color=colour, ms=4, label=label)
     ax.set(xlabel="steps T", ylabel="log likelihood - bound (nats)")
     ax.legend(loc="upper right")
 
@@ -351,6 +354,7 @@ def r4(lab: Lab, kl: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = gaussi
     return Finding(
         "largest difference from Monte Carlo (standard errors)",
         worst,
+        "at most",
         SURE,
         "standard errors allowed",
         holds=worst < SURE,
@@ -364,7 +368,7 @@ Choice = Callable[[Field, Tensor, Tensor], KernelVariance]
 """(field, x0, times) -> v, where x0 are data to fit it to."""
 BARE = exact(PRESERVING)
 COUNTS = (5, 20, 200)
-SAID = {  # W2 after 5, 20 and 200 steps: CLAIMS.md, R5, where the learned one is the optimal one
+SAID = {  # W2 after 5, 20 and 200 steps: docs/sources.md, N9 (learned: optimal there)
     "small": (0.354, 0.167, 0.059),
     "large": (0.331, 0.137, 0.068),
     "learned": (0.154, 0.131, 0.060),
@@ -423,9 +427,9 @@ def r5(lab: Lab, learned: Choice = learned_variance) -> Finding:
     Correction: at 200 steps no cloud of 1000 tells them apart, though the bound still tells the
     small one. And no descent is needed: at the highest bound the variance is the mean squared
     error of x0_hat, with the exact field `optimal_variance`.
-    Source: Ho et al. 2020, section 3.2; Nichol and Dhariwal 2021. The W2 of CLAIMS.md: uniform
-    times, the cloud as the last noise step leaves it. One more step, to sigma = 0, takes from the
-    large variance the noise that spoils it at five steps.
+    Source: Ho et al. 2020, section 3.2; Nichol and Dhariwal 2021. The W2 of docs/sources.md, N9:
+    uniform times, the cloud as the last noise step leaves it. One more step, to sigma = 0, takes
+    from the large variance the noise that spoils it at five steps.
     """
     choices = (small, large, learned)
     got = torch.tensor([[judged(c, k, lab.seed) for c in choices] for k in COUNTS])
@@ -441,6 +445,7 @@ def r5(lab: Lab, learned: Choice = learned_variance) -> Finding:
     return Finding(
         "W2 at 5 steps, better fixed variance - learned",
         gain,
+        "at least",
         near,
         "four standard errors of three clouds beside one",
         holds=gain > near
@@ -534,6 +539,7 @@ def r6(lab: Lab, weights: Callable[[Process, KernelVariance], Tensor] = elbo_wei
     return Finding(
         "gradient of the weighted error - that of the bound, relative",
         off,
+        "at most",
         1e-9,
         "rounding allowed",
         holds=off < 1e-9 and drift < 1e-9,
@@ -598,6 +604,7 @@ def r7(lab: Lab, kept: float = 1.0) -> Finding:
     return Finding(
         "mean square distance of an image to its own return by noise / to a stranger's, - 1",
         apart,
+        "at most",
         SURE * error,
         "four standard errors",
         holds=abs(apart) < SURE * error
@@ -693,6 +700,7 @@ def r8(lab: Lab, read: Reading = tweedie) -> Finding:
     return Finding(
         "relative L2 error of the learned score, worst of eleven levels",
         max(learned),
+        "at most",
         max(linear),
         "best linear field",
         holds=identity < 1e-9 and rows < 1e-5 and balance < SURE and max(learned) < max(linear),
@@ -765,7 +773,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     """DDPM's two algorithms are a loss and a law of motion of this package, to rounding.
 
     Says: train on the total noise, algorithm 1, and sample with fresh noise in each step,
-    algorithm 2 of "DDPM" (000, in our list's words).
+    algorithm 2 of "DDPM" (000, in our words).
     Source: Ho et al. 2020: T = 1000, beta from 1e-4 to 0.02. Algorithm 1 has the gradient of
     `loss`; algorithm 2 is `bridge` on the same noise and ends in the data (tests/test_parity
     has diffusers). `fresh` is the part of each step's noise that is new; the rest comes again.
@@ -792,6 +800,7 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     return Finding(
         "largest difference of algorithm 2 and `bridge` on the same noise",
         off,
+        "at most",
         1e-10,
         "rounding of 1000 steps allowed",
         holds=max(off, turned) < 1e-10 and sum(far) / 3 < floor + sure(sd),
