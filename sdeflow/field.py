@@ -11,7 +11,7 @@ noise, score, velocity. A `Field` evaluates one row, once, and the algebra gives
 The first three are truth to compare with, and also tell how much of (x_0, eps) stays unknown given
 x_t: the floor under every training loss.
 
-See docs/theory.md, (3.3); (3.5) to (3.7) for the exact fields.
+See docs/theory.md, (3.3); (3.5) to (3.7) and (3.9) for the exact fields.
 """
 
 from __future__ import annotations

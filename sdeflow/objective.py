@@ -13,8 +13,8 @@ Even the exact field does not bring L to zero, because x_t does not tell eps:
 
     L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d = excess + floor.
 
-For mixtures and point sets the second term is known. `meter` reports both: a loss alone says
-nothing.
+For mixtures, point sets and boards the second term is known. `meter` reports both: a loss alone
+says nothing.
 
 See docs/theory.md, (6.1) the one loss, (6.3) floor and excess.
 """

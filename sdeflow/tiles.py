@@ -3,7 +3,7 @@ r"""The exact field of a board of squares: the checkerboard's truth.
 Given the square, the two coordinates of x_0 are independent and uniform, so all that is needed is
 a normal cut off at both ends, one for each column and one for each row.
 
-See docs/theory.md, section 3.
+See docs/theory.md, (3.9).
 """
 
 from __future__ import annotations
