@@ -1,10 +1,13 @@
-"""`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl."""
+"""`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl.
+
+`python -m benchmarks readme` measures nothing: it writes the latest rows into README's table.
+"""
 
 from __future__ import annotations
 
 import argparse
 
-from benchmarks import checkerboard, fokker_planck, memory, speed, spiral
+from benchmarks import checkerboard, fokker_planck, memory, record, speed, spiral
 
 QUESTIONS = {
     "speed": speed.main,
@@ -12,6 +15,7 @@ QUESTIONS = {
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
     "fokker_planck": fokker_planck.main,
+    "readme": record.refresh,
 }
 
 

@@ -27,7 +27,7 @@ run(1000, 4)
 start = status("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")
 path = run(n, steps)
-print(json.dumps({"n": n, "steps": steps, "growth MB": status("VmHWM") - start,
+print(json.dumps({"n": n, "steps": steps, "seed": 0, "growth MB": status("VmHWM") - start,
                   "seconds": path.seconds, "std": float(path.x[-1].std())}))
 """
 

@@ -1,9 +1,15 @@
-"""What every benchmark shares: interleaved timing, a table, a line of JSON with its provenance."""
+"""What every benchmark shares: interleaved timing, a table, a line of JSON with its provenance.
+
+Also the few numbers that README shows, each from the latest full run of its benchmark.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +17,8 @@ from pathlib import Path
 from sdeflow.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parents[1] / "README.md"
+BLOCK = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def interleaved(
@@ -48,9 +56,91 @@ def _cell(value: object) -> str:
 
 
 def append(name: str, rows: list[dict[str, object]]) -> None:
-    """Append rows to results/NAME.jsonl, each with the time of day and the provenance."""
+    """Append rows to results/NAME.jsonl, each with the time of day and the provenance.
+
+    Rows of code that no commit holds are marked, and the reader is told.
+    """
     RESULTS.mkdir(exist_ok=True)
     made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **provenance()}
+    commit = str(made["commit"])
+    if commit.endswith("-dirty") and _only_results_changed():
+        made["commit"] = commit = commit.removesuffix("-dirty")
+    if commit == "unknown" or commit.endswith("-dirty"):
+        print(
+            f"{name}: no commit holds this code ({commit}); commit it and run again",
+            file=sys.stderr,
+        )
     with open(RESULTS / f"{name}.jsonl", "a") as file:
         for row in rows:
             file.write(json.dumps({**row, "made": made}) + "\n")
+
+
+def _only_results_changed() -> bool:
+    """Rows that were just appended do not make the code another."""
+    changed = subprocess.run(
+        ["git", "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"],
+        cwd=README.parent, capture_output=True, text=True, timeout=5, check=True,
+    )  # fmt: skip
+    return not changed.stdout.strip()
+
+
+# ------------------------------------------------------------------------------- README's numbers
+
+
+def latest(name: str) -> list[dict]:
+    """The rows of the last full run of `python -m benchmarks NAME`; none if there was none."""
+    file = RESULTS / f"{name}.jsonl"
+    rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    full = [row for row in rows if row["made"]["command"] == f"__main__.py {name}"]
+    return [row for row in full if row["made"]["when"] == full[-1]["made"]["when"]]
+
+
+def measured() -> str:
+    """README's table, as Markdown; a question that was never asked has no line."""
+    speed = {
+        row["variant"]: f"{row['ratio']:.2f}"
+        for row in latest("speed")
+        if (row["question"], row["n"], row["threads"]) == ("x floor2", 65_536, 1)
+    }
+    lines = ["| measured | sdeflow | elsewhere |", "|---|---|---|"]
+    for what, ours, plain, other in (
+        ("reverse SDE", "torchsde euler", "torchsde.sdeint, defaults", "diffusers DDPM loop"),
+        ("flow", "torchdiffeq euler", "torchdiffeq.odeint, step_size", "diffusers DDIM loop"),
+    ):
+        if speed:
+            lines.append(
+                f"| {what}, 65,536 particles: time / the network's alone | "
+                f"{speed[f'sdeflow, {ours}']} | {plain}: {speed[plain]}; {other}: {speed[other]} |"
+            )
+    memory = latest("memory")
+    if memory:
+        most = max(row["growth MB"] for row in memory)
+        steps = max(row["steps"] for row in memory)
+        lines.append(f"| memory for 1,000,000 particles, up to {steps} steps | {most:.0f} MB | |")
+    spiral = {
+        recipe: [row for row in latest("spiral") if row["recipe"] == recipe]
+        for recipe in ("ours", "lecture")
+    }
+    if all(spiral.values()):
+        ours, theirs = (
+            f"{_mean(rows, 'excess'):.3f} in {_mean(rows, 'cpu s'):.0f} CPU s"
+            for rows in spiral.values()
+        )
+        lines.append(f"| spiral: loss above its floor | {ours} | the lecture's recipe: {theirs} |")
+    board = latest("checkerboard")
+    if board:
+        off = f"{100 * _mean(board, 'off'):.1f} % in {_mean(board, 'cpu s'):.0f} CPU s"
+        lines.append(
+            f"| checkerboard: share off the squares | {off} | "
+            "the lecture's recipe: 17.5 % in 300 CPU s ([N17](docs/sources.md)) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _mean(rows: list[dict], key: str) -> float:
+    return statistics.fmean(row[key] for row in rows)
+
+
+def refresh(quick: bool) -> None:
+    """Write the table into README, from the results as they stand."""
+    README.write_text(BLOCK.sub(lambda _: measured(), README.read_text()))

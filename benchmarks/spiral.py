@@ -5,8 +5,10 @@ The lecture: an MLP 4-16-128-128-128-128-16-2 on
     (x, y, sin(ln sigma / 2), cos(ln sigma / 2)),
 
 noise prediction, sigma uniform over 64 levels from 0.01 to 10, AdamW at 1e-3, 15,000 steps of all
-100 points. Ours: `sf.fit` with its defaults, for as many steps as take less time than that. Both
-are judged alike: excess over the exact field at 64 noise levels; 2,130 particles by 64 DDPM steps.
+100 points (docs/sources.md, N5). Ours: `sf.fit` with its defaults, for as many steps as take less
+time than that; and ours with one thing taken away: the waves, their damping, the preconditioning.
+All are judged alike: excess over the exact field at 64 noise levels; 2,130 particles by 64 DDPM
+steps.
 """
 
 from __future__ import annotations
@@ -59,9 +61,23 @@ def train_lecture(points: Tensor, seed: int, steps: int = 15_000) -> sf.LearnedF
     return sf.LearnedField(PROCESS, network.eval())
 
 
-def train_ours(data: sf.datasets.Dataset, seed: int, steps: int = STEPS) -> sf.LearnedField:
-    """`fit` as it comes."""
-    field = sf.LearnedField(PROCESS, sf.MLP(seed=seed), data_std=data.std)
+class Undamped(sf.MLP):
+    """Our network, whose waves are as high at every noise level."""
+
+    def condition(self, c: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
+        """See `MLP`."""
+        bias, damping, *memory = super().condition(c, label)
+        return bias, torch.ones_like(damping), *memory
+
+
+def train_ours(
+    data: sf.datasets.Dataset, seed: int, steps: int = STEPS, without: str = ""
+) -> sf.LearnedField:
+    """`fit` as it comes, or without one of "waves", "damping", "preconditioning"."""
+    kind = Undamped if without == "damping" else sf.MLP
+    network = kind(waves=0 if without == "waves" else 48, seed=seed)
+    std = None if without == "preconditioning" else data.std
+    field = sf.LearnedField(PROCESS, network, data_std=std)
     for _ in sf.fit(field, data.sample, steps, seed):
         pass
     return field
@@ -94,6 +110,9 @@ def main(quick: bool) -> None:
         for name, train in (
             ("lecture", lambda s: train_lecture(points, s)),
             ("ours", lambda s: train_ours(data, s)),
+            ("ours, no waves", lambda s: train_ours(data, s, without="waves")),
+            ("ours, no damping", lambda s: train_ours(data, s, without="damping")),
+            ("ours, no preconditioning", lambda s: train_ours(data, s, without="preconditioning")),
         ):
             wall, cpu = time.perf_counter(), time.process_time()
             field = train(seed)

@@ -1,8 +1,8 @@
 r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
 
 c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in
-units of its own standard deviation. Four choices matter, in this order (`benchmarks/spiral.py` has
-the numbers):
+units of its own standard deviation. Four choices matter (`benchmarks/spiral.py` takes away the
+first, and the second, and measures):
 
 - *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud
   (Tancik et al. 2020). Wave numbers are log-uniform from the size of the cloud to its finest

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import sdeflow as sf
+from benchmarks import record
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -49,3 +50,9 @@ def test_the_picture_and_the_pages_that_it_names_are_there() -> None:
     root = Path(__file__).parent.parent
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (root / link).is_file(), link
+
+
+def test_the_numbers_that_it_shows_are_the_latest_measured() -> None:
+    shown = record.BLOCK.search(README)
+    assert shown is not None
+    assert shown.group() == record.measured(), "run: python -m benchmarks readme"

@@ -624,7 +624,7 @@ def _sweep(
     ax.plot([], [], ":", color=plot.GREY, label="fresh data")
     ax.set(xlabel="scale $w$ (1: no guidance)", xticks=[1, 2, 5, 10], xticklabels=[1, 2, 5, 10])
     ax.minorticks_off()
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 HALVES = torch.tensor([[-1.0], [1.0]], dtype=torch.float64)  # two Gaussians of width 1/2
