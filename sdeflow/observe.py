@@ -322,7 +322,7 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
     p = density.mass / density.grid.volume
     held = density.mass > ROUND_OFF * density.total()
     velocity = current(sde, density, t)[held] / p[held][:, None]
-    return float((density.mass[held, None] * velocity**2 / size).sum())
+    return float((density.mass[held][:, None] * velocity**2 / size).sum())
 
 
 def work(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
