@@ -151,7 +151,10 @@ def _picture(whole: Problem, report: dict, meter: objective.Meter | None, path: 
 
     with plot.figure(7.0, 3.7) as fig:
         top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))
-        # A particle keeps its colour: how far from the centre it ends.
+        top.suptitle(
+            "SDE, torchsde: a particle has the colour of its final distance from the centre",
+            size=8,
+        )
         colour = run.x[-1].norm(dim=1)
         for ax, t, x in zip(top.subplots(1, 5), run.t, run.x, strict=True):
             sigma = float(torch.exp(-p.log_snr(t) / 2))
@@ -160,7 +163,7 @@ def _picture(whole: Problem, report: dict, meter: objective.Meter | None, path: 
                 plot.arrows(ax, field, float(t), half)
             plot.cloud(ax, x, colour, 0.9)
             plot.frame(ax, half, rf"$\sigma/\alpha$ = {sigma:.2g}")
-            ax.set_xlabel(rf"window $\pm${half:.2g}")
+            ax.set_xlabel(rf"window $\pm${half:.2g} (data std)")
         panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.3, 1.3])
         for ax, x, ink, name in (
             (panels[0], run.x[-1], plot.BLUE, "SDE, torchsde"),
