@@ -13,6 +13,7 @@ crash, finds the old file or the new one, never the half of one.
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import subprocess
@@ -44,19 +45,30 @@ def provenance(seed: int | None = None) -> dict[str, str | int]:
     }
 
 
+def write_files(files: dict[Path, bytes]) -> None:
+    """Write files that belong together: none takes its place before all are on the disk."""
+    parts = {path.with_name(path.name + ".part"): path for path in files}
+    for path in files:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():  # else seen only when others have taken their places
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        for part, path in parts.items():
+            with open(part, "wb") as file:
+                file.write(files[path])
+                file.flush()
+                os.fsync(file.fileno())
+        for part, path in parts.items():
+            os.replace(part, path)
+    except BaseException:  # Ctrl-C too
+        for part in parts:
+            part.unlink(missing_ok=True)
+        raise
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole: a reader sees the old one or the new one, also after a crash."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError:
-        part.unlink(missing_ok=True)
-        raise
+    write_files({path: data})
 
 
 def write_text(path: Path, text: str) -> None:

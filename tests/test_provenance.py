@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sdeflow.provenance import provenance, write_bytes, write_text
+from sdeflow.provenance import provenance, write_bytes, write_files, write_text
 
 
 def test_provenance_tells_where_a_number_comes_from() -> None:
@@ -37,3 +37,34 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(
     assert file.read_bytes() == b"old"
     write_bytes(file, b"new")
     assert file.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("moment", ["fsync", "replace"])
+def test_ctrl_c_while_writing_leaves_no_part_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    def stop(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, moment, stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "f", b"new")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("blocked", ["a", "b", "c"])
+def test_of_files_that_belong_together_none_is_new_if_one_cannot_be(
+    tmp_path: Path, blocked: str
+) -> None:
+    files = {tmp_path / name: b"new" for name in "abc"}
+    for file in files:
+        file.write_bytes(b"old")
+    (tmp_path / blocked).unlink()
+    (tmp_path / blocked).mkdir()
+    with pytest.raises(IsADirectoryError, match=blocked):
+        write_files(files)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a", "b", "c"]
+    assert all(f.read_bytes() == b"old" for f in files if f.name != blocked)
+    (tmp_path / blocked).rmdir()
+    write_files(files)
+    assert all(f.read_bytes() == b"new" for f in files)
