@@ -17,12 +17,13 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdeflow import door
 from sdeflow.dataset import Dataset, Tiles, from_points, from_tiles
@@ -31,6 +32,7 @@ MAX_PIXELS = 4096**2
 TEXTS = (".csv", ".tsv", ".txt")
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
+MISSING = ("na", "n/a", "nan", "null", "none", "nil", "inf")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
@@ -38,7 +40,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
     """Your own set: a table of points, or a picture whose dark parts are the density.
 
     `.csv`, `.tsv`, `.txt`: one point per line, split at semicolons, commas, tabs or blanks;
-    numbers take a decimal point; a first line without any number is a header; # starts a comment.
+    numbers take a decimal point; a first line of names is a header; # starts a comment.
     `.npy`, `.npz`: an array (m, 2); in an archive it is called `x` or `points`, or is the only one
     beside `labels` (m,), which may be missing. Pickled arrays are refused.
     Two columns are x and y. A third holds whole-number labels; `classes` are their distinct
@@ -107,6 +109,11 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
     return from_points(points, torch.from_numpy(which.reshape(-1)), names, name=str(file))
 
 
+def _named(cell: str) -> bool:
+    """Whether it can stand over a column: it begins with a letter and is no missing value."""
+    return cell.lower() not in MISSING and bool(re.match(r"[^\w]*[^\W\d_]", cell))
+
+
 def _number(cell: str) -> float | None:
     try:
         return None if "_" in cell else float(cell)
@@ -121,17 +128,19 @@ def _text(file: Path) -> tuple[np.ndarray, None]:
     except UnicodeDecodeError:
         raise ValueError(f"{file} is no text in UTF-8; save it as plain text") from None
     rows: list[list[float]] = []
-    headed = False
+    header: list[str] = []
     for at, line in enumerate(lines, 1):
         line = line.split("#")[0].strip(" \r")
         if not line.strip():
             continue
         mark = next((m for m in ";,\t" if m in line), None)
-        cells = [cell.strip() for cell in line.split(mark)]
+        cells = [cell.strip().strip("\"'").strip() for cell in line.split(mark)]
         numbers = [number for cell in cells if (number := _number(cell)) is not None]
-        if not (headed or rows or any(_number(c.replace(",", ".")) is not None for c in cells)):
-            headed = True
+        if not (header or rows) and all(map(_named, cells[cells[0] == "" :])):
+            header = cells
             continue
+        if len(cells) > 2 and cells[-1] == "":
+            raise ValueError(f"{file}, line {at} ends in {mark!r}; remove it, or fill the column")
         if len(numbers) < len(cells):
             bad = next(cell for cell in cells if _number(cell) is None)
             raise ValueError(
@@ -139,6 +148,11 @@ def _text(file: Path) -> tuple[np.ndarray, None]:
             )
         if not all(map(math.isfinite, numbers)):
             raise ValueError(f"{file}, line {at} has NaN or infinite entries; drop that line")
+        if header and (header[0] == "" or (len(header), len(cells)) == (2, 3)):
+            raise ValueError(
+                f"{file}, line {at} starts with an index, which is no coordinate; write the file "
+                "without it (pandas: index=False)"
+            )
         if rows and len(numbers) != len(rows[0]):
             raise ValueError(
                 f"{file}, line {at} has {len(numbers)} columns, those before it {len(rows[0])}; "
@@ -157,7 +171,7 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
         if isinstance(loaded, np.ndarray):
             return loaded, None
         with loaded:
-            arrays = {key: loaded[key] for key in loaded.files}
+            arrays = {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
     except (
         Exception
     ) as error:  # on bad bytes numpy, zipfile and zlib raise a dozen different types
@@ -186,6 +200,8 @@ def _picture(file: Path) -> Dataset:
             dark = _darkness(image) if math.prod(size) <= MAX_PIXELS else None
     except Image.DecompressionBombError:
         size, dark = None, None
+    except UnidentifiedImageError:
+        raise ValueError(f"{file} is no picture that can be read") from None
     except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
         raise ValueError(f"{file} is no picture that can be read ({error})") from None
     if dark is None:

@@ -296,11 +296,11 @@ def named(name: str) -> Dataset:
     """One of `NAMES` as it comes, or else the file of that name: what a command line asks for.
 
     Raises:
-        ValueError: neither a known set nor a file that can be read.
+        ValueError: neither a known set nor a file that can be read; TypeError: no name.
     """
     if name in NAMES:
         return NAMES[name]()
-    if not Path(name).suffix:
+    if isinstance(name, str) and not Path(name).suffix:
         raise ValueError(
             f"there is no data set {name!r}; there are {', '.join(NAMES)}, and your own file: "
             f"{', '.join((*TEXTS, *ARRAYS, *PICTURES))}"

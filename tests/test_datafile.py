@@ -2,6 +2,7 @@
 
 import io
 import math
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,10 +32,22 @@ POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
         "\ufeff0,1\n-2.5,0.125\n0.003,10000",
         "x,y\n 0 , 1\n\n-2.5,0.125\n0.003,10000\n\n",
         "0\t1\n-2.5\t0.125\n0.003\t10000\n",
+        '"x_1","y [µm]"\n"0","1"\n"-2.5","0.125"\n"0.003","10000"\n',
+        "λ;(y)\n'0';'1'\n'-2.5';'0.125'\n'0.003';'10000'\n",
         "# by hand\nlon lat\n  0   1 # first\n-2.5 0.125\n0.003 10000  \n",
         "+0 1\r-2.5 0.125\r0.003 10000\r",
     ],
-    ids=["commas", "semicolons", "byte-order mark", "header", "tabs", "blanks", "old Macintosh"],
+    ids=[
+        "commas",
+        "semicolons",
+        "byte-order mark",
+        "header",
+        "tabs",
+        "quotes",
+        "single quotes",
+        "blanks",
+        "old Macintosh",
+    ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".TXT", ".tsv"])
 def test_tables_are_read(tmp_path: Path, text: str, suffix: str) -> None:
@@ -94,6 +107,21 @@ BAD_TEXTS = {
     "1_0,2\n3,4\n": "line 1: '1_0' is no number",
     "x,1\n3,4\n": "line 1: 'x' is no number",
     "x,y\na,b\n3,4\n": "line 2: 'a' is no number",
+    # A first line that is no header is a point that cannot be read, not one to be dropped.
+    "\u22121,\u22122\n3,4\n5,7\n": "line 1: '\u22121' is no number",
+    "(1,2)\n(3,4)\n": r"line 1: '\(1' is no number",
+    "$1,$2\n3,4\n5,7\n": r"line 1: '\$1' is no number",
+    "1m,2m\n3,4\n5,7\n": "line 1: '1m' is no number",
+    "NA,NA\n3,4\n5,7\n": "line 1: 'NA' is no number",
+    "null,None\n3,4\n5,7\n": "line 1: 'null' is no number",
+    "nan,inf\n3,4\n5,7\n": "line 1 has NaN or infinite",
+    "-,?\n3,4\n5,7\n": "line 1: '-' is no number",
+    "1;2;\n3;4;\n": "line 1 ends in ';'; remove it",
+    "1\t2\t\n3\t4\t\n": r"line 1 ends in '\\t'; remove it",
+    "x,y,\n1,2,\n": "line 1 ends in ','; remove it",
+    ",x,y\n0,1,2\n1,3,4\n": r"line 2 starts with an index.*index=False",
+    ",x\n0,1\n1,3\n": r"line 2 starts with an index.*index=False",
+    '"x" "y"\n"1" 5 6\n"2" 7 8\n': "line 2 starts with an index",
     "1,2\n\n3,4,5\n": "line 3 has 3 columns, those before it 2",
     "1,2,3\n3,4\n": "line 2 has 2 columns, those before it 3",
     "1\n2\n": r"must have 2 columns .* got shape \(2, 1\)",
@@ -173,6 +201,13 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes("1,2 # \u00e9t\u00e9\n".encode("latin-1"))
     with pytest.raises(ValueError, match="no text in UTF-8"):
         from_file(tmp_path / "latin.csv")
+    with zipfile.ZipFile(tmp_path / "papers.npz", "w") as archive:
+        archive.writestr("x", "no array")
+    with pytest.raises(ValueError, match=r"papers\.npz holds arrays \[\]"):
+        from_file(tmp_path / "papers.npz")
+    (tmp_path / "a.png").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"a\.png is no picture that can be read$"):
+        from_file(tmp_path / "a.png")
     for name in ("a.npy", "a.npz", "a.png"):
         for content in (b"", b"1,2\n3,4\n", b"PK\x03\x04junk", b"\x80\x04N."):
             (tmp_path / name).write_bytes(content)

@@ -439,6 +439,8 @@ def test_named() -> None:
         ds.named("spirale")
     with pytest.raises(ValueError, match=r"nowhere\.csv does not exist"):
         ds.named("nowhere.csv")
+    with pytest.raises(TypeError, match="path must name a file, got NoneType"):
+        ds.named(None)  # type: ignore[arg-type]
 
 
 # --------------------------------------------------------------------------------- your own points
