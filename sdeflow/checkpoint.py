@@ -22,6 +22,7 @@ import hashlib
 import json
 import os
 import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,7 +38,7 @@ from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
 from sdeflow.provenance import write_bytes
 
-PROCESSES = {
+PROCESSES: dict[str, Callable[..., process.Process]] = {
     kind.__name__: kind
     for kind in (
         process.VP,
@@ -52,7 +53,13 @@ PROCESSES = {
 
 
 def save(field: LearnedField, path: str | Path) -> None:
-    """Write a field to one safetensors file: weights, and how to rebuild it in the header."""
+    """Write a field to one safetensors file: weights, and how to rebuild it in the header.
+
+    Raises:
+        TypeError: no LearnedField.
+    """
+    if not isinstance(field, LearnedField):
+        raise TypeError(f"only a LearnedField can be saved, got {type(field).__name__}")
     write(Path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)})
 
 
@@ -69,7 +76,8 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
         field = rebuild(about["field"], network)
         field.network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise SdeflowError(f"{path} does not fit this network: {error}") from None
+        said = " ".join(str(error).split())  # torch says it in many lines
+        raise SdeflowError(f"{path} does not fit this network: {said}") from None
     return field
 
 
@@ -120,6 +128,8 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
             tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
         digest, _, text = header["sdeflow"].partition(" ")
         about = json.loads(text)
+        if not isinstance(about, dict):
+            raise ValueError("its header says nothing")
         whole = digest == _digest(tensors, text)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise SdeflowError(f"{path} is damaged or not ours ({error})") from None

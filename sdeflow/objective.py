@@ -212,8 +212,10 @@ def meter(
     exact at each of them. The weighting is that of the noise loss unless given.
 
     Raises:
-        ValueError: the two fields do not share a process.
+        ValueError: the two fields do not share a process; TypeError: truth is not exact.
     """
+    if not isinstance(truth, BayesField):
+        raise TypeError(f"truth must be an exact field (a BayesField), got {type(truth).__name__}")
     p = field.process
     if p != truth.process:
         raise ValueError(f"the fields have different processes: {p} and {truth.process}")

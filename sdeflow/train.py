@@ -18,6 +18,7 @@ What is minimised, and how much of it must remain, is in `objective`; the files 
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -26,13 +27,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdeflow import door
 from sdeflow.checkpoint import describe, latest, write
+from sdeflow.dataset import WHOLE
 from sdeflow.door import SdeflowError
 from sdeflow.learned import LearnedField
+from sdeflow.network import MLP
 from sdeflow.noise import Purpose, generator
 from sdeflow.objective import (
     TimeDensity,
@@ -67,12 +70,14 @@ class Recipe:
     drop: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what would not train."""
-        door.whole(self.batch, "batch")
-        door.positive(self.rate, "rate")
+        """Refuse what would not train; keep plain numbers, which checkpoints can hold."""
+        object.__setattr__(self, "batch", door.whole(self.batch, "batch"))
+        object.__setattr__(self, "rate", door.positive(self.rate, "rate"))
         for name in ("decay", "drop"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {getattr(self, name)}")
+            share = door.positive(getattr(self, name), name, zero=True)
+            if share >= 1:
+                raise ValueError(f"{name} must lie in [0, 1), got {share}")
+            object.__setattr__(self, name, share)
 
 
 class Training(Iterator[Tensor]):
@@ -101,6 +106,7 @@ class Training(Iterator[Tensor]):
         self._adam = torch.optim.Adam(self._network.parameters(), lr=recipe.rate, fused=True)
         self._kept: Tensor | None = None
         if checkpoint is not None:
+            self._about = self._describe()
             self._resume(checkpoint)
 
     def __next__(self) -> Tensor:
@@ -112,7 +118,7 @@ class Training(Iterator[Tensor]):
         self.step += 1
         last = self.step == self.steps
         if last or self.step % 50 == 0:
-            self._check(value)
+            self._check(value, last)
         if self.checkpoint is not None and (last or self.step % self.every == 0):
             self._save(self.checkpoint)
         if last:
@@ -149,11 +155,15 @@ class Training(Iterator[Tensor]):
         rise = min(1.0, (self.step + 1) / max(1.0, 0.02 * self.steps))
         return self.recipe.rate * rise * 0.5 * (1 + math.cos(math.pi * done))
 
-    def _check(self, value: Tensor) -> None:
-        if not torch.isfinite(value):
+    def _check(self, value: Tensor, last: bool) -> None:
+        bad = "" if torch.isfinite(value) else f"the loss is {float(value)}"
+        # The loss is of the weights before the step: that they are bad after it shows only here.
+        if last and not all(torch.isfinite(p).all() for p in self._average.parameters()):
+            bad = bad or "a weight is infinite"
+        if bad:
             raise SdeflowError(
-                f"the loss is {float(value)} at step {self.step}; lower the rate "
-                f"({self.recipe.rate}) or check the data's scale (data_std)"
+                f"{bad} at step {self.step}; lower the rate ({self.recipe.rate}) or check the "
+                "data's scale (data_std)"
             )
 
     def _finish(self) -> None:
@@ -170,14 +180,17 @@ class Training(Iterator[Tensor]):
             "recipe": asdict(self.recipe),
             "field": describe(self.field),
         }
-        return json.loads(json.dumps(about))  # as it will be read back: tuples become lists
+        try:
+            return json.loads(json.dumps(about))  # as it will be read back: tuples become lists
+        except TypeError as error:
+            raise TypeError(f"a checkpoint holds plain numbers and text only: {error}") from None
 
     def _save(self, path: Path) -> None:
         tensors = {f"network.{k}": v for k, v in self._network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
         for i, state in self._adam.state_dict()["state"].items():
             tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
-        write(path, tensors, {**self._describe(), "step": self.step}, keep_previous=True)
+        write(path, tensors, {**self._about, "step": self.step}, keep_previous=True)
 
     def _resume(self, path: Path) -> None:
         found = latest(path)
@@ -185,8 +198,8 @@ class Training(Iterator[Tensor]):
             return
         tensors, about = found
         step = about.pop("step", None)
-        if about != self._describe():
-            other = [k for k, v in self._describe().items() if about.get(k) != v]
+        if about != self._about:
+            other = [k for k, v in self._about.items() if about.get(k) != v]
             raise SdeflowError(
                 f"the checkpoint {path} belongs to another run (its {', '.join(other)} differ); "
                 "remove it or choose another folder"
@@ -195,8 +208,14 @@ class Training(Iterator[Tensor]):
         for name, value in tensors.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = value
-        self._network.load_state_dict(parts["network"])
-        self._average.load_state_dict(parts["average"])
+        try:
+            self._network.load_state_dict(parts["network"])
+            self._average.load_state_dict(parts["average"])
+        except RuntimeError:
+            raise SdeflowError(
+                f"the checkpoint {path} holds the weights of another network; remove it or choose "
+                "another folder"
+            ) from None
         state: dict[int, dict[str, Tensor]] = {}
         for name, value in parts["adam"].items():
             i, _, key = name.partition(".")
@@ -244,18 +263,53 @@ def fit(
     steps = door.whole(steps, "steps")
     seed = door.whole(seed, "seed", 0)
     door.whole(every, "every")
-    first = sample(2, seed)
-    x0 = first[0] if isinstance(first, tuple) else first
-    door.cloud(x0, "the training data")
+    recipe = Recipe() if recipe is None else recipe
+    if not isinstance(recipe, Recipe):
+        raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
+    if not any(p.requires_grad for p in field.network.parameters()):
+        raise ValueError("the network has no parameter that can be trained; unfreeze some")
+    _look(field.network, sample, recipe.batch, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return Training(
         field,
         sample,
         steps,
         seed,
-        recipe or Recipe(),
+        recipe,
         weighting or default_weighting(field),
         density or default_density(field),
         path,
         every,
     )
+
+
+def _look(network: nn.Module, sample: Sample, n: int, seed: int) -> None:
+    """Draw a batch and refuse what the network cannot learn from."""
+    try:
+        inspect.signature(sample).bind(n, seed)
+    except TypeError:
+        what = type(sample).__name__
+        raise TypeError(
+            f"sample must take (n, seed), this {what} does not; pass data.sample"
+        ) from None
+    except ValueError:
+        pass  # functions of other languages do not tell
+    drawn = sample(n, seed)
+    x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
+    door.cloud(
+        x0, "the training data", int(network.config["dim"]) if isinstance(network, MLP) else None
+    )
+    if len(x0) != n:
+        raise ValueError(f"sample must give the {n} points that it is asked for, got {len(x0)}")
+    if label is None:
+        return
+    if not isinstance(label, Tensor) or label.dtype not in WHOLE or label.shape != (n,):
+        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
+        raise TypeError(f"labels must be a tensor ({n},) of whole numbers, got {got}")
+    known = getattr(network, "labels", None)
+    if known == 0:
+        raise ValueError("these data have labels, the network none; use MLP(labels=...)")
+    low, high = int(label.min()), int(label.max())
+    if low < 0 or (known is not None and high >= known):
+        last = "" if known is None else f" to {known - 1}, as the network has {known} of them"
+        raise ValueError(f"labels must count from 0{last}; got {low} to {high}")

@@ -301,6 +301,51 @@ def test_files_that_hold_no_field(tmp_path: Path) -> None:
             sf.load(tmp_path / "h")
 
 
+@pytest.mark.parametrize("about", [[], None, "text", 3])
+def test_a_header_that_says_nothing_is_refused(tmp_path: Path, about: object) -> None:
+    checkpoint.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
+    with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
+        sf.load(tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
+        sf.fit(small(), DATA.sample, 5, recipe=SMALL, checkpoint=tmp_path / "f")
+
+
+def test_only_learned_fields_are_saved_and_misfits_are_said_in_one_sentence(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(TypeError, match="only a LearnedField can be saved, got MLP"):
+        sf.save(small().network, tmp_path / "f")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    sf.save(sf.LearnedField(sf.VP(), nn.Linear(2, 2)), tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="f does not fit this network") as caught:
+        sf.load(tmp_path / "f", nn.Linear(2, 3))
+    assert "\n" not in str(caught.value)
+
+
+class Gains(nn.Module):
+    """A network of some size, of which a file knows the name alone."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.gain.mean() * x
+
+
+def test_a_checkpoint_of_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
+    def go_on(size: int) -> sf.Training:
+        field = sf.LearnedField(sf.VP(), Gains(size))
+        return sf.fit(field, DATA.sample, 3, recipe=SMALL, checkpoint=tmp_path / "c")
+
+    for _ in go_on(3):
+        pass
+    assert go_on(3).step == 3
+    with pytest.raises(sf.SdeflowError, match="weights of another network; remove") as caught:
+        go_on(4)
+    assert "\n" not in str(caught.value)
+
+
 def test_the_header_is_plain_json(tmp_path: Path) -> None:
     """Readable without us, by safetensors and json alone."""
     sf.save(small(), tmp_path / "f")

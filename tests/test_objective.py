@@ -251,6 +251,8 @@ def test_the_floor_of_the_lectures_spiral() -> None:
 def test_the_meter_refuses_two_processes_and_no_levels() -> None:
     truth = truths(sf.VP())["points"]
     field = sf.LearnedField(sf.VE(), Wavy())
+    with pytest.raises(TypeError, match="truth must be an exact field"):
+        sf.meter(sf.LearnedField(sf.VP(), Wavy()), Wavy())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="different processes"):
         sf.meter(field, truth)
     with pytest.raises(ValueError, match="levels must be at least 1"):

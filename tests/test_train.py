@@ -1,7 +1,9 @@
 """A run of training is a function of its seed, refuses what would not train, and learns."""
 
+import dataclasses
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -193,8 +195,8 @@ def test_each_step_draws_its_own_data() -> None:
     for run_seed in (0, 1):
         for _ in sf.fit(small(), sample, 10, run_seed, recipe=SMALL):
             pass
-    assert [n for n, _ in seeds] == [2, *[32] * 10] * 2  # a look at the door, then batches
-    drawn = [seed for n, seed in seeds if n == 32]
+    assert [n for n, _ in seeds] == [32] * 22  # a look at the door, then batches
+    drawn = [seed for k, (_, seed) in enumerate(seeds) if k % 11]
     assert len(set(drawn)) == 20
     assert min(drawn) >= 0
 
@@ -254,16 +256,65 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": lambda n, seed: torch.full((n, 2), math.inf)}, "NaN or infinite"),
         ({"sample": lambda n, seed: torch.zeros(n)}, "must be a cloud"),
         ({"sample": lambda n, seed: np.zeros((n, 2))}, "floating-point tensor"),
+        ({"sample": lambda n, seed: torch.zeros(n, 3)}, "must have dimension 2, got 3"),
+        ({"sample": lambda n, seed: torch.zeros(7, 2)}, "the 32 points that it is asked for"),
+        ({"sample": lambda n: torch.zeros(n, 2)}, "this function does not; pass data.sample"),
+        ({"sample": DATA}, "this Dataset does not; pass data.sample"),
+        ({"sample": DATA.points}, "this Tensor does not; pass data.sample"),
+        ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
+        ({"recipe": {"batch": 8}}, "recipe must be a Recipe, got dict"),
     ],
 )
 def test_bad_runs_are_refused_at_the_door(change: dict, complaint: str, tmp_path: Path) -> None:
     field = small()
     before = weights(field)
-    good = {"sample": DATA.sample, "steps": 5, "seed": 0, "checkpoint": tmp_path / "c"}
+    good = {"sample": DATA.sample, "steps": 5, "checkpoint": tmp_path / "c", "recipe": SMALL}
     with pytest.raises((ValueError, TypeError), match=complaint):
         sf.fit(field, **{**good, **change})
     assert same(weights(field), before)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        (lambda label: label + 1, "0 to 2, as the network has 3 of them; got 1 to 3"),
+        (lambda label: label - 1, "labels must count from 0 .*; got -1 to 1"),
+        (lambda label: label.double(), "whole numbers, got torch.float64"),
+        (lambda label: label > 0, "whole numbers, got torch.bool"),
+        (lambda label: label[:, None], r"tensor \(32,\) of whole numbers, got .* \(32, 1\)"),
+        (lambda label: label[1:], r"tensor \(32,\) of whole numbers, got .* \(31,\)"),
+        (lambda label: label.numpy(), "whole numbers, got .*ndarray"),
+    ],
+)
+def test_labels_that_the_network_cannot_take_are_refused(
+    labels: Callable[[Tensor], object], complaint: str
+) -> None:
+    def sample(n: int, seed: int) -> tuple[Tensor, object]:
+        x, label = DATA.sample_labelled(n, seed)
+        return x, labels(label)
+
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        sf.fit(small(labels=3), sample, 5, recipe=SMALL)  # type: ignore[arg-type]
+    sf.fit(small(labels=3), lambda n, s: (sample(n, s)[0], torch.full((n,), 2)), 5, recipe=SMALL)
+
+
+def test_a_network_that_cannot_learn_is_refused() -> None:
+    for network in (nn.Identity(), small().network.requires_grad_(False)):
+        with pytest.raises(ValueError, match="no parameter that can be trained"):
+            sf.fit(sf.LearnedField(sf.VE(), network), DATA.sample, 5)
+
+
+def test_what_a_checkpoint_cannot_hold_is_said_before_the_first_step(tmp_path: Path) -> None:
+    """Whole numbers and reals of numpy and torch are kept as Python's, and so can be written."""
+    recipe = sf.Recipe(np.int64(32), np.float32(5e-3), torch.tensor(0.5), np.float64(0.25))
+    assert [type(v) for v in dataclasses.astuple(recipe)] == [int, float, float, float]
+    for _ in sf.fit(small(), DATA.sample, 2, recipe=recipe, checkpoint=tmp_path / "c"):
+        pass
+    spy = Spy(None)
+    spy.config = {"width": torch.tensor(8)}
+    with pytest.raises(TypeError, match="a checkpoint holds plain numbers and text only"):
+        sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample, 9, checkpoint=tmp_path / "d")
 
 
 def test_only_learned_fields_learn() -> None:
@@ -272,11 +323,24 @@ def test_only_learned_fields_learn() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"batch": 0}, {"rate": 0.0}, {"rate": math.nan}, {"decay": 1.0}, {"drop": -0.1}]
-)
+    "bad",
+    [
+        {"batch": 0}, {"rate": 0.0}, {"rate": math.nan}, {"decay": 1.0}, {"drop": -0.1},
+        {"decay": None}, {"drop": "much"}, {"drop": math.nan},
+    ],
+)  # fmt: skip
 def test_recipes_refuse_what_would_not_train(bad: dict) -> None:
-    with pytest.raises(ValueError, match=next(iter(bad))):
+    with pytest.raises((ValueError, TypeError), match=f"{next(iter(bad))} must"):
         sf.Recipe(**bad)
+
+
+def test_infinite_weights_are_not_kept(tmp_path: Path) -> None:
+    """The loss of the last step is that of the weights before it, and finite."""
+    recipe = sf.Recipe(batch=32, rate=1e38)
+    run = sf.fit(small(), DATA.sample, 1, recipe=recipe, checkpoint=tmp_path / "c")
+    with pytest.raises(sf.SdeflowError, match=r"weight is infinite at step 1; lower the rate"):
+        next(run)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_goes_nan_stops_the_run(tmp_path: Path) -> None:
