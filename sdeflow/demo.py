@@ -29,12 +29,15 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sdeflow import distance, objective, plot
+from sdeflow import distance, door, objective, plot
 from sdeflow.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.run import Config, Problem, fit, sample
 from sdeflow.sde import SDE, bridge, comoving, reverse
 from sdeflow.solve import ODESolver, SDESolver, Solver
+
+MOST = 5000
+"""Particles, of which `distance.wasserstein` can be asked."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +68,27 @@ SAMPLERS = (
 )
 
 
+def particles(n: int) -> int:
+    """Return n if so many can be measured.
+
+    Raises:
+        ValueError, TypeError: no whole number, or out of range.
+    """
+    if door.whole(n, "n", 2) > MOST:
+        raise ValueError(
+            f"n must be at most {MOST}, got {n}: the exact distance of larger clouds takes too "
+            "long; for a larger cloud, train and then: sdeflow sample"
+        )
+    return n
+
+
 def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False) -> str:
-    """Train, sample through both engines, measure, draw; returns the report as Markdown."""
+    """Train, sample through both engines, measure, draw; returns the report as Markdown.
+
+    Raises:
+        ValueError, TypeError, SdeflowError: as `particles` and `run.fit`.
+    """
+    particles(n)
     start = time.perf_counter()
     folder = Path(folder)
     whole = fit(config, folder, progress=progress)

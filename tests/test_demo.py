@@ -1,8 +1,10 @@
 """The demo: its samplers reach the data with the exact field; its report is what was measured."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from conftest import randn
 
 import sdeflow as sf
 from sdeflow import demo, run
@@ -40,3 +42,15 @@ def test_the_report_says_what_was_measured() -> None:
     text = demo.markdown({**report, **more, "rows": [{**row, "exact": 0.2}]})
     assert "| 0.5000 | 0.3000 | 0.2000 |" in text
     assert "| 0.250 | 0.200 |" in text
+
+
+def test_a_demo_of_more_particles_than_can_be_measured_is_refused_first(tmp_path: Path) -> None:
+    """Its limit is that of the exact distance."""
+    x = randn(demo.MOST + 1, 2)
+    with pytest.raises(ValueError, match="takes too long"):
+        sf.wasserstein(x, x)
+    for n, complaint in ((demo.MOST + 1, "n must be at most 5000"), (1, "n must be at least 2")):
+        with pytest.raises(ValueError, match=complaint):
+            demo.demo(TINY, tmp_path / "r", n=n)
+    assert not (tmp_path / "r").exists()
+    assert demo.particles(demo.MOST) == demo.MOST
