@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +30,7 @@ from sdeflow import claims, datasets, demo, proof, run
 from sdeflow.claims import ledger
 from sdeflow.door import SdeflowError, whole
 from sdeflow.provenance import provenance, write_text
-from sdeflow.solve import ADAPTIVE, FIXED, ODESolver, SDESolver, Solver
+from sdeflow.solve import ADAPTIVE, ODESolver, SDESolver, Solver
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Demo:
 
     def __call__(self) -> None:
         """Print the report."""
-        whole(self.n, "n", 2)
+        demo.particles(self.n)
         run.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
         print(demo.demo(self.config, self.out, n=self.n, progress=True))
@@ -93,10 +95,9 @@ class Sample:
 
     def __call__(self) -> None:
         """Print where the cloud is."""
+        whole(self.steps, "steps")
         if self.eta != 0:
-            if self.method in ADAPTIVE or (
-                self.method in FIXED and self.method.startswith("heun2")
-            ):
+            if self.method in (*ADAPTIVE, "heun2"):
                 raise ValueError(f"{self.method!r} is an ODE method: use it with --eta 0")
             solver: Solver = SDESolver(self.method, self.steps, seed=self.seed)
         elif self.method in ADAPTIVE:
@@ -157,11 +158,13 @@ class Claims:
 
     def __call__(self) -> None:
         """Print a line for each claim, and where the table is."""
-        wanted = ledger.chosen(claims.CLAIMS, self.which or ("all",))
+        every = not self.which or "all" in (i.lower() for i in self.which)
+        wanted = ledger.chosen(claims.CLAIMS, ("all",) if every else self.which)
         if self.action == "list":
             for c in wanted:
                 print(f"{c.id:4} {c.title}\n     {c.part('Says')}")
             return
+        self.out.mkdir(parents=True, exist_ok=True)  # complain now, not after the first claim
         lab = claims.Lab(whole(self.seed, "seed", 0), self.out)
         for r in ledger.measured(wanted, lab, progress=True):
             tqdm.write(f"{r.id:4} {r.verdict}: {r.what} {r.value:.4g} ({r.against} {r.floor:.4g})")
@@ -196,20 +199,31 @@ def main(args: list[str] | None = None) -> None:
     busy one.
     """
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    torch.set_num_threads(int(threads) if threads.isdecimal() and int(threads) else 1)
+    torch.set_num_threads(int(threads) if re.fullmatch("[1-9][0-9]{0,2}", threads) else 1)
     warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
-    command = tyro.cli(
-        Demo | Train | Sample | Check | Claims | Info,
-        prog="sdeflow",
-        description="Diffusion as physics: every cloud comes with a proof.",
-        args=args,
-    )
+    command: Callable[[], None] | None = None
     try:
+        command = tyro.cli(
+            Demo | Train | Sample | Check | Claims | Info,
+            prog="sdeflow",
+            description="Diffusion as physics: every cloud comes with a proof.",
+            args=args,
+        )
         command()
+        sys.stdout.flush()
+    except BrokenPipeError:  # who read it has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        # What is too large for the machine comes as any of the last three, and in many lines.
-        print(f"sdeflow: {str(error).partition(chr(10))[0]}", file=sys.stderr)
+        # What is too large for the machine comes as any of the last three, and with torch's stack.
+        text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
+        print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        print("sdeflow: stopped; training goes on from its checkpoint next time", file=sys.stderr)
+        trains = isinstance(command, Demo | Train)
+        rest = "; training goes on from its checkpoint next time" if trains else ""
+        print(f"sdeflow: stopped{rest}", file=sys.stderr)
         raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -36,6 +36,7 @@ from sdeflow.verdict import PathVerdict, told
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which the two worlds are compared
+CELLS = 2048  # at most, along each axis
 FLOW = 200  # steps of the particles that stand for the SDE itself
 
 
@@ -80,10 +81,14 @@ def prove(
         seed: of everything random.
 
     Raises:
-        ValueError: too few particles or cells; SdeflowError: as `evolve`.
+        ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
+            `evolve`.
     """
     door.whole(n, "n", 1000)
-    door.whole(cells, "cells", 32)
+    if door.whole(cells, "cells", 32) > CELLS:
+        raise ValueError(f"cells must be at most {CELLS}, got {cells}: memory grows as its square")
+    for name, number in (("steps", steps), ("chain", chain)):
+        door.whole(number, name)
     field, process = whole.field, whole.process
     ruler, level = _setting(whole, cells)
     end = float(process.time(torch.tensor(-2 * math.log(level), dtype=torch.float64)))

@@ -12,17 +12,21 @@ Inside a run everything is in units of the data's standard deviation, centred: o
 serves any point set. Clouds and pictures are in the data's own units again.
 
 A run is its config: `fit` in a folder that holds another one refuses, and in a folder that holds
-the same one goes on where that stopped, to the same bits. Every file is written whole or not at
+the same one goes on where that stopped, to the same bits. A file of data belongs to it: the config
+keeps a digest of it, and of a file that has changed neither training nor sampling will know.
+Every file is written whole or not at
 all and says what made it (`provenance`), so a run may be killed at any moment.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from torch import Tensor
@@ -36,16 +40,15 @@ from sdeflow.learned import LearnedField
 from sdeflow.mixture import Mixture
 from sdeflow.network import MLP
 from sdeflow.prediction import Prediction
-from sdeflow.process import EDM, VE, VP, Cosine, Linear, Process, SubVP
-from sdeflow.provenance import provenance, write_bytes, write_text
+from sdeflow.process import Process
+from sdeflow.provenance import provenance, write_files, write_text
 from sdeflow.sde import reverse
 from sdeflow.solve import Solver
 from sdeflow.tiles import SQUARES, TilesField
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
-PROCESSES = {"VP": VP, "SubVP": SubVP, "VE": VE, "EDM": EDM, "Linear": Linear, "Cosine": Cosine}
 RowName = Literal["data", "noise", "score", "velocity"]
-
+MOST = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
 
 FILES = (
     "config.json",
@@ -70,7 +73,7 @@ class Config:
 
     Args:
         data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a
-            picture.
+            picture; its whole path is kept.
         process: how it is noised; spans and constants are the process's defaults, in data std.
         predicts: the row in which the loss is measured.
         conditional: also learn the classes, where the data have labels.
@@ -80,6 +83,9 @@ class Config:
         width: of the network's layers.
         depth: number of hidden layers.
         seed: of everything random.
+
+    Raises:
+        ValueError, TypeError: a number out of its range, a name that is none.
     """
 
     data: str = "spiral"
@@ -92,6 +98,30 @@ class Config:
     width: int = 128
     depth: int = 4
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no run; keep plain text and numbers, which JSON can hold."""
+        if not isinstance(self.data, str | os.PathLike):
+            raise TypeError(f"data must be a name or a file, got {type(self.data).__name__}")
+        data = os.fspath(self.data)
+        plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
+        for name, most in MOST.items():
+            number = door.whole(getattr(self, name), name)
+            if number > most:
+                raise ValueError(f"{name} must be at most {most}, got {number}")
+            plain[name] = number
+        plain["rate"] = door.positive(self.rate, "rate")
+        plain["seed"] = door.whole(self.seed, "seed", 0)
+        for name, known in (
+            ("process", get_args(ProcessName)),
+            ("predicts", get_args(RowName)),
+            ("conditional", (False, True)),
+        ):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
+        plain["conditional"] = bool(self.conditional)
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,18 +164,12 @@ def problem(config: Config) -> Problem:
     """Everything that a config stands for, with an untrained network.
 
     Raises:
-        ValueError, TypeError: unknown or bad data, a constant out of range.
+        ValueError, TypeError: unknown or bad data.
     """
-    door.whole(config.seed, "seed", 0)
-    door.whole(config.steps, "steps")
-    train.Recipe(batch=config.batch, rate=config.rate)
-    for name, most in (("batch", 10**7), ("width", 10**5), ("depth", 100)):
-        if getattr(config, name) > most:
-            raise ValueError(f"{name} must be at most {most}, got {getattr(config, name)}")
     data = datasets.named(config.data)
     if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
-    process: Process = PROCESSES[config.process]()
+    process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
     field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
@@ -170,14 +194,19 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     """Train, or go on with, the run in `folder`, and write its field there.
 
     Raises:
-        SdeflowError: the folder holds another run.
+        SdeflowError: the folder holds another run, or one on other data; a file is damaged.
     """
     folder = Path(folder)
     whole = problem(config)
     recipe = train.Recipe(batch=config.batch, rate=config.rate)
-    known = folder / "config.json"
-    if known.exists() and _read_config(known) != config:
-        raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
+    known, digest = folder / "config.json", _digest(config)
+    if known.exists():
+        there, digest = _read_config(known)
+        if there != config:
+            raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
+        _same_data(config, digest)
+    log = folder / "metrics.jsonl"
+    lines = _read_log(log)
     sample = whole.sample_labelled if config.conditional else whole.sample
     run = train.fit(
         whole.field,
@@ -189,9 +218,9 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
-    write_text(known, json.dumps({**asdict(config), "made": provenance(config.seed)}, indent=1))
-    log = folder / "metrics.jsonl"
-    lines = [s for s in _lines(log) if json.loads(s)["step"] <= run.step]
+    about = {**asdict(config), "digest": digest, "made": provenance(config.seed)}
+    write_text(known, json.dumps(about, indent=1))
+    lines = [line for line in lines if line["step"] <= run.step]
     with tqdm(
         total=config.steps, initial=run.step, disable=not progress, unit="step", desc="training"
     ) as bar:
@@ -199,11 +228,11 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         for value in run:
             mean, count = mean + float(value), count + 1
             if run.step % 100 == 0 or run.step == config.steps:
-                lines.append(json.dumps({"step": run.step, "loss": mean / count}))
+                lines.append({"step": run.step, "loss": mean / count})
                 bar.update(run.step - bar.n)
                 bar.set_postfix(loss=f"{mean / count:.4f}")
                 mean, count = 0.0, 0
-                write_text(log, "\n".join(lines) + "\n")
+                write_text(log, "".join(json.dumps(line) + "\n" for line in lines))
     checkpoint.save(whole.field, folder / "field.safetensors")
     return whole
 
@@ -212,15 +241,24 @@ def reopen(folder: Path) -> Problem:
     """The problem of a finished run, with its trained network.
 
     Raises:
-        SdeflowError: no run there, not finished, or a damaged file.
+        SdeflowError: no run there, not finished, a damaged file, a field of another run, or data
+            that have changed.
     """
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
-    whole = problem(_read_config(folder / "config.json"))
-    return replace(whole, field=checkpoint.load(folder / "field.safetensors"))
+    config, digest = _read_config(folder / "config.json")
+    whole = problem(config)
+    _same_data(config, digest)
+    field = checkpoint.load(folder / "field.safetensors")
+    if checkpoint.describe(field) != checkpoint.describe(whole.field):
+        raise SdeflowError(
+            f"{folder / 'field.safetensors'} is not of the run that config.json there describes; "
+            "restore it or train again"
+        )
+    return replace(whole, field=field)
 
 
 def summary(folder: Path) -> dict:
@@ -228,22 +266,24 @@ def summary(folder: Path) -> dict:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
-    lines = _lines(folder / "metrics.jsonl")
+    lines = _read_log(folder / "metrics.jsonl")
     return {
-        "config": asdict(_read_config(folder / "config.json")),
-        "last": json.loads(lines[-1]) if lines else None,
+        "config": asdict(_read_config(folder / "config.json")[0]),
+        "last": lines[-1] if lines else None,
         "finished": (folder / "field.safetensors").is_file(),
         "files": sorted(f.name for f in folder.iterdir()),
     }
 
 
 def clear(folder: Path, config: Config) -> None:
-    """Remove the files of a run of other settings, so that this one can start in its place."""
+    """Remove the files of a run of other settings or data, so that this one can take its place."""
     folder = Path(folder)
     known = folder / "config.json"
-    if known.is_file() and _read_config(known) != config:
-        for name in FILES:
-            (folder / name).unlink(missing_ok=True)
+    if known.is_file():
+        there, digest = _read_config(known)
+        if there != config or digest not in (None, _digest(config)):
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
 
 
 def sample(
@@ -268,29 +308,56 @@ def sample(
     if label is not None:
         if not whole.config.conditional:
             raise ValueError("this run was trained without classes; leave out label")
-        if not 0 <= label < len(whole.data.classes):
+        if label not in range(len(whole.data.classes)):
             raise ValueError(f"label must be 0 to {len(whole.data.classes) - 1}, got {label}")
-        field = whole.field.given(label)
+        field = whole.field.given(door.whole(label, "label", 0))
     law = reverse(field, eta)
     path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
     x = whole.outward(path.x)
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=path.t.numpy(), x=x.numpy(), made=np.array(made))
-    write_bytes(folder / "cloud.npz", buffer.getvalue())
     rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
-    write_text(folder / "cloud.csv", f"x,y\n{rows}\n")
+    text = f"x,y\n{rows}\n".encode()
+    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})
     return folder / "cloud.csv"
 
 
-def _lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+def _digest(config: Config) -> str | None:
+    """Of the file of data; the sets with a name do not change."""
+    if config.data in datasets.NAMES:
+        return None
+    return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
 
 
-def _read_config(path: Path) -> Config:
+def _same_data(config: Config, digest: str | None) -> None:
+    """Refuse a file that has changed since; runs of older versions have no digest."""
+    if digest not in (None, _digest(config)):
+        raise SdeflowError(
+            f"{config.data} is not what this run was trained on; restore it, or train again in "
+            "another folder"
+        )
+
+
+def _read_log(path: Path) -> list[dict[str, float]]:
+    """What was logged, in order; nothing if there is no log."""
+    lines = []
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    for at, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            lines.append({"step": int(row["step"]), "loss": float(row["loss"])})
+        except (ValueError, TypeError, KeyError):
+            raise SdeflowError(f"{path}, line {at} is damaged; remove that line") from None
+    return lines
+
+
+def _read_config(path: Path) -> tuple[Config, str | None]:
+    """The config, and the digest of its data if there is one."""
     try:
         found = json.loads(path.read_text())
         found.pop("made", None)
-        return Config(**found)
+        digest = found.pop("digest", None)
+        return Config(**found), digest
     except (ValueError, TypeError, AttributeError) as error:
-        raise SdeflowError(f"{path} is damaged ({error})") from None
+        raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow import cli, demo, run
+from sdeflow import cli, demo, proof, run
+from sdeflow.claims import ledger
 
 TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
 COMMAND = (sys.executable, "-c", "from sdeflow.cli import main; main()")
@@ -194,17 +195,21 @@ def test_bad_settings_are_refused(
     assert not (tmp_path / "r").exists()
 
 
-@pytest.mark.parametrize("n", [0, 1, -3])
-def test_a_demo_of_no_particles_is_refused(n: int, say: Say, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("n", "bound"), [(0, "least 2"), (1, "least 2"), (-3, "least 2"), (5001, "most 5000")]
+)
+def test_a_demo_of_too_few_or_many_particles_is_refused(
+    n: int, bound: str, say: Say, tmp_path: Path
+) -> None:
     answer = say("demo", *TINY, "--n", n, "--out", tmp_path / "r")
-    assert refused(answer, f"n must be at least 2, got {n}")
+    assert refused(answer, f"n must be at {bound}, got {n}")
     assert not (tmp_path / "r").exists()
 
 
 def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(say: Say, tmp_path: Path) -> None:
     assert say("train", *TINY, "--out", tmp_path / "r")[0] == 0
     before = contents(tmp_path / "r")
-    for wrong in (("--data", "spirall"), ("--steps", "0"), ("--n", "0"), ("--rate", "-1")):
+    for wrong in (("--data", "spirall"), ("--steps", "0"), ("--n", "0"), ("--n", 6000)):
         assert refused(say("demo", *TINY, *wrong, "--out", tmp_path / "r"))
         assert contents(tmp_path / "r") == before
 
@@ -225,6 +230,7 @@ def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(say: Say, tmp_path:
         (("--method", "heun2"), "is an ODE method: use it with --eta 0"),
         (("--method", "srk", "--eta", "0"), "unknown ODE method 'srk'"),
         (("--method", "reversible_heun", "--eta", "0"), "unknown ODE method"),
+        (("--steps", "0", "--eta", "0", "--method", "dopri5"), "steps must be at least 1"),
         (("--save", "0"), "save must be at least 1"),
         (("--save", "1000"), "asks for more states"),
         (("--n", 10**18), ""),  # no machine holds them; in whose words does not matter
@@ -280,6 +286,8 @@ def test_damaged_files_of_a_run_are_refused(say: Say, tmp_path: Path) -> None:
         ("field.safetensors", whole["checkpoint.safetensors"], "holds a training, not a field"),
         ("config.json", b"{", "is damaged"),
         ("config.json", b"\xff\xfe", "is damaged"),
+        ("config.json", b'{"process": "Vp"}', "is damaged"),
+        ("config.json", b'{"process": null}', "is damaged"),
     ):
         (folder / name).write_bytes(damaged)
         before = contents(folder)
@@ -400,15 +408,70 @@ def test_ctrl_c_is_said_in_one_line(
     monkeypatch.setattr(run, "fit", stop)
     code, _, err = say("train", *TINY, "--out", tmp_path / "r")
     assert code == 130
-    assert err.startswith("sdeflow: stopped;")
-    assert err.count("\n") == 1
+    assert err == "sdeflow: stopped; training goes on from its checkpoint next time\n"
+    # A cloud does not go on: it starts anew.
+    monkeypatch.setattr(run, "sample", stop)
+    assert say("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
 
 
-def test_long_explanations_are_cut_to_their_first_line(
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    """As in: sdeflow claims list | head -1."""
+    with subprocess.Popen(
+        [*COMMAND, "claims", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(200) == 0
+
+
+def test_the_module_is_the_command() -> None:
+    got = subprocess.run(
+        [sys.executable, "-m", "sdeflow.cli", "--help"], capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert got.returncode == 0
+    assert "every cloud comes with a proof" in got.stdout
+
+
+def test_all_claims_are_all_of_them(say: Say) -> None:
+    code, out, _ = say("claims", "list", "all", "S3")
+    assert code == 0
+    assert out == say("claims", "list")[1]
+    assert refused(say("claims", "list", "S3", "nope"), "there is no claim 'NOPE'")
+
+
+def test_what_cannot_be_done_is_said_before_the_work(
+    say: Say, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(ledger, "measured", work)
+    assert refused(say("claims", "run", "G7", "--out", tmp_path / "file" / "here"), "file")
+    monkeypatch.setattr(proof, "evolve", work)
+    monkeypatch.setattr(proof, "_setting", work)
+    for args, words in (
+        (("--chain", "0"), "chain must be at least 1"),
+        (("--steps", "0"), "steps must be at least 1"),
+        (("--cells", 10**9), "cells must be at most 2048"),
+        (("--cells", 8), "cells must be at least 32"),
+    ):
+        assert refused(say("check", done, *args), words)
+
+
+def test_an_explanation_is_one_line(say: Say, tmp_path: Path) -> None:
+    """Also where a name holds a line's end."""
+    answer = say("train", *TINY, "--data", "a\nb.csv", "--out", tmp_path / "r")
+    assert refused(answer, "a b.csv does not exist; check the path")
+
+
+def test_long_explanations_are_cut_where_torch_shows_its_stack(
     say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def talk(*_: object, **__: object) -> None:
-        raise RuntimeError("too large\nframe #0: in libtorch")
+        raise RuntimeError("too\nlarge\nframe #0: in libtorch")
 
     monkeypatch.setattr(run, "fit", talk)
     assert refused(say("train", *TINY, "--out", tmp_path / "r"), "sdeflow: too large\n")
@@ -584,7 +647,9 @@ def test_info(say: Say, done: Path) -> None:
 def test_threads_come_from_the_environment(
     say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for given_, threads in (("2", 2), ("", 1), ("0", 1), ("many", 1), ("2,1", 2)):
+    for given_, threads in (
+        ("2", 2), ("", 1), ("0", 1), ("many", 1), ("2,1", 2), ("99999999999", 1), ("-2", 1),
+    ):  # fmt: skip
         monkeypatch.setenv("OMP_NUM_THREADS", given_)
         assert say("info", done)[0] == 0
         assert torch.get_num_threads() == threads

@@ -99,6 +99,13 @@ def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
         ({"width": 0}, "width must be at least 1"),
         ({"data": "nowhere"}, "there is no data set 'nowhere'"),
         ({"data": "nowhere.csv"}, "nowhere.csv does not exist"),
+        ({"data": None}, "data must be a name or a file, got NoneType"),
+        ({"process": "Vp"}, "process must be one of .*'VP'.*, got 'Vp'"),
+        ({"process": None}, "process must be one of"),
+        ({"predicts": "omens"}, "predicts must be one of"),
+        ({"conditional": "yes"}, "conditional must be one of"),
+        ({"steps": 2.5}, "steps must be a whole number"),
+        ({"width": 4097}, "width must be at most 4096"),
     ],
 )
 def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
@@ -121,6 +128,80 @@ def test_a_run_is_its_config(tmp_path: Path) -> None:
     assert bits(tmp_path / "a") == again
     assert run.summary(tmp_path / "a")["config"]["steps"] == 40
     assert run.summary(tmp_path / "a")["finished"]
+
+
+def test_a_config_keeps_plain_numbers_and_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it can be written, and opened from any other folder."""
+    np.savetxt(tmp_path / "p.csv", far_points(), delimiter=",")
+    monkeypatch.chdir(tmp_path)
+    config = run.Config(
+        data=Path("p.csv"), steps=np.int64(6), batch=torch.tensor(8), rate=np.float32(0.5),  # type: ignore[arg-type]
+        conditional=np.bool_(False), width=8, depth=1,
+    )  # fmt: skip
+    run.fit(config, tmp_path / "r")
+    assert config.data == str(tmp_path / "p.csv")
+    assert config == run.Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
+    monkeypatch.chdir(tmp_path / "r")
+    assert run.reopen(Path()).config == config
+
+
+def test_a_run_belongs_to_its_data(far: str, tmp_path: Path) -> None:
+    """Changed after training, a file gives other units: neither training nor sampling goes on."""
+    folder, file = tmp_path / "r", Path(far)
+    config = replace(TINY, data=far)
+    run.fit(config, folder)
+    known, whole = (folder / "config.json").read_text(), file.read_bytes()
+    np.savetxt(file, 2 * far_points(), delimiter=",")
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    for act in (
+        lambda: run.fit(config, folder),
+        lambda: run.sample(folder, 5, sf.SDESolver("heun", 5), 1.0),
+    ):
+        with pytest.raises(sf.SdeflowError, match=r"far\.csv is not what this run was trained on"):
+            act()
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+    run.clear(folder, config)
+    assert not list(folder.iterdir())
+    # Restored, it is the run again; and a run of before there was a digest is still opened.
+    for name, data in before.items():
+        (folder / name).write_bytes(data)
+    file.write_bytes(whole)
+    run.reopen(folder)
+    old = json.loads(known)
+    del old["digest"]
+    (folder / "config.json").write_text(json.dumps(old))
+    np.savetxt(file, 2 * far_points(), delimiter=",")
+    run.fit(config, folder)
+    run.clear(folder, config)
+    assert run.reopen(folder).config == config
+    assert json.loads((folder / "config.json").read_text())["digest"] is None
+
+
+def test_a_field_of_another_run_is_refused(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path / "a")
+    for change in ({"conditional": True}, {"depth": 2}, {"process": "VP"}, {"seed": 1}):
+        run.fit(replace(TINY, **change), tmp_path / "b")
+        (tmp_path / "b" / "field.safetensors").write_bytes(bits(tmp_path / "a"))
+        with pytest.raises(sf.SdeflowError, match=r"is not of the run that config\.json"):
+            run.reopen(tmp_path / "b")
+        run.clear(tmp_path / "b", TINY)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "null", '{"step": 3}', '{"step": "x", "loss": 1}']
+)
+def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    log = tmp_path / "metrics.jsonl"
+    log.write_bytes(log.read_bytes() + line.encode() + b"\n")
+    for act in (lambda: run.fit(TINY, tmp_path), lambda: run.summary(tmp_path)):
+        with pytest.raises(sf.SdeflowError, match=r"metrics\.jsonl, line 2 is damaged; remove"):
+            act()
+    log.write_bytes(b"\xff\xfe")
+    with pytest.raises(sf.SdeflowError, match=r"metrics\.jsonl, line 1 is damaged"):
+        run.summary(tmp_path)
 
 
 def test_another_run_in_the_folder_is_kept(tmp_path: Path) -> None:
@@ -180,7 +261,10 @@ def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
     whole = run.fit(TINY, tmp_path)
     x = randn(5, 2, dtype=torch.float32)
     assert torch.equal(run.reopen(tmp_path).field.noise(x, 0.4), whole.field.noise(x, 0.4))
-    for text in ("", "[]", "5", '{"steps": 5, "warp": 9}', "{"):
+    for text in (
+        "", "[]", "5", '{"steps": 5, "warp": 9}', "{", '{"process": "Vp"}', '{"process": null}',
+        '{"process": []}', '{"predicts": 3}', '{"steps": "5"}', '{"rate": null}', '{"data": 7}',
+    ):  # fmt: skip
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(sf.SdeflowError, match=r"config\.json is damaged"):
             run.reopen(tmp_path)
@@ -222,6 +306,14 @@ def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
     assert sf.datasets.from_file(file).points.shape == (400, 2)  # and reads as data again
 
 
+def test_a_cloud_is_written_in_both_forms_or_in_none(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    (tmp_path / "cloud.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"cloud\.csv"):
+        run.sample(tmp_path, 5, sf.SDESolver("heun", 5), 1.0)
+    assert not (tmp_path / "cloud.npz").exists()
+
+
 def test_a_sample_is_a_function_of_its_seed(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
 
@@ -256,9 +348,11 @@ def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
     assert right(0) < 0.1
     assert right(1) > 0.9
     assert 0.2 < right(None) < 0.8  # "no label" is both
-    for bad in (-1, 2):
+    for bad in (-1, 2, 1.5):
         with pytest.raises(ValueError, match="label must be 0 to 1, got"):
-            right(bad)
+            right(bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="label must be a whole number"):
+        right(True)
 
 
 def test_a_run_without_classes_takes_no_label(tmp_path: Path) -> None:
