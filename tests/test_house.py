@@ -29,7 +29,7 @@ FLOORS = (
     # 5: consequences
     ("likelihood", "variational", "order", "observe"),
     ("verdict", "martingale", "two_sample", "check", "budget", "audit"),
-    ("plot", "run", "demo", "proof", "claims", "cli"),  # 6: eyes and hands
+    ("plot", "run", "demo", "proof", "claims", "cli", "__main__"),  # 6: eyes and hands
 )
 ORDER = tuple(name for floor in FLOORS for name in floor)
 FORBIDDEN_NAMES = {"utils", "util", "misc", "helpers", "helper", "common", "base", "core"}

@@ -1,0 +1,5 @@
+"""python -m sdeflow: the command."""
+
+from sdeflow.cli import main
+
+main()
