@@ -6,10 +6,14 @@ says what is wrong, where, and how to cure it. Nothing is checked again inside a
 
 from __future__ import annotations
 
+import math
 import operator
 
 import torch
 from torch import Tensor
+
+FLOAT32 = torch.finfo(torch.float32).eps
+"""How far, relatively, a time may be moved by being kept in float32."""
 
 
 class SdeflowError(RuntimeError):
@@ -60,19 +64,35 @@ def whole(value: object, name: str, least: int = 1) -> int:
     return number
 
 
+def _number(value: object, name: str) -> float:
+    try:
+        if isinstance(value, (str, bytes, bool)):  # `float` takes them, arithmetic does not
+            raise TypeError
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        raise TypeError(f"{name} must be a number, got {value!r}") from None
+
+
+def finite(value: float, name: str) -> float:
+    """Return `value` as a float if it is a finite number."""
+    number = _number(value, name)
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, got {value!r}")
+    return number
+
+
 def positive(value: float, name: str, *, zero: bool = False) -> float:
     """Return `value` as a float if it is finite and positive (or zero, where `zero` allows it)."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+    number = _number(value, name)
     if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
         least = "zero or more" if zero else "positive"
         raise ValueError(f"{name} must be {least} and finite, got {value!r}")
     return number
 
 
-def times(t: Tensor, low: float, high: float, name: str = "times") -> Tensor:
+def times(
+    t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
+) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone grid (K + 1,) inside [low, high].
 
     Raises:
@@ -91,11 +111,11 @@ def times(t: Tensor, low: float, high: float, name: str = "times") -> Tensor:
         k = int((gaps * gaps[0].sign() <= 0).nonzero()[0])
         raise ValueError(
             f"{name} must be strictly monotone, but entries {k} and {k + 1} are "
-            f"{t[k]:g} and {t[k + 1]:g}"
+            f"{t[k]:.9g} and {t[k + 1]:.9g}"
         )
     # Grids are made in floating point: an end point may miss the law's own by a rounding error.
     slack = 1e-9 * max(abs(low), abs(high))
-    if t.min() < low - slack or t.max() > high + slack:
+    if t.min() < low - slack - FLOAT32 * abs(low) or t.max() > high + slack + FLOAT32 * abs(high):
         raise ValueError(
             f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}] where this law "
             "is defined"

@@ -224,11 +224,9 @@ def geometric_brownian(
 
     Source: Oksendal 2003, section 5.1.
     """
-    size = door.positive(volatility, "volatility")
-    if calculus not in ("ito", "stratonovich"):
-        raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {calculus!r}")
+    rate, size = door.finite(growth, "growth"), door.positive(volatility, "volatility")
     return SDE(
-        lambda x, t: growth * x,
+        lambda x, t: rate * x,
         lambda x, t: size * x,
         0.0,
         door.positive(t_end, "t_end"),

@@ -24,6 +24,7 @@ See docs/theory.md, section 5 and (5.2).
 
 from __future__ import annotations
 
+import operator
 from enum import IntEnum
 from typing import Any
 
@@ -54,7 +55,8 @@ def _philox_state(seed: int, purpose: Purpose) -> Any:
         "bit_generator": "Philox",
         "state": {
             "counter": np.zeros(4, dtype=np.uint64),
-            "key": np.array([seed % 2**64, purpose], dtype=np.uint64),
+            # numpy's own integers would overflow
+            "key": np.array([operator.index(seed) % 2**64, purpose], dtype=np.uint64),
         },
         "buffer": np.zeros(4, dtype=np.uint64),
         "buffer_pos": 4,  # the buffer is used up: the next draw starts at the counter

@@ -61,7 +61,8 @@ class SDE:
         clock: K -> (K + 1,), the law's own grid of times; uniform by default.
 
     Raises:
-        ValueError: t_start and t_end are the same.
+        TypeError: the drift is no function, or the diffusion neither a function nor None.
+        ValueError: t_start and t_end are the same or not finite, or an unknown calculus.
     """
 
     drift: Drift
@@ -72,9 +73,17 @@ class SDE:
     clock: Callable[[int], Tensor] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an empty span."""
-        if not abs(self.t_start - self.t_end) > 0:
+        """Refuse what is no law, and an empty span."""
+        for name in ("drift", "diffusion", "clock"):
+            given = getattr(self, name)
+            if not callable(given) and (name == "drift" or given is not None):
+                raise TypeError(f"{name} must be a function, got {type(given).__name__}")
+        for name in ("t_start", "t_end"):
+            object.__setattr__(self, name, door.finite(getattr(self, name), name))
+        if self.t_start == self.t_end:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
+        if self.calculus not in ("ito", "stratonovich"):
+            raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
 
     def times(self, steps: int) -> Tensor:
         """The law's own grid, (steps + 1,) in float64, from t_start to t_end."""

@@ -210,14 +210,16 @@ class ODESolver:
                 "a bridge is one whole step: use method 'euler' with steps= or times="
             )
         low, high = sorted((sde.t_start, sde.t_end))
-        if isinstance(save, int):
-            wanted = sde.times(max(door.whole(save, "save") - 1, 1))
-            from_start = save > 1
+        wanted = clock.asked(save)
+        if isinstance(wanted, int):
+            from_start = wanted > 1
+            wanted = sde.times(max(wanted - 1, 1))
         else:
-            wanted = clock.asked(save)
-            from_start = bool((wanted == sde.t_start).any())
             ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
-            inner = wanted[(wanted != ends[0]) & (wanted != ends[1])]
+            # An end that was rounded to float32 is still that end.
+            starts, stops = (torch.isclose(wanted, end, door.FLOAT32, 0.0) for end in ends)
+            from_start = bool(starts.any())
+            inner = wanted[~(starts | stops)]
             wanted = door.times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
         watch = Watch(sde.steps(wanted, x), x, progress, None)
         span = wanted.to(x)

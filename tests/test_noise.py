@@ -274,3 +274,15 @@ def test_brownian_is_what_torchsde_asks_for(dtype: torch.dtype) -> None:
         bm(torch.tensor(0.0), torch.tensor(1.0), return_U=True)
     with pytest.raises(ValueError, match="full Levy area"):
         bm(torch.tensor(0.0), torch.tensor(1.0), return_A=True)
+
+
+@pytest.mark.parametrize("seed", [3, 2**63 + 1, 2**70])
+def test_a_seed_is_a_whole_number_whatever_its_type(seed: int) -> None:
+    """numpy's integers and a tensor's are the number they hold; beyond 64 bits it is taken mod."""
+    draws = normals(seed, MOTION, 5, 2, torch.float64)
+    kinds = [np.uint64(seed)] if seed < 2**64 else [seed % 2**64]
+    if seed < 2**31:
+        kinds += [np.int32(seed), np.int64(seed), torch.tensor(seed)]
+    for kind in kinds:
+        assert torch.equal(normals(kind, MOTION, 5, 2, torch.float64), draws)
+        assert generator(kind, MOTION).random() == generator(seed, MOTION).random()

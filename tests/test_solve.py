@@ -505,6 +505,27 @@ REFUSED = {
         "fine",
     ),
     "a path of another span": (lambda: euler(times=TIMES, fine=TIMES[1:]), ValueError, "grid"),
+    "a path the other way": (
+        lambda: euler(times=TIMES, fine=TIMES.flip(0)),
+        ValueError,
+        "flip it",
+    ),
+    "a path of nothing": (lambda: euler(times=TIMES, fine=TIMES[:0]), ValueError, "fine"),
+    "a path of one number": (lambda: euler(times=TIMES, fine=TIMES[0]), ValueError, "fine"),
+    "a path of two axes": (lambda: euler(times=TIMES, fine=TIMES[None]), ValueError, "fine"),
+    "a path in a list": (lambda: euler(times=TIMES, fine=TIMES.tolist()), TypeError, "fine"),
+    "a path that turns": (
+        lambda: euler(times=TIMES, fine=TIMES[[0, 1, 3, 2, 4]]),
+        ValueError,
+        "fine must be strictly monotone",
+    ),
+    "a NaN save": (lambda: euler(save=[math.nan], times=TIMES), ValueError, "not on the grid"),
+    "a NaN save, adaptive": (lambda: ode(save=[math.nan], method="dopri5"), ValueError, "finite"),
+    "a save of None": (lambda: euler(save=None), ValueError, "save must be a number of states"),
+    "a save in words": (lambda: ode(save="all", method="dopri5"), ValueError, "save must be"),
+    "a save in a list of words": (lambda: euler(save=["a"]), ValueError, "save must be"),
+    "half a save": (lambda: euler(save=2.5), TypeError, "save must be a whole number"),
+    "a save of two axes": (lambda: euler(save=TIMES[None]), ValueError, "save must be"),
     "a network of another shape": (
         lambda: euler(sf.reverse(sf.LearnedField(sf.VP(), Wrong()))),
         ValueError,
@@ -526,6 +547,20 @@ REFUSED = {
         "diagonal",
     ),
     "an empty span": (lambda: sf.SDE(lambda x, t: x, None, 1.0, 1.0), ValueError, "differ"),
+    "a span without end": (lambda: sf.SDE(GBM.drift, None, 0.0, math.inf), ValueError, "t_end"),
+    "a span from NaN": (lambda: sf.SDE(GBM.drift, None, math.nan, 1.0), ValueError, "t_start"),
+    "a span in words": (lambda: sf.SDE(GBM.drift, None, "0", 1.0), TypeError, "t_start"),
+    "a drift that is a tensor": (lambda: sf.SDE(CLOUD, None, 0.0, 1.0), TypeError, "drift"),
+    "a diffusion that is a number": (
+        lambda: sf.SDE(GBM.drift, 1.0, 0.0, 1.0),
+        TypeError,
+        "diffusion",
+    ),
+    "a mistyped calculus": (
+        lambda: sf.SDE(GBM.drift, GBM.drift, 0.0, 1.0, "Ito"),
+        ValueError,
+        "calculus must be",
+    ),
 }
 
 
@@ -540,6 +575,33 @@ def test_bad_input_is_refused_in_one_sentence(do, kind, says):
         do()
     assert type(caught.value) is kind
     assert one_sentence(str(caught.value))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_a_grid_kept_in_float32_is_the_same_grid(dtype):
+    """Save times and the path's grid may be rounded, ends and all; a count may be numpy's."""
+    noisy, steps = sf.reverse(KNOWN), sf.SDESolver("euler", 50)
+    grid = noisy.times(50)
+    whole = steps.solve(noisy, CLOUD, save=51)
+    some = steps.solve(noisy, CLOUD, save=grid[[3, 17, 50]].to(dtype))
+    assert torch.equal(some.x, whole.x[[3, 17, 50]])
+    assert torch.equal(steps.solve(noisy, CLOUD, save=np.int64(51)).x, whole.x)
+    assert torch.equal(steps.solve(noisy, CLOUD, save=torch.tensor(51)).x, whole.x)
+    rounded = sf.SDESolver("euler", times=grid, fine=grid.to(dtype)).solve(noisy, CLOUD)
+    assert (rounded.x - whole.x[[0, 50]]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("process", [sf.VP(), sf.EDM(), sf.Linear()], ids=repr)
+def test_the_ends_of_a_law_kept_in_float32_are_its_ends(process):
+    flow = sf.reverse(sf.ExactField(process, lopsided(torch.float32)), 0.0)
+    x = process.prior(5, 2, 0, torch.float32)
+    wanted = torch.tensor([process.t_max, (process.t_min + process.t_max) / 2, process.t_min])
+    assert wanted.dtype == torch.float32
+    path = sf.ODESolver("dopri5").solve(flow, x, save=wanted)
+    assert (len(path.x), path.t[0], path.t[-1]) == (3, process.t_max, process.t_min)
+    assert torch.equal(sf.ODESolver("dopri5").solve(flow, x, save=wanted[1:]).x, path.x[1:])
+    fixed = sf.ODESolver("euler", times=wanted).solve(flow, x)
+    assert process.t_min <= float(fixed.t[-1]) < float(fixed.t[0]) <= process.t_max
 
 
 # ---------------------------------------------------------------------------- G. on the way
