@@ -64,30 +64,46 @@ class Process(ABC):
     t_max: float
 
     def __post_init__(self) -> None:
-        """Refuse an interval that is empty or starts before the data."""
-        door.positive(self.t_min, "t_min", zero=True)
-        if not self.t_min < door.positive(self.t_max, "t_max"):
+        """Refuse an interval that is empty, starts before the data, or leaves the formula."""
+        if not self._kept("t_min", zero=True) < self._kept("t_max"):
             raise ValueError(f"t_min must lie below t_max, got {self.t_min} and {self.t_max}")
+        c = self(torch.tensor([self.t_min, self.t_max], dtype=torch.float64))
+        (first, last), (clean, noisy) = c.alpha.tolist(), (c.sigma / c.alpha).tolist()
+        if not (torch.isfinite(torch.stack(c)).all() and first > 0 < last and 0 <= clean < noisy):
+            raise ValueError(
+                f"no {type(self).__name__} process runs from t_min = {self.t_min:g} to t_max = "
+                f"{self.t_max:g}: there alpha must be positive, sigma / alpha rise, and both have "
+                "finite rates; move the ends inwards"
+            )
+
+    def _kept(self, name: str, *, zero: bool = False) -> float:
+        """The constant of this name if it is positive, kept as a plain float, fit for a file."""
+        value = door.positive(getattr(self, name), name, zero=zero)
+        object.__setattr__(self, name, value)
+        return value
 
     @abstractmethod
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
-        """Coefficients at t, shape () or (n,), in t's dtype; differentiable in t."""
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """Coefficients at t, shape () or (n,), in t's dtype; differentiable in t.
+
+        A plain number is a time in float64.
+        """
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
         """The time at which 2 ln(alpha / sigma) = log_snr, in its shape; undoes `log_snr`."""
 
-    def log_snr(self, t: Tensor) -> Tensor:
+    def log_snr(self, t: Tensor | float) -> Tensor:
         """2 ln(alpha / sigma) at t, of its shape; strictly falling."""
         c = self(t)
         return 2 * torch.log(c.alpha / c.sigma)
 
-    def drift(self, t: Tensor) -> Tensor:
+    def drift(self, t: Tensor | float) -> Tensor:
         """f = alpha_dot / alpha, the rate of the linear drift f x (1 / time)."""
         c = self(t)
         return c.alpha_dot / c.alpha
 
-    def diffusion(self, t: Tensor) -> Tensor:
+    def diffusion(self, t: Tensor | float) -> Tensor:
         """g = sqrt(2 sigma (sigma_dot - f sigma)) (length / sqrt(time))."""
         c = self(t)
         return torch.sqrt(2 * c.sigma * c.stretch)
@@ -96,8 +112,12 @@ class Process(ABC):
         """x_t = alpha x0 + sigma eps, (n, d), from x0 and eps (n, d) and t () or (n,).
 
         Raises:
-            ValueError: t does not fit the cloud, or leaves [t_min, t_max].
+            ValueError: eps or t does not fit the cloud, or t leaves [t_min, t_max].
         """
+        if eps.shape != x0.shape:
+            raise ValueError(
+                f"eps must have the shape of x0, {tuple(x0.shape)}, got {tuple(eps.shape)}"
+            )
         c = self(self.at(t, x0)).along(x0)
         return c.alpha * x0 + c.sigma * eps
 
@@ -137,6 +157,13 @@ class Process(ABC):
         return sigma * normals(seed, Purpose.PRIOR, n, d, dtype or torch.get_default_dtype())
 
 
+def _real(t: Tensor | float) -> Tensor:
+    """t as a floating-point tensor: float64 for a plain number, a tensor's own type if it can."""
+    if not isinstance(t, Tensor):
+        return torch.as_tensor(t, dtype=torch.float64)
+    return t if t.is_floating_point() else t.to(torch.get_default_dtype())
+
+
 class _VariancePreserving(Process):
     """alpha^2 + sigma^2 = 1: sigma = sqrt(1 - alpha^2), given ln alpha and its rate."""
 
@@ -168,21 +195,17 @@ class VP(_VariancePreserving):
 
     def __post_init__(self) -> None:
         """Refuse rates that are not positive and rising."""
-        super().__post_init__()
-        if (
-            not 0
-            < door.positive(self.beta_min, "beta_min")
-            <= door.positive(self.beta_max, "beta_max")
-        ):
+        if self._kept("beta_min") > self._kept("beta_max"):
             raise ValueError(f"beta_min {self.beta_min} must not exceed beta_max {self.beta_max}")
+        super().__post_init__()
 
     def _log_alpha(self, t: Tensor) -> tuple[Tensor, Tensor]:
         slope = self.beta_max - self.beta_min
         return -t * (self.beta_min + slope * t / 2) / 2, -(self.beta_min + slope * t) / 2
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
-        return self._from_log_alpha(*self._log_alpha(t))
+        return self._from_log_alpha(*self._log_alpha(_real(t)))
 
     def time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: solve the quadratic int beta = ln(1 + 1 / SNR)."""
@@ -202,9 +225,9 @@ class SubVP(VP):
 
     t_min: float = 1e-3
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
-        log_alpha, rate = self._log_alpha(t)
+        log_alpha, rate = self._log_alpha(_real(t))
         alpha = torch.exp(log_alpha)
         return Coefficients(alpha, -torch.expm1(2 * log_alpha), rate * alpha, -2 * rate * alpha**2)
 
@@ -232,17 +255,15 @@ class VE(Process):
 
     def __post_init__(self) -> None:
         """Refuse noise levels that are not positive and rising."""
-        super().__post_init__()
-        if not door.positive(self.sigma_min, "sigma_min") < door.positive(
-            self.sigma_max, "sigma_max"
-        ):
+        if not self._kept("sigma_min") < self._kept("sigma_max"):
             raise ValueError(
                 f"sigma_min {self.sigma_min} must lie below sigma_max {self.sigma_max}"
             )
+        super().__post_init__()
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
-        rate = math.log(self.sigma_max / self.sigma_min)
+        t, rate = _real(t), math.log(self.sigma_max / self.sigma_min)
         sigma = self.sigma_min * torch.exp(rate * t)
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
 
@@ -259,8 +280,9 @@ class EDM(Process):
     t_min: float = 0.002
     t_max: float = 80.0
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
+        t = _real(t)
         return Coefficients(torch.ones_like(t), t, torch.zeros_like(t), torch.ones_like(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
@@ -280,8 +302,9 @@ class Linear(Process):
     t_min: float = 1e-3
     t_max: float = 0.999
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
+        t = _real(t)
         return Coefficients(1 - t, t, -torch.ones_like(t), torch.ones_like(t))
 
     def time(self, log_snr: Tensor) -> Tensor:
@@ -307,16 +330,16 @@ class Cosine(Process):
 
     def __post_init__(self) -> None:
         """Refuse a negative offset."""
+        self._kept("s", zero=True)
         super().__post_init__()
-        door.positive(self.s, "s", zero=True)
 
     def _angles(self) -> tuple[float, float]:
         rate = math.pi / 2 / (1 + self.s)
         return rate, rate * self.s
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
-        rate, start = self._angles()
+        t, (rate, start) = _real(t), self._angles()
         u, ruler = start + rate * t, math.cos(start)
         alpha, alpha_dot = torch.cos(u) / ruler, -rate * torch.sin(u) / ruler
         # 1 - alpha^2 without cancellation: a product of sines.
@@ -361,8 +384,7 @@ class Tabulated(_VariancePreserving):
         object.__setattr__(self, "alpha_bar", tuple(table.tolist()))
         if self.t_max == 0.0:
             object.__setattr__(self, "t_max", float(len(table)))
-        super().__post_init__()
-        if not 1 <= self.t_min < self.t_max <= len(table):
+        if self._kept("t_min") < 1 or self._kept("t_max") > len(table):
             raise ValueError(
                 f"the table holds times 1 to {len(table)}, not all of {self.t_min} to {self.t_max}"
             )
@@ -370,6 +392,7 @@ class Tabulated(_VariancePreserving):
         cubic = PchipInterpolator(np.arange(1, len(table) + 1), knots)
         object.__setattr__(self, "_cubic", torch.from_numpy(cubic.c.copy()))
         object.__setattr__(self, "_knots", torch.from_numpy(knots))
+        super().__post_init__()
 
     @staticmethod
     def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
@@ -394,9 +417,9 @@ class Tabulated(_VariancePreserving):
         value = ((c[0, k] * u + c[1, k]) * u + c[2, k]) * u + c[3, k]
         return value, (3 * c[0, k] * u + 2 * c[1, k]) * u + c[2, k]
 
-    def __call__(self, t: Tensor) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
-        snr, rate = self._log_snr_and_rate(t)
+        snr, rate = self._log_snr_and_rate(_real(t))
         # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
         return self._from_log_alpha(
             torch.nn.functional.logsigmoid(snr) / 2, rate * torch.sigmoid(-snr) / 2

@@ -1,5 +1,6 @@
 """A process is a choice of (alpha, sigma); its rates, its SDE and its inverse follow from it."""
 
+import json
 import math
 from collections.abc import Callable
 
@@ -412,3 +413,57 @@ def test_what_is_no_number_is_refused() -> None:
         sf.VP(beta_min="small")
     with pytest.raises(TypeError, match="n must be a whole number"):
         sf.VP().prior(2.5, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: sf.Linear(t_max=1.0), "Linear"),
+        (lambda: sf.Linear(t_max=2.0), "Linear"),
+        (lambda: sf.VP(t_min=0.0), "VP"),
+        (lambda: sf.VP(t_max=1000.0), "VP"),
+        (lambda: sf.VE(t_max=400.0), "VE"),
+        (lambda: sf.Cosine(t_min=0.0), "Cosine"),
+        (lambda: sf.Cosine(t_max=1.1), "Cosine"),
+    ],
+)
+def test_an_interval_that_leaves_the_formula_is_refused(make, name: str) -> None:
+    """Clean data is an end that a process may have, where its rates are finite there."""
+    with pytest.raises(ValueError, match=f"no {name} process runs from t_min") as said:
+        make()
+    assert "\n" not in str(said.value)
+    assert sf.Linear(t_min=0.0)(0.0).sigma == 0
+    assert sf.VE().t_min == 0
+
+
+@pytest.mark.parametrize("text", ["10", b"10", True])
+def test_text_and_truth_are_no_constants(text) -> None:
+    with pytest.raises(TypeError, match="must be a number"):
+        sf.VE(sigma_max=text)
+
+
+@pytest.mark.parametrize("number", [np.float32(5), np.int64(5), torch.tensor(5.0), 5])
+def test_constants_are_kept_as_plain_floats(number) -> None:
+    """A file holds them as JSON."""
+    for process in (sf.VE(sigma_max=number), sf.VP(beta_max=number), sf.EDM(t_max=number)):
+        assert {type(v) for v in vars(process).values()} == {float}
+        assert json.loads(json.dumps(vars(process))) == vars(process)
+    assert sf.VE(sigma_max=number) == sf.VE(sigma_max=5.0)
+
+
+def test_a_plain_number_is_a_time_in_float64(process: sf.Process) -> None:
+    t = times_of(process, 3)[1]
+    for got, sure in zip(process(float(t)), process(t), strict=True):
+        assert got.dtype == torch.float64
+        assert torch.equal(got, sure)
+    for read in (process.drift, process.diffusion, process.log_snr):
+        assert torch.equal(read(float(t)), read(t))
+    if process.t_max > 1:
+        whole = process(torch.tensor([1, int(process.t_max)]))
+        sure = process(torch.tensor([1.0, int(process.t_max)]))
+        assert all(torch.equal(a, b) for a, b in zip(whole, sure, strict=True))
+
+
+def test_noise_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"eps must have the shape of x0, \(3, 2\)"):
+        sf.VP().perturb(randn(3, 2), 0.5, randn(3, 1))
