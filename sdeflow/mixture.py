@@ -61,7 +61,10 @@ class Mixture:
         """Check and diagonalise."""
         means = door.cloud(self.means, "means")
         k, d = means.shape
-        weights, covariances = self.weights.to(means), self.covariances.to(means)
+        weights, covariances = (
+            torch.as_tensor(v, dtype=means.dtype, device=means.device)
+            for v in (self.weights, self.covariances)
+        )
         if weights.shape != (k,) or covariances.shape != (k, d, d):
             raise ValueError(
                 f"a mixture of {k} components in {d} dimensions needs weights ({k},) and "
@@ -150,14 +153,25 @@ class Mixture:
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """ln p(x), (n,)."""
+        """ln p(x), (n,), in x's type.
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud of this dimension.
+        """
+        door.cloud(x, dim=self.dim)
         one, zero = x.new_ones(()), x.new_zeros(())
         return torch.logsumexp(self._logits(x, one, zero)[0], -1)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad ln p(x), (n, d): sum_k r_k C_k^{-1} (mu_k - x), r_k the responsibilities."""
+        """grad ln p(x), (n, d): sum_k r_k C_k^{-1} (mu_k - x), r_k the responsibilities.
+
+        Raises:
+            TypeError, ValueError: as `log_prob`.
+        """
+        door.cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
-        pull = torch.einsum("kde,nke->nkd", self._axes, -off / spectrum)  # type: ignore[attr-defined]
+        axes = self._axes.to(x)  # type: ignore[attr-defined]
+        pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -351,3 +351,38 @@ def test_bad_calls_are_refused(mixture: sf.Mixture) -> None:
 def test_weights_are_normalised() -> None:
     law = sf.Mixture(torch.tensor([1.0, 3.0]), torch.zeros(2, 2), EYES)
     assert law.weights.tolist() == [0.25, 0.75]
+
+
+@pytest.mark.parametrize("law", [torch.float32, torch.float64])
+@pytest.mark.parametrize("cloud", [torch.float32, torch.float64])
+def test_density_and_score_come_in_the_type_of_the_cloud(law, cloud) -> None:
+    mixture, x = lopsided(law), randn(20, 2).to(cloud)
+    sure = lopsided(torch.float64)
+    for ask in (sf.Mixture.log_prob, sf.Mixture.score):
+        got = ask(mixture, x)
+        assert got.dtype == cloud
+        assert close(got.double(), ask(sure, x.double()), 1e-4, 1e-4)
+
+
+@pytest.mark.parametrize("ask", [sf.Mixture.log_prob, sf.Mixture.score])
+@pytest.mark.parametrize(
+    ("x", "error", "message"),
+    [
+        (randn(3, 1), ValueError, "x must have dimension 2, got 1"),
+        (randn(3, 3), ValueError, "x must have dimension 2, got 3"),
+        (randn(3, 2)[0], ValueError, "x must be a cloud of shape"),
+        (torch.ones(3, 2, dtype=torch.int64), TypeError, "x must be a floating-point tensor"),
+        (math.nan * randn(3, 2), ValueError, "NaN or infinite entries"),
+    ],
+)
+def test_what_is_no_cloud_of_this_dimension_is_refused(ask, x, error, message) -> None:
+    with pytest.raises(error, match=message):
+        ask(lopsided(), x)
+
+
+def test_weights_and_covariances_may_be_lists_or_arrays() -> None:
+    one = lopsided()
+    for kind in (Tensor.tolist, Tensor.numpy):
+        other = sf.Mixture(kind(one.weights), one.means, kind(one.covariances))
+        assert close(other.weights, one.weights, 1e-15)
+        assert torch.equal(other.covariances, one.covariances)
