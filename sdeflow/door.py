@@ -90,6 +90,23 @@ def positive(value: float, name: str, *, zero: bool = False) -> float:
     return number
 
 
+def labels(value: object, name: str, most: int | None = None) -> Tensor:
+    """Return `value`, one label () or a row (n,), as whole numbers from 0 to `most`."""
+    try:
+        found = torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be whole numbers, got {type(value).__name__}") from None
+    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
+        raise TypeError(f"{name} must be whole numbers, got {found.dtype}")
+    if found.ndim > 1 or not found.numel():
+        raise ValueError(f"{name} must be one () or one each (n,), got {tuple(found.shape)}")
+    if most is not None and not 0 <= int(found.min()) <= int(found.max()) <= most:
+        raise ValueError(
+            f"{name} must be 0 to {most}, got {int(found.min())} to {int(found.max())}"
+        )
+    return found
+
+
 def times(
     t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:

@@ -62,10 +62,11 @@ class Watch:
     def checked(self, f: Tensor, x: Tensor, when: float | int, part: float = 0.0) -> Tensor:
         """f, counted and looked at: the drift at step `when`, or at time `when` if a float."""
         self.nfe += 1
-        if f.shape != x.shape:
-            raise ValueError(f"the drift returned {tuple(f.shape)} for a cloud {tuple(x.shape)}")
-        # A sum is finite only if all its terms are: one number to look at.
-        if not math.isfinite(f.sum().item()):
+        if not isinstance(f, Tensor) or f.shape != x.shape:
+            got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+            raise ValueError(f"the drift returned {got} for a cloud {tuple(x.shape)}")
+        # One number to look at: a sum is finite only if all its terms are, but it may overflow.
+        if not math.isfinite(f.sum().item()) and not torch.isfinite(f).all():
             t = self.steps.time(when, part) if isinstance(when, int) else when
             raise self.failed(f"the drift is NaN or infinite at t = {t:.6g}")
         return f

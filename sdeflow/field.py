@@ -65,9 +65,24 @@ def in_blocks(evaluate: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Field(ABC):
-    """Conditional means given x_t, under one process. Each costs one evaluation."""
+    """Conditional means given x_t, under one process. Each costs one evaluation.
+
+    Raises:
+        TypeError: process is no `Process`.
+    """
 
     process: Process
+
+    def __post_init__(self) -> None:
+        """Refuse what is no process."""
+        if not isinstance(self.process, Process):
+            got = self.process if isinstance(self.process, type) else type(self.process)
+            raise TypeError(f"process must be a Process, such as sf.VP(), got {got.__name__}")
+
+    @property
+    def dim(self) -> int | None:
+        """d of the clouds that this field is about; None if it does not say."""
+        return None
 
     @abstractmethod
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
@@ -95,15 +110,18 @@ class Field(ABC):
         x: (n, d); t: () or (n,) in [t_min, t_max].
 
         Raises:
-            TypeError, ValueError: x is no finite cloud; t does not fit or is out of range.
+            TypeError, ValueError: x is no finite cloud of this field's dimension; t does not fit
+                or is out of range.
         """
-        t = self.process.at(t, door.cloud(x))
+        t = self.process.at(t, door.cloud(x, dim=self.dim))
         c = self.process(t).along(x)
         return decode(self.row(c), self.evaluate(x, t.to(x.dtype), c), x, c)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         """a x0_hat + b eps_hat for one row (a, b), (n, d); x, t and errors as for `split`."""
-        c = self.process(self.process.at(t, door.cloud(x))).along(x)
+        if not isinstance(row, Prediction):
+            raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
+        c = self.process(self.process.at(t, door.cloud(x, dim=self.dim))).along(x)
         return encode(row.row(c), *self.split(x, t))
 
     def data(self, x: Tensor, t: Tensor | float) -> Tensor:
@@ -139,7 +157,7 @@ class BayesField(Field):
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """See `Field`; here neither is derived from the other, so neither loses digits."""
-        t = self.process.at(t, door.cloud(x))
+        t = self.process.at(t, door.cloud(x, dim=self.dim))
         known = self.posterior(x, self.process(t).along(x))
         return known.data, known.noise
 
@@ -169,9 +187,27 @@ class BayesField(Field):
 
 @dataclass(frozen=True, eq=False)
 class ExactField(BayesField):
-    """The field of a Gaussian mixture, in closed form (see `Mixture.posterior`)."""
+    """The field of a Gaussian mixture, in closed form (see `Mixture.posterior`).
+
+    Raises:
+        TypeError: mixture is no `Mixture`, or process no `Process`.
+    """
 
     mixture: Mixture
+
+    def __post_init__(self) -> None:
+        """Refuse what is no mixture."""
+        super().__post_init__()
+        if not isinstance(self.mixture, Mixture):
+            raise TypeError(
+                f"mixture must be a Mixture, got {type(self.mixture).__name__}; a data set that "
+                "is one has it as .mixture"
+            )
+
+    @property
+    def dim(self) -> int:
+        """See `Field`."""
+        return self.mixture.dim
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """See `BayesField`."""
@@ -218,12 +254,16 @@ class EmpiricalField(BayesField):
 
     def __post_init__(self) -> None:
         """Check, and centre the points (the logits then lose fewest digits)."""
+        super().__post_init__()
         points = door.cloud(self.points, "points")
-        door.positive(self.width, "width", zero=True)
-        if self.labels is not None and self.labels.shape != points.shape[:1]:
-            raise ValueError(
-                f"labels must be ({len(points)},), one per point, got {tuple(self.labels.shape)}"
-            )
+        object.__setattr__(self, "width", door.positive(self.width, "width", zero=True))
+        if self.labels is not None:
+            labels = door.labels(self.labels, "labels")
+            if labels.shape != points.shape[:1]:
+                raise ValueError(
+                    f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
+                )
+            object.__setattr__(self, "labels", labels)
         centre = points.double().mean(0)
         off = points.double() - centre
         square = (off**2).sum(1, keepdim=True)
@@ -233,6 +273,11 @@ class EmpiricalField(BayesField):
         object.__setattr__(self, "_centre", centre)
         object.__setattr__(self, "_keys", {k: keys.to(k) for k in (torch.float32, torch.float64)})
         object.__setattr__(self, "_radius2", float(square.max()))
+
+    @property
+    def dim(self) -> int:
+        """See `Field`."""
+        return self.points.shape[1]
 
     def given(self, label: int) -> EmpiricalField:
         """The field of the points that carry this label.

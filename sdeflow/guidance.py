@@ -26,13 +26,13 @@ the guided cloud does not end in the tilted law p (p / q)^(w - 1) (Bradley and N
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from sdeflow import door
 from sdeflow.field import Evaluate, Field, Tabulate
 from sdeflow.learned import LearnedField
 from sdeflow.network import Condition, Conditioned
@@ -63,7 +63,8 @@ class GuidedField(Field):
 
     Raises:
         TypeError: a part is no `Field`, scale is no number.
-        ValueError: the parts have different processes; scale not finite; interval empty.
+        ValueError: the parts have different processes or dimensions; scale not finite; interval
+            empty.
 
     If both parts are one network under two labels, they are one call of it on twice the rows; else
     each part is evaluated, and `against` read in the row of `conditional`. Where nothing is to be
@@ -89,11 +90,19 @@ class GuidedField(Field):
         mine, other = self.conditional.process, self.against.process
         if mine != other:
             raise ValueError(f"the two fields have different processes: {mine} and {other}")
+        a, b = self.conditional.dim, self.against.dim
+        if None not in (a, b) and a != b:
+            raise ValueError(f"the two fields have different dimensions: {a} and {b}")
         object.__setattr__(self, "process", mine)
-        object.__setattr__(self, "scale", _finite(self.scale))
+        object.__setattr__(self, "scale", door.finite(self.scale, "scale"))
         if self.interval is not None:
             object.__setattr__(self, "interval", _interval(self.interval))
         object.__setattr__(self, "_together", self._one_call(self.scale))
+
+    @property
+    def dim(self) -> int | None:
+        """See `Field`."""
+        return self.conditional.dim or self.against.dim
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """See `Field`: that of `conditional`."""
@@ -174,16 +183,6 @@ class GuidedField(Field):
         else:
             both = _Both(a.network, other, scale)
         return LearnedField(a.process, both, a.predicts, a.data_std, wanted)
-
-
-def _finite(scale: float) -> float:
-    try:
-        number = float(scale)
-    except (TypeError, ValueError):
-        raise TypeError(f"scale must be a number, got {scale!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"scale must be finite, got {scale!r}; 1 is no guidance")
-    return number
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:

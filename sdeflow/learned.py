@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from sdeflow import door
 from sdeflow.field import Evaluate, Field, Tabulate, block, in_blocks
-from sdeflow.network import Condition, Conditioned
+from sdeflow.network import MLP, Condition, Conditioned
 from sdeflow.prediction import Prediction, Row, unit_row
 from sdeflow.process import Coefficients, Scalar
 
@@ -39,9 +39,9 @@ class LearnedField(Field):
         label: what `given` binds.
 
     Raises:
-        ValueError: data_std is not positive; or, when evaluated, the network returns another
-            shape than it was given.
-        TypeError: network is no torch module, predicts is no `Prediction`.
+        ValueError: data_std is not positive; the label is not one that the network knows, or it
+            knows none; or, when evaluated, the network returns another shape than it was given.
+        TypeError: network is no torch module, predicts is no `Prediction`, label is not whole.
 
     Source: Karras et al. 2022, eq. 7 and table 1.
     """
@@ -52,17 +52,33 @@ class LearnedField(Field):
     label: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no network, no row, no size."""
+        """Refuse what is no network, no row, no size, no label."""
+        super().__post_init__()
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
         if not isinstance(self.predicts, Prediction):
             raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
         if self.data_std is not None:
-            door.positive(self.data_std, "data_std")
+            object.__setattr__(self, "data_std", door.positive(self.data_std, "data_std"))
+        if self.label is not None:
+            known = getattr(self.network, "labels", None)
+            if isinstance(known, int) and not known:
+                raise ValueError("this network knows no labels; make it with labels=")
+            most = known if isinstance(known, int) else None
+            object.__setattr__(self, "label", door.labels(self.label, "label", most))
+
+    @property
+    def dim(self) -> int | None:
+        """See `Field`."""
+        return self.network.dim if isinstance(self.network, MLP) else None
 
     def given(self, label: Tensor | int | None) -> LearnedField:
-        """The same field with a class bound: one for all (), one each (n,), or None for none."""
-        return replace(self, label=None if label is None else torch.as_tensor(label))
+        """The same field with a class bound: one for all (), one each (n,), or None for none.
+
+        Raises:
+            ValueError, TypeError: the network does not know this label.
+        """
+        return replace(self, label=None if label is None else door.labels(label, "label"))
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """See `Field`."""

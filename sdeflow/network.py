@@ -100,20 +100,19 @@ class MLP(Conditioned):
         how: How = "add",
     ) -> None:
         super().__init__()
-        for name, size in (("dim", dim), ("width", width), ("depth", depth)):
-            door.whole(size, name)
-        for name, size in (("waves", waves), ("labels", labels), ("seed", seed)):
-            door.whole(size, name, 0)
-        door.positive(finest, "finest")
+        dim, width = door.whole(dim, "dim"), door.whole(width, "width")
+        depth, waves = door.whole(depth, "depth"), door.whole(waves, "waves", 0)
+        labels, seed = door.whole(labels, "labels", 0), door.whole(seed, "seed", 0)
+        finest = door.positive(finest, "finest")
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
         self.config: dict[str, int | float | str] = {
             "dim": dim, "width": width, "depth": depth, "waves": waves,
-            "finest": float(finest), "labels": labels, "seed": seed,
+            "finest": finest, "labels": labels, "seed": seed,
         }  # fmt: skip
         if how != "add":  # files written before there was a choice say nothing
             self.config["how"] = how
-        self.labels = labels
+        self.dim, self.labels = dim, labels
         directions = normals(seed, Purpose.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
         numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
         vectors = numbers * nn.functional.normalize(directions).T

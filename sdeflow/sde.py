@@ -117,7 +117,8 @@ class Steps:
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
         """drift dt_k, (n, d)."""
-        return self.sde.drift(x, self._at(k, part)) * self.gaps[k]
+        f = self.sde.drift(x, self._at(k, part))
+        return f * self.gaps[k] if isinstance(f, Tensor) else f  # what is wrong, the watch says
 
     def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
         """diffusion sqrt(|dt_k|): one number, (n, d), or None where the law has no noise."""
@@ -130,7 +131,13 @@ class Steps:
 
 
 def forward(process: Process) -> SDE:
-    """dx = f x dt + g dW, from t_min to t_max (Song et al. 2021, eq. 5 and 29)."""
+    """dx = f x dt + g dW, from t_min to t_max (Song et al. 2021, eq. 5 and 29).
+
+    Raises:
+        TypeError: this is no `Process`.
+    """
+    if not isinstance(process, Process):
+        raise TypeError(f"forward needs a Process, got {type(process).__name__}")
     return SDE(
         lambda x, t: process.drift(t) * x,
         lambda x, t: process.diffusion(t),
@@ -167,7 +174,7 @@ class _FieldSteps(Steps):
     sde: FieldSDE
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
-        super().__init__(sde, times, like)
+        super().__init__(sde, times, door.cloud(like, dim=sde.field.dim))
         self._tabulate = sde.field.tabulator(like)
         self._tables: dict[float, tuple[Evaluate, np.ndarray]] = {}
 
@@ -221,6 +228,12 @@ def _driven(
     )
 
 
+def _process(field: Field) -> Process:
+    if not isinstance(field, Field):
+        raise TypeError(f"this law needs a Field, got {type(field).__name__}; see sf.ExactField")
+    return field.process
+
+
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
     r"""The time-reversed law, from t_max down to t_min, with noise eta.
 
@@ -230,11 +243,12 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
     marginals do not depend on eta.
 
     Raises:
+        TypeError: this is no `Field`.
         ValueError: eta negative or not finite.
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
-    process, eta = field.process, door.positive(eta, "eta", zero=True)
+    process, eta = _process(field), door.positive(eta, "eta", zero=True)
 
     def read(t: Tensor) -> Reading:
         c = process(t)
@@ -256,11 +270,12 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     here, and its `heun2` on Karras levels is EDM's Algorithm 1.
 
     Raises:
+        TypeError: this is no `Field`.
         ValueError: eta negative or not finite.
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
-    process, eta = field.process, door.positive(eta, "eta", zero=True)
+    process, eta = _process(field), door.positive(eta, "eta", zero=True)
 
     def read(rho: Tensor) -> Reading:
         # A level at an end of the span must not fall outside it by rounding.
@@ -295,6 +310,7 @@ def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> 
             Zeros leave the mean alone: the sampler without its noise line.
 
     Raises:
+        TypeError: this is no `Field`, or the variance no function.
         ValueError: eta outside [0, 1], or a variance with eta below 1; when run, a variance that
             is negative, not finite or not (K,).
 
@@ -302,6 +318,8 @@ def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> 
     """
     if door.positive(eta, "eta", zero=True) > 1:
         raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
+    if variance is not None and not callable(variance):
+        raise TypeError(f"variance must be a function of the times, got {variance!r}")
     if variance is not None and eta != 1:
         raise ValueError(f"a variance of your own goes with DDPM's mean: use eta = 1, not {eta}")
     law = reverse(field, eta)

@@ -81,7 +81,8 @@ class SDESolver:
             first: the id of the first particle, for a cloud that is run in parts.
             progress: show a bar.
         """
-        door.cloud(x)
+        _check(sde, x)
+        door.whole(first, "first", 0)
         times = _grid(sde, self.steps, self.times, self.method)
         kept = clock.kept(save, times)
         law = sde.steps(times, x)
@@ -167,12 +168,13 @@ class ODESolver:
             raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
         if self.steps is not None:
             door.whole(self.steps, "steps")
+        door.whole(self.max_steps, "max_steps")
         door.positive(self.rtol, "rtol")
         door.positive(self.atol, "atol")
 
     def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
         """Run the cloud x (n, d); `save` as in `SDESolver.solve`, and any time if adaptive."""
-        door.cloud(x)
+        _check(sde, x)
         if sde.diffusion is not None:
             raise ValueError(
                 "this law has noise: use SDESolver, or its flow (eta = 0) for an ODE solver"
@@ -247,6 +249,15 @@ class ODESolver:
             raise watch.failed("the final state is NaN or infinite")
         # The engine always gives the start; here as elsewhere it is kept only if asked for.
         return watch.path(wanted, out) if from_start else watch.path(wanted[1:], out[1:].clone())
+
+
+def _check(sde: SDE, x: Tensor) -> None:
+    if not isinstance(sde, SDE):
+        raise TypeError(
+            f"sde must be a law of motion, got {type(sde).__name__}; pass sf.reverse(field) or "
+            "sf.forward(process)"
+        )
+    door.cloud(x)
 
 
 def _check_noise(g: Scale, x: Tensor) -> None:

@@ -57,6 +57,7 @@ class TilesField(BayesField):
 
     def __post_init__(self) -> None:
         """Refuse a board that is too large, and work out what does not change."""
+        super().__post_init__()
         low, side, weights = self.tiles
         if weights.numel() > SQUARES:
             raise ValueError(
@@ -68,6 +69,11 @@ class TilesField(BayesField):
         object.__setattr__(self, "_log_share", torch.log(weights.double() / weights.sum()))
         object.__setattr__(self, "_draw", self.tiles.drawing())
 
+    @property
+    def dim(self) -> int:
+        """See `Field`."""
+        return 2
+
     def given(self, label: int) -> TilesField:
         """The field of one square, by its number along rows, lowest row first.
 
@@ -75,7 +81,7 @@ class TilesField(BayesField):
             ValueError: there is no such square.
         """
         row, column, share = self.tiles.filled()
-        if not 0 <= label < len(share):
+        if not door.whole(label, "label", 0) < len(share):
             raise ValueError(f"label must be 0 to {len(share) - 1}, one per square, got {label}")
         only = torch.zeros_like(self.tiles.weights)
         only[row[label], column[label]] = 1.0
@@ -91,7 +97,7 @@ class TilesField(BayesField):
 
     def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
         """ln p_t(x), (n,); x, t and errors as for `split`."""
-        c = self.process(self.process.at(t, door.cloud(x, dim=2))).along(x)
+        c = self.process(self.process.at(t, door.cloud(x, dim=self.dim))).along(x)
         parts = [self._cut(*portion)[0] for portion in _portions(x, *c[:2])]
         alpha = torch.as_tensor(c.alpha, dtype=torch.float64).reshape(-1)
         log_area = 2 * torch.log(alpha * self.tiles.side)

@@ -1,9 +1,12 @@
 """What is known about x_0 and eps given x_t: exact, empirical and learned fields are one thing."""
 
+import json
 import math
 import resource
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from conftest import PROCESSES, Wavy, close, f64, lopsided, randn, times_of
@@ -546,7 +549,7 @@ def test_bad_fields_are_refused() -> None:
     with pytest.raises(ValueError, match="points is empty"):
         sf.EmpiricalField(sf.VP(), points[:0])
     with pytest.raises(ValueError, match=r"labels must be \(5,\)"):
-        sf.EmpiricalField(sf.VP(), points, torch.zeros(4))
+        sf.EmpiricalField(sf.VP(), points, torch.zeros(4, dtype=torch.int64))
     with pytest.raises(ValueError, match="has no labels"):
         sf.EmpiricalField(sf.VP(), points).given(0)
     with pytest.raises(ValueError, match=r"no point carries label 7; there are \[0, 1\]"):
@@ -602,3 +605,127 @@ def test_a_network_takes_a_cloud_of_another_type_at_one_time_or_many(std: float 
         assert each.dtype == torch.float64
         assert close(each, field.velocity(x, f64(0.3)), rtol=1e-6)
         assert close(each, field.velocity(x.float(), torch.tensor(0.3)).double(), rtol=1e-5)
+
+
+IN_THE_PLANE = [
+    lambda: sf.ExactField(sf.VP(), lopsided()),
+    lambda: sf.EmpiricalField(sf.VP(), randn(5, 2)),
+    lambda: sf.TilesField(sf.VP(), sf.datasets.checkerboard().tiles),
+    lambda: sf.LearnedField(sf.VP(), sf.MLP(2)),
+    lambda: sf.GuidedField(
+        sf.LearnedField(sf.VP(), sf.MLP(2)), sf.ExactField(sf.VP(), lopsided()), 2.0
+    ),
+]
+
+
+@pytest.mark.parametrize("make", IN_THE_PLANE)
+@pytest.mark.parametrize("d", [1, 3])
+def test_a_cloud_of_another_dimension_is_refused(make, d: int) -> None:
+    """At every door; a column would else be broadcast to a plane in silence."""
+    field, x = make(), randn(4, d)
+    assert field.dim == 2
+    flow = sf.reverse(field, 0.0)
+    asks = [
+        lambda: field.split(x, 0.5),
+        lambda: field.score(x, 0.5),
+        lambda: sf.SDESolver("euler", 3).solve(sf.reverse(field), x),
+        lambda: sf.SDESolver("euler", 3).solve(sf.bridge(field), x),
+        lambda: sf.ODESolver("euler", 3).solve(flow, x),
+        lambda: sf.ODESolver("dopri5").solve(flow, x),
+    ]
+    if isinstance(field, sf.TilesField):
+        asks.append(lambda: field.log_prob(x, 0.5))
+    for ask in asks:
+        with pytest.raises(ValueError, match=f"must have dimension 2, got {d}"):
+            ask()
+
+
+def test_a_field_that_does_not_say_takes_any_dimension() -> None:
+    assert sf.LearnedField(sf.VP(), Anything()).dim is None
+    assert sf.LearnedField(sf.VP(), Anything()).noise(randn(4, 3), 0.5).shape == (4, 3)
+
+
+class Anything(nn.Module):
+    """Any network, for any dimension."""
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        return x
+
+
+@pytest.mark.parametrize("process", [sf.VP, None, "VP", lopsided()])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda process: sf.ExactField(process, lopsided()),
+        lambda process: sf.EmpiricalField(process, randn(5, 2)),
+        lambda process: sf.TilesField(process, sf.datasets.checkerboard().tiles),
+        lambda process: sf.LearnedField(process, Anything()),
+    ],
+)
+def test_a_field_needs_a_process(make, process) -> None:
+    with pytest.raises(TypeError, match="process must be a Process, such as") as said:
+        make(process)
+    assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "message"),
+    [
+        (lambda: sf.ExactField(sf.VP(), sf.datasets.ring()), TypeError, "has it as .mixture"),
+        (
+            lambda: sf.EmpiricalField(sf.VP(), randn(3, 2), [0.0, 1.0, 1.0]),
+            TypeError,
+            "labels must be whole numbers",
+        ),
+        (
+            lambda: sf.ExactField(sf.VP(), lopsided()).predict("noise", randn(3, 2), 0.5),
+            TypeError,
+            "row must be a Prediction",
+        ),
+    ],
+)
+def test_swapped_and_mistaken_arguments_are_refused(mistake, error, message: str) -> None:
+    with pytest.raises(error, match=message):
+        mistake()
+    points = randn(3, 2)
+    kept = sf.EmpiricalField(sf.VP(), points, [0, 1, 1], width=np.float32(0.5))
+    assert type(kept.width) is float
+    assert torch.equal(kept.given(1).points, points[1:])
+
+
+@pytest.mark.parametrize("bind", [sf.LearnedField.given, lambda f, label: replace(f, label=label)])
+@pytest.mark.parametrize(
+    ("label", "error", "message"),
+    [
+        (1.5, TypeError, "label must be whole numbers, got torch.float32"),
+        (True, TypeError, "label must be whole numbers, got torch.bool"),
+        ("a", TypeError, "label must be whole numbers, got str"),
+        (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one each"),
+        (4, ValueError, "label must be 0 to 3, got 4 to 4"),
+        (torch.tensor([0, -1]), ValueError, "label must be 0 to 3, got -1 to 0"),
+    ],
+)
+def test_a_label_that_the_network_cannot_know_is_refused(bind, label, error, message) -> None:
+    field = sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1, labels=3))
+    with pytest.raises(error, match=message):
+        bind(field, label)
+    for fits in (0, 3, np.int64(2), torch.tensor([0, 3, 1, 2])):  # 3 means "no label"
+        assert bind(field, fits).noise(randn(4, 2), 0.5).shape == (4, 2)
+
+
+def test_a_network_without_labels_is_given_none() -> None:
+    with pytest.raises(ValueError, match="knows no labels; make it with labels="):
+        sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(0)
+    assert sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(None).label is None
+    # What another network knows, it may not say.
+    assert int(sf.LearnedField(sf.VP(), Anything()).given(7).label) == 7
+
+
+def test_sizes_of_a_learned_field_are_kept_plain() -> None:
+    """A file holds them as JSON."""
+    network = sf.MLP(
+        np.int64(2), np.int64(8), np.int32(1), np.int64(4), np.float32(9), np.int64(2)
+    )
+    json.dumps(network.config)
+    field = sf.LearnedField(sf.VP(), network, data_std=randn(9, 2).std())
+    assert type(field.data_std) is float

@@ -385,6 +385,9 @@ def test_what_cannot_be_combined_is_refused() -> None:
     wanted, whole = pair(sf.VP())
     with pytest.raises(ValueError, match="different processes"):
         sf.GuidedField(wanted, sf.ExactField(sf.Linear(), lopsided()), 2.0)
+    line = sf.LearnedField(sf.VP(), sf.MLP(1, 8, 1))
+    with pytest.raises(ValueError, match="different dimensions: 2 and 1"):
+        sf.GuidedField(wanted, line, 2.0)
     with pytest.raises(TypeError, match="against must be a Field, got Mixture"):
         sf.GuidedField(wanted, lopsided(), 2.0)  # type: ignore[arg-type]
     for bad in (math.nan, math.inf):

@@ -556,6 +556,41 @@ REFUSED = {
         TypeError,
         "diffusion",
     ),
+    "a drift of nothing": (
+        lambda: euler(sf.SDE(lambda x, t: None, None, 0.0, 1.0)),
+        ValueError,
+        "returned NoneType",
+    ),
+    "a drift of one number": (
+        lambda: ode(sf.SDE(lambda x, t: 0.0, None, 0.0, 1.0), method="dopri5"),
+        ValueError,
+        "returned float",
+    ),
+    "a field for a law": (lambda: euler(KNOWN), TypeError, r"pass sf.reverse\(field\)"),
+    "a process for a law": (lambda: ode(sf.VP(), steps=3), TypeError, r"sf.forward\(process\)"),
+    "a law for a field": (lambda: sf.reverse(NOISY), TypeError, "needs a Field, got FieldSDE"),
+    "a mixture for a field": (lambda: sf.comoving(lopsided()), TypeError, "needs a Field"),
+    "no field": (lambda: sf.bridge(None), TypeError, "needs a Field"),
+    "a field for a process": (lambda: sf.forward(KNOWN), TypeError, "needs a Process"),
+    "a variance that is a tensor": (
+        lambda: sf.bridge(KNOWN, variance=0.5),
+        TypeError,
+        "variance must be a function",
+    ),
+    "a first particle before the first": (
+        lambda: sf.SDESolver("euler", 3).solve(NOISY, CLOUD, first=-1),
+        ValueError,
+        "first",
+    ),
+    "half a first particle": (
+        lambda: sf.SDESolver("euler", 3).solve(NOISY, CLOUD, first=1.5),
+        TypeError,
+        "first",
+    ),
+    "no budget": (lambda: sf.ODESolver(max_steps=0), ValueError, "max_steps"),
+    "half a step of a budget": (lambda: sf.ODESolver(max_steps=2.5), TypeError, "max_steps"),
+    "a tolerance in words": (lambda: sf.ODESolver(rtol="1e-5"), TypeError, "rtol"),
+    "a seed that is a truth": (lambda: sf.SDESolver(seed=True), TypeError, "seed"),
     "a mistyped calculus": (
         lambda: sf.SDE(GBM.drift, GBM.drift, 0.0, 1.0, "Ito"),
         ValueError,
@@ -683,3 +718,11 @@ def test_a_final_state_that_is_bad_is_not_returned():
             solver(method, steps=1).solve(law, torch.full((2, 1), 3e38))
         assert float(caught.value.path.t[-1]) == 0.0
         assert torch.isfinite(caught.value.path.x).all()
+
+
+def test_a_drift_whose_sum_overflows_is_not_called_infinite():
+    """60 rows of 3000 sum to more than float16 holds."""
+    law = sf.SDE(lambda x, t: torch.full_like(x, 3000.0), None, 0.0, 1.0)
+    for method in ("euler", "ode euler"):
+        x = solver(method, steps=2).solve(law, torch.zeros(60, 2, dtype=torch.float16)).x[-1]
+        assert torch.equal(x, torch.full_like(x, 3000.0))

@@ -248,6 +248,8 @@ def test_what_is_refused() -> None:
     sf.TilesField(sf.VP(), Tiles(f64([0.0, 0.0]), 1.0, torch.ones(SQUARES // 64, 64)))
     with pytest.raises(ValueError, match="label must be 0 to 4, one per square, got 5"):
         field(sf.VP()).given(5)
+    with pytest.raises(TypeError, match="label must be a whole number"):
+        field(sf.VP()).given(1.5)
     with pytest.raises(ValueError, match="squares lie in a plane"):
         sf.Density.from_tiles(sf.Grid((0.0,), (1.0,), (8,)), board())
     grid = sf.Grid((0.0, 0.0), (1.0, 1.0), (8, 8))
