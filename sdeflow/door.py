@@ -104,7 +104,7 @@ def labels(value: object, name: str, most: int | None = None) -> Tensor:
         raise ValueError(
             f"{name} must be 0 to {most}, got {int(found.min())} to {int(found.max())}"
         )
-    return found
+    return found.long()
 
 
 def times(

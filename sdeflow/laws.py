@@ -220,7 +220,8 @@ def geometric_brownian(
     ln x grows by (growth - volatility^2 / 2) t after Ito, by growth t after Stratonovich.
 
     Raises:
-        TypeError, ValueError: volatility or t_end is not positive, or an unknown calculus.
+        TypeError, ValueError: growth is not finite, volatility or t_end not positive, or an
+            unknown calculus.
 
     Source: Oksendal 2003, section 5.1.
     """

@@ -709,7 +709,7 @@ def test_a_label_that_the_network_cannot_know_is_refused(bind, label, error, mes
     field = sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1, labels=3))
     with pytest.raises(error, match=message):
         bind(field, label)
-    for fits in (0, 3, np.int64(2), torch.tensor([0, 3, 1, 2])):  # 3 means "no label"
+    for fits in (0, 3, np.int8(2), torch.tensor([0, 3, 1, 2])):  # 3 means "no label"
         assert bind(field, fits).noise(randn(4, 2), 0.5).shape == (4, 2)
 
 

@@ -343,6 +343,7 @@ def run(law: sf.SDE, x: Tensor = CLOUD) -> object:
         ),
         (lambda: sf.brownian(-0.5), ValueError, "diffusivity must be positive"),
         (lambda: sf.geometric_brownian(0.1, -0.2), ValueError, "volatility must be positive"),
+        (lambda: sf.geometric_brownian(np.nan, 0.2), ValueError, "growth must be finite"),
         (
             lambda: sf.geometric_brownian(0.1, 0.2, calculus="Ito"),  # type: ignore[arg-type]
             ValueError, "'ito' or 'stratonovich', got 'Ito'",
