@@ -93,7 +93,7 @@ def hutchinson_log_likelihood(
     Source: Hutchinson 1990; Grathwohl et al. 2019, eq. 8.
     """
     m = door.whole(probes, "probes", 2)
-    door.cloud(x)
+    door.cloud(x, dim=field.dim)
     signs = generator(door.whole(seed, "seed", 0), Purpose.PROBE).integers(0, 2, (*x.shape, m))
     z = torch.from_numpy(2.0 * signs - 1.0).to(x)
 
@@ -133,7 +133,7 @@ def _along(
     columns: int,
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
-    n, d = door.cloud(x).shape
+    n, d = door.cloud(x, dim=field.dim).shape
     if prior is not None:
         size = prior(x)
         if not isinstance(size, Tensor) or size.shape != (n,):
