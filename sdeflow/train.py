@@ -299,13 +299,11 @@ def _look(network: nn.Module, sample: Sample, n: int, seed: int) -> None:
     door.cloud(
         x0, "the training data", int(network.config["dim"]) if isinstance(network, MLP) else None
     )
-    if len(x0) != n:
-        raise ValueError(f"sample must give the {n} points that it is asked for, got {len(x0)}")
     if label is None:
         return
-    if not isinstance(label, Tensor) or label.dtype not in WHOLE or label.shape != (n,):
+    if not isinstance(label, Tensor) or label.dtype not in WHOLE or label.shape != x0.shape[:1]:
         got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
-        raise TypeError(f"labels must be a tensor ({n},) of whole numbers, got {got}")
+        raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
     known = getattr(network, "labels", None)
     if known == 0:
         raise ValueError("these data have labels, the network none; use MLP(labels=...)")

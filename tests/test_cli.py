@@ -553,8 +553,14 @@ def user_file(folder: Path, kind: str) -> Path:
     return path
 
 
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs on a coarse grid: what is looked at here is what a demo leaves."""
+    monkeypatch.setattr(proof.check, "__kwdefaults__", {**proof.check.__kwdefaults__, "cells": 48})
+
+
 @pytest.mark.parametrize("kind", ["csv", "npy", "png"])
-def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path) -> None:
+def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path, coarse: None) -> None:
     file, out = user_file(tmp_path, kind), tmp_path / "r"
     args = ("demo", "--steps", 50, "--n", 50, "--width", 16, "--data", file, "--out", out)
     code, said, err = say(*args)
@@ -588,7 +594,7 @@ def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path) -> None:
 
 
 def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
-    say: Say, tmp_path: Path
+    say: Say, tmp_path: Path, coarse: None
 ) -> None:
     def demo(seed: int) -> dict[str, bytes]:
         assert say("demo", *TINY, "--n", 20, "--seed", seed, "--out", tmp_path)[0] == 0

@@ -257,7 +257,6 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": lambda n, seed: torch.zeros(n)}, "must be a cloud"),
         ({"sample": lambda n, seed: np.zeros((n, 2))}, "floating-point tensor"),
         ({"sample": lambda n, seed: torch.zeros(n, 3)}, "must have dimension 2, got 3"),
-        ({"sample": lambda n, seed: torch.zeros(7, 2)}, "the 32 points that it is asked for"),
         ({"sample": lambda n: torch.zeros(n, 2)}, "this function does not; pass data.sample"),
         ({"sample": DATA}, "this Dataset does not; pass data.sample"),
         ({"sample": DATA.points}, "this Tensor does not; pass data.sample"),
