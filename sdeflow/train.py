@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdeflow import door
@@ -35,7 +35,6 @@ from sdeflow.checkpoint import describe, latest, write
 from sdeflow.dataset import WHOLE
 from sdeflow.door import SdeflowError
 from sdeflow.learned import LearnedField
-from sdeflow.network import MLP
 from sdeflow.noise import Purpose, generator
 from sdeflow.objective import (
     TimeDensity,
@@ -268,7 +267,7 @@ def fit(
         raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
     if not any(p.requires_grad for p in field.network.parameters()):
         raise ValueError("the network has no parameter that can be trained; unfreeze some")
-    _look(field.network, sample, recipe.batch, seed)
+    _look(field, sample, recipe.batch, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return Training(
         field,
@@ -283,7 +282,7 @@ def fit(
     )
 
 
-def _look(network: nn.Module, sample: Sample, n: int, seed: int) -> None:
+def _look(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
     """Draw a batch and refuse what the network cannot learn from."""
     try:
         inspect.signature(sample).bind(n, seed)
@@ -296,15 +295,13 @@ def _look(network: nn.Module, sample: Sample, n: int, seed: int) -> None:
         pass  # functions of other languages do not tell
     drawn = sample(n, seed)
     x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
-    door.cloud(
-        x0, "the training data", int(network.config["dim"]) if isinstance(network, MLP) else None
-    )
+    door.cloud(x0, "the training data", field.dim)
     if label is None:
         return
     if not isinstance(label, Tensor) or label.dtype not in WHOLE or label.shape != x0.shape[:1]:
         got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
-    known = getattr(network, "labels", None)
+    known = getattr(field.network, "labels", None)
     if known == 0:
         raise ValueError("these data have labels, the network none; use MLP(labels=...)")
     low, high = int(label.min()), int(label.max())
