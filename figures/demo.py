@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from sdeflow import demo, run
+from sdeflow.experiment import demo, run
 from sdeflow.provenance import write_bytes
 
 HERE = Path(__file__).parent

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from figures import demo
-from sdeflow import proof
+from sdeflow.experiment import verify as proof
 from sdeflow.provenance import write_bytes
 
 

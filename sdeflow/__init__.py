@@ -8,56 +8,23 @@ field), `distance` and `check` (judging), `plot`, `run` and the command.
 
 from importlib.metadata import version as _version
 
-from sdeflow import datasets as datasets
-from sdeflow import order as order
-from sdeflow import plot as plot
-from sdeflow.audit import Audit, guidance_audit, tilted
-from sdeflow.budget import Budget, Part, error_budget
-from sdeflow.chapman_kolmogorov import sampler_law
-from sdeflow.check import check_density, check_path
-from sdeflow.checkpoint import load, save
-from sdeflow.clock import karras_times, log_snr_times, uniform_times
-from sdeflow.density import Density, Grid
-from sdeflow.distance import energy_distance, floor, sliced_wasserstein, wasserstein
-from sdeflow.door import SdeflowError
-from sdeflow.engine import Path
-from sdeflow.field import BayesField, EmpiricalField, ExactField, Field
-from sdeflow.flux import current
-from sdeflow.fokker_planck import evolve
-from sdeflow.guidance import GuidedField, scale_from_strength, strength_from_scale
-from sdeflow.history import Guards, History
-from sdeflow.laws import (
-    OrnsteinUhlenbeck,
-    brownian,
-    double_well,
-    geometric_brownian,
-    harmonic,
-    langevin,
-    mexican_hat,
-    ornstein_uhlenbeck,
-    underdamped,
+from sdeflow import plot
+from sdeflow._validation import SdeflowError
+from sdeflow.analysis import transitions as order
+from sdeflow.analysis.elbo import (
+    Bound,
+    KernelVariance,
+    elbo,
+    elbo_weights,
+    gaussian_kl,
+    large_variance,
+    learned_variance,
+    optimal_variance,
+    small_variance,
 )
-from sdeflow.learned import LearnedField
-from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
-from sdeflow.martingale import dynkin
-from sdeflow.master_equation import Generator, generator
-from sdeflow.mixture import Mixture, Posterior
-from sdeflow.network import MLP
-from sdeflow.noise import Brownian
-from sdeflow.objective import (
-    Meter,
-    edm_weighting,
-    logit_normal_time,
-    loss,
-    measured_in,
-    meter,
-    min_snr,
-    noise_between,
-    normal_log_snr,
-    uniform_log_snr,
-    uniform_time,
-)
-from sdeflow.observe import (
+from sdeflow.analysis.guidance import Audit, guidance_audit, tilted
+from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
+from sdeflow.analysis.thermodynamics import (
     Estimate,
     Passage,
     entropy_flow,
@@ -70,28 +37,71 @@ from sdeflow.observe import (
     two_time_covariance,
     work,
 )
-from sdeflow.order import NoiseLevel
-from sdeflow.prediction import Prediction
-from sdeflow.process import EDM, VE, VP, Coefficients, Cosine, Linear, Process, SubVP, Tabulated
-from sdeflow.ruler import Ruler, normalised
-from sdeflow.sde import SDE, bridge, comoving, forward, reverse
-from sdeflow.solve import ODESolver, SDESolver
-from sdeflow.statistic import holm
-from sdeflow.tiles import TilesField
-from sdeflow.train import Recipe, Training, fit
-from sdeflow.two_sample import compare
-from sdeflow.variational import (
-    Bound,
-    KernelVariance,
-    elbo,
-    elbo_weights,
-    gaussian_kl,
-    large_variance,
-    learned_variance,
-    optimal_variance,
-    small_variance,
+from sdeflow.analysis.transitions import NoiseLevel
+from sdeflow.density import Density, Grid
+from sdeflow.diagnostics.distances import energy_distance, floor, sliced_wasserstein, wasserstein
+from sdeflow.diagnostics.error_budget import Budget, Part, error_budget
+from sdeflow.diagnostics.goodness_of_fit import check_density, check_path
+from sdeflow.diagnostics.hypothesis import holm
+from sdeflow.diagnostics.martingale import dynkin
+from sdeflow.diagnostics.two_sample import compare
+from sdeflow.diagnostics.verdict import PathVerdict, Verdict
+from sdeflow.distributions import datasets
+from sdeflow.distributions.mixture import Mixture, Posterior
+from sdeflow.distributions.piecewise import TilesField
+from sdeflow.fields.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.networks import MLP
+from sdeflow.fields.prediction import Prediction
+from sdeflow.fokker_planck.current import current
+from sdeflow.fokker_planck.density_path import Guards, History
+from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.markov import Generator, generator
+from sdeflow.fokker_planck.rescaling import Ruler, normalised
+from sdeflow.fokker_planck.sampler import sampler_law
+from sdeflow.processes.process import (
+    EDM,
+    VE,
+    VP,
+    Coefficients,
+    Cosine,
+    Linear,
+    Process,
+    SubVP,
+    Tabulated,
 )
-from sdeflow.verdict import PathVerdict, Verdict
+from sdeflow.processes.time_grids import karras_times, log_snr_times, uniform_times
+from sdeflow.random_streams import Brownian
+from sdeflow.sdes.classical import (
+    OrnsteinUhlenbeck,
+    brownian,
+    double_well,
+    geometric_brownian,
+    harmonic,
+    langevin,
+    mexican_hat,
+    ornstein_uhlenbeck,
+    underdamped,
+)
+from sdeflow.sdes.sde import SDE, bridge, comoving, forward, reverse
+from sdeflow.solvers.adapters import Path
+from sdeflow.solvers.sde_solver import ODESolver, SDESolver
+from sdeflow.training.checkpoint import load, save
+from sdeflow.training.fit import Recipe, Training, fit
+from sdeflow.training.loss import (
+    Meter,
+    edm_weighting,
+    logit_normal_time,
+    loss,
+    measured_in,
+    meter,
+    min_snr,
+    noise_between,
+    normal_log_snr,
+    uniform_log_snr,
+    uniform_time,
+)
 
 __version__ = _version("sdeflow")
 

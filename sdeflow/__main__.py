@@ -1,5 +1,5 @@
 """python -m sdeflow: the command."""
 
-from sdeflow.cli import main
+from sdeflow.experiment.cli import main
 
 main()

@@ -22,11 +22,11 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from sdeflow import door
-from sdeflow.dataset import Tiles
-from sdeflow.mixture import Mixture
-from sdeflow.noise import Purpose, generator
-from sdeflow.process import Process
+from sdeflow import _validation as door
+from sdeflow.distributions.dataset import Tiles
+from sdeflow.distributions.mixture import Mixture
+from sdeflow.processes.process import Process
+from sdeflow.random_streams import Purpose, generator
 
 ROUND_OFF = 1e-15  # cells below this share of the whole hold nothing but rounding
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)

@@ -25,12 +25,12 @@ from matplotlib.lines import Line2D
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
-from sdeflow import engine
-from sdeflow.budget import Budget
 from sdeflow.density import Density, Grid
-from sdeflow.field import Field
-from sdeflow.objective import Meter
-from sdeflow.verdict import Verdict
+from sdeflow.diagnostics.error_budget import Budget
+from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.fields.field import Field
+from sdeflow.solvers import adapters as engine
+from sdeflow.training.loss import Meter
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"

@@ -25,8 +25,8 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Ruler, SdeflowError, evolve
-from sdeflow.affine import Kernel, kernels
-from sdeflow.ruler import normalised
+from sdeflow.fokker_planck.linear import Kernel, kernels
+from sdeflow.fokker_planck.rescaling import normalised
 
 F64 = torch.float64
 

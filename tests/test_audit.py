@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.audit import Audit, smallest_set
+from sdeflow.analysis.guidance import Audit, smallest_set
 
 A, B, W = 0.5, 1.5, 2.0
 GRID = sf.Grid((-6.0,), (6.0,), (400,))

@@ -9,8 +9,8 @@ from conftest import f64
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.process import Coefficients
-from sdeflow.sde import FieldSDE
+from sdeflow.processes.process import Coefficients
+from sdeflow.sdes.sde import FieldSDE
 
 N, STEPS = 40_000, 40
 # Of constant rate: Euler's error is then of first order from few steps on.

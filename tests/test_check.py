@@ -13,9 +13,9 @@ from scipy import stats
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Path, Ruler, check_density, check_path, dynkin, holm
-from sdeflow.check import EXPECTED, Judge
-from sdeflow.statistic import waves
-from sdeflow.verdict import told
+from sdeflow.diagnostics.goodness_of_fit import EXPECTED, Judge
+from sdeflow.diagnostics.hypothesis import waves
+from sdeflow.diagnostics.verdict import told
 
 F64 = torch.float64
 

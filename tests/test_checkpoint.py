@@ -27,7 +27,7 @@ from safetensors import safe_open
 from torch import nn
 
 import sdeflow as sf
-from sdeflow import checkpoint
+from sdeflow.training import checkpoint
 
 ROWS = list(sf.Prediction)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import sdeflow as sf
+from benchmarks.claims import CLAIMS, Claim, Finding, Lab, Ruling, ledger
 from sdeflow import SdeflowError
-from sdeflow.claims import CLAIMS, Claim, Finding, Lab, Ruling, ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = [c for c in CLAIMS if not c.slow]

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow import cli, demo, proof, run
-from sdeflow.claims import ledger
+from benchmarks.claims import ledger
+from sdeflow.experiment import cli, demo, run
+from sdeflow.experiment import verify as proof
 
 TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
 COMMAND = (sys.executable, "-c", "from sdeflow.cli import main; main()")

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from sdeflow import datafile, datasets
-from sdeflow.datafile import from_file
+from sdeflow.distributions import datasets
+from sdeflow.distributions import files as datafile
+from sdeflow.distributions.files import from_file
 
 DOUBLE = torch.float64
 POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)

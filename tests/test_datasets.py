@@ -17,8 +17,8 @@ from sklearn import datasets as sk
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import datasets as ds
-from sdeflow.dataset import from_tiles
+from sdeflow.distributions import datasets as ds
+from sdeflow.distributions.dataset import from_tiles
 
 DOUBLE = torch.float64
 SETS: dict[str, Callable[[], ds.Dataset]] = {

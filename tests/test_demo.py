@@ -7,7 +7,7 @@ import pytest
 from conftest import randn
 
 import sdeflow as sf
-from sdeflow import demo, run
+from sdeflow.experiment import demo, run
 
 TINY = run.Config(steps=40, batch=16, width=8, depth=1)
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdeflow as sf
-from sdeflow.field import ROWS, BayesField
-from sdeflow.learned import PAGE
-from sdeflow.prediction import unit_row
-from sdeflow.process import Coefficients
+from sdeflow.fields.field import ROWS, BayesField
+from sdeflow.fields.learned import PAGE
+from sdeflow.fields.prediction import unit_row
+from sdeflow.processes.process import Coefficients
 
 
 def clouds(process: sf.Process, t: Tensor, n: int = 20) -> Tensor:

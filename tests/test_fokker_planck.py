@@ -40,7 +40,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Ruler, SdeflowError, evolve
-from sdeflow.history import REFUSE
+from sdeflow.fokker_planck.density_path import REFUSE
 
 F64 = torch.float64
 PROCESSES = {"VP": sf.VP(), "VE": sf.VE(), "EDM": sf.EDM(), "Linear": sf.Linear()}

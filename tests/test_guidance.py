@@ -10,9 +10,9 @@ from conftest import PROCESSES, close, f64, lopsided, randn, times_of
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.field import ROWS
-from sdeflow.prediction import Row, encode
-from sdeflow.process import Coefficients, Scalar
+from sdeflow.fields.field import ROWS
+from sdeflow.fields.prediction import Row, encode
+from sdeflow.processes.process import Coefficients, Scalar
 
 
 def part(*which: int) -> sf.Mixture:

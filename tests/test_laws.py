@@ -16,8 +16,8 @@ from conftest import close, lopsided, randn, times_of
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.prediction import Row
-from sdeflow.process import Coefficients
+from sdeflow.fields.prediction import Row
+from sdeflow.processes.process import Coefficients
 
 ETAS = (0.0, 0.5, 1.0, 1.7)
 Schedule = Callable[[Tensor], tuple[Tensor, Tensor]]

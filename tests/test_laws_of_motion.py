@@ -18,9 +18,9 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Mixture, SDESolver, evolve
-from sdeflow.laws import gradient
-from sdeflow.observe import Estimate, two_time_covariance
-from sdeflow.solve import ITO, STRATONOVICH
+from sdeflow.analysis.thermodynamics import Estimate, two_time_covariance
+from sdeflow.sdes.classical import gradient
+from sdeflow.solvers.sde_solver import ITO, STRATONOVICH
 
 F64 = torch.float64
 TURNING = [[1.0, 2.0], [-1.0, 1.5]]  # no gradient, and noise that is not round

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import sdeflow as sf
-from sdeflow.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
+from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 
 MIXTURE = sf.Mixture(
     torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),

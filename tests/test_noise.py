@@ -12,8 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import noise
-from sdeflow.noise import BLOCK, Brownian, KeyedNormals, Purpose, generator, normals
+from sdeflow import random_streams as noise
+from sdeflow.random_streams import BLOCK, Brownian, KeyedNormals, Purpose, generator, normals
 
 DTYPES = (torch.float32, torch.float64)
 MOTION = Purpose.MOTION

@@ -18,7 +18,7 @@ from conftest import (
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow import objective
+from sdeflow.training import loss as objective
 
 ROWS = list(sf.Prediction)
 

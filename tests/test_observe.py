@@ -15,7 +15,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Estimate, Grid, Mixture, Passage, SDESolver
-from sdeflow.engine import Path
+from sdeflow.solvers.adapters import Path
 
 F64 = torch.float64
 WELL = sf.double_well(2.0)

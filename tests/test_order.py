@@ -9,7 +9,7 @@ from conftest import close, f64, lopsided
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.order import (
+from sdeflow.analysis.transitions import (
     Curve,
     NoiseLevel,
     alignment,

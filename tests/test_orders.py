@@ -23,8 +23,8 @@ from scipy.stats import chi2, norm
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.noise import KeyedNormals, Purpose
-from sdeflow.solve import FIXED
+from sdeflow.random_streams import KeyedNormals, Purpose
+from sdeflow.solvers.sde_solver import FIXED
 
 F64 = torch.float64
 FLOWS = {"VP": sf.VP(t_min=0.01), "Linear": sf.Linear(), "EDM": sf.EDM(t_min=0.05, t_max=10.0)}

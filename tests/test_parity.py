@@ -28,7 +28,7 @@ from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.noise import KeyedNormals, Purpose
+from sdeflow.random_streams import KeyedNormals, Purpose
 
 N = 100
 SEED = 11

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.prediction import Row, decode, encode, mixing, unit_row
-from sdeflow.process import Coefficients
+from sdeflow.fields.prediction import Row, decode, encode, mixing, unit_row
+from sdeflow.processes.process import Coefficients
 
 levels = st.floats(0.05, 1.0)
 rates = st.floats(0.1, 5.0)

@@ -11,8 +11,10 @@ from conftest import f64
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import budget, proof, run
-from sdeflow.process import Coefficients
+from sdeflow.diagnostics import error_budget as budget
+from sdeflow.experiment import run
+from sdeflow.experiment import verify as proof
+from sdeflow.processes.process import Coefficients
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,8 @@ import torch
 from conftest import close, randn
 
 import sdeflow as sf
-from sdeflow import run, train
+from sdeflow.experiment import run
+from sdeflow.training import fit as train
 
 TINY = run.Config(steps=40, batch=16, width=8, depth=1)
 

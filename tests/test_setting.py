@@ -4,8 +4,8 @@ import math
 
 import torch
 
-from sdeflow.claims import setting
-from sdeflow.claims.setting import BoardNetwork, checkerboard_lecture
+from benchmarks.claims import setting
+from benchmarks.claims.setting import BoardNetwork, checkerboard_lecture
 
 
 def test_the_boards_network_is_the_lectures() -> None:

@@ -20,8 +20,8 @@ from scipy.stats import chi2
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.noise import BLOCK
-from sdeflow.solve import ADAPTIVE, FIXED, ITO, STRATONOVICH
+from sdeflow.random_streams import BLOCK
+from sdeflow.solvers.sde_solver import ADAPTIVE, FIXED, ITO, STRATONOVICH
 
 F64 = torch.float64
 MEMORY = ("implicit_adams", "reversible_heun")  # they reuse earlier steps

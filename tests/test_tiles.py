@@ -8,10 +8,10 @@ from scipy import stats
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.dataset import Tiles, from_tiles
-from sdeflow.field import ROWS
-from sdeflow.process import Coefficients
-from sdeflow.tiles import SQUARES
+from sdeflow.distributions.dataset import Tiles, from_tiles
+from sdeflow.distributions.piecewise import SQUARES
+from sdeflow.fields.field import ROWS
+from sdeflow.processes.process import Coefficients
 
 
 def board() -> Tiles:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 
-from sdeflow.transport import feet, remap
+from sdeflow.fokker_planck.transport import feet, remap
 
 F64 = torch.float64
 

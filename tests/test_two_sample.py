@@ -7,8 +7,8 @@ from conftest import pair, rejected
 from scipy import stats
 
 from sdeflow import compare, holm
-from sdeflow.statistic import waves
-from sdeflow.two_sample import _two_sample
+from sdeflow.diagnostics.hypothesis import waves
+from sdeflow.diagnostics.two_sample import _two_sample
 
 F64 = torch.float64
 

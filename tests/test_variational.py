@@ -11,7 +11,7 @@ from conftest import close, f64, lopsided, randn
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.noise import Purpose, generator
+from sdeflow.random_streams import Purpose, generator
 
 VP = sf.VP()
 LINE = sf.Mixture(  # one dimension, where every average is a quadrature

@@ -1,0 +1,1 @@
+"""What follows from a field or a path: likelihoods, bounds, transitions, first passages, heat and work."""

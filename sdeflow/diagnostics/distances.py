@@ -1,0 +1,129 @@
+r"""How far one cloud is from another, and how far it could not help being.
+
+Two samples of the same law differ too. That distance is the *floor*: below it nothing can be
+claimed, and no distance of this package is shown without it.
+
+    W2        min over couplings (E |x - y|^2)^(1/2), exact (assignment; O(n^3))
+    sliced    W2 of one-dimensional shadows, root mean square over directions; O(n log n)
+    energy    2 E|x - y| - E|x - x'| - E|y - y'|, root (Szekely and Rizzo 2013)
+
+See docs/theory.md, (7.1), and (7.2) for a floor.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from sdeflow import _validation as door
+from sdeflow.random_streams import Purpose, generator
+
+Distance = Callable[[Tensor, Tensor], float]
+
+LARGEST = 1e150  # of a coordinate: the square of a difference is still a number
+
+
+def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    door.cloud(x, "x")
+    door.cloud(y, "y", dim=x.shape[1])
+    a, b = (c.detach().cpu().double().numpy() for c in (x, y))
+    if max(abs(a).max(), abs(b).max()) > LARGEST:
+        raise ValueError(f"coordinates beyond {LARGEST:g} have no square; rescale both clouds")
+    return a, b
+
+
+def wasserstein(x: Tensor, y: Tensor) -> float:
+    """W2 between two clouds of equally many particles, exact (units of x).
+
+    Raises:
+        ValueError, TypeError: no finite clouds of one dimension, sizes that differ, or are beyond
+            5,000 (use `sliced_wasserstein`).
+    """
+    a, b = _pair(x, y)
+    if len(a) != len(b):
+        raise ValueError(f"W2 needs clouds of one size, got {len(a)} and {len(b)}; take the first")
+    if len(a) > 5000:
+        raise ValueError(f"exact W2 of {len(a)} particles takes too long; use sliced_wasserstein")
+    cost = cdist(a, b, "sqeuclidean")
+    return math.sqrt(cost[linear_sum_assignment(cost)].mean())
+
+
+def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
+    """Root mean square over directions of the one-dimensional W2; any sizes (units of x).
+
+        SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1,
+        W2(u, v)^2 = int_0^1 (u_q - v_q)^2 dq          of the quantiles u_q, v_q, both steps of q.
+
+    Raises:
+        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+
+    Source: Bonneel et al. 2015.
+    """
+    a, b = _pair(x, y)
+    z = generator(door.whole(seed, "seed", 0), Purpose.PROBE).standard_normal(
+        (a.shape[1], door.whole(directions, "directions"))
+    )
+    z /= np.linalg.norm(z, axis=0)
+    n, m = len(a), len(b)
+    # Quantiles step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
+    steps = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
+    share = np.diff(steps) * (len(steps) - 1) / (n * m)  # of q, over the mean share
+    shadows = [np.sort(c @ z, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b)]
+    return math.sqrt((share[:, None] * (shadows[0] - shadows[1]) ** 2).mean())
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """Energy distance of two clouds of any sizes (square root of the units of x).
+
+        sqrt(2 E|x - y| - E|x - x'| - E|y - y'|);
+
+    means over distinct pairs make the square unbiased, and a negative one counts as zero.
+
+    Raises:
+        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+
+    Source: Szekely and Rizzo 2013.
+    """
+    a, b = _pair(x, y)
+    n, m = len(a), len(b)
+    if min(n, m) < 2:
+        raise ValueError(f"the energy distance needs two particles in each cloud, got {n} and {m}")
+    within = cdist(a, a).sum() / (n * (n - 1)) + cdist(b, b).sum() / (m * (m - 1))
+    return math.sqrt(max(0.0, 2 * cdist(a, b).mean() - within))
+
+
+def floor(
+    sample: Callable[[int, int], Tensor],
+    n: int,
+    distance: Distance = wasserstein,
+    *,
+    repeats: int = 8,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Mean and standard deviation of the distance between two samples of one law, n each.
+
+    Args:
+        sample: (n, seed) -> (n, d), draws of the law.
+        n: particles in each sample.
+        distance: what is measured; exact W2 by default.
+        repeats: pairs of samples; each pair has two seeds of its own.
+        seed: of the first pair.
+
+    Raises:
+        ValueError, TypeError: sample is no function, fewer than two repeats, or as `distance`.
+    """
+    if not callable(sample):
+        raise TypeError(
+            f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
+            "its .sample"
+        )
+    door.whole(repeats, "repeats", 2)
+    draws = [
+        distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)
+    ]
+    return float(np.mean(draws)), float(np.std(draws, ddof=1))

@@ -1,0 +1,275 @@
+r"""The verdict on a cloud: is it a sample of this density?
+
+Particles are counted on the density's own cells, and every statistic is a function of the counts
+n_i alone, whose law under the density is known exactly: multinomial, with the cell masses m_i.
+So nothing is interpolated (that alone makes p-values of 1e-35), and the cells may be as wide as
+they like. Whatever functions phi of the cells one takes,
+
+    T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi) -> chi-square,
+    E and Cov from the masses, not estimated.
+
+Cells grouped into equal shares give Pearson's test, waves cos(w x), sin(w x) the test of the
+characteristic function. The first sees any defect of the size of a bin, the second smooth ones
+that are too faint for it; `strays` asks about the particles where the law has next to nothing.
+Several tests, at several times, are put together by `holm`.
+
+The statistics are in `statistic`, what a verdict says beside a p-value in `verdict`. Where there
+is no density, `two_sample` judges one cloud by another, and `martingale` a path by its own law of
+motion.
+
+See docs/theory.md, (9.1) counts.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from sdeflow import _validation as door
+from sdeflow.density import ROUND_OFF, Density
+from sdeflow.diagnostics.hypothesis import (
+    BLIND,
+    EXPECTED,
+    FEWEST,
+    Test,
+    chi_square,
+    frequencies,
+    waves,
+    whitened,
+)
+from sdeflow.diagnostics.martingale import dynkin
+from sdeflow.diagnostics.verdict import PathVerdict, Verdict
+from sdeflow.fokker_planck.density_path import History
+from sdeflow.random_streams import Purpose, generator
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.adapters import Path
+
+DRAWS = 2000  # perfect clouds, for the floor of the distance
+FREQUENCIES = 20
+RARE = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)  # particles expected in the nested sets of rare cells
+
+
+def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0) -> Verdict:
+    r"""Judge whether the cloud x (n, d) is a sample of this density, from counts on its cells.
+
+        X^2 = sum_k (n_k - n P_k)^2 / (n P_k)                              on equal shares,
+        T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi)          of 20 waves, and strays.
+
+    The first two p-values are uniform under the density (in the chi-square limit); that of the
+    strays is conservative. The density's own error is not allowed for: a rejection may be the
+    grid's fault where `density.error` is above the floor, and a warning says so.
+
+    Args:
+        density: what lies outside its grid is one more bin.
+        bins: at most; fewer for a small cloud, so that 20 particles are expected in each.
+        seed: of the frequencies and of the floor.
+
+    Raises:
+        TypeError, ValueError: no finite cloud in the density's dimension, fewer than 100
+            particles, most of the density's mass outside its grid.
+
+    Source: Pearson 1900; Epps and Singleton 1986.
+    """
+    door.cloud(x)
+    return Judge(density, len(x), bins=bins, seed=seed)(x)
+
+
+def check_path(
+    path: Path, history: History, *, sde: SDE | None = None, bins: int = 256, seed: int = 0
+) -> PathVerdict:
+    """Judge every saved cloud of a path by the density of its time.
+
+        check_path(path, evolve(sde, density, path.t))
+
+    Args:
+        history: has each of the path's times; it may have more.
+        sde: the law of motion, to add the Dynkin test of a path that was saved at every step.
+        bins, seed: as `check_density`; every time has frequencies of its own.
+
+    Raises:
+        TypeError, ValueError: as `check_density` and `dynkin`; a time that the history lacks.
+    """
+    if not isinstance(path, Path) or not isinstance(history, History):
+        raise TypeError(
+            f"check_path needs a Path and a History, got {type(path).__name__} and "
+            f"{type(history).__name__}; evolve(sde, density, path.t) makes one"
+        )
+    where = _matched(path.t, history.t)
+    verdicts = [
+        check_density(x, history[k], bins=bins, seed=seed + i)
+        for i, (x, k) in enumerate(zip(path.x, where, strict=True))
+    ]
+    motion = None if sde is None else dynkin(path, sde, seed=seed)
+    return PathVerdict(path.t, tuple(verdicts), motion)
+
+
+def _matched(t: Tensor, there: Tensor) -> list[int]:
+    """Where each of t stands in `there`."""
+    gap, index = (there.double()[None, :] - t.double()[:, None]).abs().min(1)
+    late = gap > 1e-9 * float(there.abs().max())
+    if late.any():
+        k = int(late.nonzero()[0])
+        raise ValueError(
+            f"the path was saved at t = {float(t[k]):.6g}, where the history has no density (the "
+            f"nearest is at {float(there[index[k]]):.6g}); evolve to path.t"
+        )
+    return index.tolist()
+
+
+class Judge:
+    """A density made ready to judge clouds of n particles; `check_density` for many of them.
+
+    Args, Raises: as `check_density`.
+    """
+
+    def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
+        if not isinstance(density, Density):
+            raise TypeError(f"density must be a Density, got {type(density).__name__}")
+        if door.whole(n, "n") < FEWEST:
+            raise ValueError(f"a verdict needs at least {FEWEST} particles, got {n}; draw more")
+        door.whole(bins, "bins", 2)
+        door.whole(seed, "seed", 0)
+        total = density.total()
+        if total < 0.5:
+            raise ValueError(
+                f"the density holds {total:.2g} of the mass on its grid and so {1 - total:.2g} "
+                "outside; normalise it, or widen the grid"
+            )
+        self.n, self.density = n, density
+        mass = density.mass.numpy()
+        self.share = np.append(mass.ravel(), max(1 - total, 0.0))  # the last is the outside
+        self.share /= self.share.sum()
+        self._take_bins(mass, min(bins, n // (EXPECTED + EXPECTED // 4)))
+        w = frequencies(_scales(density), FREQUENCIES, seed)
+        phi = waves(density.grid.centres().numpy(), w)
+        phi = np.concatenate([phi, np.zeros((1, phi.shape[1]))])  # they vanish outside
+        self.waves = whitened(phi, self.share, n)
+        rng = generator(seed, Purpose.CHOICE)
+        drawn = rng.multinomial(n, self.expected / n, DRAWS)
+        floor = abs(drawn - self.expected).sum(1) / (2 * n)
+        self.floor = float(floor.mean()), float(floor.std(ddof=1))
+        if (density.error or 0.0) > self.floor[0]:
+            warnings.warn(
+                f"the density's own error, a total variation of {density.error:.1e}, is above the "
+                f"floor of {n} particles, {self.floor[0]:.1e}: a rejection may be the grid's "
+                "fault; use finer cells or more steps",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        rank = np.argsort(self.share[:-1], kind="stable")
+        self.tail = np.empty(len(self.share))
+        self.tail[rank] = self.share[-1] + np.cumsum(self.share[rank])
+        self.tail[-1] = self.share[-1]
+
+    def _take_bins(self, mass: np.ndarray, bins: int) -> None:
+        label = _bins(mass, bins).ravel()
+        least = EXPECTED / self.n
+        label = _merged(np.bincount(label, mass.ravel()), least)[label]
+        last = label.max() + (self.share[-1] >= least)
+        if last == 0:
+            raise ValueError("the density lies in one bin, so there is nothing to compare")
+        self.label = np.append(label, last)
+        self.expected = self.n * np.bincount(self.label, self.share)
+
+    def __call__(self, x: Tensor) -> Verdict:
+        """The verdict on x (n, d)."""
+        grid = self.density.grid
+        if len(door.cloud(x, dim=grid.dim)) != self.n:
+            raise ValueError(f"this judge was made for {self.n} particles, got {len(x)}")
+        inside, outside = grid.count(x)
+        counts = np.append(inside.numpy().ravel(), outside)
+        tests = (self._pearson(counts), self._characteristic(counts), self._strays(counts))
+        found = np.bincount(self.label, counts)
+        df, off = tests[0].df, found - self.expected
+        effect = (tests[0].statistic - df) / self.n
+        spread = np.sqrt(self.expected * (1 - self.expected / self.n))
+        return Verdict(
+            tests=tests,
+            distance=float(abs(off).sum() / (2 * self.n)),
+            floor=self.floor,
+            effect=effect,
+            effect_error=math.sqrt(2 * df + 4 * self.n * max(effect, 0.0)) / self.n,
+            n=self.n,
+            bins=len(self.expected),
+            residual=torch.from_numpy((off / spread)[self.label[:-1]]).reshape(grid.shape),
+            grid=grid,
+        )
+
+    def _pearson(self, counts: np.ndarray) -> Test:
+        found = np.bincount(self.label, counts)
+        value = float(((found - self.expected) ** 2 / self.expected).sum())
+        return chi_square("chi-square", value, len(found) - 1)
+
+    def _characteristic(self, counts: np.ndarray) -> Test:
+        value = float(((counts @ self.waves) ** 2).sum() / self.n)
+        return chi_square("characteristic", value, self.waves.shape[1])
+
+    def _strays(self, counts: np.ndarray) -> Test:
+        """How many particles are where next to none is expected, at several levels of next to.
+
+        Conservative: the least of exact binomial tails, times their number.
+        """
+        most, least = 0, 1.0
+        for expected in RARE:
+            rare = self.tail <= expected / self.n
+            rare[-1] = True  # what lies outside is rarest, however much it is
+            found = int(counts[rare].sum())
+            mass = max(float(self.tail[rare].max()), ROUND_OFF)
+            least = min(least, float(stats.binom.sf(found - 1, self.n, mass)))
+            most = max(most, found)
+        return Test("strays", float(most), 0, min(1.0, len(RARE) * least), BLIND["strays"])
+
+
+# -------------------------------------------------------------------------- bins and scales
+
+
+def _parts(mass: np.ndarray, k: int) -> np.ndarray:
+    """In which of k equal shares of the whole the middle of each cell's mass lies, last axis."""
+    total = np.cumsum(mass, -1)
+    whole = np.maximum(total[..., -1:], np.finfo(float).tiny)
+    return np.clip((k * ((total - mass / 2) / whole)).astype(np.int64), 0, k - 1)
+
+
+def _bins(mass: np.ndarray, k: int) -> np.ndarray:
+    """The bin of each cell: about k of equal mass, intervals or strips cut into pieces."""
+    if mass.ndim == 1:
+        return _parts(mass, k)
+    strips = max(1, round(math.sqrt(k)))
+    strip = _parts(mass.sum(1), strips)
+    held = np.zeros((strips, mass.shape[1]))
+    np.add.at(held, strip, mass)
+    pieces = max(1, k // strips)
+    return strip[:, None] * pieces + _parts(held, pieces)[strip]
+
+
+def _merged(share: np.ndarray, least: float) -> np.ndarray:
+    """New numbers for bins in a row, so that each has at least this share of the whole."""
+    out = np.empty(len(share), dtype=np.int64)
+    number, held = 0, 0.0
+    for k, s in enumerate(share):
+        out[k] = number
+        held += s
+        if held >= least:
+            number, held = number + 1, 0.0
+    return np.minimum(out, max(number - 1, 0))
+
+
+def _scales(density: Density) -> list[tuple[float, float]]:
+    """Per axis, one over the law's standard deviation, and over that of its narrow features.
+
+    The latter is the root of Fisher's information 4 int (d_i sqrt p)^2 dx: 1 / sd for a Gaussian,
+    and for well separated ones of one sd as well.
+    """
+    spread, total = density.covariance().diagonal(), density.total()
+    root = np.sqrt(density.mass.numpy() / total)
+    out = []
+    for i, h in enumerate(density.grid.width):
+        wide = 1 / math.sqrt(max(float(spread[i]), h**2 / 12))
+        fine = 2 * math.sqrt(float((np.diff(root, axis=i) ** 2).sum())) / h
+        out.append((wide, max(fine, wide)))
+    return out

@@ -1,0 +1,207 @@
+r"""The Gaussian mixture: our hydrogen atom.
+
+p(x) = sum_k w_k N(x; mu_k, C_k). Under x_t = alpha x_0 + sigma eps a mixture stays a mixture,
+
+    w_k -> w_k,    mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I,
+
+so density, score, posterior mean and samples are exact at every noise level, for every process.
+All of them come from one eigendecomposition per component, C_k = U diag(lambda) U^T, which noise
+only shifts.
+
+See docs/theory.md, (3.5) and (3.6).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdeflow import _validation as door
+from sdeflow.random_streams import Purpose, generator, normals
+
+
+class Posterior(NamedTuple):
+    """What x_t says about (x_0, eps): their conditional means, and how sure it is.
+
+    Attributes:
+        data: (n, d) E[x_0 | x_t].
+        noise: (n, d) E[eps | x_t].
+        data_variance: (n,) tr Cov(x_0 | x_t).
+    """
+
+    data: Tensor
+    noise: Tensor
+    data_variance: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    r"""p(x) = sum_k w_k N(x; mu_k, C_k).
+
+    Args:
+        weights: (k,), positive; normalised on entry.
+        means: (k, d).
+        covariances: (k, d, d), symmetric, positive semi-definite (zero: a point set).
+
+    Raises:
+        ValueError: shapes that do not fit, weights not positive, a covariance not symmetric or
+            with a negative eigenvalue.
+        TypeError: means are no floating-point tensor.
+    """
+
+    weights: Tensor
+    means: Tensor
+    covariances: Tensor
+
+    def __post_init__(self) -> None:
+        """Check and diagonalise."""
+        means = door.cloud(self.means, "means")
+        k, d = means.shape
+        weights, covariances = (
+            torch.as_tensor(v, dtype=means.dtype, device=means.device)
+            for v in (self.weights, self.covariances)
+        )
+        if weights.shape != (k,) or covariances.shape != (k, d, d):
+            raise ValueError(
+                f"a mixture of {k} components in {d} dimensions needs weights ({k},) and "
+                f"covariances ({k}, {d}, {d}), got {tuple(weights.shape)} and "
+                f"{tuple(covariances.shape)}"
+            )
+        if not (torch.isfinite(weights).all() and (weights > 0).all()):
+            raise ValueError("weights must be positive and finite; drop empty components")
+        if not torch.isfinite(covariances).all() or not torch.allclose(
+            covariances, covariances.mT, atol=1e-6 * float(covariances.abs().max())
+        ):
+            raise ValueError("covariances must be finite and symmetric")
+        spectrum, axes = torch.linalg.eigh(covariances.double())
+        if (spectrum < -1e-6 * spectrum.abs().max()).any():
+            raise ValueError("covariances must be positive semi-definite")
+        object.__setattr__(self, "weights", weights / weights.sum())
+        object.__setattr__(self, "covariances", covariances)
+        object.__setattr__(self, "_spectrum", spectrum.clamp_min(0).to(means))
+        object.__setattr__(self, "_axes", axes.to(means))
+
+    @staticmethod
+    def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> Mixture:
+        """Round components of standard deviation `width` at `means` (k, d), equal by default.
+
+        Raises:
+            ValueError, TypeError: as `Mixture`, or width negative.
+        """
+        k, d = door.cloud(means, "means").shape
+        width = door.positive(width, "width", zero=True)
+        covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
+        return Mixture(means.new_ones(k) if weights is None else weights, means, covariance)
+
+    def to(self, dtype: torch.dtype) -> Mixture:
+        """The same law in another floating-point type."""
+        return Mixture(self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype))
+
+    @property
+    def dim(self) -> int:
+        """d, the number of coordinates."""
+        return self.means.shape[1]
+
+    def mean(self) -> Tensor:
+        """sum_k w_k mu_k, (d,)."""
+        return self.weights @ self.means
+
+    def covariance(self) -> Tensor:
+        """sum_k w_k (C_k + (mu_k - mean)(mu_k - mean)^T), (d, d)."""
+        off = self.means - self.mean()
+        outer = off[:, :, None] * off[:, None, :]
+        return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
+
+    def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> Mixture:
+        """The law of alpha x_0 + sigma eps, x_0 from this law: again a mixture.
+
+        w_k, alpha mu_k, alpha^2 C_k + sigma^2 I; differentiable in alpha and sigma, each ().
+        """
+        noised = object.__new__(Mixture)  # already checked; and no second eigendecomposition
+        identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
+        for name, value in (
+            ("weights", self.weights),
+            ("means", alpha * self.means),
+            ("covariances", alpha**2 * self.covariances + sigma**2 * identity),
+            ("_spectrum", alpha**2 * self._spectrum + sigma**2),  # type: ignore[attr-defined]
+            ("_axes", self._axes),  # type: ignore[attr-defined]
+        ):
+            object.__setattr__(noised, name, value)
+        return noised
+
+    def sample(self, n: int, seed: int) -> Tensor:
+        """n exact draws (n, d); the first k of them are the draw of size k."""
+        return self.sample_labelled(n, seed)[0]
+
+    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """n exact draws (n, d) and the component (n,) that each came from.
+
+        Raises:
+            ValueError, TypeError: n or seed is not a whole number in its range.
+        """
+        door.whole(n, "n")
+        door.whole(seed, "seed", 0)
+        edges = torch.cumsum(self.weights.double(), 0)
+        u = torch.from_numpy(generator(seed, Purpose.CHOICE).random(n)) * edges[-1]
+        which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
+        z = normals(seed, Purpose.DATA, n, self.dim, self.means.dtype)
+        roots = self._axes * self._spectrum.sqrt()[:, None, :]  # type: ignore[attr-defined]
+        return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """ln p(x), (n,), in x's type.
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud of this dimension.
+        """
+        door.cloud(x, dim=self.dim)
+        one, zero = x.new_ones(()), x.new_zeros(())
+        return torch.logsumexp(self._logits(x, one, zero)[0], -1)
+
+    def score(self, x: Tensor) -> Tensor:
+        """grad ln p(x), (n, d): sum_k r_k C_k^{-1} (mu_k - x), r_k the responsibilities.
+
+        Raises:
+            TypeError, ValueError: as `log_prob`.
+        """
+        door.cloud(x, dim=self.dim)
+        logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
+        axes = self._axes.to(x)  # type: ignore[attr-defined]
+        pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
+        return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
+
+    def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), spectra."""
+        alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
+        axes, means = self._axes.to(x), self.means.to(x)  # type: ignore[attr-defined]
+        spectrum = alpha**2 * self._spectrum.to(x) + sigma**2  # type: ignore[attr-defined]
+        off = torch.einsum("nkd,kde->nke", x[:, None, :] - alpha * means, axes)
+        size = (off**2 / spectrum).sum(-1) + torch.log(spectrum).sum(-1)
+        logits = torch.log(self.weights.to(x)) - (size + self.dim * math.log(2 * math.pi)) / 2
+        return logits, off, spectrum
+
+    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+        r"""What x_t = alpha x_0 + sigma eps says about (x_0, eps) at x_t = x, exactly.
+
+        Per component, in its own axes, with s^2 = alpha^2 lambda + sigma^2,
+
+            E[x_0 | x] = mu + alpha lambda / s^2 (x - alpha mu),
+            E[eps | x] = sigma / s^2 (x - alpha mu);
+
+        neither divides by alpha or by sigma alone. x: (n, d); alpha, sigma: () or (n,).
+        """
+        logits, off, s2 = self._logits(x, alpha, sigma)
+        alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
+        r = torch.softmax(logits, -1)
+        axes, spectrum = self._axes.to(x), self._spectrum.to(x)  # type: ignore[attr-defined]
+        means = self.means.to(x)
+        each = means + torch.einsum("kde,nke->nkd", axes, alpha * spectrum / s2 * off)
+        data = torch.einsum("nk,nkd->nd", r, each)
+        noise = torch.einsum("nk,nkd->nd", r, torch.einsum("kde,nke->nkd", axes, sigma / s2 * off))
+        within = (sigma**2 * spectrum / s2).sum(-1).expand_as(r)
+        spread = ((each - data[:, None]) ** 2).sum(-1)
+        return Posterior(data, noise, (r * (within + spread)).sum(-1))

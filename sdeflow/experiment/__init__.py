@@ -1,0 +1,1 @@
+"""Runs in folders, and the `sdeflow` command."""

@@ -1,0 +1,1 @@
+"""What is known about clean data and noise given a noisy point, exactly or by learning."""

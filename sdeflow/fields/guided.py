@@ -1,0 +1,265 @@
+r"""Guidance: one field pushed away from another.
+
+    eps = eps_u + w (eps_c - eps_u),
+
+c the field wanted, u the field it is pushed away from. One scale, w, in every part of sdeflow:
+
+    w = 0    u alone
+    w = 1    c alone: no guidance
+    w > 1    beyond c, away from u
+
+The lectures' notebook counts s = w - 1 beyond c instead, so that s = 0 is no guidance: convert
+with `scale_from_strength` and `strength_from_scale`.
+
+What c and u are makes the method. Classifier-free guidance: the field of a class and the field of
+all classes (Ho and Salimans 2022). A negative condition: u is the field of what is not wanted.
+Autoguidance: u is a worse network for the same condition (Karras et al. 2024).
+
+The weights w and 1 - w add up to one, so the law reads the same in every row of `prediction`:
+noise, score, data, velocity. In scores it is
+
+    score = score_c + (w - 1) grad ln p_t(x) / q_t(x),    p_t, q_t the laws behind c and u.
+
+At one time that is the score of p_t (p_t / q_t)^(w - 1). But these laws are not one law noised:
+the guided cloud does not end in the tilted law p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from sdeflow import _validation as door
+from sdeflow.fields.field import Evaluate, Field, Tabulate
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.networks import Condition, Conditioned
+from sdeflow.fields.prediction import Row, mixing
+from sdeflow.processes.process import Coefficients, Process, Scalar
+
+
+def scale_from_strength(strength: float) -> float:
+    """w = 1 + s, from the convention eps_c + s (eps_c - eps_u), where s = 0 is no guidance."""
+    return 1.0 + strength
+
+
+def strength_from_scale(scale: float) -> float:
+    """s = w - 1; undoes `scale_from_strength`."""
+    return scale - 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class GuidedField(Field):
+    r"""eps_u + w (eps_c - eps_u): `conditional` pushed away from `against` by `scale` w.
+
+    Args:
+        conditional: c, the field that is wanted.
+        against: u, the unconditional field, that of an unwanted class, or a worse one of the same.
+        scale: w; 1 is no guidance, 0 is `against` alone.
+        interval: noise levels sigma / alpha (length) between which guidance acts, both ends
+            included; outside them the field is `conditional` alone. By default everywhere.
+
+    Raises:
+        TypeError: a part is no `Field`, scale is no number.
+        ValueError: the parts have different processes or dimensions; scale not finite; interval
+            empty.
+
+    If both parts are one network under two labels, they are one call of it on twice the rows; else
+    each part is evaluated, and `against` read in the row of `conditional`. Where nothing is to be
+    done (w = 1, or outside the interval) `conditional` alone is evaluated.
+
+    Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
+    the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
+    """
+
+    process: Process = field(init=False)
+    conditional: Field
+    against: Field
+    scale: float
+    interval: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be combined."""
+        for name in ("conditional", "against"):
+            if not isinstance(getattr(self, name), Field):
+                raise TypeError(
+                    f"{name} must be a Field, got {type(getattr(self, name)).__name__}"
+                )
+        mine, other = self.conditional.process, self.against.process
+        if mine != other:
+            raise ValueError(f"the two fields have different processes: {mine} and {other}")
+        a, b = self.conditional.dim, self.against.dim
+        if None not in (a, b) and a != b:
+            raise ValueError(f"the two fields have different dimensions: {a} and {b}")
+        object.__setattr__(self, "process", mine)
+        object.__setattr__(self, "scale", door.finite(self.scale, "scale"))
+        if self.interval is not None:
+            object.__setattr__(self, "interval", _interval(self.interval))
+        object.__setattr__(self, "_together", self._one_call(self.scale))
+
+    @property
+    def dim(self) -> int | None:
+        """See `Field`."""
+        return self.conditional.dim or self.against.dim
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`: that of `conditional`."""
+        return self.conditional.row(c)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """See `Field`."""
+        scale = self._scale_at(c)
+        one = isinstance(scale, float)
+        if one and scale == 1.0:
+            return self.conditional.evaluate(x, t, c)
+        together = self._together if one else self._one_call(scale)  # type: ignore[attr-defined]
+        if together is not None:
+            return together.evaluate(x, t, c)
+        wanted = self.conditional.evaluate(x, t, c)
+        u, v = mixing(self.against.row(c), c, self.row(c))
+        return _pushed(wanted, u * x + v * self.against.evaluate(x, t, c), scale)
+
+    def tabulator(self, like: Tensor) -> Tabulate:
+        """See `Field`; the tables are those of the parts."""
+        alone = self.conditional.tabulator(like)
+        together = self._together  # type: ignore[attr-defined]
+        pushed = self._pair(like, alone) if together is None else together.tabulator(like)
+
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            scales = self._scales(c.sigma / c.alpha).tolist()
+            plain, guided = alone(t, c), pushed(t, c)
+            return lambda k, x: plain(k, x) if scales[k] == 1.0 else guided(k, x)
+
+        return tabulate
+
+    def _pair(self, like: Tensor, alone: Tabulate) -> Tabulate:
+        """The guided field where it takes two evaluations, whatever the interval."""
+        beside = self.against.tabulator(like)
+
+        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
+            wanted, other = alone(t, c), beside(t, c)
+            u, v = (
+                (w * torch.ones_like(c.alpha)).tolist()
+                for w in mixing(self.against.row(c), c, self.row(c))
+            )
+            return lambda k, x: _pushed(wanted(k, x), u[k] * x + v[k] * other(k, x), self.scale)
+
+        return tabulate
+
+    def _scales(self, level: Tensor) -> Tensor:
+        """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""
+        scale = torch.full_like(level, self.scale)
+        if self.interval is None:
+            return scale
+        low, high = self.interval
+        return torch.where((low <= level) & (level <= high), scale, 1.0)
+
+    def _scale_at(self, c: Coefficients) -> float | Tensor:
+        """One number where there is one, else (n, 1)."""
+        if self.interval is None:
+            return self.scale
+        level = torch.as_tensor(c.sigma / c.alpha)
+        scales = self._scales(level.detach())
+        if scales.ndim:
+            return scales
+        return 1.0 if float(scales) == 1.0 else self.scale
+
+    def _one_call(self, scale: float | Tensor) -> LearnedField | None:
+        """Both parts as one field, where they are one network under two labels; else None."""
+        a, b = self.conditional, self.against
+        if not (type(a) is type(b) is LearnedField and a.network is b.network):
+            return None
+        if a.predicts is not b.predicts or a.data_std != b.data_std:
+            return None
+        wanted, other = _label(a), _label(b)
+        if wanted is None or other is None:
+            return None
+        wanted, other = torch.broadcast_tensors(wanted, other)
+        both: nn.Module
+        if isinstance(a.network, Conditioned):
+            both = _BothConditioned(a.network, other, scale)
+        else:
+            both = _Both(a.network, other, scale)
+        return LearnedField(a.process, both, a.predicts, a.data_std, wanted)
+
+
+def _interval(interval: tuple[float, float]) -> tuple[float, float]:
+    try:
+        low, high = (float(level) for level in interval)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"interval must be two noise levels sigma / alpha, got {interval!r}"
+        ) from None
+    if not 0 <= low < high:
+        raise ValueError(
+            f"interval must be two rising noise levels sigma / alpha, zero or more, "
+            f"got {interval!r}; leave it out to guide everywhere"
+        )
+    return low, high
+
+
+def _pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
+    """other + w (wanted - other): `wanted` itself at w = 1, `other` itself at w = 0."""
+    return torch.lerp(other, wanted, scale.to(wanted) if isinstance(scale, Tensor) else scale)
+
+
+def _label(known: LearnedField) -> Tensor | None:
+    """The label that stands for what is bound; the network knows the one for "no label"."""
+    if known.label is not None:
+        return known.label
+    labels = getattr(known.network, "labels", None)
+    return torch.as_tensor(labels) if isinstance(labels, int) and labels > 0 else None
+
+
+class _Both(nn.Module):
+    """One network under two labels, in one call on twice the rows, combined with weight w.
+
+    The twice `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
+    """
+
+    def __init__(self, network: nn.Module, against: Tensor, scale: float | Tensor) -> None:
+        super().__init__()
+        self.network, self.against, self.scale = network, against, scale
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
+        n = len(x)
+        labels = torch.cat([label.expand(n), self.against.expand(n)])
+        twice = torch.cat([x, x])
+        out = self.network(twice, torch.cat([t, t]) if t.ndim else t, labels)
+        if not isinstance(out, Tensor) or out.shape != twice.shape:
+            return out  # what is wrong with it, `LearnedField` says
+        wanted, other = out.chunk(2)
+        return _pushed(wanted, other, self.scale)
+
+
+class _BothConditioned(Conditioned):
+    """`_Both` for a network that works out noise and label beforehand."""
+
+    def __init__(self, network: Conditioned, against: Tensor, scale: float | Tensor) -> None:
+        super().__init__()
+        self.network, self.against, self.scale = network, against, scale
+
+    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
+        """The parts of the label wanted, then the same parts of the other."""
+        wanted, other = (self.network.condition(c, each) for each in (label, self.against))
+        return *wanted, *other
+
+    def body(self, x: Tensor, condition: Condition) -> Tensor:
+        return self._in_one(self.network.body, x, condition)
+
+    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
+        body = self.network.bound(2 * rows)
+        return lambda x, condition: self._in_one(body, x, condition)
+
+    def _in_one(
+        self, body: Callable[[Tensor, Condition], Tensor], x: Tensor, condition: Condition
+    ) -> Tensor:
+        half, n = len(condition) // 2, len(x)
+        pairs = zip(condition[:half], condition[half:], strict=True)
+        stacked = tuple(
+            torch.cat([part.expand(n, *part.shape[1:]) for part in pair]) for pair in pairs
+        )
+        wanted, other = body(torch.cat([x, x]), stacked).chunk(2)
+        return _pushed(wanted, other, self.scale)

@@ -1,0 +1,225 @@
+r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
+
+c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in
+units of its own standard deviation. Four choices matter (`benchmarks/spiral.py` takes away the
+first, and the second, and measures):
+
+- *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud
+  (Tancik et al. 2020). Wave numbers are log-uniform from the size of the cloud to its finest
+  detail.
+- *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its
+  height, so where the data are a field at that noise level hardly depends on finer detail; without
+  this factor the network learns ghosts off the data.
+- *Noise otherwise enters as a bias* of the first layer. Damping and bias depend on c alone, so a
+  solver pays for them once per step and not once per particle.
+- *Labels* are embedded, one more row of the table meaning "no label", and enter in one of three
+  ways. `add`: to that bias. `append`: as columns beside x, which is an added bias again, of lower
+  rank. `attend`: each particle's hidden features look up (softmax(q k) v) a few tokens of its
+  label, so that what it is told of the label depends on where it is.
+
+See docs/theory.md, (6.4), for the damping.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from sdeflow import _validation as door
+from sdeflow.random_streams import Purpose, normals
+
+How = Literal["add", "append", "attend"]
+
+TOKENS, FEATURES = 4, 8
+"""Tokens of a label in cross-attention, and features of a token, or of a label appended."""
+
+Condition = tuple[Tensor, ...]
+"""What a network needs of noise and label, each part (1 or n, ...); the first two as in `MLP`."""
+
+
+class Conditioned(nn.Module, ABC):
+    """A network whose noise and label can be worked out beforehand, once for a whole cloud.
+
+    network(x, c, label) = body(x, condition(c, label)).
+    """
+
+    def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
+        """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
+        return self.body(x, self.condition(c, label))
+
+    @abstractmethod
+    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
+        """What does not depend on x, one row for each c or label."""
+
+    @abstractmethod
+    def body(self, x: Tensor, condition: Condition) -> Tensor:
+        """The network with its noise and label already worked out."""
+
+    @abstractmethod
+    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
+        """`body` for blocks of up to `rows` particles, without gradient; equal to rounding."""
+
+
+class MLP(Conditioned):
+    """A multi-layer perceptron on damped waves, with noise features and, if asked, labels.
+
+    Args:
+        dim: d, of the cloud.
+        width, depth: hidden units per layer and number of hidden layers.
+        waves: how many wave vectors, of random direction (0: none).
+        finest: largest wave number, in radians per standard deviation; detail of 1 / finest is
+            resolved.
+        labels: number of classes (0: none); label `labels` means "no label".
+        seed: of the initial weights.
+        how: labels enter, "add", "append" or "attend".
+
+    Raises:
+        ValueError, TypeError: a size is not a whole number in its range, finest not positive, or
+            how is none of the three.
+
+    Source: Tancik et al. 2020, for the waves; Rombach et al. 2022, eq. 3, for cross-attention.
+    """
+
+    vectors: Tensor
+    octaves: Tensor
+
+    def __init__(
+        self,
+        dim: int = 2,
+        width: int = 128,
+        depth: int = 4,
+        waves: int = 48,
+        finest: float = 60.0,
+        labels: int = 0,
+        seed: int = 0,
+        how: How = "add",
+    ) -> None:
+        super().__init__()
+        dim, width = door.whole(dim, "dim"), door.whole(width, "width")
+        depth, waves = door.whole(depth, "depth"), door.whole(waves, "waves", 0)
+        labels, seed = door.whole(labels, "labels", 0), door.whole(seed, "seed", 0)
+        finest = door.positive(finest, "finest")
+        if how not in get_args(How):
+            raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
+        self.config: dict[str, int | float | str] = {
+            "dim": dim, "width": width, "depth": depth, "waves": waves,
+            "finest": finest, "labels": labels, "seed": seed,
+        }  # fmt: skip
+        if how != "add":  # files written before there was a choice say nothing
+            self.config["how"] = how
+        self.dim, self.labels = dim, labels
+        directions = normals(seed, Purpose.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
+        numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
+        vectors = numbers * nn.functional.normalize(directions).T
+        self.register_buffer("vectors", vectors.contiguous())
+        # c spans a few units; finer features of it buy nothing.
+        self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed % 2**64)
+            self.first = nn.Linear(dim + 2 * waves, width)
+            self.noise = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
+            self.label = _ways_in(how, labels, width) if labels else None
+            hidden = [nn.Linear(width, width) for _ in range(depth - 1)]
+            self.hidden = nn.Sequential(*(m for h in hidden for m in (h, nn.SiLU(inplace=True))))
+            self.last = nn.Linear(width, dim)
+            nn.init.zeros_(self.last.weight)
+
+    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
+        """Bias (1 or n, width) and damping (1 or n, waves); if labels are attended to, their
+        keys (1 or n, tokens, features) and values (1 or n, tokens, width).
+        """
+        c = c.reshape(-1, 1).to(self.octaves)
+        phase = c * self.octaves
+        bias = self.noise(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1))
+        memory: Condition = ()
+        if self.label is not None:
+            label = torch.tensor(self.labels, device=c.device) if label is None else label
+            told = self.label(label.reshape(-1))
+            if isinstance(told, Tensor):
+                bias = bias + told
+            else:
+                rows = max(len(c), label.numel())
+                memory = tuple(part.expand(rows, *part.shape[1:]) for part in told)
+        # In the ruler of x_t the noise is s = sigma / sqrt(V): s^2 = r^2 / (1 + r^2), r = e^(4 c).
+        s2 = torch.sigmoid(8 * c)
+        return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2), *memory
+
+    def body(self, x: Tensor, condition: Condition) -> Tensor:
+        """See `Conditioned`."""
+        bias, damping, *memory = condition
+        h = nn.functional.silu(self.first(self._features(x, damping)) + bias, inplace=True)
+        if isinstance(self.label, Tokens):
+            h = h + self.label.look_up(h, *memory)
+        return self.last(self.hidden(h))
+
+    def _features(self, x: Tensor, damping: Tensor) -> Tensor:
+        if not self.vectors.numel():
+            return x
+        phase = x @ self.vectors
+        return torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
+
+    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
+        """See `Conditioned`.
+
+        It is quicker: it writes into working space of its own, not fresh memory at each layer, and
+        hands the kernels what they are quickest with. A narrow layer is where they differ: a bias
+        added apart costs a fifth of `addmm` there, and a narrow output a third if it lies on its
+        side.
+        """
+        linear = [m for m in (self.first, *self.hidden, self.last) if isinstance(m, nn.Linear)]
+        (first, w0), *hidden, (end, w1) = [
+            (m.bias.detach(), m.weight.detach().T.contiguous()) for m in linear
+        ]
+        end, w1 = end[:, None], w1.T.contiguous()
+        here, there = first.new_empty(rows, len(first)), first.new_empty(rows, len(first))
+
+        def body(x: Tensor, condition: Condition) -> Tensor:
+            n = len(x)
+            h, other = (here, there) if n == rows else (here[:n], there[:n])
+            torch.mm(self._features(x, condition[1]), w0, out=h)
+            nn.functional.silu(h.add_(first + condition[0]), inplace=True)
+            if isinstance(self.label, Tokens):
+                h += self.label.look_up(h, *condition[2:])
+            for bias, weight in hidden:
+                torch.addmm(bias, h, weight, out=other)
+                h, other = nn.functional.silu(other, inplace=True), h
+            return torch.addmm(end, w1, h.T).T.contiguous()
+
+        return body
+
+
+def _ways_in(how: How, labels: int, width: int) -> nn.Module:
+    """What turns labels (n,) into a bias (n, width), or into keys and values."""
+    if how == "add":
+        return nn.Embedding(labels + 1, width)
+    if how == "append":
+        # Columns e beside x meet weights of their own in the first layer: [W U] [x e] = W x + U e.
+        columns = nn.Linear(FEATURES, width, bias=False)
+        return nn.Sequential(nn.Embedding(labels + 1, FEATURES), columns)
+    return Tokens(labels, width)
+
+
+class Tokens(nn.Module):
+    """A few tokens for each label, and cross-attention to them: softmax(q k / sqrt(m)) v."""
+
+    def __init__(self, labels: int, width: int) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(labels + 1, TOKENS * FEATURES)
+        self.query = nn.Linear(width, FEATURES, bias=False)
+        self.key = nn.Linear(FEATURES, FEATURES, bias=False)
+        self.value = nn.Linear(FEATURES, width, bias=False)
+
+    def forward(self, label: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys (n, tokens, features) and values (n, tokens, width) of labels (n,)."""
+        tokens = self.tokens(label).reshape(len(label), TOKENS, FEATURES)
+        return self.key(tokens), self.value(tokens)
+
+    def look_up(self, h: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """What hidden features h (n, width) find there, (n, width)."""
+        found = self.query(h)[:, None] @ keys.mT / math.sqrt(FEATURES)
+        return (torch.softmax(found, -1) @ values)[:, 0]

@@ -1,0 +1,95 @@
+r"""What a network may be asked for, as rows.
+
+x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction is a second one,
+
+    prediction = a x_0 + b eps,
+
+        data      x_0                              (1, 0)
+        noise     eps                              (0, 1)
+        score     -eps / sigma                     (0, -1 / sigma)     Tweedie; Vincent 2011
+        velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
+
+and one 2x2 solve turns any of them into (x_0, eps), hence into any other. The determinant
+alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity
+never.
+
+A fifth row needs s, the data's standard deviation: with V = alpha^2 s^2 + sigma^2 = Var x_t,
+
+        unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
+
+is the combination that has unit variance and is uncorrelated with x_t, whatever the noise level. A
+network that sees x_t / sqrt(V) and gives this row is EDM's preconditioning (Karras et al. 2022,
+eq. 7, for any alpha); at s = 1 on a variance-preserving process it is minus the v of Salimans and
+Ho 2022.
+
+See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from torch import Tensor
+
+from sdeflow.processes.process import Coefficients, Scalar
+
+Row = tuple[Scalar | float, Scalar | float]
+
+
+class Prediction(Enum):
+    """The four rows (a, b) of `prediction = a x_0 + b eps`."""
+
+    DATA = "data"
+    NOISE = "noise"
+    SCORE = "score"
+    VELOCITY = "velocity"
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """(a, b) at one time."""
+        if self is Prediction.DATA:
+            return 1.0, 0.0
+        if self is Prediction.NOISE:
+            return 0.0, 1.0
+        if self is Prediction.SCORE:
+            return 0.0, -1.0 / c.sigma
+        return c.alpha_dot, c.sigma_dot
+
+
+def unit_row(c: Coefficients[Scalar], data_std: float) -> Row[Scalar]:
+    """(sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2: EDM's network target.
+
+    Source: Karras et al. 2022, eq. 7, for any alpha; s = data_std.
+    """
+    root = (c.alpha**2 * data_std**2 + c.sigma**2) ** 0.5
+    return c.sigma / (data_std * root), -c.alpha * data_std / root
+
+
+def encode(row: Row[Scalar], x0: Tensor, eps: Tensor) -> Tensor:
+    """prediction = a x0 + b eps, (n, d), for row = (a, b) and x0, eps (n, d)."""
+    a, b = row
+    return a * x0 + b * eps
+
+
+def mixing(
+    row: Row[Scalar], c: Coefficients[Scalar], target: Row[Scalar]
+) -> tuple[Scalar, Scalar]:
+    """(u, v) such that `target` = u x_t + v prediction, the prediction being given by `row`.
+
+    Solve alpha x_0 + sigma eps = x_t, a x_0 + b eps = prediction by Cramer's rule and insert:
+    for the target p x_0 + q eps,
+
+        u = (p b - q a) / D,    v = (q alpha - p sigma) / D,    D = alpha b - sigma a.
+    """
+    (a, b), (p, q) = row, target
+    determinant = c.alpha * b - c.sigma * a
+    return (p * b - q * a) / determinant, (q * c.alpha - p * c.sigma) / determinant
+
+
+def decode(
+    row: Row[Tensor], prediction: Tensor, x: Tensor, c: Coefficients[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """(x_0, eps), each (n, d), from a prediction (n, d) at x_t = x (n, d): the one 2x2 solve."""
+    u, v = mixing(row, c, (1.0, 0.0))
+    x0 = u * x + v * prediction
+    u, v = mixing(row, c, (0.0, 1.0))
+    return x0, u * x + v * prediction

@@ -1,0 +1,1 @@
+"""Move a density on a grid under an SDE, and ask it for its current."""

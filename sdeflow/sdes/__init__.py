@@ -1,0 +1,1 @@
+"""Laws of motion: a drift and a diffusion, of noising, of its reverse, of classical physics."""

@@ -1,0 +1,1 @@
+"""Move particles under an SDE, through torchsde and torchdiffeq."""

@@ -1,0 +1,1 @@
+"""Learn a field: its loss, the loop, checkpoints."""

@@ -1,0 +1,241 @@
+r"""What is minimised: one loss, a weighting, a density of times; and the loss that must remain.
+
+With x_t = alpha x_0 + sigma eps, every regression target is a row of (x_0, eps), and an error in
+one row is an error in any other times a function of time alone. So there is one loss,
+
+    L = E_t E [ w(t) |eps_hat(x_t, t) - eps|^2 ] / d,
+
+a *weighting* w and a *time density*. `measured_in` gives the weightings of the literature: 1 is
+DDPM's simple loss (Ho et al. 2020, eq. 14), SNR^-1 the data loss, the velocity row flow matching.
+Only the product of the two sets the loss; the density alone sets how much the gradient scatters.
+
+Even the exact field does not bring L to zero, because x_t does not tell eps:
+
+    L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d = excess + floor.
+
+For mixtures, point sets and boards the second term is known. `meter` reports both: a loss alone
+says nothing.
+
+See docs/theory.md, (6.1) the one loss, (6.3) floor and excess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdeflow import _validation as door
+from sdeflow.fields.field import BayesField
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
+from sdeflow.processes.process import Coefficients, Process
+from sdeflow.random_streams import Purpose, generator
+
+Weighting = Callable[[Coefficients[Tensor]], Tensor]
+TimeDensity = Callable[[Process, Tensor], Tensor]
+
+
+# ---- weightings: w(t), relative to the squared error of eps -------------------------------------
+
+
+def measured_in(row: Prediction) -> Weighting:
+    """w such that L is the plain squared error of this row: ((alpha b - sigma a) / alpha)^2.
+
+    Source: Ho et al. 2020, eq. 14, for the noise row.
+    """
+    return lambda c: _ruler(row.row(c), c) ** 2
+
+
+def edm_weighting(data_std: float) -> Weighting:
+    """w such that L is the plain squared error of the unit row (Karras et al. 2022, table 1).
+
+        w = 1 + (sigma / (alpha s))^2,    s = data_std.
+
+    Raises:
+        ValueError, TypeError: data_std is not a positive number.
+    """
+    door.positive(data_std, "data_std")
+    return lambda c: _ruler(unit_row(c, data_std), c) ** 2
+
+
+def min_snr(gamma: float = 5.0) -> Weighting:
+    """w = min(SNR, gamma) / SNR (Hang et al. 2023, section 3.4, for noise prediction).
+
+    Raises:
+        ValueError, TypeError: gamma is not a positive number.
+    """
+    door.positive(gamma, "gamma")
+    return lambda c: (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
+
+
+def default_weighting(field: LearnedField) -> Weighting:
+    """w such that L is the plain squared error of what the network itself gives."""
+    return lambda c: _ruler(field.row(c), c) ** 2
+
+
+def _ruler(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
+    """How far this row moves when eps moves by one and x_t stays: (alpha b - sigma a) / alpha."""
+    a, b = row
+    return b - a * c.sigma / c.alpha
+
+
+# ---- time densities: from u in (0, 1) to t ------------------------------------------------------
+
+
+def uniform_time(p: Process, u: Tensor) -> Tensor:
+    """t uniform on [t_min, t_max] (Ho et al. 2020)."""
+    return p.t_min + u * (p.t_max - p.t_min)
+
+
+def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
+    """log SNR uniform between its values at t_max and t_min: every scale gets its equal share."""
+    ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+    return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
+
+
+def noise_between(low: float, high: float) -> TimeDensity:
+    """log SNR uniform between the noise levels sigma / alpha = low and high.
+
+    It goes no further than the process does.
+
+    Raises:
+        ValueError, TypeError: not 0 < low < high.
+    """
+    if not door.positive(low, "low") < door.positive(high, "high"):
+        raise ValueError(f"low must lie below high, got {low} and {high}")
+
+    def density(p: Process, u: Tensor) -> Tensor:
+        reach = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+        noisy, clean = (-2 * math.log(v) for v in (high, low))
+        noisy, clean = max(noisy, float(reach[0])), min(clean, float(reach[1]))
+        return _inside(p, p.time(noisy + u * (clean - noisy)))
+
+    return density
+
+
+def default_density(field: LearnedField) -> TimeDensity:
+    """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
+
+    Beyond, the preconditioned network's task is the same at every level: nothing is left to learn
+    there.
+    """
+    if field.data_std is None:
+        return uniform_log_snr
+    return noise_between(field.data_std / 200, 20 * field.data_std)
+
+
+def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
+    """log SNR ~ N(mean, std^2), clipped to the span; by default EDM's ln sigma ~ N(-1.2, 1.2^2).
+
+    Raises:
+        ValueError, TypeError: std is not a positive number.
+
+    Source: Karras et al. 2022, table 1.
+    """
+    door.positive(std, "std")
+    return lambda p, u: _inside(p, p.time(mean + std * torch.special.ndtri(u)))
+
+
+def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
+    """logit((t - t_min) / (t_max - t_min)) ~ N(mean, std^2) (Esser et al. 2024, section 3.1).
+
+    Raises:
+        ValueError, TypeError: std is not a positive number.
+    """
+    door.positive(std, "std")
+    return lambda p, u: uniform_time(p, torch.sigmoid(mean + std * torch.special.ndtri(u)))
+
+
+def _inside(p: Process, t: Tensor) -> Tensor:
+    return t.clamp(p.t_min, p.t_max)
+
+
+# ---- the loss -----------------------------------------------------------------------------------
+
+
+def loss(
+    field: LearnedField, x0: Tensor, t: Tensor, eps: Tensor, weighting: Weighting | None = None
+) -> Tensor:
+    """w |eps_hat - eps|^2 / d per particle, (n,): x0, eps (n, d), t (n,).
+
+    Computed in the network's own row, whose error is the error of eps times a function of t.
+    """
+    c = field.process(t)
+    wide = c.along(x0)
+    x = wide.alpha * x0 + wide.sigma * eps
+    row = field.row(wide)
+    error = field.evaluate(x, t, wide) - encode(row, x0, eps)
+    weight = (weighting or default_weighting(field))(c) / _ruler(field.row(c), c) ** 2
+    return weight * (error**2).mean(1)
+
+
+@dataclass(frozen=True, eq=False)
+class Meter:
+    """Loss and its floor at each noise level, in units of |eps|^2 per coordinate times w.
+
+    Attributes:
+        t: (L,) times, evenly spaced in log SNR.
+        floor: (L,) E[w tr Cov(eps | x_t)] / d, what no network can remove.
+        excess: (L,) E[w |eps_hat - E[eps | x_t]|^2] / d, what this one could.
+        error: (L,) standard error of `excess`.
+    """
+
+    t: Tensor
+    floor: Tensor
+    excess: Tensor
+    error: Tensor
+
+    @property
+    def loss(self) -> Tensor:
+        """floor + excess (L,): the expected loss, with no noise of its own from eps."""
+        return self.floor + self.excess
+
+
+def meter(
+    field: LearnedField,
+    truth: BayesField,
+    *,
+    levels: int = 64,
+    n: int = 2000,
+    seed: int = 0,
+    weighting: Weighting | None = None,
+) -> Meter:
+    """The irreducible-loss meter: floor and excess of a learned field, against the exact one.
+
+        floor = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
+
+    At each of `levels` times, n particles x_t of the truth's own law; the conditional variance is
+    exact at each of them. The weighting is that of the noise loss unless given.
+
+    Raises:
+        ValueError: the two fields do not share a process; TypeError: truth is not exact.
+    """
+    if not isinstance(truth, BayesField):
+        raise TypeError(f"truth must be an exact field (a BayesField), got {type(truth).__name__}")
+    p = field.process
+    if p != truth.process:
+        raise ValueError(f"the fields have different processes: {p} and {truth.process}")
+    door.whole(levels, "levels")
+    door.whole(n, "n", 2)
+    u = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
+    times = uniform_log_snr(p, u)
+    weighting = weighting or measured_in(Prediction.NOISE)
+    x0 = truth.sample(n, seed)
+    floor, excess, error = (torch.zeros(levels, dtype=torch.float64) for _ in range(3))
+    with torch.no_grad():
+        for i, t in enumerate(times):
+            c = p(t)
+            g = generator(seed, Purpose.PROBE, i)
+            eps = torch.from_numpy(g.standard_normal(tuple(x0.shape))).to(x0)
+            x = p.perturb(x0, t, eps)
+            w = float(weighting(c))
+            known = truth.posterior(x, c.along(x))
+            off = ((field.noise(x, t) - known.noise) ** 2).mean(1).double()
+            snr = float((c.alpha / c.sigma) ** 2)
+            floor[i] = w * snr * known.data_variance.double().mean() / x.shape[1]
+            excess[i], error[i] = w * off.mean(), w * off.std() / math.sqrt(n)
+    return Meter(times, floor, excess, error)
