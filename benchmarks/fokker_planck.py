@@ -84,7 +84,7 @@ def problem(cells: int) -> tuple[Density, Density]:
     grid = Grid(-5.0, 5.0, (cells, cells))
     shrunk = math.exp(-float(SPAN[1]))
     later = ring().noised(shrunk, math.sqrt(1 - shrunk**2))
-    return Density.from_mixture(grid, ring()), Density.from_mixture(grid, later)
+    return ring().on_grid(grid), later.on_grid(grid)
 
 
 def moved(law: sf.Mixture, a: torch.Tensor, g: torch.Tensor, t: float) -> sf.Mixture:
@@ -246,8 +246,8 @@ def gaussian(turn: float, noise: list[float], end: float, steps: int, cells: int
     sde = sf.SDE(lambda x, t: x @ a.T, lambda x, t: g.expand_as(x), 0.0, end)
     grid = Grid(-5.0, 5.0, (cells, cells))
     times = torch.tensor([0.0, end], dtype=torch.float64)
-    start = Density.from_mixture(grid, ring())
-    truth = Density.from_mixture(grid, moved(ring(), a, g, end))
+    start = ring().on_grid(grid)
+    truth = moved(ring(), a, g, end).on_grid(grid)
     name = "rotating OU" if turn else "forward OU"
     clock = sde.times(steps)  # by the splitting, also the one that has its own kernel
     return _measured(
@@ -265,7 +265,7 @@ def reversed_ring(name: str, eta: float, cells: int, steps: int) -> dict:
 
     def exact(t: float, grid: Grid) -> Density:
         c = process(torch.tensor(t, dtype=torch.float64))
-        return Density.from_mixture(grid, ring().noised(c.alpha, c.sigma))
+        return ring().noised(c.alpha, c.sigma).on_grid(grid)
 
     sde, start = sf.reverse(sf.ExactField(process, ring()), eta), exact(process.t_max, grid)
     times = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)

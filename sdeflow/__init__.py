@@ -22,18 +22,20 @@ from sdeflow.analysis.elbo import (
     optimal_variance,
     small_variance,
 )
+from sdeflow.analysis.estimate import Estimate
+from sdeflow.analysis.first_passage import (
+    Passage,
+    first_passage,
+    kramers_time,
+    mean_first_passage_time,
+)
 from sdeflow.analysis.guidance import Audit, guidance_audit, tilted
 from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.analysis.thermodynamics import (
-    Estimate,
-    Passage,
     entropy_flow,
     entropy_production,
-    first_passage,
     free_energy_difference,
     heat,
-    kramers_time,
-    mean_first_passage_time,
     two_time_covariance,
     work,
 )
@@ -49,7 +51,8 @@ from sdeflow.diagnostics.verdict import PathVerdict, Verdict
 from sdeflow.distributions import datasets
 from sdeflow.distributions.mixture import Mixture, Posterior
 from sdeflow.distributions.piecewise import TilesField
-from sdeflow.fields.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
@@ -60,19 +63,10 @@ from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.markov import Generator, generator
 from sdeflow.fokker_planck.rescaling import Ruler, normalised
 from sdeflow.fokker_planck.sampler import sampler_law
-from sdeflow.processes.process import (
-    EDM,
-    VE,
-    VP,
-    Coefficients,
-    Cosine,
-    Linear,
-    Process,
-    SubVP,
-    Tabulated,
-)
+from sdeflow.processes.process import Coefficients, Process
+from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
+from sdeflow.processes.tabulated import Tabulated
 from sdeflow.processes.time_grids import karras_times, log_snr_times, uniform_times
-from sdeflow.random_streams import Brownian
 from sdeflow.sdes.classical import (
     OrnsteinUhlenbeck,
     brownian,
@@ -84,9 +78,12 @@ from sdeflow.sdes.classical import (
     ornstein_uhlenbeck,
     underdamped,
 )
-from sdeflow.sdes.sde import SDE, bridge, comoving, forward, reverse
-from sdeflow.solvers.adapters import Path
-from sdeflow.solvers.sde_solver import ODESolver, SDESolver
+from sdeflow.sdes.generative import bridge, comoving, forward, reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.path import Path
+from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training.checkpoint import load, save
 from sdeflow.training.fit import Recipe, Training, fit
 from sdeflow.training.loss import (

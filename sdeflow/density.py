@@ -19,17 +19,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow import _validation as door
-from sdeflow.distributions.dataset import Tiles
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.processes.process import Process
 from sdeflow.random_streams import Purpose, generator
 
 ROUND_OFF = 1e-15  # cells below this share of the whole hold nothing but rounding
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
 
 
 @dataclass(frozen=True)
@@ -203,86 +198,6 @@ class Density:
         object.__setattr__(self, "mass", mass)
 
     @staticmethod
-    def from_mixture(grid: Grid, mixture: Mixture, missing: float = 1e-4) -> Density:
-        r"""The exact cell masses of a Gaussian mixture.
-
-        m_i = sum_k w_k int_{cell i} N(x; mu_k, C_k) dx: differences of the error function along
-        the axes; for a tilted component the error function along one axis and Gauss-Legendre
-        panels no wider than its smaller standard deviation along the other (error below 1e-12).
-
-        Args:
-            missing: the mass that may lie outside the grid.
-
-        Raises:
-            ValueError: dimensions differ, the grid misses more than that, or a tilted component is
-                singular.
-        """
-        if mixture.dim != grid.dim:
-            raise ValueError(
-                f"the mixture has dimension {mixture.dim}, the grid {grid.dim}; they must agree"
-            )
-        law = mixture.to(torch.float64)
-        cut = [(grid.edges(i).numpy(), law.means[:, i].numpy()) for i in range(grid.dim)]
-        spread = law.covariances.numpy()
-        weights = law.weights.numpy()
-        tilted = np.zeros(len(weights), dtype=bool)
-        if grid.dim == 2:
-            tilted = abs(spread[:, 0, 1]) > 1e-14 * abs(spread).max((1, 2))
-        sides = [
-            _between((e - m[:, None]) / _root(spread[:, i, i])[:, None])
-            for i, (e, m) in enumerate(cut)
-        ]
-        if grid.dim == 1:
-            mass = weights @ sides[0]
-        else:
-            mass = (weights * ~tilted * sides[0].T) @ sides[1]
-        for k in np.flatnonzero(tilted):
-            mass += weights[k] * _tilted(cut[0][0], cut[1][0], law.means[k].numpy(), spread[k])
-        return Density(grid, torch.from_numpy(_inside(mass, grid, missing)))
-
-    @staticmethod
-    def from_prior(grid: Grid, process: Process, t: float | None = None) -> Density:
-        """The law that samplers start from, N(0, sigma(t)^2 I); t is t_max by default.
-
-        Raises:
-            ValueError: the grid misses more than 1e-4 of it.
-        """
-        when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
-        centre = torch.zeros(1, grid.dim, dtype=torch.float64)
-        return Density.from_mixture(grid, Mixture.isotropic(centre, float(process(when).sigma)))
-
-    @staticmethod
-    def from_tiles(
-        grid: Grid, tiles: Tiles, alpha: float = 1.0, sigma: float = 0.0, missing: float = 1e-4
-    ) -> Density:
-        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
-
-        Given the square, the axes are independent, and a coordinate's mass between two faces is a
-        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
-        noise.
-
-        Args:
-            alpha, sigma: as in `Coefficients`; by default the law itself.
-            missing: the mass that may lie outside the grid.
-
-        Raises:
-            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
-                negative.
-        """
-        if grid.dim != 2:
-            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
-        alpha, sigma = door.positive(alpha, "alpha"), door.positive(sigma, "sigma", zero=True)
-        side = alpha * tiles.side
-        shares = []
-        for i, count in enumerate(tiles.weights.T.shape):
-            starts = alpha * float(tiles.low[i]) + side * np.arange(count + 1)
-            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
-            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
-        weights = (tiles.weights.double() / tiles.weights.double().sum()).numpy()
-        mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
-        return Density(grid, torch.from_numpy(_inside(mass, grid, missing)))
-
-    @staticmethod
     def from_samples(grid: Grid, x: Tensor) -> Density:
         """The shares of a cloud x (n, d) in the cells; particles outside stay in the count.
 
@@ -430,58 +345,16 @@ class Density:
         return rows[0].clamp_min(0), rows[1].clamp_min(0)
 
 
-def _root(variance: np.ndarray) -> np.ndarray:
-    """Standard deviations; a point has the smallest one there is."""
-    return np.sqrt(np.maximum(variance, np.finfo(float).tiny))
+def captured(mass: np.ndarray, grid: Grid, missing: float) -> Density:
+    """The density of these cell masses, if no more than `missing` of 1 lies outside the grid.
 
-
-def _inside(mass: np.ndarray, grid: Grid, missing: float) -> np.ndarray:
-    """These masses, if no more than that is missing."""
+    Raises:
+        ValueError: more is missing.
+    """
     lost = 1 - float(mass.sum())
     if lost > missing:
         raise ValueError(
             f"the grid {grid.low} to {grid.high} misses {lost:.3g} of the mass; widen it, or "
             f"allow it by missing={lost:.1g}"
         )
-    return mass
-
-
-def _ramp(y: np.ndarray, sigma: float) -> np.ndarray:
-    """E max(y + sigma z, 0), z standard normal."""
-    if sigma == 0.0:
-        return np.maximum(y, 0.0)
-    z = y / sigma
-    return y * ndtr(z) + sigma * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-
-
-def _between(z: np.ndarray) -> np.ndarray:
-    """Standard normal mass between neighbours in the last axis, to relative precision in both
-    tails.
-    """
-    a, b = z[..., :-1], z[..., 1:]
-    flip = a > 0
-    return ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a))
-
-
-def _tilted(x: np.ndarray, y: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
-    """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by panels."""
-    narrow = math.sqrt(max(np.linalg.eigvalsh(cov)[0], 0.0))
-    if narrow < 1e-3 * (x[1] - x[0]):
-        raise ValueError(
-            f"a tilted component of standard deviation {narrow:.2g} cannot be integrated over "
-            f"cells of width {x[1] - x[0]:.2g}; add noise, or refine the grid"
-        )
-    wide = math.sqrt(cov[0, 0])
-    given = math.sqrt(np.linalg.det(cov)) / wide
-    panels = math.ceil((x[1] - x[0]) / narrow)
-    ends = np.linspace(x[0], x[-1], panels * (len(x) - 1) + 1)
-    half = (ends[1] - ends[0]) / 2
-    at = ((ends[1:] + ends[:-1]) / 2)[:, None] + half * NODES
-    u = (at.ravel() - mean[0]) / wide
-    keep = abs(u) < 38.0
-    height = np.exp(-(u[keep] ** 2) / 2) / (wide * math.sqrt(2 * math.pi))
-    middle = mean[1] + cov[0, 1] / wide * u[keep]
-    strips = np.zeros((len(u), len(y) - 1))
-    strips[keep] = height[:, None] * _between((y - middle[:, None]) / given)
-    parts = strips.reshape(len(x) - 1, panels, len(NODES), len(y) - 1)
-    return half * np.einsum("ipqj,q->ij", parts, WEIGHTS)
+    return Density(grid, torch.from_numpy(mass))

@@ -8,9 +8,9 @@ pyplot.
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import matplotlib as mpl
@@ -29,7 +29,7 @@ from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import Budget
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.fields.field import Field
-from sdeflow.solvers import adapters as engine
+from sdeflow.solvers.path import Path
 from sdeflow.training.loss import Meter
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -68,13 +68,15 @@ def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def write(fig: Figure, path: str | Path, about: dict[str, str] | None = None) -> Path:
+def write(
+    fig: Figure, path: str | pathlib.Path, about: dict[str, str] | None = None
+) -> pathlib.Path:
     """Save a figure, all or nothing, with `about` (command, commit, seed, ...) in its metadata.
 
     Raises:
         OSError: it cannot be written; what was there is left.
     """
-    path = Path(path)
+    path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part{path.suffix}")
     try:
@@ -99,9 +101,7 @@ def cloud(
     return dots
 
 
-def trails(
-    ax: Axes, path: engine.Path, particles: Sequence[int], colour: str = GREY
-) -> list[Line2D]:
+def trails(ax: Axes, path: Path, particles: Sequence[int], colour: str = GREY) -> list[Line2D]:
     """The ways that a few particles took, one thin line each."""
     x = path.x[:, list(particles)].detach().cpu().numpy()
     return ax.plot(x[:, :, 0], x[:, :, 1], color=colour, lw=0.5, alpha=0.8)

@@ -151,7 +151,7 @@ TURN = [[-1.0, -2.0], [2.0, -1.0]]
 def exact(process: sf.Process, law: sf.Mixture, t: float, grid: sf.Grid) -> sf.Density:
     """The law at time t of noised data."""
     c = process(f64(t))
-    return sf.Density.from_mixture(grid, law.noised(c.alpha, c.sigma))
+    return law.noised(c.alpha, c.sigma).on_grid(grid)
 
 
 def start(process: sf.Process, law: sf.Mixture, ruler: sf.Ruler | None, cells: int, half=5.0):
@@ -197,7 +197,7 @@ def untrained(process: sf.Process, seed: int = 0) -> sf.LearnedField:
 
 def blob() -> sf.Density:
     """A coarse density."""
-    return sf.Density.from_mixture(sf.Grid(-5.0, 5.0, (16, 16)), BLOB)
+    return BLOB.on_grid(sf.Grid(-5.0, 5.0, (16, 16)))
 
 
 # ------------------------------------------------------------------------- short runs of training

@@ -24,7 +24,7 @@ from scipy.integrate import solve_ivp
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import Density, Grid, Ruler, SdeflowError, evolve
+from sdeflow import Grid, Ruler, SdeflowError, evolve
 from sdeflow.fokker_planck.linear import Kernel, kernels
 from sdeflow.fokker_planck.rescaling import normalised
 
@@ -117,7 +117,7 @@ def test_the_splitting_goes_to_the_kernel(down: bool) -> None:
     not, the kernels are a semigroup.
     """
     sde, law = driven(down), sf.Mixture.isotropic(f64([[0.7, -0.3]]), 0.8)
-    p = Density.from_mixture(Grid(-9.0, 9.0, (256, 256)), law)
+    p = law.on_grid(Grid(-9.0, 9.0, (256, 256)))
     times = f64([sde.t_start, 0.35, sde.t_end])
     once = evolve(sde, p, times[[0, 2]], estimate=False)[-1]
     steps, gaps = [4, 8, 16], []
@@ -156,7 +156,7 @@ def test_only_an_affine_law_is_taken_for_one() -> None:
         evolve(sde, p, HALF, steps=40, estimate=False)
         return asked
 
-    p = Density.from_mixture(BLUNT, BLOB)
+    p = BLOB.on_grid(BLUNT)
     assert set(watched(lambda x, t: 0.3 - x)) == {33**2}
     stepped = [33**2] + 40 * [65**2]
     assert watched(lambda x, t: -x + 1e-6 * x**3) == stepped
@@ -174,13 +174,13 @@ def test_what_leaves_the_box_by_the_kernel_is_told() -> None:
     """Drawn in from beyond the walls, nothing comes; driven out, it piles up and is counted even
     where noise takes it back in.
     """
-    p = Density.from_mixture(BLUNT, BLOB)
+    p = BLOB.on_grid(BLUNT)
     inwards = sf.SDE(lambda x, t: -2 * x, lambda x, t: f64(1.0), 0.0, 1.0)
     assert evolve(inwards, p, HALF).guards.wall < 1e-9
     for noise in (0.1, 8.0):
         out = sf.SDE(lambda x, t: 1.5 * x, lambda x, t, g=noise: f64(g), 0.0, 1.0)
         law = moved(BLOB, f64([[1.5, 0.0], [0.0, 1.5]]), f64([0.0, 0.0]), 1.0)
-        lost = 1 - Density.from_mixture(BLUNT, law, missing=0.99).total()
+        lost = 1 - law.on_grid(BLUNT, missing=0.99).total()
         with pytest.raises(SdeflowError, match="reached the wall"):
             evolve(out, p, HALF)
         with pytest.warns(RuntimeWarning, match="reached the wall"):

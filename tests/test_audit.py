@@ -28,7 +28,7 @@ def pair(scale: float = W) -> sf.GuidedField:
 
 
 def on_grid(std: float) -> sf.Density:
-    return sf.Density.from_mixture(GRID, gaussian(std))
+    return gaussian(std).on_grid(GRID)
 
 
 def spread(std: float) -> float:

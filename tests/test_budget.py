@@ -9,8 +9,9 @@ from conftest import f64
 from torch import Tensor
 
 import sdeflow as sf
+from sdeflow.distributions.mixture import prior_density
 from sdeflow.processes.process import Coefficients
-from sdeflow.sdes.sde import FieldSDE
+from sdeflow.sdes.generative import FieldSDE
 
 N, STEPS = 40_000, 40
 # Of constant rate: Euler's error is then of first order from few steps on.
@@ -110,7 +111,7 @@ def test_a_prior_that_is_not_reached_is_seen() -> None:
     wide = GRID
     start = field.density(wide, process.t_max)
     noise = sf.Mixture.isotropic(f64([[0.0, 0.0]]), float(process(f64(process.t_max)).sigma))
-    assert found["prior"].value < start.total_variation(sf.Density.from_mixture(wide, noise))
+    assert found["prior"].value < start.total_variation(noise.on_grid(wide))
     # Each interval is the error of the two densities that it is between.
     error = {name: law.error or 0.0 for name, law in found.laws.items()}
     assert error["prior"] != pytest.approx(error["learned"], rel=1e-3)
@@ -140,7 +141,7 @@ def test_the_parts_cover_the_whole() -> None:
 def test_the_parts_cover_the_cloud_too() -> None:
     """Of a few particles the floor is most of the distance: left out, the sum falls short."""
     sde, times = sf.reverse(FIELD), times_of(160)
-    start = sf.Density.from_prior(GRID, PROCESS)
+    start = prior_density(GRID, PROCESS)
     own = sf.sampler_law(sde, start, times, ruler=RULER)[-1]
     for seed in range(3):
         found = budget(own.sample(2000, seed), sde, times)

@@ -149,7 +149,7 @@ def affine(name: str, kind: str, eta: float, cells: int) -> tuple[float, float]:
     p = start(process, field.mixture, ruler, cells, 7.0)
     ours = sf.sampler_law(law, p, times, ruler=ruler)[-1]
     mean, var = gaussian_chain(process, times, 0.25, eta, kind)
-    truth = Density.from_mixture(ours.grid, sf.Mixture.isotropic(f64([[mean]]), math.sqrt(var)))
+    truth = sf.Mixture.isotropic(f64([[mean]]), math.sqrt(var)).on_grid(ours.grid)
     meant = exact(process, field.mixture, float(times[-1]), ours.grid)
     return ours.total_variation(truth), ours.total_variation(meant)
 

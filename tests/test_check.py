@@ -21,11 +21,11 @@ F64 = torch.float64
 
 
 def line(law: sf.Mixture, cells: int = 200, half: float = 4.0) -> Density:
-    return Density.from_mixture(Grid(-half, half, (cells,)), law, missing=1.0)
+    return law.on_grid(Grid(-half, half, (cells,)), missing=1.0)
 
 
 def square(law: sf.Mixture, cells: int = 64, half: float = 4.0) -> Density:
-    return Density.from_mixture(Grid(-half, half, (cells, cells)), law, missing=1.0)
+    return law.on_grid(Grid(-half, half, (cells, cells)), missing=1.0)
 
 
 WIDE = sf.Mixture.isotropic(f64([[0.0, 0.0]]), 1.0)
@@ -282,7 +282,7 @@ def one_dimension(n: int) -> dict[float, sf.PathVerdict]:
     field, ruler = sf.ExactField(process, pair()), Ruler(process, 1.0, 0.25)
     c, size = process(f64(process.t_max)), 6 * ruler(process.t_max)
     prior = pair().noised(c.alpha, c.sigma)
-    start = Density.from_mixture(Grid(-size, size, (256,)), prior)
+    start = prior.on_grid(Grid(-size, size, (256,)))
     times = sf.log_snr_times(process, steps)
     keep, x = times[[0, 60, 80, 100]], prior.sample(n, seed=5)
     history = sf.evolve(sf.reverse(field), start, keep, steps=200, ruler=ruler)
@@ -305,14 +305,14 @@ def test_a_score_off_by_five_percent_is_caught_on_the_way(n: int) -> None:
 def broken(name: str, cells: int = 128, steps: int = 200) -> Density:
     """The law, at t_min, of a reverse sampler with one defect: no sampling noise in it."""
     field, grid = sf.ExactField(VP_TAU, ring()), Grid(-5.0, 5.0, (cells, cells))
-    start = Density.from_mixture(grid, noised(VP_TAU.t_max))
+    start = noised(VP_TAU.t_max).on_grid(grid)
     kind, _, value = name.partition(" ")
     if kind == "EM":
         return sf.sampler_law(sf.reverse(field), start, tau_times(int(value)))[-1]
     if kind == "silent":  # no noise in the last steps of 200
         base, at = sf.reverse(field), tau_times(200)[[-1 - int(value), -1]]
         sde = sf.SDE(base.drift, None, base.t_start, base.t_end)
-        before = Density.from_mixture(grid, noised(at[0]))
+        before = noised(at[0]).on_grid(grid)
         return sf.evolve(sde, before, at, steps=400, estimate=False)[-1]
     eta = 0.0 if kind == "flow" else 1.0
     factor, noise = (1.0, float(value)) if kind == "noise" else (float(value), 1.0)
@@ -322,7 +322,7 @@ def broken(name: str, cells: int = 128, steps: int = 200) -> Density:
     )[-1]  # fmt: skip
 
 
-TRUTH = Density.from_mixture(Grid(-5.0, 5.0, (128, 128)), noised(VP_TAU.t_min))
+TRUTH = noised(VP_TAU.t_min).on_grid(Grid(-5.0, 5.0, (128, 128)))
 
 
 def test_a_score_off_by_five_percent_is_caught_on_the_ring() -> None:

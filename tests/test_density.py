@@ -16,6 +16,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid
+from sdeflow.distributions.mixture import prior_density
 
 BOX = Grid((-4.0, -5.0), (5.0, 4.5), (48, 60))
 
@@ -73,7 +74,7 @@ def test_a_grid_takes_its_cells_from_any_row() -> None:
 
 def test_one_dimension_against_quadrature() -> None:
     g = Grid((-5.0,), (5.0,), (25,))
-    ours = Density.from_mixture(g, line()).mass
+    ours = line().on_grid(g).mass
     p = lambda x: float(line().log_prob(f64([[x]])).exp())  # noqa: E731
     theirs = [quad(p, a, b, epsabs=1e-14)[0] for a, b in pairwise(g.edges(0).tolist())]
     assert close(ours, f64(theirs), rtol=1e-12)
@@ -82,7 +83,7 @@ def test_one_dimension_against_quadrature() -> None:
 @pytest.mark.parametrize("law", [lopsided(), ring()], ids=["tilted", "round"])
 def test_two_dimensions_against_quadrature(law: sf.Mixture) -> None:
     g = Grid((-4.0, -4.0), (4.0, 4.0), (20, 16))
-    mass = Density.from_mixture(g, law).mass
+    mass = law.on_grid(g).mass
     parts = [
         (float(w), multivariate_normal(m.numpy(), c.numpy()))
         for w, m, c in zip(law.weights, law.means, law.covariances, strict=True)
@@ -110,21 +111,21 @@ def test_a_tilted_component_is_the_sum_of_its_finer_cells(
     law = sf.Mixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
     box = Grid(-6.0, 6.0, (cells, cells))
     fine = Grid(-6.0, 6.0, (3 * cells, 3 * cells))
-    coarse = Density.from_mixture(box, law)
-    assert close(coarse.mass, Density.from_mixture(fine, law).coarsen(3).mass, rtol=0, atol=1e-12)
+    coarse = law.on_grid(box)
+    assert close(coarse.mass, law.on_grid(fine).coarsen(3).mass, rtol=0, atol=1e-12)
     assert coarse.total() == pytest.approx(1.0, abs=1e-11)
 
 
 def test_tails_keep_their_relative_precision_on_both_sides() -> None:
     g = Grid(-12.0, 12.0, (48,))
-    mass = Density.from_mixture(g, sf.Mixture.isotropic(f64([[0.0]]), 1.0)).mass
+    mass = sf.Mixture.isotropic(f64([[0.0]]), 1.0).on_grid(g).mass
     assert float(mass[0]) > 0
     assert torch.allclose(mass, mass.flip(0), rtol=1e-10, atol=0.0)
 
 
 def test_a_point_set_has_whole_cells() -> None:
     points = f64([[0.1, 0.1], [0.12, 0.11], [2.05, -1.0], [-3.0, 3.0]])
-    law = Density.from_mixture(BOX, sf.Mixture.isotropic(points, 0.0))
+    law = sf.Mixture.isotropic(points, 0.0).on_grid(BOX)
     assert close(law.mass, Density.from_samples(BOX, points).mass)
 
 
@@ -133,9 +134,9 @@ def test_what_the_grid_misses_is_refused_with_its_amount() -> None:
     x = ring().sample(200_000, seed=3)
     missed = 1 - Density.from_samples(small, x).total()
     with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it") as said:
-        Density.from_mixture(small, ring())
+        ring().on_grid(small)
     assert float(str(said.value).split("misses ")[1].split()[0]) == pytest.approx(missed, abs=5e-3)
-    kept = Density.from_mixture(small, ring(), missing=0.5)
+    kept = ring().on_grid(small, missing=0.5)
     assert kept.total() == pytest.approx(1 - missed, abs=5e-3)
     assert kept.normalised().total() == pytest.approx(1.0, abs=1e-15)
 
@@ -145,7 +146,7 @@ def test_what_the_grid_misses_is_refused_with_its_amount() -> None:
 
 def test_samples_follow_the_masses() -> None:
     """Chi-square over 200,000 draws, cells of expectation 20 or more."""
-    law = Density.from_mixture(BOX, lopsided())
+    law = lopsided().on_grid(BOX)
     n = 200_000
     counts, outside = BOX.count(law.sample(n, seed=4))
     assert outside == 0
@@ -156,7 +157,7 @@ def test_samples_follow_the_masses() -> None:
 
 
 def test_samples_fill_their_cells_evenly() -> None:
-    law = Density.from_mixture(BOX, lopsided())
+    law = lopsided().on_grid(BOX)
     x = law.sample(50_000, seed=5)
     part = (x - BOX.centres()[BOX.cell(x)]) / f64(BOX.width)
     assert float(part.abs().max()) <= 0.5
@@ -165,7 +166,7 @@ def test_samples_fill_their_cells_evenly() -> None:
 
 
 def test_the_first_samples_of_many_are_the_few() -> None:
-    law = Density.from_mixture(BOX, lopsided())
+    law = lopsided().on_grid(BOX)
     many = law.sample(5000, seed=6)
     assert torch.equal(law.sample(37, seed=6), many[:37])
     assert not torch.equal(law.sample(37, seed=7), many[:37])
@@ -182,10 +183,10 @@ def test_samples_never_land_in_empty_cells() -> None:
 
 
 def test_moments_are_those_of_the_law() -> None:
-    law = Density.from_mixture(Grid(-7.0, 7.0, (160, 140)), lopsided())
+    law = lopsided().on_grid(Grid(-7.0, 7.0, (160, 140)))
     assert close(law.mean(), lopsided().mean(), rtol=0, atol=1e-9)
     assert close(law.covariance(), lopsided().covariance(), rtol=0, atol=1e-9)
-    one = Density.from_mixture(Grid(-6.0, 6.0, (90,)), line())
+    one = line().on_grid(Grid(-6.0, 6.0, (90,)))
     assert close(one.covariance(), line().covariance(), rtol=0, atol=1e-9)
 
 
@@ -203,15 +204,15 @@ def test_marginals_are_those_of_the_law(axis: int) -> None:
     alone = sf.Mixture(
         full.weights, full.means[:, [axis]], full.covariances[:, axis, axis, None, None]
     )
-    ours = Density.from_mixture(Grid((-6.0, -7.0), (7.0, 6.0), (40, 52)), full).marginal(axis)
-    assert close(ours.mass, Density.from_mixture(ours.grid, alone).mass, rtol=0, atol=1e-9)
+    ours = full.on_grid(Grid((-6.0, -7.0), (7.0, 6.0), (40, 52))).marginal(axis)
+    assert close(ours.mass, alone.on_grid(ours.grid).mass, rtol=0, atol=1e-9)
 
 
 def test_entropy_and_kl_against_closed_forms() -> None:
     g = Grid(-9.0, 9.0, (256, 256))
     a = sf.Mixture(f64([1.0]), f64([[0.3, 0.0]]), f64([[[1.0, 0.3], [0.3, 0.8]]]))
     b = sf.Mixture(f64([1.0]), f64([[0.0, 0.2]]), f64([[[1.2, 0.0], [0.0, 1.1]]]))
-    p, q = Density.from_mixture(g, a), Density.from_mixture(g, b)
+    p, q = a.on_grid(g), b.on_grid(g)
     ca, cb = a.covariances[0], b.covariances[0]
     off = b.means[0] - a.means[0]
     inverse = torch.linalg.inv(cb)
@@ -236,7 +237,7 @@ def test_total_variation_counts_the_outside() -> None:
 
 def test_log_prob_is_the_height_of_the_cell() -> None:
     g = Grid((-6.0, -6.0), (6.0, 6.0), (400, 400))
-    law = Density.from_mixture(g, lopsided())
+    law = lopsided().on_grid(g)
     x = lopsided().sample(500, seed=9)
     middle = g.centres()[g.cell(x)]
     assert close(law.log_prob(x), lopsided().log_prob(middle), rtol=0, atol=0.03)
@@ -257,10 +258,10 @@ def test_coarsening_keeps_mass_and_shortens_distances(seed: int, factor: int) ->
 
 def test_scaling_is_a_change_of_units() -> None:
     """3 x has three times the mean, nine times the covariance, and p(x) / 9 for a density."""
-    p = Density.from_mixture(Grid(-7.0, 7.0, (140, 140)), lopsided())
+    p = lopsided().on_grid(Grid(-7.0, 7.0, (140, 140)))
     q = p.scaled(3.0)
     law = lopsided().noised(3.0, 0.0)
-    assert close(q.mass, Density.from_mixture(q.grid, law).mass, rtol=0, atol=1e-12)
+    assert close(q.mass, law.on_grid(q.grid).mass, rtol=0, atol=1e-12)
     assert close(q.mean(), 3 * p.mean())
     assert close(q.covariance(), 9 * p.covariance())
     assert q.entropy() == pytest.approx(p.entropy() + 2 * math.log(3), abs=1e-12)
@@ -277,10 +278,10 @@ def test_the_prior_is_what_samplers_draw() -> None:
     process = sf.VE()
     x = process.prior(20_000, 2, 3, torch.float64)
     size = float(x.std())
-    wide = Density.from_prior(Grid(-6 * size, 6 * size, (64, 64)), process)
+    wide = prior_density(Grid(-6 * size, 6 * size, (64, 64)), process)
     assert close(wide.covariance(), x.T.cov(), rtol=0, atol=6 * size**2 * math.sqrt(2 / 20_000))
     sigma = float(process(f64(0.5)).sigma)
-    half = Density.from_prior(Grid(-6 * sigma, 6 * sigma, (64,)), process, 0.5)
+    half = prior_density(Grid(-6 * sigma, 6 * sigma, (64,)), process, 0.5)
     assert float(half.covariance()) == pytest.approx(sigma**2, rel=1e-4)
 
 
@@ -315,9 +316,9 @@ def spoilt(value: float) -> Tensor:
         (lambda: Density(SMALL, spoilt(-0.1)), "negative in 1 cells"),
         (lambda: Density(SMALL, FLAT * 2), "add up to 2; divide them by their sum"),
         (lambda: Density(SMALL, FLAT * 0), "add up to 0"),
-        (lambda: Density.from_mixture(SMALL, line()), "must agree"),
+        (lambda: line().on_grid(SMALL), "must agree"),
         (lambda: Density.from_samples(SMALL, torch.full((9, 2), 7.0)), "no particle lies in"),
-        (lambda: Density.from_mixture(BOX, needle()), "tilted component of standard deviation"),
+        (lambda: needle().on_grid(BOX), "tilted component of standard deviation"),
         (lambda: Density(SMALL, FLAT).kl(Density(SMALL.scaled(2.0), FLAT)), "different grids"),
         (lambda: Density(SMALL, FLAT).marginal(2), "axis must be"),
         (lambda: Density(SMALL, FLAT).scaled(0.0), "factor must be positive"),

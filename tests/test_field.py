@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdeflow as sf
-from sdeflow.fields.field import ROWS, BayesField
+from sdeflow._blocks import ROWS
+from sdeflow.fields.exact import BayesField
 from sdeflow.fields.learned import PAGE
 from sdeflow.fields.prediction import unit_row
 from sdeflow.processes.process import Coefficients
@@ -588,7 +589,7 @@ def test_the_density_is_taken_at_the_time_itself(process: sf.Process) -> None:
     grid = sf.Grid(-9.0, 9.0, (48, 48))
     t = process.time(f64(1.0))
     c = process(t)
-    want = sf.Density.from_mixture(grid, lopsided().noised(c.alpha, c.sigma))
+    want = lopsided().noised(c.alpha, c.sigma).on_grid(grid)
     found = sf.ExactField(process, lopsided()).density(grid, float(t))
     assert close(found.mass, want.mass, 1e-12)
 

@@ -65,8 +65,8 @@ def reversed_error(process, law, eta, cells, steps, *, half=5.0, std=1.0, factor
 def linear_error(law, matrix, noise, t, steps, half=5.0, cells=128, **options):
     grid = Grid(-half, half, (cells, cells))
     sde = linear(f64(matrix), f64(noise), t)
-    history = evolve(sde, Density.from_mixture(grid, law), f64([0.0, t]), steps=steps, **options)
-    truth = Density.from_mixture(grid, moved(law, f64(matrix), f64(noise), t))
+    history = evolve(sde, law.on_grid(grid), f64([0.0, t]), steps=steps, **options)
+    truth = moved(law, f64(matrix), f64(noise), t).on_grid(grid)
     return history[-1].total_variation(truth), history
 
 
@@ -108,7 +108,7 @@ def test_noise_in_one_axis_only() -> None:
 def test_transport_alone_is_a_rotation() -> None:
     sde = sf.SDE(lambda x, t: torch.stack([-x[:, 1], x[:, 0]], 1), None, 0.0, math.pi / 2)
     grid = Grid(-5.0, 5.0, (96, 96))
-    history = evolve(sde, Density.from_mixture(grid, BLOB), f64([0.0, math.pi / 2]), steps=200)
+    history = evolve(sde, BLOB.on_grid(grid), f64([0.0, math.pi / 2]), steps=200)
     quarter = history[0].mass.T.flip(0)  # (x, y) -> (-y, x)
     assert history[-1].total_variation(Density(grid, quarter)) < 2e-3
     assert history.guards.clipped == 0
@@ -290,7 +290,7 @@ def test_state_dependent_noise_in_one_axis_of_two(calculus: str) -> None:
     line = Grid((0.0,), (10.0,), (120,))
     across = Grid((-6.0,), (6.0,), (96,))
     y0, y1 = (
-        Density.from_mixture(across, sf.Mixture.isotropic(f64([[m]]), s)).mass
+        sf.Mixture.isotropic(f64([[m]]), s).on_grid(across).mass
         for m, s in ((1.0, 0.5), (math.exp(-1), math.sqrt(1 - 0.75 * math.exp(-2))))
     )
     p = Density(grid, lognormal(line, 0.0, calculus)[:, None] * y0)
@@ -386,7 +386,7 @@ def test_a_law_that_stands_still_is_stepped_as_any_other(noise) -> None:
     nor when time begins to matter.
     """
     grid, times = Grid(-5.0, 5.0, (32, 24)), f64([0.0, 0.1, 0.2, 0.3, 0.7, 0.75, 0.8, 1.0])
-    p = Density.from_mixture(grid, BLOB)
+    p = BLOB.on_grid(grid)
     still = sf.SDE(lambda x, t: torch.sin(x) - x @ f64(TURN).T / 4, noise, 0.0, 1.0)
     stirred = replace(still, drift=lambda x, t: still.drift(x, t) * (1 + 1e-14 * t))
     late = replace(still, drift=lambda x, t: still.drift(x, t) * (1 if t < 0.12 else -1))
@@ -408,7 +408,7 @@ def spike() -> Density:
 
 
 def narrow() -> Density:
-    return Density.from_mixture(BLUNT, sf.Mixture.isotropic(f64([[1.5, 0.3]]), 0.2))
+    return sf.Mixture.isotropic(f64([[1.5, 0.3]]), 0.2).on_grid(BLUNT)
 
 
 def fast(x: Tensor, t: Tensor) -> Tensor:
@@ -439,7 +439,7 @@ def spin(x: Tensor, t: Tensor) -> Tensor:
     ids=["clipped", "wall", "stretch", "error"],
 )  # fmt: skip
 def test_each_guard_refuses_with_its_number(sde, density, steps, words) -> None:
-    p = density or Density.from_mixture(BLUNT, BLOB)
+    p = density or BLOB.on_grid(BLUNT)
     with pytest.raises(SdeflowError, match=words) as said:
         evolve(sde, p, f64([0.0, 1.0]), steps=steps)
     assert "\n" not in str(said.value)
@@ -498,15 +498,15 @@ def test_cells_are_held_against_the_narrowest_feature_at_every_time_asked_for() 
 def test_a_grid_that_does_not_hold_the_density_is_refused() -> None:
     cut = sf.Mixture.isotropic(f64([[4.0, 0.0]]), 0.6)
     with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it"):
-        Density.from_mixture(BLUNT, cut)
-    p = Density.from_mixture(BLUNT, cut, missing=0.1)
+        cut.on_grid(BLUNT)
+    p = cut.on_grid(BLUNT, missing=0.1)
     with pytest.raises(SdeflowError, match="reached the wall of the grid; use a larger box"):
         evolve(QUIET, p, f64([0.0, 1.0]), steps=40)
 
 
 @pytest.mark.parametrize("shape", [(65, 64), (6, 64)])
 def test_odd_grids_have_no_estimate_and_say_so(shape: tuple[int, int]) -> None:
-    p = Density.from_mixture(Grid(-5.0, 5.0, shape), BLOB)
+    p = BLOB.on_grid(Grid(-5.0, 5.0, shape))
     runs = (
         lambda **ask: evolve(QUIET, p, HALF, steps=20, refuse=LOOSE, **ask),
         lambda **ask: sf.sampler_law(QUIET, p, QUIET.times(4), refuse=LOOSE, **ask),
@@ -528,7 +528,7 @@ def test_odd_grids_have_no_estimate_and_say_so(shape: tuple[int, int]) -> None:
 
 
 def test_a_well_resolved_run_says_nothing() -> None:
-    even = evolve(QUIET, Density.from_mixture(BLUNT, BLOB), f64([0.0, 1.0]), steps=20)
+    even = evolve(QUIET, BLOB.on_grid(BLUNT), f64([0.0, 1.0]), steps=20)
     assert even.guards.error == even[-1].error
     assert even[0].error == 0
     assert even.guards.clipped < 1e-10

@@ -10,7 +10,7 @@ from conftest import PROCESSES, close, f64, lopsided, randn, times_of
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.fields.field import ROWS
+from sdeflow._blocks import ROWS
 from sdeflow.fields.prediction import Row, encode
 from sdeflow.processes.process import Coefficients, Scalar
 
@@ -367,7 +367,7 @@ def test_the_density_moves_as_the_particles_do(eta: float) -> None:
     times, grid = f64([start, stop]), sf.Grid((-12.0,), (12.0,), (600,))
     spread = 2.0
     law = sf.Mixture.isotropic(torch.zeros(1, 1, dtype=torch.float64), spread)
-    end = sf.evolve(sf.reverse(guided, eta), sf.Density.from_mixture(grid, law), times)[-1]
+    end = sf.evolve(sf.reverse(guided, eta), law.on_grid(grid), times)[-1]
     x = grid.middles(0)
     found = float((end.mass * x**2).sum() / end.mass.sum())
     # d S / d v = 2 r S - eta^2 with r = (1 + eta^2) d ln x / d v of the flow, integrated from S_0.

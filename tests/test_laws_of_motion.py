@@ -18,7 +18,8 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, Mixture, SDESolver, evolve
-from sdeflow.analysis.thermodynamics import Estimate, two_time_covariance
+from sdeflow.analysis.estimate import Estimate
+from sdeflow.analysis.thermodynamics import two_time_covariance
 from sdeflow.sdes.classical import gradient
 from sdeflow.solvers.sde_solver import ITO, STRATONOVICH
 
@@ -55,7 +56,7 @@ def test_noise_by_the_axis_is_the_diagonal_noise_of_the_density() -> None:
     row, grid = f64([0.4, 0.9]), Grid(-5.0, 5.0, (48, 48))
     by_axis = sf.SDE(lambda x, t: -x, lambda x, t: row, 0.0, 1.0)
     diagonal = replace(by_axis, diffusion=lambda x, t: row.expand_as(x))
-    p = Density.from_mixture(grid, BLOB)
+    p = BLOB.on_grid(grid)
     ours, theirs = (evolve(law, p, f64([0.0, 1.0]), steps=20)[-1] for law in (by_axis, diagonal))
     assert torch.equal(ours.mass, theirs.mass)
     assert torch.equal(sf.current(by_axis, p, 0.0), sf.current(diagonal, p, 0.0))
@@ -82,8 +83,8 @@ def test_brownian_motion_spreads_as_2_d_t() -> None:
     law, blob = sf.brownian(diffusivity=0.3, t_end=2.0), Mixture.isotropic(f64([[0.4, -1.0]]), 0.5)
     grid = Grid(-10.0, 10.0, (80, 80))
     truth = Mixture.isotropic(blob.means, math.sqrt(0.25 + 2 * 0.3 * 2.0))
-    out = evolve(law, Density.from_mixture(grid, blob), f64([0.0, 2.0]), steps=1)[-1]
-    assert out.total_variation(Density.from_mixture(grid, truth)) < 1e-11
+    out = evolve(law, blob.on_grid(grid), f64([0.0, 2.0]), steps=1)[-1]
+    assert out.total_variation(truth.on_grid(grid)) < 1e-11
     x = SDESolver(steps=5, seed=3).solve(law, torch.zeros(20_000, 2, dtype=F64)).x[-1]
     assert (Estimate.of(x**2).standard_score(1.2).abs() < 4).all()
 
@@ -117,8 +118,8 @@ def test_particles_and_density_of_ornstein_uhlenbeck_follow_its_transition() -> 
     law = sf.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.8)
     truth = law.transition(BLOB, 0.8)
     grid = Grid(-4.0, 4.0, (96, 96))
-    out = evolve(law, Density.from_mixture(grid, BLOB), f64([0.0, 0.8]), steps=80)[-1]
-    assert out.total_variation(Density.from_mixture(grid, truth)) < 3e-4
+    out = evolve(law, BLOB.on_grid(grid), f64([0.0, 0.8]), steps=80)[-1]
+    assert out.total_variation(truth.on_grid(grid)) < 3e-4
     x = SDESolver("heun", 80, seed=2).solve(law, BLOB.sample(20_000, seed=1)).x[-1]
     off = x - truth.mean()
     assert (Estimate.of(x).standard_score(truth.mean()).abs() < 4).all()
@@ -193,7 +194,7 @@ def test_a_driven_potential_moves_the_particles_and_the_density_alike() -> None:
     )
     rest = Mixture.isotropic(f64([[0.0]]), math.sqrt(0.5 / k))
     mean = v - v / (mu * k) * (1 - math.exp(-mu * k))
-    p = Density.from_mixture(Grid(-3.0, 3.5, (128,)), rest)
+    p = rest.on_grid(Grid(-3.0, 3.5, (128,)))
     out = evolve(law, p, f64([0.0, 1.0]), steps=100)[-1]
     assert float(out.mean()) == pytest.approx(mean, abs=2e-4)
     x = SDESolver("heun", 100, seed=3).solve(law, rest.sample(10_000, seed=2)).x[-1]
@@ -236,8 +237,8 @@ def test_the_two_time_covariance_of_an_oscillator() -> None:
 def kinetic_error(cells: int) -> float:
     law, linear = oscillator(3.0)
     grid = Grid((-6.0, -5.0), (6.0, 5.0), (cells, cells))
-    out = evolve(law, Density.from_mixture(grid, BLOB), f64([0.0, 3.0]), steps=100)[-1]
-    return out.total_variation(Density.from_mixture(grid, linear.transition(BLOB, 3.0)))
+    out = evolve(law, BLOB.on_grid(grid), f64([0.0, 3.0]), steps=100)[-1]
+    return out.total_variation(linear.transition(BLOB, 3.0).on_grid(grid))
 
 
 def test_the_density_of_an_oscillator_is_gaussian() -> None:

@@ -11,7 +11,7 @@ from conftest import randn
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.fields.field import ROWS
+from sdeflow._blocks import ROWS
 
 
 def stirred(scale: float = 0.5, **config: object) -> sf.MLP:

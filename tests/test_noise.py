@@ -13,7 +13,8 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import random_streams as noise
-from sdeflow.random_streams import BLOCK, Brownian, KeyedNormals, Purpose, generator, normals
+from sdeflow.random_streams import BLOCK, KeyedNormals, Purpose, generator, normals
+from sdeflow.solvers.brownian import Brownian
 
 DTYPES = (torch.float32, torch.float64)
 MOTION = Purpose.MOTION

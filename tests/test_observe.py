@@ -15,7 +15,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Estimate, Grid, Mixture, Passage, SDESolver
-from sdeflow.solvers.adapters import Path
+from sdeflow.solvers.path import Path
 
 F64 = torch.float64
 WELL = sf.double_well(2.0)
@@ -187,7 +187,7 @@ def test_entropy_of_a_motion_that_turns() -> None:
     assert float(found.error) < 0.02 * exact
     box = (5 * law.covariance().diagonal().sqrt()).tolist()
     grid = Grid([-b for b in box], box, (96, 96))
-    p = Density.from_mixture(grid, law.stationary())
+    p = law.stationary().on_grid(grid)
     assert sf.entropy_production(law, p, 0.0) == pytest.approx(exact, rel=2e-3)
 
 
@@ -196,7 +196,7 @@ def test_entropy_balances_on_the_way_to_rest() -> None:
     law = sf.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.4)
     start = Mixture(f64([1.0]), f64([[0.9, -0.4]]), f64([[[0.2, 0.05], [0.05, 0.1]]]))
     grid, times = Grid(-3.2, 3.2, (96, 96)), torch.linspace(0.0, 0.4, 21, dtype=F64)
-    history = [Density.from_mixture(grid, law.transition(start, t)) for t in times.tolist()]
+    history = [law.transition(start, t).on_grid(grid) for t in times.tolist()]
     made = torch.trapezoid(
         f64([sf.entropy_production(law, p, t) for p, t in zip(history, times, strict=True)]), times
     )
@@ -312,7 +312,7 @@ def test_a_physicist_writes_five_lines() -> None:
     law = sf.langevin(sf.double_well(1.5), temperature=0.8, t_end=1.0)
     start = Mixture.isotropic(f64([[-0.6, 0.4]]), 0.3)
     x = SDESolver("heun", 200, seed=1).solve(law, start.sample(20_000, seed=0)).x[-1]
-    p = sf.evolve(law, Density.from_mixture(Grid(-4.0, 4.0, (96, 96)), start), f64([0.0, 1.0]))[-1]
+    p = sf.evolve(law, start.on_grid(Grid(-4.0, 4.0, (96, 96))), f64([0.0, 1.0]))[-1]
     verdict, flow = sf.check_density(x, p), sf.current(law, p, 1.0)
     assert verdict.passed()
     over = flow[48, :, 0].sum() * p.grid.width[1]  # still from the left well to the right

@@ -15,17 +15,14 @@ from sdeflow.analysis.transitions import (
     alignment,
     arm_resolution,
     class_purity,
-    class_shares,
-    coverage,
     effective_dimension,
-    nearest,
     noiseless_law,
     opening,
     participation,
     speciation,
-    spread,
     turnover,
 )
+from sdeflow.diagnostics.coverage import class_shares, coverage, nearest, spread
 
 SPIRAL = sf.datasets.spiral()
 POINTS, LABELS = SPIRAL.points, SPIRAL.labels

@@ -24,7 +24,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow.random_streams import KeyedNormals, Purpose
-from sdeflow.solvers.sde_solver import FIXED
+from sdeflow.solvers.ode_solver import FIXED
 
 F64 = torch.float64
 FLOWS = {"VP": sf.VP(t_min=0.01), "Linear": sf.Linear(), "EDM": sf.EDM(t_min=0.05, t_max=10.0)}

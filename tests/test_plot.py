@@ -33,7 +33,7 @@ def meter() -> sf.Meter:
 
 
 def lopsided_density() -> sf.Density:
-    return sf.Density.from_mixture(sf.Grid(-8.0, 8.0, (64, 64)), lopsided())
+    return lopsided().on_grid(sf.Grid(-8.0, 8.0, (64, 64)))
 
 
 def test_a_cloud_is_where_its_particles_are(ax: Axes) -> None:

@@ -15,7 +15,7 @@ from conftest import (
 )
 
 import sdeflow as sf
-from sdeflow import Density, Grid, Ruler, evolve
+from sdeflow import Grid, Ruler, evolve
 
 F64 = torch.float64
 
@@ -57,9 +57,9 @@ def test_the_brownian_frame_breathes_with_a_ruler_of_edm() -> None:
     sde = sf.comoving(sf.ExactField(sf.VP(), law), 0.5)
     ruler = Ruler(sf.EDM(t_min=1e-4, t_max=200.0), 1.0, 0.25)
     size = 6.0 * ruler(sde.t_start)
-    p = Density.from_mixture(Grid(-size, size, (384,)), law.noised(1.0, sde.t_start))
+    p = law.noised(1.0, sde.t_start).on_grid(Grid(-size, size, (384,)))
     out = evolve(sde, p, f64([sde.t_start, sde.t_end]), steps=120, ruler=ruler)[-1]
-    truth = Density.from_mixture(out.grid, law.noised(1.0, sde.t_end))
+    truth = law.noised(1.0, sde.t_end).on_grid(out.grid)
     assert out.total_variation(truth) < 1e-3
 
 

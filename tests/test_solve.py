@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 import sdeflow as sf
 from sdeflow.random_streams import BLOCK
-from sdeflow.solvers.sde_solver import ADAPTIVE, FIXED, ITO, STRATONOVICH
+from sdeflow.solvers.ode_solver import ADAPTIVE, FIXED
+from sdeflow.solvers.sde_solver import ITO, STRATONOVICH
 
 F64 = torch.float64
 MEMORY = ("implicit_adams", "reversible_heun")  # they reuse earlier steps

@@ -8,9 +8,9 @@ from scipy import stats
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.distributions.dataset import Tiles, from_tiles
-from sdeflow.distributions.piecewise import SQUARES
-from sdeflow.fields.field import ROWS
+from sdeflow._blocks import ROWS
+from sdeflow.distributions.dataset import from_tiles
+from sdeflow.distributions.piecewise import SQUARES, Tiles
 from sdeflow.processes.process import Coefficients
 
 
@@ -179,7 +179,7 @@ def test_cell_masses_are_integrals_of_the_density(alpha: float, sigma: float) ->
     """Against Gauss-Legendre, 8 x 8 nodes a cell, over log_prob."""
     process = sf.EDM()
     grid = sf.Grid((-4.0, -4.5), (4.5, 5.0), (50, 64))
-    mass = sf.Density.from_tiles(grid, board(), alpha, sigma).mass
+    mass = board().on_grid(grid, alpha, sigma).mass
     u, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(8))
     offset = torch.cartesian_prod(u, u) * f64(grid.width) / 2
     x = (grid.centres()[:, None] + offset).reshape(-1, 2)
@@ -194,16 +194,16 @@ def test_cell_masses_without_noise() -> None:
     """Whole and half squares by hand; and the limit of little noise."""
     tiles = board()
     grid = sf.Grid((-0.9, 0.2), (1.2, 1.6), (12, 8))  # 4 x 4 cells a square
-    mass = sf.Density.from_tiles(grid, tiles).mass
+    mass = tiles.on_grid(grid).mass
     want = (tiles.weights / tiles.weights.sum() / 16).T
     want = want.repeat_interleave(4, 0).repeat_interleave(4, 1)
     assert close(mass, want, 1e-12)
     shifted = sf.Grid((-0.9 - 0.0875, 0.2), (1.2 + 0.0875, 1.6), (13, 8))  # half a cell over
-    halves = sf.Density.from_tiles(shifted, tiles).mass
+    halves = tiles.on_grid(shifted).mass
     padded = torch.cat([torch.zeros(1, 8), want, torch.zeros(1, 8)]).double()
     assert close(halves, (padded[:-1] + padded[1:]) / 2, 1e-12)
     off = [
-        float((sf.Density.from_tiles(grid, tiles, 1.0, s, missing=0.1).mass - mass).abs().sum())
+        float((tiles.on_grid(grid, 1.0, s, missing=0.1).mass - mass).abs().sum())
         for s in (2e-3, 1e-3)
     ]
     assert off[0] / off[1] == pytest.approx(2, rel=1e-3)  # an edge smears out over sigma
@@ -216,7 +216,7 @@ def test_cell_masses_count_the_cloud(process: sf.Process) -> None:
     x = process.perturb(known.sample(20_000, 5), t, randn(20_000, 2, seed=6))
     half = 1.8 * float(c.alpha) + 5 * float(c.sigma)
     grid = sf.Grid((-half, -half), (half, half), (24, 24))
-    mass = sf.Density.from_tiles(grid, board(), float(c.alpha), float(c.sigma)).mass.reshape(-1)
+    mass = board().on_grid(grid, float(c.alpha), float(c.sigma)).mass.reshape(-1)
     counts, outside = grid.count(x)
     keep = mass * 20_000 > 5
     seen = [*counts.reshape(-1)[keep].tolist(), int(counts.reshape(-1)[~keep].sum()) + outside]
@@ -251,9 +251,9 @@ def test_what_is_refused() -> None:
     with pytest.raises(TypeError, match="label must be a whole number"):
         field(sf.VP()).given(1.5)
     with pytest.raises(ValueError, match="squares lie in a plane"):
-        sf.Density.from_tiles(sf.Grid((0.0,), (1.0,), (8,)), board())
+        board().on_grid(sf.Grid((0.0,), (1.0,), (8,)))
     grid = sf.Grid((0.0, 0.0), (1.0, 1.0), (8, 8))
     with pytest.raises(ValueError, match="widen it"):
-        sf.Density.from_tiles(grid, board())
+        board().on_grid(grid)
     with pytest.raises(ValueError, match="alpha must be positive"):
-        sf.Density.from_tiles(grid, board(), 0.0)
+        board().on_grid(grid, 0.0)

@@ -244,7 +244,7 @@ def test_point_by_point_it_lies_below_the_density_of_the_chain_itself(choice: Ch
     field, times, n = sf.ExactField(VP, LINE), sf.log_snr_times(VP, 6), 4000
     v = choice(field, times)
     grid = sf.Grid(-6.0, 6.0, (2400,))
-    start = sf.Density.from_mixture(grid, normal(float(VP(times[0]).sigma), d=1))
+    start = normal(float(VP(times[0]).sigma), d=1).on_grid(grid)
     law = sf.sampler_law(sf.bridge(field, variance=v), start, times).densities[-1]
     x = grid.centres()
     arrived = field.data(x, times[-1])[:, 0]

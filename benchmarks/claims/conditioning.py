@@ -42,12 +42,13 @@ from sdeflow.density import Grid
 from sdeflow.diagnostics import distances as distance
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.field import EmpiricalField, ExactField, Field
+from sdeflow.fields.exact import EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import How
-from sdeflow.processes.process import VE, VP
-from sdeflow.sdes.sde import bridge
+from sdeflow.processes.schedules import VE, VP
+from sdeflow.sdes.generative import bridge
 from sdeflow.solvers.sde_solver import SDESolver
 
 CLASSES = (PERSON, DOG, CAT)

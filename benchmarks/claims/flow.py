@@ -38,14 +38,18 @@ from sdeflow.analysis import transitions as order
 from sdeflow.analysis.likelihood import log_likelihood
 from sdeflow.distributions import datasets
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction, encode
-from sdeflow.processes.process import EDM, VE, VP, Cosine, Linear, Process, Tabulated
+from sdeflow.processes.process import Process
+from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear
+from sdeflow.processes.tabulated import Tabulated
 from sdeflow.random_streams import KeyedNormals, Purpose, generator, normals
-from sdeflow.sdes.sde import SDE, reverse
-from sdeflow.solvers.sde_solver import ODESolver
+from sdeflow.sdes.generative import reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.training import loss as objective
 from sdeflow.training.loss import edm_weighting, measured_in, normal_log_snr, uniform_time
 

@@ -25,7 +25,8 @@ from benchmarks.claims.setting import BOARD, SPIRAL
 from sdeflow import plot
 from sdeflow.analysis.elbo import gaussian_kl
 from sdeflow.diagnostics.hypothesis import holm
-from sdeflow.processes.process import EDM, Tabulated
+from sdeflow.processes.schedules import EDM
+from sdeflow.processes.tabulated import Tabulated
 from sdeflow.random_streams import KeyedNormals, Purpose
 from sdeflow.sdes import classical as laws
 from sdeflow.sdes.sde import SDE

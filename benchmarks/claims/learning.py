@@ -29,12 +29,14 @@ from sdeflow.analysis import transitions as order
 from sdeflow.diagnostics import distances as distance
 from sdeflow.distributions import datasets
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.field import EmpiricalField, Field
+from sdeflow.fields.exact import EmpiricalField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Row
-from sdeflow.processes.process import EDM, VP, Coefficients, Linear, Process, Scalar
+from sdeflow.processes.process import Coefficients, Process, Scalar
+from sdeflow.processes.schedules import EDM, VP, Linear
 from sdeflow.random_streams import Purpose, generator
-from sdeflow.sdes.sde import bridge
+from sdeflow.sdes.generative import bridge
 from sdeflow.training import loss as objective
 
 STEP, STEPS = 0.07, 100  # of the random walk that the lecture draws

@@ -34,16 +34,20 @@ from sdeflow.analysis.elbo import (
 from sdeflow.analysis.likelihood import decode, encode, log_likelihood
 from sdeflow.diagnostics import distances as distance
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.field import EmpiricalField, ExactField, Field
+from sdeflow.fields.exact import EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction, Row
 from sdeflow.fields.prediction import decode as to_both
-from sdeflow.processes.process import VP, Coefficients, Process, Scalar, Tabulated
+from sdeflow.processes.process import Coefficients, Process, Scalar
+from sdeflow.processes.schedules import VP
+from sdeflow.processes.tabulated import Tabulated
 from sdeflow.processes.time_grids import log_snr_times, uniform_times
 from sdeflow.random_streams import KeyedNormals, Purpose, generator
-from sdeflow.sdes.sde import bridge
-from sdeflow.solvers.sde_solver import ODESolver, SDESolver
+from sdeflow.sdes.generative import bridge
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import loss as objective
 
 PRESERVING = VP()

@@ -34,19 +34,23 @@ from benchmarks.claims.setting import (
 from sdeflow import plot
 from sdeflow.analysis import transitions as order
 from sdeflow.analysis.elbo import KernelVariance, optimal_variance, small_variance
-from sdeflow.density import Density, Grid
+from sdeflow.density import Grid
 from sdeflow.diagnostics import distances as distance
 from sdeflow.diagnostics.goodness_of_fit import Judge
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Row
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Ruler
-from sdeflow.processes.process import VE, Coefficients, Scalar
-from sdeflow.sdes.sde import SDE, Variance, bridge, comoving, reverse
-from sdeflow.solvers.sde_solver import ODESolver, SDESolver
+from sdeflow.processes.process import Coefficients, Scalar
+from sdeflow.processes.schedules import VE
+from sdeflow.sdes.generative import Variance, bridge, comoving, reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 
 START = (-1.6036, 1.8493)  # of the one particle, number 25 of torch's seed 2
 RESIDUE = 0.01  # the noise that samples keep
@@ -441,8 +445,8 @@ def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
     field, ruler = EmpiricalField(process, POINTS, width=width), Ruler(process, SPIRAL.std, width)
     first, last = (SPIRAL.smooth(width).noised(1.0, s) for s in (3.0, 0.02))
     grid, ends = Grid((-2.7,) * 2, (2.7,) * 2, (72, 72)), torch.tensor([1.0, 0.0]).double()
-    want = Density.from_mixture(grid, last)
-    start = Density.from_mixture(grid.scaled(ruler(1.0) / ruler(0.0)), first)
+    want = last.on_grid(grid)
+    start = first.on_grid(grid.scaled(ruler(1.0) / ruler(0.0)))
     solver = SDESolver("heun", 50, seed=lab.seed)
     x = first.sample(3000, lab.seed).float()
     judge, p_values, off = Judge(want, 3000), [], {}

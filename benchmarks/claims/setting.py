@@ -18,13 +18,16 @@ from torch import Tensor, nn
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.piecewise import TilesField
-from sdeflow.fields.field import EmpiricalField, Field
+from sdeflow.fields.exact import EmpiricalField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP, How
 from sdeflow.fields.prediction import Prediction
-from sdeflow.processes.process import VE, Linear, Process
-from sdeflow.sdes.sde import SDE, bridge
-from sdeflow.solvers.adapters import Path
+from sdeflow.processes.process import Process
+from sdeflow.processes.schedules import VE, Linear
+from sdeflow.sdes.generative import bridge
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import fit as train
 

@@ -38,7 +38,8 @@ import torch
 from torch import Tensor
 
 from sdeflow import _validation as door
-from sdeflow.fields.field import BayesField, Field
+from sdeflow.fields.exact import BayesField
+from sdeflow.fields.field import Field
 from sdeflow.processes.process import Process
 from sdeflow.random_streams import Purpose, generator
 

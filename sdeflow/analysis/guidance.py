@@ -33,17 +33,18 @@ from torch import Tensor
 
 from sdeflow import _validation as door
 from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.error_budget import breathing
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
-from sdeflow.fields.field import BayesField
+from sdeflow.distributions.mixture import prior_density
+from sdeflow.fields.exact import BayesField
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fokker_planck.density_path import REFUSE, Guards
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Ruler, breathing
 from sdeflow.processes.time_grids import log_snr_times
-from sdeflow.sdes.sde import reverse
-from sdeflow.solvers.sde_solver import ODESolver, SDESolver
+from sdeflow.sdes.generative import reverse
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 
 HELD = 0.95
 
@@ -140,7 +141,7 @@ def guidance_audit(
     process, law = field.process, reverse(field, eta)
     ruler = breathing(grid, process, process.t_min) if ruler is None else ruler
     wide = grid.scaled(ruler(process.t_max) / ruler(process.t_min))
-    start = Density.from_prior(wide, process)
+    start = prior_density(wide, process)
     ends = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
     guided = evolve(law, start, ends, steps=steps, ruler=ruler, refuse=refuse)[-1]
     true = wanted.density(grid, process.t_min)

@@ -26,8 +26,9 @@ from torch import Tensor
 from sdeflow import _validation as door
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Purpose, generator
-from sdeflow.sdes.sde import SDE, reverse
-from sdeflow.solvers.sde_solver import ODESolver
+from sdeflow.sdes.generative import reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.ode_solver import ODESolver
 
 LogDensity = Callable[[Tensor], Tensor]
 

@@ -27,20 +27,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from sdeflow import _validation as door
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
-from sdeflow.fields.field import BayesField, EmpiricalField
+from sdeflow.distributions.mixture import prior_density
+from sdeflow.fields.exact import BayesField, EmpiricalField
 from sdeflow.fokker_planck.density_path import REFUSE, Guards
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Ruler, breathing
 from sdeflow.fokker_planck.sampler import sampler_law
-from sdeflow.processes.process import Process
-from sdeflow.sdes.sde import FieldSDE
+from sdeflow.sdes.generative import FieldSDE
 
 CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 
@@ -151,7 +150,7 @@ def error_budget(
     exact = truth.density(grid, last)
     wide = grid.scaled(ruler(first) / ruler(last))
     start = truth.density(wide, first)
-    prior = Density.from_prior(wide, process, first)
+    prior = prior_density(wide, process, first)
     law, ends = _remembering(sde), times[[0, -1]]
     learned, ours = (
         evolve(law, p, ends, steps=steps, ruler=ruler, refuse=refuse)[-1] for p in (start, prior)
@@ -170,23 +169,6 @@ def error_budget(
     )
     laws = {"exact": exact, "learned": learned, "prior": ours, "sampler": own}
     return Budget(parts, total, bug, seen, laws)
-
-
-def breathing(grid: Grid, process: Process, t: float) -> Ruler:
-    """s(t) a fifth of the grid's half-width, which then holds the prior at any time.
-
-    Raises:
-        ValueError: the origin is not inside, or less than five times the noise at t fits.
-    """
-    c = process(torch.tensor(t, dtype=torch.float64))
-    half = min(min(-a, b) for a, b in zip(grid.low, grid.high, strict=True))
-    square = (half / 5) ** 2 - float(c.sigma) ** 2
-    if half <= 0 or square <= 0:
-        raise ValueError(
-            f"a grid from {grid.low} to {grid.high} cannot breathe about 0 with noise "
-            f"{float(c.sigma):.2g}; make it larger, or give a ruler"
-        )
-    return Ruler(process, math.sqrt(square) / float(c.alpha))
 
 
 def _remembering(sde: FieldSDE) -> FieldSDE:

@@ -47,7 +47,7 @@ from sdeflow.diagnostics.verdict import PathVerdict, Verdict
 from sdeflow.fokker_planck.density_path import History
 from sdeflow.random_streams import Purpose, generator
 from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.adapters import Path
+from sdeflow.solvers.path import Path
 
 DRAWS = 2000  # perfect clouds, for the floor of the distance
 FREQUENCIES = 20

@@ -31,7 +31,7 @@ from sdeflow import _validation as door
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.random_streams import Purpose, generator
 from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.adapters import Path
+from sdeflow.solvers.path import Path
 
 STILL = 1e-3  # of the largest variance: less is no fluctuation
 LONG = 0.5  # waves of the Dynkin test, over the cloud's own

@@ -22,64 +22,20 @@ Sets with a name are in `datasets`, those of your own files in `datafile`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sdeflow import _validation as door
+from sdeflow.distributions.curves import Arc, _distance
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.random_streams import Purpose, generator, normals
+from sdeflow.distributions.piecewise import Draw, Tiles
+from sdeflow.random_streams import Purpose, normals, uniform
 
-NODES = 2**14
-"""Corners of the polygon that stands for an arc when distances to it are asked."""
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-
-Draw = Callable[[int, int], tuple[Tensor, Tensor]]
-
-
-class Arc(NamedTuple):
-    """A piece of a curve: place(u) (n,) -> (n, 2) for u in [low, high]."""
-
-    place: Callable[[Tensor], Tensor]
-    low: float
-    high: float
-
-
-class Tiles(NamedTuple):
-    """A board of squares: weights (rows, columns), row 0 lowest; `low` (2,) its lower left.
-
-    Uniform inside each square, each as likely as its weight. The filled squares (weight above
-    zero) are numbered along rows, lowest row first.
-    """
-
-    low: Tensor
-    side: float
-    weights: Tensor
-
-    def filled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and share of each filled square, (m,); the shares add up to one."""
-        row, column = torch.nonzero(self.weights > 0, as_tuple=True)
-        weights = self.weights[row, column]
-        return row, column, weights / weights.sum()
-
-    def drawing(self) -> Draw:
-        """Exact draws: (n, seed) -> float64 cloud (n, 2), and the square (n,) that each is in."""
-        row, column, _ = self.filled()
-        corner = self.low + self.side * torch.stack([column, row], 1).double()
-        edges = torch.cumsum(self.weights[row, column], 0)
-
-        def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-            which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
-            which = which.clamp_max(len(edges) - 1)
-            u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
-            return corner[which] + self.side * u, which
-
-        return draw
 
 
 @dataclass(frozen=True, eq=False)
@@ -193,23 +149,6 @@ class Dataset:
         )
         found = [index[j[:, 1], i[:, 0]] for i in (before, after) for j in (before, after)]
         return torch.stack(found).amax(0).to(x.device)
-
-
-def uniform(seed: int, stream: int, n: int) -> Tensor:
-    """n numbers (n,) in [0, 1), of one stream of the seed; the first k are those of k."""
-    return torch.from_numpy(generator(seed, Purpose.CHOICE, stream).random(n))
-
-
-def _distance(arc: Arc, z: Tensor) -> Tensor:
-    """Distance (n,) of z (n, 2) to one arc, as a polygon of `NODES` corners."""
-    corners = arc.place(torch.linspace(arc.low, arc.high, NODES, dtype=torch.float64))
-    near = torch.from_numpy(cKDTree(corners.numpy(), leafsize=64).query(z.numpy())[1])
-    out = torch.full_like(z[:, 0], math.inf)
-    for start in ((near - 1).clamp_min(0), near.clamp_max(NODES - 2)):
-        off, side = z - corners[start], corners[start + 1] - corners[start]
-        along = ((off * side).sum(1) / (side**2).sum(1)).clamp(0, 1)
-        out = torch.minimum(out, torch.linalg.norm(off - along[:, None] * side, dim=1))
-    return out
 
 
 # --------------------------------------------------------------------------- the four kinds of law

@@ -25,15 +25,15 @@ import torch
 from torch import Tensor
 
 from sdeflow import _validation as door
-from sdeflow.distributions.dataset import Arc as Arc
+from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.dataset import Dataset as Dataset
-from sdeflow.distributions.dataset import Tiles as Tiles
-from sdeflow.distributions.dataset import from_arcs, from_mixture, from_tiles, uniform
+from sdeflow.distributions.dataset import from_arcs, from_mixture, from_tiles
 from sdeflow.distributions.dataset import from_points as from_points
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.random_streams import Purpose, normals
+from sdeflow.distributions.piecewise import Tiles as Tiles
+from sdeflow.random_streams import Purpose, normals, uniform
 
 # ------------------------------------------------------------------------------ the lectures' sets
 

@@ -26,7 +26,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdeflow import _validation as door
-from sdeflow.distributions.dataset import Dataset, Tiles, from_points, from_tiles
+from sdeflow.distributions.dataset import Dataset, from_points, from_tiles
+from sdeflow.distributions.piecewise import Tiles
 
 MAX_PIXELS = 4096**2
 TEXTS = (".csv", ".tsv", ".txt")

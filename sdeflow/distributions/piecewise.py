@@ -9,19 +9,22 @@ See docs/theory.md, (3.9).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow import _validation as door
-from sdeflow.density import Density, Grid
-from sdeflow.distributions.dataset import Tiles
+from sdeflow._blocks import ROWS
+from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.mixture import Posterior
-from sdeflow.fields.field import ROWS, BayesField
+from sdeflow.fields.exact import BayesField
 from sdeflow.processes.process import Coefficients
+from sdeflow.random_streams import uniform
 
 SQUARES = 4096
 """The largest board that a `TilesField` takes: it looks at every square for every particle."""
@@ -93,7 +96,7 @@ class TilesField(BayesField):
 
     def density(self, grid: Grid, t: float | None) -> Density:
         """See `BayesField`."""
-        return Density.from_tiles(grid, self.tiles, *self._noise_at(t))
+        return self.tiles.on_grid(grid, *self._noise_at(t))
 
     def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
         """ln p_t(x), (n,); x, t and errors as for `split`."""
@@ -174,3 +177,76 @@ def _narrow(middle: Tensor, half: Tensor) -> Cut:
     mean = (height * off).sum(-1) / total
     variance = (height * (off - mean[..., None]) ** 2).sum(-1) / total
     return torch.log(half * total) - middle**2 / 2 - HALF_LOG, middle + mean, variance
+
+
+Draw = Callable[[int, int], tuple[Tensor, Tensor]]
+
+
+class Tiles(NamedTuple):
+    """A board of squares: weights (rows, columns), row 0 lowest; `low` (2,) its lower left.
+
+    Uniform inside each square, each as likely as its weight. The filled squares (weight above
+    zero) are numbered along rows, lowest row first.
+    """
+
+    low: Tensor
+    side: float
+    weights: Tensor
+
+    def filled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and share of each filled square, (m,); the shares add up to one."""
+        row, column = torch.nonzero(self.weights > 0, as_tuple=True)
+        weights = self.weights[row, column]
+        return row, column, weights / weights.sum()
+
+    def on_grid(
+        self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
+    ) -> Density:
+        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
+
+        Given the square, the axes are independent, and a coordinate's mass between two faces is a
+        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
+        noise.
+
+        Args:
+            alpha, sigma: as in `Coefficients`; by default the law itself.
+            missing: the mass that may lie outside the grid.
+
+        Raises:
+            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
+                negative.
+        """
+        if grid.dim != 2:
+            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
+        alpha, sigma = door.positive(alpha, "alpha"), door.positive(sigma, "sigma", zero=True)
+        side = alpha * self.side
+        shares = []
+        for i, count in enumerate(self.weights.T.shape):
+            starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
+            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
+            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
+        weights = (self.weights.double() / self.weights.double().sum()).numpy()
+        mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
+        return captured(mass, grid, missing)
+
+    def drawing(self) -> Draw:
+        """Exact draws: (n, seed) -> float64 cloud (n, 2), and the square (n,) that each is in."""
+        row, column, _ = self.filled()
+        corner = self.low + self.side * torch.stack([column, row], 1).double()
+        edges = torch.cumsum(self.weights[row, column], 0)
+
+        def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
+            which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
+            which = which.clamp_max(len(edges) - 1)
+            u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
+            return corner[which] + self.side * u, which
+
+        return draw
+
+
+def _ramp(y: np.ndarray, sigma: float) -> np.ndarray:
+    """E max(y + sigma z, 0), z standard normal."""
+    if sigma == 0.0:
+        return np.maximum(y, 0.0)
+    z = y / sigma
+    return y * ndtr(z) + sigma * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

@@ -28,8 +28,10 @@ from sdeflow._validation import SdeflowError, whole
 from sdeflow.distributions import datasets
 from sdeflow.experiment import demo, run
 from sdeflow.experiment import verify as proof
+from sdeflow.experiment.run import Solver
 from sdeflow.provenance import provenance
-from sdeflow.solvers.sde_solver import ADAPTIVE, ODESolver, SDESolver, Solver
+from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 
 
 @dataclass(frozen=True)

@@ -32,11 +32,13 @@ from torch import Tensor
 from sdeflow import _validation as door
 from sdeflow import plot
 from sdeflow.diagnostics import distances as distance
-from sdeflow.experiment.run import Config, Problem, fit, sample
+from sdeflow.experiment.run import Config, Problem, Solver, fit, sample
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
-from sdeflow.sdes.sde import SDE, bridge, comoving, reverse
-from sdeflow.solvers.sde_solver import ODESolver, SDESolver, Solver
+from sdeflow.sdes.generative import bridge, comoving, reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import loss as objective
 
 MOST = 5000

@@ -35,17 +35,19 @@ from tqdm import tqdm
 from sdeflow import _validation as door
 from sdeflow._validation import SdeflowError
 from sdeflow.distributions import datasets
-from sdeflow.distributions.dataset import Dataset, Tiles
+from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.mixture import Mixture
-from sdeflow.distributions.piecewise import SQUARES, TilesField
-from sdeflow.fields.field import BayesField, EmpiricalField, ExactField, Field
+from sdeflow.distributions.piecewise import SQUARES, Tiles, TilesField
+from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.provenance import provenance, write_files, write_text
-from sdeflow.sdes.sde import reverse
-from sdeflow.solvers.sde_solver import Solver
+from sdeflow.sdes.generative import reverse
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
 from sdeflow.training import fit as train
 from sdeflow.training import loss as objective
@@ -365,3 +367,6 @@ def _read_config(path: Path) -> tuple[Config, str | None]:
         return Config(**found), digest
     except (ValueError, TypeError, AttributeError) as error:
         raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
+
+
+Solver = SDESolver | ODESolver

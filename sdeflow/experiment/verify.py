@@ -28,12 +28,13 @@ from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import Budget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, told
+from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
-from sdeflow.fields.field import EmpiricalField, ExactField
+from sdeflow.fields.exact import EmpiricalField, ExactField
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Ruler
 from sdeflow.provenance import provenance, write_text
-from sdeflow.sdes.sde import bridge, reverse
+from sdeflow.sdes.generative import bridge, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
@@ -98,7 +99,7 @@ def prove(
     half = 5 * ruler(end)
     grid = Grid((-half, -half), (half, half), (cells, cells))
     law, flow = reverse(field), reverse(field, 0.0)
-    prior = Density.from_prior(grid.scaled(ruler(process.t_max) / ruler(end)), process)
+    prior = prior_density(grid.scaled(ruler(process.t_max) / ruler(end)), process)
 
     fine = _until(law.times(FLOW), end)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow import _validation as door
-from sdeflow.fields.field import Evaluate, Field, Tabulate, block, in_blocks
+from sdeflow._blocks import block, in_blocks
+from sdeflow.fields.field import Evaluate, Field, Tabulate
 from sdeflow.fields.networks import MLP, Condition, Conditioned
 from sdeflow.fields.prediction import Prediction, Row, unit_row
 from sdeflow.processes.process import Coefficients, Scalar

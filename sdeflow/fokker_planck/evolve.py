@@ -33,7 +33,6 @@ from torch import Tensor
 
 from sdeflow import _validation as door
 from sdeflow.density import Density
-from sdeflow.fokker_planck.current import checked_drift, checked_noise
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     Guards,
@@ -47,6 +46,7 @@ from sdeflow.fokker_planck.density_path import (
 from sdeflow.fokker_planck.linear import Kernel, kernels
 from sdeflow.fokker_planck.rescaling import Ruler, normalised
 from sdeflow.fokker_planck.transport import TRBDF2, Heat, feet, remap
+from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
 

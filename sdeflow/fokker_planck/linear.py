@@ -30,7 +30,7 @@ from numpy.polynomial import legendre
 from torch import Tensor
 
 from sdeflow.density import Grid
-from sdeflow.fokker_planck.current import checked_drift, checked_noise
+from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
 PARTS = 300  # of a span, at most, that the integrals of an affine law are read in

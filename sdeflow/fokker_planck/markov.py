@@ -32,7 +32,7 @@ from torch import Tensor
 from sdeflow import _validation as door
 from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
-from sdeflow.fokker_planck.current import checked_drift, checked_noise
+from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
 

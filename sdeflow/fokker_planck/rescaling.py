@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 from sdeflow import _validation as door
+from sdeflow.density import Grid
 from sdeflow.processes.process import Process
 from sdeflow.sdes.sde import SDE
 
@@ -132,3 +133,20 @@ def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64).clamp(p.t_min, p.t_max)
     first, last = ruler.clock(ends).tolist()
     return SDE(drift, None if noise is None else diffusion, first, last, calculus=sde.calculus)
+
+
+def breathing(grid: Grid, process: Process, t: float) -> Ruler:
+    """s(t) a fifth of the grid's half-width, which then holds the prior at any time.
+
+    Raises:
+        ValueError: the origin is not inside, or less than five times the noise at t fits.
+    """
+    c = process(torch.tensor(t, dtype=torch.float64))
+    half = min(min(-a, b) for a, b in zip(grid.low, grid.high, strict=True))
+    square = (half / 5) ** 2 - float(c.sigma) ** 2
+    if half <= 0 or square <= 0:
+        raise ValueError(
+            f"a grid from {grid.low} to {grid.high} cannot breathe about 0 with noise "
+            f"{float(c.sigma):.2g}; make it larger, or give a ruler"
+        )
+    return Ruler(process, math.sqrt(square) / float(c.alpha))

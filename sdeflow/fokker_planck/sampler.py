@@ -26,7 +26,6 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from sdeflow.density import Density
-from sdeflow.fokker_planck.current import checked_drift
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     Guards,
@@ -38,8 +37,9 @@ from sdeflow.fokker_planck.density_path import (
     judged,
 )
 from sdeflow.fokker_planck.rescaling import Ruler
-from sdeflow.processes.time_grids import indices
+from sdeflow.sdes.coefficients import checked_drift
 from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.path import indices
 
 
 def sampler_law(

@@ -11,34 +11,16 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sdeflow import _validation as door
 from sdeflow._validation import SdeflowError
-from sdeflow.random_streams import Brownian
 from sdeflow.sdes.sde import SDE, Scale, Steps
-
-
-@dataclass(frozen=True, eq=False)
-class Path:
-    """What a run left.
-
-    Attributes:
-        t: (T,) process times of the saved states, in the order they were reached.
-        x: (T, n, d) the states; x[-1] is the final cloud.
-        nfe: evaluations of the drift, that is of the field, per particle; counted, not inferred.
-        seconds: wall time of the solve.
-        status: "finished", or what stopped it.
-    """
-
-    t: Tensor
-    x: Tensor
-    nfe: int
-    seconds: float
-    status: str = "finished"
+from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.path import Path
 
 
 def _part(u: float, k: int) -> float:
@@ -189,3 +171,47 @@ class Adaptive:
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         return self.watch.checked(self.sde.drift(y, t), y, float(t))
+
+
+REMEMBERING = ("reversible_heun", "implicit_adams")
+
+
+def _check(sde: SDE, x: Tensor) -> None:
+    if not isinstance(sde, SDE):
+        raise TypeError(
+            f"sde must be a law of motion, got {type(sde).__name__}; pass sf.reverse(field) or "
+            "sf.forward(process)"
+        )
+    door.cloud(x)
+
+
+def _check_noise(g: Scale, x: Tensor) -> None:
+    if isinstance(g, Tensor) and g.shape not in ((), x.shape[1:], x.shape):
+        raise ValueError(
+            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), "
+            "(d,) or diagonal, (n, d): turn the axes so that a matrix of noise becomes diagonal"
+        )
+
+
+def _grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
+    """The grid of a run: the law's own, or the user's if it lies in the span and runs its way."""
+    grid = sde.times(steps) if times is None else _given(sde, times)
+    gaps = grid.diff()
+    # On the step-number clock a value of an earlier step carries that step's dt.
+    if method in REMEMBERING and (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs():
+        raise ValueError(
+            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
+            "times=uniform_times(...), or use another method"
+        )
+    return grid
+
+
+def _given(sde: SDE, times: Tensor) -> Tensor:
+    low, high = sorted((sde.t_start, sde.t_end))
+    grid = door.times(times, low, high)
+    if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
+        raise ValueError(
+            f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from "
+            f"{sde.t_start:g} to {sde.t_end:g}; flip them"
+        )
+    return grid

@@ -35,19 +35,21 @@ from sdeflow._validation import SdeflowError
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction
-from sdeflow.processes import process
+from sdeflow.processes.process import Process
+from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
+from sdeflow.processes.tabulated import Tabulated
 from sdeflow.provenance import write_bytes
 
-PROCESSES: dict[str, Callable[..., process.Process]] = {
+PROCESSES: dict[str, Callable[..., Process]] = {
     kind.__name__: kind
     for kind in (
-        process.VP,
-        process.SubVP,
-        process.VE,
-        process.EDM,
-        process.Linear,
-        process.Cosine,
-        process.Tabulated,
+        VP,
+        SubVP,
+        VE,
+        EDM,
+        Linear,
+        Cosine,
+        Tabulated,
     )
 }
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from sdeflow import _validation as door
-from sdeflow.fields.field import BayesField
+from sdeflow.fields.exact import BayesField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process

@@ -1,0 +1,203 @@
+r"""When particles first reach a target, and how often they escape.
+
+A particle may cross a boundary inside a step and come back before the step ends. Looking only at
+the ends of the steps makes first passages late by O(sqrt(dt)). Between two states at distances s and
+s' on one side of a plane the path is a Brownian bridge, and it has touched the plane with the
+probability exp(-2 s s' / (g^2 dt)), whatever a constant drift is; drawing that event leaves an
+error of O(dt) (Gobet 2000).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from scipy.integrate import dblquad
+from torch import Tensor
+
+from sdeflow import _validation as door
+from sdeflow._validation import SdeflowError
+from sdeflow.analysis.estimate import Estimate
+from sdeflow.random_streams import Purpose, generator
+from sdeflow.sdes.classical import Potential, gradient, scalar
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.path import Path
+from sdeflow.solvers.sde_solver import SDESolver
+
+STRETCH = 64  # steps between two looks at who has arrived: this many clouds are held at once
+
+
+# ----------------------------------------------------------------------------------- first passage
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """When each particle first reached its target.
+
+    Attributes:
+        time: (n,) from the start to the arrival; for those that did not arrive, to the end.
+        arrived: (n,) bool.
+    """
+
+    time: Tensor
+    arrived: Tensor
+
+    @property
+    def censored(self) -> int:
+        """How many had not arrived when the law's span was over."""
+        return int((~self.arrived).sum())
+
+    def mean(self) -> Estimate:
+        """The mean first-passage time.
+
+        Raises:
+            SdeflowError: a particle did not arrive, so that the mean is not known.
+        """
+        if self.censored:
+            raise SdeflowError(
+                f"{self.censored} of {len(self.time)} particles had not arrived after "
+                f"{float(self.time.max()):.4g}, so their mean time is not known; give the law a "
+                "later t_end, or ask for rate()"
+            )
+        return Estimate.of(self.time)
+
+    def rate(self) -> Estimate:
+        """Arrivals / time spent on the way: the escape rate, if escapes have no memory.
+
+        The likeliest rate of an exponential law, censored or not; relative error
+        1 / sqrt(arrivals).
+
+        Raises:
+            SdeflowError: no particle arrived.
+        """
+        count = self.arrived.sum().double()
+        if not count:
+            raise SdeflowError("no particle arrived, so there is no rate; give a later t_end")
+        rate = count / self.time.sum()
+        return Estimate(rate, rate / count.sqrt())
+
+
+def first_passage(
+    sde: SDE, x: Tensor, distance: Callable[[Tensor], Tensor], solver: SDESolver
+) -> Passage:
+    """When particles that start at x (n, d) first reach the target, where distance(x) <= 0.
+
+    A step from s to s', both outside, has crossed with the probability
+    exp(-2 s s' / (|g grad s|^2 dt)): exact for a flat boundary and a constant drift, else with an
+    error of O(dt). A passage counts at the middle of its step. The run stops when all have
+    arrived; memory is O(n).
+
+    Args:
+        distance: (n, d) -> (n,), the signed distance to the boundary, differentiable; any smooth
+            function that is positive outside and vanishes on the boundary will do.
+        solver: its steps are those of the law's whole span.
+
+    Raises:
+        TypeError, ValueError, SdeflowError: as `SDESolver.solve`; a distance that is no function
+            of the cloud; a law without noise.
+
+    Source: Gobet 2000.
+    """
+    if sde.diffusion is None:
+        raise ValueError("this law has no noise, so the time is no random number; solve its ODE")
+    low, high = sorted((sde.t_start, sde.t_end))
+    given = sde.times(solver.steps) if solver.times is None else solver.times
+    grid = door.times(given, low, high)
+    fine = grid if solver.fine is None else solver.fine
+    middle = ((grid[1:] + grid[:-1]) / 2 - grid[0]).abs()
+    x = door.cloud(x).clone()
+    arrived = scalar(distance, x) <= 0
+    time = (grid[-1] - grid[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
+    for first in range(0, len(middle), STRETCH):
+        away = (~arrived).nonzero()[:, 0]
+        if not len(away):
+            break
+        part = grid[first : first + STRETCH + 1]
+        # On the fine grid a step keeps its number, so no noise is used twice.
+        run = replace(solver, times=part, fine=fine).solve(sde, x[away], save=len(part))
+        crossed = _crossed(sde, run, distance, solver.seed, first)
+        here = crossed.any(0)
+        time[away[here]] = middle[first + crossed.int().argmax(0)[here]]
+        arrived[away[here]] = True
+        x[away] = run.x[-1]
+    return Passage(time, arrived)
+
+
+def _crossed(
+    sde: SDE, path: Path, distance: Callable[[Tensor], Tensor], seed: int, first: int
+) -> Tensor:
+    """In which steps of the path each particle has met the boundary, (T - 1, n)."""
+    assert sde.diffusion is not None
+    out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
+    for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
+        g = sde.diffusion(x, path.t[k].to(x)) * gradient(distance, x)
+        variance = (g**2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
+        near = (scalar(distance, x) * scalar(distance, y)).double()
+        chance = torch.exp(-2 * near / variance.double().clamp_min(1e-300))
+        u = torch.from_numpy(generator(seed, Purpose.CROSSING, first + k).random(len(x)))
+        out[k] = (scalar(distance, y) <= 0) | (u < chance)
+    return out
+
+
+def mean_first_passage_time(
+    potential: Potential,
+    start: float,
+    target: float,
+    temperature: float = 1.0,
+    mobility: float = 1.0,
+) -> float:
+    r"""The mean time of `langevin` in one dimension from start to target, by quadrature.
+
+    (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T}; mirrored if the target
+    lies below. The potential must confine the particle on the other side.
+
+    Raises:
+        TypeError, ValueError: temperature or mobility is not positive; as `scalar`.
+        SdeflowError: the integral diverges.
+
+    Source: Gardiner 2009, section 5.5.
+    """
+    kt = door.positive(temperature, "temperature")
+    pace = door.positive(mobility, "mobility") * kt
+    side = 1.0 if target > start else -1.0
+
+    def weight(z: float, y: float) -> float:
+        u = scalar(potential, torch.tensor([[side * y], [side * z]], dtype=torch.float64))
+        return math.exp(min(float(u[0] - u[1]) / kt, 700.0))
+
+    time, _ = dblquad(weight, side * start, side * target, -math.inf, lambda y: y)
+    if not math.isfinite(time):
+        raise SdeflowError("the mean first-passage time diverges: the potential does not confine")
+    return float(time / pace)
+
+
+def kramers_time(
+    potential: Potential,
+    well: float,
+    top: float,
+    temperature: float = 1.0,
+    mobility: float = 1.0,
+) -> float:
+    r"""2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T}: Kramers' time, 1D.
+
+    The mean time over a high barrier into the well beyond it; twice as long as to the top. It is
+    the first term of a series in T / barrier: compare `mean_first_passage_time`.
+
+    Raises:
+        ValueError: U is not curved upwards at the well and downwards at the top.
+
+    Source: Kramers 1940.
+    """
+    kt, mu = door.positive(temperature, "temperature"), door.positive(mobility, "mobility")
+    at = torch.tensor([well, top], dtype=torch.float64)
+    low, high = scalar(potential, at[:, None]).tolist()
+    each = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
+    curve = each.diagonal().tolist()
+    if not curve[0] > 0 > curve[1]:
+        raise ValueError(
+            f"Kramers' time needs a minimum and a maximum, but U'' is {curve[0]:.3g} at the well "
+            f"{well:g} and {curve[1]:.3g} at the top {top:g}"
+        )
+    return 2 * math.pi / (mu * math.sqrt(-curve[0] * curve[1])) * math.exp((high - low) / kt)

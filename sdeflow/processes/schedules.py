@@ -1,0 +1,205 @@
+r"""Noise schedules: variance preserving, sub-VP, variance exploding, EDM, the straight path, cosine.
+
+Each is a choice of (alpha, sigma) in closed form, with rates in closed form; autograd is their
+judge in the tests.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdeflow.processes.process import Coefficients, Process, _real
+
+
+class _VariancePreserving(Process):
+    """alpha^2 + sigma^2 = 1: sigma = sqrt(1 - alpha^2), given ln alpha and its rate."""
+
+    @staticmethod
+    def _from_log_alpha(log_alpha: Tensor, rate: Tensor) -> Coefficients[Tensor]:
+        alpha = torch.exp(log_alpha)
+        sigma = torch.sqrt(-torch.expm1(2 * log_alpha))
+        return Coefficients(alpha, sigma, rate * alpha, -rate * alpha**2 / sigma)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VP(_VariancePreserving):
+    r"""Variance preserving: alpha^2 + sigma^2 = 1, the continuous limit of DDPM.
+
+        ln alpha = -(1/2) int_0^t beta,    beta = beta_min + t (beta_max - beta_min),
+
+    beta in units of 1 / time.
+
+    Raises:
+        ValueError: beta_min is not positive, or exceeds beta_max.
+
+    Source: Song et al. 2021, eq. 11 and 32.
+    """
+
+    t_min: float = 1e-4
+    t_max: float = 1.0
+    beta_min: float = 0.1
+    beta_max: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Refuse rates that are not positive and rising."""
+        if self._kept("beta_min") > self._kept("beta_max"):
+            raise ValueError(f"beta_min {self.beta_min} must not exceed beta_max {self.beta_max}")
+        super().__post_init__()
+
+    def _log_alpha(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        slope = self.beta_max - self.beta_min
+        return -t * (self.beta_min + slope * t / 2) / 2, -(self.beta_min + slope * t) / 2
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        return self._from_log_alpha(*self._log_alpha(_real(t)))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`: solve the quadratic int beta = ln(1 + 1 / SNR)."""
+        return self._time_of_integral(torch.nn.functional.softplus(-log_snr))
+
+    def _time_of_integral(self, b: Tensor) -> Tensor:
+        slope = self.beta_max - self.beta_min
+        return 2 * b / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * b))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubVP(VP):
+    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2.
+
+    Source: Song et al. 2021, eq. 12.
+    """
+
+    t_min: float = 1e-3
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        log_alpha, rate = self._log_alpha(_real(t))
+        alpha = torch.exp(log_alpha)
+        return Coefficients(alpha, -torch.expm1(2 * log_alpha), rate * alpha, -2 * rate * alpha**2)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`: sigma / alpha = 2 sinh(-ln alpha)."""
+        return self._time_of_integral(2 * torch.asinh(torch.exp(-log_snr / 2) / 2))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VE(Process):
+    r"""Variance exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
+
+    At t = 0 the data carry sigma_min already. The defaults are the lecture's 10^(3t - 2).
+
+    Raises:
+        ValueError: sigma_min is not positive, or not below sigma_max.
+
+    Source: Song et al. 2021, eq. 9 and 30.
+    """
+
+    t_min: float = 0.0
+    t_max: float = 1.0
+    sigma_min: float = 0.01
+    sigma_max: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse noise levels that are not positive and rising."""
+        if not self._kept("sigma_min") < self._kept("sigma_max"):
+            raise ValueError(
+                f"sigma_min {self.sigma_min} must lie below sigma_max {self.sigma_max}"
+            )
+        super().__post_init__()
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        t, rate = _real(t), math.log(self.sigma_max / self.sigma_min)
+        sigma = self.sigma_min * torch.exp(rate * t)
+        return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`."""
+        rate = math.log(self.sigma_max / self.sigma_min)
+        return (-log_snr / 2 - math.log(self.sigma_min)) / rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class EDM(Process):
+    """alpha = 1, sigma = t: time is the noise level. Source: Karras et al. 2022, table 1."""
+
+    t_min: float = 0.002
+    t_max: float = 80.0
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        t = _real(t)
+        return Coefficients(torch.ones_like(t), t, torch.zeros_like(t), torch.ones_like(t))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`."""
+        return torch.exp(-log_snr / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Linear(Process):
+    """alpha = 1 - t, sigma = t: the straight path of flow matching, rectified flow, SD3.
+
+    At t = 1 the drift rate f is infinite though the flow is not, so the interval stops just short.
+
+    Source: Lipman et al. 2023, eq. 20 (sigma_min = 0, time reversed); Liu et al. 2023, eq. 1.
+    """
+
+    t_min: float = 1e-3
+    t_max: float = 0.999
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        t = _real(t)
+        return Coefficients(1 - t, t, -torch.ones_like(t), torch.ones_like(t))
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`."""
+        return torch.sigmoid(-log_snr / 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cosine(Process):
+    """alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2), u = (pi / 2) (t + s) / (1 + s).
+
+    The offset s = 0.008 keeps the first steps from being too small.
+
+    Raises:
+        ValueError: s is negative.
+
+    Source: Nichol and Dhariwal 2021, eq. 17.
+    """
+
+    t_min: float = 1e-3
+    t_max: float = 0.999
+    s: float = 0.008
+
+    def __post_init__(self) -> None:
+        """Refuse a negative offset."""
+        self._kept("s", zero=True)
+        super().__post_init__()
+
+    def _angles(self) -> tuple[float, float]:
+        rate = math.pi / 2 / (1 + self.s)
+        return rate, rate * self.s
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        t, (rate, start) = _real(t), self._angles()
+        u, ruler = start + rate * t, math.cos(start)
+        alpha, alpha_dot = torch.cos(u) / ruler, -rate * torch.sin(u) / ruler
+        # 1 - alpha^2 without cancellation: a product of sines.
+        sigma = torch.sqrt(torch.sin(rate * t) * torch.sin(u + start)) / ruler
+        return Coefficients(alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma)
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`."""
+        rate, start = self._angles()
+        # sigma^2 = sin(u - u_0) sin(u + u_0) / cos(u_0)^2 = (sin(u)^2 - sin(u_0)^2) / cos(u_0)^2.
+        square = torch.sigmoid(-log_snr) * math.cos(start) ** 2 + math.sin(start) ** 2
+        return (torch.asin(torch.sqrt(square)) - start) / rate

@@ -1,0 +1,96 @@
+r"""A noise schedule from a table, as DDPM and Stable Diffusion keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from scipy.interpolate import PchipInterpolator
+from torch import Tensor
+
+from sdeflow.processes.process import Coefficients, _real
+from sdeflow.processes.schedules import _VariancePreserving
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tabulated(_VariancePreserving):
+    r"""A table of alpha-bar, alpha(k)^2 = alpha_bar[k - 1] at t = k = 1 ... T, as DDPM counts.
+
+    Between the entries the log SNR is a monotone cubic of t (PCHIP), so that the table is an
+    ordinary process with continuous rates, and exact at its own times. `diffusers` counts from 0:
+    its timestep k is our t = k + 1.
+
+    Raises:
+        ValueError: the table does not fall strictly inside (0, 1), or does not hold all of
+            [t_min, t_max].
+
+    Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02);
+    Rombach et al. 2022 (scaled linear).
+    """
+
+    alpha_bar: tuple[float, ...] = field(kw_only=False, repr=False)
+    t_min: float = 1.0
+    t_max: float = 0.0  # 0: the length of the table
+
+    def __post_init__(self) -> None:
+        """Refuse a table that does not fall strictly inside (0, 1)."""
+        table = np.asarray(self.alpha_bar, dtype=np.float64)
+        if table.ndim != 1 or len(table) < 2:
+            raise ValueError(f"alpha_bar must be a row of at least two numbers, got {table.shape}")
+        if not (np.all(table > 0) and np.all(table < 1) and np.all(np.diff(table) < 0)):
+            raise ValueError("alpha_bar must fall strictly and lie between 0 and 1")
+        object.__setattr__(self, "alpha_bar", tuple(table.tolist()))
+        if self.t_max == 0.0:
+            object.__setattr__(self, "t_max", float(len(table)))
+        if self._kept("t_min") < 1 or self._kept("t_max") > len(table):
+            raise ValueError(
+                f"the table holds times 1 to {len(table)}, not all of {self.t_min} to {self.t_max}"
+            )
+        knots = np.log(table) - np.log1p(-table)
+        cubic = PchipInterpolator(np.arange(1, len(table) + 1), knots)
+        object.__setattr__(self, "_cubic", torch.from_numpy(cubic.c.copy()))
+        object.__setattr__(self, "_knots", torch.from_numpy(knots))
+        super().__post_init__()
+
+    @staticmethod
+    def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
+        """beta linear from beta_min to beta_max in `steps` entries (Ho et al. 2020)."""
+        return Tabulated.from_betas(torch.linspace(beta_min, beta_max, steps, dtype=torch.float64))
+
+    @staticmethod
+    def stable_diffusion(steps: int = 1000) -> Tabulated:
+        """sqrt(beta) linear from 0.00085 to 0.012 (Rombach et al. 2022, 'scaled linear')."""
+        root = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64)
+        return Tabulated.from_betas(root**2)
+
+    @staticmethod
+    def from_betas(betas: Tensor) -> Tabulated:
+        """alpha_bar[k] = prod_{j <= k} (1 - beta_j), betas (T,) (Ho et al. 2020, eq. 4)."""
+        return Tabulated(tuple(torch.cumprod(1 - betas.double(), 0).tolist()))
+
+    def _log_snr_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
+        c: Tensor = self._cubic.to(t)  # type: ignore[attr-defined]
+        k = (t.detach().floor().long() - 1).clamp(0, c.shape[1] - 1)
+        u = t - (k + 1)
+        value = ((c[0, k] * u + c[1, k]) * u + c[2, k]) * u + c[3, k]
+        return value, (3 * c[0, k] * u + 2 * c[1, k]) * u + c[2, k]
+
+    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+        """See `Process`."""
+        snr, rate = self._log_snr_and_rate(_real(t))
+        # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
+        return self._from_log_alpha(
+            torch.nn.functional.logsigmoid(snr) / 2, rate * torch.sigmoid(-snr) / 2
+        )
+
+    def time(self, log_snr: Tensor) -> Tensor:
+        """See `Process`: find the interval, then bisect the cubic to rounding."""
+        knots = self._knots.to(log_snr)  # type: ignore[attr-defined]
+        k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)
+        low, high = k.to(log_snr), (k + 1).to(log_snr)
+        for _ in range(60):
+            middle = (low + high) / 2
+            above = self._log_snr_and_rate(middle)[0] > log_snr
+            low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+        return (low + high) / 2

@@ -1,0 +1,107 @@
+r"""Brownian increments for the engines."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdeflow.random_streams import (
+    KeyedNormals,
+    Purpose,
+)
+
+
+class Brownian:
+    r"""Brownian increments on the step-number clock, W(k + 1) - W(k) ~ N(0, 1), for `torchsde`.
+
+    Args:
+        seed: the key of the path.
+        n, d: particles and coordinates.
+        dtype, device: of the increments; the bits are drawn on the CPU and so are the same
+            anywhere.
+        first: id of the first particle.
+        grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices
+            into `fine`; by default every step is one increment.
+        fine: (M + 1,) the physical times of the path's own grid.
+        levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).
+
+    Raises (when called):
+        ValueError: U is asked for without levy, or the full Levy area at all.
+
+    Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        n: int,
+        d: int,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        *,
+        first: int = 0,
+        grid: list[int] | None = None,
+        fine: Tensor | None = None,
+        levy: bool = False,
+    ) -> None:
+        self._w = KeyedNormals(seed, Purpose.MOTION, n, d, dtype, first)
+        self._h = KeyedNormals(seed, Purpose.LEVY, n, d, dtype, first) if levy else None
+        self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
+        self._grid = grid
+        self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()
+        self.step = 0
+
+    def __call__(
+        self, ta: Tensor, tb: Tensor | None = None, return_U: bool = False, return_A: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """W(tb) - W(ta), and U where asked; (ta, tb) must be one step (k, k + 1)."""
+        if return_A:
+            raise ValueError(
+                "this method asks for the full Levy area, which is not drawn; use another method"
+            )
+        # Every torchsde method draws its increment first, so the draw tells which step is on.
+        self.step = int(ta)
+        w, u = self._increment(self.step, return_U)
+        w = w.to(self._device)
+        return w if u is None else (w, u.to(self._device))
+
+    def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
+        if self._grid is None or self._gaps is None:
+            w = self._w.read(k)
+            return w, (w / 2 + self._levy(k) / 12**0.5) if levy else None
+        start, stop = self._grid[k], self._grid[k + 1]
+        length = sum(self._gaps[start:stop])
+        w = torch.zeros(self._shape, dtype=self._dtype)
+        u = torch.zeros(self._shape, dtype=self._dtype)
+        for j in range(start, stop):
+            h = self._gaps[j] / length
+            step = h**0.5 * self._w.read(j)
+            if levy:
+                u += h * (w + step / 2 + self._levy(j) * (h / 12) ** 0.5)
+            w += step
+        return w, u if levy else None
+
+    def _levy(self, k: int) -> Tensor:
+        if self._h is None:
+            raise ValueError("this path was made without its Levy area; pass levy=True")
+        return self._h.read(k)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Type of the increments."""
+        return self._dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the increments are delivered."""
+        return self._device
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d), particles and coordinates."""
+        return self._shape
+
+    @property
+    def levy_area_approximation(self) -> str:
+        """torchsde's word for what U it may ask for."""
+        return "none" if self._h is None else "space-time"

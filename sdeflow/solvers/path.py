@@ -1,0 +1,89 @@
+r"""The path of a run, and which of its states are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdeflow import _validation as door
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """What a run left.
+
+    Attributes:
+        t: (T,) process times of the saved states, in the order they were reached.
+        x: (T, n, d) the states; x[-1] is the final cloud.
+        nfe: evaluations of the drift, that is of the field, per particle; counted, not inferred.
+        seconds: wall time of the solve.
+        status: "finished", or what stopped it.
+    """
+
+    t: Tensor
+    x: Tensor
+    nfe: int
+    seconds: float
+    status: str = "finished"
+
+
+Save = int | Sequence[float] | Tensor
+"""How many states to keep, evenly over the steps, or the times of the states wanted."""
+
+
+def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
+    """Where each wanted time stands on the grid; it may have been rounded to float32."""
+    sign = 1 if grid[-1] > grid[0] else -1
+    above = torch.searchsorted(sign * grid, sign * wanted).clamp(1, len(grid) - 1)
+    below = above - 1
+    nearest = torch.where(
+        (grid[below] - wanted).abs() < (grid[above] - wanted).abs(), below, above
+    )
+    slack = ((grid[above] - grid[below]).abs() / 4).clamp_max(1e-6 * float(grid.abs().max()))
+    missed = ~((grid[nearest] - wanted).abs() <= slack)  # NaN misses too
+    if missed.any():
+        j = int(missed.nonzero()[0])
+        raise ValueError(
+            f"{name} {float(wanted[j]):.9g} is not on the grid; the nearest step is at "
+            f"{float(grid[nearest[j]]):.9g}"
+        )
+    return nearest.tolist()
+
+
+def kept(save: Save, times: Tensor) -> list[int]:
+    """Indices of the states to keep; the last is always among them."""
+    last = len(times) - 1
+    count = asked(save)
+    if isinstance(count, Tensor):
+        return sorted({*indices(count, times, "save time"), last})
+    if count > last + 1:
+        raise ValueError(f"save={count} asks for more states than the {last + 1} of this run")
+    return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
+
+
+def asked(save: Save) -> int | Tensor:
+    """The number of states asked for, or their times, (T,) in float64."""
+    try:
+        wanted = torch.as_tensor(save, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        wanted = torch.empty(0)
+    if wanted.ndim > 1 or not wanted.numel():
+        raise ValueError(
+            "save must be a number of states or a row of times (T,), T >= 1, got "
+            f"{type(save).__name__}"
+        )
+    return wanted if wanted.ndim else door.whole(save, "save")
+
+
+def nested(times: Tensor, fine: Tensor) -> list[int]:
+    """Where the steps of `times` start and end on the grid of the Brownian path."""
+    fine = door.times(fine, name="fine")
+    if (fine[-1] > fine[0]) != (times[-1] > times[0]):
+        raise ValueError(
+            f"fine runs from {fine[0]:g} to {fine[-1]:g}, but times from {times[0]:g} to "
+            f"{times[-1]:g}; flip it"
+        )
+    return indices(times, fine, "fine must hold every time of the run: time")
