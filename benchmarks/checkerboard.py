@@ -22,14 +22,14 @@ def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
     """`fit` as it comes, on fresh draws of the continuous board."""
     data = sf.datasets.checkerboard()
     field = sf.LearnedField(
-        PROCESS, sf.MLP(seed=seed), predicts=sf.Prediction.VELOCITY, data_std=data.std
+        PROCESS, sf.MLP(seed=seed), predicts=sf.fields.Prediction.VELOCITY, data_std=data.std
     )
     for _ in sf.fit(field, data.sample, steps, seed):
         pass
     return field
 
 
-def judge(field: sf.Field, seed: int, n: int = 20_000) -> dict[str, float]:
+def judge(field: sf.fields.Field, seed: int, n: int = 20_000) -> dict[str, float]:
     """Share off the squares, and how far the worst cell's share is from an eighth, in eighths."""
     path = sf.ODESolver("midpoint", steps=50).solve(
         sf.reverse(field, eta=0.0), PROCESS.prior(n, 2, seed), save=1

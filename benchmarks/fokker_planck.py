@@ -42,7 +42,8 @@ import torch
 
 import sdeflow as sf
 from benchmarks import record
-from sdeflow import Density, Grid, Ruler
+from sdeflow import Density, Grid
+from sdeflow.fokker_planck import Rescaling
 
 try:
     import fplanck
@@ -72,9 +73,9 @@ class Variant:
 # ------------------------------------------------------------------------------------ the problem
 
 
-def ring() -> sf.Mixture:
+def ring() -> sf.GaussianMixture:
     """Five Gaussians of standard deviation 0.25 on a circle of radius 2."""
-    law = sf.datasets.ring().mixture
+    law = sf.datasets.ring().distribution
     assert law is not None
     return law.to(torch.float64)
 
@@ -87,14 +88,16 @@ def problem(cells: int) -> tuple[Density, Density]:
     return ring().on_grid(grid), later.on_grid(grid)
 
 
-def moved(law: sf.Mixture, a: torch.Tensor, g: torch.Tensor, t: float) -> sf.Mixture:
+def moved(
+    law: sf.GaussianMixture, a: torch.Tensor, g: torch.Tensor, t: float
+) -> sf.GaussianMixture:
     """The law at t of dx = A x dt + diag(g) dW, whose covariance is Van Loan's (1978) integral."""
     block = torch.zeros(4, 4, dtype=torch.float64)
     block[:2, :2], block[:2, 2:], block[2:, 2:] = -a, torch.diag(g**2), a.T
     e = torch.matrix_exp(block * t)
     grown, added = e[2:, 2:].T, e[2:, 2:].T @ e[:2, 2:]
     spread = grown @ law.covariances @ grown.T + added
-    return sf.Mixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
+    return sf.GaussianMixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
 
 
 # ------------------------------------------------------------------------------------- the racers
@@ -259,8 +262,8 @@ def gaussian(turn: float, noise: list[float], end: float, steps: int, cells: int
 def reversed_ring(name: str, eta: float, cells: int, steps: int) -> dict:
     """The ring back from noise, by its exact field, in a box that breathes."""
     process = PROCESSES[name]
-    ruler = Ruler(process, 1.0, 0.25)
-    size = 5.0 * ruler(process.t_max)
+    rescaling = Rescaling(process, 1.0, 0.25)
+    size = 5.0 * rescaling(process.t_max)
     grid = Grid(-size, size, (cells, cells))
 
     def exact(t: float, grid: Grid) -> Density:
@@ -272,23 +275,26 @@ def reversed_ring(name: str, eta: float, cells: int, steps: int) -> dict:
     return _measured(
         {"law": "ring, reverse", "process": name, "eta": eta, "cells": f"{cells}^2",
          "steps": steps},
-        lambda: sf.evolve(sde, start, times, steps=steps, ruler=ruler), start,
+        lambda: sf.evolve(sde, start, times, steps=steps, rescaling=rescaling), start,
         lambda grid: exact(process.t_min, grid),
     )  # fmt: skip
 
 
 def _measured(
-    about: dict, run: Callable[[], sf.History], start: Density, exact: Callable[[Grid], Density]
+    about: dict,
+    run: Callable[[], sf.fokker_planck.DensityPath],
+    start: Density,
+    exact: Callable[[Grid], Density],
 ) -> dict:
     begun = time.process_time()
-    history, grown = peak(run)
-    seconds, end = time.process_time() - begun, history[-1]
+    densities, grown = peak(run)
+    seconds, end = time.process_time() - begun, densities[-1]
     return about | {
         "TV": end.total_variation(exact(end.grid)),
         "own estimate": end.error,
         "mass": end.total() - start.total(),
         "min": float(end.mass.min()),
-        "clipped": history.guards.clipped,
+        "clipped": densities.diagnostics.negative_mass,
         "seconds": seconds,
         "peak MB": grown,
     }

@@ -37,7 +37,7 @@ class Free(nn.Module):
         return self.out
 
 
-def level(c: sf.Coefficients) -> Tensor:
+def level(c: sf.processes.Coefficients) -> Tensor:
     """What our network sees for time: ln(sigma / alpha) / 4."""
     return torch.log(c.sigma / c.alpha) / 4
 
@@ -73,7 +73,7 @@ def variants(
 ) -> dict[str, tuple[Callable[[], object], int]]:
     """What is compared, and how often each calls the network."""
     field = sf.LearnedField(PROCESS, network)
-    times = sf.log_snr_times(PROCESS, steps)[:-1].float()
+    times = sf.processes.log_snr_times(PROCESS, steps)[:-1].float()
     bias = [network.condition(level(PROCESS(t))) for t in times]
     plain = Plain(network)
     span = PROCESS.t_max - PROCESS.t_min
@@ -113,7 +113,7 @@ def variants(
             steps,
         ),
         "sdeflow, torchsde euler, DDPM": (
-            lambda: sf.SDESolver("euler", steps).solve(sf.bridge(field), x),
+            lambda: sf.SDESolver("euler", steps).solve(sf.ancestral(field), x),
             steps,
         ),
         "sdeflow, torchdiffeq euler": (
@@ -181,7 +181,7 @@ def overhead(rounds: int, n: int = 256, steps: int = 1000) -> list[dict[str, obj
             sf.reverse(field), x
         ),
         "sdeflow, torchsde euler, DDPM": lambda: sf.SDESolver("euler", steps).solve(
-            sf.bridge(field), x
+            sf.ancestral(field), x
         ),
         "sdeflow, torchdiffeq euler": lambda: sf.ODESolver("euler", steps).solve(
             sf.reverse(field, 0.0), x

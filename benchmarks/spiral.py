@@ -83,16 +83,16 @@ def train_ours(
     return field
 
 
-def judge(field: sf.Field, data: sf.datasets.Dataset, seed: int) -> dict[str, object]:
+def judge(field: sf.fields.Field, data: sf.datasets.Dataset, seed: int) -> dict[str, object]:
     """Excess loss, and what a 64-step DDPM cloud of 2,130 particles looks like."""
-    truth = sf.EmpiricalField(PROCESS, data.points)
+    truth = sf.ExactField(PROCESS, sf.distributions.PointSet(data.distribution.points))
     path = sf.SDESolver("euler", steps=64, seed=seed).solve(
-        sf.bridge(field), PROCESS.prior(2130, 2, seed), save=1
+        sf.ancestral(field), PROCESS.prior(2130, 2, seed), save=1
     )
     x = path.x[-1]
-    nearest = torch.cdist(x.double(), data.points).argmin(1)
+    nearest = torch.cdist(x.double(), data.distribution.points).argmin(1)
     return {
-        "excess": float(sf.meter(field, truth).excess.mean()),
+        "excess": float(sf.training.loss_decomposition(field, truth).excess.mean()),
         "within 0.05": float((data.distance(x) < 0.05).double().mean()),
         "median distance": float(data.distance(x).median()),
         "spread ratio": float(x.var(0, correction=0).sum().sqrt()) / (data.std * math.sqrt(2)),
@@ -104,7 +104,7 @@ def main(quick: bool) -> None:
     """Print the table and append its rows."""
     torch.set_num_threads(1)
     data = sf.datasets.spiral()
-    points = data.points.float()
+    points = data.distribution.points.float()
     rows = []
     for seed in range(1 if quick else 3):
         for name, train in (

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from figures import demo
-from sdeflow.experiment import verify as proof
+from sdeflow.experiment import verify
 from sdeflow.provenance import write_bytes
 
 
@@ -18,9 +18,9 @@ def main(quick: bool) -> Path:
     if not (folder / "field.safetensors").is_file():
         demo.main(quick)
     if quick:
-        proof.check(folder, n=2000, cells=64, steps=60)
+        verify.check(folder, n=2000, cells=64, steps=60)
         return folder / "proof.png"
-    proof.check(folder, n=50_000)
+    verify.check(folder, n=50_000)
     kept = demo.HERE / "proof.png"
     write_bytes(kept, (folder / "proof.png").read_bytes())
     return kept

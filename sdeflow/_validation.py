@@ -12,7 +12,7 @@ import operator
 import torch
 from torch import Tensor
 
-FLOAT32 = torch.finfo(torch.float32).eps
+FLOAT32_EPS = torch.finfo(torch.float32).eps
 """How far, relatively, a time may be moved by being kept in float32."""
 
 
@@ -25,7 +25,7 @@ class SdeflowError(RuntimeError):
     path: object = None
 
 
-def cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
+def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     """Return `x` if it is a cloud: a floating tensor (n, d), n >= 1, every entry finite.
 
     Raises:
@@ -51,7 +51,7 @@ def cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     return x
 
 
-def whole(value: object, name: str, least: int = 1) -> int:
+def check_int(value: object, name: str, least: int = 1) -> int:
     """Return `value` as an int if it is a whole number of at least `least`."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
@@ -73,7 +73,7 @@ def _number(value: object, name: str) -> float:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
 
 
-def finite(value: float, name: str) -> float:
+def check_finite(value: float, name: str) -> float:
     """Return `value` as a float if it is a finite number."""
     number = _number(value, name)
     if not math.isfinite(number):
@@ -81,7 +81,7 @@ def finite(value: float, name: str) -> float:
     return number
 
 
-def positive(value: float, name: str, *, zero: bool = False) -> float:
+def check_positive(value: float, name: str, *, zero: bool = False) -> float:
     """Return `value` as a float if it is finite and positive (or zero, where `zero` allows it)."""
     number = _number(value, name)
     if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
@@ -90,7 +90,7 @@ def positive(value: float, name: str, *, zero: bool = False) -> float:
     return number
 
 
-def labels(value: object, name: str, most: int | None = None) -> Tensor:
+def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     """Return `value`, one label () or a row (n,), as whole numbers from 0 to `most`."""
     try:
         found = torch.as_tensor(value)
@@ -107,7 +107,7 @@ def labels(value: object, name: str, most: int | None = None) -> Tensor:
     return found.long()
 
 
-def times(
+def check_times(
     t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone grid (K + 1,) inside [low, high].
@@ -132,7 +132,9 @@ def times(
         )
     # Grids are made in floating point: an end point may miss the law's own by a rounding error.
     slack = 1e-9 * max(abs(low), abs(high))
-    if t.min() < low - slack - FLOAT32 * abs(low) or t.max() > high + slack + FLOAT32 * abs(high):
+    if t.min() < low - slack - FLOAT32_EPS * abs(
+        low
+    ) or t.max() > high + slack + FLOAT32_EPS * abs(high):
         raise ValueError(
             f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}] where this law "
             "is defined"

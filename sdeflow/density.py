@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.random_streams import Purpose, generator
+from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow.random_streams import Stream, random_generator
 
 ROUND_OFF = 1e-15  # cells below this share of the whole hold nothing but rounding
 
@@ -46,7 +46,7 @@ class Grid:
     def __post_init__(self) -> None:
         """Bring the arguments into form and refuse what is no box."""
         cells = self.shape if np.iterable(self.shape) else (self.shape,)
-        shape = tuple(door.whole(n, "every entry of shape", 4) for n in cells)
+        shape = tuple(check_int(n, "every entry of shape", 4) for n in cells)
         if len(shape) not in (1, 2):
             raise ValueError(f"a grid has one or two axes, got shape {shape}")
         low, high = (
@@ -96,7 +96,7 @@ class Grid:
         Raises:
             TypeError, ValueError: x is no finite cloud in the grid's dimension.
         """
-        door.cloud(x, dim=self.dim)
+        check_cloud(x, dim=self.dim)
         which = torch.zeros(len(x), dtype=torch.int64)
         inside = torch.ones(len(x), dtype=torch.bool)
         for i, n in enumerate(self.shape):
@@ -124,7 +124,7 @@ class Grid:
         Raises:
             TypeError, ValueError: factor is no positive number.
         """
-        factor = door.positive(factor, "factor")
+        factor = check_positive(factor, "factor")
         low, high = (tuple(factor * c for c in ends) for ends in (self.low, self.high))
         return Grid(low, high, self.shape)
 
@@ -135,7 +135,7 @@ class Grid:
             TypeError, ValueError: factor is no whole number, or does not divide the cells of an
                 axis into 4 or more.
         """
-        factor = door.whole(factor, "factor")
+        factor = check_int(factor, "factor")
         if any(n % factor for n in self.shape):
             raise ValueError(f"{self.shape} cells cannot be merged {factor} by {factor}")
         return Grid(self.low, self.high, tuple(n // factor for n in self.shape))
@@ -297,13 +297,15 @@ class Density:
         Raises:
             TypeError, ValueError: n is no whole number from 1 on, or seed none from 0 on.
         """
-        door.whole(n, "n")
-        door.whole(seed, "seed", 0)
+        check_int(n, "n")
+        check_int(seed, "seed", 0)
         edges = torch.cumsum(self.mass.reshape(-1), 0)
-        u = torch.from_numpy(generator(seed, Purpose.CHOICE).random(n)) * edges[-1]
+        u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         last = int(self.mass.reshape(-1).nonzero()[-1])
         which = torch.searchsorted(edges, u, right=True).clamp_max(last)
-        part = torch.from_numpy(generator(seed, Purpose.DATA).random((n, self.grid.dim))) - 0.5
+        part = (
+            torch.from_numpy(random_generator(seed, Stream.DATA).random((n, self.grid.dim))) - 0.5
+        )
         return self.grid.centres()[which] + part * torch.tensor(self.grid.width)
 
     def entropy(self) -> float:

@@ -26,11 +26,11 @@ from matplotlib.quiver import Quiver
 from torch import Tensor
 
 from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.error_budget import Budget
+from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.fields.field import Field
 from sdeflow.solvers.path import Path
-from sdeflow.training.loss import Meter
+from sdeflow.training.loss import LossReport
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -132,7 +132,7 @@ def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
     return ax
 
 
-def levels(ax: Axes, meter: Meter, noise_level: Tensor) -> list[Line2D]:
+def levels(ax: Axes, meter: LossReport, noise_level: Tensor) -> list[Line2D]:
     """Floor and excess of the noise loss at each noise level sigma / alpha (L,), log-log."""
     at = noise_level.numpy()
     lines = ax.plot(at, meter.floor.numpy(), color=GREY, label="floor: exact field")
@@ -220,7 +220,7 @@ def _windowed(ax: Axes, image: AxesImage, law: Density) -> AxesImage:
     return image
 
 
-def budget(ax: Axes, found: Budget) -> ErrorbarContainer:
+def budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     """Each cause's total variation with its interval, log scale; the band is what a cloud of this
     size cannot show. A value left of the axis is an arrow with the end of the axis beside it.
     """

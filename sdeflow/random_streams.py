@@ -36,7 +36,7 @@ AHEAD = 2**15  # numbers drawn at once in a run: a small cloud's steps are drawn
 BLOCK = 4096  # particles per stream: long enough that drawing, not addressing, is what costs
 
 
-class Purpose(IntEnum):
+class Stream(IntEnum):
     """The second word of the key: streams of different purpose never meet."""
 
     MOTION = 0
@@ -50,7 +50,7 @@ class Purpose(IntEnum):
     CROSSING = 8
 
 
-def _philox_state(seed: int, purpose: Purpose) -> Any:
+def _philox_state(seed: int, purpose: Stream) -> Any:
     return {
         "bit_generator": "Philox",
         "state": {
@@ -72,7 +72,7 @@ class KeyedNormals:
     """
 
     def __init__(
-        self, seed: int, purpose: Purpose, n: int, d: int, dtype: torch.dtype, first: int = 0
+        self, seed: int, purpose: Stream, n: int, d: int, dtype: torch.dtype, first: int = 0
     ) -> None:
         self.n, self.d, self.first = n, d, first
         # numpy draws float32 and float64; narrower types are rounded from float32.
@@ -115,7 +115,7 @@ class KeyedNormals:
         return out if out.dtype == self.dtype else out.to(self.dtype)
 
 
-def generator(seed: int, purpose: Purpose, step: int = 0) -> np.random.Generator:
+def random_generator(seed: int, purpose: Stream, step: int = 0) -> np.random.Generator:
     """A numpy generator whose whole sequence belongs to (seed, purpose, step)."""
     bits = np.random.Philox(key=0)
     state = _philox_state(seed, purpose)
@@ -124,11 +124,11 @@ def generator(seed: int, purpose: Purpose, step: int = 0) -> np.random.Generator
     return np.random.Generator(bits)
 
 
-def normals(seed: int, purpose: Purpose, n: int, d: int, dtype: torch.dtype) -> Tensor:
+def normals(seed: int, purpose: Stream, n: int, d: int, dtype: torch.dtype) -> Tensor:
     """z (n, d), standard normal; the first k rows of n are the k rows of a smaller call."""
     return KeyedNormals(seed, purpose, n, d, dtype).draw(0)
 
 
 def uniform(seed: int, stream: int, n: int) -> Tensor:
     """n numbers (n,) in [0, 1), of one stream of the seed; the first k are those of k."""
-    return torch.from_numpy(generator(seed, Purpose.CHOICE, stream).random(n))
+    return torch.from_numpy(random_generator(seed, Stream.CHOICE, stream).random(n))

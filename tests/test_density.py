@@ -8,7 +8,6 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 import torch
-from conftest import close, f64, lopsided, randn
 from hypothesis import given, settings
 from scipy.integrate import dblquad, quad
 from scipy.stats import chi2, multivariate_normal
@@ -17,18 +16,19 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow import Density, Grid
 from sdeflow.distributions.mixture import prior_density
+from tests.problems import close, f64, lopsided, randn
 
 BOX = Grid((-4.0, -5.0), (5.0, 4.5), (48, 60))
 
 
-def ring() -> sf.Mixture:
-    mixture = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).mixture
+def ring() -> sf.GaussianMixture:
+    mixture = sf.datasets.ring(weights=(5, 4, 3, 2, 1)).distribution
     assert mixture is not None
     return mixture
 
 
-def line(width: float = 0.5) -> sf.Mixture:
-    return sf.Mixture.isotropic(f64([[-1.0], [0.7]]), width, f64([1.0, 3.0]))
+def line(width: float = 0.5) -> sf.GaussianMixture:
+    return sf.GaussianMixture.isotropic(f64([[-1.0], [0.7]]), width, f64([1.0, 3.0]))
 
 
 # ------------------------------------------------------------------------------------------- grid
@@ -81,7 +81,7 @@ def test_one_dimension_against_quadrature() -> None:
 
 
 @pytest.mark.parametrize("law", [lopsided(), ring()], ids=["tilted", "round"])
-def test_two_dimensions_against_quadrature(law: sf.Mixture) -> None:
+def test_two_dimensions_against_quadrature(law: sf.GaussianMixture) -> None:
     g = Grid((-4.0, -4.0), (4.0, 4.0), (20, 16))
     mass = law.on_grid(g).mass
     parts = [
@@ -108,7 +108,7 @@ def test_a_tilted_component_is_the_sum_of_its_finer_cells(
     c, s = math.cos(angle), math.sin(angle)
     turn = f64([[c, -s], [s, c]])
     cov = turn @ torch.diag(f64([0.49, (0.7 / ratio) ** 2])) @ turn.T
-    law = sf.Mixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
+    law = sf.GaussianMixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
     box = Grid(-6.0, 6.0, (cells, cells))
     fine = Grid(-6.0, 6.0, (3 * cells, 3 * cells))
     coarse = law.on_grid(box)
@@ -118,14 +118,14 @@ def test_a_tilted_component_is_the_sum_of_its_finer_cells(
 
 def test_tails_keep_their_relative_precision_on_both_sides() -> None:
     g = Grid(-12.0, 12.0, (48,))
-    mass = sf.Mixture.isotropic(f64([[0.0]]), 1.0).on_grid(g).mass
+    mass = sf.GaussianMixture.isotropic(f64([[0.0]]), 1.0).on_grid(g).mass
     assert float(mass[0]) > 0
     assert torch.allclose(mass, mass.flip(0), rtol=1e-10, atol=0.0)
 
 
 def test_a_point_set_has_whole_cells() -> None:
     points = f64([[0.1, 0.1], [0.12, 0.11], [2.05, -1.0], [-3.0, 3.0]])
-    law = sf.Mixture.isotropic(points, 0.0).on_grid(BOX)
+    law = sf.GaussianMixture.isotropic(points, 0.0).on_grid(BOX)
     assert close(law.mass, Density.from_samples(BOX, points).mass)
 
 
@@ -201,7 +201,7 @@ def test_moments_of_samples_are_those_of_the_cloud() -> None:
 def test_marginals_are_those_of_the_law(axis: int) -> None:
     """The marginal of a Gaussian mixture is the mixture of its rows."""
     full = lopsided()
-    alone = sf.Mixture(
+    alone = sf.GaussianMixture(
         full.weights, full.means[:, [axis]], full.covariances[:, axis, axis, None, None]
     )
     ours = full.on_grid(Grid((-6.0, -7.0), (7.0, 6.0), (40, 52))).marginal(axis)
@@ -210,8 +210,8 @@ def test_marginals_are_those_of_the_law(axis: int) -> None:
 
 def test_entropy_and_kl_against_closed_forms() -> None:
     g = Grid(-9.0, 9.0, (256, 256))
-    a = sf.Mixture(f64([1.0]), f64([[0.3, 0.0]]), f64([[[1.0, 0.3], [0.3, 0.8]]]))
-    b = sf.Mixture(f64([1.0]), f64([[0.0, 0.2]]), f64([[[1.2, 0.0], [0.0, 1.1]]]))
+    a = sf.GaussianMixture(f64([1.0]), f64([[0.3, 0.0]]), f64([[[1.0, 0.3], [0.3, 0.8]]]))
+    b = sf.GaussianMixture(f64([1.0]), f64([[0.0, 0.2]]), f64([[[1.2, 0.0], [0.0, 1.1]]]))
     p, q = a.on_grid(g), b.on_grid(g)
     ca, cb = a.covariances[0], b.covariances[0]
     off = b.means[0] - a.means[0]
@@ -291,8 +291,8 @@ SMALL = Grid(0.0, 1.0, (4, 4))
 FLAT = torch.full((4, 4), 1 / 16)
 
 
-def needle() -> sf.Mixture:
-    return sf.Mixture(f64([1.0]), f64([[0.0, 0.0]]), torch.ones(1, 2, 2))
+def needle() -> sf.GaussianMixture:
+    return sf.GaussianMixture(f64([1.0]), f64([[0.0, 0.0]]), torch.ones(1, 2, 2))
 
 
 def spoilt(value: float) -> Tensor:

@@ -9,7 +9,6 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
-from conftest import lopsided, randn
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from PIL import Image
 
 import sdeflow as sf
 from sdeflow import plot
+from tests.problems import lopsided, randn
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def ax() -> Axes:
     return Figure().subplots()
 
 
-def meter() -> sf.Meter:
+def loss_decomposition() -> sf.training.LossReport:
     """Numbers with no symmetry."""
     t = torch.linspace(0.9, 0.1, 5, dtype=torch.float64)
     floor = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
     excess = torch.tensor([0.01, 0.02, 0.05, 0.03, 0.004], dtype=torch.float64)
-    return sf.Meter(t, floor, excess, excess / 10)
+    return sf.training.LossReport(t, floor, excess, excess / 10)
 
 
 def lopsided_density() -> sf.Density:
@@ -55,7 +55,7 @@ def test_a_cloud_may_carry_a_number_for_each_particle(ax: Axes) -> None:
 
 def test_trails_follow_their_particles(ax: Axes) -> None:
     x = randn(40, 2).reshape(4, 10, 2)
-    path = sf.Path(torch.linspace(1, 0, 4), x, nfe=3, seconds=0.1)
+    path = sf.solvers.Path(torch.linspace(1, 0, 4), x, nfe=3, seconds=0.1)
     lines = plot.trails(ax, path, [7, 2])
     assert len(lines) == 2
     for line, i in zip(lines, (7, 2), strict=True):
@@ -91,7 +91,7 @@ def test_a_frame_is_its_window(ax: Axes) -> None:
 
 
 def test_levels_show_floor_loss_and_excess(ax: Axes) -> None:
-    m, at = meter(), torch.tensor([8.0, 2.0, 0.5, 0.1, 0.02])
+    m, at = loss_decomposition(), torch.tensor([8.0, 2.0, 0.5, 0.1, 0.02])
     lines = {line.get_label().split()[0].strip(":"): line for line in plot.levels(ax, m, at)}
     for name, values in (("floor", m.floor), ("loss", m.floor + m.excess), ("excess", m.excess)):
         assert np.allclose(lines[name].get_xdata(), at)
@@ -124,8 +124,11 @@ def test_distances_stand_beside_their_floor(
 def test_a_budget_shows_each_cause_or_says_that_it_is_smaller(ax: Axes) -> None:
     """What lies left of the axis is no dot: an arrow, and the number it is below."""
     verdict = sf.check_density(lopsided().sample(500, 0), law := lopsided_density())
-    causes = [sf.Part("field", 0.02, 0.01, 0.03, True), sf.Part("prior", 1e-9, 0.0, 1e-9, False)]
-    found = sf.Budget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
+    causes = [
+        sf.diagnostics.ErrorSource("field", 0.02, 0.01, 0.03, True),
+        sf.diagnostics.ErrorSource("prior", 1e-9, 0.0, 1e-9, False),
+    ]
+    found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
     points = plot.budget(ax, found)
     assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
     arrows = [line for line in ax.lines if line.get_marker() == "<"]

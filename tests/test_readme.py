@@ -40,7 +40,7 @@ def test_the_proof_runs_and_finds_the_step_to_blame() -> None:
     names: dict = {"sf": sf}
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        exec(program + "\nverdict = sf.check_path(path, history)", names)
+        exec(program + "\nverdict = sf.diagnostics.check_path(path, history)", names)
     assert names["verdict"].passed()
     seen = [line.split()[0] for line in out.getvalue().splitlines() if line.endswith("seen")]
     assert seen == ["step"]

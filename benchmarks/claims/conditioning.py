@@ -35,20 +35,19 @@ from benchmarks.claims.setting import (
     lecture_network,
     our_field,
 )
-from sdeflow import plot
-from sdeflow.analysis import transitions as order
-from sdeflow.analysis.guidance import Audit, guidance_audit
+from sdeflow import diagnostics, plot
+from sdeflow.analysis.guidance import GuidedLaw, guided_law
 from sdeflow.density import Grid
-from sdeflow.diagnostics import distances as distance
 from sdeflow.diagnostics.hypothesis import holm
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.exact import EmpiricalField, ExactField
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import How
 from sdeflow.processes.schedules import VE, VP
-from sdeflow.sdes.generative import bridge
+from sdeflow.sdes.generative import ancestral
 from sdeflow.solvers.sde_solver import SDESolver
 
 CLASSES = (PERSON, DOG, CAT)
@@ -77,10 +76,10 @@ def _level(sigma: float | Tensor) -> Tensor:
 
 def _ends(field: Field, n: int, seed: int) -> Tensor:
     """Where DDIM takes n particles over 64 levels."""
-    return chain(bridge(field, 0.0), n, seed=seed).x[-1]
+    return chain(ancestral(field, 0.0), n, seed=seed).x[-1]
 
 
-def _guided(whole: EmpiricalField, label: int, scale: float) -> GuidedField:
+def _guided(whole: ExactField, label: int, scale: float) -> GuidedField:
     return GuidedField(whole.given(label), whole, scale)
 
 
@@ -92,17 +91,17 @@ def _target(label: int, n: int) -> Tensor:
 
 def _draws(label: int) -> Callable[[int, int], Tensor]:
     """Fresh data of a class, with the noise that samples keep."""
-    return Mixture.isotropic(POINTS[label == LABELS].double(), WIDE.sigma_min).sample
+    return GaussianMixture.isotropic(POINTS[label == LABELS].double(), WIDE.sigma_min).sample
 
 
 def _floor(label: int, n: int, seed: int) -> tuple[float, float]:
     """Mean and standard deviation of W2 from n fresh data of a class to `_target`."""
     draw, target = _draws(label), _target(label, n)
-    far = torch.tensor([distance.wasserstein(draw(n, seed + i), target) for i in range(8)])
+    far = torch.tensor([diagnostics.wasserstein(draw(n, seed + i), target) for i in range(8)])
     return float(far.mean()), float(far.std())
 
 
-Known = EmpiricalField | LearnedField
+Known = ExactField | LearnedField
 
 
 def _asked(known: Known, scale: float, seed: int, told: Label = same) -> Tensor:
@@ -121,9 +120,9 @@ def _judged(clouds: Tensor) -> Tensor:
     rows = []
     for k, x in enumerate(clouds):
         mine = POINTS[k == LABELS]
-        right = order.class_shares(x, POINTS, LABELS)[k]
-        far = distance.wasserstein(x, _target(k, EACH))
-        rows.append([right, SPIRAL.distance(x).median(), far, order.coverage(x, mine)])
+        right = diagnostics.class_shares(x, POINTS, LABELS)[k]
+        far = diagnostics.wasserstein(x, _target(k, EACH))
+        rows.append([right, SPIRAL.distance(x).median(), far, diagnostics.coverage(x, mine)])
     return torch.tensor(rows, dtype=torch.float64)
 
 
@@ -158,7 +157,7 @@ def _ours(lab: Lab, how: How = "add", drop: float = 0.1, offset: int = 0) -> Lea
     return lab.trained(f"classes-{how}-{drop:g}", make, offset)
 
 
-def _off(field: Field, truth: EmpiricalField, seed: int) -> tuple[float, float]:
+def _off(field: Field, truth: ExactField, seed: int) -> tuple[float, float]:
     """E |eps_hat - eps_hat of the truth|^2 per coordinate at the truth's own x_t, over 24 levels
     even in log SNR; and its standard error.
     """
@@ -339,7 +338,7 @@ def g4(lab: Lab, told: Label = same) -> Finding:
     confused, about = _mean(table[:, DOG, PERSON])
     cat = torch.tensor([[1.2640, 1.5190]], dtype=torch.float64)
     steps = SDESolver("euler", 255)
-    end = steps.solve(bridge(exact().given(told(CAT)), 0.0), cat, 1).x[-1, 0]
+    end = steps.solve(ancestral(exact().given(told(CAT)), 0.0), cat, 1).x[-1, 0]
     missed = float((end - torch.tensor([0.684, 0.445])).abs().max())
     known = [_judged(x)[:, 2] for x in clouds]
 
@@ -370,7 +369,7 @@ def g4(lab: Lab, told: Label = same) -> Finding:
 
 def _confusion(clouds: Tensor) -> Tensor:
     """Share of those asked for a class (row) that land in each (column), (3, 3)."""
-    return torch.stack([order.class_shares(x, POINTS, LABELS) for x in clouds])
+    return torch.stack([diagnostics.class_shares(x, POINTS, LABELS) for x in clouds])
 
 
 def _coloured(fig: plot.Figure, shown: dict[str, Tensor], rows: int = 1) -> None:
@@ -636,7 +635,7 @@ LINE = Grid((-5.0,), (5.0,), (500,))
 
 def _halves(scale: float) -> GuidedField:
     """The right one of two equal Gaussians, against both."""
-    one, both = (ExactField(VP(), Mixture.isotropic(m, 0.5)) for m in (HALVES[1:], HALVES))
+    one, both = (ExactField(VP(), GaussianMixture.isotropic(m, 0.5)) for m in (HALVES[1:], HALVES))
     return GuidedField(one, both, scale)
 
 
@@ -654,7 +653,7 @@ def g9(lab: Lab, push: float = 1.0) -> Finding:
     """
     scales = [1 + push * s for s in (0.0, 0.25, 0.5, 1.0, 2.0)]
     audits = [
-        guidance_audit(_halves(w), LINE, n=4000, steps=120, seed=lab.seed + i)
+        guided_law(_halves(w), LINE, n=4000, steps=120, seed=lab.seed + i)
         for i, w in enumerate(scales)
     ]
     p = min(holm([a.verdict.p_value for a in audits]))
@@ -662,9 +661,9 @@ def g9(lab: Lab, push: float = 1.0) -> Finding:
     far, error = last.from_tilted
     floor, sd = last.verdict.floor
     fresh, about = _floor(PERSON, 240, lab.seed)
-    noisy = guidance_audit(_halves(scales[-1]), LINE, eta=1.0, n=500, steps=120, seed=lab.seed)
+    noisy = guided_law(_halves(scales[-1]), LINE, eta=1.0, n=500, steps=120, seed=lab.seed)
     people = [
-        distance.wasserstein(
+        diagnostics.wasserstein(
             _ends(_guided(exact(), PERSON, w), 240, lab.seed), _target(PERSON, 240)
         )
         for w in (1.0, 1 + push * 10)
@@ -698,7 +697,7 @@ def g9(lab: Lab, push: float = 1.0) -> Finding:
     )
 
 
-def _three_laws(fig: plot.Figure, audits: Sequence[Audit], seed: int) -> None:
+def _three_laws(fig: plot.Figure, audits: Sequence[GuidedLaw], seed: int) -> None:
     top, below = fig.subplots(2, 1)
     last = audits[-1]
     x, h = LINE.middles(0), LINE.volume
@@ -746,7 +745,7 @@ def g10(lab: Lab, unwanted: int = DOG) -> Finding:
     guidance, and that a step is one call of the network on twice the rows, is counted on the
     lecture's network.
     """
-    pets = EmpiricalField(WIDE, POINTS[LABELS != PERSON], LABELS[LABELS != PERSON])
+    pets = ExactField(WIDE, PointSet(POINTS[LABELS != PERSON], LABELS[LABELS != PERSON]))
     found, off = {}, 0.0
     for s, said in REMOVED.items():
         x = _ends(GuidedField(pets, exact().given(unwanted), 1 + s), PARTICLES, lab.seed)
@@ -795,7 +794,7 @@ def g10(lab: Lab, unwanted: int = DOG) -> Finding:
 
 def _dogs_and_distance(x: Tensor) -> Tensor:
     """Fraction of dogs, and median distance to the curve."""
-    dogs = order.class_shares(x, POINTS, LABELS)[DOG]
+    dogs = diagnostics.class_shares(x, POINTS, LABELS)[DOG]
     return torch.stack([dogs, SPIRAL.distance(x).double().median()]).float()
 
 
@@ -815,5 +814,5 @@ def _wiring(seed: int, unwanted: int) -> tuple[tuple[float, float], float, float
         off, apart = (float((f.noise(x, 0.5) - plain).abs().max()) for f in (null, negative))
     rows: list[int] = []
     network.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
-    path = SDESolver("euler", 63).solve(bridge(negative, 0.0), x, 1)
+    path = SDESolver("euler", 63).solve(ancestral(negative, 0.0), x, 1)
     return (len(rows) / path.nfe, sum(rows) / (n * path.nfe)), off, apart

@@ -33,12 +33,12 @@ from benchmarks.claims.setting import (
     checkerboard_lecture,
     exact,
 )
-from sdeflow import plot
-from sdeflow.analysis import transitions as order
+from sdeflow import analysis, plot, training
 from sdeflow.analysis.likelihood import log_likelihood
 from sdeflow.distributions import datasets
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
@@ -46,18 +46,17 @@ from sdeflow.fields.prediction import Prediction, encode
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.random_streams import KeyedNormals, Purpose, generator, normals
+from sdeflow.random_streams import KeyedNormals, Stream, normals, random_generator
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
-from sdeflow.training import loss as objective
-from sdeflow.training.loss import edm_weighting, measured_in, normal_log_snr, uniform_time
+from sdeflow.training.loss import edm_weighting, normal_log_snr, prediction_weighting, uniform_time
 
 SURE = 4.0  # standard errors
 TRUTH = board()
 SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the board from its mean
 DDPM = Tabulated.ddpm()
-PLAIN = measured_in(Prediction.NOISE)
+PLAIN = prediction_weighting(Prediction.NOISE)
 ONE_SQUARE = TRUTH.given(0)
 FROM_END_TO_END = board(WHOLE)
 
@@ -71,7 +70,7 @@ def theirs(t: Tensor) -> Tensor:
 
 
 def _normals(lab: Lab, n: int, stream: int = 0) -> Tensor:
-    return KeyedNormals(lab.seed, Purpose.PROBE, n, 2, torch.float64).draw(stream)
+    return KeyedNormals(lab.seed, Stream.PROBE, n, 2, torch.float64).draw(stream)
 
 
 def _number(value: float) -> Tensor:
@@ -155,11 +154,11 @@ def m2(lab: Lab, eta: float = 0.0) -> Finding:
 
 def _squares(nodes: int) -> tuple[Tensor, Tensor]:
     """Nodes (m, 2) and weights (m,) of Gauss-Legendre in every square of the board."""
-    assert BOARD.tiles is not None
-    row, column, share = BOARD.tiles.filled()
+    assert BOARD.distribution is not None
+    row, column, share = BOARD.distribution.filled()
     u, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(nodes))
-    corner = BOARD.tiles.low + BOARD.tiles.side * torch.stack([column, row], 1)
-    inside = BOARD.tiles.side * (torch.cartesian_prod(u, u) + 1) / 2
+    corner = BOARD.distribution.low + BOARD.distribution.side * torch.stack([column, row], 1)
+    inside = BOARD.distribution.side * (torch.cartesian_prod(u, u) + 1) / 2
     points = (corner[:, None] + inside).reshape(-1, 2)
     return points, (share[:, None] * torch.outer(w, w).reshape(1, -1) / 4).reshape(-1)
 
@@ -209,7 +208,9 @@ def m4(lab: Lab, clock: Clock = theirs) -> Finding:
     """
     points, times = BOARD.sample(1000, lab.seed, torch.float64), torch.arange(1, 10) / 10
     field, c = exact(FLOW, datasets.from_points(points)), FLOW(clock(times.double()))
-    number = 1 / order.participation(field, c.sigma / c.alpha, 1000, lab.seed).value
+    number = (
+        1 / analysis.inverse_participation_ratio(field, c.sigma / c.alpha, 1000, lab.seed).value
+    )
     here, there = torch.tensor([[0.8, -0.8]]).double(), torch.tensor([[-1.0, 1.0]]).double()
 
     def plausible(t: float) -> float:
@@ -262,7 +263,7 @@ def _two_slopes(a: Tensor, b: Tensor, error: Tensor) -> Draw:
 
 
 @claim(broken=ONE_SQUARE)
-def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
+def m5(lab: Lab, marginal: ExactField = TRUTH) -> Finding:
     """Regressing on x1 - x0 has the gradient of regressing on the true field.
 
     Says: the two objectives, "flow matching and conditional flow matching", have the same
@@ -274,7 +275,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     batches, size = 100, 256
     n = batches * size
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
-    u = torch.from_numpy(generator(lab.seed, Purpose.TRAINING).random(n))
+    u = torch.from_numpy(random_generator(lab.seed, Stream.TRAINING).random(n))
     t = uniform_time(FLOW, u)
     x = FLOW.perturb(data, t, noise)
     truth = marginal.velocity(x, t)
@@ -283,7 +284,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
         field = LearnedField(FLOW, _wild_network(lab.seed + k), Prediction.VELOCITY)
         weights = list(field.network.parameters())
         for rows in torch.arange(n).split(size):
-            conditional = objective.loss(field, data[rows], t[rows], noise[rows])
+            conditional = training.loss(field, data[rows], t[rows], noise[rows])
             regressed = ((field.velocity(x[rows], t[rows]) - truth[rows]) ** 2).mean(1)
             apart[rows, k] = (conditional - regressed).detach()
             slopes += [_slopes(conditional.mean(), weights), _slopes(regressed.mean(), weights)]
@@ -316,7 +317,7 @@ def m5(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
 def _wild_network(seed: int) -> MLP:
     """A small network that is not zero, as a fresh one of ours would be."""
     network = MLP(width=32, depth=2, waves=8, seed=seed)
-    weight = KeyedNormals(seed, Purpose.WEIGHTS, 2, 32, torch.float32).draw(1)
+    weight = KeyedNormals(seed, Stream.WEIGHTS, 2, 32, torch.float32).draw(1)
     with torch.no_grad():
         network.last.weight.copy_(weight)
     return network
@@ -325,7 +326,7 @@ def _wild_network(seed: int) -> MLP:
 def _slopes(value: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """Along ten random directions of all weights, (10,)."""
     gradient = torch.cat([g.reshape(-1) for g in torch.autograd.grad(value, weights)]).double()
-    directions = normals(0, Purpose.CHOICE, len(gradient), 10, torch.float64)
+    directions = normals(0, Stream.CHOICE, len(gradient), 10, torch.float64)
     return gradient @ directions / math.sqrt(len(gradient))
 
 
@@ -338,7 +339,7 @@ def m6(lab: Lab, process: Process = FLOW) -> Finding:
     exact. The interpolation of other methods, here the cosine's, is an alternative, and curved.
     """
     x1 = torch.tensor([[3.0, -1.0]], dtype=torch.float64)
-    field, x0 = EmpiricalField(process, x1), _normals(lab, 4000)
+    field, x0 = ExactField(process, PointSet(x1)), _normals(lab, 4000)
     times = torch.linspace(FLOW.t_max, FLOW.t_min, 9, dtype=torch.float64)
     start = FLOW.perturb(x1.expand_as(x0), times[0], x0)
     path = ODESolver("euler", times=times).solve(reverse(field, 0.0), start, save=9)
@@ -395,7 +396,7 @@ def _squared(x: Tensor) -> tuple[float, float]:
 
 def _showing(clouds: dict[str, Tensor]) -> Draw:
     """Clouds side by side on the board."""
-    shade = 1 - 0.2 * TRUTH.tiles.weights.numpy()
+    shade = 1 - 0.2 * TRUTH.distribution.weights.numpy()
 
     def draw(fig: plot.Figure) -> None:
         for ax, (name, x) in zip(fig.subplots(1, len(clouds)), clouds.items(), strict=True):
@@ -405,16 +406,18 @@ def _showing(clouds: dict[str, Tensor]) -> Draw:
     return draw
 
 
-def _rounded() -> Mixture:
+def _rounded() -> GaussianMixture:
     """A round Gaussian for each square, with its centre and its variance."""
-    assert BOARD.tiles is not None
-    row, column, _ = BOARD.tiles.filled()
-    centres = BOARD.tiles.low + BOARD.tiles.side * (torch.stack([column, row], 1) + 0.5)
-    return Mixture.isotropic(centres, BOARD.tiles.side / math.sqrt(12))
+    assert BOARD.distribution is not None
+    row, column, _ = BOARD.distribution.filled()
+    centres = BOARD.distribution.low + BOARD.distribution.side * (
+        torch.stack([column, row], 1) + 0.5
+    )
+    return GaussianMixture.isotropic(centres, BOARD.distribution.side / math.sqrt(12))
 
 
 @claim(broken=ExactField(WHOLE, _rounded()))
-def m7(lab: Lab, field: BayesField = FROM_END_TO_END) -> Finding:
+def m7(lab: Lab, field: ExactField = FROM_END_TO_END) -> Finding:
     """On the checkerboard the exact flow, in closed form, puts every point on a square.
 
     Says: a "2D checkerboard", and x0 "Gaussian" (002, in our words).
@@ -502,7 +505,7 @@ def _spiral_floor(seed: int, levels: int = 64, n: int = 4000) -> tuple[float, fl
     field, each = exact(WIDE), []
     x0 = field.sample(n, seed).double()
     for k, t in enumerate(torch.linspace(0, 1, levels, dtype=torch.float64)):
-        eps = KeyedNormals(seed, Purpose.PROBE, n, 2, torch.float64).draw(k)
+        eps = KeyedNormals(seed, Stream.PROBE, n, 2, torch.float64).draw(k)
         x = WIDE.perturb(x0, t, eps)
         c = WIDE(t)
         each.append(field.posterior(x, c.along(x)).data_variance / (2 * c.sigma**2))
@@ -525,7 +528,7 @@ def _losses(when: Tensor, floor: Tensor, excess: dict[str, Tensor]) -> Draw:
 
 
 @claim(broken=ONE_SQUARE, slow=True)
-def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
+def m9(lab: Lab, marginal: ExactField = TRUTH) -> Finding:
     """The loss shows nothing because nearly all of it cannot be learned away.
 
     Says: the loss "never really shows that much" (002).
@@ -535,7 +538,7 @@ def m9(lab: Lab, marginal: BayesField = TRUTH) -> Finding:
     """
     n = 20_000
     data, noise = BOARD.sample(n, lab.seed, torch.float64), _normals(lab, n)
-    g = generator(lab.seed, Purpose.TRAINING)
+    g = random_generator(lab.seed, Stream.TRAINING)
     t = uniform_time(FLOW, (torch.arange(n).double() + torch.from_numpy(g.random(n))) / n)
     x = FLOW.perturb(data, t, noise)
     known = marginal.posterior(x, FLOW(t).along(x))
@@ -672,8 +675,8 @@ def _ways(path: Tensor, error: dict[int, float]) -> Draw:
     return draw
 
 
-@claim(broken=EmpiricalField(FLOW, torch.tensor([[3.0, -1.0]], dtype=torch.float64)))
-def m11(lab: Lab, field: BayesField = TRUTH) -> Finding:
+@claim(broken=ExactField(FLOW, PointSet(torch.tensor([[3.0, -1.0]], dtype=torch.float64))))
+def m11(lab: Lab, field: ExactField = TRUTH) -> Finding:
     """One big step takes every point to the mean of the data; many small ones to its own place.
 
     Says: one big step drifts off, or would "overshoot the actual destination" (002).
@@ -738,7 +741,7 @@ def _weights() -> Draw:
     def draw(fig: plot.Figure) -> None:
         ax = fig.subplots()
         u = torch.sigmoid(torch.linspace(-12, 12, 4001, dtype=torch.float64))
-        velocity = measured_in(Prediction.VELOCITY)
+        velocity = prediction_weighting(Prediction.VELOCITY)
         for p, density, weight, name, colour in (
             (FLOW, uniform_time, velocity, "flow matching", plot.BLUE),
             (DDPM, uniform_time, PLAIN, "DDPM, simple", plot.GREEN),
@@ -756,7 +759,7 @@ def _weights() -> Draw:
 
 
 @claim(broken=None)
-def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
+def m12(lab: Lab, weighting: training.Weighting | None = PLAIN) -> Finding:
     """Flow matching, DDPM and EDM have one loss, with different weights on the noise levels.
 
     Says: used by "Stable Diffusion 3, Flux, Movie Gen; simpler than DDPM or EDM" (002, in our
@@ -766,16 +769,18 @@ def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
     Source: one and the same wrong answer told in four rows under five processes, 20 losses at each
     of four noise levels. Without its weight each row has a loss of its own.
     """
-    assert SPIRAL.points is not None
+    assert SPIRAL.distribution.points is not None
     data, noise, worst = SPIRAL.sample(500, lab.seed, torch.float64), _normals(lab, 500), 0.0
     for rho in (0.1, 0.5, 1.0, 3.0):
         values = []
         for p in (FLOW, VP(), Cosine(), EDM(), VE()):
-            t = torch.full((500,), order.NoiseLevel(rho).t(p), dtype=torch.float64)
-            answer = EmpiricalField(p, 0.8 * SPIRAL.points)  # wrong: the spiral is larger
+            t = torch.full((500,), analysis.NoiseLevel(rho).t(p), dtype=torch.float64)
+            answer = ExactField(
+                p, PointSet(0.8 * SPIRAL.distribution.points)
+            )  # wrong: the spiral is larger
             for row in Prediction:
                 told = LearnedField(p, _Told(answer, row), row)
-                values.append(float(objective.loss(told, data, t, noise, weighting).mean()))
+                values.append(float(training.loss(told, data, t, noise, weighting).mean()))
         worst = max(worst, max(values) / min(values) - 1)
 
     return Finding(
@@ -787,7 +792,7 @@ def m12(lab: Lab, weighting: objective.Weighting | None = PLAIN) -> Finding:
         holds=worst < 1e-9,
         also={
             f"weight of the {row.value} loss at noise share 0.5": float(
-                measured_in(row)(FLOW(_number(0.5)))
+                prediction_weighting(row)(FLOW(_number(0.5)))
             )
             for row in Prediction
         },

@@ -22,13 +22,12 @@ from torch import Tensor
 
 from benchmarks.claims.ledger import Finding, Lab, claim
 from benchmarks.claims.setting import BOARD, SPIRAL
-from sdeflow import plot
+from sdeflow import plot, sdes
 from sdeflow.analysis.elbo import gaussian_kl
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.processes.schedules import EDM
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.random_streams import KeyedNormals, Purpose
-from sdeflow.sdes import classical as laws
+from sdeflow.random_streams import KeyedNormals, Stream
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -39,8 +38,8 @@ PARTICLE = 75  # of the spiral: the point that the lecture diffuses
 WALK, STRIDE = 100, 0.07  # steps of the lecture's walk, and standard deviation of each
 
 IMAGES = SPIRAL.smooth(0.05)  # a law with a density
-DIFFUSING = laws.brownian(STRIDE**2 / 2, float(WALK))
-HELD = laws.langevin(laws.harmonic(0.02), STRIDE**2 / 2, t_end=float(WALK))  # by a spring
+DIFFUSING = sdes.brownian(STRIDE**2 / 2, float(WALK))
+HELD = sdes.langevin(sdes.harmonic(0.02), STRIDE**2 / 2, t_end=float(WALK))  # by a spring
 
 Step = Callable[[Tensor, float, Tensor], Tensor]
 
@@ -51,7 +50,7 @@ def _step(x: Tensor, beta: float, z: Tensor) -> Tensor:
 
 
 def _normals(lab: Lab, n: int, stream: int = 0) -> Tensor:
-    return KeyedNormals(lab.seed, Purpose.MOTION, n, 2, torch.float64).draw(stream)
+    return KeyedNormals(lab.seed, Stream.MOTION, n, 2, torch.float64).draw(stream)
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:
@@ -106,9 +105,9 @@ def f2(lab: Lab, step: Step = _step) -> Finding:
     Source: Ho et al. 2020, eq. 4; every moment within four standard errors at seven times. The
     jump is that of `Tabulated`.
     """
-    assert SPIRAL.points is not None
-    n, x0 = 4000, SPIRAL.points[PARTICLE]
-    noise = KeyedNormals(lab.seed, Purpose.MOTION, n, 2, torch.float64)
+    assert SPIRAL.distribution.points is not None
+    n, x0 = 4000, SPIRAL.distribution.points[PARTICLE]
+    noise = KeyedNormals(lab.seed, Stream.MOTION, n, 2, torch.float64)
     x, seen, worst = x0.expand(n, 2), [], 0.0
     for k, beta in enumerate(BETAS.tolist()):
         x = step(x, beta, noise.read(k))
@@ -210,7 +209,7 @@ def f5(lab: Lab, memory: float = 0.0) -> Finding:
     """
     n = 10_000
     x0 = SPIRAL.sample(n, lab.seed, torch.float64)
-    noise = KeyedNormals(lab.seed, Purpose.MOTION, n, 2, torch.float64)
+    noise = KeyedNormals(lab.seed, Stream.MOTION, n, 2, torch.float64)
     x, z, worst = [x0], torch.zeros_like(x0), 0.0
     for k, beta in enumerate(BETAS.tolist()):
         z = memory * z + math.sqrt(1 - memory**2) * noise.read(k)
@@ -245,8 +244,8 @@ def f6(lab: Lab, law: SDE = DIFFUSING) -> Finding:
     slope of a line through 0, with the standard error over walkers. The lecture's walk has 100
     steps of 0.07 from point 75.
     """
-    assert SPIRAL.points is not None
-    x = SPIRAL.points[PARTICLE].expand(10_000, 2)
+    assert SPIRAL.distribution.points is not None
+    x = SPIRAL.distribution.points[PARTICLE].expand(10_000, 2)
     walk = SDESolver("euler", WALK, seed=lab.seed).solve(law, x, WALK + 1).x - x
     square = (walk**2).sum(2) / (2 * STRIDE**2)
     k = torch.arange(WALK + 1, dtype=torch.float64)

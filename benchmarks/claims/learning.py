@@ -24,20 +24,18 @@ from benchmarks.claims.setting import (
     lecture_field,
     lecture_network,
 )
-from sdeflow import plot
-from sdeflow.analysis import transitions as order
-from sdeflow.diagnostics import distances as distance
+from sdeflow import analysis, diagnostics, plot, training
 from sdeflow.distributions import datasets
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.exact import EmpiricalField
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Row
 from sdeflow.processes.process import Coefficients, Process, Scalar
 from sdeflow.processes.schedules import EDM, VP, Linear
-from sdeflow.random_streams import Purpose, generator
-from sdeflow.sdes.generative import bridge
-from sdeflow.training import loss as objective
+from sdeflow.random_streams import Stream, random_generator
+from sdeflow.sdes.generative import ancestral
 
 STEP, STEPS = 0.07, 100  # of the random walk that the lecture draws
 WALK = EDM(t_min=STEP, t_max=STEP * math.sqrt(STEPS))  # sigma after 1 and after 100 steps
@@ -51,7 +49,7 @@ def lattice(half: float, side: int = 30) -> Tensor:
 
 def normal(n: int, seed: int, which: int = 0) -> Tensor:
     """z (n, 2) in float64, standard normal."""
-    return torch.from_numpy(generator(seed, Purpose.PROBE, which).standard_normal((n, 2)))
+    return torch.from_numpy(random_generator(seed, Stream.PROBE, which).standard_normal((n, 2)))
 
 
 # ----------------------------------------------------------------- the last step, or all of them
@@ -104,7 +102,9 @@ def r10(lab: Lab, lesson: Callable[[int], LearnedField] = one_step) -> Finding:
         total = 0.0
         for i in range(3):
             field = lab.trained(f"walk-{make.__name__}", make, i, lecture_network(WALK))
-            meter = objective.meter(field, exact(WALK), levels=24, n=1000, seed=lab.seed)
+            meter = training.loss_decomposition(
+                field, exact(WALK), levels=24, n=1000, seed=lab.seed
+            )
             share = meter.t**2 / (meter.t**2).sum()  # of the steps n = (sigma / step)^2
             total += float((share * meter.excess).sum()) / 3
         return total
@@ -230,7 +230,7 @@ def r13(lab: Lab, step: float = 1.0) -> Finding:
     n, least, rising, noise = 4000, math.inf, 1.0, {}
     x0 = SPIRAL.sample(n, lab.seed, torch.float64)
     for i, sigma in enumerate((0.05, 0.2, 1.0, 5.0)):
-        law = Mixture.isotropic(POINTS, 0.0).noised(1.0, sigma)
+        law = GaussianMixture.isotropic(POINTS, 0.0).noised(1.0, sigma)
         x = x0 + sigma * normal(n, lab.seed, i)
         pull = sigma**2 * law.score(x)
         gain = law.log_prob(x + step * pull) - law.log_prob(x)
@@ -348,10 +348,10 @@ def r15(lab: Lab, kind: type[LectureNetwork] = Timeless) -> Finding:
     """
 
     def cloud(field: Field, n: int = 500) -> Tensor:
-        return chain(bridge(field), n, seed=lab.seed).x[-1]
+        return chain(ancestral(field), n, seed=lab.seed).x[-1]
 
     def missed(x: Tensor) -> float:
-        return distance.wasserstein(x, SPIRAL.smooth(0.01).sample(len(x), lab.seed + 900))
+        return diagnostics.wasserstein(x, SPIRAL.smooth(0.01).sample(len(x), lab.seed + 900))
 
     without, timed = (
         cloud(lab.trained(*MADE[k], network=lecture_network(kind=k)))
@@ -397,16 +397,16 @@ def r16(lab: Lab, process: Process = WIDE) -> Finding:
     """
     field = exact(process)
     rho = process(torch.linspace(0, 1, 256, dtype=torch.float64)).sigma
-    turned = order.turnover(field, lattice(2.0), rho)
-    middle, near = order.alignment(field, POINTS, lattice(1.5), rho)
+    turned = analysis.turning_rate(field, lattice(2.0), rho)
+    middle, near = analysis.alignment(field, POINTS, lattice(1.5), rho)
     peak = turned.peak()
-    cross = order.Curve(rho, near.value - middle.value).crossing(0.0)
+    cross = analysis.Curve(rho, near.value - middle.value).crossing(0.0)
     arms = {
         turns: _opening(turns, points) for turns, points in ((2.5, 100), (4.0, 200), (6.0, 400))
     }
-    spectral = order.speciation(COVARIANCE)
+    spectral = analysis.speciation(COVARIANCE)
     there = torch.tensor([1.0, 0.999], dtype=torch.float64) * spectral.rho
-    still = float(order.alignment(field, POINTS, lattice(1.5), there)[0].value[0])
+    still = float(analysis.alignment(field, POINTS, lattice(1.5), there)[0].value[0])
     return Finding(
         "t at which the arrows turn fastest",
         peak.t(process),
@@ -435,15 +435,17 @@ def r16(lab: Lab, process: Process = WIDE) -> Finding:
 
 def _opening(turns: float, points: int, radius: float = 0.7) -> float:
     """Where arrows between the arms first turn outwards, over the closed form; mean of rays."""
-    found = datasets.spiral(points, turns).points
+    found = datasets.spiral(points, turns).distribution.points
     assert found is not None
-    want = order.arm_resolution(radius, 1 / turns).rho
+    want = analysis.arm_resolution(radius, 1 / turns).rho
     rho = want * torch.linspace(2.0, 0.5, 31, dtype=torch.float64)
-    field = EmpiricalField(EDM(t_min=1e-4), found)
-    return float(order.opening(field, radius, 1 / turns, rho, 48).mean()) / want
+    field = ExactField(EDM(t_min=1e-4), PointSet(found))
+    return float(analysis.first_outward_level(field, radius, 1 / turns, rho, 48).mean()) / want
 
 
-def _phases(fig: plot.Figure, turned: order.Curve, middle: order.Curve, near: order.Curve) -> None:
+def _phases(
+    fig: plot.Figure, turned: analysis.Curve, middle: analysis.Curve, near: analysis.Curve
+) -> None:
     """Turnover, and the two alignments, against sigma."""
     top, bottom = fig.subplots(2, 1, sharex=True)
     top.plot(turned.rho, turned.value, color=plot.BLUE)
@@ -454,7 +456,7 @@ def _phases(fig: plot.Figure, turned: order.Curve, middle: order.Curve, near: or
     bottom.legend(loc="center right")
     for ax in (top, bottom):
         ax.axvspan(0.133, 0.161, color=plot.GREY, alpha=0.3, lw=0)
-        ax.axvline(order.speciation(COVARIANCE).rho, color=plot.GREY, lw=0.8, ls=":")
+        ax.axvline(analysis.speciation(COVARIANCE).rho, color=plot.GREY, lw=0.8, ls=":")
     top.annotate("arms", (0.17, top.get_ylim()[1] * 0.85))
     top.annotate("speciation", (0.52, top.get_ylim()[1] * 0.85))
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from benchmarks.claims.ledger import Finding, Lab, claim
 from benchmarks.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, exact, muted, our_field
-from sdeflow import plot
+from sdeflow import diagnostics, plot, training
 from sdeflow.analysis.elbo import (
     Bound,
     KernelVariance,
@@ -32,9 +32,9 @@ from sdeflow.analysis.elbo import (
     small_variance,
 )
 from sdeflow.analysis.likelihood import decode, encode, log_likelihood
-from sdeflow.diagnostics import distances as distance
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.exact import EmpiricalField, ExactField
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
@@ -44,11 +44,10 @@ from sdeflow.processes.process import Coefficients, Process, Scalar
 from sdeflow.processes.schedules import VP
 from sdeflow.processes.tabulated import Tabulated
 from sdeflow.processes.time_grids import log_snr_times, uniform_times
-from sdeflow.random_streams import KeyedNormals, Purpose, generator
-from sdeflow.sdes.generative import bridge
+from sdeflow.random_streams import KeyedNormals, Stream, random_generator
+from sdeflow.sdes.generative import ancestral
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
-from sdeflow.training import loss as objective
 
 PRESERVING = VP()
 SURE = 4.0  # standard errors
@@ -58,10 +57,10 @@ Noise = Callable[[Tensor], Tensor]
 """ln of a density of mean 0 and variance 1."""
 
 
-def line(weights: list[float], means: list[float], widths: list[float]) -> Mixture:
+def line(weights: list[float], means: list[float], widths: list[float]) -> GaussianMixture:
     """A mixture on the line."""
     w, mu, s = (torch.tensor(v, dtype=torch.float64) for v in (weights, means, widths))
-    return Mixture(w, mu[:, None], s[:, None, None] ** 2)
+    return GaussianMixture(w, mu[:, None], s[:, None, None] ** 2)
 
 
 LINE = line([0.5, 0.3, 0.2], [1.0, -0.8, 0.1], [0.2, 0.3, 0.1])
@@ -158,11 +157,11 @@ def _steps_back(fig: plot.Figure, noise: Noise, steps: list[float], apart: list[
 # -------------------------------------------------------------------- the likelihood and its bound
 
 SMOOTH = SPIRAL.smooth(0.05)
-ROUND = EmpiricalField(PRESERVING, POINTS, width=0.05)
+ROUND = ExactField(PRESERVING, PointSet(POINTS, width=0.05))
 FINE = ODESolver("dopri5", rtol=1e-8, atol=1e-8)
 
 
-def law_at(t: float) -> Mixture:
+def law_at(t: float) -> GaussianMixture:
     """The law of x_t of the smooth spiral."""
     c = PRESERVING(torch.tensor(t, dtype=torch.float64))
     return SMOOTH.noised(c.alpha, c.sigma)
@@ -193,7 +192,7 @@ def r2(lab: Lab, log_p: Callable[[Tensor], Tensor] = by_flow) -> Finding:
     x = law.sample(200, lab.seed)
     off = float((log_p(x) - law.log_prob(x)).square().mean().sqrt())
     start = PRESERVING.prior(1000, 2, lab.seed, torch.float64)
-    paths = SDESolver("euler", 50, seed=lab.seed).solve(bridge(ROUND), start, 1).x[-1]
+    paths = SDESolver("euler", 50, seed=lab.seed).solve(ancestral(ROUND), start, 1).x[-1]
     last = float(PRESERVING(torch.tensor(PRESERVING.t_min)).sigma)
     missed = float((torch.cdist(x, paths).amin(1) > 3 * last).double().mean())
     many = law.log_prob(law.sample(4000, lab.seed))
@@ -217,7 +216,7 @@ AXIS = torch.linspace(-1, 1, 401, dtype=torch.float64)[:, None]
 
 
 @functools.lru_cache(maxsize=4096)
-def unsure(law: Mixture, t: float) -> float:
+def unsure(law: GaussianMixture, t: float) -> float:
     """E Var(x_0 | x_t) of a law on the line, by quadrature."""
     c = PRESERVING(torch.tensor(t, dtype=torch.float64))
     x = (4 * c.alpha + 8 * c.sigma) * AXIS
@@ -234,7 +233,7 @@ class Typical(Field):
     of the law it is the mean over the law, without chance.
     """
 
-    law: Mixture
+    law: GaussianMixture
 
     @property
     def point(self) -> Tensor:
@@ -250,9 +249,9 @@ class Typical(Field):
         return (self.point - math.sqrt(unsure(self.law, float(t)))).expand_as(x)
 
 
-def some_law(seed: int) -> Mixture:
+def some_law(seed: int) -> GaussianMixture:
     """Three bumps on the line."""
-    g = generator(seed, Purpose.PROBE)
+    g = random_generator(seed, Stream.PROBE)
     return line(*(g.uniform(low, high, 3).tolist() for low, high in ((1, 3), (-2, 2), (0.1, 0.4))))
 
 
@@ -346,7 +345,7 @@ def r4(lab: Lab, kl: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor] = gaussi
     """
     worst, sizes = 0.0, []
     for i in range(5):
-        g = generator(lab.seed, Purpose.PROBE, i)
+        g = random_generator(lab.seed, Stream.PROBE, i)
         for d in (1, 2, 16):
             mean1, mean2 = g.normal(size=(2, 1, d)) / math.sqrt(d)
             v1, v2 = g.uniform(0.5, 2.0, (2, 1, d))
@@ -398,7 +397,7 @@ def rooted(field: Field, x0: Tensor, times: Tensor) -> KernelVariance:
 
 
 @functools.lru_cache(maxsize=32)
-def fitted(choose: Choice, field: EmpiricalField, steps: int) -> KernelVariance:
+def fitted(choose: Choice, field: ExactField, steps: int) -> KernelVariance:
     """The variances of a chain over times uniform in t, fitted to 2000 data."""
     times = uniform_times(PRESERVING.t_max, PRESERVING.t_min, steps)
     return choose(field, field.sample(2000, 77).double(), times)
@@ -407,7 +406,7 @@ def fitted(choose: Choice, field: EmpiricalField, steps: int) -> KernelVariance:
 def left(v: KernelVariance, seed: int) -> Tensor:
     """1000 particles as the chain's last noise step leaves them."""
     x = PRESERVING.prior(1000, 2, seed, torch.float64)
-    return SDESolver(times=v.times, seed=seed).solve(bridge(BARE, variance=v), x, 1).x[-1]
+    return SDESolver(times=v.times, seed=seed).solve(ancestral(BARE, variance=v), x, 1).x[-1]
 
 
 def points(n: int, seed: int) -> Tensor:
@@ -416,11 +415,11 @@ def points(n: int, seed: int) -> Tensor:
 
 
 @functools.lru_cache(maxsize=32)
-def judged(choose: Choice, steps: int, seed: int) -> tuple[float, float]:
+def warn_or_refuse(choose: Choice, steps: int, seed: int) -> tuple[float, float]:
     """Mean W2 of three clouds to the spiral; the mean bound for the spiral with width 0.05."""
     v = fitted(choose, BARE, steps)
     three = range(seed, seed + 3)
-    far = [distance.wasserstein(left(v, k), points(1000, k + 100)) for k in three]
+    far = [diagnostics.wasserstein(left(v, k), points(1000, k + 100)) for k in three]
     v = fitted(choose, ROUND, steps)
     return sum(far) / 3, elbo(ROUND, ROUND.sample(1000, seed), v.times, v, seed).mean
 
@@ -438,9 +437,9 @@ def r5(lab: Lab, learned: Choice = learned_variance) -> Finding:
     from the large variance the noise that spoils it at five steps.
     """
     choices = (small, large, learned)
-    got = torch.tensor([[judged(c, k, lab.seed) for c in choices] for k in COUNTS])
+    got = torch.tensor([[warn_or_refuse(c, k, lab.seed) for c in choices] for k in COUNTS])
     far, bound = got.unbind(2)
-    floor, sd = distance.floor(points, 1000, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(points, 1000, seed=lab.seed)
     near, (few, _, many) = SURE * sd * math.sqrt(1 + 1 / 3), far
     gain = float(few[:2].min() - few[2])
     off = float((far - torch.tensor([*SAID.values()]).T).abs().max())
@@ -466,7 +465,7 @@ def r5(lab: Lab, learned: Choice = learned_variance) -> Finding:
         }
         | {
             "W2 of two clouds of 1000 data": floor,
-            "W2, large, 5 steps and that to sigma = 0": distance.wasserstein(
+            "W2, large, 5 steps and that to sigma = 0": diagnostics.wasserstein(
                 clean, points(1000, lab.seed + 100)
             ),
             "learned / optimal variance, farthest from 1": float(
@@ -506,7 +505,7 @@ def squares(field: Field, x0: Tensor, times: Tensor, seed: int) -> Tensor:
     """|eps_hat - eps|^2, (K + 1,), averaged over the points and the noise that `elbo` draws."""
     out = []
     for k, t in enumerate(times):
-        z = generator(seed, Purpose.PROBE, k).standard_normal(tuple(x0.shape))
+        z = random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
         eps = torch.from_numpy(z)
         out.append(((field.noise(field.process.perturb(x0, t, eps), t) - eps) ** 2).sum(1).mean())
     return torch.stack(out)
@@ -595,16 +594,16 @@ def r7(lab: Lab, kept: float = 1.0) -> Finding:
     own, strange = [], []
     for seed in range(lab.seed, lab.seed + 3):
         x0, other = law.sample(n, seed), law.sample(n, seed + 900)
-        noise = KeyedNormals(seed, Purpose.MOTION, n, 2, torch.float64).draw(ELSEWHERE)
+        noise = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64).draw(ELSEWHERE)
         up = PRESERVING.perturb(x0, t, noise)
         back.append(SDESolver("euler", 100, seed=seed).solve(muted(ROUND, kept), up, 1).x[-1])
-        far.append(distance.wasserstein(back[-1], other))
+        far.append(diagnostics.wasserstein(back[-1], other))
         own.append(((back[-1] - x0) ** 2).sum(1))
         strange.append(((back[-1] - x0.flip(0)) ** 2).sum(1))
     x0 = law.sample(200, lab.seed)
     returned = decode(ROUND, encode(ROUND, x0, FINE), FINE)
     off = math.sqrt(float(((returned - x0) ** 2).sum(1).mean()))
-    floor, sd = distance.floor(law.sample, n, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(law.sample, n, seed=lab.seed)
     more, scale = torch.cat(own) - torch.cat(strange), float(torch.cat(strange).mean())
     apart, error = float(more.mean()) / scale, float(more.std()) / scale / math.sqrt(len(more))
     return Finding(
@@ -641,7 +640,7 @@ def _returns(fig: plot.Figure, x0: Tensor, ends: dict[str, Tensor], many: int = 
 
 # --------------------------------------------------------------------------------------- the score
 
-Reading = Callable[[Tensor, float], Tensor]
+TimeCoefficients = Callable[[Tensor, float], Tensor]
 """(eps, sigma) -> score."""
 
 
@@ -655,7 +654,7 @@ def unscaled(eps: Tensor, sigma: float) -> Tensor:
     return -eps
 
 
-def slope(law: Mixture, x: Tensor) -> Tensor:
+def slope(law: GaussianMixture, x: Tensor) -> Tensor:
     """grad ln p (n, d), by autograd."""
     at = x.clone().requires_grad_()
     return torch.autograd.grad(law.log_prob(at).sum(), at)[0]
@@ -669,11 +668,13 @@ def relative(a: Tensor, b: Tensor) -> float:
 def best_linear() -> ExactField:
     """The exact field of a Gaussian with the spiral's mean and covariance: the best linear one."""
     one = torch.ones(1, dtype=torch.float64)
-    return ExactField(WIDE, Mixture(one, SPIRAL.mean[None].double(), COVARIANCE[None].double()))
+    return ExactField(
+        WIDE, GaussianMixture(one, SPIRAL.mean[None].double(), COVARIANCE[None].double())
+    )
 
 
 @claim(broken=unscaled, slow=True)
-def r8(lab: Lab, read: Reading = tweedie) -> Finding:
+def r8(lab: Lab, read: TimeCoefficients = tweedie) -> Finding:
     """Who denoises knows the score: a network's error in the one is its error in the other.
 
     Says: the noise in an image is the "gradient of the log" likelihood, by a theorem of the 1950s
@@ -685,11 +686,11 @@ def r8(lab: Lab, read: Reading = tweedie) -> Finding:
     ln p, each of the four predictions brought to noise by `decode`.
     """
     field, truth, straight = lab.trained("spiral-ours", our_field), exact(), best_linear()
-    bare, x0 = Mixture.isotropic(POINTS.double(), 0.0), points(4000, lab.seed)
+    bare, x0 = GaussianMixture.isotropic(POINTS.double(), 0.0), points(4000, lab.seed)
     sigmas, learned, linear = [], [], []
     identity = rows = balance = 0.0
     for k, t in enumerate(torch.linspace(0, 1, 11, dtype=torch.float64)):
-        c, eps = WIDE(t), KeyedNormals(lab.seed, Purpose.PROBE, 4000, 2, torch.float64).draw(k)
+        c, eps = WIDE(t), KeyedNormals(lab.seed, Stream.PROBE, 4000, 2, torch.float64).draw(k)
         sigma, x = float(c.sigma), WIDE.perturb(x0, t, eps)
         score = slope(bare.noised(1.0, sigma), x)
         identity = max(identity, relative(read(truth.noise(x, t), sigma), score))
@@ -769,7 +770,7 @@ def algorithm_2(
 
 def renewed(seed: int, n: int, fresh: float) -> Callable[[int], Tensor]:
     """z (n, 2) of step k, of which a part `fresh` is new and the rest the same in every step."""
-    draws = KeyedNormals(seed, Purpose.MOTION, n, 2, torch.float64)
+    draws = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64)
     again = math.sqrt(1 - fresh**2) * draws.draw(ELSEWHERE)
     return lambda k: fresh * draws.read(k) + again
 
@@ -790,19 +791,21 @@ def r9(lab: Lab, fresh: float = 1.0) -> Finding:
     for seed in range(lab.seed, lab.seed + 3):
         x = process.prior(n, 2, seed, torch.float64)
         end = algorithm_2(field.noise, x, betas, renewed(seed, n, fresh))
-        far.append(distance.wasserstein(end, points(n, seed + 900)))
+        far.append(diagnostics.wasserstein(end, points(n, seed + 900)))
         times = torch.arange(1000, 0, -1, dtype=torch.float64)
-        ours = SDESolver(times=times, seed=seed).solve(bridge(field), x, 1).x[-1]
+        ours = SDESolver(times=times, seed=seed).solve(ancestral(field), x, 1).x[-1]
         off = max(off, float((field.data(ours, 1.0) - end).abs().max()))
     learned = LearnedField(process, MLP(seed=lab.seed).double())
-    g = generator(lab.seed, Purpose.PROBE)
+    g = random_generator(lab.seed, Stream.PROBE)
     t, x0 = torch.from_numpy(g.integers(1, 1001, n)), points(n, lab.seed)
     eps = torch.from_numpy(g.standard_normal((n, 2)))
     theirs = gradient(learned.network, algorithm_1(learned.noise, x0, t, eps, betas))
-    simple = objective.loss(learned, x0, t.double(), eps, objective.measured_in(Prediction.NOISE))
+    simple = training.loss(
+        learned, x0, t.double(), eps, training.prediction_weighting(Prediction.NOISE)
+    )
     mine = gradient(learned.network, 2 * simple.mean())  # ours is per coordinate
     turned = float((theirs - mine).norm() / mine.norm())
-    floor, sd = distance.floor(points, n, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(points, n, seed=lab.seed)
     return Finding(
         "largest difference of algorithm 2 and `bridge` on the same noise",
         off,

@@ -31,23 +31,22 @@ from benchmarks.claims.setting import (
     muted,
     our_field,
 )
-from sdeflow import plot
-from sdeflow.analysis import transitions as order
+from sdeflow import analysis, diagnostics, plot
 from sdeflow.analysis.elbo import KernelVariance, optimal_variance, small_variance
 from sdeflow.density import Grid
-from sdeflow.diagnostics import distances as distance
 from sdeflow.diagnostics.goodness_of_fit import Judge
 from sdeflow.diagnostics.hypothesis import holm
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Row
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.process import Coefficients, Scalar
 from sdeflow.processes.schedules import VE
-from sdeflow.sdes.generative import Variance, bridge, comoving, reverse
+from sdeflow.sdes.generative import Variance, ancestral, comoving, reverse
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
@@ -71,9 +70,9 @@ GROUPS = 30
 def row(x: Tensor) -> Tensor:
     """`COLUMNS` of a cloud (n, 2): distance to the curve, spread beside the data's, classes."""
     off = SPIRAL.distance(x).double()
-    shares = order.class_shares(x, POINTS, LABELS)
+    shares = diagnostics.class_shares(x, POINTS, LABELS)
     near = [(off <= r).double().mean() for r in (0.02, 0.03, 0.05)]
-    spread = torch.tensor(order.spread(x, COVARIANCE), dtype=torch.float64)
+    spread = torch.tensor(diagnostics.spread(x, COVARIANCE), dtype=torch.float64)
     return torch.stack([*near, off.median(), spread, *shares])
 
 
@@ -102,7 +101,7 @@ class Compared:
     @property
     def covered(self) -> float:
         """The mean number of data points that are nearest to some particle."""
-        return sum(100 * order.coverage(x, POINTS) for x in self.clouds) / len(self.clouds)
+        return sum(100 * diagnostics.coverage(x, POINTS) for x in self.clouds) / len(self.clouds)
 
 
 def thrice(lab: Lab, law: SDE, said: tuple[float, ...], levels: int = 64) -> Compared:
@@ -199,9 +198,10 @@ def s2(lab: Lab, kept: float = 1.0) -> Finding:
     narrow, wide = muted(exact(NARROW), kept), muted(exact(), kept)
     few = [chain(narrow, 256, seed=lab.seed + i).x[-1] for i in range(3)]
     far = (
-        sum(distance.wasserstein(x, data(256, lab.seed + 900 + i)) for i, x in enumerate(few)) / 3
+        sum(diagnostics.wasserstein(x, data(256, lab.seed + 900 + i)) for i, x in enumerate(few))
+        / 3
     )
-    floor, sd = distance.floor(data, 256, repeats=20, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(data, 256, repeats=20, seed=lab.seed)
     sure = 4 * sd / math.sqrt(3)
     rows = {
         "sigma from 1": thrice(lab, narrow, (0.954, 0.999, 1, 0.0069, 0.965, 0.33, 0.31, 0.36)),
@@ -240,9 +240,9 @@ def s3(lab: Lab, kept: float = 0.0) -> Finding:
     mild = thrice(lab, muted(exact(NARROW), kept), (1, 1, 1, 0.0016, 0.436, 0.83, 0.17, 0.005))
     fine = chain(muted(exact(), kept), levels=256, seed=lab.seed).x[-1]
     x = wide.clouds[0]
-    ends = order.NoiseLevel(WIDE.sigma_max), order.NoiseLevel(WIDE.sigma_min)
-    law = order.noiseless_law(SPIRAL.mean, COVARIANCE, *ends)[1]
-    spread = order.spread(x, COVARIANCE)
+    ends = analysis.NoiseLevel(WIDE.sigma_max), analysis.NoiseLevel(WIDE.sigma_min)
+    law = analysis.noiseless_law(SPIRAL.mean, COVARIANCE, *ends)[1]
+    spread = diagnostics.spread(x, COVARIANCE)
     return Finding(
         "spread of the cloud / spread of the data",
         spread,
@@ -251,8 +251,8 @@ def s3(lab: Lab, kept: float = 0.0) -> Finding:
         "law of a Gaussian of the same covariance; below 0.1",
         holds=spread < 0.1 and wide.covered < 20 and wide.off < 4 and mild.off < 4,
         also={
-            "spread at 256 levels": order.spread(fine, COVARIANCE),
-            "spread from sigma 1": order.spread(mild.clouds[0], COVARIANCE),
+            "spread at 256 levels": diagnostics.spread(fine, COVARIANCE),
+            "spread from sigma 1": diagnostics.spread(mild.clouds[0], COVARIANCE),
             "data points covered, of 100": wide.covered,
             "share within 0.05 of the curve": float((SPIRAL.distance(x) < 0.05).double().mean()),
             "largest deviation from N3 (standard errors)": max(wide.off, mild.off),
@@ -272,7 +272,7 @@ def s4(lab: Lab, kept: float = 0.0) -> Finding:
     Says: without noise a "tiny sad blurry tree", the mean of many; here the analogy with the
     spiral "breaks down a bit" (000, 003).
     Source: on the spiral the collapsed points lie on the curve (S3); pictures of 64 pixels with
-    the spectrum 1 / (1 + k^2) around three means, exact field. `order.noiseless_law` has why it
+    the spectrum 1 / (1 + k^2) around three means, exact field. `analysis.noiseless_law` has why it
     is the detail that goes: a mode of variance v keeps about sqrt(v) / 10 of its height.
     """
     pictures = _pictures()
@@ -280,7 +280,7 @@ def s4(lab: Lab, kept: float = 0.0) -> Finding:
     x0 = WIDE.prior(600, 64, lab.seed, torch.float64)
     law = muted(field, kept)
     blur = SDESolver("euler", 63, seed=lab.seed).solve(law, x0, 1).x[-1]
-    sharp = SDESolver("euler", 63, seed=lab.seed).solve(bridge(field), x0, 1).x[-1]
+    sharp = SDESolver("euler", 63, seed=lab.seed).solve(ancestral(field), x0, 1).x[-1]
     real = pictures.noised(1.0, RESIDUE).sample(600, lab.seed)
     near, whole, typical = (
         torch.cdist(x, pictures.means).amin(1) / math.sqrt(float(pictures.covariances[0].trace()))
@@ -307,7 +307,7 @@ def s4(lab: Lab, kept: float = 0.0) -> Finding:
     )
 
 
-def _pictures() -> Mixture:
+def _pictures() -> GaussianMixture:
     """Three kinds of 8 x 8 pictures: a smooth mean each, and random detail, 1 / (1 + k^2)."""
     waves = torch.from_numpy(dct(np.eye(8), axis=0, norm="ortho"))  # row k: the wave of number k
     basis = torch.einsum("ax,by->abxy", waves, waves).reshape(64, 64)
@@ -315,7 +315,7 @@ def _pictures() -> Mixture:
     power = 0.3 / (1 + k[:, None] ** 2 + k**2).flatten()
     means = 3 * basis[[16, 2, 9]]  # two bars across, two bars up, a diagonal
     covariance = basis.T @ torch.diag(power) @ basis
-    return Mixture(torch.ones(3), means, covariance.expand(3, 64, 64))
+    return GaussianMixture(torch.ones(3), means, covariance.expand(3, 64, 64))
 
 
 def _album(fig: plot.Figure, shown: dict[str, Tensor], many: int = 7) -> None:
@@ -327,14 +327,14 @@ def _album(fig: plot.Figure, shown: dict[str, Tensor], many: int = 7) -> None:
         row_[0].set_ylabel(name)
 
 
-def no_variance(field: BayesField, times: Tensor) -> KernelVariance:
+def no_variance(field: ExactField, times: Tensor) -> KernelVariance:
     """The mean alone."""
     return KernelVariance(times, torch.zeros_like(times))
 
 
 @claim(broken=no_variance)
 def s5(
-    lab: Lab, variance: Callable[[BayesField, Tensor], KernelVariance] = optimal_variance
+    lab: Lab, variance: Callable[[ExactField, Tensor], KernelVariance] = optimal_variance
 ) -> Finding:
     """A reverse step draws from a Gaussian of which the network learned the mean only.
 
@@ -352,7 +352,7 @@ def s5(
     def after(v: Variance) -> tuple[float, float]:
         """Variance per coordinate after the step, and its standard error."""
         solver = SDESolver("euler", times=times, seed=lab.seed)
-        y = solver.solve(bridge(field, variance=v), x, 1).x[-1]
+        y = solver.solve(ancestral(field, variance=v), x, 1).x[-1]
         square = ((y - y.mean(0)) ** 2).mean(1)
         return float(square.mean()), float(square.std()) / math.sqrt(n)
 
@@ -395,9 +395,9 @@ def s6(lab: Lab, law: Callable[[Field], SDE] = reverse) -> Finding:
     counts = (32, 64, 128, 256)
     for steps in counts:
         solver = SDESolver("euler", steps, seed=lab.seed)
-        a, b = (solver.solve(f, x, 1).x[-1] for f in (law(exact()), bridge(exact())))
+        a, b = (solver.solve(f, x, 1).x[-1] for f in (law(exact()), ancestral(exact())))
         apart.append(math.sqrt(float(((a - b) ** 2).sum(1).mean())))
-    floor, sd = distance.floor(data, 600, repeats=4, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(data, 600, repeats=4, seed=lab.seed)
     return Finding(
         "W2 of the two laws at 256 steps, at most",
         apart[-1],
@@ -442,18 +442,21 @@ def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
     variation beside its own estimate of it, both against the exact noised mixture.
     """
     process, width = VE(sigma_min=0.02, sigma_max=3.0), 0.1
-    field, ruler = EmpiricalField(process, POINTS, width=width), Ruler(process, SPIRAL.std, width)
+    field, rescaling = (
+        ExactField(process, PointSet(POINTS, width=width)),
+        Rescaling(process, SPIRAL.std, width),
+    )
     first, last = (SPIRAL.smooth(width).noised(1.0, s) for s in (3.0, 0.02))
     grid, ends = Grid((-2.7,) * 2, (2.7,) * 2, (72, 72)), torch.tensor([1.0, 0.0]).double()
     want = last.on_grid(grid)
-    start = first.on_grid(grid.scaled(ruler(1.0) / ruler(0.0)))
+    start = first.on_grid(grid.scaled(rescaling(1.0) / rescaling(0.0)))
     solver = SDESolver("heun", 50, seed=lab.seed)
     x = first.sample(3000, lab.seed).float()
     judge, p_values, off = Judge(want, 3000), [], {}
     for eta in (0.0, 0.5, 1.0, 1.5):
         p_values += [t.p_value for t in judge(solver.solve(law(field, eta), x, 1).x[-1]).tests]
     for eta in (0.0, 1.5):
-        solved = evolve(law(field, eta), start, ends, steps=50, ruler=ruler)[1]
+        solved = evolve(law(field, eta), start, ends, steps=50, rescaling=rescaling)[1]
         assert solved.error is not None
         off[eta] = solved.total_variation(want) / solved.error
     least = min(holm(p_values))
@@ -476,7 +479,7 @@ def s7(lab: Lab, law: Callable[[Field, float], SDE] = reverse) -> Finding:
 
 def ddim(field: Field) -> SDE:
     """DDIM's step."""
-    return bridge(field, 0.0)
+    return ancestral(field, 0.0)
 
 
 @claim(broken=muted)
@@ -516,7 +519,7 @@ def s8(lab: Lab, law: Callable[[Field], SDE] = ddim) -> Finding:
             "the same by the formula, 1 / (1 + sigma' / sigma)": scaling,
             "largest deviation from N3 (standard errors)": max(r.off for r in rows.values()),
         }
-        | {f"spread, {k}": order.spread(r.clouds[0], COVARIANCE) for k, r in rows.items()},
+        | {f"spread, {k}": diagnostics.spread(r.clouds[0], COVARIANCE) for k, r in rows.items()},
         draw=lambda fig: clouds(fig, shown),
         size=(3.4, 1.9),
     )
@@ -548,10 +551,10 @@ def s9(lab: Lab, eta: float = 0.0) -> Finding:
     net = lab.trained("spiral-ours", our_field)
     x = [WIDE.prior(500, 2, lab.seed + i) for i in range(8)]
     solvers = [SDESolver("euler", 63, seed=s) for s in (1, 2)]
-    once, again = (solver.solve(bridge(net, eta), x[0], 1).x[-1] for solver in solvers)
+    once, again = (solver.solve(ancestral(net, eta), x[0], 1).x[-1] for solver in solvers)
     few = {k: _missed(net, eta, k, x) for k in (63, 20, 10, 5)}
     noisy = {k: _missed(net, 1.0, k, x) for k in few}
-    floor, sd = distance.floor(data, 500, seed=lab.seed)
+    floor, sd = diagnostics.sampling_floor(data, 500, seed=lab.seed)
     as_good = noisy[63] + 4 * sd * math.sqrt(2 / 8)
     theirs = _imitation(lab, "spiral-lecture", lecture_field, lecture_network())
     ours = _imitation(lab, "spiral-ours", our_field)
@@ -595,8 +598,8 @@ def _by_steps(
 def _missed(field: Field, eta: float, steps: int, starts: list[Tensor]) -> float:
     """Mean W2 to the data of three clouds."""
     return sum(
-        distance.wasserstein(
-            SDESolver("euler", steps, seed=i).solve(bridge(field, eta), x, 1).x[-1],
+        diagnostics.wasserstein(
+            SDESolver("euler", steps, seed=i).solve(ancestral(field, eta), x, 1).x[-1],
             data(len(x), 900 + i),
         )
         for i, x in enumerate(starts)
@@ -612,11 +615,11 @@ def _imitation(
     """How far the clouds of three trained nets are from the exact field's on the same noise."""
     out = {}
     nets = [lab.trained(name, make, i, deepcopy(network)) for i in range(3)]
-    for sampler, law in (("DDPM", bridge), ("no noise", muted), ("DDIM", ddim)):
+    for sampler, law in (("DDPM", ancestral), ("no noise", muted), ("DDIM", ddim)):
         far, stray = 0.0, 0.0
         for i, net in enumerate(nets):
             x, want = (chain(law(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact()))
-            far += distance.wasserstein(x, want) / 3
+            far += diagnostics.wasserstein(x, want) / 3
             stray += float((SPIRAL.distance(x) > 0.05).double().mean()) / 3
         out[f"{sampler}: W2 to the exact field's cloud"] = far
         out[f"{sampler}: share beyond 0.05 of the curve"] = stray
@@ -637,8 +640,8 @@ def s10(lab: Lab, eta: float = 1.0) -> Finding:
     other = ODESolver("dopri5").solve(reverse(field, 0.0), x, 1).x[-1]
     apart = (one - other).norm(dim=1)
     strangers = float((one - other.roll(1, 0)).norm(dim=1).mean())
-    floor, sd = distance.floor(data, n, repeats=8, seed=lab.seed)
-    w2 = distance.wasserstein(one, other)
+    floor, sd = diagnostics.sampling_floor(data, n, repeats=8, seed=lab.seed)
+    w2 = diagnostics.wasserstein(one, other)
     return Finding(
         "mean distance between the two ends of one start",
         float(apart.mean()),
@@ -671,7 +674,7 @@ class OfClasses(Field):
     evidence = 1 is Bayes' rule; 0 does not look at x_t.
     """
 
-    whole: EmpiricalField
+    whole: ExactField
     evidence: float = 1.0
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
@@ -683,8 +686,12 @@ class OfClasses(Field):
         known, log_share = [], []
         for label in range(3):
             part = self.whole.given(label)
-            law = Mixture.isotropic(part.points.to(x), 0.0).noised(c.alpha, c.sigma)
-            log_share.append(math.log(len(part.points)) + self.evidence * law.log_prob(x))
+            law = GaussianMixture.isotropic(part.distribution.points.to(x), 0.0).noised(
+                c.alpha, c.sigma
+            )
+            log_share.append(
+                math.log(len(part.distribution.points)) + self.evidence * law.log_prob(x)
+            )
             known.append(part.evaluate(x, t, c))
         share = torch.softmax(torch.stack(log_share), 0)
         return (share[..., None] * torch.stack(known)).sum(0)
@@ -701,7 +708,7 @@ def s13(lab: Lab, evidence: float = 1.0) -> Finding:
     null = OfClasses(WIDE, exact(), evidence)
     n, share = 1000, torch.bincount(LABELS).double() / len(LABELS)
     path = ODESolver("heun2", 63).solve(reverse(null, 0.0), WIDE.prior(n, 2, lab.seed), 1)
-    found = order.class_shares(path.x[-1], POINTS, LABELS)
+    found = diagnostics.class_shares(path.x[-1], POINTS, LABELS)
     error = (share * (1 - share) / n).sqrt()
     z = float(((found - share).abs() / error).max())
     return Finding(

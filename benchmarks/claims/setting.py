@@ -15,26 +15,26 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from sdeflow import training
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
-from sdeflow.distributions.piecewise import TilesField
-from sdeflow.fields.exact import EmpiricalField
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP, How
 from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import VE, Linear
-from sdeflow.sdes.generative import bridge
+from sdeflow.sdes.generative import ancestral
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
-from sdeflow.training import fit as train
 
 SPIRAL = datasets.spiral()
-assert SPIRAL.points is not None
-assert SPIRAL.labels is not None
-POINTS, LABELS = SPIRAL.points, SPIRAL.labels
+assert SPIRAL.distribution.points is not None
+assert SPIRAL.distribution.labels is not None
+POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
 COVARIANCE = torch.cov(POINTS.T, correction=0)
 BOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
@@ -45,16 +45,16 @@ FLOW = Linear()
 WHOLE = Linear(t_min=0.0, t_max=1 - 1e-9)  # the flow of the checkerboard, from end to end
 
 
-def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> EmpiricalField:
+def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> ExactField:
     """The exact field of a finite set, classes and all."""
-    assert data.points is not None
-    return EmpiricalField(process, data.points, data.labels)
+    assert data.distribution.points is not None
+    return ExactField(process, PointSet(data.distribution.points, data.distribution.labels))
 
 
-def board(process: Process = FLOW) -> TilesField:
+def board(process: Process = FLOW) -> ExactField:
     """The exact field of the checkerboard, the continuous one."""
-    assert BOARD.tiles is not None
-    return TilesField(process, BOARD.tiles)
+    assert BOARD.distribution is not None
+    return ExactField(process, BOARD.distribution)
 
 
 def chain(law: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
@@ -73,7 +73,7 @@ def muted(field: Field, kept: float = 0.0) -> SDE:
         level = (c.sigma / c.alpha) ** 2
         return kept**2 * c.sigma[1:] ** 2 * (1 - level[1:] / level[:-1])
 
-    return bridge(field, variance=variance)
+    return ancestral(field, variance=variance)
 
 
 # ------------------------------------------------------------------------------------ the networks
@@ -138,9 +138,9 @@ def lecture_field(
         torch.manual_seed(seed)
         network = lecture_network(process, classes, kind)
         adam = torch.optim.AdamW(network.parameters(), lr=1e-3)
-        assert SPIRAL.points is not None
-        assert SPIRAL.labels is not None
-        points, labels = SPIRAL.points.float(), SPIRAL.labels
+        assert SPIRAL.distribution.points is not None
+        assert SPIRAL.distribution.labels is not None
+        points, labels = SPIRAL.distribution.points.float(), SPIRAL.distribution.labels
         t_of = torch.linspace(process.t_min, process.t_max, levels)
         sigma_of = process(t_of).sigma
         for _ in range(steps):
@@ -168,7 +168,7 @@ def our_field(
     network = MLP(seed=seed, labels=3 if classes else 0, how=how)
     learned = LearnedField(process, network, data_std=SPIRAL.std)
     sample = SPIRAL.sample_labelled if classes else SPIRAL.sample
-    for _ in train.fit(learned, sample, steps, seed, recipe=train.Recipe(drop=drop)):
+    for _ in training.fit(learned, sample, steps, seed, config=training.TrainingConfig(drop=drop)):
         pass
     return learned
 
@@ -176,7 +176,7 @@ def our_field(
 def board_field(seed: int, steps: int = 12_000) -> LearnedField:
     """Flow matching on the checkerboard by `fit` as it comes."""
     learned = LearnedField(FLOW, MLP(seed=seed), Prediction.VELOCITY, data_std=BOARD.std)
-    for _ in train.fit(learned, BOARD.sample, steps, seed):
+    for _ in training.fit(learned, BOARD.sample, steps, seed):
         pass
     return learned
 

@@ -37,11 +37,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.fields.exact import BayesField
+from sdeflow._validation import check_cloud, check_times
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.processes.process import Process
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +125,7 @@ def _steps(process: Process, times: Tensor) -> _Step:
 
 
 def _falling(process: Process, times: Tensor) -> Tensor:
-    times = door.times(times, process.t_min, process.t_max)
+    times = check_times(times, process.t_min, process.t_max)
     if times[0] < times[-1]:
         raise ValueError("times must fall, from noise to data; flip them")
     return times
@@ -184,7 +184,7 @@ def large_variance(process: Process, times: Tensor) -> KernelVariance:
 
 
 def optimal_variance(
-    field: BayesField, times: Tensor, n: int = 4000, seed: int = 0
+    field: ExactField, times: Tensor, n: int = 4000, seed: int = 0
 ) -> KernelVariance:
     """v = kappa + a^2 E tr Cov(x_0 | x_t) / d: the true step's variance, averaged (4.6).
 
@@ -195,7 +195,7 @@ def optimal_variance(
 
     Source: Bao, Li, Zhu and Zhang 2022 (Analytic-DPM), theorem 1.
     """
-    if not isinstance(field, BayesField):
+    if not isinstance(field, ExactField):
         raise TypeError("optimal_variance needs an exact field; use learned_variance")
     times = _falling(field.process, times)
     x0 = field.sample(n, seed).double()
@@ -222,7 +222,7 @@ def learned_variance(field: Field, x0: Tensor, times: Tensor, seed: int = 0) -> 
     Source: Nichol and Dhariwal 2021, section 3.1, whose network gives v at each x as a geometric
     mean of kappa and beta (eq. 15); here v depends on time alone.
     """
-    x0 = door.cloud(x0, "x0").double()
+    x0 = check_cloud(x0, "x0").double()
     times = _falling(field.process, times)
     with torch.no_grad():
         missed = torch.stack([(off**2).mean() for off in _errors(field, x0, times, seed)])
@@ -239,7 +239,9 @@ def _widened(process: Process, times: Tensor, unsure: Tensor) -> KernelVariance:
 
 def _noise(x0: Tensor, seed: int, k: int) -> Tensor:
     """eps (n, d) of time k: the same for every choice of v, so that their bounds compare."""
-    return torch.from_numpy(generator(seed, Purpose.PROBE, k).standard_normal(tuple(x0.shape)))
+    return torch.from_numpy(
+        random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
+    )
 
 
 def _errors(field: Field, x0: Tensor, times: Tensor, seed: int) -> list[Tensor]:
@@ -265,7 +267,7 @@ def elbo(
 
     Source: Ho et al. 2020, eq. 5 and 8; Sohl-Dickstein et al. 2015, eq. 14.
     """
-    x0 = door.cloud(x0, "x0").double()
+    x0 = check_cloud(x0, "x0").double()
     process = field.process
     times = _falling(process, times)
     step, v = _steps(process, times), torch.cat([variance(times), variance.value[-1:]])

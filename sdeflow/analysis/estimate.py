@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,7 @@ class Estimate:
         Raises:
             ValueError: fewer than two samples.
         """
-        n = door.whole(len(samples), "the number of samples", 2)
+        n = check_int(len(samples), "the number of samples", 2)
         x = samples.double()
         return Estimate(x.mean(0), x.std(0) / math.sqrt(n))
 

@@ -17,10 +17,9 @@ import torch
 from scipy.integrate import dblquad
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, check_cloud, check_positive, check_times
 from sdeflow.analysis.estimate import Estimate
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.classical import Potential, gradient, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
@@ -104,10 +103,10 @@ def first_passage(
         raise ValueError("this law has no noise, so the time is no random number; solve its ODE")
     low, high = sorted((sde.t_start, sde.t_end))
     given = sde.times(solver.steps) if solver.times is None else solver.times
-    grid = door.times(given, low, high)
+    grid = check_times(given, low, high)
     fine = grid if solver.fine is None else solver.fine
     middle = ((grid[1:] + grid[:-1]) / 2 - grid[0]).abs()
-    x = door.cloud(x).clone()
+    x = check_cloud(x).clone()
     arrived = scalar(distance, x) <= 0
     time = (grid[-1] - grid[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     for first in range(0, len(middle), STRETCH):
@@ -136,7 +135,7 @@ def _crossed(
         variance = (g**2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
         near = (scalar(distance, x) * scalar(distance, y)).double()
         chance = torch.exp(-2 * near / variance.double().clamp_min(1e-300))
-        u = torch.from_numpy(generator(seed, Purpose.CROSSING, first + k).random(len(x)))
+        u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
         out[k] = (scalar(distance, y) <= 0) | (u < chance)
     return out
 
@@ -159,8 +158,8 @@ def mean_first_passage_time(
 
     Source: Gardiner 2009, section 5.5.
     """
-    kt = door.positive(temperature, "temperature")
-    pace = door.positive(mobility, "mobility") * kt
+    kt = check_positive(temperature, "temperature")
+    pace = check_positive(mobility, "mobility") * kt
     side = 1.0 if target > start else -1.0
 
     def weight(z: float, y: float) -> float:
@@ -190,7 +189,7 @@ def kramers_time(
 
     Source: Kramers 1940.
     """
-    kt, mu = door.positive(temperature, "temperature"), door.positive(mobility, "mobility")
+    kt, mu = check_positive(temperature, "temperature"), check_positive(mobility, "mobility")
     at = torch.tensor([well, top], dtype=torch.float64)
     low, high = scalar(potential, at[:, None]).tolist()
     each = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)

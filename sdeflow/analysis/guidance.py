@@ -31,16 +31,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
-from sdeflow.fields.exact import BayesField
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField
-from sdeflow.fokker_planck.density_path import REFUSE, Guards
+from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler, breathing
+from sdeflow.fokker_planck.rescaling import Rescaling, breathing
 from sdeflow.processes.time_grids import log_snr_times
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
@@ -50,7 +50,7 @@ HELD = 0.95
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
+class GuidedLaw:
     """Three laws on one grid at the last time of a guided run, and the verdict on its cloud.
 
     Attributes:
@@ -99,19 +99,19 @@ class Audit:
         )
 
 
-def guidance_audit(
+def guided_law(
     field: GuidedField,
     grid: Grid,
     *,
-    conditional: BayesField | None = None,
-    against: BayesField | None = None,
+    conditional: ExactField | None = None,
+    against: ExactField | None = None,
     eta: float = 0.0,
     n: int = 10_000,
     steps: int = 200,
-    ruler: Ruler | None = None,
+    rescaling: Rescaling | None = None,
     seed: int = 0,
-    refuse: Guards = REFUSE,
-) -> Audit:
+    refuse: Diagnostics = REFUSE,
+) -> GuidedLaw:
     """Work out the law that guided sampling ends in, and put it beside the ones that are meant.
 
     Args:
@@ -139,13 +139,13 @@ def guidance_audit(
         )
     )
     process, law = field.process, reverse(field, eta)
-    ruler = breathing(grid, process, process.t_min) if ruler is None else ruler
-    wide = grid.scaled(ruler(process.t_max) / ruler(process.t_min))
+    rescaling = breathing(grid, process, process.t_min) if rescaling is None else rescaling
+    wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
     start = prior_density(wide, process)
     ends = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
-    guided = evolve(law, start, ends, steps=steps, ruler=ruler, refuse=refuse)[-1]
+    guided = evolve(law, start, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
     true = wanted.density(grid, process.t_min)
-    x = process.prior(door.whole(n, "n"), grid.dim, seed, torch.float64)
+    x = process.prior(check_int(n, "n"), grid.dim, seed, torch.float64)
     # Of orders 3/2 and 4, so that no step shows: rk4 asks the field as often in a quarter of them.
     solver = (
         SDESolver("srk", times=log_snr_times(process, steps), seed=seed)
@@ -154,7 +154,9 @@ def guidance_audit(
     )
     cloud = solver.solve(law, x, 1).x[-1]
     said = tilted(true, other.density(grid, process.t_min), field.scale)
-    return Audit(field.scale, guided, true, said, cloud, check_density(cloud, guided, seed=seed))
+    return GuidedLaw(
+        field.scale, guided, true, said, cloud, check_density(cloud, guided, seed=seed)
+    )
 
 
 def tilted(conditional: Density, against: Density, scale: float) -> Density:
@@ -195,8 +197,8 @@ def smallest_set(density: Density, held: float = HELD) -> Tensor:
     return inside.reshape(density.mass.shape)
 
 
-def _exact(name: str, part: object) -> BayesField:
-    if not isinstance(part, BayesField):
+def _exact(name: str, part: object) -> ExactField:
+    if not isinstance(part, ExactField):
         raise TypeError(
             f"the truth of `{name}` is not known: {type(part).__name__} is no exact field; "
             f"give {name}="

@@ -23,9 +23,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int
 from sdeflow.fields.field import Field
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
@@ -93,9 +93,11 @@ def hutchinson_log_likelihood(
 
     Source: Hutchinson 1990; Grathwohl et al. 2019, eq. 8.
     """
-    m = door.whole(probes, "probes", 2)
-    door.cloud(x, dim=field.dim)
-    signs = generator(door.whole(seed, "seed", 0), Purpose.PROBE).integers(0, 2, (*x.shape, m))
+    m = check_int(probes, "probes", 2)
+    check_cloud(x, dim=field.dim)
+    signs = random_generator(check_int(seed, "seed", 0), Stream.PROBE).integers(
+        0, 2, (*x.shape, m)
+    )
     z = torch.from_numpy(2.0 * signs - 1.0).to(x)
 
     def trace(velocity: Tensor, at: Tensor, rows: slice) -> Tensor:
@@ -134,7 +136,7 @@ def _along(
     columns: int,
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
-    n, d = door.cloud(x, dim=field.dim).shape
+    n, d = check_cloud(x, dim=field.dim).shape
     if prior is not None:
         size = prior(x)
         if not isinstance(size, Tensor) or size.shape != (n,):

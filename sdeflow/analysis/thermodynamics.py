@@ -26,10 +26,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.density import ROUND_OFF, Density
-from sdeflow.fokker_planck.current import current
+from sdeflow.fokker_planck.current import probability_current
 from sdeflow.sdes.classical import Potential, Protocol, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
@@ -45,7 +45,7 @@ def two_time_covariance(path: Path, t: float, s: float) -> Estimate:
     """
     at, then = (_state(path, time) for time in (t, s))
     at, then = at - at.mean(0), then - then.mean(0)
-    n = door.whole(len(at), "the number of particles", 2)
+    n = check_int(len(at), "the number of particles", 2)
     return Estimate.of(at[:, :, None] * then[:, None, :] * (n / (n - 1)))
 
 
@@ -108,7 +108,7 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
     size = _diffusivity(sde, density.grid.centres(), when)
     p = density.mass / density.grid.volume
     held = density.mass > ROUND_OFF * density.total()
-    velocity = current(sde, density, t)[held] / p[held][:, None]
+    velocity = probability_current(sde, density, t)[held] / p[held][:, None]
     return float((density.mass[held][:, None] * velocity**2 / size).sum())
 
 
@@ -155,7 +155,7 @@ def free_energy_difference(work: Tensor, temperature: float = 1.0) -> Estimate:
 
     Source: Jarzynski 1997, eq. 2.
     """
-    kt = door.positive(temperature, "temperature")
+    kt = check_positive(temperature, "temperature")
     lowest = work.min()
     mean = Estimate.of(torch.exp(-(work - lowest) / kt))
     return Estimate(lowest - kt * mean.value.log(), kt * mean.error / mean.value)

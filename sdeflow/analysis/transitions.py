@@ -34,12 +34,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int, check_positive, check_times
 from sdeflow.diagnostics.coverage import nearest
-from sdeflow.fields.exact import BayesField, EmpiricalField
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.processes.process import Process
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 
 CHUNK = 4096  # particles whose weights over all points are held at once
 
@@ -59,7 +60,7 @@ class NoiseLevel:
 
     def __post_init__(self) -> None:
         """Refuse what is no length."""
-        object.__setattr__(self, "rho", door.positive(self.rho, "rho"))
+        object.__setattr__(self, "rho", check_positive(self.rho, "rho"))
 
     @staticmethod
     def of(process: Process, t: float) -> NoiseLevel:
@@ -121,7 +122,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         """Refuse what is no curve."""
-        rho = door.times(self.rho, 0.0, math.inf, "rho")
+        rho = check_times(self.rho, 0.0, math.inf, "rho")
         if rho.min() <= 0 or self.value.shape != rho.shape:
             raise ValueError(
                 f"a curve needs positive rho and one value for each, got {len(rho)} levels from "
@@ -180,10 +181,10 @@ def _unit(v: Tensor) -> Tensor:
 
 
 def _asked(y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
-    return door.cloud(y, "y").double(), Curve(rho, torch.zeros(len(rho))).rho.double()
+    return check_cloud(y, "y").double(), Curve(rho, torch.zeros(len(rho))).rho.double()
 
 
-def turnover(field: Field, y: Tensor, rho: Tensor) -> Curve:
+def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
     """How fast the arrows turn: mean angle between successive levels, per unit of the clock t.
 
         E_y angle(eps_hat(y, t), eps_hat(y, t')) / |t - t'|    (radians / time)
@@ -222,7 +223,7 @@ def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Cur
         TypeError, ValueError: as `turnover`; points are no cloud.
     """
     y, rho = _asked(y, rho)
-    points = door.cloud(points, "points", y.shape[1]).double()
+    points = check_cloud(points, "points", y.shape[1]).double()
     centre, near = _unit(points.mean(0) - y), _unit(points[nearest(y, points)] - y)
     arrows = [_unit(_pull(field, y, r)) for r in rho]
     to_centre, to_near = (
@@ -244,14 +245,16 @@ def arm_resolution(radius: float, gap: float) -> NoiseLevel:
     Raises:
         TypeError, ValueError: not positive, or so near the centre that 4 pi r <= d.
     """
-    door.positive(gap, "gap")
-    turns = 4 * math.pi * door.positive(radius, "radius") / gap
+    check_positive(gap, "gap")
+    turns = 4 * math.pi * check_positive(radius, "radius") / gap
     if turns <= 1:
         raise ValueError(f"radius {radius:g} lies inside the first arm of gap {gap:g}")
     return NoiseLevel(gap / math.pi * math.sqrt(math.log(turns) / 2))
 
 
-def opening(field: Field, radius: float, gap: float, rho: Tensor, rays: int = 96) -> Tensor:
+def first_outward_level(
+    field: Field, radius: float, gap: float, rho: Tensor, rays: int = 96
+) -> Tensor:
     """The level (rays,) at which arrows of each ray first turn outwards, in a ring one gap wide.
 
     The plane only; the centre is the origin. Along each of `rays` rays, 64 places from radius -
@@ -264,9 +267,9 @@ def opening(field: Field, radius: float, gap: float, rho: Tensor, rays: int = 96
         TypeError, ValueError: as `turnover`; radius or gap not positive.
     """
     rho = _asked(torch.zeros(1, 2), rho)[1].sort(descending=True).values
-    angle = 2 * math.pi * torch.arange(door.whole(rays, "rays"), dtype=torch.float64) / rays
+    angle = 2 * math.pi * torch.arange(check_int(rays, "rays"), dtype=torch.float64) / rays
     depth = (torch.arange(64, dtype=torch.float64) + 0.5) / 64 - 0.5
-    distance = door.positive(radius, "radius") + door.positive(gap, "gap") * depth
+    distance = check_positive(radius, "radius") + check_positive(gap, "gap") * depth
     out = torch.stack([angle.cos(), angle.sin()], 1)
     y = (out[:, None] * distance[:, None]).reshape(-1, 2)
     outward = torch.stack(
@@ -294,12 +297,12 @@ def speciation(covariance: Tensor) -> NoiseLevel:
 
     Source: Biroli et al. 2024.
     """
-    if door.cloud(covariance, "covariance").shape[0] != covariance.shape[1]:
+    if check_cloud(covariance, "covariance").shape[0] != covariance.shape[1]:
         raise ValueError(f"covariance must be (d, d), got {tuple(covariance.shape)}")
     return NoiseLevel(math.sqrt(max(float(torch.linalg.eigvalsh(covariance.double())[-1]), 0.0)))
 
 
-def effective_dimension(field: BayesField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
+def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
     """Directions that are still open: E tr Cov(x_0 | x_t) / rho^2, between 0 and d.
 
     For a flat piece of dimension k it is k, for a point 0; bumps between say at which rho the
@@ -323,7 +326,7 @@ def effective_dimension(field: BayesField, rho: Tensor, n: int = 4000, seed: int
     return Curve(rho, value)
 
 
-def class_purity(field: EmpiricalField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
+def class_purity(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
     """How sure the class is: E sum_c P(c | x_t)^2, the chance that two guesses agree.
 
     From sum_c P(c)^2 in pure noise to 1. It depends on the labels, not on the arrows: two classes
@@ -334,13 +337,16 @@ def class_purity(field: EmpiricalField, rho: Tensor, n: int = 4000, seed: int = 
 
     Source: Biroli et al. 2024, the cloning probability.
     """
-    if field.labels is None:
-        raise ValueError("class_purity needs a field with labels; pass labels= when making it")
-    member = torch.nn.functional.one_hot(field.labels.long()).double()
+    points = _points_of(field)
+    if points.labels is None:
+        raise ValueError("class_purity needs points with labels; pass labels= to PointSet")
+    member = torch.nn.functional.one_hot(points.labels.long()).double()
     return _agreement(field, rho, n, seed, member)
 
 
-def participation(field: EmpiricalField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
+def inverse_participation_ratio(
+    field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0
+) -> Curve:
     """Whether x_t belongs to one point: E sum_i w_i^2, from 1 / m in pure noise to 1.
 
     Where it meets 1/2 a sample is more one training point than any mixture of them: collapse. It
@@ -352,18 +358,27 @@ def participation(field: EmpiricalField, rho: Tensor, n: int = 4000, seed: int =
     Raises:
         TypeError, ValueError: rho not monotone; n or seed out of range.
     """
-    eye = torch.eye(len(field.points), dtype=torch.float64)
+    eye = torch.eye(len(_points_of(field).points), dtype=torch.float64)
     return _agreement(field, rho, n, seed, eye)
 
 
-def _agreement(field: EmpiricalField, rho: Tensor, n: int, seed: int, member: Tensor) -> Curve:
+def _points_of(field: ExactField) -> PointSet:
+    if not isinstance(field, ExactField) or not isinstance(field.distribution, PointSet):
+        raise TypeError(
+            "this needs the exact field of a point set: ExactField(process, PointSet(...))"
+        )
+    return field.distribution
+
+
+def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor) -> Curve:
     """E sum_c (sum_{i in c} w_i)^2 with member (m, c); w the posterior over the points."""
-    points = field.points.double()
+    known = _points_of(field)
+    points = known.points.double()
     x0 = field.sample(n, seed).double()
     eps, rho = _noise(x0, seed), _asked(points, rho)[1]
     value = torch.zeros_like(rho)
     for k, r in enumerate(rho):
-        y, s2 = x0 + r * eps, r**2 + field.width**2
+        y, s2 = x0 + r * eps, r**2 + known.width**2
         for part in y.split(CHUNK):
             w = torch.softmax(-(torch.cdist(part, points) ** 2) / (2 * s2), 1)
             value[k] += ((w @ member) ** 2).sum() / n
@@ -371,7 +386,7 @@ def _agreement(field: EmpiricalField, rho: Tensor, n: int, seed: int, member: Te
 
 
 def _noise(x0: Tensor, seed: int) -> Tensor:
-    return torch.from_numpy(generator(seed, Purpose.PROBE).standard_normal(tuple(x0.shape)))
+    return torch.from_numpy(random_generator(seed, Stream.PROBE).standard_normal(tuple(x0.shape)))
 
 
 # ---- the sampler without its noise line ---------------------------------------------------------
@@ -393,7 +408,7 @@ def noiseless_law(
     Raises:
         TypeError, ValueError: shapes that do not fit.
     """
-    covariance = door.cloud(covariance, "covariance").double()
+    covariance = check_cloud(covariance, "covariance").double()
     d = len(covariance)
     if covariance.shape != (d, d) or mean.shape != (d,):
         raise ValueError(

@@ -8,7 +8,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int
 
 
 def spread(x: Tensor, covariance: Tensor) -> float:
@@ -17,9 +17,9 @@ def spread(x: Tensor, covariance: Tensor) -> float:
     Raises:
         TypeError, ValueError: x is no cloud of two particles or more, shapes do not fit.
     """
-    d = door.cloud(x).shape[1]
-    door.whole(len(x), "the number of particles", 2)
-    if door.cloud(covariance, "covariance").shape != (d, d):
+    d = check_cloud(x).shape[1]
+    check_int(len(x), "the number of particles", 2)
+    if check_cloud(covariance, "covariance").shape != (d, d):
         raise ValueError(f"covariance must be ({d}, {d}), got {tuple(covariance.shape)}")
     return math.sqrt(float(x.double().var(0).sum() / covariance.double().trace()))
 
@@ -30,7 +30,7 @@ def nearest(x: Tensor, points: Tensor) -> Tensor:
     Raises:
         TypeError, ValueError: x or points are no finite clouds of one dimension.
     """
-    y, z = door.cloud(x), door.cloud(points, "points", x.shape[1])
+    y, z = check_cloud(x), check_cloud(points, "points", x.shape[1])
     found = cKDTree(z.detach().cpu().double().numpy()).query(y.detach().cpu().double().numpy())[1]
     return torch.from_numpy(found)
 

@@ -20,8 +20,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.random_streams import Purpose, generator
+from sdeflow._validation import check_cloud, check_int
+from sdeflow.random_streams import Stream, random_generator
 
 Distance = Callable[[Tensor, Tensor], float]
 
@@ -29,8 +29,8 @@ LARGEST = 1e150  # of a coordinate: the square of a difference is still a number
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    door.cloud(x, "x")
-    door.cloud(y, "y", dim=x.shape[1])
+    check_cloud(x, "x")
+    check_cloud(y, "y", dim=x.shape[1])
     a, b = (c.detach().cpu().double().numpy() for c in (x, y))
     if max(abs(a).max(), abs(b).max()) > LARGEST:
         raise ValueError(f"coordinates beyond {LARGEST:g} have no square; rescale both clouds")
@@ -65,8 +65,8 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
     Source: Bonneel et al. 2015.
     """
     a, b = _pair(x, y)
-    z = generator(door.whole(seed, "seed", 0), Purpose.PROBE).standard_normal(
-        (a.shape[1], door.whole(directions, "directions"))
+    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
+        (a.shape[1], check_int(directions, "directions"))
     )
     z /= np.linalg.norm(z, axis=0)
     n, m = len(a), len(b)
@@ -97,7 +97,7 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
     return math.sqrt(max(0.0, 2 * cdist(a, b).mean() - within))
 
 
-def floor(
+def sampling_floor(
     sample: Callable[[int, int], Tensor],
     n: int,
     distance: Distance = wasserstein,
@@ -122,7 +122,7 @@ def floor(
             f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
             "its .sample"
         )
-    door.whole(repeats, "repeats", 2)
+    check_int(repeats, "repeats", 2)
     draws = [
         distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)
     ]

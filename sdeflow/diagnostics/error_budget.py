@@ -29,23 +29,23 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_times
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
-from sdeflow.fields.exact import BayesField, EmpiricalField
-from sdeflow.fokker_planck.density_path import REFUSE, Guards
+from sdeflow.fields.exact import ExactField
+from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler, breathing
-from sdeflow.fokker_planck.sampler import sampler_law
+from sdeflow.fokker_planck.rescaling import Rescaling, breathing
+from sdeflow.fokker_planck.sampler import sampler_density
 from sdeflow.sdes.generative import FieldSDE
 
 CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 
 
 @dataclass(frozen=True)
-class Part:
+class ErrorSource:
     """One cause of error, as a total variation with an interval.
 
     Attributes:
@@ -64,7 +64,7 @@ class Part:
 
 
 @dataclass(frozen=True, eq=False)
-class Budget:
+class ErrorBudget:
     """The error of a cloud, split into its causes.
 
     Attributes:
@@ -75,13 +75,13 @@ class Budget:
         laws: the densities between the parts: exact, learned, from the prior, of the sampler.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[ErrorSource, ...]
     total: Verdict
     own: Verdict
     detectable: float
     laws: dict[str, Density]
 
-    def __getitem__(self, name: str) -> Part:
+    def __getitem__(self, name: str) -> ErrorSource:
         """One part by its name."""
         return next(part for part in self.parts if part.name == name)
 
@@ -110,14 +110,14 @@ def error_budget(
     x: Tensor,
     sde: FieldSDE,
     times: Tensor,
-    truth: BayesField,
+    truth: ExactField,
     grid: Grid,
     *,
-    ruler: Ruler | None = None,
+    rescaling: Rescaling | None = None,
     steps: int = 200,
     seed: int = 0,
-    refuse: Guards = REFUSE,
-) -> Budget:
+    refuse: Diagnostics = REFUSE,
+) -> ErrorBudget:
     r"""Split the error of a cloud that a sampler brought from the prior to the last of `times`.
 
     TV(data, cloud) <= truncation + field + prior + step + sampler + sampling floor.
@@ -144,18 +144,19 @@ def error_budget(
         )
     if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
         raise ValueError("the law runs on another clock than its process; give reverse(field)")
-    times = door.times(times, process.t_min, process.t_max)
+    times = check_times(times, process.t_min, process.t_max)
     first, last = float(times[0]), float(times[-1])
-    ruler = breathing(grid, process, last) if ruler is None else ruler
+    rescaling = breathing(grid, process, last) if rescaling is None else rescaling
     exact = truth.density(grid, last)
-    wide = grid.scaled(ruler(first) / ruler(last))
+    wide = grid.scaled(rescaling(first) / rescaling(last))
     start = truth.density(wide, first)
     prior = prior_density(wide, process, first)
     law, ends = _remembering(sde), times[[0, -1]]
     learned, ours = (
-        evolve(law, p, ends, steps=steps, ruler=ruler, refuse=refuse)[-1] for p in (start, prior)
+        evolve(law, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
+        for p in (start, prior)
     )
-    own = sampler_law(sde, prior, times, ruler=ruler, refuse=refuse)[-1]
+    own = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
     total, bug = (check_density(x, p, seed=seed) for p in (exact, own))
     seen = _detectable(total)
     contrast = learned.total_variation(ours)
@@ -168,7 +169,7 @@ def error_budget(
         *_cloud(bug),
     )
     laws = {"exact": exact, "learned": learned, "prior": ours, "sampler": own}
-    return Budget(parts, total, bug, seen, laws)
+    return ErrorBudget(parts, total, bug, seen, laws)
 
 
 def _remembering(sde: FieldSDE) -> FieldSDE:
@@ -189,28 +190,28 @@ def _detectable(verdict: Verdict) -> float:
     return math.sqrt(2.5 * math.sqrt(2 * (verdict.bins - 1)) / verdict.n) / 2
 
 
-def _truncation(truth: BayesField, exact: Density, seen: float) -> tuple[Part, ...]:
+def _truncation(truth: ExactField, exact: Density, seen: float) -> tuple[ErrorSource, ...]:
     """Bare points have no density to be near to: any cloud with noise left is all beside them."""
-    if isinstance(truth, EmpiricalField) and truth.width == 0:
+    if not truth.distribution.has_density:
         return ()
     return (_between("truncation", truth.density(exact.grid, None), exact, seen),)
 
 
-def _between(name: str, p: Density, q: Density, seen: float) -> Part:
+def _between(name: str, p: Density, q: Density, seen: float) -> ErrorSource:
     return _part(name, p.total_variation(q), (p.error or 0.0) + (q.error or 0.0), seen)
 
 
-def _part(name: str, value: float, error: float, seen: float) -> Part:
+def _part(name: str, value: float, error: float, seen: float) -> ErrorSource:
     low = max(0.0, value - error)
-    return Part(name, value, low, min(1.0, value + error), low > seen)
+    return ErrorSource(name, value, low, min(1.0, value + error), low > seen)
 
 
-def _cloud(verdict: Verdict) -> tuple[Part, Part]:
+def _cloud(verdict: Verdict) -> tuple[ErrorSource, ErrorSource]:
     """Above the floor, sure to lie below sqrt(chi-square divergence) / 2; and the floor."""
     mean, sd = verdict.floor
     above = max(0.0, verdict.distance - mean)
     high = min(1.0, max(above, math.sqrt(verdict.bound) / 2))
     return (
-        Part("sampler", above, max(0.0, above - 1.96 * sd), high, not verdict.passed()),
-        Part("sampling", mean, mean - 2 * sd, mean + 2 * sd, False),
+        ErrorSource("sampler", above, max(0.0, above - 1.96 * sd), high, not verdict.passed()),
+        ErrorSource("sampling", mean, mean - 2 * sd, mean + 2 * sd, False),
     )

@@ -30,7 +30,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.diagnostics.hypothesis import (
     BLIND,
@@ -42,10 +42,10 @@ from sdeflow.diagnostics.hypothesis import (
     waves,
     whitened,
 )
-from sdeflow.diagnostics.martingale import dynkin
+from sdeflow.diagnostics.martingale import dynkin_test
 from sdeflow.diagnostics.verdict import PathVerdict, Verdict
-from sdeflow.fokker_planck.density_path import History
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.fokker_planck.density_path import DensityPath
+from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 
@@ -75,12 +75,12 @@ def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0
 
     Source: Pearson 1900; Epps and Singleton 1986.
     """
-    door.cloud(x)
+    check_cloud(x)
     return Judge(density, len(x), bins=bins, seed=seed)(x)
 
 
 def check_path(
-    path: Path, history: History, *, sde: SDE | None = None, bins: int = 256, seed: int = 0
+    path: Path, densities: DensityPath, *, sde: SDE | None = None, bins: int = 256, seed: int = 0
 ) -> PathVerdict:
     """Judge every saved cloud of a path by the density of its time.
 
@@ -94,17 +94,17 @@ def check_path(
     Raises:
         TypeError, ValueError: as `check_density` and `dynkin`; a time that the history lacks.
     """
-    if not isinstance(path, Path) or not isinstance(history, History):
+    if not isinstance(path, Path) or not isinstance(densities, DensityPath):
         raise TypeError(
-            f"check_path needs a Path and a History, got {type(path).__name__} and "
-            f"{type(history).__name__}; evolve(sde, density, path.t) makes one"
+            f"check_path needs a Path and a DensityPath, got {type(path).__name__} and "
+            f"{type(densities).__name__}; evolve(sde, density, path.t) makes one"
         )
-    where = _matched(path.t, history.t)
+    where = _matched(path.t, densities.t)
     verdicts = [
-        check_density(x, history[k], bins=bins, seed=seed + i)
+        check_density(x, densities[k], bins=bins, seed=seed + i)
         for i, (x, k) in enumerate(zip(path.x, where, strict=True))
     ]
-    motion = None if sde is None else dynkin(path, sde, seed=seed)
+    motion = None if sde is None else dynkin_test(path, sde, seed=seed)
     return PathVerdict(path.t, tuple(verdicts), motion)
 
 
@@ -130,10 +130,10 @@ class Judge:
     def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
         if not isinstance(density, Density):
             raise TypeError(f"density must be a Density, got {type(density).__name__}")
-        if door.whole(n, "n") < FEWEST:
+        if check_int(n, "n") < FEWEST:
             raise ValueError(f"a verdict needs at least {FEWEST} particles, got {n}; draw more")
-        door.whole(bins, "bins", 2)
-        door.whole(seed, "seed", 0)
+        check_int(bins, "bins", 2)
+        check_int(seed, "seed", 0)
         total = density.total()
         if total < 0.5:
             raise ValueError(
@@ -149,7 +149,7 @@ class Judge:
         phi = waves(density.grid.centres().numpy(), w)
         phi = np.concatenate([phi, np.zeros((1, phi.shape[1]))])  # they vanish outside
         self.waves = whitened(phi, self.share, n)
-        rng = generator(seed, Purpose.CHOICE)
+        rng = random_generator(seed, Stream.CHOICE)
         drawn = rng.multinomial(n, self.expected / n, DRAWS)
         floor = abs(drawn - self.expected).sum(1) / (2 * n)
         self.floor = float(floor.mean()), float(floor.std(ddof=1))
@@ -179,7 +179,7 @@ class Judge:
     def __call__(self, x: Tensor) -> Verdict:
         """The verdict on x (n, d)."""
         grid = self.density.grid
-        if len(door.cloud(x, dim=grid.dim)) != self.n:
+        if len(check_cloud(x, dim=grid.dim)) != self.n:
             raise ValueError(f"this judge was made for {self.n} particles, got {len(x)}")
         inside, outside = grid.count(x)
         counts = np.append(inside.numpy().ravel(), outside)

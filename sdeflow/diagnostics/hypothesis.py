@@ -30,7 +30,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 
 FEWEST = 100  # particles: below, no chi-square is one
 EXPECTED = 20  # in each bin at least: then the chi-square law holds
@@ -99,7 +99,7 @@ def waves(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 
 def frequencies(scales: Sequence[tuple[float, float]], count: int, seed: int) -> np.ndarray:
     """(d, count): one half normal about the law's own size, the other about its details."""
-    z = generator(seed, Purpose.PROBE).standard_normal((len(scales), count))
+    z = random_generator(seed, Stream.PROBE).standard_normal((len(scales), count))
     half = count // 2
     low, high = np.array(scales).T
     z[:, :half] *= WIDE * low[:, None]

@@ -27,9 +27,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int, check_times
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 
@@ -37,7 +37,7 @@ STILL = 1e-3  # of the largest variance: less is no fluctuation
 LONG = 0.5  # waves of the Dynkin test, over the cloud's own
 
 
-def dynkin(path: Path, sde: SDE, *, seed: int = 0) -> Test:
+def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     r"""Judge whether a path that was saved at every step obeys its own law of motion.
 
         M = phi(x_T) - phi(x_0) - sum_k (|dt_k| / 2) (L phi_k + L phi_{k+1}),
@@ -59,16 +59,16 @@ def dynkin(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     t, x = _followed(path, sde)
     first, last = x[0].double().numpy(), x[-1].double().numpy()
     w = _lengths(first, last, seed)
-    drifted = 0.0
+    mass_drift = 0.0
     before = _generated(sde, x[0], t[0], w)
     for k in range(1, len(t)):
         after = _generated(sde, x[k], t[k], w)
-        drifted = drifted + float(abs(t[k] - t[k - 1])) / 2 * (before + after)
+        mass_drift = mass_drift + float(abs(t[k] - t[k - 1])) / 2 * (before + after)
         before = after
     gained = np.concatenate([waves(last, w), last], 1) - np.concatenate(
         [waves(first, w), first], 1
     )
-    m = gained - drifted
+    m = gained - mass_drift
     start = (first - first.mean(0)) / np.maximum(first.std(0), np.finfo(float).tiny)
     d = first.shape[1]
     # Without noise of its own a coordinate's M is the solver's error alone, however small.
@@ -92,13 +92,13 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
     if n < FEWEST:
         raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}")
     low, high = sorted((sde.t_start, sde.t_end))
-    t = door.times(path.t, low, high, "path.t")
+    t = check_times(path.t, low, high, "path.t")
     if (t[-1] > t[0]) != (sde.t_end > sde.t_start):
         raise ValueError(
             "the path and the law run in opposite directions; give the path's own law"
         )
     for x in (path.x[0], path.x[-1]):
-        door.cloud(x, "path.x")
+        check_cloud(x, "path.x")
     return t, path.x
 
 
@@ -107,7 +107,9 @@ def _lengths(first: np.ndarray, last: np.ndarray, seed: int) -> np.ndarray:
 
     Short waves have died away at all times but the last, and dilute the test.
     """
-    z = generator(door.whole(seed, "seed", 0), Purpose.PROBE).standard_normal((first.shape[1], 10))
+    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
+        (first.shape[1], 10)
+    )
     size = np.stack([first.std(0), last.std(0)], 1).repeat(5, 1)
     return LONG * z / np.maximum(size, np.finfo(float).tiny)
 

@@ -20,7 +20,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int
 from sdeflow.diagnostics.hypothesis import (
     EXPECTED,
     FEWEST,
@@ -30,10 +30,10 @@ from sdeflow.diagnostics.hypothesis import (
     waves,
     whitened,
 )
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 
 
-def compare(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> tuple[Test, ...]:
+def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> tuple[Test, ...]:
     r"""Judge whether two clouds x (n, d), y (m, d) are samples of one law, which is not known.
 
         X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k)       on pooled bins,
@@ -49,19 +49,19 @@ def compare(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> tuple[Te
 
     Source: Epps and Singleton 1986.
     """
-    a, b = (door.cloud(c, n).detach().cpu().double().numpy() for c, n in ((x, "x"), (y, "y")))
-    door.cloud(y, "y", dim=x.shape[1])
+    a, b = (check_cloud(c, n).detach().cpu().double().numpy() for c, n in ((x, "x"), (y, "y")))
+    check_cloud(y, "y", dim=x.shape[1])
     if min(len(a), len(b)) < FEWEST:
         raise ValueError(
             f"two clouds are compared with at least {FEWEST} particles in each, got {len(a)} and "
             f"{len(b)}"
         )
-    rng = generator(door.whole(seed, "seed", 0), Purpose.CHOICE)
+    rng = random_generator(check_int(seed, "seed", 0), Stream.CHOICE)
     pooled = np.concatenate([a, b])
     label = _halved(
         pooled,
         rng.permutation(len(pooled)),
-        min(door.whole(bins, "bins", 2), min(len(a), len(b)) // EXPECTED),
+        min(check_int(bins, "bins", 2), min(len(a), len(b)) // EXPECTED),
     )
     found = np.stack(
         [

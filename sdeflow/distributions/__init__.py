@@ -1,1 +1,22 @@
 """What the data are: distributions with exact draws, data sets with a name, your own files."""
+
+from sdeflow.distributions import datasets
+from sdeflow.distributions.curves import Arc, Curves
+from sdeflow.distributions.dataset import Dataset
+from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.mixture import GaussianMixture, prior_density
+from sdeflow.distributions.piecewise import PiecewiseConstant
+from sdeflow.distributions.points import PointSet
+
+__all__ = [
+    "datasets",
+    "GaussianMixture",
+    "Posterior",
+    "prior_density",
+    "PointSet",
+    "PiecewiseConstant",
+    "Curves",
+    "Distribution",
+    "Dataset",
+    "Arc",
+]

@@ -1,79 +1,79 @@
-r"""A data set: a probability law in the plane with exact draws. Four kinds cover nearly all.
+r"""A data set: a distribution with a name, names for its classes, and the curve beneath.
 
-    points      m points, equally likely            x = x_i + width z
-    mixture     sum_k w_k N(mu_k, C_k)
-    arcs        pieces of a curve, and noise        x = c(u) + noise z, u uniform
-    tiles       weighted squares                    x uniform in a square
+Four kinds of distribution cover nearly all sets of the plane:
 
-Mean and spread are of the law, in closed form or by quadrature, never estimated from draws: the
-fields that are told `std` and the floors of distances rest on them.
+    PointSet           m points, equally likely      x = x_i + width z
+    GaussianMixture    sum_k w_k N(mu_k, C_k)
+    Curves             pieces of a curve, and noise  x = c(u) + noise z, u uniform
+    PiecewiseConstant  weighted squares              x uniform in a square
 
-A finite set has no density; `smooth` gives each point a round Gaussian, and then it has one. A
-curve without noise has none either. Draws are keyed: the first k of n are the draw of size k, bit
-for bit. Laws are stated in float64, draws are float32 unless asked.
-
-Units are the data's own, always. A field told of the scale (`LearnedField(data_std=data.std)`)
-needs no rescaling; the centre is told to nobody, so where `mean` is large beside `std`, learn
-`from_points(data.points - data.mean)`.
-
-Sets with a name are in `datasets`, those of your own files in `datafile`.
+Mean and std are of the distribution, in closed form or by quadrature, never estimated from draws:
+the fields that are told `std` and the floors of distances rest on them. Units are the data's own;
+`standardised` gives the same set centred and in units of its std. Distributions are stated in
+float64, draws are float32 unless asked. Sets with a name are in `datasets`, your own in `files`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.distributions.curves import Arc, _distance
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.distributions.piecewise import Draw, Tiles
-from sdeflow.random_streams import Purpose, normals, uniform
+from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow.distributions.curves import Arc, distance_to
+from sdeflow.distributions.distribution import Distribution
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.piecewise import PiecewiseConstant
+from sdeflow.distributions.points import PointSet
 
-WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A probability law in the plane, with exact draws.
+    """A distribution in the plane with a name, and what is known about it.
 
     Args:
         name: what to call it.
-        mean: (2,), float64, of the law.
-        std: root-mean-square spread per coordinate, sqrt(tr Cov / 2); what fields call `data_std`.
-        draw: (n, seed) -> float64 cloud (n, 2) and int64 labels (n,); the first k are those of k.
-        classes: a name for each label; empty where the law has no labels.
-        points, labels: (m, 2) and (m,), where the law stands on a finite set; point i is of class
-            `classes[labels[i]]`.
-        width: standard deviation of the round Gaussian around each point.
-        mixture: where the law is a Gaussian mixture.
-        arcs: the curve beneath, where there is one.
-        tiles: the squares, where there are some.
+        distribution: of the data.
+        classes: a name for each label of `distribution.sample_labelled`; empty without labels.
+        curve: the arcs on which the data lie, where there are some.
 
     Raises:
-        ValueError: std not positive.
+        TypeError: distribution is no `Distribution`.
+        ValueError: it has no spread.
     """
 
     name: str
-    mean: Tensor
-    std: float
-    draw: Draw = field(repr=False)
+    distribution: Distribution
     classes: tuple[str, ...] = ()
-    points: Tensor | None = field(default=None, repr=False)
-    labels: Tensor | None = field(default=None, repr=False)
-    width: float = 0.0
-    mixture: Mixture | None = field(default=None, repr=False)
-    arcs: tuple[Arc, ...] = field(default=(), repr=False)
-    tiles: Tiles | None = field(default=None, repr=False)
+    curve: tuple[Arc, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse a law without spread."""
-        door.positive(self.std, f"std of {self.name}")
+        """Refuse what has no spread."""
+        if not isinstance(self.distribution, Distribution):
+            raise TypeError(
+                f"distribution must be a Distribution, got {type(self.distribution).__name__}"
+            )
+        check_positive(self.std, f"std of {self.name}")
+
+    def __repr__(self) -> str:
+        """In words."""
+        classes = f", classes {', '.join(self.classes)}" if self.classes else ""
+        return f"{self.name}: {self.distribution}, std {self.std:.4g}{classes}"
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """E[x], (2,) in float64."""
+        return self.distribution.mean().double()
+
+    @cached_property
+    def std(self) -> float:
+        """sqrt(tr Cov / 2), the root-mean-square spread per coordinate: fields' `data_std`."""
+        return self.distribution.std()
 
     def sample(self, n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """n exact draws (n, 2); the first k of them are the draw of size k.
@@ -81,9 +81,7 @@ class Dataset:
         Raises:
             TypeError, ValueError: n or seed no whole number or too small; dtype not floating.
         """
-        if not dtype.is_floating_point:
-            raise TypeError(f"dtype must be a floating-point type, got {dtype}")
-        return self.draw(door.whole(n, "n"), door.whole(seed, "seed", 0))[0].to(dtype)
+        return self._draw(n, seed, dtype)[0]
 
     def sample_labelled(
         self, n: int, seed: int, dtype: torch.dtype = torch.float32
@@ -91,67 +89,62 @@ class Dataset:
         """The same n draws (n, 2), and the label (n,) of each, an index into `classes`.
 
         Raises:
-            ValueError: the law has no labels.
+            ValueError: the set has no labels.
         """
         if not self.classes:
             raise ValueError(f"{self.name} has no labels; use sample")
-        return self.sample(n, seed, dtype), self.draw(n, seed)[1]
+        return self._draw(n, seed, dtype)
 
-    def smooth(self, width: float) -> Mixture:
+    def _draw(self, n: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        if not dtype.is_floating_point:
+            raise TypeError(f"dtype must be a floating-point type, got {dtype}")
+        n, seed = check_int(n, "n"), check_int(seed, "seed", 0)
+        x, label = self.distribution.sample_labelled(n, seed)
+        return x.to(dtype), label
+
+    def standardised(self) -> Dataset:
+        """The set of (x - mean) / std."""
+        return replace(
+            self,
+            distribution=self.distribution.moved(self.mean, self.std),
+            curve=tuple(arc.moved(self.mean, self.std) for arc in self.curve),
+        )
+
+    def restore(self, x: Tensor) -> Tensor:
+        """std x + mean: points (..., 2) of `standardised` in the units of this set."""
+        return x * self.std + self.mean.to(x)
+
+    def smooth(self, width: float) -> GaussianMixture:
         """p(x) = (1 / m) sum_i N(x; x_i, width^2 I): the points, each a round Gaussian.
 
         Raises:
             ValueError: no finite set, or a width that is not positive.
         """
-        if self.points is None:
+        if not isinstance(self.distribution, PointSet):
             raise ValueError(f"{self.name} is no finite set; smooth is for point sets")
-        return Mixture.isotropic(self.points, door.positive(width, "width"))
+        return GaussianMixture.isotropic(self.distribution.points, check_positive(width, "width"))
 
     def distance(self, x: Tensor) -> Tensor:
-        """min_u |x - c(u)| over the curve beneath, (n,) for x (n, 2); exact to about 1e-6.
-
-        Each arc is a polygon of `NODES` corners, h apart: off by h^2 / 8 times the curvature, and
-        by h^2 / (8 d) at most where another branch, at distance d, is nearly as near.
+        """Distance (n,) of x (n, 2) to the curve beneath (see `distance_to`).
 
         Raises:
             ValueError: no curve; x is no finite cloud in the plane.
         """
-        if not self.arcs:
+        if not self.curve:
             raise ValueError(f"{self.name} lies along no curve; distance is for curves")
-        z = door.cloud(x, "x", 2).detach().to("cpu", torch.float64)
-        return torch.stack([_distance(arc, z) for arc in self.arcs]).amin(0).to(x)
+        return distance_to(self.curve, x)
 
     def cell(self, x: Tensor) -> Tensor:
-        """The square (n,) that each x (n, 2) lies in, or -1; counted along rows, lowest row first.
-
-        Edges belong to the squares, and so does what rounding in x's type puts beyond them.
+        """The square (n,) that each x (n, 2) lies in, or -1 (see `PiecewiseConstant.cell`).
 
         Raises:
-            ValueError: the law has no squares; x is no finite cloud in the plane.
+            ValueError: there are no squares; x is no finite cloud in the plane.
         """
-        if self.tiles is None:
+        if not isinstance(self.distribution, PiecewiseConstant):
             raise ValueError(
                 f"{self.name} is not made of squares; cell is for boards and pictures"
             )
-        low, side, weights = self.tiles
-        z = door.cloud(x, "x", 2).detach().to("cpu", torch.float64)
-        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + side)
-        rows, columns = weights.shape
-        filled = weights > 0
-        # A frame of -1 around the board: whatever lies outside is clamped onto it.
-        index = torch.full((rows + 2, columns + 2), -1)
-        inside = index[1:-1, 1:-1]
-        inside[filled] = torch.arange(int(filled.sum()))
-        edge = torch.tensor([columns, rows], dtype=torch.float64)
-        before, after = (
-            torch.minimum(((z + shift - low) / side).floor().clamp_min(-1), edge).long() + 1
-            for shift in (-slack, slack)
-        )
-        found = [index[j[:, 1], i[:, 0]] for i in (before, after) for j in (before, after)]
-        return torch.stack(found).amax(0).to(x.device)
-
-
-# --------------------------------------------------------------------------- the four kinds of law
+        return self.distribution.cell(x)
 
 
 def from_points(
@@ -160,24 +153,37 @@ def from_points(
     classes: Sequence[str] = (),
     *,
     width: float = 0.0,
-    arcs: Sequence[Arc] = (),
+    curve: Sequence[Arc] = (),
     name: str = "points",
 ) -> Dataset:
-    """m points, equally likely: x = x_i + width z, i uniform, z normal.
+    """m points of the plane, equally likely: x = x_i + width z, i uniform, z normal.
 
     Args:
         points: (m, 2), in units of your own.
         labels: (m,) whole numbers 0, 1, ..., an index into `classes`.
         classes: their names; by default "0", "1", ...
         width: standard deviation of the round Gaussian around each point (0: the points alone).
-        arcs: the curve that they lie on, if there is one.
+        curve: the arcs that they lie on, if there are some.
         name: what to call the set, also in complaints.
 
     Raises:
         TypeError: points that are not floating, labels that are not whole numbers.
         ValueError: not a finite (m, 2); labels that do not fit; fewer than two distinct points.
     """
-    points = door.cloud(points, name).detach().to("cpu", torch.float64)
+    points = _checked_points(points, name)
+    which = None if labels is None else _checked_labels(labels, len(points), name)
+    if which is None and classes:
+        raise ValueError(f"{name} has class names but no labels; pass labels=")
+    if which is not None:
+        most = int(which.max())
+        classes = tuple(classes) or tuple(str(k) for k in range(most + 1))
+        if most >= len(classes):
+            raise ValueError(f"{name} has label {most} but only {len(classes)} class names")
+    return Dataset(name, PointSet(points, which, width), tuple(classes), tuple(curve))
+
+
+def _checked_points(points: Tensor, name: str) -> Tensor:
+    points = check_cloud(points, name).detach().to("cpu", torch.float64)
     if points.shape[1] != 2:
         raise ValueError(f"{name} must have 2 columns, x and y, got {points.shape[1]}")
     single = points.float()
@@ -189,42 +195,11 @@ def from_points(
             f"{name} needs at least two distinct points; these {len(points)} coincide in single "
             "precision (if they should not, subtract their mean or rescale them)"
         )
-    which = torch.zeros(len(points), dtype=torch.int64)
-    if labels is not None:
-        which = _labels(labels, len(points), name)
-        classes = tuple(classes) or tuple(str(k) for k in range(int(which.max()) + 1))
-        if int(which.max()) >= len(classes):
-            raise ValueError(
-                f"{name} has label {int(which.max())} but only {len(classes)} class names"
-            )
-    elif classes:
-        raise ValueError(f"{name} has class names but no labels; pass labels=")
-    width = door.positive(width, "width", zero=True)
-
-    def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-        i = (uniform(seed, 0, n) * len(points)).long()
-        x = points[i]
-        if width:
-            x = x + width * normals(seed, Purpose.DATA, n, 2, torch.float64)
-        return x, which[i]
-
-    mean = points.mean(0)
-    return Dataset(
-        name=name,
-        mean=mean,
-        std=math.sqrt(float(((points - mean) ** 2).mean()) + width**2),
-        draw=draw,
-        classes=tuple(classes),
-        points=points,
-        labels=None if labels is None else which,
-        width=width,
-        mixture=Mixture.isotropic(points, width) if width else None,
-        arcs=tuple(arcs),
-    )
+    return points
 
 
-def _labels(labels: object, m: int, name: str) -> Tensor:
-    if not isinstance(labels, Tensor) or labels.dtype not in WHOLE:
+def _checked_labels(labels: object, m: int, name: str) -> Tensor:
+    if not isinstance(labels, Tensor) or labels.dtype not in INTEGERS:
         raise TypeError(f"labels of {name} must be a tensor of whole numbers; use labels.long()")
     if labels.shape != (m,):
         raise ValueError(
@@ -233,46 +208,3 @@ def _labels(labels: object, m: int, name: str) -> Tensor:
     if int(labels.min()) < 0:
         raise ValueError(f"labels of {name} must count from 0, got {int(labels.min())}")
     return labels.detach().to("cpu", torch.int64)
-
-
-def from_mixture(name: str, mixture: Mixture) -> Dataset:
-    """sum_k w_k N(mu_k, C_k), the label being k."""
-    return Dataset(
-        name=name,
-        mean=mixture.mean(),
-        std=math.sqrt(float(mixture.covariance().trace()) / 2),
-        draw=mixture.sample_labelled,
-        classes=tuple(f"mode {k}" for k in range(len(mixture.weights))),
-        mixture=mixture,
-    )
-
-
-def from_arcs(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
-    """c(u) + noise z: an arc with equal chance, u uniform on it, z normal."""
-    noise = door.positive(noise, "noise", zero=True)
-
-    def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-        which = (uniform(seed, 0, n) * len(arcs)).long()
-        u = uniform(seed, 1, n)
-        x = noise * normals(seed, Purpose.DATA, n, 2, torch.float64)
-        for k, (place, low, high) in enumerate(arcs):
-            x += torch.where((which == k)[:, None], place(low + u * (high - low)), 0.0)
-        return x, which
-
-    # Gauss-Legendre: the arcs are analytic, and 64 nodes give their moments to rounding.
-    nodes, weights = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(64))
-    x = torch.stack([place((low + high + nodes * (high - low)) / 2) for place, low, high in arcs])
-    share = weights[None, :, None] / (2 * len(arcs))
-    mean = (share * x).sum((0, 1))
-    variance = float((share * (x - mean) ** 2).sum()) / 2 + noise**2
-    return Dataset(name, mean, math.sqrt(variance), draw, tuple(classes), arcs=tuple(arcs))
-
-
-def from_tiles(name: str, tiles: Tiles, classes: Sequence[str] = ()) -> Dataset:
-    """Uniform inside squares, each as likely as its weight."""
-    row, column, share = tiles.filled()
-    share, corner = share[:, None], tiles.low + tiles.side * torch.stack([column, row], 1).double()
-    centre = corner + tiles.side / 2
-    mean = (share * centre).sum(0)
-    variance = float((share * (centre - mean) ** 2).sum()) / 2 + tiles.side**2 / 12
-    return Dataset(name, mean, math.sqrt(variance), tiles.drawing(), tuple(classes), tiles=tiles)

@@ -1,10 +1,10 @@
 r"""Laws in the plane to be learned, by name: the lectures' sets and the field's usual ones.
 
-    points      a finite set                        spiral
-    mixture     Gaussians                           ring, eight_gaussians, gaussian_grid
-    arcs        curves with noise                   two_moons, circles, s_curve, swiss_roll
-    tiles       squares                             checkerboard
-    none of these                                   pinwheel
+    PointSet           a finite set        spiral
+    GaussianMixture    Gaussians           ring, eight_gaussians, gaussian_grid
+    Curves             curves with noise   two_moons, circles, s_curve, swiss_roll
+    PiecewiseConstant  squares             checkerboard
+    Pinwheel           curved arms         pinwheel
 
 Constants are published ones, and each docstring says whose: two papers' "eight Gaussians" differ
 in radius and width, and a distance measured on one says nothing of the other. Nothing is
@@ -18,22 +18,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int, check_positive
 from sdeflow.distributions.curves import Arc as Arc
+from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
-from sdeflow.distributions.dataset import from_arcs, from_mixture, from_tiles
 from sdeflow.distributions.dataset import from_points as from_points
+from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.distributions.piecewise import Tiles as Tiles
-from sdeflow.random_streams import Purpose, normals, uniform
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.piecewise import PiecewiseConstant as PiecewiseConstant
+from sdeflow.random_streams import Stream, normals, uniform
+
+
+def _modes(name: str, mixture: GaussianMixture) -> Dataset:
+    """The class is the component."""
+    return Dataset(name, mixture, tuple(f"mode {k}" for k in range(len(mixture.weights))))
+
+
+def _along(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
+    """The class is the arc."""
+    return Dataset(name, Curves(tuple(arcs), noise), tuple(classes), tuple(arcs))
+
 
 # ------------------------------------------------------------------------------ the lectures' sets
 
@@ -68,8 +81,8 @@ def spiral(points: int = 100, turns: float = 2.5, width: float = 0.0) -> Dataset
     Source: S. Welch, "But how do AI images and videos actually work?" (repository manim_videos,
     _2025/sora): Swiss roll with (t_min, t_max, N) = (pi / 2, 5 pi, 100), t_max being the range.
     """
-    m = door.whole(points, "points", 2)
-    span = 2 * math.pi * door.positive(turns, "turns")
+    m = check_int(points, "points", 2)
+    span = 2 * math.pi * check_positive(turns, "turns")
     if turns <= 0.25:
         raise ValueError(f"turns must exceed 1/4, got {turns!r}")
     start = math.pi / 2
@@ -80,7 +93,7 @@ def spiral(points: int = 100, turns: float = 2.5, width: float = 0.0) -> Dataset
         (3 * run / (span - start)).long().clamp_max(2),
         ("person", "dog", "cat"),
         width=width,
-        arcs=[Arc(place, start, start + span)],
+        curve=[Arc(place, start, start + span)],
         name="spiral",
     )
 
@@ -95,8 +108,8 @@ def checkerboard() -> Dataset:
     """
     i = torch.arange(4)
     weights = ((i[:, None] + i) % 2).double()
-    tiles = Tiles(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
-    return from_tiles("checkerboard", tiles, [f"square {k}" for k in range(8)])
+    board = PiecewiseConstant(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
+    return Dataset("checkerboard", board, tuple(f"square {k}" for k in range(8)))
 
 
 # -------------------------------------------------------------------------- the field's usual sets
@@ -121,10 +134,10 @@ def ring(
 
     Source: the test problem of this package's Fokker-Planck solver (5 modes, radius 2, std 0.25).
     """
-    k = torch.arange(door.whole(modes, "modes"), dtype=torch.float64)
-    means = _circle(2 * math.pi * k / modes, door.positive(radius, "radius"))
+    k = torch.arange(check_int(modes, "modes"), dtype=torch.float64)
+    means = _circle(2 * math.pi * k / modes, check_positive(radius, "radius"))
     shares = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
-    return from_mixture(name, Mixture.isotropic(means, door.positive(std, "std"), shares))
+    return _modes(name, GaussianMixture.isotropic(means, check_positive(std, "std"), shares))
 
 
 def eight_gaussians(radius: float = math.sqrt(8), std: float = math.sqrt(1 / 8)) -> Dataset:
@@ -149,9 +162,9 @@ def gaussian_grid(side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Dat
 
     Source: Gulrajani et al. 2017, code (spacing 2, std 0.05, before its division by 2.828).
     """
-    line = torch.arange(door.whole(side, "side"), dtype=torch.float64) - (side - 1) / 2
-    means = door.positive(spacing, "spacing") * torch.cartesian_prod(line, line)
-    return from_mixture("gaussian_grid", Mixture.isotropic(means, door.positive(std, "std")))
+    line = torch.arange(check_int(side, "side"), dtype=torch.float64) - (side - 1) / 2
+    means = check_positive(spacing, "spacing") * torch.cartesian_prod(line, line)
+    return _modes("gaussian_grid", GaussianMixture.isotropic(means, check_positive(std, "std")))
 
 
 def _upper_moon(u: Tensor) -> Tensor:
@@ -176,7 +189,7 @@ def two_moons(noise: float = 0.05) -> Dataset:
     Source: scikit-learn, make_moons; noise 0.05 as in Tong et al. 2024, code.
     """
     arcs = [Arc(_upper_moon, 0.0, math.pi), Arc(_lower_moon, 0.0, math.pi)]
-    return from_arcs("two_moons", arcs, noise, ("upper", "lower"))
+    return _along("two_moons", arcs, noise, ("upper", "lower"))
 
 
 def circles(radii: Sequence[float] = (1.0, 0.5), noise: float = 0.05) -> Dataset:
@@ -195,9 +208,9 @@ def circles(radii: Sequence[float] = (1.0, 0.5), noise: float = 0.05) -> Dataset
     if len(radii) == 0:
         raise ValueError("radii is empty; give at least one radius")
     arcs = [
-        Arc(partial(_circle, radius=door.positive(r, "radius")), 0.0, 2 * math.pi) for r in radii
+        Arc(partial(_circle, radius=check_positive(r, "radius")), 0.0, 2 * math.pi) for r in radii
     ]
-    return from_arcs("circles", arcs, noise, [f"radius {r:g}" for r in radii])
+    return _along("circles", arcs, noise, [f"radius {r:g}" for r in radii])
 
 
 def _s(u: Tensor) -> Tensor:
@@ -217,7 +230,7 @@ def s_curve(noise: float = 0.05) -> Dataset:
 
     Source: scikit-learn, make_s_curve, columns 0 and 2; noise 0.05 as in Shi et al. 2023, code.
     """
-    return from_arcs("s_curve", [Arc(_s, -1.5 * math.pi, 1.5 * math.pi)], noise, ())
+    return _along("s_curve", [Arc(_s, -1.5 * math.pi, 1.5 * math.pi)], noise, ())
 
 
 def swiss_roll(noise: float = 0.2) -> Dataset:
@@ -233,7 +246,7 @@ def swiss_roll(noise: float = 0.2) -> Dataset:
     2019, code).
     """
     arc = Arc(partial(_roll, scale=1 / 5), 1.5 * math.pi, 4.5 * math.pi)
-    return from_arcs("swiss_roll", [arc], noise, ())
+    return _along("swiss_roll", [arc], noise, ())
 
 
 def pinwheel(
@@ -254,26 +267,56 @@ def pinwheel(
 
     Source: Johnson et al. 2016, code (make_pinwheel_data), with FFJORD's constants and factor 2.
     """
-    door.whole(arms, "arms", 2)
-    door.positive(radial, "radial", zero=True)
-    door.positive(tangential, "tangential", zero=True)
-    door.positive(rate, "rate", zero=True)
-
-    def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-        which = (uniform(seed, 0, n) * arms).long()
-        z = normals(seed, Purpose.DATA, n, 2, torch.float64)
-        f, g = 1 + radial * z[:, 0], tangential * z[:, 1]
-        a = 2 * math.pi / arms * which.double() + rate * torch.exp(f)
-        sine, cosine = torch.sin(a), torch.cos(a)
-        return 2 * torch.stack([f * cosine + g * sine, g * cosine - f * sine], 1), which
+    check_int(arms, "arms", 2)
+    check_positive(radial, "radial", zero=True)
+    check_positive(tangential, "tangential", zero=True)
+    check_positive(rate, "rate", zero=True)
 
     return Dataset(
-        name="pinwheel",
-        mean=torch.zeros(2, dtype=torch.float64),
-        std=math.sqrt(2 * (1 + radial**2 + tangential**2)),
-        draw=draw,
-        classes=tuple(f"arm {k}" for k in range(arms)),
+        "pinwheel",
+        Pinwheel(arms, radial, tangential, rate),
+        tuple(f"arm {k}" for k in range(arms)),
     )
+
+
+@dataclass(frozen=True)
+class Pinwheel(Distribution):
+    """The distribution of `pinwheel`, moved to `centre` and divided by `scale`."""
+
+    arms: int
+    radial: float
+    tangential: float
+    rate: float
+    centre: tuple[float, float] = (0.0, 0.0)
+    scale: float = 1.0
+
+    @property
+    def dim(self) -> int:
+        """See `Distribution`."""
+        return 2
+
+    def mean(self) -> Tensor:
+        """See `Distribution`."""
+        return -torch.tensor(self.centre, dtype=torch.float64) / self.scale
+
+    def std(self) -> float:
+        """See `Distribution`."""
+        return math.sqrt(2 * (1 + self.radial**2 + self.tangential**2)) / self.scale
+
+    def moved(self, shift: Tensor, scale: float) -> Pinwheel:
+        """See `Distribution`."""
+        x, y = (torch.tensor(self.centre) + self.scale * shift.cpu()).tolist()
+        return replace(self, centre=(x, y), scale=self.scale * scale)
+
+    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """See `Distribution`."""
+        which = (uniform(seed, 0, n) * self.arms).long()
+        z = normals(seed, Stream.DATA, n, 2, torch.float64)
+        f, g = 1 + self.radial * z[:, 0], self.tangential * z[:, 1]
+        a = 2 * math.pi / self.arms * which.double() + self.rate * torch.exp(f)
+        sine, cosine = torch.sin(a), torch.cos(a)
+        x = 2 * torch.stack([f * cosine + g * sine, g * cosine - f * sine], 1)
+        return (x - torch.tensor(self.centre, dtype=torch.float64)) / self.scale, which
 
 
 # ----------------------------------------------------------------------------------------- by name

@@ -25,9 +25,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sdeflow import _validation as door
-from sdeflow.distributions.dataset import Dataset, from_points, from_tiles
-from sdeflow.distributions.piecewise import Tiles
+from sdeflow._validation import check_cloud
+from sdeflow.distributions.dataset import Dataset, from_points
+from sdeflow.distributions.piecewise import PiecewiseConstant
 
 MAX_PIXELS = 4096**2
 TEXTS = (".csv", ".tsv", ".txt")
@@ -89,7 +89,7 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
         )
     with np.errstate(over="ignore"):  # a long double may not fit; then it is infinite, and refused
         points = torch.from_numpy(np.array(table, dtype=np.float64))
-    door.cloud(points, str(file))
+    check_cloud(points, str(file))
     if table.shape[1] == 3:
         if labels is not None:
             raise ValueError(f"{file} has labels twice, as a column and as an array; keep one")
@@ -214,7 +214,7 @@ def _picture(file: Path) -> Dataset:
     rows, columns = weights.shape
     side = 2 / max(rows, columns)
     low = torch.tensor([-columns * side / 2, -rows * side / 2], dtype=torch.float64)
-    return from_tiles(str(file), Tiles(low, side, weights))
+    return Dataset(str(file), PiecewiseConstant(low, side, weights))
 
 
 def _darkness(image: Image.Image) -> np.ndarray:

@@ -15,37 +15,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
+from sdeflow.distributions.distribution import Distribution, Posterior
 from sdeflow.processes.process import Process
-from sdeflow.random_streams import Purpose, generator, normals
+from sdeflow.random_streams import Stream, normals, random_generator
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
 
 
-class Posterior(NamedTuple):
-    """What x_t says about (x_0, eps): their conditional means, and how sure it is.
-
-    Attributes:
-        data: (n, d) E[x_0 | x_t].
-        noise: (n, d) E[eps | x_t].
-        data_variance: (n,) tr Cov(x_0 | x_t).
-    """
-
-    data: Tensor
-    noise: Tensor
-    data_variance: Tensor
-
-
 @dataclass(frozen=True, eq=False)
-class Mixture:
+class GaussianMixture(Distribution):
     r"""p(x) = sum_k w_k N(x; mu_k, C_k).
 
     Args:
@@ -65,7 +51,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         """Check and diagonalise."""
-        means = door.cloud(self.means, "means")
+        means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
             torch.as_tensor(v, dtype=means.dtype, device=means.device)
@@ -92,29 +78,67 @@ class Mixture:
         object.__setattr__(self, "_axes", axes.to(means))
 
     @staticmethod
-    def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> Mixture:
+    def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> GaussianMixture:
         """Round components of standard deviation `width` at `means` (k, d), equal by default.
 
         Raises:
             ValueError, TypeError: as `Mixture`, or width negative.
         """
-        k, d = door.cloud(means, "means").shape
-        width = door.positive(width, "width", zero=True)
+        k, d = check_cloud(means, "means").shape
+        width = check_positive(width, "width", zero=True)
         covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
-        return Mixture(means.new_ones(k) if weights is None else weights, means, covariance)
+        return GaussianMixture(
+            means.new_ones(k) if weights is None else weights, means, covariance
+        )
 
-    def to(self, dtype: torch.dtype) -> Mixture:
+    def to(self, dtype: torch.dtype) -> GaussianMixture:
         """The same law in another floating-point type."""
-        return Mixture(self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype))
+        return GaussianMixture(
+            self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
+        )
 
     @property
     def dim(self) -> int:
         """d, the number of coordinates."""
         return self.means.shape[1]
 
+    @property
+    def has_posterior(self) -> bool:
+        """See `Distribution`."""
+        return True
+
     def mean(self) -> Tensor:
         """sum_k w_k mu_k, (d,)."""
         return self.weights @ self.means
+
+    def std(self) -> float:
+        """See `Distribution`."""
+        return math.sqrt(float(self.covariance().trace()) / self.dim)
+
+    def narrowest(self) -> float:
+        """See `Distribution`."""
+        return float(torch.linalg.eigvalsh(self.covariances.double()).min().clamp_min(0).sqrt())
+
+    def moved(self, shift: Tensor, scale: float) -> GaussianMixture:
+        """See `Distribution`."""
+        means = (self.means - shift.to(self.means)) / scale
+        return GaussianMixture(self.weights, means, self.covariances / scale**2)
+
+    def given(self, label: int) -> GaussianMixture:
+        """Component `label` alone.
+
+        Raises:
+            ValueError: there is no such component.
+        """
+        k = check_int(label, "label", 0)
+        if k >= len(self.weights):
+            raise ValueError(f"label must be 0 to {len(self.weights) - 1}, got {label}")
+        one = slice(k, k + 1)
+        return GaussianMixture(self.weights[one], self.means[one], self.covariances[one])
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"a mixture of {len(self.weights)} Gaussians in {self.dim} dimensions"
 
     def covariance(self) -> Tensor:
         """sum_k w_k (C_k + (mu_k - mean)(mu_k - mean)^T), (d, d)."""
@@ -122,12 +146,14 @@ class Mixture:
         outer = off[:, :, None] * off[:, None, :]
         return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
 
-    def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> Mixture:
+    def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> GaussianMixture:
         """The law of alpha x_0 + sigma eps, x_0 from this law: again a mixture.
 
         w_k, alpha mu_k, alpha^2 C_k + sigma^2 I; differentiable in alpha and sigma, each ().
         """
-        noised = object.__new__(Mixture)  # already checked; and no second eigendecomposition
+        noised = object.__new__(
+            GaussianMixture
+        )  # already checked; and no second eigendecomposition
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
         for name, value in (
             ("weights", self.weights),
@@ -139,34 +165,30 @@ class Mixture:
             object.__setattr__(noised, name, value)
         return noised
 
-    def sample(self, n: int, seed: int) -> Tensor:
-        """n exact draws (n, d); the first k of them are the draw of size k."""
-        return self.sample_labelled(n, seed)[0]
-
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n exact draws (n, d) and the component (n,) that each came from.
 
         Raises:
             ValueError, TypeError: n or seed is not a whole number in its range.
         """
-        door.whole(n, "n")
-        door.whole(seed, "seed", 0)
+        check_int(n, "n")
+        check_int(seed, "seed", 0)
         edges = torch.cumsum(self.weights.double(), 0)
-        u = torch.from_numpy(generator(seed, Purpose.CHOICE).random(n)) * edges[-1]
+        u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
-        z = normals(seed, Purpose.DATA, n, self.dim, self.means.dtype)
+        z = normals(seed, Stream.DATA, n, self.dim, self.means.dtype)
         roots = self._axes * self._spectrum.sqrt()[:, None, :]  # type: ignore[attr-defined]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
-    def log_prob(self, x: Tensor) -> Tensor:
-        """ln p(x), (n,), in x's type.
+    def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
+        """ln p(x) of alpha x_0 + sigma eps, (n,), in x's type.
 
         Raises:
             TypeError, ValueError: x is no finite cloud of this dimension.
         """
-        door.cloud(x, dim=self.dim)
-        one, zero = x.new_ones(()), x.new_zeros(())
-        return torch.logsumexp(self._logits(x, one, zero)[0], -1)
+        check_cloud(x, dim=self.dim)
+        a, s = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (alpha, sigma))
+        return torch.logsumexp(self._logits(x, a, s)[0], -1)
 
     def score(self, x: Tensor) -> Tensor:
         """grad ln p(x), (n, d): sum_k r_k C_k^{-1} (mu_k - x), r_k the responsibilities.
@@ -174,7 +196,7 @@ class Mixture:
         Raises:
             TypeError, ValueError: as `log_prob`.
         """
-        door.cloud(x, dim=self.dim)
+        check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
         axes = self._axes.to(x)  # type: ignore[attr-defined]
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
@@ -261,7 +283,7 @@ def prior_density(grid: Grid, process: Process, t: float | None = None) -> Densi
     """
     when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
     centre = torch.zeros(1, grid.dim, dtype=torch.float64)
-    return Mixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)
+    return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)
 
 
 def _root(variance: np.ndarray) -> np.ndarray:

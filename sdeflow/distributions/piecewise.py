@@ -1,7 +1,7 @@
-r"""The exact field of a board of squares: the checkerboard's truth.
+r"""A density that is constant on equal squares: checkerboards and pictures, with the exact posterior.
 
-Given the square, the two coordinates of x_0 are independent and uniform, so all that is needed is
-a normal cut off at both ends, one for each column and one for each row.
+Given the square, the two coordinates of x_0 are independent and uniform, so the posterior needs a
+truncated normal for each column and each row of squares, and a weight for each square.
 
 See docs/theory.md, (3.9).
 """
@@ -10,24 +10,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from sdeflow import _validation as door
 from sdeflow._blocks import ROWS
+from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.mixture import Posterior
-from sdeflow.fields.exact import BayesField
-from sdeflow.processes.process import Coefficients
+from sdeflow.distributions.distribution import Distribution, Posterior
 from sdeflow.random_streams import uniform
 
 SQUARES = 4096
-"""The largest board that a `TilesField` takes: it looks at every square for every particle."""
+"""The most squares for which the posterior is worked out: it looks at each one per particle."""
 
 NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(16))
 HALF_LOG = math.log(2 * math.pi) / 2
@@ -37,80 +35,198 @@ Cut = tuple[Tensor, Tensor, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
-class TilesField(BayesField):
-    r"""The field of a law that is uniform on weighted squares, in closed form.
+class PiecewiseConstant(Distribution):
+    r"""Uniform inside each of a board of squares, each as likely as its weight.
 
     Given the square, the two coordinates are independent, and eps = (x_t - alpha x_0) / sigma is a
-    standard normal cut off where x_0 meets the edges, at e and e' > e:
+    standard normal truncated where x_0 meets the edges, at e and e' > e:
 
-        E[eps | x_t] = (phi(e) - phi(e')) / Z,    Z = Phi(e') - Phi(e),
+        E[eps | x_t] = (phi(e) - phi(e')) / Z,    Z = Phi(e') - Phi(e).
 
-    and the square's own weight is its share times the Z of both coordinates. Z and phi / Z are
-    read on the side of the tail, so neither small noise nor a far-off particle loses them; where
-    the noise is wide beside the square, quadrature stands in. Worked out in float64.
+    The posterior weight of a square is its prior weight times Z of both coordinates. Z and phi / Z
+    are computed from the nearer tail to avoid cancellation, and by Gauss-Legendre quadrature where
+    sigma is large against the square. Worked out in float64.
 
     Args:
-        tiles: the board.
+        low: (2,) the lower left corner of the board.
+        side: of a square (length).
+        weights: (rows, columns), row 0 lowest, not negative; squares of weight above zero are
+            numbered along rows, lowest row first: that is their label.
 
     Raises:
-        ValueError: the board has more than `SQUARES` squares, empty ones included.
+        TypeError, ValueError: shapes that do not fit, side not positive, no square with weight.
     """
 
-    tiles: Tiles
+    low: Tensor
+    side: float
+    weights: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse a board that is too large, and work out what does not change."""
-        super().__post_init__()
-        low, side, weights = self.tiles
-        if weights.numel() > SQUARES:
+        """Check the corner, the side and the weights."""
+        check_positive(self.side, "side")
+        if self.low.shape != (2,) or self.weights.ndim != 2:
             raise ValueError(
-                f"the exact field of a board of {weights.numel()} squares is too slow, the most "
-                f"is {SQUARES}; shrink the picture"
+                "a board needs low (2,) and weights (rows, columns), got "
+                f"{tuple(self.low.shape)} and {tuple(self.weights.shape)}"
             )
-        columns, rows = (side * torch.arange(n + 1, dtype=torch.float64) for n in weights.T.shape)
-        object.__setattr__(self, "_edges", (low[0] + columns, low[1] + rows))
-        object.__setattr__(self, "_log_share", torch.log(weights.double() / weights.sum()))
-        object.__setattr__(self, "_draw", self.tiles.drawing())
+        if not (torch.isfinite(self.weights).all() and (self.weights >= 0).all()):
+            raise ValueError("weights must be finite and not negative")
+        if not (self.weights > 0).any():
+            raise ValueError("a board needs at least one square of weight above zero")
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"a density constant on {self.weights.numel()} squares"
 
     @property
     def dim(self) -> int:
-        """See `Field`."""
+        """See `Distribution`."""
         return 2
 
-    def given(self, label: int) -> TilesField:
-        """The field of one square, by its number along rows, lowest row first.
+    @property
+    def has_posterior(self) -> bool:
+        """See `Distribution`: up to `SQUARES` squares, empty ones included."""
+        return self.weights.numel() <= SQUARES
+
+    def filled(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Row, column and share of each filled square, (m,); the shares add up to one."""
+        row, column = torch.nonzero(self.weights > 0, as_tuple=True)
+        weights = self.weights[row, column]
+        return row, column, weights / weights.sum()
+
+    def _corners(self) -> Tensor:
+        row, column, _ = self.filled()
+        return self.low + self.side * torch.stack([column, row], 1).double()
+
+    def mean(self) -> Tensor:
+        """See `Distribution`."""
+        return (self.filled()[2][:, None] * (self._corners() + self.side / 2)).sum(0)
+
+    def std(self) -> float:
+        """See `Distribution`."""
+        off = self._corners() + self.side / 2 - self.mean()
+        spread = float((self.filled()[2][:, None] * off**2).sum()) / 2
+        return math.sqrt(spread + self.side**2 / 12)
+
+    def moved(self, shift: Tensor, scale: float) -> PiecewiseConstant:
+        """See `Distribution`."""
+        return PiecewiseConstant(
+            (self.low - shift.to(self.low)) / scale, self.side / scale, self.weights
+        )
+
+    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """See `Distribution`: the label is the number of the square."""
+        check_int(n, "n")
+        check_int(seed, "seed", 0)
+        row, column, _ = self.filled()
+        edges = torch.cumsum(self.weights[row, column], 0)
+        which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
+        which = which.clamp_max(len(edges) - 1)
+        u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
+        return self._corners()[which] + self.side * u, which
+
+    def given(self, label: int) -> PiecewiseConstant:
+        """One square, by its number along rows, lowest row first.
 
         Raises:
             ValueError: there is no such square.
         """
-        row, column, share = self.tiles.filled()
-        if not door.whole(label, "label", 0) < len(share):
+        row, column, share = self.filled()
+        if not check_int(label, "label", 0) < len(share):
             raise ValueError(f"label must be 0 to {len(share) - 1}, one per square, got {label}")
-        only = torch.zeros_like(self.tiles.weights)
+        only = torch.zeros_like(self.weights)
         only[row[label], column[label]] = 1.0
-        return TilesField(self.process, self.tiles._replace(weights=only))
+        return replace(self, weights=only)
 
-    def sample(self, n: int, seed: int) -> Tensor:
-        """See `BayesField`."""
-        return self._draw(door.whole(n, "n"), door.whole(seed, "seed", 0))[0]  # type: ignore[attr-defined]
+    def cell(self, x: Tensor) -> Tensor:
+        """The square (n,) that each x (n, 2) lies in, or -1; counted along rows, lowest row first.
 
-    def density(self, grid: Grid, t: float | None) -> Density:
-        """See `BayesField`."""
-        return self.tiles.on_grid(grid, *self._noise_at(t))
+        Edges belong to the squares, and so does what rounding in x's type puts beyond them.
 
-    def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """ln p_t(x), (n,); x, t and errors as for `split`."""
-        c = self.process(self.process.at(t, door.cloud(x, dim=self.dim))).along(x)
-        parts = [self._cut(*portion)[0] for portion in _portions(x, *c[:2])]
-        alpha = torch.as_tensor(c.alpha, dtype=torch.float64).reshape(-1)
-        log_area = 2 * torch.log(alpha * self.tiles.side)
-        return (torch.logsumexp(torch.cat(parts), (1, 2)) - log_area).to(x)
+        Raises:
+            TypeError, ValueError: x is no finite cloud in the plane.
+        """
+        z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
+        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self.side)
+        rows, columns = self.weights.shape
+        filled = self.weights > 0
+        # A frame of -1 around the board: whatever lies outside is clamped onto it.
+        index = torch.full((rows + 2, columns + 2), -1)
+        inside = index[1:-1, 1:-1]
+        inside[filled] = torch.arange(int(filled.sum()))
+        edge = torch.tensor([columns, rows], dtype=torch.float64)
+        before, after = (
+            torch.minimum(((z + shift - self.low) / self.side).floor().clamp_min(-1), edge).long()
+            + 1
+            for shift in (-slack, slack)
+        )
+        found = [index[j[:, 1], i[:, 0]] for i in (before, after) for j in (before, after)]
+        return torch.stack(found).amax(0).to(x.device)
 
-    def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
-        """See `BayesField`."""
+    def on_grid(
+        self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
+    ) -> Density:
+        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
+
+        Given the square, the axes are independent, and a coordinate's mass between two faces is a
+        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
+        noise.
+
+        Args:
+            alpha, sigma: as in `Coefficients`; by default the law itself.
+            missing: the mass that may lie outside the grid.
+
+        Raises:
+            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
+                negative.
+        """
+        if grid.dim != 2:
+            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
+        alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
+        side = alpha * self.side
+        shares = []
+        for i, count in enumerate(self.weights.T.shape):
+            starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
+            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
+            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
+        weights = (self.weights.double() / self.weights.double().sum()).numpy()
+        mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
+        return captured(mass, grid, missing)
+
+    def log_prob(
+        self, x: Tensor, alpha: float | Tensor = 1.0, sigma: float | Tensor = 0.0
+    ) -> Tensor:
+        """See `Distribution`; alpha and sigma () or (n,).
+
+        Raises:
+            TypeError, ValueError: x is no finite cloud in the plane.
+        """
+        check_cloud(x, dim=2)
+        if isinstance(sigma, float) and sigma == 0.0:
+            return self._log_height(x / alpha).to(x) - 2 * math.log(alpha)
+        parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
+        area = torch.as_tensor(alpha, dtype=torch.float64).reshape(-1) * self.side
+        return (torch.logsumexp(torch.cat(parts), (1, 2)) - 2 * torch.log(area)).to(x)
+
+    def _log_height(self, x: Tensor) -> Tensor:
+        share = torch.log(self.filled()[2].double() / self.side**2)
+        cell = self.cell(x)
+        return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
+
+    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+        """See `Distribution`.
+
+        Raises:
+            ValueError: there are more than `SQUARES` squares.
+        """
+        if not self.has_posterior:
+            raise ValueError(
+                f"the posterior of a board of {self.weights.numel()} squares is too slow, the most "
+                f"is {SQUARES}; shrink the picture"
+            )
         parts = []
-        for rows, alpha, sigma in _portions(x, *c[:2]):
-            logits, sides = self._cut(rows, alpha, sigma)
+        for rows, a, s in _portions(x, alpha, sigma):
+            logits, sides = self._cut(rows, a, s)
             r = torch.softmax(logits.flatten(1), 1).reshape(logits.shape)
             shares = r.sum(1), r.sum(2)  # of each column, of each row
             noise = torch.stack(
@@ -120,18 +236,30 @@ class TilesField(BayesField):
                 (w * ((mean - noise[:, i : i + 1]) ** 2 + variance)).sum(1)
                 for i, (w, (_, mean, variance)) in enumerate(zip(shares, sides, strict=True))
             )
-            ruler = sigma / alpha
-            parts.append((rows / alpha - ruler * noise, noise, ruler[:, 0] ** 2 * spread))
+            rho = s / a
+            parts.append((rows / a - rho * noise, noise, rho[:, 0] ** 2 * spread))
         return Posterior(*(torch.cat(part).to(x) for part in zip(*parts, strict=True)))
+
+    @cached_property
+    def _edges(self) -> tuple[Tensor, Tensor]:
+        """Of the columns and of the rows."""
+        columns, rows = (
+            self.side * torch.arange(n + 1, dtype=torch.float64) for n in self.weights.T.shape
+        )
+        return self.low[0] + columns, self.low[1] + rows
+
+    @cached_property
+    def _log_share(self) -> Tensor:
+        return torch.log(self.weights.double() / self.weights.sum())
 
     def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Cut]]:
         """ln(share Z Z') per square (n, rows, columns); what is known per column and per row."""
         sides = [
             _cut_normal((x[:, i : i + 1] - alpha * edges) / sigma)
-            for i, edges in enumerate(self._edges)  # type: ignore[attr-defined]
+            for i, edges in enumerate(self._edges)
         ]
         (across, *_), (up, *_) = sides
-        return self._log_share + up[:, :, None] + across[:, None, :], sides  # type: ignore[attr-defined]
+        return self._log_share + up[:, :, None] + across[:, None, :], sides
 
 
 def _portions(
@@ -180,68 +308,6 @@ def _narrow(middle: Tensor, half: Tensor) -> Cut:
 
 
 Draw = Callable[[int, int], tuple[Tensor, Tensor]]
-
-
-class Tiles(NamedTuple):
-    """A board of squares: weights (rows, columns), row 0 lowest; `low` (2,) its lower left.
-
-    Uniform inside each square, each as likely as its weight. The filled squares (weight above
-    zero) are numbered along rows, lowest row first.
-    """
-
-    low: Tensor
-    side: float
-    weights: Tensor
-
-    def filled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and share of each filled square, (m,); the shares add up to one."""
-        row, column = torch.nonzero(self.weights > 0, as_tuple=True)
-        weights = self.weights[row, column]
-        return row, column, weights / weights.sum()
-
-    def on_grid(
-        self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
-    ) -> Density:
-        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
-
-        Given the square, the axes are independent, and a coordinate's mass between two faces is a
-        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
-        noise.
-
-        Args:
-            alpha, sigma: as in `Coefficients`; by default the law itself.
-            missing: the mass that may lie outside the grid.
-
-        Raises:
-            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
-                negative.
-        """
-        if grid.dim != 2:
-            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
-        alpha, sigma = door.positive(alpha, "alpha"), door.positive(sigma, "sigma", zero=True)
-        side = alpha * self.side
-        shares = []
-        for i, count in enumerate(self.weights.T.shape):
-            starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
-            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
-            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
-        weights = (self.weights.double() / self.weights.double().sum()).numpy()
-        mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
-        return captured(mass, grid, missing)
-
-    def drawing(self) -> Draw:
-        """Exact draws: (n, seed) -> float64 cloud (n, 2), and the square (n,) that each is in."""
-        row, column, _ = self.filled()
-        corner = self.low + self.side * torch.stack([column, row], 1).double()
-        edges = torch.cumsum(self.weights[row, column], 0)
-
-        def draw(n: int, seed: int) -> tuple[Tensor, Tensor]:
-            which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
-            which = which.clamp_max(len(edges) - 1)
-            u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
-            return corner[which] + self.side * u, which
-
-        return draw
 
 
 def _ramp(y: np.ndarray, sigma: float) -> np.ndarray:

@@ -24,10 +24,9 @@ from typing import Annotated
 import torch
 import tyro
 
-from sdeflow._validation import SdeflowError, whole
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.distributions import datasets
-from sdeflow.experiment import demo, run
-from sdeflow.experiment import verify as proof
+from sdeflow.experiment import demo, run, verify
 from sdeflow.experiment.run import Solver
 from sdeflow.provenance import provenance
 from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
@@ -52,7 +51,7 @@ class Demo:
         print(demo.demo(self.config, self.out, n=self.n, progress=True))
         print(f"figure: {self.out / 'figure.png'}")
         try:
-            print(proof.check(self.out, seed=self.config.seed))
+            print(verify.check(self.out, seed=self.config.seed))
             print(f"figure: {self.out / 'proof.png'}")
         except SdeflowError as error:
             # The grid has its limits; what was trained, sampled and measured stands without it.
@@ -96,7 +95,7 @@ class Sample:
 
     def __call__(self) -> None:
         """Print where the cloud is."""
-        whole(self.steps, "steps")
+        check_int(self.steps, "steps")
         if self.eta != 0:
             if self.method in (*ADAPTIVE, "heun2"):
                 raise ValueError(f"{self.method!r} is an ODE method: use it with --eta 0")
@@ -108,7 +107,7 @@ class Sample:
         print(
             run.sample(
                 self.folder,
-                whole(self.n, "n"),
+                check_int(self.n, "n"),
                 solver,
                 self.eta,
                 seed=self.seed,
@@ -138,9 +137,9 @@ class Check:
 
     def __call__(self) -> None:
         """Print the verdicts and the budget."""
-        seed = whole(self.seed, "seed", 0)
+        seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        print(proof.check(self.folder, n=self.n, seed=seed, **sizes))
+        print(verify.check(self.folder, n=self.n, seed=seed, **sizes))
         print(f"figure: {self.folder / 'proof.png'}")
 
 

@@ -29,20 +29,20 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
 from sdeflow import plot
-from sdeflow.diagnostics import distances as distance
+from sdeflow._validation import check_int
+from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment.run import Config, Problem, Solver, fit, sample
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
-from sdeflow.sdes.generative import bridge, comoving, reverse
+from sdeflow.sdes.generative import ancestral, comoving, reverse
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
-from sdeflow.training import loss as objective
+from sdeflow.training.loss import LossReport, loss_decomposition
 
 MOST = 5000
-"""Particles, of which `distance.wasserstein` can be asked."""
+"""Particles, of which `wasserstein` can be asked."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Sampler:
 
 SAMPLERS = (
     Sampler("reverse SDE, torchsde heun", SDESolver("heun", 100), reverse),
-    Sampler("DDPM, torchsde euler", SDESolver("euler", 64), bridge),
+    Sampler("DDPM, torchsde euler", SDESolver("euler", 64), ancestral),
     Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0)),
     Sampler("DDIM, torchdiffeq euler", ODESolver("euler", 64), comoving, comoving=True),
 )
@@ -79,7 +79,7 @@ def particles(n: int) -> int:
     Raises:
         ValueError, TypeError: no whole number, or out of range.
     """
-    if door.whole(n, "n", 2) > MOST:
+    if check_int(n, "n", 2) > MOST:
         raise ValueError(
             f"n must be at most {MOST}, got {n}: the exact distance of larger clouds takes too "
             "long; for a larger cloud, train and then: sdeflow sample"
@@ -99,18 +99,18 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     whole = fit(config, folder, progress=progress)
     trained = time.perf_counter() - start
     print("measuring", file=sys.stderr) if progress else None
-    data = whole.sample(n, config.seed + 1)
-    floor = distance.floor(whole.sample, n, seed=config.seed + 2)
+    data = whole.standard.sample(n, config.seed + 1)
+    floor = sampling_floor(whole.standard.sample, n, seed=config.seed + 2)
     rows = []
     for sampler in SAMPLERS:
         x, nfe, seconds = sampler(whole.field, n, config.seed)
         row = {"sampler": sampler.name, "nfe": nfe, "seconds": seconds}
-        row["learned"] = distance.wasserstein(x[-1], data)
+        row["learned"] = wasserstein(x[-1], data)
         if whole.truth is not None:
             exact = sampler(whole.truth, n, config.seed)[0][-1]
-            row["exact"] = distance.wasserstein(exact, data)
+            row["exact"] = wasserstein(exact, data)
         rows.append(row)
-    meter = None if whole.truth is None else objective.meter(whole.field, whole.truth)
+    meter = None if whole.truth is None else loss_decomposition(whole.field, whole.truth)
     report = {
         "data": config.data,
         "particles": n,
@@ -163,7 +163,7 @@ def markdown(report: dict) -> str:
     return "\n".join(out) + "\n"
 
 
-def _picture(whole: Problem, report: dict, meter: objective.Meter | None, path: Path) -> None:
+def _picture(whole: Problem, report: dict, meter: LossReport | None, path: Path) -> None:
     n, seed = 3000, whole.config.seed
     field, p = whole.field, whole.process
     grid = reverse(field).times(100)
@@ -174,7 +174,7 @@ def _picture(whole: Problem, report: dict, meter: objective.Meter | None, path: 
         reverse(field), p.prior(n, 2, seed), grid[[0, *at, 100]]
     )
     flow = SAMPLERS[2](field, n, seed)[0][-1]
-    data = whole.sample(n, seed + 1)
+    data = whole.standard.sample(n, seed + 1)
 
     with plot.figure(7.0, 3.7) as fig:
         top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))

@@ -29,16 +29,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, check_int, check_positive
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
-from sdeflow.distributions.mixture import Mixture
-from sdeflow.distributions.piecewise import SQUARES, Tiles, TilesField
-from sdeflow.fields.exact import BayesField, EmpiricalField, ExactField
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
@@ -49,8 +45,9 @@ from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
-from sdeflow.training import fit as train
-from sdeflow.training import loss as objective
+from sdeflow.training.fit import TrainingConfig
+from sdeflow.training.fit import fit as train
+from sdeflow.training.loss import prediction_weighting
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
 RowName = Literal["data", "noise", "score", "velocity"]
@@ -112,12 +109,12 @@ class Config:
         data = os.fspath(self.data)
         plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
         for name, most in MOST.items():
-            number = door.whole(getattr(self, name), name)
+            number = check_int(getattr(self, name), name)
             if number > most:
                 raise ValueError(f"{name} must be at most {most}, got {number}")
             plain[name] = number
-        plain["rate"] = door.positive(self.rate, "rate")
-        plain["seed"] = door.whole(self.seed, "seed", 0)
+        plain["rate"] = check_positive(self.rate, "rate")
+        plain["seed"] = check_int(self.seed, "seed", 0)
         for name, known in (
             ("process", get_args(ProcessName)),
             ("predicts", get_args(RowName)),
@@ -135,35 +132,21 @@ class Problem:
     """Data, process and fields of a run, in units of the data's standard deviation.
 
     Attributes:
-        truth: the exact field where the data are points, a mixture or not too many squares.
+        data: in its own units.
+        standard: the same, centred and in units of its standard deviation: what is learned.
+        truth: the exact field of `standard`, where it is known.
     """
 
     config: Config
     data: Dataset
+    standard: Dataset
     field: LearnedField
-    truth: BayesField | None
+    truth: ExactField | None
 
     @property
     def process(self) -> Process:
         """Of both fields."""
         return self.field.process
-
-    def inward(self, x: Tensor) -> Tensor:
-        """From the data's own units."""
-        return (x - self.data.mean.to(x)) / self.data.std
-
-    def outward(self, x: Tensor) -> Tensor:
-        """Into the data's own units."""
-        return x * self.data.std + self.data.mean.to(x)
-
-    def sample(self, n: int, seed: int) -> Tensor:
-        """Data (n, 2), centred and scaled."""
-        return self.inward(self.data.sample(n, seed))
-
-    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """The same with labels."""
-        x, label = self.data.sample_labelled(n, seed)
-        return self.inward(x), label
 
 
 def problem(config: Config) -> Problem:
@@ -179,21 +162,10 @@ def problem(config: Config) -> Problem:
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
     field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
-    whole = Problem(config, data, field, None)
-    if data.points is not None:
-        points, width = whole.inward(data.points), data.width / data.std
-        truth: BayesField = EmpiricalField(process, points, data.labels, width)
-    elif data.mixture is not None:
-        m = data.mixture
-        truth = ExactField(
-            process, Mixture(m.weights, whole.inward(m.means), m.covariances / data.std**2)
-        )
-    elif data.tiles is not None and data.tiles.weights.numel() <= SQUARES:
-        low, side, weights = data.tiles
-        truth = TilesField(process, Tiles(whole.inward(low), side / data.std, weights))
-    else:
-        return whole
-    return replace(whole, truth=truth)
+    standard = data.standardised()
+    known = standard.distribution.has_posterior
+    truth = ExactField(process, standard.distribution) if known else None
+    return Problem(config, data, standard, field, truth)
 
 
 def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
@@ -204,7 +176,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     """
     folder = Path(folder)
     whole = problem(config)
-    recipe = train.Recipe(batch=config.batch, rate=config.rate)
+    settings = TrainingConfig(batch=config.batch, rate=config.rate)
     known, digest = folder / "config.json", _digest(config)
     if known.exists():
         there, digest = _read_config(known)
@@ -213,14 +185,14 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         _same_data(config, digest)
     log = folder / "metrics.jsonl"
     lines = _read_log(log)
-    sample = whole.sample_labelled if config.conditional else whole.sample
-    run = train.fit(
+    sample = whole.standard.sample_labelled if config.conditional else whole.standard.sample
+    run = train(
         whole.field,
         sample,
         config.steps,
         config.seed,
-        recipe=recipe,
-        weighting=objective.measured_in(whole.field.predicts),
+        config=settings,
+        weighting=prediction_weighting(whole.field.predicts),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
@@ -316,10 +288,10 @@ def sample(
             raise ValueError("this run was trained without classes; leave out label")
         if label not in range(len(whole.data.classes)):
             raise ValueError(f"label must be 0 to {len(whole.data.classes) - 1}, got {label}")
-        field = whole.field.given(door.whole(label, "label", 0))
+        field = whole.field.given(check_int(label, "label", 0))
     law = reverse(field, eta)
     path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
-    x = whole.outward(path.x)
+    x = whole.data.restore(path.x)
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=path.t.numpy(), x=x.numpy(), made=np.array(made))

@@ -22,19 +22,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
 from sdeflow import plot
+from sdeflow._validation import check_int
 from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.error_budget import Budget, error_budget
+from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, told
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
-from sdeflow.fields.exact import EmpiricalField, ExactField
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.provenance import provenance, write_text
-from sdeflow.sdes.generative import bridge, reverse
+from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
@@ -44,7 +43,7 @@ FLOW = 200  # steps of the particles that stand for the SDE itself
 
 
 @dataclass(frozen=True, eq=False)
-class Proof:
+class Verification:
     """What was compared, and how it came out.
 
     Attributes:
@@ -60,11 +59,11 @@ class Proof:
     worlds: PathVerdict
     inconsistency: float
     inconsistency_error: float
-    budget: Budget | None
+    budget: ErrorBudget | None
     density: Density
 
 
-def prove(
+def verify(
     whole: run.Problem,
     *,
     n: int = 20_000,
@@ -72,7 +71,7 @@ def prove(
     steps: int = 200,
     chain: int = 64,
     seed: int = 0,
-) -> Proof:
+) -> Verification:
     """Compare particles and densities under a run's learned field.
 
     Args:
@@ -87,65 +86,69 @@ def prove(
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
             `evolve`.
     """
-    door.whole(n, "n", 1000)
-    if door.whole(cells, "cells", 32) > CELLS:
+    check_int(n, "n", 1000)
+    if check_int(cells, "cells", 32) > CELLS:
         raise ValueError(f"cells must be at most {CELLS}, got {cells}: memory grows as its square")
     for name, number in (("steps", steps), ("chain", chain)):
-        door.whole(number, name)
+        check_int(number, name)
     field, process = whole.field, whole.process
-    ruler, level = _setting(whole, cells)
+    rescaling, level = _setting(whole, cells)
     end = float(process.time(torch.tensor(-2 * math.log(level), dtype=torch.float64)))
     end = max(end, process.t_min)
-    half = 5 * ruler(end)
+    half = 5 * rescaling(end)
     grid = Grid((-half, -half), (half, half), (cells, cells))
     law, flow = reverse(field), reverse(field, 0.0)
-    prior = prior_density(grid.scaled(ruler(process.t_max) / ruler(end)), process)
+    prior = prior_density(grid.scaled(rescaling(process.t_max) / rescaling(end)), process)
 
     fine = _until(law.times(FLOW), end)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
     path = SDESolver("heun", times=fine, seed=seed).solve(law, process.prior(n, 2, seed), save)
     asked = torch.cat([fine[:1], save])
-    history = evolve(law, prior, asked, steps=steps, ruler=ruler)
-    still = evolve(flow, prior, asked[[0, -1]], steps=steps, ruler=ruler)[-1]
-    return Proof(
+    densities = evolve(law, prior, asked, steps=steps, rescaling=rescaling)
+    still = evolve(flow, prior, asked[[0, -1]], steps=steps, rescaling=rescaling)[-1]
+    return Verification(
         level,
-        check_path(path, history, seed=seed),
-        still.total_variation(history[-1]),
-        (still.error or 0.0) + (history[-1].error or 0.0),
-        _budget(whole, grid, ruler, _until(law.times(chain), end), n, steps, seed),
-        history[-1],
+        check_path(path, densities, seed=seed),
+        still.total_variation(densities[-1]),
+        (still.error or 0.0) + (densities[-1].error or 0.0),
+        _budget(whole, grid, rescaling, _until(law.times(chain), end), n, steps, seed),
+        densities[-1],
     )
 
 
 def _budget(
-    whole: run.Problem, grid: Grid, ruler: Ruler, times: Tensor, n: int, steps: int, seed: int
-) -> Budget | None:
+    whole: run.Problem,
+    grid: Grid,
+    rescaling: Rescaling,
+    times: Tensor,
+    n: int,
+    steps: int,
+    seed: int,
+) -> ErrorBudget | None:
     if whole.truth is None:
         return None
-    law = bridge(whole.field)
+    law = ancestral(whole.field)
     x = whole.process.prior(n, 2, seed + 1)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(law, x, 1).x[-1]
-    return error_budget(cloud, law, times, whole.truth, grid, ruler=ruler, steps=steps, seed=seed)
+    return error_budget(
+        cloud, law, times, whole.truth, grid, rescaling=rescaling, steps=steps, seed=seed
+    )
 
 
-def _setting(whole: run.Problem, cells: int) -> tuple[Ruler, float]:
+def _setting(whole: run.Problem, cells: int) -> tuple[Rescaling, float]:
     """A ruler whose box of five s(t) holds the cloud at every time, and the noise to end at.
 
     The data lie within R of the centre, so R + 4.4 rho must stay below 5 s. The worst noise is
     rho = 0.78 R, and there s^2 = 0.176 R^2 + rho^2 is just enough.
     """
-    reach = float(whole.sample(20_000, whole.config.seed).abs().max())
+    reach = float(whole.standard.sample(20_000, whole.config.seed).abs().max())
     std = 0.42 * reach
-    truth, width = whole.truth, 0.0
-    if isinstance(truth, EmpiricalField):
-        width = truth.width
-    elif isinstance(truth, ExactField):
-        width = float(torch.linalg.eigvalsh(truth.mixture.covariances.double()).min().sqrt())
+    width = 0.0 if whole.truth is None else whole.truth.distribution.narrowest()
     least = RESOLVED * 10 * std / cells
     level = math.sqrt(max(least**2 - width**2, 0.0))
     process = whole.process
     clean = float(torch.exp(-process.log_snr(torch.tensor(process.t_min).double()) / 2))
-    return Ruler(process, std, max(width, least)), max(level, clean)
+    return Rescaling(process, std, max(width, least)), max(level, clean)
 
 
 def _until(times: Tensor, end: float) -> Tensor:
@@ -170,7 +173,7 @@ def check(
     start = time.perf_counter()
     folder = Path(folder)
     whole = run.reopen(folder)
-    found = prove(whole, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
+    found = verify(whole, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, whole.config.data, time.perf_counter() - start)
     made = provenance(seed)
     _picture(found, folder / "proof.png", {k: str(v) for k, v in made.items()})
@@ -179,7 +182,7 @@ def check(
     return text
 
 
-def markdown(found: Proof, name: str, seconds: float) -> str:
+def markdown(found: Verification, name: str, seconds: float) -> str:
     """The proof as two tables and three sentences."""
     w = found.worlds
     said = "agree" if w.passed() else "DO NOT agree"
@@ -212,7 +215,7 @@ def markdown(found: Proof, name: str, seconds: float) -> str:
     return "\n".join([*out, "", f"{seconds:.0f} s for the proof."]) + "\n"
 
 
-def _budget_rows(b: Budget) -> list[str]:
+def _budget_rows(b: ErrorBudget) -> list[str]:
     out = [
         f"Budget of a DDPM cloud of {b.total.n} (total variation; {b.detectable:.3f} would show):",
         "",
@@ -226,7 +229,7 @@ def _budget_rows(b: Budget) -> list[str]:
     return out
 
 
-def _numbers(found: Proof) -> dict[str, object]:
+def _numbers(found: Verification) -> dict[str, object]:
     b = found.budget
     return {
         "level": found.level,
@@ -238,7 +241,7 @@ def _numbers(found: Proof) -> dict[str, object]:
     }
 
 
-def _picture(found: Proof, path: Path, about: dict[str, str]) -> None:
+def _picture(found: Verification, path: Path, about: dict[str, str]) -> None:
     b, last = found.budget, found.worlds.verdicts[-1]
     with plot.figure(7.0, 2.1) as fig:
         widths = [1.0, 1.0, 1.0, 1.15] if b else [1.0, 1.0]

@@ -1,1 +1,19 @@
 """What is known about clean data and noise given a noisy point, exactly or by learning."""
+
+from sdeflow.fields.exact import ExactField
+from sdeflow.fields.field import Field
+from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.networks import MLP
+from sdeflow.fields.prediction import Prediction
+
+__all__ = [
+    "Prediction",
+    "Field",
+    "ExactField",
+    "LearnedField",
+    "GuidedField",
+    "scale_from_strength",
+    "strength_from_scale",
+    "MLP",
+]

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud
 from sdeflow.fields.prediction import Prediction, Row, decode, encode
 from sdeflow.processes.process import Coefficients, Process, Scalar
 
@@ -84,7 +84,7 @@ class Field(ABC):
             TypeError, ValueError: x is no finite cloud of this field's dimension; t does not fit
                 or is out of range.
         """
-        t = self.process.at(t, door.cloud(x, dim=self.dim))
+        t = self.process.at(t, check_cloud(x, dim=self.dim))
         c = self.process(t).along(x)
         return decode(self.row(c), self.evaluate(x, t.to(x.dtype), c), x, c)
 
@@ -92,7 +92,7 @@ class Field(ABC):
         """a x0_hat + b eps_hat for one row (a, b), (n, d); x, t and errors as for `split`."""
         if not isinstance(row, Prediction):
             raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
-        c = self.process(self.process.at(t, door.cloud(x, dim=self.dim))).along(x)
+        c = self.process(self.process.at(t, check_cloud(x, dim=self.dim))).along(x)
         return encode(row.row(c), *self.split(x, t))
 
     def data(self, x: Tensor, t: Tensor | float) -> Tensor:

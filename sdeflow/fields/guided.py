@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_finite
 from sdeflow.fields.field import Evaluate, Field, Tabulate
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import Condition, Conditioned
@@ -94,7 +94,7 @@ class GuidedField(Field):
         if None not in (a, b) and a != b:
             raise ValueError(f"the two fields have different dimensions: {a} and {b}")
         object.__setattr__(self, "process", mine)
-        object.__setattr__(self, "scale", door.finite(self.scale, "scale"))
+        object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
             object.__setattr__(self, "interval", _interval(self.interval))
         object.__setattr__(self, "_together", self._one_call(self.scale))

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from sdeflow import _validation as door
 from sdeflow._blocks import block, in_blocks
+from sdeflow._validation import check_labels, check_positive
 from sdeflow.fields.field import Evaluate, Field, Tabulate
 from sdeflow.fields.networks import MLP, Condition, Conditioned
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -60,13 +60,13 @@ class LearnedField(Field):
         if not isinstance(self.predicts, Prediction):
             raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
         if self.data_std is not None:
-            object.__setattr__(self, "data_std", door.positive(self.data_std, "data_std"))
+            object.__setattr__(self, "data_std", check_positive(self.data_std, "data_std"))
         if self.label is not None:
             known = getattr(self.network, "labels", None)
             if isinstance(known, int) and not known:
                 raise ValueError("this network knows no labels; make it with labels=")
             most = known if isinstance(known, int) else None
-            object.__setattr__(self, "label", door.labels(self.label, "label", most))
+            object.__setattr__(self, "label", check_labels(self.label, "label", most))
 
     @property
     def dim(self) -> int | None:
@@ -79,7 +79,7 @@ class LearnedField(Field):
         Raises:
             ValueError, TypeError: the network does not know this label.
         """
-        return replace(self, label=None if label is None else door.labels(label, "label"))
+        return replace(self, label=None if label is None else check_labels(label, "label"))
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """See `Field`."""

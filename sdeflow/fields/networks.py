@@ -30,8 +30,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sdeflow import _validation as door
-from sdeflow.random_streams import Purpose, normals
+from sdeflow._validation import check_int, check_positive
+from sdeflow.random_streams import Stream, normals
 
 How = Literal["add", "append", "attend"]
 
@@ -100,10 +100,10 @@ class MLP(Conditioned):
         how: How = "add",
     ) -> None:
         super().__init__()
-        dim, width = door.whole(dim, "dim"), door.whole(width, "width")
-        depth, waves = door.whole(depth, "depth"), door.whole(waves, "waves", 0)
-        labels, seed = door.whole(labels, "labels", 0), door.whole(seed, "seed", 0)
-        finest = door.positive(finest, "finest")
+        dim, width = check_int(dim, "dim"), check_int(width, "width")
+        depth, waves = check_int(depth, "depth"), check_int(waves, "waves", 0)
+        labels, seed = check_int(labels, "labels", 0), check_int(seed, "seed", 0)
+        finest = check_positive(finest, "finest")
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
         self.config: dict[str, int | float | str] = {
@@ -113,7 +113,7 @@ class MLP(Conditioned):
         if how != "add":  # files written before there was a choice say nothing
             self.config["how"] = how
         self.dim, self.labels = dim, labels
-        directions = normals(seed, Purpose.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
+        directions = normals(seed, Stream.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
         numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
         vectors = numbers * nn.functional.normalize(directions).T
         self.register_buffer("vectors", vectors.contiguous())

@@ -1,1 +1,20 @@
 """Move a density on a grid under an SDE, and ask it for its current."""
+
+from sdeflow.fokker_planck.current import probability_current
+from sdeflow.fokker_planck.density_path import DensityPath, Diagnostics
+from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.markov import MarkovGenerator, markov_generator
+from sdeflow.fokker_planck.rescaling import Rescaling, rescale
+from sdeflow.fokker_planck.sampler import sampler_density
+
+__all__ = [
+    "evolve",
+    "DensityPath",
+    "Diagnostics",
+    "Rescaling",
+    "rescale",
+    "probability_current",
+    "sampler_density",
+    "MarkovGenerator",
+    "markov_generator",
+]

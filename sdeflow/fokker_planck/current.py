@@ -26,7 +26,7 @@ from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
 
-def current(sde: SDE, density: Density, t: float) -> Tensor:
+def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
     r"""The probability current of this density under this law, at the cells' centres, (*shape, d).
 
     J = f p -+ (1/2) grad(g^2 p), so that dp/dt + div J = 0 in the law's own time: minus for a law

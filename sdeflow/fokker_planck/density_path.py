@@ -4,12 +4,12 @@ A `History` is a sequence of densities at the times that were asked for. A numer
 never the true one, and how far off it is depends on things that one cannot see in it: so every
 run keeps `Guards`, numbers that are zero for a perfect run, each with the cure for what it tells.
 
-    clipped    negative mass set to zero       cells too wide
-    wall       mass at the walls               box too small
-    stretch    L dt of the drift               steps too long
-    error      against doubled cells, steps    either
-    drifted    change of the total             rounding, or a fault of ours
-    cells      cells over narrowest feature    cells too wide, by what the ruler knows
+    negative_mass      set to zero             cells too wide
+    boundary_mass      mass at the walls       box too small
+    courant            L dt of the drift       steps too long
+    error              against doubled cells, steps    either
+    mass_drift         change of the total     rounding, or a fault of ours
+    cells_per_feature  cell width over narrowest feature    cells too wide, by what the ruler knows
 
 Above `WARN` a number is told in a warning, above `REFUSE` the run ends in an error: a wrong
 density that looks right is worse than none. The bounds are arguments, so whoever knows better
@@ -26,56 +26,69 @@ from typing import overload
 
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, check_times
 from sdeflow.density import Density, Grid
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True)
-class Guards:
+class Diagnostics:
     """What a run of a density has to confess.
 
     Attributes:
-        clipped: negative mass that was set to zero, over the whole run: cells too wide.
-        wall: the largest mass that ever lay in the two outermost layers of cells, or that a
+        negative_mass: negative mass that was set to zero, over the whole run: cells too wide.
+        boundary_mass: the largest mass that ever lay in the two outermost layers of cells, or that a
             sampler's step carried out of the box: a box too small.
-        stretch: the largest root mean square of L dt, L = max |d_j f_i|: steps too long (the
-            total variation is about 0.065 stretch^2).
+        courant: the largest root mean square of L dt, L = max |d_j f_i|: steps too long (the
+            total variation is about 0.065 courant^2).
         error: the largest estimate of the total variation, from the same run with cells and steps
             twice as large; NaN where none was made.
-        drifted: the largest relative change of the total mass over a step, before it was put
+        mass_drift: the largest relative change of the total mass over a step, before it was put
             right: rounding.
-        cells: the widest cell over the narrowest feature that the ruler tells of, at the worst of
+        cells_per_feature: the widest cell over the narrowest feature that the ruler tells of, at the worst of
             the times asked for; NaN where it tells of none.
     """
 
-    clipped: float = 0.0
-    wall: float = 0.0
-    stretch: float = 0.0
+    negative_mass: float = 0.0
+    boundary_mass: float = 0.0
+    courant: float = 0.0
     error: float = math.nan
-    drifted: float = 0.0
-    cells: float = math.nan
+    mass_drift: float = 0.0
+    cells_per_feature: float = math.nan
 
 
-WARN = Guards(clipped=1e-6, wall=1e-5, stretch=0.5, error=0.02, drifted=1e-11, cells=1.0)
-REFUSE = Guards(clipped=1e-4, wall=1e-3, stretch=1.5, error=0.05, drifted=1e-9, cells=1.0)
+WARN = Diagnostics(
+    negative_mass=1e-6,
+    boundary_mass=1e-5,
+    courant=0.5,
+    error=0.02,
+    mass_drift=1e-11,
+    cells_per_feature=1.0,
+)
+REFUSE = Diagnostics(
+    negative_mass=1e-4,
+    boundary_mass=1e-3,
+    courant=1.5,
+    error=0.05,
+    mass_drift=1e-9,
+    cells_per_feature=1.0,
+)
 CURES = {
-    "clipped": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
+    "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
-    "wall": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a ruler",
-    "stretch": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
+    "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a ruler",
+    "courant": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",
-    "drifted": "a step changed the total mass by {:.1e} of itself; report this as a fault of ours",
-    "cells": "the cells are {:.2g} times as wide as the narrowest feature, by the ruler's width; "
+    "mass_drift": "a step changed the total mass by {:.1e} of itself; report this as a fault of ours",
+    "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, by the ruler's width; "
     "use finer cells",
 }
 
 
 @dataclass(frozen=True, eq=False)
-class History(Sequence[Density]):
+class DensityPath(Sequence[Density]):
     """A density at several times, in the order of the run: a sequence of `Density`.
 
     Attributes:
@@ -86,7 +99,7 @@ class History(Sequence[Density]):
 
     t: Tensor
     densities: tuple[Density, ...]
-    guards: Guards
+    diagnostics: Diagnostics
 
     def __len__(self) -> int:
         """T."""
@@ -105,24 +118,24 @@ class History(Sequence[Density]):
         return iter(self.densities)
 
 
-def judged(guards: Guards, refuse: Guards) -> Guards:
+def warn_or_refuse(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnostics:
     """These guards, after a warning of any that is above `WARN`.
 
     Raises:
         SdeflowError: one is above `refuse`.
     """
     for name, cure in CURES.items():
-        value, limit = getattr(guards, name), getattr(refuse, name)
+        value, limit = getattr(diagnostics, name), getattr(refuse, name)
         if value > limit:
             raise SdeflowError(f"{cure.format(value)} (refused above {limit:g})")
     for name, cure in CURES.items():
-        value = getattr(guards, name)
+        value = getattr(diagnostics, name)
         if value > getattr(WARN, name):
             warnings.warn(cure.format(value), RuntimeWarning, stacklevel=3)
-    return guards
+    return diagnostics
 
 
-def check_nouns(sde: object, density: object, ruler: object) -> None:
+def check_nouns(sde: object, density: object, rescaling: object) -> None:
     """Refuse what is no law, no density or no ruler (or None).
 
     Raises:
@@ -131,7 +144,7 @@ def check_nouns(sde: object, density: object, ruler: object) -> None:
     for thing, kind, meant in (
         (sde, SDE, "sde must be an SDE"),
         (density, Density, "density must be a Density"),
-        (ruler, Ruler | None, "ruler must be a Ruler"),
+        (rescaling, Rescaling | None, "ruler must be a Ruler"),
     ):
         if not isinstance(thing, kind):
             raise TypeError(
@@ -147,7 +160,7 @@ def asked(sde: SDE, times: Tensor, name: str = "times") -> Tensor:
         TypeError, ValueError: they do not, or are no times.
     """
     low, high = sorted((sde.t_start, sde.t_end))
-    times = door.times(times, low, high, name)
+    times = check_times(times, low, high, name)
     if (times[-1] > times[0]) != (sde.t_end > sde.t_start):
         raise ValueError(
             f"{name} run from {times[0]:g} to {times[-1]:g}, but this law runs from "
@@ -156,12 +169,12 @@ def asked(sde: SDE, times: Tensor, name: str = "times") -> Tensor:
     return times
 
 
-def coarseness(grid: Grid, ruler: Ruler | None, times: Tensor) -> float:
+def coarseness(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:
     """The cells of a grid in the ruler's units over the narrowest feature, at the worst time."""
-    if ruler is None or ruler.width == 0.0:
+    if rescaling is None or rescaling.width == 0.0:
         return math.nan
-    sizes = ruler.reading(times)[0]
-    return float((max(grid.width) * sizes / ruler.feature(times)).max())
+    sizes = rescaling.reading(times)[0]
+    return float((max(grid.width) * sizes / rescaling.feature(times)).max())
 
 
 def halves(grid: Grid) -> bool:

@@ -31,21 +31,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int
 from sdeflow.density import Density
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
-    Guards,
-    History,
+    DensityPath,
+    Diagnostics,
     asked,
     check_nouns,
     coarseness,
     halves,
-    judged,
+    warn_or_refuse,
 )
-from sdeflow.fokker_planck.linear import Kernel, kernels
-from sdeflow.fokker_planck.rescaling import Ruler, normalised
-from sdeflow.fokker_planck.transport import TRBDF2, Heat, feet, remap
+from sdeflow.fokker_planck.linear import TransitionKernel, transition_kernels
+from sdeflow.fokker_planck.rescaling import Rescaling, rescale
+from sdeflow.fokker_planck.transport import TRBDF2, HeatKernel, departure_points, remap
 from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
@@ -57,10 +57,10 @@ def evolve(
     *,
     steps: int = 200,
     grid: Tensor | None = None,
-    ruler: Ruler | None = None,
+    rescaling: Rescaling | None = None,
     estimate: bool = True,
-    refuse: Guards = REFUSE,
-) -> History:
+    refuse: Diagnostics = REFUSE,
+) -> DensityPath:
     r"""The density at each of `times`, the first of which is the time of the one given.
 
     dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p), second order in the cells and in the steps.
@@ -83,23 +83,26 @@ def evolve(
         TypeError, ValueError: at the door, in one sentence.
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
-    check_nouns(sde, density, ruler)
+    check_nouns(sde, density, rescaling)
     times = asked(sde, times)
-    door.whole(steps, "steps")
+    check_int(steps, "steps")
     grid = None if grid is None else asked(sde, grid, "grid")
-    if ruler is None:
+    if rescaling is None:
         law, clock, sizes = sde, times, [1.0] * len(times)
     else:
-        law, clock = normalised(sde, ruler), ruler.clock(times)
-        sizes, grid = [ruler(t) for t in times], None if grid is None else ruler.clock(grid)
+        law, clock = rescale(sde, rescaling), rescaling.clock(times)
+        sizes, grid = (
+            [rescaling(t) for t in times],
+            None if grid is None else rescaling.clock(grid),
+        )
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():
-        legs = kernels(law, start.grid, clock) if grid is None else None
+        legs = transition_kernels(law, start.grid, clock) if grid is None else None
         stops = clock if legs else _merged(clock, law.times(steps) if grid is None else grid)
         rough_stops = torch.cat([stops[:-1:2], stops[-1:]])
-        if ruler is not None and not legs:
+        if rescaling is not None and not legs:
             middles = [(u[1:] + u[:-1]) / 2 for u in (stops, rough_stops)]
-            law = normalised(sde, ruler, torch.cat([stops, *middles]))
+            law = rescale(sde, rescaling, torch.cat([stops, *middles]))
         run = _Run(law, start)
         kept = run.carried(legs, clock) if legs else run.through(stops, clock)
         errors: Sequence[float | None] = [None] * len(times)
@@ -108,12 +111,14 @@ def evolve(
             rough = twice.carried(legs, clock) if legs else twice.through(rough_stops, clock)
             errors = _errors(kept, rough, clock)
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
-    guards = replace(run.guards(error), cells=coarseness(start.grid, ruler, times))
+    diagnostics = replace(
+        run.diagnostics(error), cells_per_feature=coarseness(start.grid, rescaling, times)
+    )
     out = tuple(
         Density(start.grid.scaled(s), torch.from_numpy(kept[u]), error)
         for s, u, error in zip(sizes, clock.tolist(), errors, strict=True)
     )
-    return History(times, out, judged(guards, refuse))
+    return DensityPath(times, out, warn_or_refuse(diagnostics, refuse))
 
 
 def _merged(times: Tensor, clock: Tensor) -> Tensor:
@@ -153,12 +158,14 @@ class _Run:
         self.shape = start.grid.shape
         self.h = np.array(start.grid.width)
         self.corners, self.centres = start.grid.corners(), start.grid.centres()
-        self.clipped = self.stretch = self.drifted = 0.0
-        self.wall = self._at_the_wall()
+        self.negative_mass = self.courant = self.mass_drift = 0.0
+        self.boundary_mass = self._at_the_wall()
         self.last = np.empty(0), 0.0, 0.0  # drift, dt and part of the step that `feet` are for
 
-    def guards(self, error: float) -> Guards:
-        return Guards(self.clipped, self.wall, self.stretch, error, self.drifted)
+    def diagnostics(self, error: float) -> Diagnostics:
+        return Diagnostics(
+            self.negative_mass, self.boundary_mass, self.courant, error, self.mass_drift
+        )
 
     def through(self, stops: Tensor, times: Tensor) -> dict[float, np.ndarray]:
         """Step from stop to stop; the masses at those that are among `times`."""
@@ -170,7 +177,9 @@ class _Run:
                 kept[stop] = self.mass
         return kept
 
-    def carried(self, legs: list[list[Kernel]], times: Tensor) -> dict[float, np.ndarray]:
+    def carried(
+        self, legs: list[list[TransitionKernel]], times: Tensor
+    ) -> dict[float, np.ndarray]:
         """From each of `times` to the next by these kernels; the masses at all of them."""
         kept = {float(times[0]): self.mass}
         for stop, leg in zip(times[1:].tolist(), legs, strict=True):
@@ -179,7 +188,7 @@ class _Run:
             kept[stop] = self.mass
         return kept
 
-    def _carry(self, kernel: Kernel) -> None:
+    def _carry(self, kernel: TransitionKernel) -> None:
         """X Y H, and no more. What the walls stop is counted before it spreads back."""
         p = self.mass if len(self.shape) == 2 else self.mass[:, None]
         for i, (grow, shift) in enumerate(zip(kernel.grow, kernel.shift, strict=True)):
@@ -190,11 +199,11 @@ class _Run:
             line = np.clip(x, 0.0, self.shape[i])[:, None]
             p = remap(p, line) if i == 0 else remap(p.T, line).T
         self.mass = self._whole(p).reshape(self.shape)
-        self.wall = max(self.wall, self._at_the_wall())
+        self.boundary_mass = max(self.boundary_mass, self._at_the_wall())
         if kernel.spread.any():
-            heat = Heat(self.shape, kernel.spread / 2 / self.h**2, self.clip)
+            heat = HeatKernel(self.shape, kernel.spread / 2 / self.h**2, self.clip)
             self.mass = heat(p).reshape(self.shape)
-            self.wall = max(self.wall, self._at_the_wall())
+            self.boundary_mass = max(self.boundary_mass, self._at_the_wall())
 
     def _step(self, start: float, stop: float) -> None:
         """X Y H Y X."""
@@ -202,8 +211,8 @@ class _Run:
         middle = torch.tensor((start + stop) / 2, dtype=torch.float64)
         heat = self._heat(start, stop, middle)
         self._follow(self._drift(middle), dt, 1.0 if heat is None else 0.5)
-        self.stretch = max(self.stretch, math.sqrt((self.mass * self.change).sum() / self.whole))
-        x, y = self.feet[0], self.feet[-1]
+        self.courant = max(self.courant, math.sqrt((self.mass * self.change).sum() / self.whole))
+        x, y = self.departure_points[0], self.departure_points[-1]
         p = self.mass if len(self.shape) == 2 else self.mass[:, None]
         if len(self.shape) == 1:
             p = remap(p, x)
@@ -215,7 +224,7 @@ class _Run:
             p = heat(remap(remap(p, x).T, y).T)
             p = remap(remap(p.T, y).T, x)
         self.mass = self._whole(p).reshape(self.shape)
-        self.wall = max(self.wall, self._at_the_wall())
+        self.boundary_mass = max(self.boundary_mass, self._at_the_wall())
 
     def _follow(self, drift: np.ndarray, dt: float, across: float) -> None:
         """The faces' feet over half a step along the first axis and `across` of one along the
@@ -227,7 +236,10 @@ class _Run:
             return
         self.last = drift, dt, across
         moved = [c * (dt / h) for c, h in zip(drift, self.h, strict=True)]
-        self.feet = [feet(self._faces(c, i) * (across if i else 0.5)) for i, c in enumerate(moved)]
+        self.departure_points = [
+            departure_points(self._faces(c, i) * (across if i else 0.5))
+            for i, c in enumerate(moved)
+        ]
         self.change = self._largest_change(moved) ** 2
 
     def _drift(self, t: Tensor) -> np.ndarray:
@@ -269,7 +281,7 @@ class _Run:
         g = noise(x, torch.as_tensor(t, dtype=torch.float64))
         return checked_noise(g, x, t)
 
-    def _heat(self, start: float, stop: float, middle: Tensor) -> Heat | TRBDF2 | None:
+    def _heat(self, start: float, stop: float, middle: Tensor) -> HeatKernel | TRBDF2 | None:
         """The diffusion over the step: exact where it does not depend on the state."""
         if self.law.diffusion is None:
             return None
@@ -280,7 +292,7 @@ class _Run:
             ends = [self._noise(x, t).reshape(-1) ** 2 for t in (start, stop)]
             g2 = (ends[0] + 4 * g.reshape(-1, g.shape[-1] if g.ndim else 1)[0] ** 2 + ends[1]) / 6
             spread = (g2 / 2).double().numpy() * abs(stop - start) / self.h**2
-            return Heat(self.shape, spread, self.clip) if spread.any() else None
+            return HeatKernel(self.shape, spread, self.clip) if spread.any() else None
         size = g.double().reshape(*self.shape, -1).abs().numpy()
         return TRBDF2(self.h, size, abs(stop - start), self.law.calculus, self.clip)
 
@@ -290,7 +302,7 @@ class _Run:
         negative = np.minimum(p, 0.0).sum()
         if negative == 0.0:
             return p
-        self.clipped -= float(negative)
+        self.negative_mass -= float(negative)
         p = np.maximum(p, 0.0)
         p *= self.whole / p.sum()
         return p
@@ -298,5 +310,5 @@ class _Run:
     def _whole(self, p: np.ndarray) -> np.ndarray:
         """p with its total put right, and by how much."""
         factor = self.whole / p.sum()
-        self.drifted = max(self.drifted, abs(float(factor) - 1))
+        self.mass_drift = max(self.mass_drift, abs(float(factor) - 1))
         return p * factor

@@ -39,7 +39,7 @@ SERIES = np.linalg.inv(legendre.legvander(NODES, 7))  # from values at the nodes
 UP_TO = legendre.legval(NODES, legendre.legint(SERIES, lbnd=-1)).T  # integrals from -1 to a node
 
 
-class Kernel(NamedTuple):
+class TransitionKernel(NamedTuple):
     """x -> N(grow x + shift, spread), each (d,): how an affine law carries a particle."""
 
     grow: np.ndarray
@@ -47,7 +47,7 @@ class Kernel(NamedTuple):
     spread: np.ndarray
 
 
-def kernels(law: SDE, grid: Grid, times: Tensor) -> list[list[Kernel]] | None:
+def transition_kernels(law: SDE, grid: Grid, times: Tensor) -> list[list[TransitionKernel]] | None:
     r"""The transitions of dx_i = (a_i x_i + b_i) dt + g_i dW_i between neighbours of `times`.
 
     grow = e^A, A = int a;   shift = int e^{A - A(s)} b ds;   spread = int e^{2 (A - A(s))} g^2 ds.
@@ -66,7 +66,7 @@ def kernels(law: SDE, grid: Grid, times: Tensor) -> list[list[Kernel]] | None:
     return found
 
 
-def _merged_legs(legs: list[Kernel]) -> list[Kernel]:
+def _merged_legs(legs: list[TransitionKernel]) -> list[TransitionKernel]:
     """As few as will do: kernels are a semigroup."""
     out = legs[:1]
     for after in legs[1:]:
@@ -76,11 +76,13 @@ def _merged_legs(legs: list[Kernel]) -> list[Kernel]:
             out.append(after)
             continue
         shift = after.grow * before.shift + after.shift
-        out[-1] = Kernel(grow, shift, after.grow**2 * before.spread + after.spread)
+        out[-1] = TransitionKernel(grow, shift, after.grow**2 * before.spread + after.spread)
     return out
 
 
-def _legs(law: SDE, x: Tensor, unit: np.ndarray, start: float, stop: float) -> list[Kernel] | None:
+def _legs(
+    law: SDE, x: Tensor, unit: np.ndarray, start: float, stop: float
+) -> list[TransitionKernel] | None:
     """Halves of halves, until one rule does for each; `unit` is the length errors are small in."""
     legs, todo = [], [(start, stop)]
     for _ in range(PARTS):
@@ -102,7 +104,7 @@ def _legs(law: SDE, x: Tensor, unit: np.ndarray, start: float, stop: float) -> l
     return None
 
 
-def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> Kernel | None:
+def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> TransitionKernel | None:
     """By the eight-point rule of Gauss and Legendre, if the series of a, b and g^2 end before it
     does and it shrinks by no more than half.
     """
@@ -113,7 +115,7 @@ def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> Kernel | None:
         return None
     fade = np.exp(half * (WEIGHTS @ a - UP_TO @ a))  # e^{A - A(s)}
     shift, spread = half * WEIGHTS @ (fade * b), abs(half) * WEIGHTS @ (fade**2 * g2)
-    return Kernel(grow, shift, spread)
+    return TransitionKernel(grow, shift, spread)
 
 
 def _coefficients(law: SDE, x: Tensor, t: float) -> np.ndarray | None:

@@ -29,15 +29,14 @@ import torch
 from scipy.sparse import linalg
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, check_int, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.sdes.coefficients import checked_drift, checked_noise
 from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True, eq=False)
-class Generator:
+class MarkovGenerator:
     """A law that does not change in time, as a Markov chain on the cells: dm/dt = L m.
 
     Walls reflect. Attributes: the grid, and the sparse matrix L (cells, cells), whose columns add
@@ -61,7 +60,7 @@ class Generator:
         Raises:
             TypeError, ValueError: time is negative or no number, the density's grid another.
         """
-        door.positive(time, "time", zero=True)
+        check_positive(time, "time", zero=True)
         mass = linalg.expm_multiply(self.matrix * time, self._row(density))
         mass = np.maximum(mass, 0.0)
         return Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
@@ -118,7 +117,7 @@ class Generator:
         Raises:
             TypeError, ValueError: count is no whole number from 1 on.
         """
-        door.whole(count, "count")
+        check_int(count, "count")
         scale = float(abs(self.matrix.diagonal()).max())
         start = np.random.default_rng(0).standard_normal(self.matrix.shape[0])
         found = linalg.eigs(
@@ -137,9 +136,9 @@ class Generator:
         return torch.from_numpy(np.ascontiguousarray(row)).reshape(self.grid.shape)
 
 
-def generator(
+def markov_generator(
     sde: SDE, grid: Grid, *, t: float | None = None, potential: Tensor | None = None
-) -> Generator:
+) -> MarkovGenerator:
     r"""The generator of a law frozen at one time, by exponential fitting.
 
     From cell to cell: rate right = D B(-P) / h^2, left = D B(P) / h^2, B(z) = z / (e^z - 1),
@@ -183,7 +182,7 @@ def generator(
     matrix = scipy.sparse.coo_matrix(
         (np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns))), (size, size)
     )
-    return Generator(grid, matrix.tocsc())
+    return MarkovGenerator(grid, matrix.tocsc())
 
 
 def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:

@@ -12,7 +12,7 @@ deviation `width` in the data, fades and forms again within a few of the process
 
 it always relaxes at the same rate, so that equal steps of u are equally hard.
 
-`normalised` is the law of motion in y and u. It is another SDE like any other: whoever solves it
+`rescale` is the law of motion in y and u. It is another SDE like any other: whoever solves it
 needs to know nothing of rulers.
 
 See docs/theory.md, (8.2).
@@ -26,14 +26,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_positive
 from sdeflow.density import Grid
 from sdeflow.processes.process import Process
 from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True)
-class Ruler:
+class Rescaling:
     r"""s(t) = sqrt(alpha^2 std^2 + sigma^2), the size of the cloud, by which a grid may breathe,
     and its clock u = ln(rho^2 + width^2) / 2, rho = sigma / alpha.
 
@@ -55,8 +55,8 @@ class Ruler:
 
     def __post_init__(self) -> None:
         """Refuse sizes that are none."""
-        door.positive(self.std, "std")
-        door.positive(self.width, "width", zero=True)
+        check_positive(self.std, "std")
+        check_positive(self.width, "width", zero=True)
 
     def __call__(self, t: Tensor | float) -> float:
         """s(t)."""
@@ -86,7 +86,7 @@ class Ruler:
         return t.clamp(self.process.t_min, self.process.t_max)
 
 
-def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
+def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
     r"""The same law in y = x / s(t), on the ruler's clock u.
 
     dy = [f(s y, t) / s - (s_dot / s) y] (dt / du) du + g(s y, t) / s sqrt(dt / du) dW.
@@ -98,7 +98,7 @@ def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
         ValueError: the law's span leaves the interval of the ruler's process.
     """
     low, high = sorted((sde.t_start, sde.t_end))
-    p = ruler.process
+    p = rescaling.process
     slack = 1e-9 * p.t_max
     if low < p.t_min - slack or high > p.t_max + slack:
         raise ValueError(
@@ -109,9 +109,9 @@ def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
     table: dict[float, tuple[Tensor, list[float]]] = {}
 
     def work_out(u: Tensor) -> None:
-        t = ruler.time(u)
+        t = rescaling.time(u)
         table.update(
-            zip(u.tolist(), zip(t, ruler.reading(t).T.tolist(), strict=True), strict=True)
+            zip(u.tolist(), zip(t, rescaling.reading(t).T.tolist(), strict=True), strict=True)
         )
 
     def look_up(u: Tensor) -> tuple[Tensor, list[float]]:
@@ -131,11 +131,11 @@ def normalised(sde: SDE, ruler: Ruler, at: Tensor | None = None) -> SDE:
     if at is not None:
         work_out(at)
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64).clamp(p.t_min, p.t_max)
-    first, last = ruler.clock(ends).tolist()
+    first, last = rescaling.clock(ends).tolist()
     return SDE(drift, None if noise is None else diffusion, first, last, calculus=sde.calculus)
 
 
-def breathing(grid: Grid, process: Process, t: float) -> Ruler:
+def breathing(grid: Grid, process: Process, t: float) -> Rescaling:
     """s(t) a fifth of the grid's half-width, which then holds the prior at any time.
 
     Raises:
@@ -149,4 +149,4 @@ def breathing(grid: Grid, process: Process, t: float) -> Ruler:
             f"a grid from {grid.low} to {grid.high} cannot breathe about 0 with noise "
             f"{float(c.sigma):.2g}; make it larger, or give a ruler"
         )
-    return Ruler(process, math.sqrt(square) / float(c.alpha))
+    return Rescaling(process, math.sqrt(square) / float(c.alpha))

@@ -28,30 +28,30 @@ from torch import Tensor
 from sdeflow.density import Density
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
-    Guards,
-    History,
+    DensityPath,
+    Diagnostics,
     asked,
     check_nouns,
     coarseness,
     halves,
-    judged,
+    warn_or_refuse,
 )
-from sdeflow.fokker_planck.rescaling import Ruler
+from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.sdes.coefficients import checked_drift
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import indices
 
 
-def sampler_law(
+def sampler_density(
     sde: SDE,
     density: Density,
     times: Tensor,
     save: Tensor | None = None,
     *,
-    ruler: Ruler | None = None,
+    rescaling: Rescaling | None = None,
     estimate: bool = True,
-    refuse: Guards = REFUSE,
-) -> History:
+    refuse: Diagnostics = REFUSE,
+) -> DensityPath:
     r"""The law of the particles that Euler's method with *these* steps has, before any sampling.
 
     p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,   m_k(x) = x + drift dt,   s_k = g sqrt(dt),
@@ -72,11 +72,11 @@ def sampler_law(
         TypeError, ValueError: at the door, in one sentence; noise that depends on the state.
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
-    check_nouns(sde, density, ruler)
+    check_nouns(sde, density, rescaling)
     times = asked(sde, times)
     save = times[[0, -1]] if save is None else asked(sde, save, "save")
     stops = indices(save, times, "save time")
-    sizes = [1.0] * len(times) if ruler is None else [ruler(t) for t in times]
+    sizes = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():
         run = _Chain(sde, start, times, sizes)
@@ -89,9 +89,11 @@ def sampler_law(
     out = tuple(
         replace(p.scaled(sizes[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
     )
-    cells = coarseness(start.grid, ruler, save)
-    guards = Guards(run.clipped, run.wall, error=error, cells=cells)
-    return History(save, out, judged(guards, refuse))
+    cells = coarseness(start.grid, rescaling, save)
+    diagnostics = Diagnostics(
+        run.negative_mass, run.boundary_mass, error=error, cells_per_feature=cells
+    )
+    return DensityPath(save, out, warn_or_refuse(diagnostics, refuse))
 
 
 class _Chain:
@@ -110,7 +112,7 @@ class _Chain:
         # four times less accurate (measured), and grows without noise to hold it.
         self.spline = _outer([(2 + np.cos(a)) / 3 for a in angles])
         self.whole = start.total()
-        self.clipped = self.wall = 0.0
+        self.negative_mass = self.boundary_mass = 0.0
 
     def through(self, stops: list[int]) -> list[Density]:
         kept = {0: self.start}
@@ -160,7 +162,7 @@ class _Chain:
             index.append(
                 [np.where(c < 0, -1 - c, np.where(c >= n, 2 * n - 1 - c, c)) for c in cells]
             )
-        self.wall = max(self.wall, float(abs(p[outside]).sum()))
+        self.boundary_mass = max(self.boundary_mass, float(abs(p[outside]).sum()))
         size = math.prod(self.shape)
         out = np.zeros(size)
         for i0, w0 in zip(index[0], weight[0], strict=True):
@@ -175,11 +177,11 @@ class _Chain:
     def _cells(self, p: np.ndarray) -> Density:
         """Cell masses from the values at the centres."""
         mass = idctn(dctn(p, norm="ortho") * self.cell, norm="ortho")
-        self.clipped = max(self.clipped, -float(np.minimum(mass, 0.0).sum()))
+        self.negative_mass = max(self.negative_mass, -float(np.minimum(mass, 0.0).sum()))
         mass = np.maximum(mass, 0.0)
         mass *= self.whole / mass.sum()
         layers = mass[tuple(slice(2, -2) for _ in self.shape)]
-        self.wall = max(self.wall, self.whole - float(layers.sum()))
+        self.boundary_mass = max(self.boundary_mass, self.whole - float(layers.sum()))
         return Density(self.grid, torch.from_numpy(mass))
 
 

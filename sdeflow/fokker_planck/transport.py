@@ -32,7 +32,7 @@ CURVE = 0.5  # largest |dt grad f| of one Runge-Kutta step along a characteristi
 Clip = Callable[[np.ndarray], np.ndarray]
 
 
-def feet(c: np.ndarray) -> np.ndarray:
+def departure_points(c: np.ndarray) -> np.ndarray:
     """Where the faces come from, in cells (n + 1, m), if they move by c cells along axis 0.
 
     Characteristics of the frozen velocity are followed back by Runge and Kutta's method, in as
@@ -100,7 +100,7 @@ def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.maximum(np.diff(v, axis=0), 0.0)  # what rounding takes below zero
 
 
-class Heat:
+class HeatKernel:
     """exp(a d^2 / dx^2) with reflecting walls, a (d,) in cells: one cosine transform."""
 
     def __init__(self, shape: tuple[int, ...], spread: np.ndarray, clip: Clip) -> None:

@@ -1,1 +1,21 @@
 """How data are noised: choose a schedule (alpha, sigma), ask it for rates, times and grids of times."""
+
+from sdeflow.processes.process import Coefficients, Process
+from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
+from sdeflow.processes.tabulated import Tabulated
+from sdeflow.processes.time_grids import karras_times, log_snr_times, uniform_times
+
+__all__ = [
+    "Process",
+    "Coefficients",
+    "VP",
+    "SubVP",
+    "VE",
+    "EDM",
+    "Linear",
+    "Cosine",
+    "Tabulated",
+    "uniform_times",
+    "log_snr_times",
+    "karras_times",
+]

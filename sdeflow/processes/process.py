@@ -24,8 +24,8 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.random_streams import Purpose, normals
+from sdeflow._validation import check_int, check_positive
+from sdeflow.random_streams import Stream, normals
 
 Scalar = TypeVar("Scalar", Tensor, float)
 
@@ -75,7 +75,7 @@ class Process(ABC):
 
     def _kept(self, name: str, *, zero: bool = False) -> float:
         """The constant of this name if it is positive, kept as a plain float, fit for a file."""
-        value = door.positive(getattr(self, name), name, zero=zero)
+        value = check_positive(getattr(self, name), name, zero=zero)
         object.__setattr__(self, name, value)
         return value
 
@@ -147,11 +147,11 @@ class Process(ABC):
         Raises:
             ValueError, TypeError: n, d or seed is not a whole number in its range.
         """
-        door.whole(n, "n")
-        door.whole(d, "d")
-        door.whole(seed, "seed", 0)
+        check_int(n, "n")
+        check_int(d, "d")
+        check_int(seed, "seed", 0)
         sigma = float(self(torch.tensor(self.t_max, dtype=torch.float64)).sigma)
-        return sigma * normals(seed, Purpose.PRIOR, n, d, dtype or torch.get_default_dtype())
+        return sigma * normals(seed, Stream.PRIOR, n, d, dtype or torch.get_default_dtype())
 
 
 def _real(t: Tensor | float) -> Tensor:

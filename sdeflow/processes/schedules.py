@@ -191,10 +191,10 @@ class Cosine(Process):
     def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
         t, (rate, start) = _real(t), self._angles()
-        u, ruler = start + rate * t, math.cos(start)
-        alpha, alpha_dot = torch.cos(u) / ruler, -rate * torch.sin(u) / ruler
+        u, rescaling = start + rate * t, math.cos(start)
+        alpha, alpha_dot = torch.cos(u) / rescaling, -rate * torch.sin(u) / rescaling
         # 1 - alpha^2 without cancellation: a product of sines.
-        sigma = torch.sqrt(torch.sin(rate * t) * torch.sin(u + start)) / ruler
+        sigma = torch.sqrt(torch.sin(rate * t) * torch.sin(u + start)) / rescaling
         return Coefficients(alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma)
 
     def time(self, log_snr: Tensor) -> Tensor:

@@ -12,13 +12,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int, check_positive
 from sdeflow.processes.process import Process
 
 
 def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
     """steps + 1 equally spaced times from t_start to t_end, in float64."""
-    return torch.linspace(t_start, t_end, door.whole(steps, "steps") + 1, dtype=torch.float64)
+    return torch.linspace(t_start, t_end, check_int(steps, "steps") + 1, dtype=torch.float64)
 
 
 def log_snr_times(process: Process, steps: int) -> Tensor:
@@ -35,7 +35,7 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
 
     Source: Karras et al. 2022, eq. 5.
     """
-    power = door.positive(rho, "rho")
+    power = check_positive(rho, "rho")
     first, last = (level(process, ends(process)) ** (1 / power)).tolist()
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
 

@@ -32,8 +32,8 @@ import torch
 from scipy.linalg import expm, solve_continuous_lyapunov
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.distributions.mixture import Mixture
+from sdeflow._validation import check_finite, check_positive
+from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.sdes.sde import SDE, Drift
 
 Potential = Callable[..., Tensor]  # (x) -> (n,), or with a protocol (x, control) -> (n,)
@@ -48,7 +48,7 @@ def harmonic(stiffness: float = 1.0) -> Potential:
     Raises:
         TypeError, ValueError: stiffness is not positive.
     """
-    k = door.positive(stiffness, "stiffness")
+    k = check_positive(stiffness, "stiffness")
     return lambda x: k / 2 * (x**2).sum(1)
 
 
@@ -58,7 +58,7 @@ def double_well(barrier: float = 1.0, stiffness: float = 1.0) -> Potential:
     Raises:
         TypeError, ValueError: barrier or stiffness is not positive.
     """
-    height, k = door.positive(barrier, "barrier"), door.positive(stiffness, "stiffness")
+    height, k = check_positive(barrier, "barrier"), check_positive(stiffness, "stiffness")
     return lambda x: height * (x[:, 0] ** 2 - 1) ** 2 + k / 2 * (x[:, 1:] ** 2).sum(1)
 
 
@@ -68,7 +68,7 @@ def mexican_hat(barrier: float = 1.0) -> Potential:
     Raises:
         TypeError, ValueError: barrier is not positive.
     """
-    height = door.positive(barrier, "barrier")
+    height = check_positive(barrier, "barrier")
     return lambda x: height * ((x**2).sum(1) - 1) ** 2
 
 
@@ -121,12 +121,12 @@ def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
     Raises:
         TypeError, ValueError: diffusivity or t_end is not positive.
     """
-    size = (2 * door.positive(diffusivity, "diffusivity")) ** 0.5
+    size = (2 * check_positive(diffusivity, "diffusivity")) ** 0.5
     return SDE(
         lambda x, t: torch.zeros_like(x),
         lambda x, t: x.new_tensor(size),
         0.0,
-        door.positive(t_end, "t_end"),
+        check_positive(t_end, "t_end"),
     )
 
 
@@ -151,13 +151,13 @@ def langevin(
 
     Source: Risken 1989, chapter 5.
     """
-    force, mu = _force(potential, protocol), door.positive(mobility, "mobility")
-    size = (2 * mu * door.positive(temperature, "temperature")) ** 0.5
+    force, mu = _force(potential, protocol), check_positive(mobility, "mobility")
+    size = (2 * mu * check_positive(temperature, "temperature")) ** 0.5
     return SDE(
         lambda x, t: mu * force(x, t),
         lambda x, t: x.new_tensor(size),
         0.0,
-        door.positive(t_end, "t_end"),
+        check_positive(t_end, "t_end"),
     )
 
 
@@ -183,9 +183,9 @@ def underdamped(
 
     Source: Kramers 1940; Risken 1989, chapter 10.
     """
-    force, gamma = _force(potential, protocol), door.positive(friction, "friction")
-    m = door.positive(mass, "mass")
-    size = (2 * gamma * door.positive(temperature, "temperature") / m) ** 0.5
+    force, gamma = _force(potential, protocol), check_positive(friction, "friction")
+    m = check_positive(mass, "mass")
+    size = (2 * gamma * check_positive(temperature, "temperature") / m) ** 0.5
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
         q, v = _halves(x)
@@ -195,7 +195,7 @@ def underdamped(
         q, v = _halves(x[0])
         return torch.cat([torch.zeros_like(q), torch.full_like(v, size)])
 
-    return SDE(drift, diffusion, 0.0, door.positive(t_end, "t_end"))
+    return SDE(drift, diffusion, 0.0, check_positive(t_end, "t_end"))
 
 
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -225,12 +225,12 @@ def geometric_brownian(
 
     Source: Oksendal 2003, section 5.1.
     """
-    rate, size = door.finite(growth, "growth"), door.positive(volatility, "volatility")
+    rate, size = check_finite(growth, "growth"), check_positive(volatility, "volatility")
     return SDE(
         lambda x, t: rate * x,
         lambda x, t: size * x,
         0.0,
-        door.positive(t_end, "t_end"),
+        check_positive(t_end, "t_end"),
         calculus=calculus,
     )
 
@@ -274,7 +274,7 @@ def ornstein_uhlenbeck(
         lambda x, t: -x @ a.to(x).T,
         lambda x, t: b.to(x),
         0.0,
-        door.positive(t_end, "t_end"),
+        check_positive(t_end, "t_end"),
         matrix=a,
         noise=b.expand(len(a)),
     )
@@ -300,15 +300,15 @@ class OrnsteinUhlenbeck(SDE):
         Source: Gardiner 2009, section 4.5.
         """
         spread = solve_continuous_lyapunov(self.matrix.numpy(), np.diag(self.noise.numpy() ** 2))
-        fade = self._propagator(door.positive(lag, "lag", zero=True))
+        fade = self._propagator(check_positive(lag, "lag", zero=True))
         return fade @ torch.from_numpy((spread + spread.T) / 2)
 
-    def stationary(self) -> Mixture:
+    def stationary(self) -> GaussianMixture:
         """The law at rest, N(0, C)."""
         zero = self.noise.new_zeros(1, len(self.noise))
-        return Mixture(self.noise.new_ones(1), zero, self.covariance()[None])
+        return GaussianMixture(self.noise.new_ones(1), zero, self.covariance()[None])
 
-    def transition(self, law: Mixture, time: float) -> Mixture:
+    def transition(self, law: GaussianMixture, time: float) -> GaussianMixture:
         """The law of x_time if x_0 has this one: mu -> e^{-A t} mu, C_k - C -> e^{-A t} (C_k - C)
         e^{-A^T t}, again a mixture.
 
@@ -318,9 +318,9 @@ class OrnsteinUhlenbeck(SDE):
         if law.dim != len(self.noise):
             raise ValueError(f"the law has dimension {law.dim}, the motion {len(self.noise)}")
         law, rest = law.to(torch.float64), self.covariance()
-        fade = self._propagator(door.positive(time, "time", zero=True))
+        fade = self._propagator(check_positive(time, "time", zero=True))
         spread = rest + fade @ (law.covariances - rest) @ fade.T
-        return Mixture(law.weights, law.means @ fade.T, (spread + spread.mT) / 2)
+        return GaussianMixture(law.weights, law.means @ fade.T, (spread + spread.mT) / 2)
 
     def entropy_production(self) -> float:
         """tr(A^T D^{-1} A C) - tr A per unit of time at rest, D = diag(b^2) / 2; 0 if reversible.

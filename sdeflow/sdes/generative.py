@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_cloud, check_positive
 from sdeflow.fields.field import Evaluate, Field
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.time_grids import ends, level, log_snr_times
-from sdeflow.sdes.sde import SDE, Scale, Steps
+from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 Variance = Callable[[Tensor], Tensor]
 """times (K + 1,) -> (K,): what a chain's step adds per coordinate (length^2)."""
@@ -38,12 +38,12 @@ def forward(process: Process) -> SDE:
     )
 
 
-class Reading(NamedTuple):
+class TimeCoefficients(NamedTuple):
     """At one clock reading: drift = state x + prediction field.evaluate(ruler x, t, c)."""
 
     t: Tensor
     c: Coefficients[Tensor]
-    ruler: Tensor
+    rescaling: Tensor
     state: Tensor
     prediction: Tensor
     diffusion: Tensor
@@ -54,18 +54,18 @@ class FieldSDE(SDE):
     """A law of motion that a `Field` drives: one evaluation of the field per drift."""
 
     field: Field
-    read: Callable[[Tensor], Reading]
+    read: Callable[[Tensor], TimeCoefficients]
 
-    def steps(self, times: Tensor, like: Tensor) -> Steps:
+    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`; everything that depends on time alone is worked out here, once."""
         return _FieldSteps(self, times, like)
 
 
-class _FieldSteps(Steps):
+class _FieldSteps(SteppedSDE):
     sde: FieldSDE
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
-        super().__init__(sde, times, door.cloud(like, dim=sde.field.dim))
+        super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
         self._tabulate = sde.field.tabulator(like)
         self._tables: dict[float, tuple[Evaluate, np.ndarray]] = {}
 
@@ -76,8 +76,8 @@ class _FieldSteps(Steps):
             self._tables[part] = self._worked_out(self.sde.read(self.times + part * gaps))
         return self._tables[part]
 
-    def _worked_out(self, r: Reading) -> tuple[Evaluate, np.ndarray]:
-        rows = torch.stack([r.ruler, r.state, r.prediction, r.diffusion], 1).numpy()
+    def _worked_out(self, r: TimeCoefficients) -> tuple[Evaluate, np.ndarray]:
+        rows = torch.stack([r.rescaling, r.state, r.prediction, r.diffusion], 1).numpy()
         return self._tabulate(r.t, r.c), rows
 
     def drift(self, k: int, part: float, x: Tensor) -> Tensor:
@@ -85,8 +85,8 @@ class _FieldSteps(Steps):
         if part == 1.0:
             k, part = k + 1, 0.0
         evaluate, rows = self._table(part)
-        ruler, state, prediction, _ = rows[k].tolist()
-        out = evaluate(k, x if ruler == 1.0 else ruler * x)
+        rescaling, state, prediction, _ = rows[k].tolist()
+        out = evaluate(k, x if rescaling == 1.0 else rescaling * x)
         return torch.add(out * (prediction * dt), x, alpha=state * dt)
 
     def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
@@ -98,15 +98,15 @@ class _FieldSteps(Steps):
 
 def _driven(
     field: Field,
-    read: Callable[[Tensor], Reading],
+    read: Callable[[Tensor], TimeCoefficients],
     span: tuple[float, float],
     clock: Callable[[int], Tensor],
     eta: float,
 ) -> FieldSDE:
     def drift(x: Tensor, t: Tensor) -> Tensor:
         r = read(t)
-        state, prediction, ruler = (v.to(x) for v in (r.state, r.prediction, r.ruler))
-        out = field.evaluate(ruler * x, r.t.to(x.dtype), r.c.along(x))
+        state, prediction, rescaling = (v.to(x) for v in (r.state, r.prediction, r.rescaling))
+        out = field.evaluate(rescaling * x, r.t.to(x.dtype), r.c.along(x))
         return state * x + prediction * out
 
     return FieldSDE(
@@ -139,14 +139,14 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
-    process, eta = _process(field), door.positive(eta, "eta", zero=True)
+    process, eta = _process(field), check_positive(eta, "eta", zero=True)
 
-    def read(t: Tensor) -> Reading:
+    def read(t: Tensor) -> TimeCoefficients:
         c = process(t)
         target = c.alpha_dot, c.sigma_dot + eta**2 * c.stretch
         state, prediction = mixing(field.row(c), c, target)
         g = eta * torch.sqrt(2 * c.sigma * c.stretch)
-        return Reading(t, c, torch.ones_like(t), state, prediction, g)
+        return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
 
     span = process.t_max, process.t_min
     return _driven(field, read, span, lambda steps: log_snr_times(process, steps), eta)
@@ -166,15 +166,17 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
-    process, eta = _process(field), door.positive(eta, "eta", zero=True)
+    process, eta = _process(field), check_positive(eta, "eta", zero=True)
 
-    def read(rho: Tensor) -> Reading:
+    def read(rho: Tensor) -> TimeCoefficients:
         # A level at an end of the span must not fall outside it by rounding.
         t = process.time(-2 * torch.log(rho)).clamp(process.t_min, process.t_max)
         c = process(t)
         state, prediction = mixing(field.row(c), c, (0.0, 1.0 + eta**2))
         g = eta * torch.sqrt(2 * rho)
-        return Reading(t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g)
+        return TimeCoefficients(
+            t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g
+        )
 
     first, last = level(process, ends(process)).tolist()
     return _driven(
@@ -186,7 +188,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     )
 
 
-def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> Bridge:
+def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) -> AncestralSDE:
     r"""`reverse` in steps that keep x0_hat frozen: DDPM (eta = 1), DDIM (0), DDIM-eta between.
 
         x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
@@ -207,14 +209,14 @@ def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> 
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
-    if door.positive(eta, "eta", zero=True) > 1:
+    if check_positive(eta, "eta", zero=True) > 1:
         raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
     if variance is not None and not callable(variance):
         raise TypeError(f"variance must be a function of the times, got {variance!r}")
     if variance is not None and eta != 1:
         raise ValueError(f"a variance of your own goes with DDPM's mean: use eta = 1, not {eta}")
     law = reverse(field, eta)
-    return Bridge(
+    return AncestralSDE(
         law.drift,
         law.diffusion,
         law.t_start,
@@ -228,25 +230,25 @@ def bridge(field: Field, eta: float = 1.0, variance: Variance | None = None) -> 
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Bridge(FieldSDE):
+class AncestralSDE(FieldSDE):
     """The law that `bridge` makes: as a law it is `reverse`, but it brings its own step."""
 
     eta: float
     variance: Variance | None = None
 
-    def steps(self, times: Tensor, like: Tensor) -> Steps:
+    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`."""
-        return _BridgeSteps(self, times, like)
+        return _AncestralSteps(self, times, like)
 
 
-class _BridgeSteps(_FieldSteps):
-    sde: Bridge
+class _AncestralSteps(_FieldSteps):
+    sde: AncestralSDE
 
-    def __init__(self, sde: Bridge, times: Tensor, like: Tensor) -> None:
+    def __init__(self, sde: AncestralSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, like)
         self.gaps = [1.0] * len(self.gaps)  # the step is whole: nothing is left to scale by dt
 
-    def _worked_out(self, r: Reading) -> tuple[Evaluate, np.ndarray]:
+    def _worked_out(self, r: TimeCoefficients) -> tuple[Evaluate, np.ndarray]:
         process, eta = self.sde.field.process, self.sde.eta
         now, then = process(self.times[:-1]), process(self.times[1:])
         level = (then.sigma / then.alpha) / (now.sigma / now.alpha)

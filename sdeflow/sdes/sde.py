@@ -33,7 +33,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_finite, check_int
 from sdeflow.processes.time_grids import uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
@@ -72,7 +72,7 @@ class SDE:
             if not callable(given) and (name == "drift" or given is not None):
                 raise TypeError(f"{name} must be a function, got {type(given).__name__}")
         for name in ("t_start", "t_end"):
-            object.__setattr__(self, name, door.finite(getattr(self, name), name))
+            object.__setattr__(self, name, check_finite(getattr(self, name), name))
         if self.t_start == self.t_end:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
         if self.calculus not in ("ito", "stratonovich"):
@@ -80,17 +80,17 @@ class SDE:
 
     def times(self, steps: int) -> Tensor:
         """The law's own grid, (steps + 1,) in float64, from t_start to t_end."""
-        door.whole(steps, "steps")
+        check_int(steps, "steps")
         if self.clock is not None:
             return self.clock(steps)
         return uniform_times(self.t_start, self.t_end, steps)
 
-    def steps(self, times: Tensor, like: Tensor) -> Steps:
+    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """This law on the step-number clock of `times` (K + 1,), for clouds like this one."""
-        return Steps(self, times, like)
+        return SteppedSDE(self, times, like)
 
 
-class Steps:
+class SteppedSDE:
     """A law on the step-number clock: step k runs from u = k to k + 1, and `part` is u - k.
 
         dx = drift dt_k du + diffusion sqrt(|dt_k|) dW_u;

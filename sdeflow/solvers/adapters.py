@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
-from sdeflow.sdes.sde import SDE, Scale, Steps
+from sdeflow._validation import SdeflowError, check_cloud, check_times
+from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.path import Path
 
@@ -28,10 +27,10 @@ def _part(u: float, k: int) -> float:
     return round(12 * (u - k)) / 12
 
 
-class Watch:
+class Monitor:
     """One solve: counts evaluations, watches for a state that went bad, shows progress."""
 
-    def __init__(self, steps: Steps, x: Tensor, progress: bool, total: int | None) -> None:
+    def __init__(self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None) -> None:
         self.steps, self.start, self.nfe = steps, x, 0
         self.last: tuple[float | int, Tensor] = (0, x)
         self.before: tuple[float | int, Tensor] = (0, x)
@@ -84,8 +83,8 @@ class _Engine:
     what step that is.
     """
 
-    def __init__(self, watch: Watch, bm: Brownian, sde_type: str, noise_type: str) -> None:
-        self.watch, self.bm = watch, bm
+    def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, noise_type: str) -> None:
+        self.monitor, self.bm = monitor, bm
         self.sde_type, self.noise_type = sde_type, noise_type
         self._step, self._at = 0, 0.0
         self._seen: list[tuple[float, Tensor, Tensor]] = []
@@ -100,18 +99,18 @@ class _Engine:
             if when == part and state is y:
                 return value
         if part == 0.0 and k:
-            self.watch.reached(k, y)
-        value = self.watch.drift(k, part, y)
+            self.monitor.reached(k, y)
+        value = self.monitor.drift(k, part, y)
         self._seen.append((part, y, value))
         return value
 
     def scale(self, u: Tensor, y: Tensor) -> Scale:
-        return self.watch.steps.diffusion(self.bm.step, _part(float(u), self.bm.step), y)
+        return self.monitor.steps.diffusion(self.bm.step, _part(float(u), self.bm.step), y)
 
     def close(self) -> None:
         """Let go of the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
         self._seen.clear()
-        del self.watch, self.bm
+        del self.monitor, self.bm
 
 
 class Joint(_Engine):
@@ -119,7 +118,7 @@ class Joint(_Engine):
 
     def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         f = self.drift(u, y)
-        g = self.watch.steps.diffusion(self._step, self._at, y)
+        g = self.monitor.steps.diffusion(self._step, self._at, y)
         return f, torch.zeros_like(v) if g is None else g * v
 
 
@@ -148,29 +147,29 @@ class Diagonal(_Engine):
 class Flow:
     """A law as torchdiffeq wants it, on the step-number clock; it tells which step is on."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch, self.k = watch, 0
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor, self.k = monitor, 0
 
     def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
         self.k = int(u)
         if self.k:
-            self.watch.reached(self.k, y)
+            self.monitor.reached(self.k, y)
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.watch.drift(self.k, _part(float(u), self.k), y)
+        return self.monitor.drift(self.k, _part(float(u), self.k), y)
 
 
 class Adaptive:
     """A law as torchdiffeq wants it, in process time."""
 
-    def __init__(self, watch: Watch, sde: SDE) -> None:
-        self.watch, self.sde = watch, sde
+    def __init__(self, monitor: Monitor, sde: SDE) -> None:
+        self.monitor, self.sde = monitor, sde
 
     def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
-        self.watch.reached(float(t), y)
+        self.monitor.reached(float(t), y)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.watch.checked(self.sde.drift(y, t), y, float(t))
+        return self.monitor.checked(self.sde.drift(y, t), y, float(t))
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")
@@ -182,7 +181,7 @@ def _check(sde: SDE, x: Tensor) -> None:
             f"sde must be a law of motion, got {type(sde).__name__}; pass sf.reverse(field) or "
             "sf.forward(process)"
         )
-    door.cloud(x)
+    check_cloud(x)
 
 
 def _check_noise(g: Scale, x: Tensor) -> None:
@@ -208,7 +207,7 @@ def _grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
 
 def _given(sde: SDE, times: Tensor) -> Tensor:
     low, high = sorted((sde.t_start, sde.t_end))
-    grid = door.times(times, low, high)
+    grid = check_times(times, low, high)
     if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
         raise ValueError(
             f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from "

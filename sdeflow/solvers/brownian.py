@@ -7,7 +7,7 @@ from torch import Tensor
 
 from sdeflow.random_streams import (
     KeyedNormals,
-    Purpose,
+    Stream,
 )
 
 
@@ -44,8 +44,8 @@ class Brownian:
         fine: Tensor | None = None,
         levy: bool = False,
     ) -> None:
-        self._w = KeyedNormals(seed, Purpose.MOTION, n, d, dtype, first)
-        self._h = KeyedNormals(seed, Purpose.LEVY, n, d, dtype, first) if levy else None
+        self._w = KeyedNormals(seed, Stream.MOTION, n, d, dtype, first)
+        self._h = KeyedNormals(seed, Stream.LEVY, n, d, dtype, first) if levy else None
         self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
         self._grid = grid
         self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()

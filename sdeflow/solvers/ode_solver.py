@@ -8,10 +8,10 @@ import torch
 import torchdiffeq
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.sdes.generative import Bridge
+from sdeflow._validation import FLOAT32_EPS, check_int, check_positive, check_times
+from sdeflow.sdes.generative import AncestralSDE
 from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.adapters import Adaptive, Flow, Watch, _check, _grid
+from sdeflow.solvers.adapters import Adaptive, Flow, Monitor, _check, _grid
 from sdeflow.solvers.path import Path, Save, asked, kept
 
 FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "implicit_adams")
@@ -54,10 +54,10 @@ class ODESolver:
         if self.method in ADAPTIVE and gridded:
             raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
         if self.steps is not None:
-            door.whole(self.steps, "steps")
-        door.whole(self.max_steps, "max_steps")
-        door.positive(self.rtol, "rtol")
-        door.positive(self.atol, "atol")
+            check_int(self.steps, "steps")
+        check_int(self.max_steps, "max_steps")
+        check_positive(self.rtol, "rtol")
+        check_positive(self.atol, "atol")
 
     def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
         """Run the cloud x (n, d); `save` as in `SDESolver.solve`, and any time if adaptive."""
@@ -71,17 +71,17 @@ class ODESolver:
             return solve(sde, x, save, progress)
 
     def _fixed(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
-        if isinstance(sde, Bridge) and self.method != "euler":
+        if isinstance(sde, AncestralSDE) and self.method != "euler":
             raise ValueError(
                 f"a bridge is one whole step: use method 'euler', not {self.method!r}"
             )
         times = _grid(sde, self.steps or 1, self.times, self.method)
         saved = kept(save, times)
-        watch = Watch(sde.steps(times, x), x, progress, len(times) - 1)
-        flow = Flow(watch)
+        monitor = Monitor(sde.steps(times, x), x, progress, len(times) - 1)
+        flow = Flow(monitor)
         ts = torch.tensor(sorted({0, *saved}), dtype=torch.float64, device=x.device)
         grid = torch.arange(len(times), dtype=torch.float64, device=x.device)
-        with watch.bar:
+        with monitor.bar:
             out = torchdiffeq.odeint(
                 flow,
                 x,
@@ -90,11 +90,11 @@ class ODESolver:
                 options={"grid_constructor": lambda f, y, t: grid},
             )
         if not torch.isfinite(out[-1]).all():
-            raise watch.failed("the final state is NaN or infinite")
-        return watch.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+            raise monitor.failed("the final state is NaN or infinite")
+        return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
-        if isinstance(sde, Bridge):
+        if isinstance(sde, AncestralSDE):
             raise ValueError(
                 "a bridge is one whole step: use method 'euler' with steps= or times="
             )
@@ -106,18 +106,18 @@ class ODESolver:
         else:
             ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
             # An end that was rounded to float32 is still that end.
-            starts, stops = (torch.isclose(wanted, end, door.FLOAT32, 0.0) for end in ends)
+            starts, stops = (torch.isclose(wanted, end, FLOAT32_EPS, 0.0) for end in ends)
             from_start = bool(starts.any())
             inner = wanted[~(starts | stops)]
-            wanted = door.times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
-        watch = Watch(sde.steps(wanted, x), x, progress, None)
+            wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
+        monitor = Monitor(sde.steps(wanted, x), x, progress, None)
         span = wanted.to(x)
         # Left to itself the engine tries its first step blindly and its last beyond the end.
         first = float((sde.times(100)[1] - sde.t_start).abs())
         options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
-        flow = Adaptive(watch, sde)
+        flow = Adaptive(monitor, sde)
         try:
-            with watch.bar:
+            with monitor.bar:
                 out = torchdiffeq.odeint(
                     flow,
                     x,
@@ -128,11 +128,13 @@ class ODESolver:
                     options=options,
                 )
         except AssertionError as error:  # torchdiffeq's way to say so
-            raise watch.failed(
+            raise monitor.failed(
                 f"{self.method} stopped ({str(error) or 'step size underflow'}); "
                 "loosen rtol and atol, or use float64"
             ) from None
         if not torch.isfinite(out[-1]).all():
-            raise watch.failed("the final state is NaN or infinite")
+            raise monitor.failed("the final state is NaN or infinite")
         # The engine always gives the start; here as elsewhere it is kept only if asked for.
-        return watch.path(wanted, out) if from_start else watch.path(wanted[1:], out[1:].clone())
+        return (
+            monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
+        )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
+from sdeflow._validation import check_int, check_times
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +75,12 @@ def asked(save: Save) -> int | Tensor:
             "save must be a number of states or a row of times (T,), T >= 1, got "
             f"{type(save).__name__}"
         )
-    return wanted if wanted.ndim else door.whole(save, "save")
+    return wanted if wanted.ndim else check_int(save, "save")
 
 
 def nested(times: Tensor, fine: Tensor) -> list[int]:
     """Where the steps of `times` start and end on the grid of the Brownian path."""
-    fine = door.times(fine, name="fine")
+    fine = check_times(fine, name="fine")
     if (fine[-1] > fine[0]) != (times[-1] > times[0]):
         raise ValueError(
             f"fine runs from {fine[0]:g} to {fine[-1]:g}, but times from {times[0]:g} to "

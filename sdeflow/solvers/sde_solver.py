@@ -19,14 +19,14 @@ import torch
 import torchsde
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.sdes.generative import Bridge
+from sdeflow._validation import check_int
+from sdeflow.sdes.generative import AncestralSDE
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.adapters import (
     Additive,
     Diagonal,
     Joint,
-    Watch,
+    Monitor,
     _check,
     _check_noise,
     _grid,
@@ -69,8 +69,8 @@ class SDESolver:
             raise ValueError(
                 f"unknown SDE method {self.method!r}; there are {', '.join(ITO + STRATONOVICH)}"
             )
-        door.whole(self.steps, "steps")
-        door.whole(self.seed, "seed", 0)
+        check_int(self.steps, "steps")
+        check_int(self.seed, "seed", 0)
 
     def solve(
         self, sde: SDE, x: Tensor, save: Save = 2, *, first: int = 0, progress: bool = False
@@ -87,12 +87,12 @@ class SDESolver:
             progress: show a bar.
         """
         _check(sde, x)
-        door.whole(first, "first", 0)
+        check_int(first, "first", 0)
         times = _grid(sde, self.steps, self.times, self.method)
         saved = kept(save, times)
         law = sde.steps(times, x)
-        watch = Watch(law, x, progress, len(times) - 1)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), watch.bar:
+        monitor = Monitor(law, x, progress, len(times) - 1)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor.bar:
             g = law.diffusion(0, 0.0, x)
             _check_noise(g, x)
             additive = not isinstance(g, Tensor) or g.ndim < 2
@@ -110,7 +110,7 @@ class SDESolver:
             joint = self.method in ("euler", "heun", "midpoint")
             apart = additive and self.method in ("milstein", "srk")
             engine = (Joint if joint else Additive if apart else Diagonal)(
-                watch,
+                monitor,
                 bm,
                 "stratonovich" if stratonovich else "ito",
                 "additive" if apart else "diagonal",
@@ -119,11 +119,11 @@ class SDESolver:
             out = torchsde.sdeint(engine, x, ts, bm=bm, method=self.method, dt=1.0)
             engine.close()
         if not torch.isfinite(out[-1]).all():
-            raise watch.failed("the final state is NaN or infinite")
-        return watch.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+            raise monitor.failed("the final state is NaN or infinite")
+        return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
 
     def _check_method(self, sde: SDE, additive: bool) -> None:
-        if isinstance(sde, Bridge) and self.method != "euler":
+        if isinstance(sde, AncestralSDE) and self.method != "euler":
             raise ValueError(
                 f"a bridge is one whole step: use method 'euler', not {self.method!r}"
             )

@@ -1,1 +1,40 @@
 """Learn a field: its loss, the loop, checkpoints."""
+
+from sdeflow.training.checkpoint import load, save
+from sdeflow.training.fit import Training, TrainingConfig, fit
+from sdeflow.training.loss import (
+    LossReport,
+    TimeDensity,
+    Weighting,
+    edm_weighting,
+    log_uniform_noise,
+    logit_normal_time,
+    loss,
+    loss_decomposition,
+    min_snr,
+    normal_log_snr,
+    prediction_weighting,
+    uniform_log_snr,
+    uniform_time,
+)
+
+__all__ = [
+    "Weighting",
+    "TimeDensity",
+    "Training",
+    "TrainingConfig",
+    "fit",
+    "LossReport",
+    "loss_decomposition",
+    "loss",
+    "prediction_weighting",
+    "edm_weighting",
+    "min_snr",
+    "uniform_time",
+    "uniform_log_snr",
+    "log_uniform_noise",
+    "normal_log_snr",
+    "logit_normal_time",
+    "load",
+    "save",
+]

@@ -30,19 +30,24 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from sdeflow import _validation as door
-from sdeflow._validation import SdeflowError
-from sdeflow.distributions.dataset import WHOLE
+from sdeflow._validation import SdeflowError, check_cloud, check_int, check_positive
+from sdeflow.distributions.dataset import INTEGERS
 from sdeflow.fields.learned import LearnedField
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 from sdeflow.training.checkpoint import describe, latest, write
-from sdeflow.training.loss import TimeDensity, Weighting, default_density, default_weighting, loss
+from sdeflow.training.loss import (
+    TimeDensity,
+    Weighting,
+    default_time_density,
+    default_weighting,
+    loss,
+)
 
 Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class TrainingConfig:
     """How a network is trained; `fit` takes these as keywords.
 
     Args:
@@ -64,10 +69,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what would not train; keep plain numbers, which checkpoints can hold."""
-        object.__setattr__(self, "batch", door.whole(self.batch, "batch"))
-        object.__setattr__(self, "rate", door.positive(self.rate, "rate"))
+        object.__setattr__(self, "batch", check_int(self.batch, "batch"))
+        object.__setattr__(self, "rate", check_positive(self.rate, "rate"))
         for name in ("decay", "drop"):
-            share = door.positive(getattr(self, name), name, zero=True)
+            share = check_positive(getattr(self, name), name, zero=True)
             if share >= 1:
                 raise ValueError(f"{name} must lie in [0, 1), got {share}")
             object.__setattr__(self, name, share)
@@ -82,21 +87,21 @@ class Training(Iterator[Tensor]):
         sample: Sample,
         steps: int,
         seed: int,
-        recipe: Recipe,
+        config: TrainingConfig,
         weighting: Weighting,
         density: TimeDensity,
         checkpoint: Path | None,
         every: int,
     ) -> None:
         self.field, self.sample, self.steps, self.seed = field, sample, steps, seed
-        self.recipe, self.weighting, self.density = recipe, weighting, density
+        self.config, self.weighting, self.density = config, weighting, density
         self.checkpoint, self.every = checkpoint, every
         self.step = 0
         self._network = field.network.train()
         self._average = AveragedModel(
-            self._network, multi_avg_fn=get_ema_multi_avg_fn(recipe.decay)
+            self._network, multi_avg_fn=get_ema_multi_avg_fn(config.decay)
         )
-        self._adam = torch.optim.Adam(self._network.parameters(), lr=recipe.rate, fused=True)
+        self._adam = torch.optim.Adam(self._network.parameters(), lr=config.rate, fused=True)
         self._kept: Tensor | None = None
         if checkpoint is not None:
             self._about = self._describe()
@@ -119,8 +124,8 @@ class Training(Iterator[Tensor]):
         return value
 
     def _advance(self) -> Tensor:
-        g = generator(self.seed, Purpose.TRAINING, self.step)
-        drawn = self.sample(self.recipe.batch, int(g.integers(2**62)))
+        g = random_generator(self.seed, Stream.TRAINING, self.step)
+        drawn = self.sample(self.config.batch, int(g.integers(2**62)))
         x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
         field = self.field
         parameter = next(self._network.parameters())
@@ -131,7 +136,7 @@ class Training(Iterator[Tensor]):
         t = self.density(field.process, u.clamp(1e-9, 1 - 1e-9)).to(parameter)
         eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(parameter)
         if label is not None:
-            dropped = torch.from_numpy(g.random(n) < self.recipe.drop)
+            dropped = torch.from_numpy(g.random(n) < self.config.drop)
             none = getattr(self._network, "labels", int(label.max()) + 1)
             field = field.given(torch.where(dropped, none, label).to(parameter.device))
         for group in self._adam.param_groups:
@@ -146,7 +151,7 @@ class Training(Iterator[Tensor]):
     def _rate(self) -> float:
         done = self.step / self.steps
         rise = min(1.0, (self.step + 1) / max(1.0, 0.02 * self.steps))
-        return self.recipe.rate * rise * 0.5 * (1 + math.cos(math.pi * done))
+        return self.config.rate * rise * 0.5 * (1 + math.cos(math.pi * done))
 
     def _check(self, value: Tensor, last: bool) -> None:
         bad = "" if torch.isfinite(value) else f"the loss is {float(value)}"
@@ -155,7 +160,7 @@ class Training(Iterator[Tensor]):
             bad = bad or "a weight is infinite"
         if bad:
             raise SdeflowError(
-                f"{bad} at step {self.step}; lower the rate ({self.recipe.rate}) or check the "
+                f"{bad} at step {self.step}; lower the rate ({self.config.rate}) or check the "
                 "data's scale (data_std)"
             )
 
@@ -170,7 +175,7 @@ class Training(Iterator[Tensor]):
             "kind": "training",
             "seed": self.seed,
             "steps": self.steps,
-            "recipe": asdict(self.recipe),
+            "config": asdict(self.config),
             "field": describe(self.field),
         }
         try:
@@ -224,7 +229,7 @@ def fit(
     steps: int,
     seed: int = 0,
     *,
-    recipe: Recipe | None = None,
+    config: TrainingConfig | None = None,
     weighting: Weighting | None = None,
     density: TimeDensity | None = None,
     checkpoint: str | Path | None = None,
@@ -237,7 +242,7 @@ def fit(
     Args:
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
         steps: in all; the learning rate falls to zero over them.
-        recipe: batch, learning rate, averaging, label dropout.
+        config: batch, learning rate, averaging, label dropout.
         weighting: w; by default the plain squared error of what the network itself gives: the row
             that the field predicts, or the unit row if it is preconditioned.
         density: of training times; by default `default_density`.
@@ -253,24 +258,24 @@ def fit(
     """
     if not isinstance(field, LearnedField):
         raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
-    steps = door.whole(steps, "steps")
-    seed = door.whole(seed, "seed", 0)
-    door.whole(every, "every")
-    recipe = Recipe() if recipe is None else recipe
-    if not isinstance(recipe, Recipe):
-        raise TypeError(f"recipe must be a Recipe, got {type(recipe).__name__}")
+    steps = check_int(steps, "steps")
+    seed = check_int(seed, "seed", 0)
+    check_int(every, "every")
+    config = TrainingConfig() if config is None else config
+    if not isinstance(config, TrainingConfig):
+        raise TypeError(f"config must be a Recipe, got {type(config).__name__}")
     if not any(p.requires_grad for p in field.network.parameters()):
         raise ValueError("the network has no parameter that can be trained; unfreeze some")
-    _look(field, sample, recipe.batch, seed)
+    _look(field, sample, config.batch, seed)
     path = None if checkpoint is None else Path(checkpoint)
     return Training(
         field,
         sample,
         steps,
         seed,
-        recipe,
+        config,
         weighting or default_weighting(field),
-        density or default_density(field),
+        density or default_time_density(field),
         path,
         every,
     )
@@ -289,10 +294,10 @@ def _look(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
         pass  # functions of other languages do not tell
     drawn = sample(n, seed)
     x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
-    door.cloud(x0, "the training data", field.dim)
+    check_cloud(x0, "the training data", field.dim)
     if label is None:
         return
-    if not isinstance(label, Tensor) or label.dtype not in WHOLE or label.shape != x0.shape[:1]:
+    if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
         got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
     known = getattr(field.network, "labels", None)

@@ -28,12 +28,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow import _validation as door
-from sdeflow.fields.exact import BayesField
+from sdeflow._validation import check_int, check_positive
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process
-from sdeflow.random_streams import Purpose, generator
+from sdeflow.random_streams import Stream, random_generator
 
 Weighting = Callable[[Coefficients[Tensor]], Tensor]
 TimeDensity = Callable[[Process, Tensor], Tensor]
@@ -42,7 +42,7 @@ TimeDensity = Callable[[Process, Tensor], Tensor]
 # ---- weightings: w(t), relative to the squared error of eps -------------------------------------
 
 
-def measured_in(row: Prediction) -> Weighting:
+def prediction_weighting(row: Prediction) -> Weighting:
     """w such that L is the plain squared error of this row: ((alpha b - sigma a) / alpha)^2.
 
     Source: Ho et al. 2020, eq. 14, for the noise row.
@@ -58,7 +58,7 @@ def edm_weighting(data_std: float) -> Weighting:
     Raises:
         ValueError, TypeError: data_std is not a positive number.
     """
-    door.positive(data_std, "data_std")
+    check_positive(data_std, "data_std")
     return lambda c: _ruler(unit_row(c, data_std), c) ** 2
 
 
@@ -68,7 +68,7 @@ def min_snr(gamma: float = 5.0) -> Weighting:
     Raises:
         ValueError, TypeError: gamma is not a positive number.
     """
-    door.positive(gamma, "gamma")
+    check_positive(gamma, "gamma")
     return lambda c: (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
 
 
@@ -97,7 +97,7 @@ def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 
-def noise_between(low: float, high: float) -> TimeDensity:
+def log_uniform_noise(low: float, high: float) -> TimeDensity:
     """log SNR uniform between the noise levels sigma / alpha = low and high.
 
     It goes no further than the process does.
@@ -105,7 +105,7 @@ def noise_between(low: float, high: float) -> TimeDensity:
     Raises:
         ValueError, TypeError: not 0 < low < high.
     """
-    if not door.positive(low, "low") < door.positive(high, "high"):
+    if not check_positive(low, "low") < check_positive(high, "high"):
         raise ValueError(f"low must lie below high, got {low} and {high}")
 
     def density(p: Process, u: Tensor) -> Tensor:
@@ -117,7 +117,7 @@ def noise_between(low: float, high: float) -> TimeDensity:
     return density
 
 
-def default_density(field: LearnedField) -> TimeDensity:
+def default_time_density(field: LearnedField) -> TimeDensity:
     """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
 
     Beyond, the preconditioned network's task is the same at every level: nothing is left to learn
@@ -125,7 +125,7 @@ def default_density(field: LearnedField) -> TimeDensity:
     """
     if field.data_std is None:
         return uniform_log_snr
-    return noise_between(field.data_std / 200, 20 * field.data_std)
+    return log_uniform_noise(field.data_std / 200, 20 * field.data_std)
 
 
 def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
@@ -136,7 +136,7 @@ def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
 
     Source: Karras et al. 2022, table 1.
     """
-    door.positive(std, "std")
+    check_positive(std, "std")
     return lambda p, u: _inside(p, p.time(mean + std * torch.special.ndtri(u)))
 
 
@@ -146,7 +146,7 @@ def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
     Raises:
         ValueError, TypeError: std is not a positive number.
     """
-    door.positive(std, "std")
+    check_positive(std, "std")
     return lambda p, u: uniform_time(p, torch.sigmoid(mean + std * torch.special.ndtri(u)))
 
 
@@ -174,7 +174,7 @@ def loss(
 
 
 @dataclass(frozen=True, eq=False)
-class Meter:
+class LossReport:
     """Loss and its floor at each noise level, in units of |eps|^2 per coordinate times w.
 
     Attributes:
@@ -195,15 +195,15 @@ class Meter:
         return self.floor + self.excess
 
 
-def meter(
+def loss_decomposition(
     field: LearnedField,
-    truth: BayesField,
+    truth: ExactField,
     *,
     levels: int = 64,
     n: int = 2000,
     seed: int = 0,
     weighting: Weighting | None = None,
-) -> Meter:
+) -> LossReport:
     """The irreducible-loss meter: floor and excess of a learned field, against the exact one.
 
         floor = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
@@ -214,22 +214,22 @@ def meter(
     Raises:
         ValueError: the two fields do not share a process; TypeError: truth is not exact.
     """
-    if not isinstance(truth, BayesField):
-        raise TypeError(f"truth must be an exact field (a BayesField), got {type(truth).__name__}")
+    if not isinstance(truth, ExactField):
+        raise TypeError(f"truth must be an exact field (a ExactField), got {type(truth).__name__}")
     p = field.process
     if p != truth.process:
         raise ValueError(f"the fields have different processes: {p} and {truth.process}")
-    door.whole(levels, "levels")
-    door.whole(n, "n", 2)
+    check_int(levels, "levels")
+    check_int(n, "n", 2)
     u = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
     times = uniform_log_snr(p, u)
-    weighting = weighting or measured_in(Prediction.NOISE)
+    weighting = weighting or prediction_weighting(Prediction.NOISE)
     x0 = truth.sample(n, seed)
     floor, excess, error = (torch.zeros(levels, dtype=torch.float64) for _ in range(3))
     with torch.no_grad():
         for i, t in enumerate(times):
             c = p(t)
-            g = generator(seed, Purpose.PROBE, i)
+            g = random_generator(seed, Stream.PROBE, i)
             eps = torch.from_numpy(g.standard_normal(tuple(x0.shape))).to(x0)
             x = p.perturb(x0, t, eps)
             w = float(weighting(c))
@@ -238,4 +238,4 @@ def meter(
             snr = float((c.alpha / c.sigma) ** 2)
             floor[i] = w * snr * known.data_variance.double().mean() / x.shape[1]
             excess[i], error[i] = w * off.mean(), w * off.std() / math.sqrt(n)
-    return Meter(times, floor, excess, error)
+    return LossReport(times, floor, excess, error)

@@ -1,0 +1,195 @@
+r"""A finite point set, each point with a round Gaussian or bare: its posterior is a softmax.
+
+    E[x_0 | x] = sum_i w_i x_i,    w = softmax_i(-|x - alpha x_i|^2 / 2 s^2),
+
+where s = sigma for bare points (width = 0). The softmax is attention of the cloud to the points;
+torch's fused kernel never forms the n x m matrix. Expanding the square costs digits once
+|x_i| >> s: then it runs in float64.
+
+Source: Karras et al. 2022, appendix B.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from sdeflow._validation import check_cloud, check_labels, check_positive
+from sdeflow.density import Density, Grid
+from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.random_streams import Stream, normals, uniform
+
+DIGITS = 1e3  # (alpha |x_i| / s)^2 above which float32 loses more than three of its seven digits
+
+
+@dataclass(frozen=True, eq=False)
+class PointSet(Distribution):
+    r"""m points, equally likely: x = x_i + width z, z ~ N(0, I).
+
+    Args:
+        points: (m, d).
+        labels: (m,) whole numbers, or None; `given(label)` is the distribution of one class's
+            points, so that the conditional and the unconditional field come from the same data.
+        width: standard deviation of a round Gaussian that each point may carry, so that a density
+            exists: s^2 = alpha^2 width^2 + sigma^2, and for x_i stands its own conditional mean.
+
+    Raises:
+        ValueError, TypeError: points are no finite cloud, labels do not fit, width is negative.
+    """
+
+    points: Tensor
+    labels: Tensor | None = None
+    width: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the points, the labels and the width."""
+        points = check_cloud(self.points, "points")
+        object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
+        if self.labels is not None:
+            labels = check_labels(self.labels, "labels")
+            if labels.shape != points.shape[:1]:
+                raise ValueError(
+                    f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
+                )
+            object.__setattr__(self, "labels", labels)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"a set of {len(self.points)} points"
+
+    @property
+    def dim(self) -> int:
+        """See `Distribution`."""
+        return self.points.shape[1]
+
+    @property
+    def has_posterior(self) -> bool:
+        """See `Distribution`."""
+        return True
+
+    @property
+    def has_density(self) -> bool:
+        """See `Distribution`: bare points have none."""
+        return self.width > 0.0
+
+    def mean(self) -> Tensor:
+        """See `Distribution`."""
+        return self.points.double().mean(0)
+
+    def std(self) -> float:
+        """See `Distribution`."""
+        spread = float(((self.points.double() - self.mean()) ** 2).mean())
+        return math.sqrt(spread + self.width**2)
+
+    def narrowest(self) -> float:
+        """See `Distribution`."""
+        return self.width
+
+    def moved(self, shift: Tensor, scale: float) -> PointSet:
+        """See `Distribution`."""
+        return PointSet(
+            (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
+        )
+
+    def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
+        """See `Distribution`; without labels every draw has label 0."""
+        i = (uniform(seed, 0, n) * len(self.points)).long()
+        x = self.points[i]
+        if self.width:
+            x = x + self.width * normals(seed, Stream.DATA, n, self.dim, x.dtype)
+        return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
+
+    def given(self, label: int) -> PointSet:
+        """The points that carry this label.
+
+        Raises:
+            ValueError: there are no labels, or no point carries this one.
+        """
+        if self.labels is None:
+            raise ValueError("these points have no labels; pass labels= when making the set")
+        mine = self.labels == label
+        if not mine.any():
+            raise ValueError(
+                f"no point carries label {label}; there are {sorted(set(self.labels.tolist()))}"
+            )
+        return PointSet(self.points[mine], None, self.width)
+
+    @cached_property
+    def mixture(self) -> GaussianMixture:
+        """The same distribution as round Gaussians, in float64."""
+        return GaussianMixture.isotropic(self.points.double(), self.width)
+
+    def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
+        """See `Distribution`.
+
+        Raises:
+            ValueError: neither width nor noise: bare points have no density.
+        """
+        if self.width == 0.0 and sigma == 0.0:
+            raise ValueError("bare points have no density; give them a width, or ask with noise")
+        return self.mixture.log_prob(x, alpha, sigma)
+
+    def on_grid(
+        self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
+    ) -> Density:
+        """See `Distribution`; bare points fill the cells that they lie in."""
+        return self.mixture.on_grid(grid, alpha, sigma, missing=missing)
+
+    @cached_property
+    def _centre(self) -> Tensor:
+        return self.points.double().mean(0)
+
+    @cached_property
+    def _keys(self) -> dict[torch.dtype, Tensor]:
+        """Rows (x_i, |x_i|^2, 0...) about the centre, where the logits lose fewest digits."""
+        off = self.points.double() - self._centre
+        square = (off**2).sum(1, keepdim=True)
+        pad = off.new_zeros(len(off), -(self.dim + 1) % 16)  # the kernel wants multiples of 16
+        keys = torch.cat([off, square, pad], 1)
+        return {kind: keys.to(kind) for kind in (torch.float32, torch.float64)}
+
+    @cached_property
+    def _radius2(self) -> float:
+        return float(self._keys[torch.float64][:, self.dim].max())
+
+    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+        """See `Distribution`."""
+        alpha, sigma = (
+            torch.as_tensor(v, dtype=torch.float64, device=x.device).reshape(-1, 1)
+            for v in (alpha, sigma)
+        )
+        s2 = (alpha * self.width) ** 2 + sigma**2
+        lossy = float((alpha**2 / s2).max()) * self._radius2 > DIGITS
+        dtype = torch.float64 if lossy or x.dtype == torch.float64 else torch.float32
+        keys, centre = self._keys[dtype].to(x.device), self._centre.to(x.device, dtype)
+        alpha, sigma, s2 = alpha.to(dtype), sigma.to(dtype), s2.to(dtype)
+        d = x.shape[1]
+        off = x.to(dtype) - alpha * centre
+        means = _attend(off, alpha, s2, keys)
+        near, square = means[:, :d], means[:, d]
+        pull = (off - alpha * near) / s2  # minus the score
+        data = centre + near + alpha * self.width**2 * pull
+        # Rounding can take the difference of two large numbers below zero; a variance is not.
+        spread = (square - (near**2).sum(1)).clamp_min(0)
+        shrink = (sigma**2 / s2).reshape(-1)
+        variance = shrink**2 * spread + shrink * self.width**2 * d
+        return Posterior(data.to(x), (sigma * pull).to(x), variance.to(x))
+
+
+def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
+    """sum w_i [x_i, |x_i|^2, 0...], w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s^2)."""
+    pull, push = alpha / s2, -(alpha**2) / (2 * s2)
+    pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
+    queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
+    # The fused kernel has neither a second derivative nor a forward one.
+    if queries.requires_grad or forward_ad.unpack_dual(queries).tangent is not None:
+        return torch.softmax(queries @ keys.T, 1) @ keys
+    return nn.functional.scaled_dot_product_attention(
+        queries[None, None], keys[None, None], keys[None, None], scale=1.0
+    )[0, 0]

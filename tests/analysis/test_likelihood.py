@@ -1,0 +1,142 @@
+"""The flow's density is the density: against closed forms, the grid, and itself run backwards."""
+
+import math
+
+import pytest
+import torch
+
+import sdeflow as sf
+from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
+
+MIXTURE = sf.GaussianMixture(
+    torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
+    torch.tensor([[1.0, 0.5], [-1.0, 0.0], [0.2, -1.2]], dtype=torch.float64),
+    torch.tensor(
+        [[[0.3, 0.1], [0.1, 0.2]], [[0.2, 0.0], [0.0, 0.4]], [[0.15, -0.05], [-0.05, 0.3]]],
+        dtype=torch.float64,
+    ),
+)
+PROCESSES = [
+    sf.VP(),
+    sf.processes.SubVP(),
+    sf.VE(),
+    sf.EDM(t_max=20.0),
+    sf.Linear(),
+    sf.processes.Cosine(),
+]
+each = pytest.mark.parametrize("process", PROCESSES, ids=lambda p: type(p).__name__)
+
+
+def at(process: sf.processes.Process, t: float) -> sf.GaussianMixture:
+    c = process(torch.tensor(t, dtype=torch.float64))
+    return MIXTURE.noised(c.alpha, c.sigma)
+
+
+def exactly(process: sf.processes.Process, x: torch.Tensor, tolerance: float) -> torch.Tensor:
+    """With the true law at t_max for a prior, so that only the solver's error is left."""
+    field = sf.ExactField(process, MIXTURE)
+    solver = sf.ODESolver("dopri5", rtol=tolerance, atol=tolerance)
+    return log_likelihood(field, x, solver, prior=at(process, process.t_max).log_prob)
+
+
+@each
+def test_it_is_the_log_density_to_the_tolerance(process: sf.processes.Process) -> None:
+    law = at(process, process.t_min)
+    x = torch.cat([law.sample(40, 0), 2.5 * law.sample(10, 1)])
+    assert (exactly(process, x, 1e-7) - law.log_prob(x)).abs().max() < 1e-4
+    assert (exactly(process, x, 1e-10) - law.log_prob(x)).abs().max() < 1e-6
+
+
+def test_it_integrates_to_one() -> None:
+    """On a grid wide enough to hold all but 1e-6 of the mass, with the samplers' own prior."""
+    process = sf.VP()
+    axis = (torch.arange(64, dtype=torch.float64) + 0.5) * 10 / 64 - 5
+    x = torch.cartesian_prod(axis, axis)
+    solver = sf.ODESolver("rk4", steps=40)
+    p = log_likelihood(sf.ExactField(process, MIXTURE), x, solver).exp()
+    assert float(p.sum() * (10 / 64) ** 2) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_the_default_prior_is_the_one_that_samplers_start_from() -> None:
+    """With one broad Gaussian of unit size VP does nothing: p_t is N(0, I) at every t."""
+    process = sf.VP()
+    field = sf.ExactField(process, sf.GaussianMixture.isotropic(torch.zeros(1, 2).double(), 1.0))
+    x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    got = log_likelihood(field, x, sf.ODESolver("rk4", steps=20))
+    sigma = float(process(torch.tensor(process.t_max, dtype=torch.float64)).sigma)
+    want = -(x**2).sum(1) / (2 * sigma**2) - math.log(2 * math.pi * sigma**2)
+    assert (got - want).abs().max() < 1e-9
+
+
+def test_a_wrong_field_has_another_density() -> None:
+    """A score that is 5 % too large must show: the law is no free parameter."""
+    process = sf.VP()
+
+    class Loud(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            c = process(t)
+            return 1.05 * MIXTURE.posterior(x, c.alpha, c.sigma).noise
+
+    law = at(process, process.t_min)
+    x = law.sample(200, 0)
+    solver = sf.ODESolver("rk4", steps=40)
+    got = log_likelihood(sf.LearnedField(process, Loud()), x, solver)
+    assert (got - law.log_prob(x)).abs().mean() > 0.05
+
+
+@each
+def test_decode_undoes_encode_to_the_tolerance(process: sf.processes.Process) -> None:
+    field = sf.ExactField(process, MIXTURE)
+    x = at(process, process.t_min).sample(50, 0)
+    gaps = []
+    for tolerance in (1e-5, 1e-9):
+        solver = sf.ODESolver("dopri5", rtol=tolerance, atol=tolerance)
+        gaps.append(float((decode(field, encode(field, x, solver), solver) - x).abs().max()))
+    assert gaps[0] < 1e-2  # a tolerance is local: errors add up over the flow, and it amplifies
+    assert gaps[1] < 1e-5
+    assert gaps[1] < gaps[0] / 100
+
+
+def test_encoded_data_have_the_law_at_t_max() -> None:
+    process = sf.VP()
+    field = sf.ExactField(process, MIXTURE)
+    z = encode(field, at(process, process.t_min).sample(4000, 0), sf.ODESolver("rk4", steps=30))
+    far = at(process, process.t_max)
+    error = 4 / math.sqrt(4000)
+    assert (z.mean(0) - far.mean()).abs().max() < error
+    assert (z.T.cov() - far.covariance()).abs().max() < 1.5 * error
+
+
+def test_hutchinson_is_unbiased_and_knows_its_error() -> None:
+    """Errors in units of the stated standard error: mean 0, size 1 (Student's t of 15 degrees)."""
+    process = sf.VP()
+    field, solver = sf.ExactField(process, MIXTURE), sf.ODESolver("rk4", steps=20)
+    x = at(process, process.t_min).sample(400, 3)
+    exact = log_likelihood(field, x, solver)
+    value, error = hutchinson_log_likelihood(field, x, solver, probes=16, seed=5)
+    pull = (value - exact) / error
+    assert error.min() > 0
+    assert abs(float(pull.mean())) < 4 * math.sqrt(15 / 13 / 400)
+    assert float(pull.square().mean()) == pytest.approx(15 / 13, rel=0.35)
+    fewer = hutchinson_log_likelihood(field, x, solver, probes=4, seed=5)[1]
+    assert float(fewer.mean() / error.mean()) == pytest.approx(2, rel=0.2)  # 1 / sqrt(probes)
+
+
+def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    process = sf.VP()
+    field, solver = sf.ExactField(process, MIXTURE), sf.ODESolver("rk4", steps=5)
+    x = MIXTURE.sample(37, 0)
+    whole = log_likelihood(field, x, solver)
+    monkeypatch.setattr("sdeflow.analysis.likelihood.CHUNK", 10)
+    assert torch.allclose(log_likelihood(field, x, solver), whole, rtol=1e-13, atol=1e-13)
+
+
+def test_bad_input_is_refused() -> None:
+    field, solver = sf.ExactField(sf.VP(), MIXTURE), sf.ODESolver("rk4", steps=5)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        log_likelihood(field, torch.tensor([[math.nan, 0.0]]), solver)
+    for prior, got in ((lambda x: x, r"\(3, 2\)"), (lambda x: x.sum(), r"\(\)"), (len, "int")):
+        with pytest.raises(ValueError, match=rf"the prior returned {got} for a cloud.*\(n,\)"):
+            log_likelihood(field, torch.zeros(3, 2), solver, prior=prior)
+    with pytest.raises(ValueError, match="at least 2"):
+        hutchinson_log_likelihood(field, torch.zeros(3, 2), solver, probes=1)

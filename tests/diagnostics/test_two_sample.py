@@ -1,0 +1,78 @@
+"""Two clouds on trial: uniform p-values for one law, equality with scipy, small ones for two."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from sdeflow.diagnostics import holm, two_sample_test
+from sdeflow.diagnostics.hypothesis import waves
+from sdeflow.diagnostics.two_sample import _two_sample
+from tests.problems import pair, rejected
+
+F64 = torch.float64
+
+
+def test_the_wave_test_of_two_clouds_is_scipys() -> None:
+    """Epps and Singleton's four functions through our quadratic form."""
+    x, y = (pair().sample(n, seed=n)[:, 0].numpy() for n in (900, 1300))
+    w = np.array([[0.4, 0.8]]) / (stats.iqr(np.concatenate([x, y])) / 2)
+    ours = _two_sample("characteristic", waves(x[:, None], w), waves(y[:, None], w))
+    theirs = stats.epps_singleton_2samp(x, y)
+    assert ours.statistic == pytest.approx(theirs.statistic, rel=1e-9)
+    assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-7)
+
+
+@pytest.mark.parametrize("d", [1, 2, 5])
+def test_two_clouds_of_one_law(d: int) -> None:
+    """Uniform p-values at unequal sizes; a tenth more width or a shift does not pass."""
+    p = []
+    for k in range(150):
+        rng = torch.Generator().manual_seed(k)
+        z = torch.randn(1700, d, dtype=F64, generator=rng)
+        p.append([t.p_value for t in two_sample_test(z[:1000], z[1000:], seed=k)])
+    for column in np.array(p).T:
+        assert stats.kstest(column, "uniform").pvalue > 1e-3
+        assert rejected(column) <= stats.binom.ppf(0.999, 150, 0.05) / 150
+    z = torch.randn(20_000, d, dtype=F64, generator=torch.Generator().manual_seed(0))
+    for other in (1.1 * z[10_000:], z[10_000:] + 0.1):
+        assert min(holm([t.p_value for t in two_sample_test(z[:10_000], other)])) < 1e-4
+
+
+def test_the_chi_square_of_two_clouds_is_scipys() -> None:
+    """On halves of halves of the pooled cloud, counted anew: medians in one dimension."""
+    x, y = pair().sample(1000, seed=0)[:, 0], pair(0.3).sample(2000, seed=1)[:, 0]
+    test = two_sample_test(x[:, None], y[:, None], bins=8)[0]
+    edges = np.quantile(torch.cat([x, y]).numpy(), np.arange(1, 8) / 8)
+    table = [np.bincount(np.searchsorted(edges, c.numpy()), minlength=8) for c in (x, y)]
+    theirs = stats.chi2_contingency(table, correction=False)
+    assert test.statistic == pytest.approx(theirs.statistic, rel=0.02)
+    assert test.df == theirs.dof == 7
+
+
+def test_ties_do_not_part_two_clouds() -> None:
+    """Rounded coordinates lie on one another: which of them comes first must be chance."""
+    p = []
+    for k in range(40):
+        z = torch.randn(4000, 1, dtype=F64, generator=torch.Generator().manual_seed(k))
+        z = z.round()
+        p.append(two_sample_test(z[:2000], z[2000:], seed=k)[0].p_value)
+    assert stats.kstest(p, "uniform").pvalue > 1e-3
+
+
+# ------------------------------------------------------------------------------------------- doors
+
+CLOUD = pair().sample(500, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "error", "words"),
+    [
+        (lambda: two_sample_test(CLOUD, CLOUD.expand(-1, 2)), ValueError, "y must have dimension 1"),
+        (lambda: two_sample_test(CLOUD, CLOUD[:50]), ValueError, "at least 100 particles"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
+    with pytest.raises(error, match=words) as said:
+        mistake()
+    assert "\n" not in str(said.value)

@@ -1,0 +1,378 @@
+"""Files of one's own: what they may hold, and that every other one is refused in one sentence."""
+
+import io
+import math
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy import stats
+
+from sdeflow.distributions import datasets
+from sdeflow.distributions import files as datafile
+from sdeflow.distributions.files import from_file
+
+DOUBLE = torch.float64
+POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
+
+
+# ----------------------------------------------------------------------------------- your own file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "0,1\n-2.5,.125\n3e-3,1E4\n",
+        "0;1\r\n-2.5;0.125\r\n0.003;10000",
+        "\ufeff0,1\n-2.5,0.125\n0.003,10000",
+        "x,y\n 0 , 1\n\n-2.5,0.125\n0.003,10000\n\n",
+        "0\t1\n-2.5\t0.125\n0.003\t10000\n",
+        '"x_1","y [µm]"\n"0","1"\n"-2.5","0.125"\n"0.003","10000"\n',
+        "λ;(y)\n'0';'1'\n'-2.5';'0.125'\n'0.003';'10000'\n",
+        "# by hand\nlon lat\n  0   1 # first\n-2.5 0.125\n0.003 10000  \n",
+        "+0 1\r-2.5 0.125\r0.003 10000\r",
+    ],
+    ids=[
+        "commas",
+        "semicolons",
+        "byte-order mark",
+        "header",
+        "tabs",
+        "quotes",
+        "single quotes",
+        "blanks",
+        "old Macintosh",
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".TXT", ".tsv"])
+def test_tables_are_read(tmp_path: Path, text: str, suffix: str) -> None:
+    file = tmp_path / f"points{suffix}"
+    file.write_bytes(text.encode())
+    data = from_file(file)
+    assert data.distribution.points is not None
+    assert torch.equal(data.distribution.points, POINTS)
+    assert data.distribution.labels is None
+    assert data.classes == ()
+    assert data.name == str(file)
+    assert torch.equal(datasets.named(str(file)).sample(9, 0), data.sample(9, 0))
+
+
+def test_labels_count_the_distinct_values(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,y,kind\n0,1,7\n-2.5,0.125,-1\n0.003,1e4,7.0\n")
+    np.save(tmp_path / "a.npy", np.c_[POINTS.numpy(), [7, -1, 7]])
+    np.savez(tmp_path / "a.npz", points=POINTS.numpy(), labels=np.array([7, -1, 7], dtype=np.int8))
+    for name in ("a.csv", "a.npy", "a.npz"):
+        data = from_file(tmp_path / name)
+        assert data.distribution.points is not None
+        assert data.distribution.labels is not None
+        assert torch.equal(data.distribution.points, POINTS)
+        assert data.distribution.labels.tolist() == [1, 0, 1]
+        assert data.classes == ("-1", "7")
+
+
+def test_arrays_are_read(tmp_path: Path) -> None:
+    x = POINTS.numpy()
+    for k, dtype in enumerate(("f8", ">f8", "f4", "f2", "g")):
+        file = tmp_path / f"{k}.npy"
+        np.save(file, np.asfortranarray(x.astype(dtype)))
+        read = from_file(file).distribution.points
+        assert read is not None
+        assert torch.equal(read, torch.from_numpy(x.astype(dtype).astype("f8")))
+    np.save(tmp_path / "whole.npy", np.array([[1, 2], [3, 4]], dtype=np.uint8))
+    whole = from_file(tmp_path / "whole.npy").distribution.points
+    assert whole is not None
+    assert whole.tolist() == [[1, 2], [3, 4]]
+    for keys in ({"x": x}, {"points": x}, {"anything": x}, {"x": x, "other": x + 1}):
+        np.savez_compressed(tmp_path / "a.npz", **keys)  # type: ignore[arg-type]
+        read = from_file(tmp_path / "a.npz").distribution.points
+        assert read is not None
+        assert torch.equal(read, POINTS)
+
+
+BAD_TEXTS = {
+    "": "is empty",
+    "\n\n# nothing\n": "is empty",
+    "x,y\n": "is empty",
+    "1,2\n": "at least two distinct points",
+    "1,2\n1,2\n": "at least two distinct points",
+    "1,2\n3,four\n": "line 2: 'four' is no number",
+    "1,2\n3,\n": "line 2: '' is no number",
+    "1,5;2,5\n2;3\n": r"line 1: '1,5' is no number \(decimals take a point",
+    "1\t\t2\n3\t\t4\n": "line 1: '' is no number",
+    "1_0,2\n3,4\n": "line 1: '1_0' is no number",
+    "x,1\n3,4\n": "line 1: 'x' is no number",
+    "x,y\na,b\n3,4\n": "line 2: 'a' is no number",
+    # A first line that is no header is a point that cannot be read, not one to be dropped.
+    "\u22121,\u22122\n3,4\n5,7\n": "line 1: '\u22121' is no number",
+    "(1,2)\n(3,4)\n": r"line 1: '\(1' is no number",
+    "$1,$2\n3,4\n5,7\n": r"line 1: '\$1' is no number",
+    "1m,2m\n3,4\n5,7\n": "line 1: '1m' is no number",
+    "NA,NA\n3,4\n5,7\n": "line 1: 'NA' is no number",
+    "null,None\n3,4\n5,7\n": "line 1: 'null' is no number",
+    "nan,inf\n3,4\n5,7\n": "line 1 has NaN or infinite",
+    "-,?\n3,4\n5,7\n": "line 1: '-' is no number",
+    "1;2;\n3;4;\n": "line 1 ends in ';'; remove it",
+    "1\t2\t\n3\t4\t\n": r"line 1 ends in '\\t'; remove it",
+    "x,y,\n1,2,\n": "line 1 ends in ','; remove it",
+    ",x,y\n0,1,2\n1,3,4\n": r"line 2 starts with an index.*index=False",
+    ",x\n0,1\n1,3\n": r"line 2 starts with an index.*index=False",
+    '"x" "y"\n"1" 5 6\n"2" 7 8\n': "line 2 starts with an index",
+    "1,2\n\n3,4,5\n": "line 3 has 3 columns, those before it 2",
+    "1,2,3\n3,4\n": "line 2 has 2 columns, those before it 3",
+    "1\n2\n": r"must have 2 columns .* got shape \(2, 1\)",
+    "1,2,3,4\n2,3,4,5\n": "must have 2 columns",
+    "1,2\n3,nan\n": "line 2 has NaN or infinite",
+    "x,y\n1,2\n3,-inf\n": "line 3 has NaN or infinite",
+    "1,2\n3,1e999\n": "line 2 has NaN or infinite",
+    "1,2,0\n3,4,0.5\n": "labels must be whole numbers, got 0.5 in row 1",
+    "0,0\n1e60,0\n": "beyond single precision",
+}
+
+
+@pytest.mark.parametrize("text", BAD_TEXTS)
+def test_tables_that_are_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "points.csv"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=BAD_TEXTS[text]) as caught:
+        from_file(file)
+    assert str(file) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+X = np.arange(8.0).reshape(4, 2)
+BAD_ARRAYS: dict[str, tuple[object, str]] = {
+    "objects": (np.array([[1, None], [2, 3]], dtype=object), "no plain numpy array"),
+    "complex": (X.astype(complex), "real numbers, got complex128"),
+    "truths": (X > 1, "real numbers, got bool"),
+    "text": (X.astype("U3"), "real numbers"),
+    "records": (np.zeros(3, dtype="f8,f8"), "real numbers"),
+    "none": (X[:0], "is empty"),
+    "rank 1": (X[0], r"got shape \(2,\)"),
+    "rank 3": (X[None], r"got shape \(1, 4, 2\)"),
+    "one column": (X[:, :1], r"got shape \(4, 1\)"),
+    "scalar": (np.float64(3.0), r"got shape \(\)"),
+    "NaN": (np.where(X == 5, np.nan, X), "first in row 2"),
+    "infinite": (np.where(X == 1, np.inf, X), "first in row 0"),
+    "one point": (X[:1], "two distinct"),
+    "fractional label": (np.c_[X, [0, 1, 2, 2.5]], "got 2.5 in row 3"),
+    "infinite label": (np.c_[X, [0, np.inf, 2, 2]], "NaN or infinite entries, first in row 1"),
+    "nameless": ({"a": X, "b": X}, r"holds arrays \['a', 'b'\]; call the one"),
+    "only labels": ({"labels": X[:, 0]}, r"holds arrays \[\]"),
+    "few labels": ({"x": X, "labels": np.arange(3)}, r"labels must be \(4,\), got shape \(3,\)"),
+    "text labels": ({"x": X, "labels": np.array(list("abcd"))}, "labels must hold real numbers"),
+    "infinite labels": ({"x": X, "labels": np.full(4, np.inf)}, "got inf in row 0"),
+    "NaN labels": ({"x": X, "labels": np.full(4, np.nan)}, "got nan in row 0"),
+    "labels twice": ({"x": np.c_[X, X[:, 0]], "labels": np.arange(4)}, "labels twice"),
+    "objects inside": ({"x": np.array([None])}, "no plain numpy array"),
+}
+
+
+@pytest.mark.parametrize("what", BAD_ARRAYS)
+def test_arrays_that_are_refused(tmp_path: Path, what: str) -> None:
+    array, word = BAD_ARRAYS[what]
+    if isinstance(array, dict):
+        file = tmp_path / "a.npz"
+        np.savez(file, **array)
+    else:
+        file = tmp_path / "a.npy"
+        np.save(file, array)
+    with pytest.raises(ValueError, match=word) as caught:
+        from_file(file)
+    assert str(file) in str(caught.value)
+
+
+def test_files_that_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no\.csv does not exist"):
+        from_file(tmp_path / "no.csv")
+    with pytest.raises(ValueError, match="does not exist"):
+        from_file(tmp_path / "no.suffix")
+    with pytest.raises(ValueError, match="is a folder"):
+        from_file(tmp_path)
+    with pytest.raises(TypeError, match="path must name a file, got int"):
+        from_file(3)  # type: ignore[arg-type]
+    (tmp_path / "a.xlsx").write_bytes(b"1,2")
+    with pytest.raises(ValueError, match=r"use one of \.csv, "):
+        from_file(tmp_path / "a.xlsx")
+    (tmp_path / "latin.csv").write_bytes("1,2 # \u00e9t\u00e9\n".encode("latin-1"))
+    with pytest.raises(ValueError, match="no text in UTF-8"):
+        from_file(tmp_path / "latin.csv")
+    with zipfile.ZipFile(tmp_path / "papers.npz", "w") as archive:
+        archive.writestr("x", "no array")
+    with pytest.raises(ValueError, match=r"papers\.npz holds arrays \[\]"):
+        from_file(tmp_path / "papers.npz")
+    (tmp_path / "a.png").write_bytes(b"junk")
+    with pytest.raises(ValueError, match=r"a\.png is no picture that can be read$"):
+        from_file(tmp_path / "a.png")
+    for name in ("a.npy", "a.npz", "a.png"):
+        for content in (b"", b"1,2\n3,4\n", b"PK\x03\x04junk", b"\x80\x04N."):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ValueError, match=r"no plain numpy array|no picture"):
+                from_file(tmp_path / name)
+    # A header that promises a thousand times what is there.
+    np.save(tmp_path / "a.npy", np.zeros((3, 2)))
+    honest = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(honest.replace(b"(3, 2), }   ", b"(3000, 2), }"))
+    with pytest.raises(ValueError, match="no plain numpy array"):
+        from_file(tmp_path / "a.npy")
+
+
+# -------------------------------------------------------------------------------- your own picture
+
+
+def saved(tmp_path: Path, grey: object, mode: str = "L", suffix: str = ".png") -> Path:
+    file = tmp_path / f"picture{suffix}"
+    Image.fromarray(np.array(grey, dtype=np.uint8), "L").convert(mode).save(file)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [("L", ".png"), ("RGB", ".bmp"), ("P", ".gif"), ("RGBA", ".PNG"), ("LA", ".png"),
+     ("RGB", ".webp"), ("L", ".jpg"), ("CMYK", ".jpeg"), ("1", ".png")],
+)  # fmt: skip
+def test_a_picture_is_upright_and_in_scale(tmp_path: Path, mode: str, suffix: str) -> None:
+    grey = np.full((24, 48), 255)
+    grey[:8, :8] = 0  # dark in the upper left; 8 x 8 blocks, which JPEG keeps
+    data = from_file(saved(tmp_path, grey, mode, suffix))
+    x = data.sample(2000, 0)
+    # 48 wide spans [-1, 1], so 24 high spans [-1/2, 1/2].
+    share = ((x[:, 0] < -2 / 3) & (x[:, 1] > 1 / 6)).float().mean()
+    assert share > (0.9 if suffix in (".jpg", ".jpeg", ".webp") else 0.9999)
+    assert (x[:, 0].abs() <= 1).all()
+    assert (x[:, 1].abs() <= 0.5).all()
+    if share == 1:
+        assert data.mean.tolist() == pytest.approx([-5 / 6, 1 / 3])
+        assert data.std == pytest.approx(1 / 3 / 12**0.5)
+        assert (data.cell(x) >= 0).all()
+
+
+def test_darkness_is_density(tmp_path: Path) -> None:
+    # Grey levels 0, 204, 153, 255: darkness 5, 1, 2, 0 fifths; counted from the lower left.
+    data = from_file(saved(tmp_path, [[0, 204], [153, 255]]))
+    x, n = data.sample(40_000, 0), 40_000
+    assert (
+        stats.chisquare(torch.bincount(data.cell(x)).numpy(), np.array([2, 5, 1]) * n / 8).pvalue
+        > 1e-4
+    )
+    inside = x[data.cell(x) == 1]
+    for low, column in zip((-1.0, 0.0), inside.T, strict=True):
+        assert stats.kstest(column.numpy(), stats.uniform(low, 1).cdf).pvalue > 1e-4
+    assert int(data.cell(torch.tensor([[0.5, -0.5]]))) == -1
+    # Sixteen bits of grey: the same law.
+    deep = 257 * np.array([[0, 204], [153, 255]], dtype=np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    assert torch.equal(from_file(tmp_path / "deep.png").sample(500, 3), data.sample(500, 3))
+
+
+def test_transparent_is_white_and_half_transparent_half_dark(tmp_path: Path) -> None:
+    pixels = np.zeros((1, 3, 4), dtype=np.uint8)  # black, with alpha 1, 0.4 and 0
+    pixels[0, :, 3] = [255, 102, 0]
+    Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
+    data = from_file(tmp_path / "a.png")
+    assert data.distribution is not None
+    assert data.distribution.weights.tolist() == [pytest.approx([1, 0.4, 0])]
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+    picture = Image.fromarray(np.array([[0] * 16 + [255] * 16] * 16, dtype=np.uint8), "L")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the top of the scene is on the right: turn by a quarter, clockwise
+    picture.save(tmp_path / "a.jpg", exif=exif)
+    data = from_file(tmp_path / "a.jpg")
+    assert data.mean.tolist() == pytest.approx([0, 0.5], abs=0.01)
+
+
+def test_pictures_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"picture\.png has no dark pixels; draw dark on white"):
+        from_file(saved(tmp_path, np.full((3, 3), 255)))
+    Image.new("RGBA", (3, 3), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    with pytest.raises(ValueError, match="no dark pixels"):
+        from_file(tmp_path / "clear.png")
+    good = saved(tmp_path, np.arange(64).reshape(8, 8) * 3)
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(good.read_bytes()[:-30])
+    with pytest.raises(ValueError, match="no picture that can be read"):
+        from_file(cut)
+    monkeypatch.setattr(datafile, "MAX_PIXELS", 63)
+    with pytest.raises(ValueError, match=r"too large \(8 x 8 pixels\); shrink it"):
+        from_file(good)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 31)  # and Pillow's own guard, at twice that
+    with pytest.raises(ValueError, match="too large"):
+        from_file(good)
+
+
+# ---------------------------------------------------------------------------------------- any file
+
+
+def _bytes_of(save: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    save(stream)
+    return stream.getvalue()
+
+
+_PICTURE = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) * 3, "L")
+SOUND = {
+    ".csv": b"x,y,label\n0,1,0\n2.5,-1e-3,1\n",
+    ".npy": _bytes_of(lambda s: np.save(s, X)),
+    ".npz": _bytes_of(lambda s: np.savez(s, x=X, labels=np.arange(4))),
+    ".png": _bytes_of(lambda s: _PICTURE.save(s, "PNG")),
+    ".jpg": _bytes_of(lambda s: _PICTURE.save(s, "JPEG")),
+    ".gif": _bytes_of(lambda s: _PICTURE.save(s, "GIF")),
+    ".bmp": _bytes_of(lambda s: _PICTURE.save(s, "BMP")),
+    ".webp": _bytes_of(lambda s: _PICTURE.save(s, "WEBP")),
+}
+
+
+@st.composite
+def spoilt(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A sound file with some bytes changed, and perhaps cut short."""
+    suffix = draw(st.sampled_from(sorted(SOUND)))
+    content = bytearray(SOUND[suffix])
+    for _ in range(draw(st.integers(0, 4))):
+        content[draw(st.integers(0, len(content) - 1))] = draw(st.integers(0, 255))
+    return suffix, bytes(content[: draw(st.integers(0, len(content)) | st.just(len(content)))])
+
+
+JUNK = st.binary(max_size=64)
+TABLE = st.text("0123456789.,;-+eE \n\tnaif#_x\u00e9\u0661", max_size=40).map(str.encode)
+
+
+@settings(max_examples=400)
+@given(
+    file=st.tuples(st.sampled_from(sorted(SOUND)), JUNK)
+    | TABLE.map(lambda b: (".csv", b))
+    | spoilt()
+)
+@example(file=(".csv", b"1 2\n3 4\n"))
+@example(file=(".csv", b"1,2,1e300\n3,4,-1e300\n"))
+@example(file=(".csv", b"0,0\n1e-44,0\n"))
+@example(file=(".csv", b"3e38,0\n-3e38,0\n"))
+def test_any_file_is_a_law_or_one_clear_refusal(
+    file: tuple[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"junk{file[0]}"
+    path.write_bytes(file[1])
+    try:
+        data = from_file(path)
+    except (ValueError, TypeError) as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+    if refusal:
+        assert str(path) in refusal
+        return
+    assert torch.isfinite(data.sample(5, 0)).all()
+    assert torch.isfinite(data.mean).all()
+    assert 0 < data.std < math.inf
+
+
+def test_files_that_are_not_spoilt_are_read(tmp_path: Path) -> None:
+    for suffix, content in SOUND.items():
+        (tmp_path / f"a{suffix}").write_bytes(content)
+        assert from_file(tmp_path / f"a{suffix}").std > 0

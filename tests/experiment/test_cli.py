@@ -1,0 +1,664 @@
+"""The command: what is wrong is said in one sentence, and nothing is left half done."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import sdeflow as sf
+from benchmarks.claims import ledger
+from sdeflow.experiment import cli, demo, run, verify
+from tests.problems import randn
+
+TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
+COMMAND = (sys.executable, "-c", "from sdeflow.cli import main; main()")
+
+Say = Callable[..., tuple[int, str, str]]
+
+# A field trained for a moment spreads the cloud to the wall of the proof's grid, which says so.
+pytestmark = pytest.mark.filterwarnings("ignore:.* of the mass reached the wall:RuntimeWarning")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Run the command here; its exit code, and what it said on stdout and stderr."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+    def call(*args: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = 0
+        with warnings.catch_warnings():  # what is only worth a warning is printed, as for a user
+            warnings.simplefilter("default", UserWarning)
+            try:
+                cli.main([str(a) for a in args])
+            except SystemExit as end:
+                code = end.code
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def elsewhere(*args: object) -> subprocess.CompletedProcess[str]:
+    """The same in a process of its own."""
+    return subprocess.run(
+        [*COMMAND, *map(str, args)], capture_output=True, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}, timeout=200,
+    )  # fmt: skip
+
+
+def refused(answer: tuple[int, str, str], *words: str) -> bool:
+    """Exit code 2, nothing on stdout, one sentence on stderr that has these words."""
+    code, out, err = answer
+    assert code == 2, answer
+    assert out == ""
+    err = err.rpartition("\r")[2]  # a progress bar wipes itself out
+    assert err.startswith("sdeflow: "), err
+    assert err.endswith("\n"), err
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    for word in words:
+        assert word in err, err
+    return True
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, for reading only."""
+    folder = tmp_path_factory.mktemp("done") / "r"
+    torch.set_num_threads(1)
+    run.fit(run.Config(steps=30, batch=8, width=8, depth=1), folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {f.name: f.read_bytes() for f in folder.iterdir()}
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+def bad_file(folder: Path, kind: str) -> Path:
+    """A file of data that is none."""
+    points = randn(8, 2).numpy()
+    path = folder / f"bad{'.npy' if kind.startswith('npy') else '.csv'}"
+    match kind:
+        case "nan":
+            path.write_text("x,y\n1,2\nnan,3\n4,5\n")
+        case "inf":
+            path.write_text("1,2\n3,inf\n")
+        case "npy nan":
+            points[3, 1] = np.nan
+            np.save(path, points)
+        case "npy inf":
+            points[5, 0] = -np.inf
+            np.save(path, points)
+        case "npy rank 1":
+            np.save(path, points[:, 0])
+        case "npy rank 3":
+            np.save(path, points[None])
+        case "npy pickled":
+            np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        case "npy text":
+            path.write_text("hello")
+        case "one column":
+            path.write_text("1\n2\n3\n")
+        case "one point":
+            path.write_text("1,2\n")
+        case "one point many times":
+            path.write_text("1,2\n" * 9)
+        case "empty":
+            path.write_text("")
+        case "header alone":
+            path.write_text("x,y\n")
+        case "words":
+            path.write_text("1,2\nthree,four\n")
+        case "bytes":
+            path.write_bytes(bytes(range(256)))
+        case "missing":
+            pass
+        case "a folder":
+            path.mkdir()
+        case "a white picture":
+            path = folder / "white.png"
+            Image.new("L", (8, 8), 255).save(path)
+        case "a clear picture":
+            path = folder / "clear.png"
+            Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
+        case "a broken picture":
+            path = folder / "broken.png"
+            path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
+        case "an unknown suffix":
+            path = folder / "data.xlsx"
+            path.write_text("1,2\n3,4\n")
+    return path
+
+
+BAD = {
+    "nan": "NaN", "inf": "infinite", "npy nan": "row 3", "npy inf": "row 5",
+    "npy rank 1": "2 columns", "npy rank 3": "2 columns", "npy pickled": "no plain numpy array",
+    "npy text": "no plain numpy array", "one column": "2 columns", "one point": "two distinct",
+    "one point many times": "two distinct", "empty": "is empty", "header alone": "is empty",
+    "words": "line 2", "bytes": "text", "missing": "does not exist", "a folder": "is a folder",
+    "a white picture": "no dark pixels", "a clear picture": "no dark pixels",
+    "a broken picture": "no picture that can be read", "an unknown suffix": "suffix",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_data_are_refused(kind: str, command: str, say: Say, tmp_path: Path) -> None:
+    file = bad_file(tmp_path, kind)
+    out = tmp_path / "r"
+    answer = say(command, "--data", file, "--out", out, *TINY)
+    assert refused(answer, BAD[kind], file.name)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("--data", "spirall"), "there is no data set 'spirall'; there are spiral"),
+        (("--data", ""), "there is no data set"),
+        (("--steps", "0"), "steps must be at least 1"),
+        (("--steps", "-5"), "steps must be at least 1"),
+        (("--batch", "0"), "batch must be at least 1"),
+        (("--rate", "0"), "rate must be positive"),
+        (("--rate", "nan"), "rate must be positive"),
+        (("--rate", "inf"), "rate must be positive"),
+        (("--width", "0"), "width must be at least 1"),
+        (("--depth", "-1"), "depth must be at least 1"),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--batch", 10**18), "batch must be at most"),
+        (("--width", 10**18), "width must be at most"),
+        (("--depth", 10**18), "depth must be at most"),
+        (("--data", "s_curve", "--conditional"), "has no labels; leave out conditional"),
+    ],
+)
+def test_bad_settings_are_refused(
+    command: str, args: tuple[str, ...], word: str, say: Say, tmp_path: Path
+) -> None:
+    assert refused(say(command, *TINY, *args, "--out", tmp_path / "r"), word)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize(
+    ("n", "bound"), [(0, "least 2"), (1, "least 2"), (-3, "least 2"), (5001, "most 5000")]
+)
+def test_a_demo_of_too_few_or_many_particles_is_refused(
+    n: int, bound: str, say: Say, tmp_path: Path
+) -> None:
+    answer = say("demo", *TINY, "--n", n, "--out", tmp_path / "r")
+    assert refused(answer, f"n must be at {bound}, got {n}")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(say: Say, tmp_path: Path) -> None:
+    assert say("train", *TINY, "--out", tmp_path / "r")[0] == 0
+    before = contents(tmp_path / "r")
+    for wrong in (("--data", "spirall"), ("--steps", "0"), ("--n", "0"), ("--n", 6000)):
+        assert refused(say("demo", *TINY, *wrong, "--out", tmp_path / "r"))
+        assert contents(tmp_path / "r") == before
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [
+        (("--n", "0"), "n must be at least 1"),
+        (("--n", "-7"), "n must be at least 1"),
+        (("--steps", "0"), "steps must be at least 1"),
+        (("--steps", "0", "--eta", "0"), "steps must be at least 1"),
+        (("--eta", "-1"), "eta must be zero or more"),
+        (("--eta", "nan"), "eta must be zero or more"),
+        (("--eta", "inf"), "eta must be zero or more"),
+        (("--method", "hune"), "unknown SDE method 'hune'; there are euler"),
+        (("--method", "hune", "--eta", "0"), "unknown ODE method 'hune'"),
+        (("--method", "dopri5"), "is an ODE method: use it with --eta 0"),
+        (("--method", "heun2"), "is an ODE method: use it with --eta 0"),
+        (("--method", "srk", "--eta", "0"), "unknown ODE method 'srk'"),
+        (("--method", "reversible_heun", "--eta", "0"), "unknown ODE method"),
+        (("--steps", "0", "--eta", "0", "--method", "dopri5"), "steps must be at least 1"),
+        (("--save", "0"), "save must be at least 1"),
+        (("--save", "1000"), "asks for more states"),
+        (("--n", 10**18), ""),  # no machine holds them; in whose words does not matter
+        (("--n", 10**40), ""),
+        (("--steps", 10**18), ""),
+        (("--steps", 10**40), ""),
+        (("--eta", 1e308), ""),
+        (("--eta", 1e30), ""),
+        (("--seed", "-1"), "seed must be at least 0"),
+        (("--label", "0"), "trained without classes; leave out label"),
+    ],
+)
+def test_bad_samples_are_refused(args: tuple[str, ...], word: str, say: Say, done: Path) -> None:
+    before = contents(done)
+    assert refused(say("sample", done, "--n", "5", "--steps", "4", *args), word)
+    assert contents(done) == before
+
+
+def test_labels_out_of_range_are_refused(say: Say, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert say("train", *TINY, "--conditional", "--out", folder)[0] == 0
+    for label in (-1, 3, 10**30):
+        answer = say("sample", folder, "--n", 5, "--steps", 4, "--label", label)
+        assert refused(answer, f"label must be 0 to 2, got {label}")
+    assert not (folder / "cloud.csv").exists()
+    for label in range(3):
+        assert say("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
+
+
+def test_a_run_that_is_missing_or_unfinished_is_refused(say: Say, tmp_path: Path) -> None:
+    for command in ("sample", "info"):
+        assert refused(
+            say(command, tmp_path / "none"), "holds no run; make one with: sdeflow train"
+        )
+        assert not (tmp_path / "none").exists()
+    folder = tmp_path / "r"
+    assert say("train", *TINY, "--out", folder)[0] == 0
+    (folder / "field.safetensors").unlink()
+    before = contents(folder)
+    assert refused(say("sample", folder, "--n", 5), "is not finished; go on with: sdeflow train")
+    assert contents(folder) == before
+    assert not json.loads(say("info", folder)[1])["finished"]
+
+
+def test_damaged_files_of_a_run_are_refused(say: Say, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    assert say("train", *TINY, "--out", folder)[0] == 0
+    whole = contents(folder)
+    for name, damaged, word in (
+        ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not ours"),
+        ("field.safetensors", whole["field.safetensors"][:-9] + b"otherdata", "was altered"),
+        ("field.safetensors", b"", "damaged or not ours"),
+        ("field.safetensors", whole["checkpoint.safetensors"], "holds a training, not a field"),
+        ("config.json", b"{", "is damaged"),
+        ("config.json", b"\xff\xfe", "is damaged"),
+        ("config.json", b'{"process": "Vp"}', "is damaged"),
+        ("config.json", b'{"process": null}', "is damaged"),
+    ):
+        (folder / name).write_bytes(damaged)
+        before = contents(folder)
+        assert refused(say("sample", folder, "--n", 5, "--steps", 3), name, word)
+        assert contents(folder) == before
+        (folder / name).write_bytes(whole[name])
+    assert say("sample", folder, "--n", 5, "--steps", 3)[0] == 0
+
+
+def test_another_run_in_the_folder_is_refused(say: Say, done: Path) -> None:
+    before = contents(done)
+    answer = say("train", "--steps", 31, *TINY[2:], "--out", done)
+    assert refused(answer, "holds another run; choose another folder or remove it")
+    assert contents(done) == before
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(say: Say, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for command in ("train", "demo"):
+        for out in (tmp_path / "file", tmp_path / "file" / "r", tmp_path / ("x" * 300)):
+            assert refused(say(command, *TINY, "--out", out))
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_cannot_be_read_as_an_argument_has_exit_code_2(say: Say, tmp_path: Path) -> None:
+    """tyro's own words, in a box; no traceback, nothing done."""
+    for args in (
+        (), ("fly",), ("train", "--steps", "many"), ("train", "--process", "Warp"),
+        ("sample",), ("train", "--predicts", "omens"), ("train", "--stepps", "5"),
+    ):  # fmt: skip
+        code, _, err = say(*args, *(("--out", tmp_path / "r") if args[:1] == ("train",) else ()))
+        assert code == 2
+        assert "Traceback" not in err
+    assert not (tmp_path / "r").exists()
+    assert say("--help")[0] == 0
+
+
+def test_in_a_process_of_its_own_it_is_the_same(tmp_path: Path) -> None:
+    """Not only where pytest catches: a sentence, no traceback, no folder."""
+    (tmp_path / "bad.csv").write_text("1,2\nnan,3\n")
+    got = elsewhere("train", "--data", tmp_path / "bad.csv", "--out", tmp_path / "r")
+    assert refused((got.returncode, got.stdout, got.stderr), "NaN", "bad.csv")
+    got = elsewhere("sample", tmp_path / "r", "--n", 5)
+    assert refused((got.returncode, got.stdout, got.stderr), "holds no run")
+    assert [f.name for f in tmp_path.iterdir()] == ["bad.csv"]
+
+
+# --------------------------------------------------------------------------- killed and resumed
+
+
+@pytest.mark.timeout(400)
+def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+    """SIGKILL at random moments of training and writing; then the field is the same file."""
+    # Checkpoints every 20 steps keep writing as likely a moment as any.
+    args = ("train", "--steps", 200, "--batch", 32, "--width", 64, "--depth", 2, "--data", "ring")
+    assert elsewhere(*args, "--out", tmp_path / "whole").returncode == 0
+    whole = (tmp_path / "whole" / "field.safetensors").read_bytes()
+    folder, rng, killed = tmp_path / "killed", random.Random(3), []
+    field, checkpoint = folder / "field.safetensors", folder / "checkpoint.safetensors"
+    command = [*COMMAND, *map(str, args), "--out", str(folder)]
+    for _ in range(3):
+        before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
+        process = subprocess.Popen(
+            command, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while process.poll() is None and not (
+            checkpoint.exists() and checkpoint.stat().st_mtime_ns > before
+        ):
+            time.sleep(0.002)
+        time.sleep(rng.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        killed.append(process.wait() == -signal.SIGKILL and not field.exists())
+    assert any(killed), "every run was over before it was killed"
+    got = elsewhere(*args, "--out", folder)
+    assert got.returncode == 0, got.stderr
+    assert field.read_bytes() == whole
+    assert not list(folder.glob("*.part"))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "missing"])
+def test_a_damaged_checkpoint_costs_time_and_no_bits(
+    damage: str, say: Say, tmp_path: Path
+) -> None:
+    folder = tmp_path / "r"
+    assert say("train", *TINY, "--out", folder)[0] == 0
+    field, file = folder / "field.safetensors", folder / "checkpoint.safetensors"
+    whole, data = field.read_bytes(), file.read_bytes()
+    field.unlink()
+    if damage == "missing":
+        file.unlink()
+    else:
+        cut = {"truncated": data[: len(data) // 2], "altered": data[:-4] + b"evil", "empty": b""}
+        file.write_bytes(cut[damage])
+    code, _, err = say("train", *TINY, "--out", folder)
+    assert code == 0
+    assert "going on from" in err
+    said = [line for line in err.splitlines() if line.startswith("sdeflow: ")]
+    assert len(said) == 1
+    assert field.read_bytes() == whole
+    # And with both gone wrong, one sentence says what to do.
+    field.unlink()
+    file.write_bytes(b"junk")
+    (folder / "checkpoint.safetensors.previous").unlink()
+    assert refused(say("train", *TINY, "--out", folder), "remove it to start afresh")
+    file.unlink()
+    assert say("train", *TINY, "--out", folder)[0] == 0
+    assert field.read_bytes() == whole
+
+
+def test_ctrl_c_is_said_in_one_line(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(run, "fit", stop)
+    code, _, err = say("train", *TINY, "--out", tmp_path / "r")
+    assert code == 130
+    assert err == "sdeflow: stopped; training goes on from its checkpoint next time\n"
+    # A cloud does not go on: it starts anew.
+    monkeypatch.setattr(run, "sample", stop)
+    assert say("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
+
+
+def test_a_reader_that_has_read_enough_is_no_error() -> None:
+    """As in: sdeflow claims list | head -1."""
+    with subprocess.Popen(
+        [*COMMAND, "claims", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as process:  # fmt: skip
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(200) == 0
+
+
+def test_the_module_is_the_command() -> None:
+    got = subprocess.run(
+        [sys.executable, "-m", "sdeflow.cli", "--help"], capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert got.returncode == 0
+    assert "every cloud comes with a proof" in got.stdout
+
+
+def test_all_claims_are_all_of_them(say: Say) -> None:
+    code, out, _ = say("claims", "list", "all", "S3")
+    assert code == 0
+    assert out == say("claims", "list")[1]
+    assert refused(say("claims", "list", "S3", "nope"), "there is no claim 'NOPE'")
+
+
+def test_what_cannot_be_done_is_said_before_the_work(
+    say: Say, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    (tmp_path / "file").write_text("mine")
+    monkeypatch.setattr(ledger, "measured", work)
+    assert refused(say("claims", "run", "G7", "--out", tmp_path / "file" / "here"), "file")
+    monkeypatch.setattr(verify, "evolve", work)
+    monkeypatch.setattr(verify, "_setting", work)
+    for args, words in (
+        (("--chain", "0"), "chain must be at least 1"),
+        (("--steps", "0"), "steps must be at least 1"),
+        (("--cells", 10**9), "cells must be at most 2048"),
+        (("--cells", 8), "cells must be at least 32"),
+    ):
+        assert refused(say("check", done, *args), words)
+
+
+def test_an_explanation_is_one_line(say: Say, tmp_path: Path) -> None:
+    """Also where a name holds a line's end."""
+    answer = say("train", *TINY, "--data", "a\nb.csv", "--out", tmp_path / "r")
+    assert refused(answer, "a b.csv does not exist; check the path")
+
+
+def test_long_explanations_are_cut_where_torch_shows_its_stack(
+    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def talk(*_: object, **__: object) -> None:
+        raise RuntimeError("too\nlarge\nframe #0: in libtorch")
+
+    monkeypatch.setattr(run, "fit", talk)
+    assert refused(say("train", *TINY, "--out", tmp_path / "r"), "sdeflow: too large\n")
+
+
+# ------------------------------------------------------------------------------ any argument
+
+
+def junk() -> st.SearchStrategy[str]:
+    """What is typed by mistake. Sizes are tiny or beyond any machine, not between."""
+    return st.one_of(
+        st.text(max_size=8),
+        st.integers(-3, 12).map(str),
+        st.sampled_from([-(10**40), -(2**63) - 1, 2**63, 2**64, 10**18, 10**40]).map(str),
+        st.sampled_from(
+            ["nan", "inf", "-inf", "-0.0", "1e-320", "1e308", "0x10", "1_0", "½", "٣"]
+        ),
+        st.floats(0, 2).map(str),
+    )
+
+
+OPTIONS = {
+    "train": ("--data", "--process", "--predicts", "--conditional", "--steps", "--batch",
+              "--rate", "--width", "--depth", "--seed"),
+    "demo": ("--data", "--n", "--steps", "--batch", "--rate", "--width", "--depth", "--seed"),
+    "sample": ("--n", "--method", "--steps", "--eta", "--label", "--save", "--seed"),
+}  # fmt: skip
+
+
+@settings(
+    max_examples=120,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_no_argument_ends_in_a_traceback(
+    data: st.DataObject, say: Say, tmp_path_factory: pytest.TempPathFactory, done: Path
+) -> None:
+    """Exit code 0 or 2, whatever is typed; and nothing half-written."""
+    command = data.draw(st.sampled_from(["train", "sample", "demo"]))
+    changed = data.draw(
+        st.dictionaries(st.sampled_from(OPTIONS[command]), junk(), min_size=1, max_size=2)
+    )
+    out = tmp_path_factory.mktemp("any") / "r"
+    typed = [word for pair in changed.items() for word in pair]
+    if command == "sample":
+        args = ["sample", done, "--n", "5", "--steps", "4", *typed]
+    else:
+        steps = changed.get("--steps", "0")
+        if command == "demo" and not set(changed) - {"--seed", "--rate"}:
+            typed += ["--steps", "0"]  # a whole demo is not for a hundred examples
+        elif len(steps) > 2:
+            return  # a long run is no mistake
+        args = [command, *TINY, "--steps", "3", *typed, "--out", out]
+    code, _, err = say(*args)
+    assert code in (0, 2), (args, err)
+    assert "Traceback" not in err
+    for folder in (out, done):
+        assert not folder.exists() or not [f for f in folder.iterdir() if ".part" in f.name]
+    if code == 2 and command != "sample" and "the loss is" not in err:
+        assert not out.exists(), args
+
+
+# ------------------------------------------------------------------------------ what it leaves
+
+
+def user_file(folder: Path, kind: str) -> Path:
+    """Somebody's own points, in units of their own."""
+    points = randn(40, 2, seed=6).numpy() * 5 + 1000
+    path = folder / f"mine.{kind}"
+    match kind:
+        case "csv":
+            np.savetxt(path, points, delimiter=",", header="x,y", comments="")
+        case "npy":
+            np.save(path, points)
+        case "png":
+            grey = np.full((12, 16), 255, dtype=np.uint8)
+            grey[3:9, 4:12] = 0
+            Image.fromarray(grey).save(path)
+    return path
+
+
+@pytest.fixture
+def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proofs on a coarse grid: what is looked at here is what a demo leaves."""
+    monkeypatch.setattr(
+        verify.check, "__kwdefaults__", {**verify.check.__kwdefaults__, "cells": 48}
+    )
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy", "png"])
+def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path, coarse: None) -> None:
+    file, out = user_file(tmp_path, kind), tmp_path / "r"
+    args = ("demo", "--steps", 50, "--n", 50, "--width", 16, "--data", file, "--out", out)
+    code, said, err = say(*args)
+    assert code == 0, err
+    assert "| sampler | NFE | seconds |" in said
+    assert set(contents(out)) == set(run.FILES) | {"checkpoint.safetensors.previous"}
+    report = json.loads((out / "report.json").read_text())
+    assert (out / "report.md").read_text() in said + "\n"
+    assert report["data"] == str(file)
+    assert report["particles"] == 50
+    assert len(report["rows"]) == len(demo.SAMPLERS)
+    assert "loss_floor" in report  # points and pictures alike have an exact field
+    with Image.open(out / "figure.png") as picture:
+        drawn = dict(picture.text)
+        assert min(picture.size) > 300
+    with np.load(out / "cloud.npz") as stored:
+        sampled = json.loads(str(stored["made"]))
+        cloud = stored["x"][-1]
+    config = json.loads((out / "config.json").read_text())["made"]
+    for made in (report["made"], config, sampled, drawn):
+        assert {"command", "commit", "python", "torch", "torchsde", "torchdiffeq", "sdeflow",
+                "device", "threads", "dtype", "seed"} <= set(made)  # fmt: skip
+        assert str(made["seed"]) == "0"
+        assert str(made["threads"]) == "1"
+    if kind != "png":
+        assert np.abs(cloud.mean(0) - 1000).max() < 5
+        assert 1 < cloud.std() < 25
+    else:
+        assert np.abs(cloud).mean() < 1
+    assert not [f for f in out.iterdir() if ".part" in f.name]
+
+
+def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
+    say: Say, tmp_path: Path, coarse: None
+) -> None:
+    def demo(seed: int) -> dict[str, bytes]:
+        assert say("demo", *TINY, "--n", 20, "--seed", seed, "--out", tmp_path)[0] == 0
+        return contents(tmp_path)
+
+    first = demo(0)
+    again = demo(0)
+    assert again.keys() == first.keys()
+    kept = ("field.safetensors", "checkpoint.safetensors", "cloud.csv", "metrics.jsonl")
+    assert all(again[name] == first[name] for name in kept)
+    numbers = [json.loads(c["report.json"]) for c in (first, again)]
+    for key in ("floor", "floor_sd", "loss", "loss_floor", "loss_excess"):
+        assert numbers[0][key] == numbers[1][key]
+    for a, b in zip(*(r["rows"] for r in numbers), strict=True):
+        assert (a["learned"], a["exact"], a["nfe"]) == (b["learned"], b["exact"], b["nfe"])
+    (tmp_path / "mine.txt").write_text("mine")
+    other = demo(1)
+    assert other.pop("mine.txt") == b"mine"
+    assert other.keys() == first.keys()
+    assert all(other[name] != first[name] for name in kept)
+
+
+@pytest.mark.parametrize(
+    "args", [("--eta", 1), ("--eta", 0), ("--eta", 0.5, "--method", "euler"),
+             ("--eta", 0, "--method", "dopri5"), ("--eta", 0, "--method", "rk4")],
+)  # fmt: skip
+def test_samples_are_written_and_their_place_is_printed(
+    args: tuple, say: Say, tmp_path: Path
+) -> None:
+    folder = tmp_path / "r"
+    assert say("train", *TINY, "--out", folder)[1].strip().endswith("field.safetensors")
+    code, out, _ = say("sample", folder, "--n", 30, "--steps", 10, "--save", 4, *args)
+    assert code == 0
+    assert Path(out.strip()) == folder / "cloud.csv"
+    cloud = sf.datasets.from_file(out.strip()).distribution.points
+    assert cloud.shape == (30, 2)
+    with np.load(folder / "cloud.npz") as stored:
+        assert stored["x"].shape == (4, 30, 2)
+        assert np.allclose(stored["x"][-1], cloud, rtol=1e-6, atol=1e-6)
+        assert (np.diff(stored["t"]) < 0).all()
+
+
+def test_info(say: Say, done: Path) -> None:
+    code, out, err = say("info")
+    assert (code, err) == (0, "")
+    assert "torchsde" in out
+    assert all(name in out for name in sf.datasets.NAMES)
+    code, out, _ = say("info", done)
+    about = json.loads(out)
+    assert code == 0
+    assert about["config"]["steps"] == 30
+    assert about["finished"]
+    assert about["last"]["step"] == 30
+
+
+def test_threads_come_from_the_environment(
+    say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for given_, threads in (
+        ("2", 2), ("", 1), ("0", 1), ("many", 1), ("2,1", 2), ("99999999999", 1), ("-2", 1),
+    ):  # fmt: skip
+        monkeypatch.setenv("OMP_NUM_THREADS", given_)
+        assert say("info", done)[0] == 0
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)

@@ -1,0 +1,369 @@
+"""A run folder: from the data to the proof, in the data's own units, every file whole."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import sdeflow as sf
+from sdeflow import training
+from sdeflow.experiment import run
+from tests.problems import close, randn
+
+TINY = run.Config(steps=40, batch=16, width=8, depth=1)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def far_points(n: int = 60) -> np.ndarray:
+    """Mean (1000, -500), standard deviation about 5 per coordinate."""
+    return randn(n, 2, seed=1).numpy() * 5 + np.array([1000.0, -500.0])
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> str:
+    np.savetxt(tmp_path / "far.csv", far_points(), delimiter=",")
+    return str(tmp_path / "far.csv")
+
+
+def bits(folder: Path) -> bytes:
+    return (folder / "field.safetensors").read_bytes()
+
+
+# ----------------------------------------------------------------------------------- the problem
+
+
+def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
+    whole = run.problem(replace(TINY, data=far))
+    points = torch.from_numpy(far_points())
+    inside = whole.inward(points)
+    assert float(inside.mean(0).abs().max()) < 1e-9
+    assert float(inside.square().mean()) == pytest.approx(1.0)
+    assert close(whole.outward(inside), points, 1e-12)
+    x = whole.standard.sample(40, 3)
+    # Each draw is one of the points, and the truth stands on the same ones.
+    assert float(torch.cdist(x.double(), inside).amin(1).max()) < 1e-4
+    assert float((whole.truth.distribution.points - inside).abs().max()) < 1e-9
+    assert whole.field.data_std == 1.0
+    assert whole.truth.process == whole.process
+
+
+@pytest.mark.parametrize("name", sf.datasets.NAMES)
+def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
+    """Where the law is known, the truth draws what the data draw: two moments of each agree."""
+    whole = run.problem(replace(TINY, data=name))
+    x = whole.standard.sample(4000, 1).double()
+    assert float(x.mean(0).abs().max()) < 5 / 4000**0.5
+    size = x.square()
+    assert abs(float(size.mean()) - 1) < 5 * float(size.std()) / 8000**0.5
+    if whole.truth is None:
+        assert name in (
+            "two_moons",
+            "circles",
+            "s_curve",
+            "swiss_roll",
+            "pinwheel",
+        )
+        return
+    if whole.data.distribution is not None:
+        # One density in two units: p(x) d^2 x stays.
+        outside = whole.outward(x[:50])
+        there = whole.data.distribution.log_prob(outside) + 2 * math.log(whole.data.std)
+        assert close(whole.truth.distribution.log_prob(x[:50]), there, 1e-9)
+    y = whole.truth.sample(4000, 2).double()
+    assert sf.diagnostics.energy_distance(x[:1000], y[:1000]) ** 2 < 0.02
+    covariances = torch.cov(x.T), torch.cov(y.T)
+    assert float((covariances[0] - covariances[1]).abs().max()) < 8 / 4000**0.5
+
+
+def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
+    assert run.problem(replace(TINY, conditional=True)).field.network.labels == 3
+    assert run.problem(TINY).field.network.labels == 0
+    with pytest.raises(ValueError, match="has no labels; leave out conditional"):
+        run.problem(replace(TINY, data=far, conditional=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"batch": 0}, "batch must be at least 1"),
+        ({"rate": -1.0}, "rate must be positive"),
+        ({"width": 0}, "width must be at least 1"),
+        ({"data": "nowhere"}, "there is no data set 'nowhere'"),
+        ({"data": "nowhere.csv"}, "nowhere.csv does not exist"),
+        ({"data": None}, "data must be a name or a file, got NoneType"),
+        ({"process": "Vp"}, "process must be one of .*'VP'.*, got 'Vp'"),
+        ({"process": None}, "process must be one of"),
+        ({"predicts": "omens"}, "predicts must be one of"),
+        ({"conditional": "yes"}, "conditional must be one of"),
+        ({"steps": 2.5}, "steps must be a whole number"),
+        ({"width": 4097}, "width must be at most 4096"),
+    ],
+)
+def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        run.fit(replace(TINY, **change), tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+
+
+# -------------------------------------------------------------------------------------- training
+
+
+def test_a_run_is_its_config(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        run.fit(TINY, tmp_path / name)
+    run.fit(replace(TINY, seed=1), tmp_path / "c")
+    assert bits(tmp_path / "a") == bits(tmp_path / "b")
+    assert bits(tmp_path / "a") != bits(tmp_path / "c")
+    again = bits(tmp_path / "a")
+    run.fit(TINY, tmp_path / "a")  # finished: nothing changes
+    assert bits(tmp_path / "a") == again
+    assert run.summary(tmp_path / "a")["config"]["steps"] == 40
+    assert run.summary(tmp_path / "a")["finished"]
+
+
+def test_a_config_keeps_plain_numbers_and_the_whole_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So it can be written, and opened from any other folder."""
+    np.savetxt(tmp_path / "p.csv", far_points(), delimiter=",")
+    monkeypatch.chdir(tmp_path)
+    config = run.Config(
+        data=Path("p.csv"), steps=np.int64(6), batch=torch.tensor(8), rate=np.float32(0.5),  # type: ignore[arg-type]
+        conditional=np.bool_(False), width=8, depth=1,
+    )  # fmt: skip
+    run.fit(config, tmp_path / "r")
+    assert config.data == str(tmp_path / "p.csv")
+    assert config == run.Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
+    monkeypatch.chdir(tmp_path / "r")
+    assert run.reopen(Path()).config == config
+
+
+def test_a_run_belongs_to_its_data(far: str, tmp_path: Path) -> None:
+    """Changed after training, a file gives other units: neither training nor sampling goes on."""
+    folder, file = tmp_path / "r", Path(far)
+    config = replace(TINY, data=far)
+    run.fit(config, folder)
+    known, whole = (folder / "config.json").read_text(), file.read_bytes()
+    np.savetxt(file, 2 * far_points(), delimiter=",")
+    before = {f.name: f.read_bytes() for f in folder.iterdir()}
+    for act in (
+        lambda: run.fit(config, folder),
+        lambda: run.sample(folder, 5, sf.SDESolver("heun", 5), 1.0),
+    ):
+        with pytest.raises(sf.SdeflowError, match=r"far\.csv is not what this run was trained on"):
+            act()
+    assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
+    run.clear(folder, config)
+    assert not list(folder.iterdir())
+    # Restored, it is the run again; and a run of before there was a digest is still opened.
+    for name, data in before.items():
+        (folder / name).write_bytes(data)
+    file.write_bytes(whole)
+    run.reopen(folder)
+    old = json.loads(known)
+    del old["digest"]
+    (folder / "config.json").write_text(json.dumps(old))
+    np.savetxt(file, 2 * far_points(), delimiter=",")
+    run.fit(config, folder)
+    run.clear(folder, config)
+    assert run.reopen(folder).config == config
+    assert json.loads((folder / "config.json").read_text())["digest"] is None
+
+
+def test_a_field_of_another_run_is_refused(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path / "a")
+    for change in ({"conditional": True}, {"depth": 2}, {"process": "VP"}, {"seed": 1}):
+        run.fit(replace(TINY, **change), tmp_path / "b")
+        (tmp_path / "b" / "field.safetensors").write_bytes(bits(tmp_path / "a"))
+        with pytest.raises(sf.SdeflowError, match=r"is not of the run that config\.json"):
+            run.reopen(tmp_path / "b")
+        run.clear(tmp_path / "b", TINY)
+
+
+@pytest.mark.parametrize(
+    "line", ["", "{", "[]", "null", '{"step": 3}', '{"step": "x", "loss": 1}']
+)
+def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    log = tmp_path / "metrics.jsonl"
+    log.write_bytes(log.read_bytes() + line.encode() + b"\n")
+    for act in (lambda: run.fit(TINY, tmp_path), lambda: run.summary(tmp_path)):
+        with pytest.raises(sf.SdeflowError, match=r"metrics\.jsonl, line 2 is damaged; remove"):
+            act()
+    log.write_bytes(b"\xff\xfe")
+    with pytest.raises(sf.SdeflowError, match=r"metrics\.jsonl, line 1 is damaged"):
+        run.summary(tmp_path)
+
+
+def test_another_run_in_the_folder_is_kept(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
+    with pytest.raises(sf.SdeflowError, match="holds another run; choose another folder"):
+        run.fit(replace(TINY, steps=41), tmp_path)
+    assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+
+
+class Stop(BaseException):
+    """Somebody pulls the plug."""
+
+
+@pytest.mark.timeout(400)
+def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps of 1500 come in checkpoints of 150, the log in means over 100: they must not mix."""
+    config = replace(TINY, steps=1500, width=4, batch=4)
+    run.fit(config, tmp_path / "whole")
+    real = training.Training.__next__
+    for stop in (40, 149, 150, 520, 1100):
+
+        def step(self: sf.training.Training, stop: int = stop) -> torch.Tensor:
+            if self.step == stop:
+                raise Stop
+            return real(self)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(training.Training, "__next__", step)
+            with pytest.raises(Stop):
+                run.fit(config, tmp_path / "stopped")
+        if stop > 150:
+            with pytest.raises(sf.SdeflowError, match="is not finished; go on with"):
+                run.reopen(tmp_path / "stopped")
+    run.fit(config, tmp_path / "stopped")
+    assert bits(tmp_path / "whole") == bits(tmp_path / "stopped")
+    logs = []
+    for name in ("whole", "stopped"):
+        lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        logs.append({line["step"]: line["loss"] for line in map(json.loads, lines)})
+        assert len(lines) == len(logs[-1])  # no step twice
+    assert list(logs[0]) == list(range(100, 1501, 100))
+    for step, value in logs[1].items():
+        # A mean over the steps that were seen: of 50 or 100 losses of like size.
+        assert 0.6 < value / logs[0][step] < 1.6
+    same = [step for step in logs[1] if logs[1][step] == pytest.approx(logs[0][step], rel=1e-6)]
+    assert len(same) >= 9
+
+
+def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(sf.SdeflowError, match="holds no run; make one with: sdeflow train"):
+        run.reopen(tmp_path / "none")
+    with pytest.raises(sf.SdeflowError, match="holds no run"):
+        run.summary(tmp_path / "none")
+    whole = run.fit(TINY, tmp_path)
+    x = randn(5, 2, dtype=torch.float32)
+    assert torch.equal(run.reopen(tmp_path).field.noise(x, 0.4), whole.field.noise(x, 0.4))
+    for text in (
+        "", "[]", "5", '{"steps": 5, "warp": 9}', "{", '{"process": "Vp"}', '{"process": null}',
+        '{"process": []}', '{"predicts": 3}', '{"steps": "5"}', '{"rate": null}', '{"data": 7}',
+    ):  # fmt: skip
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(sf.SdeflowError, match=r"config\.json is damaged"):
+            run.reopen(tmp_path)
+    assert not (tmp_path / "none").exists()
+
+
+def test_clearing_removes_a_run_of_other_settings_and_nothing_else(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    (tmp_path / "mine.txt").write_text("mine")
+    run.clear(tmp_path, TINY)
+    assert (tmp_path / "field.safetensors").exists()
+    run.clear(tmp_path, replace(TINY, seed=5))
+    assert [f.name for f in tmp_path.iterdir()] == ["mine.txt"]
+
+
+# -------------------------------------------------------------------------------------- sampling
+
+
+def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    run.fit(replace(TINY, data=far, steps=300, batch=64, width=32), folder)
+    file = run.sample(folder, 400, sf.SDESolver("heun", 30), 1.0, seed=1, save=3)
+    cloud = np.loadtxt(file, delimiter=",", skiprows=1)
+    assert cloud.shape == (400, 2)
+    # Hardly trained, it has at least the mean and spread that preconditioning gives: the mean to a
+    # third of the spread, which is 1 / 600 of the mean.
+    points = far_points()
+    assert np.abs(cloud.mean(0) - points.mean(0)).max() < 5 / 3
+    assert 0.5 < (cloud.std(0) / points.std(0)).mean() < 1.5
+    with np.load(folder / "cloud.npz") as stored:
+        assert stored["x"].shape == (3, 400, 2)
+        assert np.allclose(stored["x"][-1], cloud, rtol=1e-6)
+        made = json.loads(str(stored["made"]))
+        process = run.problem(run.Config()).process
+        assert stored["t"].tolist()[::2] == [process.t_max, process.t_min]
+        # The first state is the prior: noise ten data standard deviations wide about the mean.
+        assert np.allclose(stored["x"][0].std(0), 50, rtol=0.25)
+    assert made["seed"] == 1
+    assert sf.datasets.from_file(file).distribution.points.shape == (
+        400,
+        2,
+    )  # and reads as data again
+
+
+def test_a_cloud_is_written_in_both_forms_or_in_none(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    (tmp_path / "cloud.csv").mkdir()
+    with pytest.raises(IsADirectoryError, match=r"cloud\.csv"):
+        run.sample(tmp_path, 5, sf.SDESolver("heun", 5), 1.0)
+    assert not (tmp_path / "cloud.npz").exists()
+
+
+def test_a_sample_is_a_function_of_its_seed(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+
+    def cloud(seed: int, n: int = 50) -> str:
+        return run.sample(
+            tmp_path, n, sf.SDESolver("heun", 5, seed=seed), 1.0, seed=seed
+        ).read_text()
+
+    first = cloud(0)
+    assert cloud(1) != first
+    assert cloud(0) == first
+    assert cloud(0, 80).startswith(first.rstrip())  # and its first particles of its size
+
+
+def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
+    """Two far classes: with its label, nearly every particle lies nearer to its own."""
+    z = randn(40, 2, seed=2).numpy() * 0.3
+    table = np.concatenate([np.c_[z[:20] - 3, np.zeros(20)], np.c_[z[20:] + 3, np.ones(20)]])
+    np.savetxt(tmp_path / "two.csv", table, delimiter=",")
+    config = replace(
+        TINY, data=str(tmp_path / "two.csv"), conditional=True, steps=800, batch=128, width=48
+    )
+    run.fit(config, tmp_path / "r")
+    solver = sf.ODESolver("heun2", 20)
+
+    def right(label: int | None) -> float:
+        x = np.loadtxt(
+            run.sample(tmp_path / "r", 200, solver, 0.0, label=label), delimiter=",", skiprows=1
+        )
+        return float((x.sum(1) > 0).mean())
+
+    assert right(0) < 0.1
+    assert right(1) > 0.9
+    assert 0.2 < right(None) < 0.8  # "no label" is both
+    for bad in (-1, 2, 1.5):
+        with pytest.raises(ValueError, match="label must be 0 to 1, got"):
+            right(bad)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="label must be a whole number"):
+        right(True)
+
+
+def test_a_run_without_classes_takes_no_label(tmp_path: Path) -> None:
+    run.fit(TINY, tmp_path)
+    before = sorted(f.name for f in tmp_path.iterdir())
+    with pytest.raises(ValueError, match="trained without classes; leave out label"):
+        run.sample(tmp_path, 5, sf.SDESolver("heun", 5), 1.0, label=0)
+    with pytest.raises(ValueError, match="eta must be"):
+        run.sample(tmp_path, 5, sf.SDESolver("heun", 5), -1.0)
+    assert sorted(f.name for f in tmp_path.iterdir()) == before

@@ -1,0 +1,376 @@
+"""Files of fields and of runs: to the bit, whole or refused, and nothing in them is executed."""
+
+import itertools
+import json
+import os
+import pickle
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from torch import nn
+
+import sdeflow as sf
+from sdeflow.training import checkpoint
+from tests.problems import (
+    DATA,
+    SMALL,
+    Wavy,
+    half_done,
+    randn,
+    same,
+    small,
+    times_of,
+    trained,
+    weights,
+)
+
+ROWS = list(sf.fields.Prediction)
+
+
+# ------------------------------------------------------------------------------- checkpoints
+
+
+def flip(file: Path, at: int, bit: int = 4) -> None:
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1 << bit
+    file.write_bytes(bytes(data))
+
+
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "empty": lambda f: f.write_bytes(b""),
+    "truncated": lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]),
+    "one byte short": lambda f: f.write_bytes(f.read_bytes()[:-1]),
+    "header alone": lambda f: f.write_bytes(f.read_bytes()[:100]),
+    "a flipped weight": lambda f: flip(f, f.stat().st_size - 5),
+    "a flipped header": lambda f: flip(f, 30),
+    "foreign": lambda f: f.write_text("not ours"),
+    "a pickle": lambda f: f.write_bytes(pickle.dumps({"step": 7})),
+    "missing": lambda f: f.unlink(),
+    "a folder": lambda f: (f.unlink(), f.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "c"
+    half_done(file)
+    damage(file)
+    field = small()
+    with pytest.warns(UserWarning, match="going on from .*previous"):
+        run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    assert run.step == 7
+    if file.is_dir():
+        file.rmdir()
+    for _ in run:
+        pass
+    assert same(weights(field), trained())
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(
+    tmp_path: Path, damage: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "c"
+    half_done(file, 7)
+    damage(file)
+    if not file.exists():
+        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        assert run.step == 0
+        return
+    with pytest.raises(sf.SdeflowError, match="remove it to start afresh") as caught:
+        sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_bit_of_a_file_counts(tmp_path: Path) -> None:
+    """Flip any: the file is refused, with our own error and no other."""
+    file = tmp_path / "c"
+    half_done(file, 7)
+    whole = file.read_bytes()
+    rng = np.random.default_rng(0)
+    header = 8 + int.from_bytes(whole[:8], "little")
+    spots = [*rng.choice(header, 500, replace=False), *rng.integers(header, len(whole), 200)]
+    for at in [*range(8), *spots]:
+        file.write_bytes(whole)
+        flip(file, int(at), int(rng.integers(8)))
+        with pytest.raises(sf.SdeflowError):
+            checkpoint.read(file)
+    for size in [*range(16), *rng.integers(16, len(whole), 30)]:
+        file.write_bytes(whole[: int(size)])
+        with pytest.raises(sf.SdeflowError):
+            checkpoint.read(file)
+    file.write_bytes(whole)
+    checkpoint.read(file)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"F32"', '"I32"'), ("[2,8]", "[8,2]"), ('"last.weight"', '"lasu.weight"')],
+    ids=["type", "shape", "name"],
+)
+def test_a_relabelled_tensor_is_not_the_tensor(tmp_path: Path, old: str, new: str) -> None:
+    """The same bytes under another type, shape or name: safetensors reads it, we refuse."""
+    file = tmp_path / "f"
+    sf.training.save(small(), file)
+    whole = file.read_bytes()
+    length = 8 + int.from_bytes(whole[:8], "little")
+    assert old.encode() in whole[:length]
+    file.write_bytes(whole[:length].replace(old.encode(), new.encode()) + whole[length:])
+    with safe_open(file, framework="pt") as opened:
+        assert len([opened.get_tensor(name) for name in opened.keys()])  # noqa: SIM118
+    with pytest.raises(sf.SdeflowError, match="altered after it was written"):
+        sf.training.load(file)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "c"
+    half_done(file)
+    before = file.read_bytes()
+
+    def go_on(field: sf.LearnedField | None = None, steps: int = 30, **more: object) -> None:
+        more = {"recipe": SMALL, "checkpoint": file, **more}
+        sf.fit(field or small(), DATA.sample, steps, **more)
+
+    for run, differs in (
+        (lambda: go_on(seed=1), "seed"),
+        (lambda: go_on(steps=31), "steps"),
+        (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "recipe"),
+        (lambda: go_on(small(seed=1)), "field"),
+        (lambda: go_on(sf.LearnedField(sf.VP(), small().network, data_std=DATA.std)), "field"),
+    ):
+        with pytest.raises(sf.SdeflowError, match=rf"another run \(its {differs} differ\)"):
+            run()
+    # A field is no checkpoint.
+    sf.training.save(small(), tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="belongs to another run"):
+        go_on(checkpoint=tmp_path / "f")
+    assert file.read_bytes() == before
+
+
+class Crash(BaseException):
+    """The machine stops here."""
+
+
+@pytest.mark.parametrize("moment", ["replace", "fsync"])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_moment_of_writing_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, after: bool
+) -> None:
+    """Stop before or after each call by which files change, go on, and end in the same bits."""
+    expected, real = trained(), getattr(os, moment)
+    for k in itertools.count(1):
+        file, calls = tmp_path / f"{k}" / "c", [0]
+
+        def crash(*given: object, k: int = k, calls: list[int] = calls) -> None:
+            calls[0] += 1
+            if calls[0] == k and not after:
+                raise Crash
+            real(*given)
+            if calls[0] == k:
+                raise Crash
+
+        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, moment, crash)
+            try:
+                for _ in run:
+                    pass
+            except Crash:
+                pass
+            else:
+                break
+        field = small()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            again = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        # While one checkpoint is written, the one before it is still there.
+        assert again.step >= (run.step - 1) // 7 * 7
+        for _ in again:
+            pass
+        assert same(weights(field), expected), k
+    assert k > 5  # five checkpoints, at 7, 14, 21, 28 and 30
+
+
+# ------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
+@pytest.mark.parametrize("labels", [0, 3])
+def test_a_field_comes_back_bit_for_bit(
+    process: sf.processes.Process, predicts: sf.fields.Prediction, labels: int, tmp_path: Path
+) -> None:
+    network = sf.MLP(width=8, depth=2, waves=3, finest=17.0, labels=labels, seed=4)
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.1 * torch.randn(p.shape, generator=torch.Generator().manual_seed(1)))
+    field = sf.LearnedField(process, network, predicts, data_std=0.1 + 0.2 if labels else None)
+    sf.training.save(field, tmp_path / "f.safetensors")
+    back = sf.training.load(tmp_path / "f.safetensors")
+    assert back.process == process
+    assert back.predicts is predicts
+    assert back.data_std == field.data_std
+    assert back.network.config == network.config
+    x = randn(40, 2, dtype=torch.float32)
+    for t in times_of(process, 3).tolist():
+        for label in (None, *range(labels)):
+            a, b = (f.given(label) if labels else f for f in (field, back))
+            assert torch.equal(a.noise(x, t), b.noise(x, t))
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["f.safetensors"]
+    # And the file is a function of the field.
+    sf.training.save(back, tmp_path / "g.safetensors")
+    assert (tmp_path / "f.safetensors").read_bytes() == (tmp_path / "g.safetensors").read_bytes()
+
+
+def test_edges_of_a_network_survive_the_file(tmp_path: Path) -> None:
+    """No waves: an empty tensor. Constants of a process other than its defaults."""
+    field = sf.LearnedField(sf.VE(sigma_max=3.3), sf.MLP(waves=0, width=4, depth=1))
+    sf.training.save(field, tmp_path / "f")
+    assert sf.training.load(tmp_path / "f").process == sf.VE(sigma_max=3.3)
+
+
+def test_a_network_of_your_own_is_handed_in(tmp_path: Path) -> None:
+    field = sf.LearnedField(sf.VP(), Wavy())
+    with torch.no_grad():
+        field.network.a.mul_(2)
+    sf.training.save(field, tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="its network is a Wavy: pass one as network="):
+        sf.training.load(tmp_path / "f")
+    back = sf.training.load(tmp_path / "f", Wavy())
+    assert torch.equal(back.network.a, field.network.a)
+    with pytest.raises(sf.SdeflowError, match="does not fit this network"):
+        sf.training.load(tmp_path / "f", nn.Linear(2, 2))
+
+
+def test_a_weight_that_lies_on_its_side_is_kept(tmp_path: Path) -> None:
+    """A parameter that is a transposed view is saved as the numbers that it shows."""
+    field = sf.LearnedField(sf.VP(), Wavy())
+    field.network.a.data = randn(5, 3).T
+    sf.training.save(field, tmp_path / "f")
+    assert torch.equal(sf.training.load(tmp_path / "f", Wavy()).network.a, field.network.a)
+
+
+def test_load_executes_nothing(tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+
+    class Evil:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (mark,)
+
+    (tmp_path / "a").write_bytes(pickle.dumps(Evil()))
+    torch.save({"w": Evil()}, tmp_path / "b")
+    for name in "ab":
+        with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
+            sf.training.load(tmp_path / name)
+        with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
+            sf.fit(small(), DATA.sample, 5, checkpoint=tmp_path / name)
+    assert not mark.exists()
+
+
+def test_files_that_hold_no_field(tmp_path: Path) -> None:
+    field = small()
+    sf.training.save(field, tmp_path / "f")
+    for damage, complaint in (
+        ("missing", "there is no file"),
+        ("truncated", "damaged or not ours"),
+        ("a flipped weight", "was altered after it was written"),
+    ):
+        sf.training.save(field, tmp_path / "g")
+        DAMAGES[damage](tmp_path / "g")
+        with pytest.raises(sf.SdeflowError, match=complaint) as caught:
+            sf.training.load(tmp_path / "g")
+        assert str(tmp_path / "g") in str(caught.value)
+        assert "\n" not in str(caught.value)
+    half_done(tmp_path / "c", 7)
+    with pytest.raises(sf.SdeflowError, match="holds a training, not a field"):
+        sf.training.load(tmp_path / "c")
+    for about in (
+        {"kind": "field"},
+        {"kind": "field", "field": {**checkpoint.describe(field), "process": {"name": "Warp"}}},
+        {"kind": "field", "field": {**checkpoint.describe(field), "predicts": "omens"}},
+        {"kind": "field", "field": {**checkpoint.describe(field), "data_std": -1.0}},
+    ):
+        checkpoint.write(tmp_path / "h", field.network.state_dict(), about)
+        with pytest.raises(sf.SdeflowError, match="h does not fit"):
+            sf.training.load(tmp_path / "h")
+
+
+@pytest.mark.parametrize("about", [[], None, "text", 3])
+def test_a_header_that_says_nothing_is_refused(tmp_path: Path, about: object) -> None:
+    checkpoint.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
+    with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
+        sf.training.load(tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
+        sf.fit(small(), DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "f")
+
+
+def test_only_learned_fields_are_saved_and_misfits_are_said_in_one_sentence(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(TypeError, match="only a LearnedField can be saved, got MLP"):
+        sf.training.save(small().network, tmp_path / "f")  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+    sf.training.save(sf.LearnedField(sf.VP(), nn.Linear(2, 2)), tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match="f does not fit this network") as caught:
+        sf.training.load(tmp_path / "f", nn.Linear(2, 3))
+    assert "\n" not in str(caught.value)
+
+
+class Gains(nn.Module):
+    """A network of some size, of which a file knows the name alone."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(size))
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.gain.mean() * x
+
+
+def test_a_checkpoint_of_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
+    def go_on(size: int) -> sf.training.Training:
+        field = sf.LearnedField(sf.VP(), Gains(size))
+        return sf.fit(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
+
+    for _ in go_on(3):
+        pass
+    assert go_on(3).step == 3
+    with pytest.raises(sf.SdeflowError, match="weights of another network; remove") as caught:
+        go_on(4)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_header_is_plain_json(tmp_path: Path) -> None:
+    """Readable without us, by safetensors and json alone."""
+    sf.training.save(small(), tmp_path / "f")
+    with safe_open(tmp_path / "f", framework="np") as file:
+        about = json.loads(file.metadata()["sdeflow"].partition(" ")[2])
+    assert about["kind"] == "field"
+    assert about["field"]["process"]["name"] == "VE"
+    assert about["field"]["predicts"] == "noise"
+
+
+def test_a_file_is_written_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "f"
+    sf.training.save(small(), file)
+    before = file.read_bytes()
+
+    def full(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space left"):
+            sf.training.save(small(seed=1), file)
+    assert file.read_bytes() == before
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["f"]
+    with pytest.raises(OSError, match="f"):  # a file where a folder should be
+        sf.training.save(small(), file / "g")

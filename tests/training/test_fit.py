@@ -1,0 +1,445 @@
+"""A run of training is a function of its seed, refuses what would not train, and learns."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import sdeflow as sf
+from benchmarks import checkerboard, spiral
+from tests.problems import (
+    DATA,
+    SMALL,
+    close,
+    half_done,
+    same,
+    small,
+    trained,
+    weights,
+)
+
+# ----------------------------------------------------------------------------------------- a run
+
+
+def test_a_run_is_a_function_of_its_seed() -> None:
+    torch.manual_seed(1)
+    first = trained()
+    torch.manual_seed(2)
+    np.random.seed(3)  # noqa: NPY002
+    assert same(first, trained())
+    assert not same(first, trained(seed=1))
+    assert not same(first, weights(small()))
+
+
+def test_training_leaves_the_global_generators_alone() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    trained(5)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_losses_are_counted_and_the_network_ends_averaged_and_quiet() -> None:
+    field = small()
+    run = sf.fit(field, DATA.sample, 12, config=SMALL)
+    assert field.network.training
+    losses = [float(v) for v in run]
+    assert len(losses) == run.step == 12
+    assert all(map(math.isfinite, losses))
+    assert not field.network.training
+    final = weights(field)
+    assert next(run, None) is None
+    assert same(weights(field), final)
+
+
+@pytest.mark.parametrize("stop", [1, 7, 8, 20, 29, 30])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, stop: int) -> None:
+    """Stop after any step: what was done since the last checkpoint is done again."""
+    file = tmp_path / "c"
+    half_done(file, stop)
+    field = small()
+    if stop >= 7:  # then nothing of this network counts: all comes from the checkpoint
+        with torch.no_grad():
+            for p in field.network.parameters():
+                p.fill_(0.3)
+    run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    assert run.step == (30 if stop == 30 else stop // 7 * 7)
+    for _ in run:
+        pass
+    assert same(weights(field), trained())
+
+
+def test_the_average_is_the_recursion(tmp_path: Path) -> None:
+    """a_1 = w_1, a_k+1 = decay a_k + (1 - decay) w_k+1, in float64, from the raw weights."""
+    field, raw = small(), []
+    file = tmp_path / "c"
+    run = sf.fit(
+        field,
+        DATA.sample,
+        25,
+        config=sf.training.TrainingConfig(batch=32, decay=0.8),
+        checkpoint=file,
+        every=1,
+    )
+    for _ in run:
+        stored = load_file(file)
+        raw.append({k[8:]: v.double() for k, v in stored.items() if k.startswith("network.")})
+    mean = raw[0]
+    for w in raw[1:]:
+        mean = {k: 0.8 * mean[k] + 0.2 * w[k] for k in mean}
+    for name, value in field.network.named_parameters():
+        assert close(value.detach().double(), mean[name], 1e-5)
+        assert not close(raw[-1][name], mean[name], 1e-3)
+
+
+def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
+    steps, peak = 100, 0.01
+    field = small()
+    run = sf.fit(field, DATA.sample, steps, config=sf.training.TrainingConfig(batch=8, rate=peak))
+    start = weights(field)
+    rates = []
+    for _ in run:
+        rates.append(run._adam.param_groups[0]["lr"])
+        if len(rates) == 1:
+            # Adam's very first step is its rate, up or down, in every weight that has a slope.
+            moved = (field.network.last.bias.detach() - start["last.bias"]).abs()
+            assert torch.allclose(moved, torch.full_like(moved, rates[0]), rtol=1e-3)
+    r = np.array(rates)
+    assert max(rates) <= peak
+    assert r[0] == pytest.approx(peak / 2, rel=1e-6)  # two steps of rise: half, whole
+    assert r[50] == pytest.approx(peak / 2)
+    for k in range(2, 50):  # a cosine is odd about its middle
+        assert r[k] + r[100 - k] == pytest.approx(peak)
+    assert (np.diff(r[1:]) < 0).all()
+    assert r[-1] < peak * (math.pi / steps) ** 2
+    # A cosine: each second difference is one multiple of what is left above the middle.
+    curved = np.diff(r[1:], 2) / (r[2:-1] - peak / 2 + 1e-30)
+    assert np.allclose(np.delete(curved, 48), -((math.pi / steps) ** 2), rtol=1e-3)
+
+
+class Spy(nn.Module):
+    """Remembers the labels and times that it is shown."""
+
+    def __init__(self, labels: int | None) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(()))
+        self.seen: list[Tensor] = []
+        self.times: list[Tensor] = []
+        if labels is not None:
+            self.labels = labels
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        self.times.append(t)
+        if label is not None:
+            self.seen.append(label)
+        return self.gain * x
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.1, 0.4])
+def test_a_share_of_the_labels_becomes_no_label(drop: float) -> None:
+    given: list[Tensor] = []
+
+    def sample(n: int, seed: int) -> tuple[Tensor, Tensor]:
+        x, label = DATA.sample_labelled(n, seed)
+        given.append(label)
+        return x, label
+
+    spy = Spy(3)
+    for _ in sf.fit(
+        sf.LearnedField(sf.VE(), spy),
+        sample,
+        20,
+        config=sf.training.TrainingConfig(batch=200, drop=drop),
+    ):
+        pass
+    shown, true = (
+        torch.cat(spy.seen),
+        torch.cat(given[1:]),
+    )  # the first was only looked at
+    none = shown == 3
+    assert torch.equal(shown[~none], true[~none])
+    share = float(none.double().mean())
+    assert abs(share - drop) <= 5 * math.sqrt(drop * (1 - drop) / len(shown))
+    # What is dropped does not depend on the class.
+    for k in range(3):
+        mine = none[true == k].double()
+        assert abs(float(mine.mean()) - drop) <= 5 * math.sqrt(drop * (1 - drop) / len(mine))
+
+
+def test_a_network_that_names_no_null_label_gets_the_next_number() -> None:
+    spy = Spy(None)
+    recipe = sf.training.TrainingConfig(batch=200, drop=0.3)
+    for _ in sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample_labelled, 3, config=recipe):
+        pass
+    assert sorted(torch.cat(spy.seen).unique().tolist()) == [0, 1, 2, 3]
+
+
+def test_each_batch_has_one_time_in_each_share_of_the_density() -> None:
+    """Stratified: the time average of a batch is nearly free of noise; and each time is fresh."""
+    spy = Spy(None)
+    field = sf.LearnedField(sf.EDM(), spy)
+    for _ in sf.fit(
+        field,
+        DATA.sample,
+        5,
+        config=sf.training.TrainingConfig(batch=64),
+        density=sf.training.uniform_time,
+    ):
+        pass
+    part = torch.stack(spy.times).double().sub(0.002).div(80 - 0.002)
+    assert torch.equal((part * 64).floor().long().sort(1).values, torch.arange(64).expand(5, 64))
+    inside = (part * 64 - (part * 64).floor()).flatten()
+    assert scipy.stats.kstest(inside.numpy(), "uniform").pvalue > 1e-3
+
+
+def test_each_step_draws_its_own_data() -> None:
+    seeds: list[tuple[int, int]] = []
+
+    def sample(n: int, seed: int) -> Tensor:
+        seeds.append((n, seed))
+        return DATA.sample(n, seed)
+
+    for run_seed in (0, 1):
+        for _ in sf.fit(small(), sample, 10, run_seed, config=SMALL):
+            pass
+    assert [n for n, _ in seeds] == [32] * 22  # a look at the door, then batches
+    drawn = [seed for k, (_, seed) in enumerate(seeds) if k % 11]
+    assert len(set(drawn)) == 20
+    assert min(drawn) >= 0
+
+
+def test_the_noise_of_training_is_standard_and_independent_of_the_data() -> None:
+    seen: list[tuple[Tensor, Tensor]] = []
+
+    class Inputs(Spy):
+        def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+            seen.append((x.detach(), t))
+            return super().forward(x, t, label)
+
+    x0 = torch.zeros(400, 2)
+    field = sf.LearnedField(sf.EDM(), Inputs(None))
+    for _ in sf.fit(
+        field, lambda n, seed: x0[:n], 10, config=sf.training.TrainingConfig(batch=400)
+    ):
+        pass
+    eps = torch.cat([x / t[:, None] for x, t in seen]).double()
+    assert scipy.stats.kstest(eps.flatten().numpy(), "norm").pvalue > 1e-3
+    n = len(eps)
+    assert abs(float((eps[:, 0] * eps[:, 1]).mean())) < 4.5 / math.sqrt(n)
+    # Steps differ: the same particle's noise at one step and the next.
+    steps = eps.reshape(10, -1)
+    assert abs(float((steps[1:] * steps[:-1]).mean())) < 4.5 / math.sqrt(steps[1:].numel())
+
+
+def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
+    """Data at 0 under EDM: x = t eps is all there is, and the network's answer is x itself."""
+    seen: list[tuple[Tensor, Tensor, bool]] = []
+
+    class Inputs(Spy):
+        def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+            seen.append((x.detach().double(), t.double(), self.training))
+            return super().forward(x, t, label)
+
+    for weighting, w in (
+        (None, lambda t: torch.ones_like(t)),
+        (sf.training.prediction_weighting(sf.fields.Prediction.DATA), lambda t: t**2),
+    ):
+        seen.clear()
+        field = sf.LearnedField(sf.EDM(), Inputs(None).eval())
+        run = sf.fit(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        value = next(run)
+        ((x, t, training),) = seen
+        assert training  # whatever it was in before: dropout and its like are at work
+        each = ((x - x / t[:, None]) ** 2).mean(1)
+        assert float(value) == pytest.approx(float((w(t) * each).mean()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"steps": 0}, "steps must be at least 1"),
+        ({"steps": 2.5}, "steps must be a whole number"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"every": 0}, "every must be at least 1"),
+        ({"sample": lambda n, seed: torch.full((n, 2), math.nan)}, "NaN or infinite"),
+        ({"sample": lambda n, seed: torch.full((n, 2), math.inf)}, "NaN or infinite"),
+        ({"sample": lambda n, seed: torch.zeros(n)}, "must be a cloud"),
+        ({"sample": lambda n, seed: np.zeros((n, 2))}, "floating-point tensor"),
+        ({"sample": lambda n, seed: torch.zeros(n, 3)}, "must have dimension 2, got 3"),
+        ({"sample": lambda n: torch.zeros(n, 2)}, "this function does not; pass data.sample"),
+        ({"sample": DATA}, "this Dataset does not; pass data.sample"),
+        ({"sample": DATA.distribution.points}, "this Tensor does not; pass data.sample"),
+        ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
+        ({"recipe": {"batch": 8}}, "recipe must be a Recipe, got dict"),
+    ],
+)
+def test_bad_runs_are_refused_at_the_door(change: dict, complaint: str, tmp_path: Path) -> None:
+    field = small()
+    before = weights(field)
+    good = {"sample": DATA.sample, "steps": 5, "checkpoint": tmp_path / "c", "recipe": SMALL}
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        sf.fit(field, **{**good, **change})
+    assert same(weights(field), before)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("labels", "complaint"),
+    [
+        (lambda label: label + 1, "0 to 2, as the network has 3 of them; got 1 to 3"),
+        (lambda label: label - 1, "labels must count from 0 .*; got -1 to 1"),
+        (lambda label: label.double(), "whole numbers, got torch.float64"),
+        (lambda label: label > 0, "whole numbers, got torch.bool"),
+        (lambda label: label[:, None], r"tensor \(32,\) of whole numbers, got .* \(32, 1\)"),
+        (lambda label: label[1:], r"tensor \(32,\) of whole numbers, got .* \(31,\)"),
+        (lambda label: label.numpy(), "whole numbers, got .*ndarray"),
+    ],
+)
+def test_labels_that_the_network_cannot_take_are_refused(
+    labels: Callable[[Tensor], object], complaint: str
+) -> None:
+    def sample(n: int, seed: int) -> tuple[Tensor, object]:
+        x, label = DATA.sample_labelled(n, seed)
+        return x, labels(label)
+
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        sf.fit(small(labels=3), sample, 5, config=SMALL)  # type: ignore[arg-type]
+    sf.fit(small(labels=3), lambda n, s: (sample(n, s)[0], torch.full((n,), 2)), 5, config=SMALL)
+
+
+def test_a_network_that_cannot_learn_is_refused() -> None:
+    for network in (nn.Identity(), small().network.requires_grad_(False)):
+        with pytest.raises(ValueError, match="no parameter that can be trained"):
+            sf.fit(sf.LearnedField(sf.VE(), network), DATA.sample, 5)
+
+
+def test_what_a_checkpoint_cannot_hold_is_said_before_the_first_step(tmp_path: Path) -> None:
+    """Whole numbers and reals of numpy and torch are kept as Python's, and so can be written."""
+    recipe = sf.training.TrainingConfig(
+        np.int64(32), np.float32(5e-3), torch.tensor(0.5), np.float64(0.25)
+    )
+    assert [type(v) for v in dataclasses.astuple(recipe)] == [int, float, float, float]
+    for _ in sf.fit(small(), DATA.sample, 2, config=recipe, checkpoint=tmp_path / "c"):
+        pass
+    spy = Spy(None)
+    spy.config = {"width": torch.tensor(8)}
+    with pytest.raises(TypeError, match="a checkpoint holds plain numbers and text only"):
+        sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample, 9, checkpoint=tmp_path / "d")
+
+
+def test_only_learned_fields_learn() -> None:
+    with pytest.raises(TypeError, match="only a LearnedField can be trained, got ExactField"):
+        sf.fit(
+            sf.ExactField(sf.VE(), sf.distributions.PointSet(DATA.distribution.points)),
+            DATA.sample,
+            5,
+        )
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"batch": 0}, {"rate": 0.0}, {"rate": math.nan}, {"decay": 1.0}, {"drop": -0.1},
+        {"decay": None}, {"drop": "much"}, {"drop": math.nan},
+    ],
+)  # fmt: skip
+def test_recipes_refuse_what_would_not_train(bad: dict) -> None:
+    with pytest.raises((ValueError, TypeError), match=f"{next(iter(bad))} must"):
+        sf.training.TrainingConfig(**bad)
+
+
+def test_infinite_weights_are_not_kept(tmp_path: Path) -> None:
+    """The loss of the last step is that of the weights before it, and finite."""
+    recipe = sf.training.TrainingConfig(batch=32, rate=1e38)
+    run = sf.fit(small(), DATA.sample, 1, config=recipe, checkpoint=tmp_path / "c")
+    with pytest.raises(sf.SdeflowError, match=r"weight is infinite at step 1; lower the rate"):
+        next(run)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_loss_that_goes_nan_stops_the_run(tmp_path: Path) -> None:
+    calls = [0]
+
+    def sample(n: int, seed: int) -> Tensor:
+        calls[0] += 1
+        return DATA.sample(n, seed) * (math.nan if calls[0] > 20 else 1.0)
+
+    run = sf.fit(small(), sample, 1000, config=SMALL, checkpoint=tmp_path / "c")
+    with pytest.raises(sf.SdeflowError, match=r"the loss is nan at step 50; lower the rate"):
+        for _ in run:
+            pass
+    # At the last step too, where no fiftieth step is left.
+    calls[0] = 15
+    with pytest.raises(sf.SdeflowError, match="the loss is nan at step 9"):
+        for _ in sf.fit(small(), sample, 9, config=SMALL):
+            pass
+
+
+# ------------------------------------------------------------------------------------ learning
+
+
+@pytest.mark.timeout(400)
+def test_the_spiral_is_learned() -> None:
+    """Few steps, one seed: a third of the lecture's excess (0.441 - 0.322), all points found."""
+    data = sf.datasets.spiral()
+    torch.set_num_threads(1)
+    found = spiral.judge(spiral.train_ours(data, 0, steps=1500), data, 0)
+    assert found["excess"] <= (0.441 - 0.322) / 3
+    assert found["within 0.05"] >= 0.97
+    assert 0.93 <= found["spread ratio"] <= 1.05
+    assert found["covered"] == 100
+
+
+@pytest.mark.timeout(400)
+def test_the_checkerboard_is_being_learned() -> None:
+    """A twentieth of the steps leaves less than half the dirt of an untrained field."""
+    board = sf.datasets.checkerboard()
+    blank = sf.LearnedField(
+        checkerboard.PROCESS, sf.MLP(), predicts=sf.fields.Prediction.VELOCITY, data_std=board.std
+    )
+    before = checkerboard.judge(blank, 0, n=4000)
+    after = checkerboard.judge(checkerboard.train(0, steps=600), 0, n=4000)
+    # Squares fill half of the board and nothing outside it: of a round cloud half is off, or more.
+    assert before["off"] > 0.5 - 4.5 * 0.5 / math.sqrt(4000)
+    assert after["off"] < before["off"] / 2
+    assert after["worst cell"] < before["worst cell"] / 2
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_third_of_the_lectures_excess_in_no_more_time(seed: int) -> None:
+    """Both recipes through the benchmark, one after the other; seconds are the processor's."""
+    data = sf.datasets.spiral()
+    clock = time.process_time
+    start = clock()
+    lecture = spiral.train_lecture(data.distribution.points.float(), seed)
+    lecture_s = clock() - start
+    start = clock()
+    ours = spiral.train_ours(data, seed)
+    ours_s = clock() - start
+    a, b = (spiral.judge(field, data, seed) for field in (lecture, ours))
+    assert b["excess"] <= a["excess"] / 3
+    assert b["within 0.05"] >= max(0.97, a["within 0.05"])
+    assert 0.93 <= b["spread ratio"] <= 1.05
+    assert b["covered"] == 100
+    assert ours_s <= lecture_s
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_checkerboard_is_learned() -> None:
+    start = time.process_time()
+    field = checkerboard.train(0)
+    spent = time.process_time() - start
+    found = checkerboard.judge(field, 0)
+    assert spent <= 300
+    assert found["off"] <= 0.03
+    assert found["worst cell"] <= 0.15
