@@ -81,7 +81,7 @@ def tau_times(steps: int) -> Tensor:
     """Uniform in ln(rho^2 + sd^2): the study's grid."""
     rescaling = sf.fokker_planck.Rescaling(VP_TAU, 1.0, 0.25)
     span = f64([VP_TAU.t_max, VP_TAU.t_min])
-    first, last = rescaling.clock(span).tolist()
+    first, last = rescaling.rescaled_time(span).tolist()
     times = rescaling.time(torch.linspace(first, last, steps + 1, dtype=torch.float64))
     times[0], times[-1] = span
     return times
@@ -104,7 +104,7 @@ def scored(field: sf.fields.Field, factor: float, eta: float = 1.0, noise: float
     g = base.diffusion
     return sf.SDE(
         drift, None if g is None else (lambda x, t: noise * g(x, t)), base.t_start, base.t_end,
-        clock=base.clock,
+        time_grid=base.time_grid,
     )  # fmt: skip
 
 

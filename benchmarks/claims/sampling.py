@@ -380,7 +380,9 @@ def s5(
 def undoubled(field: Field) -> SDE:
     """The noise of the SDE with the drift of the flow: half of the pull."""
     law = reverse(field)
-    return SDE(reverse(field, 0.0).drift, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+    return SDE(
+        reverse(field, 0.0).drift, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid
+    )
 
 
 @claim(broken=undoubled)
@@ -428,7 +430,7 @@ def linear_dial(field: Field, eta: float) -> SDE:
     """The reverse SDE with (1 + eta) where (1 + eta^2) belongs: right at eta = 0 and 1 only."""
     law = reverse(field, eta)
     drift = reverse(field, math.sqrt(eta)).drift
-    return SDE(drift, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+    return SDE(drift, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid)
 
 
 @claim(broken=linear_dial)

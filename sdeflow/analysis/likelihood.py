@@ -112,7 +112,7 @@ def hutchinson_log_likelihood(
 
 def _upwards(law: SDE) -> SDE:
     """The flow from t_min to t_max: the same drift, run the other way."""
-    return SDE(law.drift, None, law.t_end, law.t_start, clock=lambda k: law.times(k).flip(0))
+    return SDE(law.drift, None, law.t_end, law.t_start, time_grid=lambda k: law.times(k).flip(0))
 
 
 def _pull(velocity: Tensor, at: Tensor, z: Tensor) -> Tensor:
@@ -158,7 +158,7 @@ def _along(
             out[rows, :d] = velocity.detach()
         return out
 
-    both = SDE(drift, None, flow.t_start, flow.t_end, clock=flow.clock)
+    both = SDE(drift, None, flow.t_start, flow.t_end, time_grid=flow.time_grid)
     start = torch.cat([x, x.new_zeros(n, columns)], 1)
     end = solver.solve(both, start, save=1).x[-1]
     if prior is None:

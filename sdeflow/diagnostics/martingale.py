@@ -27,7 +27,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_times
+from sdeflow._validation import check_cloud, check_int
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE
@@ -91,12 +91,7 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
         )
     if n < FEWEST:
         raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}")
-    low, high = sorted((sde.t_start, sde.t_end))
-    t = check_times(path.t, low, high, "path.t")
-    if (t[-1] > t[0]) != (sde.t_end > sde.t_start):
-        raise ValueError(
-            "the path and the law run in opposite directions; give the path's own law"
-        )
+    t = sde.check_times(path.t, "path.t")
     for x in (path.x[0], path.x[-1]):
         check_cloud(x, "path.x")
     return t, path.x
@@ -134,7 +129,7 @@ def _ito(sde: SDE, x: Tensor, t: Tensor) -> tuple[np.ndarray, np.ndarray]:
         f = sde.drift(x, when).double()
         g = torch.as_tensor(sde.diffusion(x, when)).double().expand(x.shape)
     if sde.calculus == "stratonovich":
-        f = f + (1.0 if sde.t_end > sde.t_start else -1.0) * _correction(sde, x, when)
+        f = f + (sde.direction) * _correction(sde, x, when)
     return f.numpy(), (g**2).numpy()
 
 

@@ -47,7 +47,7 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
         noise = checked_noise(sde.diffusion(x, t_), x, t).double()
     size = noise.expand(x.shape) if noise.ndim else noise.expand(len(x), g.dim)
     size = size.reshape(*g.shape, g.dim)
-    sign = 1.0 if sde.t_end > sde.t_start else -1.0
+    sign = sde.direction
     for i in range(g.dim):
         a = size[..., i]
         if sde.calculus == "stratonovich":

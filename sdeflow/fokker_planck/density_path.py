@@ -26,7 +26,7 @@ from typing import overload
 
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_times
+from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.sdes.sde import SDE
@@ -151,22 +151,6 @@ def check_nouns(sde: object, density: object, rescaling: object) -> None:
                 f"{meant}, got {type(thing).__name__}; the arguments are (sde, density, times) "
                 "and ruler="
             )
-
-
-def asked(sde: SDE, times: Tensor, name: str = "times") -> Tensor:
-    """These times, if they lie in the law's span and run its way.
-
-    Raises:
-        TypeError, ValueError: they do not, or are no times.
-    """
-    low, high = sorted((sde.t_start, sde.t_end))
-    times = check_times(times, low, high, name)
-    if (times[-1] > times[0]) != (sde.t_end > sde.t_start):
-        raise ValueError(
-            f"{name} run from {times[0]:g} to {times[-1]:g}, but this law runs from "
-            f"{sde.t_start:g} to {sde.t_end:g}; flip them"
-        )
-    return times
 
 
 def coarseness(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:

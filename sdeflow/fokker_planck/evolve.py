@@ -37,7 +37,6 @@ from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
-    asked,
     check_nouns,
     coarseness,
     halves,
@@ -84,16 +83,16 @@ def evolve(
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
     check_nouns(sde, density, rescaling)
-    times = asked(sde, times)
+    times = sde.check_times(times)
     check_int(steps, "steps")
-    grid = None if grid is None else asked(sde, grid, "grid")
+    grid = None if grid is None else sde.check_times(grid, "grid")
     if rescaling is None:
         law, clock, sizes = sde, times, [1.0] * len(times)
     else:
-        law, clock = rescale(sde, rescaling), rescaling.clock(times)
+        law, clock = rescale(sde, rescaling), rescaling.rescaled_time(times)
         sizes, grid = (
             [rescaling(t) for t in times],
-            None if grid is None else rescaling.clock(grid),
+            None if grid is None else rescaling.rescaled_time(grid),
         )
     start = density.scaled(1 / sizes[0])
     with torch.no_grad():

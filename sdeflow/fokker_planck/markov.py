@@ -160,7 +160,7 @@ def markov_generator(
         raise ValueError(
             f"potential must be {grid.shape}, one number per cell, got {tuple(potential.shape)}"
         )
-    sign = 1.0 if sde.t_end > sde.t_start else -1.0
+    sign = sde.direction
     cells = np.arange(math.prod(grid.shape)).reshape(grid.shape)
     rows, columns, rates = [], [], []
     for i, h in enumerate(grid.width):

@@ -75,7 +75,7 @@ class Rescaling:
         c = self.process(t)
         return torch.hypot(c.alpha * self.width, c.sigma)
 
-    def clock(self, t: Tensor) -> Tensor:
+    def rescaled_time(self, t: Tensor) -> Tensor:
         """u of t."""
         return torch.log(torch.exp(-self.process.log_snr(t)) + self.width**2) / 2
 
@@ -131,7 +131,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
     if at is not None:
         work_out(at)
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64).clamp(p.t_min, p.t_max)
-    first, last = rescaling.clock(ends).tolist()
+    first, last = rescaling.rescaled_time(ends).tolist()
     return SDE(drift, None if noise is None else diffusion, first, last, calculus=sde.calculus)
 
 

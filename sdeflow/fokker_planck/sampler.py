@@ -30,7 +30,6 @@ from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
-    asked,
     check_nouns,
     coarseness,
     halves,
@@ -73,8 +72,8 @@ def sampler_density(
         SdeflowError: a guard was violated, or the drift went NaN or infinite.
     """
     check_nouns(sde, density, rescaling)
-    times = asked(sde, times)
-    save = times[[0, -1]] if save is None else asked(sde, save, "save")
+    times = sde.check_times(times)
+    save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")
     sizes = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / sizes[0])

@@ -95,6 +95,18 @@ class Process(ABC):
         c = self(t)
         return 2 * torch.log(c.alpha / c.sigma)
 
+    def noise_level(self, t: Tensor | float) -> Tensor:
+        """rho = sigma / alpha at t, of its shape (length); strictly rising."""
+        c = self(t)
+        return c.sigma / c.alpha
+
+    def time_of(self, noise_level: Tensor | float) -> Tensor:
+        """The time in [t_min, t_max] at which sigma / alpha is this; undoes `noise_level`.
+
+        A level beyond an end of the interval, by rounding or more, gives that end.
+        """
+        return self.time(-2 * torch.log(_real(noise_level))).clamp(self.t_min, self.t_max)
+
     def drift(self, t: Tensor | float) -> Tensor:
         """f = alpha_dot / alpha, the rate of the linear drift f x (1 / time)."""
         c = self(t)

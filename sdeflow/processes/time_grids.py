@@ -36,19 +36,13 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
     Source: Karras et al. 2022, eq. 5.
     """
     power = check_positive(rho, "rho")
-    first, last = (level(process, ends(process)) ** (1 / power)).tolist()
+    first, last = (process.noise_level(ends(process)) ** (1 / power)).tolist()
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
 
 
 def ends(process: Process) -> Tensor:
     """(t_max, t_min), in float64."""
     return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
-
-
-def level(process: Process, t: Tensor) -> Tensor:
-    """rho = sigma / alpha, the noise level in the Brownian frame."""
-    c = process(t)
-    return c.sigma / c.alpha
 
 
 def _pinned(process: Process, log_snr: Tensor) -> Tensor:

@@ -308,7 +308,7 @@ class OrnsteinUhlenbeck(SDE):
         zero = self.noise.new_zeros(1, len(self.noise))
         return GaussianMixture(self.noise.new_ones(1), zero, self.covariance()[None])
 
-    def transition(self, law: GaussianMixture, time: float) -> GaussianMixture:
+    def evolved(self, law: GaussianMixture, time: float) -> GaussianMixture:
         """The law of x_time if x_0 has this one: mu -> e^{-A t} mu, C_k - C -> e^{-A t} (C_k - C)
         e^{-A^T t}, again a mixture.
 

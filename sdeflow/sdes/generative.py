@@ -14,7 +14,7 @@ from sdeflow._validation import check_cloud, check_positive
 from sdeflow.fields.field import Evaluate, Field
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Coefficients, Process
-from sdeflow.processes.time_grids import ends, level, log_snr_times
+from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 Variance = Callable[[Tensor], Tensor]
@@ -34,7 +34,7 @@ def forward(process: Process) -> SDE:
         lambda x, t: process.diffusion(t),
         process.t_min,
         process.t_max,
-        clock=lambda steps: log_snr_times(process, steps).flip(0),
+        time_grid=lambda steps: log_snr_times(process, steps).flip(0),
     )
 
 
@@ -113,7 +113,7 @@ def _driven(
         drift,
         (lambda x, t: read(t).diffusion) if eta else None,
         *span,
-        clock=clock,
+        time_grid=clock,
         field=field,
         read=read,
     )
@@ -169,8 +169,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     process, eta = _process(field), check_positive(eta, "eta", zero=True)
 
     def read(rho: Tensor) -> TimeCoefficients:
-        # A level at an end of the span must not fall outside it by rounding.
-        t = process.time(-2 * torch.log(rho)).clamp(process.t_min, process.t_max)
+        t = process.time_of(rho)
         c = process(t)
         state, prediction = mixing(field.row(c), c, (0.0, 1.0 + eta**2))
         g = eta * torch.sqrt(2 * rho)
@@ -178,12 +177,12 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
             t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g
         )
 
-    first, last = level(process, ends(process)).tolist()
+    first, last = process.noise_level(ends(process)).tolist()
     return _driven(
         field,
         read,
         (first, last),
-        lambda steps: level(process, log_snr_times(process, steps)),
+        lambda steps: process.noise_level(log_snr_times(process, steps)),
         eta,
     )
 
@@ -221,7 +220,7 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
         law.diffusion,
         law.t_start,
         law.t_end,
-        clock=law.clock,
+        time_grid=law.time_grid,
         field=field,
         read=law.read,
         eta=eta,

@@ -29,16 +29,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from sdeflow._validation import check_finite, check_int
+from sdeflow._validation import check_finite, check_int, check_times
 from sdeflow.processes.time_grids import uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
+
+
+class TransitionKernel(NamedTuple):
+    """x_t given x_s is N(scale x_s + shift, variance), each number () or one per axis (d,)."""
+
+    scale: Tensor
+    shift: Tensor
+    variance: Tensor
+
+
+Transition = Callable[[float, float], TransitionKernel]
+"""(s, t) -> the transition kernel from time s to time t."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +63,9 @@ class SDE:
             for diagonal noise that depends on the state; None for a deterministic law.
         t_start, t_end: the law's span, in the order it is run.
         calculus: how state-dependent noise is read; additive noise reads the same both ways.
-        clock: K -> (K + 1,), the law's own grid of times; uniform by default.
+        time_grid: K -> (K + 1,), the SDE's own grid of times; uniform by default.
+        transition: (s, t) -> `TransitionKernel`, where the SDE is linear and its transition is
+            known in closed form; `evolve` then takes any span in one step.
 
     Raises:
         TypeError: the drift is no function, or the diffusion neither a function nor None.
@@ -63,11 +77,12 @@ class SDE:
     t_start: float
     t_end: float
     calculus: Literal["ito", "stratonovich"] = "ito"
-    clock: Callable[[int], Tensor] | None = None
+    time_grid: Callable[[int], Tensor] | None = None
+    transition: Transition | None = None
 
     def __post_init__(self) -> None:
         """Refuse what is no law, and an empty span."""
-        for name in ("drift", "diffusion", "clock"):
+        for name in ("drift", "diffusion", "time_grid"):
             given = getattr(self, name)
             if not callable(given) and (name == "drift" or given is not None):
                 raise TypeError(f"{name} must be a function, got {type(given).__name__}")
@@ -78,11 +93,31 @@ class SDE:
         if self.calculus not in ("ito", "stratonovich"):
             raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
 
+    @property
+    def direction(self) -> float:
+        """1 where time runs up, -1 where it runs down: dW has variance direction dt."""
+        return 1.0 if self.t_end > self.t_start else -1.0
+
+    def check_times(self, times: Tensor, name: str = "times") -> Tensor:
+        """These times (K + 1,) in float64, if they lie in the span and run its way.
+
+        Raises:
+            TypeError, ValueError: they do not, or are no times.
+        """
+        low, high = sorted((self.t_start, self.t_end))
+        times = check_times(times, low, high, name)
+        if (float(times[-1] - times[0])) * self.direction < 0:
+            raise ValueError(
+                f"{name} run from {times[0]:g} to {times[-1]:g}, but this law runs from "
+                f"{self.t_start:g} to {self.t_end:g}; flip them"
+            )
+        return times
+
     def times(self, steps: int) -> Tensor:
         """The law's own grid, (steps + 1,) in float64, from t_start to t_end."""
         check_int(steps, "steps")
-        if self.clock is not None:
-            return self.clock(steps)
+        if self.time_grid is not None:
+            return self.time_grid(steps)
         return uniform_times(self.t_start, self.t_end, steps)
 
     def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:

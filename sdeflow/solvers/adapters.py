@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_cloud, check_times
+from sdeflow._validation import SdeflowError, check_cloud
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.path import Path
@@ -194,23 +194,12 @@ def _check_noise(g: Scale, x: Tensor) -> None:
 
 def _grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
     """The grid of a run: the law's own, or the user's if it lies in the span and runs its way."""
-    grid = sde.times(steps) if times is None else _given(sde, times)
+    grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()
     # On the step-number clock a value of an earlier step carries that step's dt.
     if method in REMEMBERING and (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs():
         raise ValueError(
             f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
             "times=uniform_times(...), or use another method"
-        )
-    return grid
-
-
-def _given(sde: SDE, times: Tensor) -> Tensor:
-    low, high = sorted((sde.t_start, sde.t_end))
-    grid = check_times(times, low, high)
-    if (grid[-1] > grid[0]) != (sde.t_end > sde.t_start):
-        raise ValueError(
-            f"times run from {grid[0]:g} to {grid[-1]:g}, but this law runs from "
-            f"{sde.t_start:g} to {sde.t_end:g}; flip them"
         )
     return grid

@@ -205,7 +205,7 @@ def test_entropy_balances_on_the_way_to_rest() -> None:
     law = sf.sdes.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.4)
     start = GaussianMixture(f64([1.0]), f64([[0.9, -0.4]]), f64([[[0.2, 0.05], [0.05, 0.1]]]))
     grid, times = Grid(-3.2, 3.2, (96, 96)), torch.linspace(0.0, 0.4, 21, dtype=F64)
-    densities = [law.transition(start, t).on_grid(grid) for t in times.tolist()]
+    densities = [law.evolved(start, t).on_grid(grid) for t in times.tolist()]
     made = torch.trapezoid(
         f64(
             [

@@ -30,7 +30,7 @@ def times_of(steps: int, process: sf.processes.Process = PROCESS) -> Tensor:
     """Even steps for a feature 0.4 wide."""
     rescaling = replace(RULER, process=process)
     ends = f64([process.t_max, process.t_min])
-    first, last = rescaling.clock(ends).tolist()
+    first, last = rescaling.rescaled_time(ends).tolist()
     times = rescaling.time(torch.linspace(first, last, steps + 1, dtype=torch.float64))
     times[[0, -1]] = ends
     return times

@@ -53,7 +53,7 @@ def test_the_kernel_of_noising_is_alpha_and_sigma(
     rescaling, times = Rescaling(process, 1.0, 0.25), ends(process).flip(0)
     law, clock, size = sf.forward(process), times, (1.0, 1.0)
     if breathes:
-        law, clock = rescale(law, rescaling), rescaling.clock(times)
+        law, clock = rescale(law, rescaling), rescaling.rescaled_time(times)
         size = rescaling(times[0]), rescaling(times[1])
     found = transition_kernels(law, BOX, clock)
     assert found is not None

@@ -44,8 +44,8 @@ def test_a_ruler_only_changes_units() -> None:
 def test_a_rulers_clock_turns_back(process: sf.processes.Process, width: float) -> None:
     rescaling = Rescaling(process, 1.3, width)
     t = torch.linspace(process.t_min, process.t_max, 50, dtype=F64)[1:-1]
-    assert close(rescaling.time(rescaling.clock(t)), t, rtol=1e-8)
-    slope = torch.autograd.functional.jacobian(rescaling.clock, t[20])
+    assert close(rescaling.time(rescaling.rescaled_time(t)), t, rtol=1e-8)
+    slope = torch.autograd.functional.jacobian(rescaling.rescaled_time, t[20])
     assert rescaling.reading(t[20])[2] == pytest.approx(float(slope), rel=1e-8)
     h = 1e-5 * float(t[20])
     growth = (math.log(rescaling(t[20] + h)) - math.log(rescaling(t[20] - h))) / (2 * h)

@@ -38,7 +38,7 @@ def tau(steps: int) -> tuple[sf.SDE, Tensor, sf.GaussianMixture]:
     process = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
     law = ring(equal=True)
     rescaling = Rescaling(process, 1.0, 0.25)
-    first, last = rescaling.clock(ends(process)).tolist()
+    first, last = rescaling.rescaled_time(ends(process)).tolist()
     times = rescaling.time(torch.linspace(first, last, steps + 1, dtype=F64))
     times[0], times[-1] = process.t_max, process.t_min
     return sf.reverse(sf.ExactField(process, law), 1.0), times, law

@@ -114,7 +114,7 @@ def by_van_loan(law: GaussianMixture, matrix: Tensor, noise: Tensor, t: float) -
 def test_the_transition_of_ornstein_uhlenbeck(noise: list[float], t: float) -> None:
     """Against Van Loan's block exponential; late, it is the law at rest."""
     law = sf.sdes.ornstein_uhlenbeck(TURNING, noise)
-    ours = law.transition(lopsided(), t)
+    ours = law.evolved(lopsided(), t)
     theirs = law.stationary() if t > 20 else by_van_loan(lopsided(), f64(TURNING), f64(noise), t)
     assert close(ours.means, theirs.means.expand_as(ours.means), rtol=1e-12, atol=1e-12)
     assert close(ours.covariances, theirs.covariances.expand_as(ours.covariances), atol=1e-12)
@@ -122,7 +122,7 @@ def test_the_transition_of_ornstein_uhlenbeck(noise: list[float], t: float) -> N
 
 def test_particles_and_density_of_ornstein_uhlenbeck_follow_its_transition() -> None:
     law = sf.sdes.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.8)
-    truth = law.transition(BLOB, 0.8)
+    truth = law.evolved(BLOB, 0.8)
     grid = Grid(-4.0, 4.0, (96, 96))
     out = evolve(law, BLOB.on_grid(grid), f64([0.0, 0.8]), steps=80)[-1]
     assert out.total_variation(truth.on_grid(grid)) < 3e-4
@@ -246,7 +246,7 @@ def kinetic_error(cells: int) -> float:
     law, linear = oscillator(3.0)
     grid = Grid((-6.0, -5.0), (6.0, 5.0), (cells, cells))
     out = evolve(law, BLOB.on_grid(grid), f64([0.0, 3.0]), steps=100)[-1]
-    return out.total_variation(linear.transition(BLOB, 3.0).on_grid(grid))
+    return out.total_variation(linear.evolved(BLOB, 3.0).on_grid(grid))
 
 
 def test_the_density_of_an_oscillator_is_gaussian() -> None:
@@ -325,11 +325,11 @@ def run(law: sf.SDE, x: Tensor = CLOUD) -> object:
         (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, -1.0), ValueError, "not negative"),
         (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, 0.0), ValueError, "not all zero"),
         (
-            lambda: sf.sdes.ornstein_uhlenbeck(TURNING).transition(BLOB, -1.0),
+            lambda: sf.sdes.ornstein_uhlenbeck(TURNING).evolved(BLOB, -1.0),
             ValueError, "time must be zero or more",
         ),
         (
-            lambda: sf.sdes.ornstein_uhlenbeck([[1.0]]).transition(BLOB, 1.0),
+            lambda: sf.sdes.ornstein_uhlenbeck([[1.0]]).evolved(BLOB, 1.0),
             ValueError, "the law has dimension 2, the motion 1",
         ),
         (

@@ -154,20 +154,20 @@ def test_modes_keep_their_weights_and_widths_with_the_general_field(name, eta):
 
 def noise_dropped(process: sf.processes.Process) -> sf.SDE:
     law = sf.reverse(RingField(process), 1.0)
-    return sf.SDE(law.drift, None, law.t_start, law.t_end, clock=law.clock)
+    return sf.SDE(law.drift, None, law.t_start, law.t_end, time_grid=law.time_grid)
 
 
 def drift_doubled(process: sf.processes.Process) -> sf.SDE:
     law = sf.reverse(RingField(process), 1.0)
     double = lambda x, t: 2 * law.drift(x, t)  # noqa: E731
-    return sf.SDE(double, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+    return sf.SDE(double, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid)
 
 
 def time_reversed(process: sf.processes.Process) -> sf.SDE:
     """The drift is asked at the mirrored time."""
     law = sf.reverse(RingField(process), 1.0)
     mirrored = lambda x, t: law.drift(x, process.t_max + process.t_min - t)  # noqa: E731
-    return sf.SDE(mirrored, law.diffusion, law.t_start, law.t_end, clock=law.clock)
+    return sf.SDE(mirrored, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid)
 
 
 def score_off_by_five_per_cent(process: sf.processes.Process) -> sf.SDE:
