@@ -162,7 +162,7 @@ def _replayed(law: SDE) -> tuple[Tensor, Tensor]:
     """
     torchs = torch.Generator().manual_seed(2)
     x = torch.randn(PARTICLES, 2, generator=torchs)
-    steps, walk = law.steps(law.times(63), x), [x[25]]
+    steps, walk = law.stepped(law.times(63), x), [x[25]]
     noise = torch.tensor([float(steps.diffusion(k, 0.0, x) or 0.0) for k in range(63)])
     for k, size in enumerate(noise):
         mean = x + steps.drift(k, 0.0, x)
@@ -499,7 +499,7 @@ def s8(lab: Lab, law: Callable[[Field], SDE] = ddim) -> Finding:
     ours = SDESolver("euler", 63).solve(law(exact()), x, 64)
     euler = ODESolver("euler", 63).solve(comoving(exact(), 0.0), x, 64)
     off = float((ours.x - euler.x).abs().max())
-    mean = muted(exact()).steps(ours.t, x).drift(0, 0.0, x)
+    mean = muted(exact()).stepped(ours.t, x).drift(0, 0.0, x)
     ratio = float(((ours.x[1] - x).norm(dim=1) / mean.norm(dim=1)).mean())
     sigma = WIDE(ours.t).sigma
     scaling = float(1 / (1 + sigma[1] / sigma[0]))

@@ -11,17 +11,13 @@ alpha and sigma are 1 and 0 where they are left out: the data themselves.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sdeflow._blocks import in_blocks
+from sdeflow._blocks import Evaluate, blocked
 from sdeflow.density import Density, Grid
-
-NoiseMean = Callable[[Tensor], Tensor]
-"""x (n, d) -> E[eps | x] (n, d), at one noise level."""
 
 
 class Posterior(NamedTuple):
@@ -92,14 +88,14 @@ class Distribution(ABC):
         """What x = alpha x_0 + sigma eps says about (x_0, eps); alpha, sigma () or (n,)."""
         raise ValueError(f"{self} has no posterior in closed form")
 
-    def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> NoiseMean:
+    def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
         """x -> E[eps | x] at one noise level, for clouds like this one.
 
         What does not depend on x is worked out beforehand, and particle i gets the same bits in a
         cloud of any size.
         """
         a, s = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (alpha, sigma))
-        return lambda x: in_blocks(lambda rows: self.posterior(rows, a, s).noise, x)
+        return blocked(lambda x: self.posterior(x, a, s).noise)
 
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4

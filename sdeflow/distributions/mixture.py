@@ -15,15 +15,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from scipy.special import ndtr
 from torch import Tensor
 
+from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
 from sdeflow.random_streams import Stream, normals, random_generator
 
@@ -69,13 +72,18 @@ class GaussianMixture(Distribution):
             covariances, covariances.mT, atol=1e-6 * float(covariances.abs().max())
         ):
             raise ValueError("covariances must be finite and symmetric")
-        spectrum, axes = torch.linalg.eigh(covariances.double())
-        if (spectrum < -1e-6 * spectrum.abs().max()).any():
-            raise ValueError("covariances must be positive semi-definite")
         object.__setattr__(self, "weights", weights / weights.sum())
         object.__setattr__(self, "covariances", covariances)
-        object.__setattr__(self, "_spectrum", spectrum.clamp_min(0).to(means))
-        object.__setattr__(self, "_axes", axes.to(means))
+        variances = self._eigen[0]
+        if (variances < -1e-6 * variances.abs().max()).any():
+            raise ValueError("covariances must be positive semi-definite")
+        variances.clamp_(min=0)
+
+    @cached_property
+    def _eigen(self) -> tuple[Tensor, Tensor]:
+        """Variances (k, d) along the principal axes (k, d, d), the columns; in float64."""
+        variances, axes = torch.linalg.eigh(self.covariances.double())
+        return variances, axes
 
     @staticmethod
     def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> GaussianMixture:
@@ -155,14 +163,13 @@ class GaussianMixture(Distribution):
             GaussianMixture
         )  # already checked; and no second eigendecomposition
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
-        for name, value in (
-            ("weights", self.weights),
-            ("means", alpha * self.means),
-            ("covariances", alpha**2 * self.covariances + sigma**2 * identity),
-            ("_spectrum", alpha**2 * self._spectrum + sigma**2),  # type: ignore[attr-defined]
-            ("_axes", self._axes),  # type: ignore[attr-defined]
-        ):
-            object.__setattr__(noised, name, value)
+        variances, axes = self._eigen
+        noised.__dict__.update(
+            weights=self.weights,
+            means=alpha * self.means,
+            covariances=alpha**2 * self.covariances + sigma**2 * identity,
+            _eigen=(alpha**2 * variances + sigma**2, axes),
+        )
         return noised
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -177,7 +184,8 @@ class GaussianMixture(Distribution):
         u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
         z = normals(seed, Stream.DATA, n, self.dim, self.means.dtype)
-        roots = self._axes * self._spectrum.sqrt()[:, None, :]  # type: ignore[attr-defined]
+        variances, axes = (v.to(self.means) for v in self._eigen)
+        roots = axes * variances.sqrt()[:, None, :]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
     def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
@@ -198,19 +206,38 @@ class GaussianMixture(Distribution):
         """
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
-        axes = self._axes.to(x)  # type: ignore[attr-defined]
+        axes = self._eigen[1].to(x)
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), spectra."""
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
-        axes, means = self._axes.to(x), self.means.to(x)  # type: ignore[attr-defined]
-        spectrum = alpha**2 * self._spectrum.to(x) + sigma**2  # type: ignore[attr-defined]
+        variances, axes = (v.to(x) for v in self._eigen)
+        means, spectrum = self.means.to(x), alpha**2 * variances + sigma**2
         off = torch.einsum("nkd,kde->nke", x[:, None, :] - alpha * means, axes)
         size = (off**2 / spectrum).sum(-1) + torch.log(spectrum).sum(-1)
         logits = torch.log(self.weights.to(x)) - (size + self.dim * math.log(2 * math.pi)) / 2
         return logits, off, spectrum
+
+    @cached_property
+    def _width2(self) -> float | None:
+        """The variance of every component along every axis, where it is one; else None."""
+        variances = self._eigen[0]
+        first = variances.flatten()[0]
+        return float(first) if bool((variances == first).all()) else None
+
+    def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
+        """See `Distribution`."""
+        means, log_weights = self.means.double(), torch.log(self.weights.double())
+        if self._width2 is not None:
+            s2 = alpha**2 * self._width2 + sigma**2
+            return round_noise_mean(means, log_weights, s2, alpha, sigma, like)
+        if self.dim > AXES:
+            return super().noise_mean(alpha, sigma, like)
+        variances, axes = self._eigen
+        variances = alpha**2 * variances + sigma**2
+        return noise_mean(alpha * means, log_weights, axes, variances, sigma, like)
 
     def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
         r"""What x_t = alpha x_0 + sigma eps says about (x_0, eps) at x_t = x, exactly.
@@ -225,7 +252,7 @@ class GaussianMixture(Distribution):
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         r = torch.softmax(logits, -1)
-        axes, spectrum = self._axes.to(x), self._spectrum.to(x)  # type: ignore[attr-defined]
+        spectrum, axes = (v.to(x) for v in self._eigen)
         means = self.means.to(x)
         each = means + torch.einsum("kde,nke->nkd", axes, alpha * spectrum / s2 * off)
         data = torch.einsum("nk,nkd->nd", r, each)

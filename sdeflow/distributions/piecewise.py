@@ -18,7 +18,7 @@ import torch
 from scipy.special import ndtr
 from torch import Tensor
 
-from sdeflow._blocks import ROWS
+from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.distribution import Distribution, Posterior
@@ -28,6 +28,10 @@ SQUARES = 4096
 """The most squares for which the posterior is worked out: it looks at each one per particle."""
 
 NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(16))
+NARROW = {torch.float32: 0.05, torch.float64: 1e-6}
+"""Squares narrower than this, in units of the noise, lose more digits to differences than x has."""
+TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
+"""The probability below which a particle is too far outside for plain tails."""
 HALF_LOG = math.log(2 * math.pi) / 2
 
 Cut = tuple[Tensor, Tensor, Tensor]
@@ -240,6 +244,35 @@ class PiecewiseConstant(Distribution):
             parts.append((rows / a - rho * noise, noise, rho[:, 0] ** 2 * spread))
         return Posterior(*(torch.cat(part).to(x) for part in zip(*parts, strict=True)))
 
+    def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
+        """See `Distribution`.
+
+        With the tails q = Phi(-|e|) of the edges e, Z and phi(e) - phi(e') of every column and row
+        come from differences of neighbours. Where these would lose digits (noise wide beside the
+        square) or vanish (a particle far outside), `posterior` stands in.
+        """
+        width = alpha * self.side / sigma
+        careful = super().noise_mean(alpha, sigma, like)
+        if not self.has_posterior or width < NARROW[torch.float64]:
+            return careful
+        kind = torch.float64 if width < NARROW[torch.float32] else like.dtype
+        edges = [(alpha / sigma * e).to(like.device, kind) for e in self._edges]
+        weights = (self.weights.double() / self.weights.double().sum()).to(like.device, kind)
+
+        def evaluate(x: Tensor) -> Tensor:
+            rows = whole_blocks(x).to(kind) / sigma
+            (zx, dx), (zy, dy) = (_tails(e - rows[:, i : i + 1]) for i, e in enumerate(edges))
+            across, up = product(zy, weights), product(zx, weights.T)
+            total = (zx * across).sum(1)
+            noise = torch.stack([(dx * across).sum(1), (dy * up).sum(1)], 1) / total[:, None]
+            out = noise[: len(x)].to(x.dtype)
+            lost = total[: len(x)] < TINY[kind]
+            if lost.any():
+                out = torch.where(lost[:, None], careful(x), out)
+            return out
+
+        return evaluate
+
     @cached_property
     def _edges(self) -> tuple[Tensor, Tensor]:
         """Of the columns and of the rows."""
@@ -260,6 +293,18 @@ class PiecewiseConstant(Distribution):
         ]
         (across, *_), (up, *_) = sides
         return self._log_share + up[:, :, None] + across[:, None, :], sides
+
+
+def _tails(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """2 Z and 2 (phi(e) - phi(e')) (n, m) of a standard normal between rising edges (n, m + 1).
+
+    2 Phi(e) = q - 2 [e > 0] with the tail q = erfc(|e| / sqrt 2), signed: its differences keep
+    their digits in both tails.
+    """
+    tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
+    mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
+    height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
+    return mass, -height.diff(dim=1)
 
 
 def _portions(

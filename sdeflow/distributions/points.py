@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
+from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_labels, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.distribution import Distribution, Posterior
@@ -140,6 +141,10 @@ class PointSet(Distribution):
     ) -> Density:
         """See `Distribution`; bare points fill the cells that they lie in."""
         return self.mixture.on_grid(grid, alpha, sigma, missing=missing)
+
+    def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
+        """See `Distribution`: that of round Gaussians of equal weight."""
+        return self.mixture.noise_mean(alpha, sigma, like)
 
     @cached_property
     def _centre(self) -> Tensor:

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.distribution import Distribution, Posterior
 from sdeflow.fields.field import Field
-from sdeflow.fields.prediction import Prediction, Row
+from sdeflow.fields.prediction import Prediction, Row, encode
 from sdeflow.processes.process import Coefficients, Scalar
 
 
@@ -66,17 +67,25 @@ class ExactField(Field):
         """Noise: well defined at every t, and what motion needs."""
         return Prediction.NOISE.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """E[eps | x_t], (n, d)."""
-        if t.ndim == 0 and not torch.is_grad_enabled():
-            return self.distribution.noise_mean(float(c.alpha), float(c.sigma), x)(x)
-        return self.posterior(x, c).noise
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
+        """See `Field`: E[eps | x_t]. One time for all particles takes the quick road."""
+        if t.ndim == 0 and not t.requires_grad:
+            return self.distribution.noise_mean(float(c.alpha), float(c.sigma), like)
+        c = Coefficients(*(torch.as_tensor(v) for v in c)).along(like)
+        return lambda x: self.posterior(x, c).noise
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """See `Field`; here neither is derived from the other, so neither loses digits."""
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         known = self.posterior(x, self.process(t).along(x))
         return known.data, known.noise
+
+    def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
+        """See `Field`; from both parts of `split`, which lose no digits."""
+        if not isinstance(row, Prediction):
+            raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
+        known = self.split(x, t)
+        return encode(row.row(self.process(self.process.at(t, x)).along(x)), *known)
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x (n, d)."""

@@ -1,17 +1,17 @@
-r"""What we know about the noised data: the two kinds of exact field, and what all fields share.
+r"""What is known about clean data and noise at a noisy point: the interface of all fields.
 
 All knowledge is the conditional mean E[. | x_t], in any of the rows of `prediction`: clean data,
 noise, score, velocity. A `Field` evaluates one row, once, and the algebra gives the others.
 
-    ExactField      of a Gaussian mixture: closed form
-    EmpiricalField  of a finite point set: closed form, a softmax over the points
-    TilesField      of a board of squares: closed form, a cut-off normal for each (`tiles`)
-    LearnedField    of any torch module (`learned`)
+    ExactField    of a distribution whose posterior is known (`exact`)
+    LearnedField  of any torch module (`learned`)
+    GuidedField   one field pushed away from another (`guided`)
 
-The first three are truth to compare with, and also tell how much of (x_0, eps) stays unknown given
-x_t: the floor under every training loss.
+A field is asked in one way. `at(t, c, like)` works out what depends on time alone and returns a
+function of x; training, a single question and a solver's step all call it, and a solver takes a
+`table` of them over its times.
 
-See docs/theory.md, (3.3); (3.5) to (3.7) and (3.9) for the exact fields.
+See docs/theory.md, (3.3).
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud
-from sdeflow.fields.prediction import Prediction, Row, decode, encode
+from sdeflow.fields.prediction import Prediction, Row, decode, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar
 
-Evaluate = Callable[[int, Tensor], Tensor]
-"""(k, x) -> (n, d): one evaluation at the k-th of a row of times."""
-
-Tabulate = Callable[[Tensor, Coefficients[Tensor]], Evaluate]
-"""Times (K,) and the process there -> the evaluation at each."""
+Table = Callable[[int], Evaluate]
+"""k -> the evaluation at the k-th of a row of times."""
 
 
 @dataclass(frozen=True, eq=False)
 class Field(ABC):
     """Conditional means given x_t, under one process. Each costs one evaluation.
+
+    A field of your own gives `row` and `at`.
 
     Raises:
         TypeError: process is no `Process`.
@@ -57,23 +57,32 @@ class Field(ABC):
 
     @abstractmethod
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """The row that `evaluate` gives."""
+        """The row (a, b) that `at` evaluates: a x0_hat + b eps_hat."""
 
     @abstractmethod
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """The one evaluation, (n, d), with process(t) = c at hand: lined up with x, or floats."""
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
+        """The evaluation x (n, d) -> (n, d) at time t, with all that depends on t worked out.
 
-    def tabulator(self, like: Tensor) -> Tabulate:
-        """For clouds like this one: times t (K,) and process(t) -> `evaluate` there, as (k, x).
-
-        What depends on time alone is worked out beforehand: a solver's step pays for x only.
+        Args:
+            t: () or (n,), one time for each particle.
+            c: process(t), shaped like t; floats where t is ().
+            like: a cloud of the type and device of those to come.
         """
 
-        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
-            times, rows = t.to(like), torch.stack([*c], 1).numpy()
-            return lambda k, x: self.evaluate(x, times[k], Coefficients(*rows[k].tolist()))
+    def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
+        """`at` for each of a row of times t (K,), made when it is first asked for.
 
-        return tabulate
+        A run of a million steps must not cost memory: only the latest evaluation is kept.
+        """
+        times, rows = t.to(like), torch.stack([*c], 1).numpy()
+        last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
+
+        def evaluation(k: int) -> Evaluate:
+            if last[0][0] != k:
+                last[0] = k, self.at(times[k], Coefficients(*rows[k].tolist()), like)
+            return last[0][1]
+
+        return evaluation
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
@@ -84,16 +93,22 @@ class Field(ABC):
             TypeError, ValueError: x is no finite cloud of this field's dimension; t does not fit
                 or is out of range.
         """
-        t = self.process.at(t, check_cloud(x, dim=self.dim))
-        c = self.process(t).along(x)
-        return decode(self.row(c), self.evaluate(x, t.to(x.dtype), c), x, c)
+        out, c = self._asked(x, t)
+        return decode(self.row(c), out, x, c)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         """a x0_hat + b eps_hat for one row (a, b), (n, d); x, t and errors as for `split`."""
         if not isinstance(row, Prediction):
             raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
-        c = self.process(self.process.at(t, check_cloud(x, dim=self.dim))).along(x)
-        return encode(row.row(c), *self.split(x, t))
+        out, c = self._asked(x, t)
+        u, v = mixing(self.row(c), c, row.row(c))
+        return u * x + v * out
+
+    def _asked(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Coefficients[Tensor]]:
+        """The one evaluation, and the coefficients lined up with x."""
+        t = self.process.at(t, check_cloud(x, dim=self.dim))
+        c = self.process(t)
+        return self.at(t, c, x)(x), c.along(x)
 
     def data(self, x: Tensor, t: Tensor | float) -> Tensor:
         """x0_hat = E[x_0 | x_t], the denoiser, (n, d)."""

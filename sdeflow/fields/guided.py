@@ -27,13 +27,15 @@ the guided cloud does not end in the tilted law p (p / q)^(w - 1) (Bradley and N
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
-from sdeflow.fields.field import Evaluate, Field, Tabulate
+from sdeflow.fields.field import Field, Table
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import Condition, Conditioned
 from sdeflow.fields.prediction import Row, mixing
@@ -97,7 +99,6 @@ class GuidedField(Field):
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
             object.__setattr__(self, "interval", _interval(self.interval))
-        object.__setattr__(self, "_together", self._one_call(self.scale))
 
     @property
     def dim(self) -> int | None:
@@ -108,45 +109,44 @@ class GuidedField(Field):
         """See `Field`: that of `conditional`."""
         return self.conditional.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`."""
         scale = self._scale_at(c)
-        one = isinstance(scale, float)
-        if one and scale == 1.0:
-            return self.conditional.evaluate(x, t, c)
-        together = self._together if one else self._one_call(scale)  # type: ignore[attr-defined]
+        if isinstance(scale, float):
+            if scale == 1.0:
+                return self.conditional.at(t, c, like)
+            together = self._together
+        else:
+            scale = scale.to(like)
+            together = self._one_call(scale)
         if together is not None:
-            return together.evaluate(x, t, c)
-        wanted = self.conditional.evaluate(x, t, c)
-        u, v = mixing(self.against.row(c), c, self.row(c))
-        return _pushed(wanted, u * x + v * self.against.evaluate(x, t, c), scale)
+            return together.at(t, c, like)
+        wanted, other = self.conditional.at(t, c, like), self.against.at(t, c, like)
+        if isinstance(c.alpha, Tensor):
+            c = c.along(like)
+        return _combined(wanted, other, mixing(self.against.row(c), c, self.row(c)), scale)
 
-    def tabulator(self, like: Tensor) -> Tabulate:
+    def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
         """See `Field`; the tables are those of the parts."""
-        alone = self.conditional.tabulator(like)
-        together = self._together  # type: ignore[attr-defined]
-        pushed = self._pair(like, alone) if together is None else together.tabulator(like)
+        scales = self._scales(c.sigma / c.alpha).tolist()
+        wanted = self.conditional.table(t, c, like)
+        if self._together is not None:
+            guided = self._together.table(t, c, like)
+        else:
+            guided = self._paired(wanted, self.against.table(t, c, like), c)
+        return lambda k: wanted(k) if scales[k] == 1.0 else guided(k)
 
-        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
-            scales = self._scales(c.sigma / c.alpha).tolist()
-            plain, guided = alone(t, c), pushed(t, c)
-            return lambda k, x: plain(k, x) if scales[k] == 1.0 else guided(k, x)
-
-        return tabulate
-
-    def _pair(self, like: Tensor, alone: Tabulate) -> Tabulate:
+    def _paired(self, wanted: Table, other: Table, c: Coefficients[Tensor]) -> Table:
         """The guided field where it takes two evaluations, whatever the interval."""
-        beside = self.against.tabulator(like)
+        u, v = (
+            (w * torch.ones_like(c.alpha)).tolist()
+            for w in mixing(self.against.row(c), c, self.row(c))
+        )
+        return lambda k: _combined(wanted(k), other(k), (u[k], v[k]), self.scale)
 
-        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
-            wanted, other = alone(t, c), beside(t, c)
-            u, v = (
-                (w * torch.ones_like(c.alpha)).tolist()
-                for w in mixing(self.against.row(c), c, self.row(c))
-            )
-            return lambda k, x: _pushed(wanted(k, x), u[k] * x + v[k] * other(k, x), self.scale)
-
-        return tabulate
+    @cached_property
+    def _together(self) -> LearnedField | None:
+        return self._one_call(self.scale)
 
     def _scales(self, level: Tensor) -> Tensor:
         """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""
@@ -163,7 +163,7 @@ class GuidedField(Field):
         level = torch.as_tensor(c.sigma / c.alpha)
         scales = self._scales(level.detach())
         if scales.ndim:
-            return scales
+            return scales.reshape(-1, 1)
         return 1.0 if float(scales) == 1.0 else self.scale
 
     def _one_call(self, scale: float | Tensor) -> LearnedField | None:
@@ -171,7 +171,11 @@ class GuidedField(Field):
         a, b = self.conditional, self.against
         if not (type(a) is type(b) is LearnedField and a.network is b.network):
             return None
-        if a.predicts is not b.predicts or a.data_std != b.data_std:
+        if (
+            a.predicts is not b.predicts
+            or a.data_std != b.data_std
+            or not _same(a.data_mean, b.data_mean)
+        ):
             return None
         wanted, other = _label(a), _label(b)
         if wanted is None or other is None:
@@ -182,7 +186,7 @@ class GuidedField(Field):
             both = _BothConditioned(a.network, other, scale)
         else:
             both = _Both(a.network, other, scale)
-        return LearnedField(a.process, both, a.predicts, a.data_std, wanted)
+        return replace(a, network=both, label=wanted)
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:
@@ -200,9 +204,24 @@ def _interval(interval: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
+def _combined(
+    wanted: Evaluate,
+    other: Evaluate,
+    row: tuple[float | Tensor, float | Tensor],
+    scale: float | Tensor,
+) -> Evaluate:
+    """x -> guided evaluation, where `other` is read in the row of `wanted` as u x + v other."""
+    u, v = row
+    return lambda x: _pushed(wanted(x), u * x + v * other(x), scale)
+
+
 def _pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
     """other + w (wanted - other): `wanted` itself at w = 1, `other` itself at w = 0."""
-    return torch.lerp(other, wanted, scale.to(wanted) if isinstance(scale, Tensor) else scale)
+    return torch.lerp(other, wanted, scale)
+
+
+def _same(a: Tensor | None, b: Tensor | None) -> bool:
+    return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
 def _label(known: LearnedField) -> Tensor | None:

@@ -1,22 +1,21 @@
 r"""The field that a network has learned.
 
-Any torch module will do. Our own (`network.Conditioned`) can work out its noise and label features
-beforehand, and so pays for the particles only.
+Any torch module will do. What a network of ours (`networks.Conditioned`) needs of noise and label
+is worked out beforehand, so that a step pays for the particles only.
 
 See docs/theory.md, (3.8) for the preconditioning.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from sdeflow._blocks import block, in_blocks
+from sdeflow._blocks import Evaluate, block, blocked
 from sdeflow._validation import check_labels, check_positive
-from sdeflow.fields.field import Evaluate, Field, Tabulate
+from sdeflow.fields.field import Field, Table
 from sdeflow.fields.networks import MLP, Condition, Conditioned
 from sdeflow.fields.prediction import Prediction, Row, unit_row
 from sdeflow.processes.process import Coefficients, Scalar
@@ -37,6 +36,8 @@ class LearnedField(Field):
             preconditioned as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever
             `predicts` says. Then, and for our own `MLP` always, it sees
             ln(sigma / (alpha data_std)) / 4 for t.
+        data_mean: (d,) the data's mean, with data_std; the network then sees
+            (x_t - alpha data_mean) / sqrt(V), and learns centred data. 0 if left out.
         label: what `given` binds.
 
     Raises:
@@ -50,6 +51,7 @@ class LearnedField(Field):
     network: nn.Module
     predicts: Prediction = Prediction.NOISE
     data_std: float | None = None
+    data_mean: Tensor | None = None
     label: Tensor | None = None
 
     def __post_init__(self) -> None:
@@ -61,6 +63,8 @@ class LearnedField(Field):
             raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
         if self.data_std is not None:
             object.__setattr__(self, "data_std", check_positive(self.data_std, "data_std"))
+        if self.data_mean is not None:
+            object.__setattr__(self, "data_mean", _checked_mean(self.data_mean, self.data_std))
         if self.label is not None:
             known = getattr(self.network, "labels", None)
             if isinstance(known, int) and not known:
@@ -85,87 +89,113 @@ class LearnedField(Field):
         """See `Field`."""
         return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """One network call on the whole cloud; in blocks of rows where no gradient is due.
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
+        """See `Field`: one network call, in blocks of rows where no gradient is due.
 
         A cloud of another floating type is rounded to the network's on the way in.
         """
-        given, parameter = x.dtype, next(self.network.parameters(), None)
-        if parameter is not None and parameter.dtype != given:
-            own = parameter.dtype
-            rounded = Coefficients(*(v.to(own) if isinstance(v, Tensor) else v for v in c))
-            return self.evaluate(x.to(own), t.to(own), rounded).to(given)
-        if self.data_std is not None:
-            x = x * (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
-        if self.data_std is not None or isinstance(self.network, Conditioned):
-            level = torch.as_tensor(c.sigma / (c.alpha * (self.data_std or 1.0)), dtype=x.dtype)
-            t = torch.log(level).reshape(t.shape) / 4
-        each = self.label is not None and self.label.ndim == 1
-        if t.ndim or each or torch.is_grad_enabled():
-            out = self.network(x, t) if self.label is None else self.network(x, t, self.label)
-            return self._checked(out, x)
-        network = self.network
+        seen = self._seen(t, c, like)
+        if t.ndim or self._per_particle or torch.is_grad_enabled():
+            inner = self._whole(seen)
+        elif isinstance(self.network, Conditioned):
+            inner = blocked(self.network.body, self.network.condition(seen, self.label))
+        else:
+            inner = blocked(self.network, seen, *self._labels)
+        return self._in_units(inner, c, like)
+
+    def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
+        """See `Field`; our own network's noise and label features are a table too."""
+        if self._per_particle:
+            return super().table(t, c, like)
+        seen, network = self._seen(t, c, like), self.network
         if isinstance(network, Conditioned):
-            condition = network.condition(t, self.label)
-            return in_blocks(lambda rows: network.body(rows, condition), x)
-        label = () if self.label is None else (self.label,)
-        return in_blocks(lambda rows: self._checked(self.network(rows, t, *label), rows), x)
+            inner = self._paged(network, seen)
+        else:
+            labels = self._labels
 
-    def tabulator(self, like: Tensor) -> Tabulate:
-        """See `Field`; our own MLP's noise and label features are a table too."""
-        network, std = self.network, self.data_std
-        parameter = next(network.parameters(), like)
-        if parameter.dtype != like.dtype or (self.label is not None and self.label.ndim == 1):
-            return super().tabulator(like)
-        # One working space for all tables: the stages of a step share the cache.
-        own = (network, network.bound(block())) if isinstance(network, Conditioned) else None
+            def inner(k: int) -> Evaluate:
+                return blocked(network, seen[k], *labels)
 
-        def tabulate(t: Tensor, c: Coefficients[Tensor]) -> Evaluate:
-            levels = torch.log(c.sigma / (c.alpha * (std or 1.0))) / 4
-            if own is not None:
-                rows_at = self._paged(*own, levels.to(like))
-            else:
-                rows_at = self._timed((t if std is None else levels).to(like))
-            if std is None:
-                return lambda k, x: in_blocks(rows_at(k), x)
-            scale = ((c.alpha * std) ** 2 + c.sigma**2).rsqrt().tolist()
-            return lambda k, x: in_blocks(rows_at(k), x * scale[k])
+        if self.data_std is None and self._type(like) == like.dtype:
+            return inner
+        rows = torch.stack([*c], 1).numpy()
+        return lambda k: self._in_units(inner(k), Coefficients(*rows[k].tolist()), like)
 
-        return tabulate
+    @property
+    def _per_particle(self) -> bool:
+        return self.label is not None and self.label.ndim == 1
 
-    def _paged(
-        self, network: Conditioned, body: Callable[[Tensor, Condition], Tensor], levels: Tensor
-    ) -> Callable[[int], Callable[[Tensor], Tensor]]:
+    @property
+    def _labels(self) -> tuple[Tensor, ...]:
+        return () if self.label is None else (self.label,)
+
+    def _type(self, like: Tensor) -> torch.dtype:
+        """The network's own floating type; the cloud's if it has no parameters."""
+        parameter = next(self.network.parameters(), None)
+        return like.dtype if parameter is None else parameter.dtype
+
+    def _seen(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
+        """What the network sees for time: t, or ln(sigma / (alpha data_std)) / 4, of its shape."""
+        kind = self._type(like)
+        if self.data_std is None and not isinstance(self.network, Conditioned):
+            return t.to(like.device, kind)
+        level = torch.as_tensor(c.sigma / (c.alpha * (self.data_std or 1.0)), dtype=kind)
+        return torch.log(level).reshape(t.shape).to(like.device) / 4
+
+    def _whole(self, seen: Tensor) -> Evaluate:
+        """The whole cloud in one call: each particle has its own time or label, or a gradient."""
+        network, labels = self.network, self._labels
+
+        def evaluate(x: Tensor) -> Tensor:
+            out = network(x, seen, *labels)
+            if getattr(out, "shape", None) != x.shape:
+                got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+                raise ValueError(
+                    f"the network returned {got} for a cloud of shape {tuple(x.shape)}"
+                )
+            return out
+
+        return evaluate
+
+    def _in_units(self, inner: Evaluate, c: Coefficients, like: Tensor) -> Evaluate:
+        """inner((x - alpha m) / sqrt(V)) + a m, a the row's share of x_0, in the cloud's type."""
+        kind, own = self._type(like), like.dtype
+        if self.data_std is None:
+            return inner if kind == own else lambda x: inner(x.to(kind)).to(own)
+        if isinstance(c.alpha, Tensor):
+            c = Coefficients(*(v.reshape(-1, 1).to(like.device, kind) for v in c))
+        scale = (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
+        if self.data_mean is None:
+            if kind == own:
+                return lambda x: inner(x * scale)
+            return lambda x: inner(x.to(kind) * scale).to(own)
+        mean = self.data_mean.to(like.device, kind)
+        shift, back = c.alpha * mean, self.row(c)[0] * mean
+        return lambda x: (inner((x.to(kind) - shift) * scale) + back).to(own)
+
+    def _paged(self, network: Conditioned, seen: Tensor) -> Table:
         """Our own network at each of these noise levels (K,), a page of its features at a time.
 
         A run of a million steps must not cost memory.
         """
+        body = network.bound(block())  # one working space for the whole run
         page, known = -1, list[Condition]()
 
-        def rows_at(k: int) -> Callable[[Tensor], Tensor]:
+        def evaluation(k: int) -> Evaluate:
             nonlocal page, known
             if k // PAGE != page:
                 page = k // PAGE
-                parts = network.condition(levels[page * PAGE : (page + 1) * PAGE], self.label)
+                parts = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
                 known = list(zip(*(part.split(1) for part in parts), strict=True))
-            condition = known[k % PAGE]
-            return lambda rows: body(rows, condition)
+            return blocked(body, known[k % PAGE])
 
-        return rows_at
+        return evaluation
 
-    def _timed(self, seen: Tensor) -> Callable[[int], Callable[[Tensor], Tensor]]:
-        """Any other network at each of these times (K,)."""
-        network, label = self.network, () if self.label is None else (self.label,)
 
-        def rows_at(k: int) -> Callable[[Tensor], Tensor]:
-            now = seen[k]
-            return lambda rows: self._checked(network(rows, now, *label), rows)
-
-        return rows_at
-
-    @staticmethod
-    def _checked(out: Tensor, x: Tensor) -> Tensor:
-        if not isinstance(out, Tensor) or out.shape != x.shape:
-            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
-        return out
+def _checked_mean(mean: object, std: float | None) -> Tensor:
+    if std is None:
+        raise ValueError("data_mean goes with data_std; give both")
+    mean = torch.as_tensor(mean)
+    if mean.ndim != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
+        raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
+    return mean.detach()

@@ -55,7 +55,7 @@ def sampler_density(
 
     p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,   m_k(x) = x + drift dt,   s_k = g sqrt(dt),
 
-    with drift and noise from `sde.steps(times, x)`, the very object that a solver steps with: so
+    with drift and noise from `sde.stepped(times, x)`, the very object that a solver steps with: so
     `reverse` gives Euler and Maruyama's method, `bridge` DDPM, DDIM-eta and DDIM. Cell centres are
     carried to m_k and laid down as cubic B-splines; a cosine transform adds the noise and takes
     off the shape that a spline has on the grid, so that a step which moves nothing changes
@@ -102,7 +102,7 @@ class _Chain:
         self.start, self.sizes, self.count = start, sizes, len(times) - 1
         self.shape, self.grid = start.grid.shape, start.grid
         self.y = start.grid.centres()
-        self.law = sde.steps(times, self.y)
+        self.law = sde.stepped(times, self.y)
         angles = [np.pi * np.arange(n) / n for n in self.shape]  # k h
         self.square = [a**2 for a in angles]
         box = [np.sinc(a / (2 * np.pi)) for a in angles]

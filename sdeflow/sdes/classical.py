@@ -280,7 +280,7 @@ def ornstein_uhlenbeck(
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class OrnsteinUhlenbeck(SDE):
     """The law that `ornstein_uhlenbeck` makes, with all that is known of it, in float64.
 

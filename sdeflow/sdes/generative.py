@@ -1,24 +1,39 @@
-r"""The SDEs of generative models: noising, its reverse, the Brownian frame, ancestral sampling."""
+r"""The SDEs of generative models: noising, its reverse, the Brownian frame, ancestral sampling.
+
+    forward    dx = f x dt + g dW                                            data -> noise
+    reverse    dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
+                    + eta g dW                                               noise -> data
+    comoving   dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
+               y = x / alpha, rho = sigma / alpha                            Brownian frame
+    ancestral  x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
+               kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)                     one step t -> s
+
+With the exact field `reverse` and `comoving` have the same marginals for every eta: eta = 0 is the
+probability flow, eta = 1 the time-reversed diffusion (Anderson 1982).
+
+See docs/theory.md, (4.2) reverse, (4.3) comoving, (4.4) ancestral.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
-from sdeflow.fields.field import Evaluate, Field
+from sdeflow.fields.field import Field, Table
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 Variance = Callable[[Tensor], Tensor]
-"""times (K + 1,) -> (K,): what a chain's step adds per coordinate (length^2)."""
+"""times (K + 1,) -> (K,): the variance that each step adds per coordinate (length^2)."""
 
 
 def forward(process: Process) -> SDE:
@@ -35,93 +50,111 @@ def forward(process: Process) -> SDE:
         process.t_min,
         process.t_max,
         time_grid=lambda steps: log_snr_times(process, steps).flip(0),
+        name=f"forward SDE of {type(process).__name__}",
     )
 
 
 class TimeCoefficients(NamedTuple):
-    """At one clock reading: drift = state x + prediction field.evaluate(ruler x, t, c)."""
+    """At one time: drift = state x + prediction field(scale x, t), diffusion g."""
 
     t: Tensor
     c: Coefficients[Tensor]
-    rescaling: Tensor
+    scale: Tensor
     state: Tensor
     prediction: Tensor
     diffusion: Tensor
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class FieldSDE(SDE):
-    """A law of motion that a `Field` drives: one evaluation of the field per drift."""
+    """An SDE driven by a `Field`: one evaluation of the field per drift.
+
+    Attributes:
+        coefficients: t () or (K,) -> `TimeCoefficients` of that shape.
+        eta: the noise, relative to the reverse SDE.
+    """
 
     field: Field
-    read: Callable[[Tensor], TimeCoefficients]
+    coefficients: Callable[[Tensor], TimeCoefficients]
+    eta: float
 
-    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
+    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`; everything that depends on time alone is worked out here, once."""
-        return _FieldSteps(self, times, like)
+        return _SteppedFieldSDE(self, times, like)
 
 
-class _FieldSteps(SteppedSDE):
+class _SteppedFieldSDE(SteppedSDE):
     sde: FieldSDE
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
-        self._tabulate = sde.field.tabulator(like)
-        self._tables: dict[float, tuple[Evaluate, np.ndarray]] = {}
+        self._tables: dict[float, tuple[Table, np.ndarray]] = {}
 
-    def _table(self, part: float) -> tuple[Evaluate, np.ndarray]:
-        """The field and the rows (ruler, state, prediction, diffusion) at u = k + part, all k."""
-        if part not in self._tables:
+    def _table(self, fraction: float) -> tuple[Table, np.ndarray]:
+        """The field, and rows (scale, state, prediction, diffusion), at u = k + fraction, all k."""
+        if fraction not in self._tables:
             gaps = torch.tensor([*self.gaps, 0.0], dtype=torch.float64)
-            self._tables[part] = self._worked_out(self.sde.read(self.times + part * gaps))
-        return self._tables[part]
+            now = self.sde.coefficients(self.times + fraction * gaps)
+            field = self.sde.field.table(now.t, now.c, self.like)
+            self._tables[fraction] = field, self._rows(now)
+        return self._tables[fraction]
 
-    def _worked_out(self, r: TimeCoefficients) -> tuple[Evaluate, np.ndarray]:
-        rows = torch.stack([r.rescaling, r.state, r.prediction, r.diffusion], 1).numpy()
-        return self._tabulate(r.t, r.c), rows
+    def _rows(self, now: TimeCoefficients) -> np.ndarray:
+        return torch.stack([now.scale, now.state, now.prediction, now.diffusion], 1).numpy()
 
-    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+    def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
         dt = self.gaps[k]
-        if part == 1.0:
-            k, part = k + 1, 0.0
-        evaluate, rows = self._table(part)
-        rescaling, state, prediction, _ = rows[k].tolist()
-        out = evaluate(k, x if rescaling == 1.0 else rescaling * x)
-        return torch.add(out * (prediction * dt), x, alpha=state * dt)
+        if fraction == 1.0:
+            k, fraction = k + 1, 0.0
+        field, rows = self._tables.get(fraction) or self._table(fraction)
+        scale, state, prediction, _ = rows[k].tolist()
+        out = field(k)(x if scale == 1.0 else scale * x)
+        return _sum(x, state * dt, out, prediction * dt)
 
-    def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
+    def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
         root = abs(self.gaps[k]) ** 0.5
-        if part == 1.0:
-            k, part = k + 1, 0.0
-        return float(self._table(part)[1][k, 3]) * root or None
+        if fraction == 1.0:
+            k, fraction = k + 1, 0.0
+        return float(self._table(fraction)[1][k, 3]) * root or None
+
+
+def _sum(x: Tensor, a: float, y: Tensor, b: float) -> Tensor:
+    """a x + b y in as few passes as rounding allows: a small cloud pays for each."""
+    if a == 0.0:
+        return y * b
+    if abs(a) < 1e3 * abs(b):
+        return torch.add(y, x, alpha=a / b).mul_(b)
+    return torch.add(y * b, x, alpha=a)
 
 
 def _driven(
     field: Field,
-    read: Callable[[Tensor], TimeCoefficients],
+    coefficients: Callable[[Tensor], TimeCoefficients],
     span: tuple[float, float],
-    clock: Callable[[int], Tensor],
+    time_grid: Callable[[int], Tensor],
     eta: float,
+    name: str,
 ) -> FieldSDE:
     def drift(x: Tensor, t: Tensor) -> Tensor:
-        r = read(t)
-        state, prediction, rescaling = (v.to(x) for v in (r.state, r.prediction, r.rescaling))
-        out = field.evaluate(rescaling * x, r.t.to(x.dtype), r.c.along(x))
-        return state * x + prediction * out
+        now = coefficients(t)
+        state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
+        return state * x + prediction * field.at(now.t.to(x.dtype), now.c, x)(scale * x)
 
     return FieldSDE(
         drift,
-        (lambda x, t: read(t).diffusion) if eta else None,
+        (lambda x, t: coefficients(t).diffusion) if eta else None,
         *span,
-        time_grid=clock,
+        time_grid=time_grid,
+        name=f"{name} of {type(field.process).__name__}, eta {eta:g}",
         field=field,
-        read=read,
+        coefficients=coefficients,
+        eta=eta,
     )
 
 
 def _process(field: Field) -> Process:
     if not isinstance(field, Field):
-        raise TypeError(f"this law needs a Field, got {type(field).__name__}; see sf.ExactField")
+        raise TypeError(f"this SDE needs a Field, got {type(field).__name__}; see sf.ExactField")
     return field.process
 
 
@@ -141,7 +174,7 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
     """
     process, eta = _process(field), check_positive(eta, "eta", zero=True)
 
-    def read(t: Tensor) -> TimeCoefficients:
+    def coefficients(t: Tensor) -> TimeCoefficients:
         c = process(t)
         target = c.alpha_dot, c.sigma_dot + eta**2 * c.stretch
         state, prediction = mixing(field.row(c), c, target)
@@ -149,7 +182,9 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
         return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
 
     span = process.t_max, process.t_min
-    return _driven(field, read, span, lambda steps: log_snr_times(process, steps), eta)
+    grid = partial(log_snr_times, process)
+    name = "reverse SDE" if eta else "probability flow"
+    return _driven(field, coefficients, span, grid, eta, name)
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
@@ -168,7 +203,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     """
     process, eta = _process(field), check_positive(eta, "eta", zero=True)
 
-    def read(rho: Tensor) -> TimeCoefficients:
+    def coefficients(rho: Tensor) -> TimeCoefficients:
         t = process.time_of(rho)
         c = process(t)
         state, prediction = mixing(field.row(c), c, (0.0, 1.0 + eta**2))
@@ -180,25 +215,26 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     first, last = process.noise_level(ends(process)).tolist()
     return _driven(
         field,
-        read,
+        coefficients,
         (first, last),
         lambda steps: process.noise_level(log_snr_times(process, steps)),
         eta,
+        "Brownian frame",
     )
 
 
 def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) -> AncestralSDE:
-    r"""`reverse` in steps that keep x0_hat frozen: DDPM (eta = 1), DDIM (0), DDIM-eta between.
+    r"""Ancestral sampling: DDPM at eta = 1, DDIM at eta = 0, DDIM-eta between.
 
         x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
         kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2).
 
-    At eta = 0 and 1 this is the frozen law's exact step, between to first order in the step. It
-    suits the `euler` method only. DDPM's last step, to sigma = 0, has no noise: it is `field.data`
-    at the last time.
+    It is `reverse` in finite steps that keep x0_hat frozen: the exact step of the frozen SDE at
+    eta = 0 and 1, to first order in the step between. It suits the `euler` method only. DDPM's
+    last step, to sigma = 0, has no noise: it is `field.data` at the last time.
 
     Args:
-        variance: of the noise, if not eta^2 kappa (see `variational`); the mean stays DDPM's.
+        variance: of the noise, if not eta^2 kappa (see `analysis.elbo`); the mean stays DDPM's.
             Zeros leave the mean alone: the sampler without its noise line.
 
     Raises:
@@ -209,62 +245,68 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
     if check_positive(eta, "eta", zero=True) > 1:
-        raise ValueError(f"a bridge needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
+        raise ValueError(f"ancestral sampling needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
     if variance is not None and not callable(variance):
         raise TypeError(f"variance must be a function of the times, got {variance!r}")
     if variance is not None and eta != 1:
         raise ValueError(f"a variance of your own goes with DDPM's mean: use eta = 1, not {eta}")
-    law = reverse(field, eta)
+    sde = reverse(field, eta)
     return AncestralSDE(
-        law.drift,
-        law.diffusion,
-        law.t_start,
-        law.t_end,
-        time_grid=law.time_grid,
+        sde.drift,
+        sde.diffusion,
+        sde.t_start,
+        sde.t_end,
+        time_grid=sde.time_grid,
+        name=f"ancestral sampling of {type(field.process).__name__}, eta {eta:g}",
         field=field,
-        read=law.read,
+        coefficients=sde.coefficients,
         eta=eta,
         variance=variance,
     )
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AncestralSDE(FieldSDE):
-    """The law that `bridge` makes: as a law it is `reverse`, but it brings its own step."""
+    """What `ancestral` makes: as an SDE it is `reverse`, but its steps are whole."""
 
-    eta: float
     variance: Variance | None = None
 
-    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
+    whole_step: ClassVar[bool] = True
+
+    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`."""
-        return _AncestralSteps(self, times, like)
+        return _SteppedAncestralSDE(self, times, like)
 
 
-class _AncestralSteps(_FieldSteps):
+class _SteppedAncestralSDE(_SteppedFieldSDE):
     sde: AncestralSDE
 
     def __init__(self, sde: AncestralSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, like)
         self.gaps = [1.0] * len(self.gaps)  # the step is whole: nothing is left to scale by dt
 
-    def _worked_out(self, r: TimeCoefficients) -> tuple[Evaluate, np.ndarray]:
+    def _table(self, fraction: float) -> tuple[Table, np.ndarray]:
+        if fraction != 0.0:
+            raise ValueError(
+                "ancestral sampling takes whole steps; use the method 'euler' with it"
+            )
+        if not self._tables:
+            now = self.sde.coefficients(self.times)
+            self._tables[0.0] = self.sde.field.table(now.t, now.c, self.like), self._rows(now)
+        return self._tables[0.0]
+
+    def _rows(self, now: TimeCoefficients) -> np.ndarray:
         process, eta = self.sde.field.process, self.sde.eta
-        now, then = process(self.times[:-1]), process(self.times[1:])
-        level = (then.sigma / then.alpha) / (now.sigma / now.alpha)
-        variance = then.sigma**2 * (1 - level**2)
-        target = then.alpha, torch.sqrt(then.sigma**2 - eta**2 * variance)
-        state, prediction = mixing(self.sde.field.row(now), now, target)
+        here, there = process(self.times[:-1]), process(self.times[1:])
+        level = (there.sigma / there.alpha) / (here.sigma / here.alpha)
+        variance = there.sigma**2 * (1 - level**2)
+        target = there.alpha, torch.sqrt(there.sigma**2 - eta**2 * variance)
+        state, prediction = mixing(self.sde.field.row(here), here, target)
         if self.sde.variance is not None:
             variance = _chosen(self.sde.variance, self.times)
         noise = eta * torch.sqrt(variance)
         one = torch.ones_like(noise)
-        rows = torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
-        return self._tabulate(r.t, r.c), rows
-
-    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
-        if part != 0.0:
-            raise ValueError("a bridge is one whole step; use the method 'euler' with it")
-        return super().drift(k, part, x)
+        return torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
 
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:

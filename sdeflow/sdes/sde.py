@@ -1,35 +1,21 @@
-r"""Laws of motion: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
+r"""An SDE: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
 
-One law, two worlds: particles move under it, a density moves under its Fokker-Planck equation. A
-law whose t_start lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|.
+The same object moves particles (`solvers`) and densities (`fokker_planck`). An SDE whose t_start
+lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|. Ready-made ones
+are in `generative` and `classical`; `SDE(drift, diffusion, t_start, t_end)` makes your own.
 
-    forward   dx = f x dt + g dW                                             data -> noise
-    reverse   dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
-                   + eta g dW                                                noise -> data
-    comoving  dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
-              y = x / alpha, rho = sigma / alpha                             Brownian frame
-    bridge    x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
-              kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)                      one step t -> s
+A solver does not step in t but counts steps: on the step index u every time grid is uniform, the
+coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.stepped` gives
+an SDE in that form.
 
-With the exact field `reverse` and `comoving` have the same marginals for every eta: the flow of
-probability at 0, the time-reversed diffusion (Anderson 1982) at 1. `comoving` is the frame in
-which every process is one Brownian motion in the clock rho^2; Euler's method there is DDIM.
-`bridge` is `reverse` in finite steps that keep x0_hat frozen: eta = 1 is DDPM's ancestral step
-with the small variance, eta = 0 is DDIM; both solve the frozen law exactly, and between them
-DDIM-eta does so to first order in the step.
-
-A solver does not step in t but counts steps: on the step-number clock u every grid is uniform, the
-coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.steps` gives a
-law in that form.
-
-See docs/theory.md, (4.2) reverse, (4.3) comoving, (4.4) bridge, (5.1) the step-number clock.
+See docs/theory.md, (5.1) the step index.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -53,19 +39,21 @@ Transition = Callable[[float, float], TransitionKernel]
 """(s, t) -> the transition kernel from time s to time t."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SDE:
     """dx = drift(x, t) dt + diffusion(x, t) dW.
 
     Args:
         drift: (x, t) -> (n, d); x (n, d), t ().
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
-            for diagonal noise that depends on the state; None for a deterministic law.
-        t_start, t_end: the law's span, in the order it is run.
+            for diagonal noise that depends on the state; None for an ordinary differential
+            equation.
+        t_start, t_end: the span, in the order in which it is run.
         calculus: how state-dependent noise is read; additive noise reads the same both ways.
         time_grid: K -> (K + 1,), the SDE's own grid of times; uniform by default.
         transition: (s, t) -> `TransitionKernel`, where the SDE is linear and its transition is
             known in closed form; `evolve` then takes any span in one step.
+        name: what to call it in print.
 
     Raises:
         TypeError: the drift is no function, or the diffusion neither a function nor None.
@@ -79,10 +67,14 @@ class SDE:
     calculus: Literal["ito", "stratonovich"] = "ito"
     time_grid: Callable[[int], Tensor] | None = None
     transition: Transition | None = None
+    name: str = "SDE"
+
+    whole_step: ClassVar[bool] = False
+    """Whether a step of `stepped` is complete in itself, so that only `euler` may take it."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no law, and an empty span."""
-        for name in ("drift", "diffusion", "time_grid"):
+        """Refuse what is no function, and an empty span."""
+        for name in ("drift", "diffusion", "time_grid", "transition"):
             given = getattr(self, name)
             if not callable(given) and (name == "drift" or given is not None):
                 raise TypeError(f"{name} must be a function, got {type(given).__name__}")
@@ -92,6 +84,10 @@ class SDE:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
         if self.calculus not in ("ito", "stratonovich"):
             raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
+
+    def __repr__(self) -> str:
+        """In words."""
+        return f"{self.name}, t from {self.t_start:g} to {self.t_end:g}"
 
     @property
     def direction(self) -> float:
@@ -108,25 +104,25 @@ class SDE:
         times = check_times(times, low, high, name)
         if (float(times[-1] - times[0])) * self.direction < 0:
             raise ValueError(
-                f"{name} run from {times[0]:g} to {times[-1]:g}, but this law runs from "
+                f"{name} run from {times[0]:g} to {times[-1]:g}, but this SDE runs from "
                 f"{self.t_start:g} to {self.t_end:g}; flip them"
             )
         return times
 
     def times(self, steps: int) -> Tensor:
-        """The law's own grid, (steps + 1,) in float64, from t_start to t_end."""
+        """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end."""
         check_int(steps, "steps")
         if self.time_grid is not None:
             return self.time_grid(steps)
         return uniform_times(self.t_start, self.t_end, steps)
 
-    def steps(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """This law on the step-number clock of `times` (K + 1,), for clouds like this one."""
+    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
+        """This SDE on the step index of `times` (K + 1,), for clouds like this one."""
         return SteppedSDE(self, times, like)
 
 
 class SteppedSDE:
-    """A law on the step-number clock: step k runs from u = k to k + 1, and `part` is u - k.
+    """An SDE on the step index: step k runs from u = k to k + 1, and `fraction` is u - k.
 
         dx = drift dt_k du + diffusion sqrt(|dt_k|) dW_u;
 
@@ -137,22 +133,22 @@ class SteppedSDE:
         self.sde, self.times, self.like = sde, times, like
         self.gaps: list[float] = (times[1:] - times[:-1]).tolist()
 
-    def time(self, k: int, part: float) -> float:
-        """t at u = k + part."""
-        if part == 0.0 or part == 1.0:
-            return float(self.times[k + int(part)])
-        return float(self.times[k]) + part * self.gaps[k]
+    def time(self, k: int, fraction: float = 0.0) -> float:
+        """t at u = k + fraction."""
+        if fraction == 0.0 or fraction == 1.0:
+            return float(self.times[k + int(fraction)])
+        return float(self.times[k]) + fraction * self.gaps[k]
 
-    def drift(self, k: int, part: float, x: Tensor) -> Tensor:
+    def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
         """drift dt_k, (n, d)."""
-        f = self.sde.drift(x, self._at(k, part))
-        return f * self.gaps[k] if isinstance(f, Tensor) else f  # what is wrong, the watch says
+        f = self.sde.drift(x, self._at(k, fraction))
+        return f * self.gaps[k] if isinstance(f, Tensor) else f  # the solver reports the rest
 
-    def diffusion(self, k: int, part: float, x: Tensor) -> Scale:
-        """diffusion sqrt(|dt_k|): one number, (n, d), or None where the law has no noise."""
+    def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
+        """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None where there is no noise."""
         if self.sde.diffusion is None:
             return None
-        return self.sde.diffusion(x, self._at(k, part)) * abs(self.gaps[k]) ** 0.5
+        return self.sde.diffusion(x, self._at(k, fraction)) * abs(self.gaps[k]) ** 0.5
 
-    def _at(self, k: int, part: float) -> Tensor:
-        return self.like.new_tensor(self.time(k, part))
+    def _at(self, k: int, fraction: float) -> Tensor:
+        return self.like.new_tensor(self.time(k, fraction))

@@ -1,4 +1,12 @@
-r"""Move particles along the drift of an SDE without noise, through torchdiffeq."""
+r"""Move particles along the drift of an SDE without noise, through torchdiffeq.
+
+Methods of fixed steps run on the step index, as in `sde_solver`. Adaptive methods run in process
+time; they are told where the SDE ends, because otherwise they step past it and ask the field where
+it is not defined. They choose one step for the whole cloud: change the cloud and every particle
+moves by an amount of the order of the tolerance.
+
+See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +17,24 @@ import torchdiffeq
 from torch import Tensor
 
 from sdeflow._validation import FLOAT32_EPS, check_int, check_positive, check_times
-from sdeflow.sdes.generative import AncestralSDE
 from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.adapters import Adaptive, Flow, Monitor, _check, _grid
-from sdeflow.solvers.path import Path, Save, asked, kept
+from sdeflow.solvers.adapters import (
+    TorchdiffeqAdaptive,
+    TorchdiffeqFixed,
+    check_grid,
+    check_sde_and_cloud,
+)
+from sdeflow.solvers.monitor import Monitor
+from sdeflow.solvers.path import Path, Save, requested, saved_indices
 
-FIXED = ("euler", "midpoint", "heun2", "heun3", "rk4", "implicit_adams")
+FIXED = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4, "implicit_adams": 2}
+"""Methods of fixed steps, and the drifts of a step (at least)."""
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ODESolver:
-    """Moves particles under a law without noise through `torchdiffeq.odeint`.
+    """Moves particles under an `SDE` without noise through `torchdiffeq.odeint`.
 
     Args:
         method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4,
@@ -31,7 +45,7 @@ class ODESolver:
         max_steps: after which an adaptive run gives up.
 
     Raises (from `solve` too):
-        ValueError, TypeError: as `SDESolver`; also for a law that has noise.
+        ValueError, TypeError: as `SDESolver`; also for an SDE that has noise.
         SdeflowError: as `SDESolver`; also if an adaptive step underflows or max_steps are spent.
     """
 
@@ -44,9 +58,9 @@ class ODESolver:
 
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
-        if self.method not in FIXED + ADAPTIVE:
+        if self.method not in (*FIXED, *ADAPTIVE):
             raise ValueError(
-                f"unknown ODE method {self.method!r}; there are {', '.join(FIXED + ADAPTIVE)}"
+                f"unknown ODE method {self.method!r}; there are {', '.join((*FIXED, *ADAPTIVE))}"
             )
         gridded = self.steps is not None or self.times is not None
         if self.method in FIXED and not gridded:
@@ -59,67 +73,45 @@ class ODESolver:
         check_positive(self.rtol, "rtol")
         check_positive(self.atol, "atol")
 
+    def __repr__(self) -> str:
+        """In words."""
+        if self.method in ADAPTIVE:
+            return f"torchdiffeq {self.method}, rtol {self.rtol:g}, atol {self.atol:g}"
+        steps = self.steps if self.times is None else len(self.times) - 1
+        return f"torchdiffeq {self.method}, {steps} steps"
+
     def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
         """Run the cloud x (n, d); `save` as in `SDESolver.solve`, and any time if adaptive."""
-        _check(sde, x)
+        check_sde_and_cloud(sde, x, self.method)
         if sde.diffusion is not None:
             raise ValueError(
-                "this law has noise: use SDESolver, or its flow (eta = 0) for an ODE solver"
+                "this SDE has noise: use SDESolver, or its flow (eta = 0) for an ODE solver"
             )
-        with torch.no_grad():
-            solve = self._fixed if self.method in FIXED else self._adaptive
-            return solve(sde, x, save, progress)
-
-    def _fixed(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
-        if isinstance(sde, AncestralSDE) and self.method != "euler":
-            raise ValueError(
-                f"a bridge is one whole step: use method 'euler', not {self.method!r}"
-            )
-        times = _grid(sde, self.steps or 1, self.times, self.method)
-        saved = kept(save, times)
-        monitor = Monitor(sde.steps(times, x), x, progress, len(times) - 1)
-        flow = Flow(monitor)
+        if self.method in ADAPTIVE:
+            return self._adaptive(sde, x, save, progress)
+        times = check_grid(sde, self.steps or 1, self.times, self.method)
+        saved = saved_indices(save, times)
+        monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
+        adapter = TorchdiffeqFixed(monitor, FIXED[self.method])
         ts = torch.tensor(sorted({0, *saved}), dtype=torch.float64, device=x.device)
         grid = torch.arange(len(times), dtype=torch.float64, device=x.device)
-        with monitor.bar:
-            out = torchdiffeq.odeint(
-                flow,
-                x,
-                ts,
-                method=self.method,
-                options={"grid_constructor": lambda f, y, t: grid},
-            )
-        if not torch.isfinite(out[-1]).all():
-            raise monitor.failed("the final state is NaN or infinite")
+        options = {"grid_constructor": lambda f, y, t: grid}
+        with torch.no_grad(), monitor.bar:
+            out = torchdiffeq.odeint(adapter, x, ts, method=self.method, options=options)
+        monitor.finish(out[-1])
         return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
-        if isinstance(sde, AncestralSDE):
-            raise ValueError(
-                "a bridge is one whole step: use method 'euler' with steps= or times="
-            )
-        low, high = sorted((sde.t_start, sde.t_end))
-        wanted = asked(save)
-        if isinstance(wanted, int):
-            from_start = wanted > 1
-            wanted = sde.times(max(wanted - 1, 1))
-        else:
-            ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
-            # An end that was rounded to float32 is still that end.
-            starts, stops = (torch.isclose(wanted, end, FLOAT32_EPS, 0.0) for end in ends)
-            from_start = bool(starts.any())
-            inner = wanted[~(starts | stops)]
-            wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
-        monitor = Monitor(sde.steps(wanted, x), x, progress, None)
+        wanted, from_start = _wanted(sde, save)
+        monitor = Monitor(sde.stepped(wanted, x), x, progress, None)
         span = wanted.to(x)
         # Left to itself the engine tries its first step blindly and its last beyond the end.
         first = float((sde.times(100)[1] - sde.t_start).abs())
         options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
-        flow = Adaptive(monitor, sde)
         try:
-            with monitor.bar:
+            with torch.no_grad(), monitor.bar:
                 out = torchdiffeq.odeint(
-                    flow,
+                    TorchdiffeqAdaptive(monitor, sde),
                     x,
                     span,
                     rtol=self.rtol,
@@ -129,12 +121,26 @@ class ODESolver:
                 )
         except AssertionError as error:  # torchdiffeq's way to say so
             raise monitor.failed(
-                f"{self.method} stopped ({str(error) or 'step size underflow'}); "
-                "loosen rtol and atol, or use float64"
+                monitor.states[-1],
+                why=f"{self.method} stopped ({str(error) or 'step size underflow'}); "
+                "loosen rtol and atol, or use float64",
             ) from None
-        if not torch.isfinite(out[-1]).all():
-            raise monitor.failed("the final state is NaN or infinite")
+        monitor.finish(out[-1])
         # The engine always gives the start; here as elsewhere it is kept only if asked for.
         return (
             monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
         )
+
+
+def _wanted(sde: SDE, save: Save) -> tuple[Tensor, bool]:
+    """The times of the states to keep, from the start to the end, and if the start is among them."""
+    asked = requested(save)
+    if isinstance(asked, int):
+        return sde.times(max(asked - 1, 1)), asked > 1
+    low, high = sorted((sde.t_start, sde.t_end))
+    ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
+    # An end that was rounded to float32 is still that end.
+    starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
+    inner = asked[~(starts | stops)]
+    wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
+    return wanted, bool(starts.any())

@@ -11,9 +11,9 @@ from torch import Tensor
 from sdeflow._validation import check_int, check_times
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Path:
-    """What a run left.
+    """The states of a run, and what they cost.
 
     Attributes:
         t: (T,) process times of the saved states, in the order they were reached.
@@ -28,6 +28,14 @@ class Path:
     nfe: int
     seconds: float
     status: str = "finished"
+
+    def __repr__(self) -> str:
+        """In words."""
+        t, n, d = self.x.shape
+        return (
+            f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
+            f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
+        )
 
 
 Save = int | Sequence[float] | Tensor
@@ -53,10 +61,10 @@ def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
     return nearest.tolist()
 
 
-def kept(save: Save, times: Tensor) -> list[int]:
+def saved_indices(save: Save, times: Tensor) -> list[int]:
     """Indices of the states to keep; the last is always among them."""
     last = len(times) - 1
-    count = asked(save)
+    count = requested(save)
     if isinstance(count, Tensor):
         return sorted({*indices(count, times, "save time"), last})
     if count > last + 1:
@@ -64,7 +72,7 @@ def kept(save: Save, times: Tensor) -> list[int]:
     return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
 
 
-def asked(save: Save) -> int | Tensor:
+def requested(save: Save) -> int | Tensor:
     """The number of states asked for, or their times, (T,) in float64."""
     try:
         wanted = torch.as_tensor(save, dtype=torch.float64).detach().cpu()

@@ -205,8 +205,8 @@ class Blurred(sf.fields.Field):
     def row(self, c: sf.processes.Coefficients) -> tuple:
         return sf.fields.Prediction.DATA.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: sf.processes.Coefficients) -> Tensor:
-        return torch.full_like(x, self.x0 - math.sqrt(unsure(float(t))))
+    def at(self, t: Tensor, c: sf.processes.Coefficients, like: Tensor):
+        return lambda x: torch.full_like(x, self.x0 - math.sqrt(unsure(float(t))))
 
 
 def exact_bound(choice: str, steps: int) -> tuple[float, float]:

@@ -231,9 +231,11 @@ def test_a_particle_gets_the_same_bits_in_any_cloud() -> None:
     for t in (0.02, 0.6):
         with torch.no_grad():
             c = Coefficients(*map(float, sf.VP()(f64(t))))
-            whole = known.evaluate(x, torch.tensor(t), c)
+            whole = known.at(torch.tensor(t), c, x)(x)
             for k in (1, 101, ROWS, ROWS + 1):
-                assert torch.equal(known.evaluate(x[:k].clone(), torch.tensor(t), c), whole[:k])
+                assert torch.equal(
+                    known.at(torch.tensor(t), c, x[:k].clone())(x[:k].clone()), whole[:k]
+                )
         each = torch.cat([known.data(x[i : i + 1], t) for i in range(5)])
         assert close(known.data(x[:5], torch.full((5,), t)), each, 1e-5)
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,11 +23,11 @@ class Turned(sf.ExactField):
 
     angle: float = 0.0
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        eps = super().evaluate(x, t, c)
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
+        known = super().at(t, c, like)
         turn = f64([[math.cos(self.angle), math.sin(self.angle)],
                     [-math.sin(self.angle), math.cos(self.angle)]])  # fmt: skip
-        return eps @ turn.to(eps)
+        return lambda x: known(x) @ turn.to(x)
 
 
 def problem(angle: float) -> run.Problem:

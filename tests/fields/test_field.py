@@ -86,8 +86,8 @@ def test_floats_are_as_good_as_tensors(process: sf.processes.Process, width: flo
     ):  # fmt: skip
         for t in times_of(process, 3):
             c, x = process(t), clouds(process, t)
-            plain = field.evaluate(x, t, Coefficients(*map(float, c)))
-            assert close(plain, field.evaluate(x, t, c), 1e-11)
+            plain = field.at(t, Coefficients(*map(float, c)), x)(x)
+            assert close(plain, field.at(t, c, x)(x), 1e-11)
             assert close(field.noise(x, float(t)), field.noise(x, t), 1e-11)
 
 
@@ -336,8 +336,8 @@ def test_a_perfect_preconditioned_network_is_the_exact_field(
                 assert close(learned.data(x, t), exact.data(x, t), 1e-8)
                 assert close(learned.noise(x, t), exact.noise(x, t), 1e-8)
         c = Coefficients(*map(float, process(t)))
-        u = learned.evaluate(x, t, process(t))
-        assert close(learned.evaluate(x, t, c), u, 1e-9)
+        u = learned.at(t, process(t), x)(x)
+        assert close(learned.at(t, c, x)(x), u, 1e-9)
     x = randn(5, 2)
     assert close(learned.data(x, times), exact.data(x, times), 1e-8)
 
@@ -427,18 +427,18 @@ def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> 
         now = torch.tensor(t)
         c = Coefficients(*map(float, field.process(f64(t))))
         with torch.no_grad():
-            whole = field.evaluate(x, now, c)
+            whole = field.at(now, c, x)(x)
             assert whole.std(0).min() > 1e-3
             for k in (1, 3, 101, ROWS - 1, ROWS, ROWS + 1, 3 * ROWS + 33):
-                assert torch.equal(field.evaluate(x[:k].clone(), now, c), whole[:k]), k
-            drift = sf.reverse(field, 0.5).steps(f64([0.6, 0.01]), x)
+                assert torch.equal(field.at(now, c, x[:k].clone())(x[:k].clone()), whole[:k]), k
+            drift = sf.reverse(field, 0.5).stepped(f64([0.6, 0.01]), x)
             part = drift.drift(0, 0.0, x[:101].clone())
             assert torch.equal(part, drift.drift(0, 0.0, x)[:101])
             # The blocks are the same function as the whole.
             together = field.posterior(x, c).noise if isinstance(field, ExactField) else None
             if together is None:
                 with torch.enable_grad():
-                    together = field.evaluate(x, now, c).detach()
+                    together = field.at(now, c, x)(x).detach()
             assert close(whole, together, 1e-4)
 
 
@@ -482,7 +482,7 @@ def test_a_label_for_all_or_for_each_on_every_way_in(network: nn.Module, std: fl
 
     def tabled(field: sf.LearnedField) -> Tensor:
         with torch.no_grad():
-            return sf.reverse(field, 0.0).steps(f64([0.4, 0.3]), x).drift(0, 0.0, x)
+            return sf.reverse(field, 0.0).stepped(f64([0.4, 0.3]), x).drift(0, 0.0, x)
 
     each = field.given(torch.tensor(labels))
     for way in (
@@ -509,7 +509,7 @@ def test_a_table_is_the_law_at_each_of_its_times(
     law = sf.reverse(field.given(2) if name == "MLP, labelled" else field, 0.6)
     x, times = randn(5, 2, dtype=dtype), law.times(2 * PAGE + 5)
     with torch.no_grad():
-        steps = law.steps(times, x)
+        steps = law.stepped(times, x)
         for k in (0, 1, PAGE - 1, PAGE, 2 * PAGE + 4, 3, PAGE + 1):
             want = law.drift(x, times[k].to(dtype)) * (times[k + 1] - times[k])
             assert close(steps.drift(k, 0.0, x), want.to(dtype), 1e-11 if fine else 1e-4), k

@@ -42,8 +42,9 @@ class Read(sf.fields.Field):
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         return self.as_row.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        return encode(self.row(c), *self.known.split(x, t))
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
+        c = Coefficients(*map(torch.as_tensor, c)).along(like)
+        return lambda x: encode(self.row(c), *self.known.split(x, t))
 
 
 class Watched(nn.Module):
@@ -189,8 +190,8 @@ def test_guidance_acts_in_its_interval_only(process: sf.processes.Process) -> No
     always = sf.GuidedField(wanted, whole, 2.0)
     acts = [False] * 3 + [True] * 3 + [False] * 3
     x = randn(9, 2)
-    steps = sf.reverse(guided, 0.0).steps(t, x)
-    free, full = (sf.reverse(f, 0.0).steps(t, x) for f in (wanted, always))
+    steps = sf.reverse(guided, 0.0).stepped(t, x)
+    free, full = (sf.reverse(f, 0.0).stepped(t, x) for f in (wanted, always))
     for k in range(8):
         assert torch.equal(guided.noise(x, t[k]), (always if acts[k] else wanted).noise(x, t[k]))
         want = (full if acts[k] else free).drift(k, 0.0, x)
@@ -207,7 +208,7 @@ def test_a_table_of_unlike_rows_is_the_law(process: sf.processes.Process) -> Non
     for one, other in (("noise", "velocity"), ("data", "score"), ("velocity", "data")):
         parts = Read(wanted, sf.fields.Prediction(one)), Read(whole, sf.fields.Prediction(other))
         law = sf.reverse(sf.GuidedField(*parts, 2.0), 0.5)
-        steps = law.steps(t, x)
+        steps = law.stepped(t, x)
         for k in range(3):
             want = law.drift(x, t[k]) * float(t[k + 1] - t[k])
             assert close(steps.drift(k, 0.0, x), want, 1e-9)
@@ -293,7 +294,7 @@ def test_a_guided_particle_gets_the_same_bits_in_any_cloud(kind: str) -> None:
     field, n = watched(kind), 2 * ROWS + 87
     x = randn(n, 2, dtype=torch.float32)
     guided = sf.GuidedField(field.given(0), field.given(None), 2.0)
-    law = sf.reverse(guided, 0.5).steps(f64([0.6, 0.01]), x)
+    law = sf.reverse(guided, 0.5).stepped(f64([0.6, 0.01]), x)
     with torch.no_grad():
         whole, drift = guided.noise(x, 0.5), law.drift(0, 0.0, x)
         for k in (1, 101, ROWS, ROWS + 1, 2 * ROWS + 33):

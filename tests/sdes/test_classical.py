@@ -20,7 +20,7 @@ from sdeflow import Density, GaussianMixture, Grid, SDESolver, evolve
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.analysis.thermodynamics import two_time_covariance
 from sdeflow.sdes.classical import gradient
-from sdeflow.solvers.sde_solver import ITO, STRATONOVICH
+from sdeflow.solvers.sde_solver import METHODS
 from tests.problems import close, f64, lopsided, randn
 
 F64 = torch.float64
@@ -42,7 +42,7 @@ def tilted(x: Tensor) -> Tensor:
 # ------------------------------------------------------------------------------- noise by the axis
 
 
-@pytest.mark.parametrize("method", ITO + STRATONOVICH)
+@pytest.mark.parametrize("method", METHODS)
 def test_noise_may_differ_from_axis_to_axis_in_every_method(method: str) -> None:
     """It is additive: a linear law scales with it, coordinate by coordinate, bit for bit."""
     law = sf.SDE(lambda x, t: -x, lambda x, t: x.new_tensor(1.0), 0.0, 1.0)

@@ -121,8 +121,9 @@ class Scaled(sf.ExactField):
 
     factor: float = 1.0
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        return self.factor * super().evaluate(x, t, c)
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
+        known = super().at(t, c, like)
+        return lambda x: self.factor * known(x)
 
 
 def scaled(sde: sf.SDE, drift: float = 1.0, diffusion: float = 1.0) -> sf.SDE:
@@ -261,7 +262,7 @@ def test_the_table_of_a_law_is_the_law(
     field = sf.ExactField(process, mixture)
     for sde in (sf.forward(process), sf.reverse(field, eta), sf.sdes.comoving(field, eta)):
         times = sde.times(4)
-        steps = sde.steps(times, randn(1, 2))
+        steps = sde.stepped(times, randn(1, 2))
         for k in range(4):
             dt = times[k + 1] - times[k]
             for part in (0.0, 0.5, 1.0):
@@ -313,9 +314,9 @@ class Frozen(sf.fields.Field):
     def row(self, c: Coefficients) -> Row:
         return self.says.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
         a, b = self.says.row(c)
-        return a * self.x0 + b * (x - c.alpha * self.x0) / c.sigma
+        return lambda x: a * self.x0 + b * (x - c.alpha * self.x0) / c.sigma
 
 
 def affine_step(
@@ -323,7 +324,7 @@ def affine_step(
 ):
     """The step k is x_s = scale x_t + shift + noise z, each read off the step itself."""
     x0 = torch.tensor([[0.7, -1.3]], dtype=torch.float64)
-    steps = sf.ancestral(Frozen(process, x0, says), eta).steps(times, x0)
+    steps = sf.ancestral(Frozen(process, x0, says), eta).stepped(times, x0)
     zero, one = torch.zeros_like(x0), torch.ones_like(x0)
     shift = zero + steps.drift(k, 0.0, zero)
     scale = one + steps.drift(k, 0.0, one) - shift
@@ -374,7 +375,7 @@ def test_a_short_bridge_is_a_step_of_reverse(
     drift, noise = [], []
     for h in (0.01, 0.005):
         times = torch.stack([start, torch.lerp(start, end, h)])
-        pair = [law(field, eta).steps(times, x) for law in (sf.ancestral, sf.reverse)]
+        pair = [law(field, eta).stepped(times, x) for law in (sf.ancestral, sf.reverse)]
         one, other = (steps.drift(0, 0.0, x) for steps in pair)
         drift.append(float((one - other).norm()))
         one, other = (float(steps.diffusion(0, 0.0, x) or 0.0) ** 2 for steps in pair)
@@ -399,6 +400,6 @@ def test_laws_refuse_what_has_no_meaning(mixture: sf.GaussianMixture) -> None:
         sf.SDE(lambda x, t: x, None, 1.0, 1.0)
     law = sf.ancestral(field)
     with pytest.raises(ValueError, match="one whole step"):
-        law.steps(law.times(3), randn(1, 2)).drift(0, 0.5, randn(1, 2))
+        law.stepped(law.times(3), randn(1, 2)).drift(0, 0.5, randn(1, 2))
     with pytest.raises(ValueError, match="steps must be at least 1"):
         law.times(0)
