@@ -38,20 +38,23 @@ def blocked(network: Callable[..., Tensor], *rest: object) -> Evaluate:
     def evaluate(x: Tensor) -> Tensor:
         n = len(x)
         if n <= most and n % ROWS == 0:
-            out = network(x, *rest)
-            return out if getattr(out, "shape", None) == x.shape else _misfit(out, x)
-        rows, parts = whole_blocks(x), []
-        for part in rows.split(most):
-            out = network(part, *rest)
-            parts.append(out if getattr(out, "shape", None) == part.shape else _misfit(out, part))
-        return torch.cat(parts)[:n]
+            return _fit(network(x, *rest), x)
+        parts = (_fit(network(part, *rest), part) for part in whole_blocks(x).split(most))
+        if torch.is_grad_enabled():
+            return torch.cat([*parts])[:n]
+        whole = torch.empty_like(x)  # not two clouds where one will do
+        for i, part in enumerate(parts):
+            whole[i * most : (i + 1) * most] = part[: n - i * most]
+        return whole
 
     return evaluate
 
 
-def _misfit(out: object, x: Tensor) -> Tensor:
-    got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-    raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
+def _fit(out: Tensor, x: Tensor) -> Tensor:
+    if getattr(out, "shape", None) != x.shape:
+        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
+    return out
 
 
 def whole_blocks(x: Tensor) -> Tensor:

@@ -19,6 +19,9 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate, blocked
 from sdeflow.density import Density, Grid
 
+Noise = float | Tensor
+"""alpha or sigma: one number, or one for each particle (n,)."""
+
 
 class Posterior(NamedTuple):
     """What x_t says about (x_0, eps): their conditional means, and how sure it is.
@@ -80,7 +83,7 @@ class Distribution(ABC):
         """The standard deviation of the narrowest feature (length); 0 for points and edges."""
         return 0.0
 
-    def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
+    def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """ln p(x) of alpha x_0 + sigma eps, (n,) for x (n, d)."""
         raise ValueError(f"{self} has no density in closed form")
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
 from sdeflow.random_streams import Stream, normals, random_generator
@@ -188,7 +188,7 @@ class GaussianMixture(Distribution):
         roots = axes * variances.sqrt()[:, None, :]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
-    def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
+    def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """ln p(x) of alpha x_0 + sigma eps, (n,), in x's type.
 
         Raises:

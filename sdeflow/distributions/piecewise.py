@@ -21,7 +21,7 @@ from torch import Tensor
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.random_streams import uniform
 
 SQUARES = 4096
@@ -197,17 +197,15 @@ class PiecewiseConstant(Distribution):
         mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
         return captured(mass, grid, missing)
 
-    def log_prob(
-        self, x: Tensor, alpha: float | Tensor = 1.0, sigma: float | Tensor = 0.0
-    ) -> Tensor:
+    def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """See `Distribution`; alpha and sigma () or (n,).
 
         Raises:
             TypeError, ValueError: x is no finite cloud in the plane.
         """
         check_cloud(x, dim=2)
-        if isinstance(sigma, float) and sigma == 0.0:
-            return self._log_height(x / alpha).to(x) - 2 * math.log(alpha)
+        if not torch.as_tensor(sigma).any():
+            return self._log_height(x / alpha).to(x) - 2 * torch.as_tensor(alpha).log()
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
         area = torch.as_tensor(alpha, dtype=torch.float64).reshape(-1) * self.side
         return (torch.logsumexp(torch.cat(parts), (1, 2)) - 2 * torch.log(area)).to(x)
@@ -296,7 +294,7 @@ class PiecewiseConstant(Distribution):
 
 
 def _tails(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """2 Z and 2 (phi(e) - phi(e')) (n, m) of a standard normal between rising edges (n, m + 1).
+    """2 Z and 2 (phi(e') - phi(e)) (n, m) of a standard normal between rising edges (n, m + 1).
 
     2 Phi(e) = q - 2 [e > 0] with the tail q = erfc(|e| / sqrt 2), signed: its differences keep
     their digits in both tails.
@@ -304,7 +302,7 @@ def _tails(edges: Tensor) -> tuple[Tensor, Tensor]:
     tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
     mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
     height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
-    return mass, -height.diff(dim=1)
+    return mass, height.diff(dim=1)
 
 
 def _portions(

@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.distribution import Distribution, Posterior
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.random_streams import Stream, normals, uniform
 
@@ -126,13 +126,13 @@ class PointSet(Distribution):
         """The same distribution as round Gaussians, in float64."""
         return GaussianMixture.isotropic(self.points.double(), self.width)
 
-    def log_prob(self, x: Tensor, alpha: float = 1.0, sigma: float = 0.0) -> Tensor:
+    def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """See `Distribution`.
 
         Raises:
             ValueError: neither width nor noise: bare points have no density.
         """
-        if self.width == 0.0 and sigma == 0.0:
+        if self.width == 0.0 and not torch.as_tensor(sigma).all():
             raise ValueError("bare points have no density; give them a width, or ask with noise")
         return self.mixture.log_prob(x, alpha, sigma)
 

@@ -55,7 +55,8 @@ class ExactField(Field):
             )
         if not self.distribution.has_posterior:
             raise ValueError(
-                f"{self.distribution} has no exact field; shrink it, or learn the field with fit"
+                f"{self.distribution} has no exact field, in closed form and at bearable cost; "
+                "shrink the picture if it is one, or learn the field with sf.fit"
             )
 
     @property
@@ -71,7 +72,7 @@ class ExactField(Field):
         """See `Field`: E[eps | x_t]. One time for all particles takes the quick road."""
         if t.ndim == 0 and not t.requires_grad:
             return self.distribution.noise_mean(float(c.alpha), float(c.sigma), like)
-        c = Coefficients(*(torch.as_tensor(v) for v in c)).along(like)
+        c = c.along(like)
         return lambda x: self.posterior(x, c).noise
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
@@ -81,9 +82,9 @@ class ExactField(Field):
         return known.data, known.noise
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
-        """See `Field`; from both parts of `split`, which lose no digits."""
-        if not isinstance(row, Prediction):
-            raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
+        """See `Field`; where x_0 has a part in it, from `split`, which loses no digits."""
+        if row not in (Prediction.DATA, Prediction.VELOCITY):
+            return super().predict(row, x, t)
         known = self.split(x, t)
         return encode(row.row(self.process(self.process.at(t, x)).along(x)), *known)
 
@@ -106,13 +107,13 @@ class ExactField(Field):
         return self.distribution.sample(n, seed)
 
     def log_prob(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """ln p_t(x), (n,) for x (n, d); t one time.
+        """ln p_t(x), (n,) for x (n, d); t () or (n,).
 
         Raises:
             TypeError, ValueError: x is no finite cloud of this dimension, t out of range.
         """
-        check_cloud(x, dim=self.dim)
-        return self.distribution.log_prob(x, *self._noise_at(float(t)))
+        c = self.process(self.process.at(t, check_cloud(x, dim=self.dim)))
+        return self.distribution.log_prob(x, c.alpha, c.sigma)
 
     def density(self, grid: Grid, t: float | None) -> Density:
         """The exact cell masses of the law of x_t, or of x_0 where t is None.

@@ -15,7 +15,7 @@ from torch import Tensor
 from sdeflow._validation import check_cloud
 from sdeflow.sdes.sde import SDE, Scale
 from sdeflow.solvers.brownian import Brownian
-from sdeflow.solvers.monitor import Monitor, misfit
+from sdeflow.solvers.monitor import Monitor, finite, misfit
 
 
 def _fraction(u: float, k: int) -> float:
@@ -46,9 +46,7 @@ class _Torchsde:
         if fraction == 0.0 and k:
             self.monitor.reached(k, y)
         value = self.steps.drift(k, fraction, y)
-        self.monitor.nfe += 1
-        if getattr(value, "shape", None) != y.shape:
-            misfit(value, y)
+        self.monitor.evaluated(k, fraction, value, y)
         self._known.append((fraction, y, value))
         return value
 
@@ -79,10 +77,8 @@ class TorchsdeJoint(_Torchsde):
             if fraction == 0.0 and k:
                 monitor.reached(k, y)
             f = steps.drift(k, fraction, y)
-            monitor.nfe += 1
-            if getattr(f, "shape", None) != y.shape:
-                misfit(f, y)
-            if not monitor.nfe > 1:
+            monitor.evaluated(k, fraction, f, y)
+            if monitor.nfe == 1:
                 self._first = f
         g = steps.diffusion(k, fraction, y)
         return f, torch.zeros_like(v) if g is None else g * v
@@ -135,10 +131,9 @@ class TorchdiffeqFixed:
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
         k = self.k
-        f = self.steps.drift(k, 0.0 if self._one else _fraction(float(u), k), y)
-        self.monitor.nfe += 1
-        if getattr(f, "shape", None) != y.shape:
-            misfit(f, y)
+        fraction = 0.0 if self._one else _fraction(float(u), k)
+        f = self.steps.drift(k, fraction, y)
+        self.monitor.evaluated(k, fraction, f, y)
         return f
 
 
@@ -153,7 +148,13 @@ class TorchdiffeqAdaptive:
         self.monitor.reached(float(t), y)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        return self.monitor.checked(self.sde.drift(y, t), y, float(t))
+        f, monitor = self.sde.drift(y, t), self.monitor
+        monitor.nfe += 1
+        if getattr(f, "shape", None) != y.shape:
+            misfit(f, y)
+        if not finite(f):
+            raise monitor.failed(f"the drift is NaN or infinite at t = {float(t):.6g}")
+        return f
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")

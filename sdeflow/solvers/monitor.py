@@ -20,17 +20,33 @@ SMALL = 2**14
 class Monitor:
     """One solve: counts evaluations, finds the step at which a state went bad, shows progress.
 
-    What is not finite stays so under every step. So a small cloud is looked at every 16 steps, and
-    the states between two looks are kept to find the first bad one; a large one at every step.
+    What is not finite stays so under every step. So a small cloud is looked at every 16 steps; the
+    states and drifts between two looks are kept, and tell where it began. A large one, which would
+    cost memory, is looked at in every drift.
     """
 
     def __init__(self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None) -> None:
         self.steps, self.start, self.nfe = steps, x, 0
         self.states: list[tuple[float | int, Tensor]] = [(0, x)]
-        self.every = 16 if x.numel() <= SMALL else 1
+        self.drifts: list[tuple[int, float, Tensor]] = []
+        self.small = x.numel() <= SMALL
+        self.every = 16 if self.small else 1
         self.started = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
         self.quiet = self.bar.disable
+
+    def evaluated(self, k: int, fraction: float, f: Tensor, y: Tensor) -> None:
+        """A drift f at state y, in step k at this fraction of it.
+
+        Raises:
+            ValueError: f has another shape than y; SdeflowError: it is NaN or infinite.
+        """
+        self.nfe += 1
+        if getattr(f, "shape", None) != y.shape:
+            misfit(f, y)
+        self.drifts.append((k, fraction, f))
+        if not self.small:
+            self.look_at_drifts()
 
     def reached(self, when: float | int, x: Tensor) -> None:
         """A state, at step `when`, or at time `when` if that is a float."""
@@ -41,16 +57,26 @@ class Monitor:
         if not self.quiet:
             self.bar.update()
 
-    def look(self) -> None:
-        """Look at the states since the last look.
+    def look(self, what: str = "the state is NaN or infinite") -> None:
+        """Look at the states and drifts since the last look.
 
         Raises:
             SdeflowError: one of them is NaN or infinite.
         """
         if finite(self.states[-1][1]):
+            self.drifts.clear()
             return
-        good = [state for state in self.states if finite(state[1])]
-        raise self.failed(self.states[0] if not good else good[-1])
+        self.look_at_drifts()
+        raise self.failed(what)
+
+    def look_at_drifts(self) -> None:
+        """See `look`; these only."""
+        for k, fraction, f in self.drifts:
+            if not finite(f):
+                raise self.failed(
+                    f"the drift is NaN or infinite at t = {self.steps.time(k, fraction):.6g}"
+                )
+        self.drifts.clear()
 
     def finish(self, x: Tensor) -> None:
         """Look at the last state.
@@ -59,29 +85,17 @@ class Monitor:
             SdeflowError: it, or one since the last look, is NaN or infinite.
         """
         self.states.append((0, x))
-        self.look()
+        self.look("the final state is NaN or infinite")
 
-    def checked(self, f: Tensor, x: Tensor, t: float) -> Tensor:
-        """The drift f at time t, counted and looked at, for methods that choose their steps."""
-        self.nfe += 1
-        if getattr(f, "shape", None) != x.shape:
-            misfit(f, x)
-        if not finite(f):
-            raise self.failed(self.states[-1], t)
-        return f
-
-    def failed(
-        self, last: tuple[float | int, Tensor], t: float | None = None, why: str | None = None
-    ) -> SdeflowError:
+    def failed(self, why: str) -> SdeflowError:
         """The error to raise, with the path up to the last good state."""
-        when, x = last
-        good = self.steps.time(when) if isinstance(when, int) else when
-        bad = good if t is None else t
-        why = why or f"the drift or the state is NaN or infinite at t = {bad:.6g}"
+        # A state that overflowed shows only in the drift that is asked next.
+        when, x = next(state for state in reversed(self.states) if finite(state[1]))
+        t = self.steps.time(when) if isinstance(when, int) else when
         error = SdeflowError(
-            f"{why}; the last good state, at t = {good:.6g}, is in the error's .path"
+            f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
         )
-        times = torch.tensor([self.steps.time(0), good], dtype=torch.float64)
+        times = torch.tensor([self.steps.time(0), t], dtype=torch.float64)
         error.path = self.path(times, torch.stack([self.start, x]), why)
         return error
 

@@ -121,8 +121,7 @@ class ODESolver:
                 )
         except AssertionError as error:  # torchdiffeq's way to say so
             raise monitor.failed(
-                monitor.states[-1],
-                why=f"{self.method} stopped ({str(error) or 'step size underflow'}); "
+                f"{self.method} stopped ({str(error) or 'step size underflow'}); "
                 "loosen rtol and atol, or use float64",
             ) from None
         monitor.finish(out[-1])

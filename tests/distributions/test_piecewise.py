@@ -1,5 +1,7 @@
 """The exact field of a board of squares, and its cell masses: by quadrature, counts and scipy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -182,7 +184,7 @@ def test_cell_masses_are_integrals_of_the_density(alpha: float, sigma: float) ->
     u, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(8))
     offset = torch.cartesian_prod(u, u) * f64(grid.width) / 2
     x = (grid.centres()[:, None] + offset).reshape(-1, 2)
-    wide = sf.ExactField(process, board()._replace(low=alpha * board().low, side=alpha * 0.7))
+    wide = sf.ExactField(process, replace(board(), low=alpha * board().low, side=alpha * 0.7))
     p = torch.exp(wide.log_prob(x, sigma)).reshape(-1, 64)
     want = (p @ torch.outer(w, w).reshape(-1)) * grid.volume / 4
     assert float((mass.reshape(-1) - want).abs().max()) < (1e-9 if sigma > 0.2 else 1e-5)

@@ -43,7 +43,7 @@ class Read(sf.fields.Field):
         return self.as_row.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
-        c = Coefficients(*map(torch.as_tensor, c)).along(like)
+        c = Coefficients(*(torch.as_tensor(v, dtype=torch.float64) for v in c)).along(like)
         return lambda x: encode(self.row(c), *self.known.split(x, t))
 
 
@@ -398,7 +398,7 @@ def test_what_cannot_be_combined_is_refused() -> None:
     line = sf.LearnedField(sf.VP(), sf.MLP(1, 8, 1))
     with pytest.raises(ValueError, match="different dimensions: 2 and 1"):
         sf.GuidedField(wanted, line, 2.0)
-    with pytest.raises(TypeError, match="against must be a Field, got Mixture"):
+    with pytest.raises(TypeError, match="against must be a Field, got GaussianMixture"):
         sf.GuidedField(wanted, lopsided(), 2.0)  # type: ignore[arg-type]
     for bad in (math.nan, math.inf):
         with pytest.raises(ValueError, match="scale must be finite"):

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 import sdeflow as sf
 from sdeflow.random_streams import BLOCK
 from sdeflow.solvers.ode_solver import ADAPTIVE, FIXED
-from sdeflow.solvers.sde_solver import METHODS
+from sdeflow.solvers.sde_solver import METHODS as SDE_METHODS
 from tests.problems import lopsided, randn
 
 F64 = torch.float64
 MEMORY = ("implicit_adams", "reversible_heun")  # they reuse earlier steps
 RUNGE_KUTTA = [m for m in FIXED if m not in MEMORY]
-ONE_STEP = [m for m in METHODS if m not in MEMORY]
+ONE_STEP = [m for m in SDE_METHODS if m not in MEMORY]
 
 
 def mlp(seed: int = 0) -> sf.MLP:
@@ -304,7 +304,7 @@ def test_adaptive_methods_never_ask_outside_the_span(process, method, tolerance)
         assert math.isclose(min(known.asked), process.t_min, rel_tol=1e-6, abs_tol=1e-12)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", SDE_METHODS)
 def test_noise_that_is_alike_on_all_axes_is_one_number(method):
     """(d,) is additive noise as () is: every method takes it, and to the same bits."""
     one, row = (
@@ -315,7 +315,7 @@ def test_noise_that_is_alike_on_all_axes_is_one_number(method):
     assert torch.equal(run.solve(one, x).x, run.solve(row, x).x)
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m in ONE_STEP])
+@pytest.mark.parametrize("method", [m for m in SDE_METHODS if m in ONE_STEP])
 def test_steps_of_any_size_keep_the_variance(method):
     """Steps 1, 3, 1, 3 ...: forward VP from 0 to sigma^2, to the scatter of 2e4 numbers."""
     process = sf.VP()
