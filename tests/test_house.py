@@ -257,7 +257,10 @@ def bound_by(tree: ast.Module) -> tuple[set[str], list[str] | None]:
 
 
 def all_names_what_is_bound(source: Source) -> Iterator[str]:
-    """For an __init__.py: __all__ is the list of the public names that the file itself binds."""
+    """For an __init__.py: __all__ is the list of the public names that the file itself binds.
+
+    Where the file has a `__getattr__` it may list more; that those are there is tried in a test.
+    """
     if not source.is_face:
         return
     bound, spelt = bound_by(source.tree)
@@ -269,7 +272,7 @@ def all_names_what_is_bound(source: Source) -> Iterator[str]:
         yield f"{source.path}: a name stands twice in __all__"
     if public - set(spelt):
         yield f"{source.path}: bound, but not in __all__: {sorted(public - set(spelt))}"
-    if set(spelt) - public:
+    if set(spelt) - public and "__getattr__" not in bound:
         yield f"{source.path}: in __all__, but not bound: {sorted(set(spelt) - public)}"
 
 
@@ -423,9 +426,12 @@ def test_benchmarks_and_examples_do_not_draw() -> None:
 
 
 def test_all_is_what_each_package_binds() -> None:
-    faces = [s for s in HOUSE if s.is_face and len(s.names) == 2]
-    assert len(faces) >= 10
+    faces = [source for source in HOUSE if source.is_face]
+    assert len(faces) >= 11
     assert not offences(all_names_what_is_bound, faces)
+    for source in faces:
+        face = importlib.import_module(".".join(["sdeflow", *source.names[:-1]]))
+        assert [name for name in face.__all__ if not hasattr(face, name)] == []
 
 
 def test_each_unit_stands_on_one_floor() -> None:
@@ -679,6 +685,7 @@ LATE = "def __getattr__(name):\n    return import_module(name)"
         (all_names_what_is_bound, FACE, "from .sde import SDE\n__all__ = []"),
         (all_names_what_is_bound, FACE, "__all__ = ['SDE']"),
         (all_names_what_is_bound, FACE, "from .sde import SDE\n__all__ = ['SDE', 'SDE']"),
+        (all_names_what_is_bound, FACE, f"{LATE}\nfrom .sde import SDE\n__all__ = ['sde']"),
         (face_begins_with_a_sentence, FACE, "__all__ = []"),
         (face_begins_with_a_sentence, FACE, '"""SDEs."""'),
         (face_begins_with_a_sentence, FACE, '"""Solve an SDE on\na grid of times."""'),
@@ -711,6 +718,7 @@ def test_a_source_that_breaks_the_rule_is_caught(rule: Rule, path: str, text: st
             "from importlib import import_module as _load\nfrom . import sde\n"
             "from .sde import SDE\n__all__ = ['SDE', 'sde']",
         ),
+        (all_names_what_is_bound, FACE, LATE + "\n__all__ = ['SDE', 'sde']"),
         (face_begins_with_a_sentence, FACE, '"""Choose a drift and a diffusion."""'),
     ],
 )
