@@ -8,18 +8,24 @@ docs/architecture.md tells the same in words.
 import ast
 import graphlib
 import importlib
+import inspect
+import json
 import pydoc
 import re
+import subprocess
 import sys
 import textwrap
 import types
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 import sdeflow as sf
@@ -477,6 +483,97 @@ def test_architecture_names_every_module() -> None:
     assert named <= {s.names[-1] for s in ALL if s.names}, "a file that is not there"
 
 
+# ------------------------------------------------------------------------- what is published
+
+MADE = {"command", "commit", "sdeflow", "torch", "torchsde", "torchdiffeq", "device", "threads"}
+# Folders and files made before the rule; it only shrinks.
+UNCLEAN = (
+    "benchmarks/results/fokker_planck.jsonl",
+    "docs/claims",
+    "figures/check.png",
+    "figures/demo.png",
+)
+
+
+class Published(NamedTuple):
+    """A picture or a row of numbers that a page shows, and what made it."""
+
+    path: str
+    made: dict[str, object]
+
+
+def published() -> Iterator[Published]:
+    for folder in ("figures", "docs/claims"):
+        for file in sorted((ROOT / folder).glob("*.png")):
+            with Image.open(file) as picture:
+                yield Published(file.relative_to(ROOT).as_posix(), dict(picture.info))
+    files = [*(ROOT / "benchmarks" / "results").glob("*.jsonl"), ROOT / "docs/claims/claims.jsonl"]
+    for file in sorted(files):
+        for row in map(json.loads, file.read_text("utf-8").splitlines()):
+            yield Published(file.relative_to(ROOT).as_posix(), row["made"])
+
+
+def published_is_signed(where: Iterable[Published]) -> Iterator[str]:
+    for path, made in where:
+        if MADE - made.keys():
+            yield f"{path} does not say its {', '.join(sorted(MADE - made.keys()))}"
+
+
+def published_is_clean(where: Iterable[Published], exceptions: tuple[str, ...]) -> Iterator[str]:
+    """Everything comes from a commit as it stands, so that the commit can make it again."""
+    dirty = {path for path, made in where if "dirty" in str(made.get("commit", "dirty"))}
+    for path in sorted(dirty):
+        if not any(PurePosixPath(path).is_relative_to(known) for known in exceptions):
+            yield f"{path} comes from a tree that no commit holds; commit, and make it again"
+    for known in exceptions:
+        if not any(PurePosixPath(path).is_relative_to(known) for path in dirty):
+            yield f"{known} is clean now; take it out of UNCLEAN"
+
+
+def test_published_pictures_and_rows_say_what_made_them() -> None:
+    assert not "\n".join(published_is_signed(published()))
+
+
+def test_published_pictures_and_rows_come_from_a_commit() -> None:
+    assert not "\n".join(published_is_clean(published(), UNCLEAN))
+
+
+# ---------------------------------------------------------------------------------- tests
+
+
+def untried(names: Iterable[str], tests: str) -> set[str]:
+    return {name for name in names if not re.search(rf"\b{name}\b", tests)}
+
+
+def test_every_public_function_is_in_a_test() -> None:
+    tests = "\n".join(s.text for s in sources("tests") if s.path != "tests/test_house.py")
+    for package in sf.__all__:
+        face = getattr(sf, package)
+        public = getattr(face, "__all__", ())
+        functions = [name for name in public if inspect.isfunction(getattr(face, name))]
+        assert not untried(functions, tests), package
+
+
+def test_every_distance_has_a_sampling_floor() -> None:
+    module = importlib.import_module("sdeflow.diagnostics.distances")
+    distances = [
+        function
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__
+        if not name.startswith("_") and [*inspect.signature(function).parameters][:2] == ["x", "y"]
+    ]
+    assert len(distances) >= 3
+    draw = sf.GaussianMixture.isotropic(torch.zeros(1, 2), 1.0).sample
+    for distance in distances:
+        mean, deviation = sf.diagnostics.sampling_floor(draw, 100, distance, repeats=8)
+        assert mean > 0 < deviation, distance.__name__
+
+
+def test_warnings_are_errors() -> None:
+    with pytest.raises(RuntimeWarning, match="heard"):
+        warnings.warn("heard", RuntimeWarning, stacklevel=1)
+
+
 # ---------------------------------------------------------------------------------- the top
 
 NAMES = """
@@ -516,6 +613,18 @@ def test_unknown_name_at_the_top_is_an_attribute_error() -> None:
         sf.revers  # noqa: B018
     assert info.value.name == "revers"
     assert not hasattr(sf, "__wrapped__")
+
+
+def test_names_are_loaded_when_they_are_asked_for() -> None:
+    program = (
+        "import sys, sdeflow as sf\n"
+        "print([m for m in ('torch', 'numpy', 'scipy', 'matplotlib') if m in sys.modules])\n"
+        "sf.VP, sf.SDESolver, sf.fit, sf.check_density\n"
+        "print([m for m in ('matplotlib', 'tyro') if m in sys.modules])\n"
+    )
+    run = [sys.executable, "-c", program]
+    done = subprocess.run(run, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split("\n")[:2] == ["[]", "[]"]
 
 
 def test_help_is_one_screen() -> None:
@@ -759,6 +868,23 @@ def test_the_list_of_exceptions_only_shrinks() -> None:
     assert "take it out" in "".join(sizes_are_kept([], ("sdeflow/a.py",)))
     many = [Source(f"sdeflow/{i}.py", long.text) for i in range(MOST_EXCEPTIONS + 1)]
     assert "more than" in "".join(sizes_are_kept(many, tuple(s.path for s in many)))
+
+
+def test_an_unsigned_or_unclean_result_is_caught() -> None:
+    made = dict.fromkeys(MADE, "1")
+    clean = Published("figures/a.png", made | {"commit": "abc"})
+    dirty = Published("figures/b.png", made | {"commit": "abc-dirty"})
+    assert not list(published_is_signed([clean, dirty]))
+    assert len(list(published_is_signed([clean, Published("c.png", {"commit": "abc"})]))) == 1
+    assert not list(published_is_clean([clean], ()))
+    assert not list(published_is_clean([clean, dirty], ("figures",)))
+    assert len(list(published_is_clean([clean, dirty], ()))) == 1
+    assert len(list(published_is_clean([Published("c.png", {})], ()))) == 1
+    assert "take it out" in "".join(published_is_clean([clean], ("figures/a.png",)))
+
+
+def test_a_function_without_a_test_is_caught() -> None:
+    assert untried(["evolve", "fit"], "x = evolved, fit()") == {"evolve"}
 
 
 def test_a_work_that_is_not_listed_is_caught() -> None:
