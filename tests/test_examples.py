@@ -11,10 +11,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "examples").glob("*.py"))
 LONGEST = 30
-SECONDS = 240  # each needs some ten on an idle machine
+SECONDS = 500  # the longest needs twelve on an idle machine
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
 def test_example_runs_and_keeps_its_promise(program: Path, tmp_path: Path) -> None:
     done = subprocess.run(
