@@ -25,7 +25,7 @@ $(BENCH_READY): $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
 	@touch $@
 
-demo: $(READY)  ## train, sample and prove one cloud: DATA=spiral, or your own file; writes runs/demo
+demo: $(READY)  ## train, sample and check one cloud: DATA=spiral, or your own file; writes runs/demo
 	$(BIN)/sdeflow demo --data '$(DATA)'
 
 test: lint  ## lint, types and the fast tests
@@ -34,8 +34,9 @@ test: lint  ## lint, types and the fast tests
 test-all: lint  ## the same with the slow tests
 	$(PYTEST) -m '' -n 2 --dist worksteal
 
-lint: $(READY)  ## ruff and mypy
+lint: $(READY)  ## style, form and types: ruff and mypy
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 bench: $(BENCH_READY)  ## the speed benchmark
@@ -49,4 +50,4 @@ figures: $(READY)  ## every figure
 
 clean:  ## caches and build leftovers; .venv and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	find sdeflow tests benchmarks figures -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	find sdeflow tests benchmarks figures examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

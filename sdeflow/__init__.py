@@ -1,74 +1,96 @@
-"""Diffusion and flow matching as physics: noise data, learn a field, and check every cloud.
+"""Simulate diffusion models and flow matching, and check each cloud against its density.
 
-    process, distribution -> field -> SDE -> solver (particles) | Fokker-Planck (a density)
+    process, distribution -> field -> SDE -> solver (particles) | evolve (a density)
 
     >>> import sdeflow as sf
     >>> field = sf.ExactField(sf.VP(), sf.datasets.ring().distribution)
-    >>> start = field.process.prior(1000, 2, seed=0)
-    >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), start)
+    >>> noise = field.process.prior(1000, 2, seed=0)
+    >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
 
-What is named here is what most programs need. The rest stands in the packages:
-
-    processes      how data are noised          solvers        particles
-    distributions  what the data are            fokker_planck  densities
-    fields         what a noisy point tells     diagnostics    is the cloud right?
-    sdes           laws of motion               analysis       what follows from it
-    training       learning a field             plot           pictures
-
-docs/architecture.md is the plan of the package, docs/theory.md derives its equations.
+The names of most programs stand here: VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField,
+LearnedField, GuidedField, MLP, fit; SDE, forward, reverse, ancestral, SDESolver, ODESolver; Grid,
+Density, evolve; check_density, wasserstein; SdeflowError. All else stands in the packages below:
+`help(sf.sdes)` tells what is in one. docs/architecture.md is the plan of the package.
 """
 
+import sys as _sys
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
-from types import ModuleType as _ModuleType
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
-from sdeflow import (
-    analysis,
-    diagnostics,
-    distributions,
-    fields,
-    fokker_planck,
-    processes,
-    sdes,
-    solvers,
-    training,
-)
-from sdeflow._validation import SdeflowError
-from sdeflow.density import Density, Grid
-from sdeflow.diagnostics import check_density, wasserstein
-from sdeflow.distributions import GaussianMixture, datasets
-from sdeflow.fields import MLP, ExactField, GuidedField, LearnedField
-from sdeflow.fokker_planck import evolve
-from sdeflow.processes import EDM, VE, VP, Linear
-from sdeflow.sdes import SDE, ancestral, forward, reverse
-from sdeflow.solvers import ODESolver, SDESolver
-from sdeflow.training import fit
+if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors read it
+    from sdeflow import analysis as analysis
+    from sdeflow import density as density
+    from sdeflow import diagnostics as diagnostics
+    from sdeflow import distributions as distributions
+    from sdeflow import experiment as experiment
+    from sdeflow import fields as fields
+    from sdeflow import fokker_planck as fokker_planck
+    from sdeflow import plot as plot
+    from sdeflow import processes as processes
+    from sdeflow import sdes as sdes
+    from sdeflow import solvers as solvers
+    from sdeflow import training as training
+    from sdeflow._validation import SdeflowError as SdeflowError
+    from sdeflow.density import Density as Density
+    from sdeflow.density import Grid as Grid
+    from sdeflow.diagnostics import check_density as check_density
+    from sdeflow.diagnostics import wasserstein as wasserstein
+    from sdeflow.distributions import GaussianMixture as GaussianMixture
+    from sdeflow.distributions import datasets as datasets
+    from sdeflow.fields import MLP as MLP
+    from sdeflow.fields import ExactField as ExactField
+    from sdeflow.fields import GuidedField as GuidedField
+    from sdeflow.fields import LearnedField as LearnedField
+    from sdeflow.fokker_planck import evolve as evolve
+    from sdeflow.processes import EDM as EDM
+    from sdeflow.processes import VE as VE
+    from sdeflow.processes import VP as VP
+    from sdeflow.processes import Linear as Linear
+    from sdeflow.sdes import SDE as SDE
+    from sdeflow.sdes import ancestral as ancestral
+    from sdeflow.sdes import forward as forward
+    from sdeflow.sdes import reverse as reverse
+    from sdeflow.solvers import ODESolver as ODESolver
+    from sdeflow.solvers import SDESolver as SDESolver
+    from sdeflow.training import fit as fit
 
 __version__ = _version("sdeflow")
 
+# The packages alone: pydoc prints every class named in __all__ in full, thousands of lines, and
+# `help(sf)` should be one screen. The names of _NAMES are as public, and `dir(sf)` lists them.
 __all__ = [
-    # how data are noised, and what they are
-    "VP", "VE", "EDM", "Linear", "GaussianMixture", "datasets",
-    # what a noisy point tells
-    "ExactField", "LearnedField", "GuidedField", "MLP", "fit",
-    # how things move: the law, its particles, its density
-    "SDE", "forward", "reverse", "ancestral", "SDESolver", "ODESolver",
-    "Grid", "Density", "evolve",
-    # is it right?
-    "check_density", "wasserstein", "SdeflowError",
-    # all else, by its package
     "processes", "distributions", "fields", "training", "sdes", "solvers", "fokker_planck",
     "diagnostics", "analysis", "density", "plot", "experiment",
 ]  # fmt: skip
 
-_ON_FIRST_USE = ("plot", "experiment")  # matplotlib and the command's parser take their time
+_NAMES = {
+    "processes": ("VP", "VE", "EDM", "Linear"),
+    "distributions": ("GaussianMixture", "datasets"),
+    "fields": ("ExactField", "LearnedField", "GuidedField", "MLP"),
+    "training": ("fit",),
+    "sdes": ("SDE", "forward", "reverse", "ancestral"),
+    "solvers": ("SDESolver", "ODESolver"),
+    "density": ("Grid", "Density"),
+    "fokker_planck": ("evolve",),
+    "diagnostics": ("check_density", "wasserstein"),
+    "_validation": ("SdeflowError",),
+}
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 
-def __getattr__(name: str) -> _ModuleType:
-    if name in _ON_FIRST_USE:
+def __getattr__(name: str) -> object:
+    """Load a name when it is first asked for, so that a program loads what it uses and no more."""
+    if name in __all__:
         return _import_module(f"sdeflow.{name}")
-    raise AttributeError(f"module 'sdeflow' has no attribute {name!r}")
+    if name in _HOME:
+        found = getattr(_import_module(f"sdeflow.{_HOME[name]}"), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(
+        f"module 'sdeflow' has no attribute {name!r}", name=name, obj=_sys.modules[__name__]
+    )
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *(name for name in globals() if name.startswith("_"))]
+    return [*_HOME, *__all__, *(name for name in globals() if name.startswith("__"))]

@@ -36,9 +36,9 @@ from sdeflow.fokker_planck.density_path import (
     warn_or_refuse,
 )
 from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import checked_drift
 from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.path import indices
 
 
 def sampler_density(

@@ -40,6 +40,25 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
 
 
+def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
+    """Where each wanted time stands on the grid; it may have been rounded to float32."""
+    sign = 1 if grid[-1] > grid[0] else -1
+    above = torch.searchsorted(sign * grid, sign * wanted).clamp(1, len(grid) - 1)
+    below = above - 1
+    nearest = torch.where(
+        (grid[below] - wanted).abs() < (grid[above] - wanted).abs(), below, above
+    )
+    slack = ((grid[above] - grid[below]).abs() / 4).clamp_max(1e-6 * float(grid.abs().max()))
+    missed = ~((grid[nearest] - wanted).abs() <= slack)  # NaN misses too
+    if missed.any():
+        j = int(missed.nonzero()[0])
+        raise ValueError(
+            f"{name} {float(wanted[j]):.9g} is not on the grid; the nearest step is at "
+            f"{float(grid[nearest[j]]):.9g}"
+        )
+    return nearest.tolist()
+
+
 def ends(process: Process) -> Tensor:
     """(t_max, t_min), in float64."""
     return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_int, check_times
+from sdeflow.processes.time_grids import indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -40,25 +41,6 @@ class Path:
 
 Save = int | Sequence[float] | Tensor
 """How many states to keep, evenly over the steps, or the times of the states wanted."""
-
-
-def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
-    """Where each wanted time stands on the grid; it may have been rounded to float32."""
-    sign = 1 if grid[-1] > grid[0] else -1
-    above = torch.searchsorted(sign * grid, sign * wanted).clamp(1, len(grid) - 1)
-    below = above - 1
-    nearest = torch.where(
-        (grid[below] - wanted).abs() < (grid[above] - wanted).abs(), below, above
-    )
-    slack = ((grid[above] - grid[below]).abs() / 4).clamp_max(1e-6 * float(grid.abs().max()))
-    missed = ~((grid[nearest] - wanted).abs() <= slack)  # NaN misses too
-    if missed.any():
-        j = int(missed.nonzero()[0])
-        raise ValueError(
-            f"{name} {float(wanted[j]):.9g} is not on the grid; the nearest step is at "
-            f"{float(grid[nearest[j]]):.9g}"
-        )
-    return nearest.tolist()
 
 
 def saved_indices(save: Save, times: Tensor) -> list[int]:
