@@ -38,6 +38,7 @@ POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
 COVARIANCE = torch.cov(POINTS.T, correction=0)
 BOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
+SURE = 4.0  # standard errors: a number that lies so far from another differs from it
 PARTICLES = 2130  # in every cloud that the lecture drew
 WIDE = VE(sigma_min=0.01, sigma_max=10.0)
 NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # where the lecture starts when it shows the paths

@@ -1,0 +1,11 @@
+"""Measures that several claims take of a cloud or a field."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def correlation(a: Tensor, b: Tensor) -> float:
+    """Pearson's correlation of a (n,) and b (n,)."""
+    return float(torch.corrcoef(torch.stack([a, b]))[0, 1])
