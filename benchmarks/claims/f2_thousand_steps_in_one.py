@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.claims.claim import Check, Finding, Lab, at_most
+from benchmarks.claims.claim import Check, Finding, Lab, below
 from benchmarks.claims.noising import BETAS, DDPM, START, noise_step
 from benchmarks.claims.setting import SURE
 from sdeflow import plot
@@ -40,7 +40,7 @@ def measure(lab: Lab, step: Step) -> Finding:
             off = (x.var(0) / c.sigma**2 - 1) / math.sqrt(2 / (n - 1))
             variance = max(variance, float(off.abs().max()))
             seen.append((k + 1, float(x[:, 1].mean()), float(x[:, 1].std())))
-    allowed = at_most(SURE), "four standard errors"
+    allowed = below(SURE), "four standard errors"
     return Finding(
         [
             Check("largest deviation of a mean (standard errors)", mean, *allowed),
