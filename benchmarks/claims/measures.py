@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from benchmarks.claims.setting import SURE
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
@@ -17,3 +20,19 @@ def correlation(a: Tensor, b: Tensor) -> float:
 def largest(values: Iterable[float]) -> float:
     """The largest of the values; NaN if one of them is."""
     return float(np.max(list(values)))
+
+
+def gradient(network: nn.Module, value: Tensor) -> Tensor:
+    """d value / d parameters, in one row."""
+    pulled = torch.autograd.grad(value, [*network.parameters()], retain_graph=True)
+    return torch.cat([g.flatten() for g in pulled])
+
+
+def relative(a: Tensor, b: Tensor) -> float:
+    """|a - b| / |b|, root mean squares."""
+    return float((a - b).norm() / b.norm())
+
+
+def sure(sd: float) -> float:
+    """Four standard errors of the mean of three distances beside a sampling floor of eight."""
+    return SURE * sd * math.sqrt(1 / 3 + 1 / 8)

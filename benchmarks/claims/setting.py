@@ -52,17 +52,22 @@ def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> ExactField:
     return ExactField(process, PointSet(data.distribution.points, data.distribution.labels))
 
 
+def points(n: int, seed: int) -> Tensor:
+    """Draws (n, 2) of the bare spiral in float64."""
+    return SPIRAL.sample(n, seed, torch.float64)
+
+
 def board(process: Process = FLOW) -> ExactField:
     """The exact field of the checkerboard, the continuous one."""
     assert BOARD.distribution is not None
     return ExactField(process, BOARD.distribution)
 
 
-def chain(law: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
-    """A law of the chain (`bridge`), run from the prior over the lectures' levels."""
-    field = law.field  # type: ignore[attr-defined]
+def chain(sde: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
+    """An `ancestral` SDE, run from the prior over the lectures' levels."""
+    field = sde.field  # type: ignore[attr-defined]
     x = field.process.prior(n, 2, seed)
-    return SDESolver("euler", levels - 1, seed=seed).solve(law, x, save)
+    return SDESolver("euler", levels - 1, seed=seed).solve(sde, x, save)
 
 
 def muted(field: Field, kept: float = 0.0) -> SDE:
