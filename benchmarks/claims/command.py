@@ -44,12 +44,14 @@ def main(given: argparse.Namespace) -> None:
     try:
         wanted = kept.chosen(CLAIMS, given.which[listed:] or ["all"])
         if listed:
-            _show(wanted)
-        else:
-            _run(wanted, Lab(check_int(given.seed, "seed", 0), given.out), given.out)
-    except (SdeflowError, OSError) as error:
+            return _show(wanted)
+        check_int(given.seed, "seed", 0)
+        given.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the first claim
+        kept.read(given.out / kept.FILE)
+    except (ValueError, SdeflowError, OSError) as error:
         print(f"claims: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    _run(wanted, Lab(given.seed, given.out), given.out)
 
 
 def _show(claims: list[Claim]) -> None:
@@ -64,7 +66,6 @@ def _show(claims: list[Claim]) -> None:
 
 def _run(claims: list[Claim], lab: Lab, out: Path) -> None:
     """Run the claims, print a line for each, and write the page of all records in the folder."""
-    out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the first claim
     tell_if_no_commit("claims", signed())
     for r in kept.measured(claims, lab, progress=True):
         holding = sum(check.holds for check in r.checks)

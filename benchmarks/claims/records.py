@@ -97,12 +97,12 @@ def chosen(claims: Sequence[Claim], ids: Iterable[str]) -> list[Claim]:
     """The claims of these ids; all of them if "all" is among the ids.
 
     Raises:
-        SdeflowError: there is no such claim.
+        ValueError: there is no such claim.
     """
     wanted, known = [i.upper() for i in ids], {c.id: c for c in claims}
     for i in wanted:
         if i not in known and i != "ALL":
-            raise SdeflowError(f"there is no claim {i!r}; there are {', '.join(known)}")
+            raise ValueError(f"there is no claim {i!r}; there are {', '.join(known)}")
     return list(claims) if "ALL" in wanted else [known[i] for i in dict.fromkeys(wanted)]
 
 
