@@ -9,7 +9,7 @@ from sdeflow import analysis, plot
 
 
 def walk(fig: plot.Figure, walk: Tensor) -> None:
-    """One particle's way (2 K + 1, 2): model steps blue, noise steps grey."""
+    """One particle's path (2 K + 1, 2): model steps blue, noise steps grey."""
     ax = fig.subplots()
     plot.cloud(ax, POINTS, plot.ORANGE, 5, label="data")
     for first, colour, label in ((1, plot.GREY, "noise"), (0, plot.BLUE, "model")):

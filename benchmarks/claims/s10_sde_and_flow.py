@@ -1,4 +1,4 @@
-"""From the same starts the SDE and the flow take each point elsewhere, and the cloud nowhere.
+"""From the same starts the SDE and the flow end in other points, but in the same cloud.
 
 Says: the theory promises the same distribution, not the same "individual images or points"
 (000).

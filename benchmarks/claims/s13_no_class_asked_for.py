@@ -68,8 +68,8 @@ def measure(lab: Lab, evidence: float) -> Finding:
         [
             Check(
                 f"share of the class {name}",
-                found[i],
-                about(share[i], 4 * error[i]),
+                float(found[i]),
+                about(float(share[i]), 4 * float(error[i])),
                 "share in the data; within four binomial standard errors",
             )
             for i, name in enumerate(SPIRAL.classes)

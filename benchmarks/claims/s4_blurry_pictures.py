@@ -47,13 +47,13 @@ def measure(lab: Lab, kept: float) -> Finding:
         [
             Check(
                 f"{NAME}, without noise, 99th percentile",
-                near.quantile(0.99),
+                float(near.quantile(0.99)),
                 at_most(float(typical.min())),
                 "nearest of 600 data",
             ),
             Check(
                 f"{NAME}, DDPM, median",
-                whole.median(),
+                float(whole.median()),
                 between(low, high),
                 "the middle half of the data",
             ),
