@@ -434,7 +434,7 @@ def test_the_module_is_the_command() -> None:
 
 
 def test_what_cannot_be_done_is_said_before_the_work(
-    say: Say, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> None:
         raise AssertionError
