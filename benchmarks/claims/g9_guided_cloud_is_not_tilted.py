@@ -46,7 +46,7 @@ def measure(lab: Lab, push: float) -> Finding:
     plain, pushed = (_people(w, lab.seed) for w in (1.0, 1 + push * 10))
     return Finding(
         [
-            Check(f"total variation between the guided and the tilted one, w = {last.scale:g}",
+            Check("total variation between the guided and the tilted one, w = 3",
                   far, above(floor + SURE * sd + error),
                   "what a perfect cloud of 4000 shows at most, and the error of the number"),
             Check("smallest p-value of a guided cloud against its density, after Holm",
