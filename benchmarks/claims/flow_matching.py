@@ -1,4 +1,4 @@
-"""What the claims on flow matching share: the lecture's time and the exact board.
+"""What the claims on flow matching share: the lecture's time and the exact checkerboard.
 
 The lecture's time runs from noise, t = 0, to data, t = 1; ours, and that of the other lectures,
 the other way. So its path and its velocity are, in our symbols,
@@ -35,7 +35,7 @@ EXACT = board()
 assert isinstance(BOARD.distribution, PiecewiseConstant)
 SQUARES = BOARD.distribution
 ONE_SQUARE = EXACT.given(0)
-SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the board from its mean
+SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the checkerboard from its mean
 SHORT = 5_000  # steps of the lecture's recipe that we run, a hundredth of its own
 
 Times = Callable[[Tensor], Tensor]
@@ -75,7 +75,7 @@ def on_squares(x: Tensor) -> tuple[float, float]:
 
 
 def draw_on_board(clouds: dict[str, Tensor]) -> Draw:
-    """Clouds side by side on the board."""
+    """Clouds side by side on the checkerboard."""
     shade = 1 - 0.2 * SQUARES.weights.numpy()
 
     def draw(fig: plot.Figure) -> None:

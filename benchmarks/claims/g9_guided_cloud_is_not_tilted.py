@@ -34,11 +34,11 @@ def _people(scale: float, seed: int) -> float:
 
 def measure(lab: Lab, push: float) -> Finding:
     """The guided density beside the class's and the tilted one, and W2 of the spiral's people."""
-    audits = [
+    runs = [
         guided_law(guided_right(1 + push * s), LINE, n=4000, steps=120, seed=lab.seed + i)
         for i, s in enumerate((0.0, 0.25, 0.5, 1.0, 2.0))
     ]
-    last, covered = audits[-1], [a.coverage for a in audits]
+    last, covered = runs[-1], [a.coverage for a in runs]
     far, error = last.from_tilted
     floor, sd = last.verdict.floor
     fresh, spread = fresh_distance(PERSON, 240, lab.seed)
@@ -46,29 +46,29 @@ def measure(lab: Lab, push: float) -> Finding:
     plain, pushed = (_people(w, lab.seed) for w in (1.0, 1 + push * 10))
     return Finding(
         [
-            Check("total variation between the guided and the tilted one, w = 3",
+            Check("total variation between the guided and the tilted density, w = 3",
                   far, above(floor + SURE * sd + error),
                   "what a perfect cloud of 4000 shows at most, and the error of the number"),
             Check("smallest p-value of a guided cloud against its density, after Holm",
-                  min(holm([a.verdict.p_value for a in audits])), above(1e-3),
+                  min(holm([a.verdict.p_value for a in runs])), above(1e-3),
                   "level of the test"),
             Check("spiral, people, exact: W2 at w = 11", pushed, above(plain + SURE * spread),
                   "without guidance, and four deviations of fresh data"),
-            Check("highest fidelity with guidance", max(a.fidelity for a in audits[1:]),
-                  above(audits[0].fidelity), "without guidance"),
+            Check("highest fidelity with guidance", max(a.fidelity for a in runs[1:]),
+                  above(runs[0].fidelity), "without guidance"),
             Check("smallest coverage lost from one scale to the next",
                   min(a - b for a, b in pairwise(covered)), above(0.0), "ever less is covered"),
         ],
-        draw=lambda fig: draw_three(fig, audits),
+        draw=lambda fig: draw_three(fig, runs),
         size=(3.4, 4.2),
         notes={
-            "error of the total variation to the tilted one": error,
-            "total variation to the class's own": last.from_conditional[0],
-            "total variation between the guided ones of eta 0 and 1":
+            "error of the total variation to the tilted density": error,
+            "total variation to the class's own density": last.from_conditional[0],
+            "total variation between the guided densities of eta 0 and 1":
                 last.guided.total_variation(noisy.guided),
             "spiral, people, exact: W2 without guidance": plain,
             "spiral, people: W2 of fresh data": fresh,
         }
-        | {f"w = {a.scale:g}: fidelity": a.fidelity for a in audits}
-        | {f"w = {a.scale:g}: coverage": a.coverage for a in audits},
+        | {f"w = {a.scale:g}: fidelity": a.fidelity for a in runs}
+        | {f"w = {a.scale:g}: coverage": a.coverage for a in runs},
     )  # fmt: skip

@@ -24,10 +24,10 @@ def guided_right(scale: float) -> GuidedField:
     return GuidedField(one, both, scale)
 
 
-def draw_three(fig: plot.Figure, audits: Sequence[GuidedLaw]) -> None:
+def draw_three(fig: plot.Figure, runs: Sequence[GuidedLaw]) -> None:
     """The three densities at the last scale; fidelity over coverage at all of them."""
     top, below = fig.subplots(2, 1)
-    last = audits[-1]
+    last = runs[-1]
     x, h = LINE.middles(0), LINE.volume
     top.fill_between(x, last.conditional.mass / h, color=plot.GREY, alpha=0.5, lw=0,
                      label="the class's")  # fmt: skip
@@ -44,8 +44,8 @@ def draw_three(fig: plot.Figure, audits: Sequence[GuidedLaw]) -> None:
     )
     top.set(xlim=(-1, 5), xlabel="x", ylabel="density")
     top.legend(loc="center right")
-    below.plot([a.coverage for a in audits], [a.fidelity for a in audits], "o-", color=plot.BLUE)
-    for a in audits:
+    below.plot([a.coverage for a in runs], [a.fidelity for a in runs], "o-", color=plot.BLUE)
+    for a in runs:
         below.annotate(
             f"{a.scale:g}", (a.coverage, a.fidelity), (4, 4), textcoords="offset points"
         )

@@ -36,7 +36,7 @@ SUBJECT, BROKEN = _posterior, _prior  # the weights of the data points
 
 
 def _quadrature(nodes: int) -> tuple[Tensor, Tensor]:
-    """Nodes (m, 2) and weights (m,) of Gauss-Legendre in every square of the board."""
+    """Nodes (m, 2) and weights (m,) of Gauss-Legendre in every square of the checkerboard."""
     row, column, share = SQUARES.filled()
     u, w = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(nodes))
     corner = SQUARES.low + SQUARES.side * torch.stack([column, row], 1)

@@ -21,7 +21,7 @@ SLOW = True
 
 
 def measure(lab: Lab, marginal: ExactField) -> Finding:
-    """The irreducible losses, and the excess of two networks over that of the board."""
+    """The irreducible losses, and the excess of two networks over that of the checkerboard."""
     seen = losses_on_board(lab, marginal, 20_000)
     level, error = (float(v) for v in mean_and_error(seen.floor[:, None]))
     spiral, doubt = spiral_floor(lab.seed)
