@@ -43,7 +43,7 @@ bench: $(BENCH_READY)  ## the speed benchmark
 	$(BIN)/python -m benchmarks speed
 
 claims: $(READY)  ## run every claim of the lectures anew, or go on: docs/claims.md
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/sdeflow claims run all --out docs/claims
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m benchmarks claims all --out docs/claims
 
 figures: $(READY)  ## every figure
 	MPLBACKEND=Agg $(BIN)/python -m figures all

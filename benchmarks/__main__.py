@@ -1,6 +1,7 @@
 """`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl.
 
 `python -m benchmarks readme` measures nothing: it writes the latest rows into README's table.
+`python -m benchmarks claims` lists or runs the claims of the lectures.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import checkerboard, fokker_planck, memory, record, speed, spiral
+from benchmarks.claims import command
 
 QUESTIONS = {
     "speed": speed.main,
@@ -20,12 +22,16 @@ QUESTIONS = {
 
 
 def main() -> None:
-    """Run one benchmark."""
+    """Run one benchmark, or the claims."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=QUESTIONS)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, fewer seeds")
+    names = parser.add_subparsers(dest="name", required=True)
+    for name in QUESTIONS:
+        one = names.add_parser(name)
+        one.add_argument("--quick", action="store_true", help="fewer rounds, fewer seeds")
+        one.set_defaults(run=lambda given: QUESTIONS[given.name](given.quick))
+    command.add_parser(names)
     given = parser.parse_args()
-    QUESTIONS[given.name](given.quick)
+    given.run(given)
 
 
 if __name__ == "__main__":

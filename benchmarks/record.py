@@ -61,24 +61,37 @@ def append(name: str, rows: list[dict[str, object]]) -> None:
     Rows of code that no commit holds are marked, and the reader is told.
     """
     RESULTS.mkdir(exist_ok=True)
-    made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **provenance()}
-    commit = str(made["commit"])
-    if commit.endswith("-dirty") and _only_results_changed():
-        made["commit"] = commit = commit.removesuffix("-dirty")
-    if commit == "unknown" or commit.endswith("-dirty"):
-        print(
-            f"{name}: no commit holds this code ({commit}); commit it and run again",
-            file=sys.stderr,
-        )
+    made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **signed()}
+    tell_if_no_commit(name, made)
     with open(RESULTS / f"{name}.jsonl", "a") as file:
         for row in rows:
             file.write(json.dumps({**row, "made": made}) + "\n")
 
 
+def signed(seed: int | None = None) -> dict[str, str | int]:
+    """`provenance`, except that results which were just written do not make the tree dirty."""
+    made = dict(provenance() if seed is None else provenance(seed))
+    commit = str(made["commit"])
+    if commit.endswith("-dirty") and _only_results_changed():
+        made["commit"] = commit.removesuffix("-dirty")
+    return made
+
+
+def tell_if_no_commit(name: str, made: dict[str, str | int]) -> None:
+    """Tell the reader when the code is not that of a commit."""
+    commit = str(made["commit"])
+    if commit == "unknown" or commit.endswith("-dirty"):
+        print(
+            f"{name}: no commit holds this code ({commit}); commit it and run again",
+            file=sys.stderr,
+        )
+
+
 def _only_results_changed() -> bool:
-    """Rows that were just appended do not make the code another."""
+    """Whether nothing differs from the commit but what the benchmarks and claims write."""
+    written = (":!benchmarks/results", ":!docs/claims", ":!docs/claims.md")
     changed = subprocess.run(
-        ["git", "status", "--porcelain", "-uno", "--", ".", ":!benchmarks/results"],
+        ["git", "status", "--porcelain", "-uno", "--", ".", *written],
         cwd=README.parent, capture_output=True, text=True, timeout=5, check=True,
     )  # fmt: skip
     return not changed.stdout.strip()

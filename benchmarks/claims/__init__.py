@@ -1,25 +1,36 @@
 """The claims: every statement of the lectures on two-dimensional data, as something that runs.
 
-    forward         F1 to F8          noising
-    reverse         R1 to R9          the reverse kernel, bounds, the score
-    learning        R10 to R17        targets, and what the field looks like at each noise level
-    sampling        S1 to S10, 13, 14 with noise, without it, by the flow
-    flow            M1 to M12         flow matching
-    conditioning    G1 to G10         classes and guidance
+    F1 to F8            noising
+    R1 to R17           the reverse kernel, bounds, the score; targets and the learned field
+    S1 to S10, 13, 14   sampling with noise, without it, by the flow
+    M1 to M12           flow matching
+    G1 to G10           classes and guidance
 
 S11 and S12 need pretrained image and video models (docs/sources.md), and are no claims here.
 
-A claim is found by its id: S3 is the function `s3` in `sampling`. `ledger` says what a claim is;
-`setting` holds what the lectures worked with.
+One claim is one file: S3 is `s3_ddpm_without_noise.py`. `claim` says what a claim is, `records`
+runs it and keeps what was measured, `page` writes docs/claims.md, `setting` holds what the
+lectures worked with.
 """
 
-from benchmarks.claims import conditioning, flow, forward, learning, reverse, sampling
-from benchmarks.claims.ledger import Claim, Finding, Lab, Record, Ruling, gathered
+import importlib
+import pkgutil
+import re
+
+from benchmarks.claims.claim import Bound, Check, Claim, Finding, Lab, Verdict
+
+GROUPS = "frsmg"
+FILE = re.compile(rf"([{GROUPS}])(\d+)_\w+")
+
+
+def _files() -> list[str]:
+    """The names of the claims' modules: by group, then by number."""
+    found = [m for info in pkgutil.iter_modules(__path__) if (m := FILE.fullmatch(info.name))]
+    return [m[0] for m in sorted(found, key=lambda m: (GROUPS.index(m[1]), int(m[2])))]
+
 
 CLAIMS: tuple[Claim, ...] = tuple(
-    c
-    for module in (forward, reverse, learning, sampling, flow, conditioning)
-    for c in gathered(vars(module))
+    Claim.of(importlib.import_module(f"{__name__}.{name}")) for name in _files()
 )
 
-__all__ = ["CLAIMS", "Claim", "Finding", "Lab", "Record", "Ruling"]
+__all__ = ["CLAIMS", "Bound", "Check", "Claim", "Finding", "Lab", "Verdict"]

@@ -1,6 +1,6 @@
 """What the lectures worked with: their spiral, noise levels, samplers and networks, and ours.
 
-Every claim takes its constants from here. The lectures' clock runs with the noise, sigma =
+Every claim takes its constants from here. The lectures' time grows with the noise, sigma =
 10^(3t - 2), from data (t = 0, sigma 0.01) to noise (t = 1, sigma 10); that is the default of `VE`.
 A schedule of N levels takes N - 1 steps: the lectures' last step, to a level that repeats, does
 nothing. Samples keep the noise 0.01 of the last level.
@@ -38,6 +38,7 @@ POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
 COVARIANCE = torch.cov(POINTS.T, correction=0)
 BOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
+SURE = 4.0  # standard errors: a number that lies so far from another differs from it
 PARTICLES = 2130  # in every cloud that the lecture drew
 WIDE = VE(sigma_min=0.01, sigma_max=10.0)
 NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # where the lecture starts when it shows the paths
@@ -51,17 +52,22 @@ def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> ExactField:
     return ExactField(process, PointSet(data.distribution.points, data.distribution.labels))
 
 
+def points(n: int, seed: int) -> Tensor:
+    """Draws (n, 2) of the bare spiral in float64."""
+    return SPIRAL.sample(n, seed, torch.float64)
+
+
 def board(process: Process = FLOW) -> ExactField:
     """The exact field of the checkerboard, the continuous one."""
     assert BOARD.distribution is not None
     return ExactField(process, BOARD.distribution)
 
 
-def chain(law: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
-    """A law of the chain (`bridge`), run from the prior over the lectures' levels."""
-    field = law.field  # type: ignore[attr-defined]
+def chain(sde: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
+    """An `ancestral` SDE, run from the prior over the lectures' levels."""
+    field = sde.field  # type: ignore[attr-defined]
     x = field.process.prior(n, 2, seed)
-    return SDESolver("euler", levels - 1, seed=seed).solve(law, x, save)
+    return SDESolver("euler", levels - 1, seed=seed).solve(sde, x, save)
 
 
 def muted(field: Field, kept: float = 0.0) -> SDE:
@@ -130,7 +136,7 @@ def lecture_field(
     classes: int = 0,
     kind: type[LectureNetwork] = LectureNetwork,
 ) -> LearnedField:
-    """The lecture's recipe: AdamW at 1e-3, full batch, noise prediction, no preconditioning.
+    """The lecture's training: AdamW at 1e-3, full batch, noise prediction, no preconditioning.
 
     With classes (then 30,000 steps in the lecture) a tenth of the labels is dropped.
     """
@@ -202,7 +208,7 @@ class BoardNetwork(nn.Module):
         self.out = nn.Linear(width, 2)
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """x (n, 2), t () or (n,) in our clock -> eps - x_0 (n, 2), our velocity."""
+        """x (n, 2), t () or (n,) in our time -> eps - x_0 (n, 2), our velocity."""
         phase = (1 - t).reshape(-1, 1) * self.frequencies
         wave = torch.cat([torch.sin(phase), torch.cos(phase)], 1)
         out: Tensor = self.out(self.blocks(self.place(x) + self.time(wave)))
@@ -210,7 +216,7 @@ class BoardNetwork(nn.Module):
 
 
 def checkerboard_lecture(seed: int, steps: int = 500_000) -> LearnedField:
-    """The flow-matching lecture's recipe: 512 x 5 ReLU, AdamW at 1e-4, batches of 64.
+    """The flow-matching lecture's training: 512 x 5 ReLU, AdamW at 1e-4, batches of 64.
 
     The data are 1000 draws of the checkerboard, taken with replacement; t is uniform on [0, 1].
     """
@@ -221,7 +227,7 @@ def checkerboard_lecture(seed: int, steps: int = 500_000) -> LearnedField:
         points = BOARD.sample(1000, seed)
         for _ in range(steps):
             x1, x0 = points[torch.randint(len(points), (64,))], torch.randn(64, 2)
-            t = torch.rand(64)  # of noise: our clock, which is one minus the lecture's
+            t = torch.rand(64)  # our time, which is one minus the lecture's
             guess = network((1 - t)[:, None] * x1 + t[:, None] * x0, t)
             adam.zero_grad()
             ((guess - (x0 - x1)) ** 2).mean().backward()

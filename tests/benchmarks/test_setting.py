@@ -8,7 +8,7 @@ from benchmarks.claims import setting
 from benchmarks.claims.setting import BoardNetwork, checkerboard_lecture
 
 
-def test_the_boards_network_is_the_lectures() -> None:
+def test_board_network_equals_the_lectures() -> None:
     """2 -> 512 and 512 -> 512 for time, added; five blocks with ReLU; 512 -> 2."""
     network = BoardNetwork()
     block = 512 * 512 + 512
@@ -24,7 +24,7 @@ def test_the_boards_network_is_the_lectures() -> None:
     assert torch.allclose(network(x, t), -network.out(h), atol=2e-3)
 
 
-def test_the_lectures_recipe_is_a_function_of_its_seed() -> None:
+def test_checkerboard_lecture_reproduces_from_its_seed_and_keeps_the_global_state() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one, again, other = (checkerboard_lecture(seed, steps=2) for seed in (3, 3, 4))
@@ -34,7 +34,7 @@ def test_the_lectures_recipe_is_a_function_of_its_seed() -> None:
     assert not torch.equal(one.velocity(x, 0.4), other.velocity(x, 0.4))
 
 
-def test_a_little_of_the_lectures_recipe_turns_the_field_the_right_way() -> None:
+def test_checkerboard_lecture_learns_the_exact_velocity_direction() -> None:
     """Mid-way, where it learns first: the path and the target are ours, clock and sign."""
     learned, exact = checkerboard_lecture(0, steps=100), setting.board()
     x = setting.FLOW.prior(500, 2, 1)

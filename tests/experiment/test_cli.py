@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from benchmarks.claims import ledger
 from sdeflow.experiment import cli, demo, run, verify
 from tests.problems import randn
 
@@ -415,9 +414,9 @@ def test_ctrl_c_is_said_in_one_line(
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
-    """As in: sdeflow claims list | head -1."""
+    """As in: sdeflow info | head -1."""
     with subprocess.Popen(
-        [*COMMAND, "claims", "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*COMMAND, "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     ) as process:  # fmt: skip
         process.stdout.close()
@@ -434,22 +433,12 @@ def test_the_module_is_the_command() -> None:
     assert "every cloud comes with a proof" in got.stdout
 
 
-def test_all_claims_are_all_of_them(say: Say) -> None:
-    code, out, _ = say("claims", "list", "all", "S3")
-    assert code == 0
-    assert out == say("claims", "list")[1]
-    assert refused(say("claims", "list", "S3", "nope"), "there is no claim 'NOPE'")
-
-
 def test_what_cannot_be_done_is_said_before_the_work(
-    say: Say, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> None:
         raise AssertionError
 
-    (tmp_path / "file").write_text("mine")
-    monkeypatch.setattr(ledger, "measured", work)
-    assert refused(say("claims", "run", "G7", "--out", tmp_path / "file" / "here"), "file")
     monkeypatch.setattr(verify, "evolve", work)
     monkeypatch.setattr(verify, "_setting", work)
     for args, words in (

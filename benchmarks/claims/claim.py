@@ -1,0 +1,248 @@
+"""What a claim is: a sentence, a measurement, and named checks that are the verdict.
+
+Each claim is one file of this package, named by its id and a few words. Its docstring holds what
+the lecture said; its function measures, and returns a `Finding`:
+
+    SUBJECT, BROKEN = 0.0, 1.0        # share of the noise that is kept
+    def measure(lab: Lab, kept: float) -> Finding: ...
+
+A test runs every claim on its broken subject too: a check that holds for the true one must fail.
+
+    holds                     all checks hold
+    holds with a correction   all checks hold, if the sentence is read as "Correction" says
+    does not hold as said     at least one check fails
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import math
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import nn
+
+from sdeflow import plot
+from sdeflow.fields.learned import LearnedField
+from sdeflow.provenance import write_text
+from sdeflow.training import checkpoint
+
+PARTS = ("Says", "Correction", "Source")
+
+
+class Verdict(StrEnum):
+    """What a measurement says of a sentence."""
+
+    HOLDS = "holds"
+    CORRECTED = "holds with a correction"
+    FAILS = "does not hold as said"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Where a number is expected: in the closed interval [low, high]. NaN is in none."""
+
+    low: float
+    high: float
+    text: str
+
+    def holds(self, value: float) -> bool:
+        """Whether the value lies in the interval."""
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def about(target: float, within: float) -> Bound:
+    """The interval target +- within."""
+    text = f"{float(target):.4g} +- {float(within):.2g}" if within else f"exactly {target:.4g}"
+    return Bound(float(target) - float(within), float(target) + float(within), text)
+
+
+def at_most(bound: float) -> Bound:
+    """Every number up to the bound, negative ones too."""
+    return Bound(-float("inf"), float(bound), f"at most {float(bound):.4g}")
+
+
+def at_least(bound: float) -> Bound:
+    """Every number from the bound on."""
+    return Bound(float(bound), float("inf"), f"at least {float(bound):.4g}")
+
+
+def above(bound: float) -> Bound:
+    """Every number larger than the bound."""
+    return Bound(math.nextafter(float(bound), math.inf), math.inf, f"above {float(bound):.4g}")
+
+
+def below(bound: float) -> Bound:
+    """Every number smaller than the bound."""
+    return Bound(-math.inf, math.nextafter(float(bound), -math.inf), f"below {float(bound):.4g}")
+
+
+def between(low: float, high: float) -> Bound:
+    """The interval from low to high."""
+    return Bound(float(low), float(high), f"between {float(low):.4g} and {float(high):.4g}")
+
+
+@dataclass(frozen=True)
+class Check:
+    """A number and where it is expected.
+
+    Args:
+        name: what the number is, with its unit; unique within a claim.
+        value: the number (also a tensor of one element).
+        expected: the interval in which it must lie.
+        against: where the bound comes from: theory, a sampling floor, rounding, what was said.
+    """
+
+    name: str
+    value: float
+    expected: Bound
+    against: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+
+    @property
+    def holds(self) -> bool:
+        """Whether the number is where it is expected."""
+        return self.expected.holds(self.value)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a claim measured.
+
+    Args:
+        checks: the verdict: the claim holds if all of them do.
+        draw: draws the figure.
+        size: of the figure, in inches.
+        notes: further numbers by name; they decide nothing.
+    """
+
+    checks: list[Check]
+    draw: Callable[[plot.Figure], object] | None = None
+    size: tuple[float, float] = (3.4, 2.6)
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """Where claims are measured.
+
+    Args:
+        seed: of everything random.
+        folder: keeps trained networks and figures; None keeps nothing.
+    """
+
+    seed: int = 0
+    folder: Path | None = None
+
+    def trained(
+        self,
+        name: str,
+        make: Callable[[int], LearnedField],
+        offset: int = 0,
+        network: nn.Module | None = None,
+    ) -> LearnedField:
+        """The field that make(seed + offset) trains: once for all claims that ask for `name`.
+
+        Args:
+            network: of the same shape, to read the weights into, where it is not our `MLP`.
+        """
+        seed = self.seed + offset
+        if self.folder is None:
+            return make(seed)
+        kept = self.folder / "fields" / f"{name}-{seed}.safetensors"
+        source = digest(inspect.getsource(make))
+        try:
+            if kept.with_suffix(".txt").read_text() == source:
+                return checkpoint.load(kept, network)
+        except OSError:
+            pass
+        made = make(seed)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.save(made, kept)
+        write_text(kept.with_suffix(".txt"), source)
+        return made
+
+
+Measure = Callable[[Lab, Any], Finding]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the lectures, and the function that measures it.
+
+    Args:
+        id: the group's letter and a number: S3.
+        doc: the docstring: the claim in one sentence, then Says, Correction, Source.
+        measure: (lab, subject) -> Finding.
+        subject: the true subject.
+        broken: the same with one mistake in it.
+        slow: it trains networks.
+        source: the text of the claim's file.
+    """
+
+    id: str
+    doc: str
+    measure: Measure
+    subject: Any
+    broken: Any
+    slow: bool
+    source: str
+
+    @classmethod
+    def of(cls, module: ModuleType) -> Claim:
+        """The claim that is this module's file."""
+        return cls(
+            id=module.__name__.rpartition(".")[2].partition("_")[0].upper(),
+            doc=module.__doc__ or "",
+            measure=module.measure,
+            subject=module.SUBJECT,
+            broken=module.BROKEN,
+            slow=getattr(module, "SLOW", False),
+            source=Path(str(module.__file__)).read_text(),
+        )
+
+    @property
+    def title(self) -> str:
+        """The claim in one sentence: the docstring's first paragraph."""
+        return self._paragraphs()[0]
+
+    def part(self, name: str) -> str:
+        """What the docstring says under "Says", "Correction" or "Source"; "" if nothing."""
+        for text in self._paragraphs()[1:]:
+            if text.startswith(f"{name}: "):
+                return text.removeprefix(f"{name}: ")
+        return ""
+
+    def _paragraphs(self) -> list[str]:
+        """Those of the docstring; each part starts one of its own, and line ends are spaces."""
+        text = inspect.cleandoc(self.doc)
+        text = re.sub(rf"\n(?=({'|'.join(PARTS)}): )", "\n\n", text)
+        return [" ".join(p.split()) for p in re.split(r"\n\s*\n", text) if p.strip()]
+
+    @property
+    def digest(self) -> str:
+        """Of the text of the claim's file: a record of another text is out of date."""
+        return digest(self.source)
+
+    def verdict(self, finding: Finding) -> Verdict:
+        """What the checks say of the sentence."""
+        if not all(check.holds for check in finding.checks):
+            return Verdict.FAILS
+        return Verdict.CORRECTED if self.part("Correction") else Verdict.HOLDS
+
+
+def digest(text: str) -> str:
+    """Twelve hexadecimal digits that change with the text, wherever it is indented."""
+    return hashlib.sha256(textwrap.dedent(text).encode()).hexdigest()[:12]

@@ -1,0 +1,80 @@
+"""`python -m benchmarks claims`: list the claims, or run some (S3 G7) or all of them.
+
+    python -m benchmarks claims list
+    python -m benchmarks claims S3 G7
+    python -m benchmarks claims all --out docs/claims
+
+Records and figures go to the folder --out, the page beside it. What is there is not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from benchmarks.claims import CLAIMS
+from benchmarks.claims import records as kept
+from benchmarks.claims.claim import Claim, Lab
+from benchmarks.claims.page import markdown
+from benchmarks.record import signed, tell_if_no_commit
+from sdeflow._validation import SdeflowError, check_int
+from sdeflow.provenance import write_text
+
+
+def add_parser(commands: Any) -> None:
+    """Add `claims` to an argument parser's sub-commands."""
+    parser = commands.add_parser(
+        "claims", help="what the lectures say, measured", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("which", nargs="+", help="list, all, or ids of claims: S3 G7")
+    parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder")
+    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.set_defaults(run=main)
+
+
+def main(given: argparse.Namespace) -> None:
+    """List or run the claims asked for; a mistake is said in a sentence, with exit code 2."""
+    listed = given.which[0].lower() == "list"
+    try:
+        wanted = kept.chosen(CLAIMS, given.which[listed:] or ["all"])
+        if listed:
+            return _show(wanted)
+        check_int(given.seed, "seed", 0)
+        given.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the first claim
+        kept.read(given.out / kept.FILE)
+    except (ValueError, SdeflowError, OSError) as error:
+        print(f"claims: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    _run(wanted, Lab(given.seed, given.out), given.out)
+
+
+def _show(claims: list[Claim]) -> None:
+    """Print each claim and what was said; a reader that stops reading is no error."""
+    try:
+        for c in claims:
+            print(f"{c.id:4} {c.title}\n     {c.part('Says')}")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _run(claims: list[Claim], lab: Lab, out: Path) -> None:
+    """Run the claims, print a line for each, and write the page of all records in the folder."""
+    tell_if_no_commit("claims", signed())
+    for r in kept.measured(claims, lab, progress=True):
+        holding = sum(check.holds for check in r.checks)
+        tqdm.write(f"{r.id:4} {r.verdict}: {holding} of {len(r.checks)} checks hold")
+        for check in r.checks:
+            if not check.holds:
+                tqdm.write(f"     {check.name}: {check.value:.4g}, expected {check.expected}")
+    order = {c.id: k for k, c in enumerate(CLAIMS)}
+    found = [r for r in kept.read(out / kept.FILE) if r.id in order]
+    page = out.with_name(f"{out.name}.md")
+    write_text(page, markdown(sorted(found, key=lambda r: order[r.id]), f"{out.name}/"))
+    print(f"page: {page}")

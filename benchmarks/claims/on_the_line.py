@@ -1,0 +1,82 @@
+"""Distributions on the line, where an average is a quadrature and no chance enters (R1, R3)."""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.claims.smooth_spiral import PRESERVING
+from sdeflow.analysis.elbo import Bound, elbo, learned_variance, small_variance
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.fields.field import Field
+from sdeflow.fields.prediction import Prediction, Row
+from sdeflow.processes.process import Coefficients, Scalar
+from sdeflow.processes.time_grids import log_snr_times
+from sdeflow.random_streams import Stream, random_generator
+
+AXIS = torch.linspace(-1, 1, 401, dtype=torch.float64)[:, None]
+
+
+def line(weights: list[float], means: list[float], widths: list[float]) -> GaussianMixture:
+    """A mixture on the line."""
+    w, mu, s = (torch.tensor(v, dtype=torch.float64) for v in (weights, means, widths))
+    return GaussianMixture(w, mu[:, None], s[:, None, None] ** 2)
+
+
+def random_line(seed: int) -> GaussianMixture:
+    """Three Gaussians on the line, drawn at random."""
+    g = random_generator(seed, Stream.PROBE)
+    return line(*(g.uniform(low, high, 3).tolist() for low, high in ((1, 3), (-2, 2), (0.1, 0.4))))
+
+
+@functools.lru_cache(maxsize=4096)
+def expected_variance(data: GaussianMixture, t: float) -> float:
+    """E Var(x_0 | x_t) of a distribution on the line, by quadrature."""
+    c = PRESERVING(torch.tensor(t, dtype=torch.float64))
+    x = (4 * c.alpha + 8 * c.sigma) * AXIS
+    p = data.noised(c.alpha, c.sigma).log_prob(x).exp()
+    variance = data.posterior(x, c.alpha, c.sigma).data_variance
+    return float(torch.trapezoid(p * variance, x[:, 0]))
+
+
+@dataclass(frozen=True, eq=False)
+class TypicalField(Field):
+    """Misses a point x0 by the root mean square error of the exact field of `source`, always.
+
+    The bound is linear in |x_0|^2 and |x_0 - x0_hat|^2: at the one point that has the mean square
+    of `source` it is the mean over it, without chance.
+    """
+
+    source: GaussianMixture
+
+    @property
+    def point(self) -> Tensor:
+        """(1, 1)."""
+        return (self.source.covariance() + self.source.mean() ** 2).sqrt()
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`."""
+        return Prediction.DATA.row(c)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """See `Field`."""
+        return (self.point - math.sqrt(expected_variance(self.source, float(t)))).expand_as(x)
+
+
+@functools.lru_cache(maxsize=64)
+def exact_bound(seed: int, steps: int, learned: bool) -> tuple[Bound, float]:
+    """The mean bound on `random_line`, with the small variance or the learned one; mean ln p."""
+    data = random_line(seed)
+    field, times, x = TypicalField(PRESERVING, data), log_snr_times(PRESERVING, steps), 4 * AXIS
+    log_p = data.log_prob(x)
+    v = (
+        learned_variance(field, field.point, times)
+        if learned
+        else small_variance(PRESERVING, times)
+    )
+    mean = float(torch.trapezoid(log_p.exp() * log_p, x[:, 0]))
+    return elbo(field, field.point, times, v), mean

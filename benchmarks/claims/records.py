@@ -1,0 +1,145 @@
+"""Run claims and keep what they measured: one JSON line for each claim, in claims.jsonl.
+
+Each record is on disk before the next claim is run, so an interrupted run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from benchmarks.claims.claim import Check, Claim, Finding, Lab, Verdict
+from benchmarks.record import signed
+from sdeflow import plot
+from sdeflow._validation import SdeflowError
+from sdeflow.provenance import write_text
+
+FILE = "claims.jsonl"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A check as it was recorded."""
+
+    name: str
+    value: float
+    expected: str
+    against: str
+    holds: bool
+
+    @classmethod
+    def of(cls, check: Check) -> Outcome:
+        """The outcome of a check."""
+        return cls(check.name, check.value, str(check.expected), check.against, check.holds)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured of one claim, and what made it."""
+
+    id: str
+    title: str
+    says: str
+    correction: str
+    source: str
+    verdict: Verdict
+    checks: list[Outcome]
+    notes: dict[str, float]
+    figure: str | None
+    seed: int
+    seconds: float
+    digest: str
+    made: dict[str, str | int]
+
+
+def run(claim: Claim, lab: Lab) -> Record:
+    """Measure a claim on its true subject, and draw its figure into the lab's folder."""
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[]):
+        finding = claim.measure(lab, claim.subject)
+        figure = _draw(claim, finding, lab)
+    return Record(
+        id=claim.id,
+        title=claim.title,
+        says=claim.part("Says"),
+        correction=claim.part("Correction"),
+        source=claim.part("Source"),
+        verdict=claim.verdict(finding),
+        checks=[Outcome.of(check) for check in finding.checks],
+        notes={name: float(value) for name, value in finding.notes.items()},
+        figure=figure,
+        seed=lab.seed,
+        seconds=time.perf_counter() - start,
+        digest=claim.digest,
+        made=signed(lab.seed),
+    )
+
+
+def _draw(claim: Claim, finding: Finding, lab: Lab) -> str | None:
+    """The name of the figure's file, if there is a figure and a folder for it."""
+    if finding.draw is None or lab.folder is None:
+        return None
+    name = f"{claim.id}.png"
+    with plot.figure(*finding.size) as fig:
+        finding.draw(fig)
+        origin = {key: str(value) for key, value in signed(lab.seed).items()}
+        plot.write(fig, lab.folder / name, {**origin, "claim": claim.id})
+    return name
+
+
+def chosen(claims: Sequence[Claim], ids: Iterable[str]) -> list[Claim]:
+    """The claims of these ids; all of them if "all" is among the ids.
+
+    Raises:
+        ValueError: there is no such claim.
+    """
+    wanted, known = [i.upper() for i in ids], {c.id: c for c in claims}
+    for i in wanted:
+        if i not in known and i != "ALL":
+            raise ValueError(f"there is no claim {i!r}; there are {', '.join(known)}")
+    return list(claims) if "ALL" in wanted else [known[i] for i in dict.fromkeys(wanted)]
+
+
+def measured(claims: Sequence[Claim], lab: Lab, *, progress: bool = False) -> Iterator[Record]:
+    """The record of each claim: from the lab's folder if one of this text and seed is there."""
+    known = {} if lab.folder is None else {r.id: r for r in read(lab.folder / FILE)}
+    with tqdm(claims, disable=not progress, unit="claim") as bar:
+        for c in bar:
+            bar.set_description(c.id)
+            old = known.get(c.id)
+            if old is None or (old.seed, old.digest) != (lab.seed, c.digest):
+                known[c.id] = run(c, lab)
+                if lab.folder is not None:
+                    write(list(known.values()), lab.folder / FILE)
+            yield known[c.id]
+
+
+def read(path: Path) -> list[Record]:
+    """The records in a file of JSON lines; none if there is no file.
+
+    Raises:
+        SdeflowError: a line is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        return [_record(json.loads(line)) for line in path.read_text().splitlines()]
+    except (ValueError, TypeError, KeyError) as error:
+        raise SdeflowError(f"{path} is damaged ({error}); remove it") from None
+
+
+def _record(row: dict) -> Record:
+    checks = [Outcome(**check) for check in row["checks"]]
+    return Record(**{**row, "verdict": Verdict(row["verdict"]), "checks": checks})
+
+
+def write(records: Sequence[Record], path: Path) -> None:
+    """Write one JSON line for each record."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, "".join(json.dumps(asdict(r)) + "\n" for r in records))

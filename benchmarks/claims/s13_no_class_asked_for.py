@@ -1,0 +1,78 @@
+"""With no class asked for, each class comes as often as it is in the data.
+
+Says: the empty prompt still gives "this video of a woman" (000): the null condition samples
+what the training set holds.
+Source: Bayes' rule; the classes of the spiral are 30, 30 and 40 of 100 points.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.claims.claim import Check, Finding, Lab, about
+from benchmarks.claims.setting import LABELS, POINTS, SPIRAL, WIDE, exact
+from sdeflow import diagnostics
+from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.fields.exact import ExactField
+from sdeflow.fields.field import Field
+from sdeflow.fields.prediction import Row
+from sdeflow.processes.process import Coefficients, Scalar
+from sdeflow.sdes.generative import reverse
+from sdeflow.solvers.ode_solver import ODESolver
+
+SUBJECT, BROKEN = 1.0, 0.0  # power of the likelihood in Bayes' rule
+
+
+@dataclass(frozen=True, eq=False)
+class FieldOfClasses(Field):
+    """The field of "no class", put together from the fields of the classes.
+
+        eps_hat = sum_c P(c | x_t) eps_hat_c,    P(c | x_t) ~ P(c) p_t(x | c)^evidence.
+
+    evidence = 1 is Bayes' rule; 0 does not look at x_t.
+    """
+
+    whole: ExactField
+    evidence: float = 1.0
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`."""
+        return self.whole.row(c)
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """See `Field`."""
+        known, log_share = [], []
+        for label in range(3):
+            part = self.whole.given(label)
+            points = part.distribution.points
+            density = GaussianMixture.isotropic(points.to(x), 0.0).noised(c.alpha, c.sigma)
+            log_share.append(math.log(len(points)) + self.evidence * density.log_prob(x))
+            known.append(part.evaluate(x, t, c))
+        share = torch.softmax(torch.stack(log_share), 0)
+        return (share[..., None] * torch.stack(known)).sum(0)
+
+
+def measure(lab: Lab, evidence: float) -> Finding:
+    """Shares of the classes in a cloud of the flow."""
+    field = FieldOfClasses(WIDE, exact(), evidence)
+    n, share = 1000, torch.bincount(LABELS).double() / len(LABELS)
+    path = ODESolver("heun2", 63).solve(reverse(field, 0.0), WIDE.prior(n, 2, lab.seed), 1)
+    found = diagnostics.class_shares(path.x[-1], POINTS, LABELS)
+    error = (share * (1 - share) / n).sqrt()
+    deviation = float(((found - share).abs() / error).max())
+    return Finding(
+        [
+            Check(
+                f"share of the class {name}",
+                float(found[i]),
+                about(float(share[i]), 4 * float(error[i])),
+                "share in the data; within four binomial standard errors",
+            )
+            for i, name in enumerate(SPIRAL.classes)
+        ],
+        notes={"largest deviation (standard errors)": deviation},
+    )

@@ -1,0 +1,73 @@
+"""However much noise: the flow, the SDE, and all between and beyond, end in the same distribution.
+
+Says: an ordinary differential equation with "the same exact final distribution of points"
+(000), by the Fokker-Planck equation.
+Source: Song et al. 2021, appendix D. The spiral with width 0.1, sigma 3 to 0.02: clouds by
+chi-square, waves and strays (Holm over all), the grid's Fokker-Planck solution by total
+variation beside its own estimate of it, both against the exact noised mixture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.claims.claim import Check, Finding, Lab, at_least, at_most
+from benchmarks.claims.setting import POINTS, SPIRAL
+from sdeflow.density import Density, Grid
+from sdeflow.diagnostics.goodness_of_fit import Judge
+from sdeflow.diagnostics.hypothesis import holm
+from sdeflow.distributions.points import PointSet
+from sdeflow.fields.exact import ExactField
+from sdeflow.fields.field import Field
+from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.processes.schedules import VE
+from sdeflow.sdes.generative import reverse
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.sde_solver import SDESolver
+
+PROCESS, WIDTH = VE(sigma_min=0.02, sigma_max=3.0), 0.1
+
+
+def wrong_eta(field: Field, eta: float) -> SDE:
+    """The reverse SDE with (1 + eta) where (1 + eta^2) belongs: right at eta = 0 and 1 only."""
+    sde = reverse(field, eta)
+    drift = reverse(field, math.sqrt(eta)).drift
+    return SDE(drift, sde.diffusion, sde.t_start, sde.t_end, time_grid=sde.time_grid)
+
+
+SUBJECT, BROKEN = reverse, wrong_eta  # the SDE of a field and an eta
+
+
+def measure(lab: Lab, sde: Callable[[Field, float], SDE]) -> Finding:
+    """Clouds and grid solutions of several etas beside the exact distribution at the end."""
+    field = ExactField(PROCESS, PointSet(POINTS, width=WIDTH))
+    first, last = (SPIRAL.smooth(WIDTH).noised(1.0, s) for s in (3.0, 0.02))
+    grid = Grid((-2.7,) * 2, (2.7,) * 2, (72, 72))
+    want = last.on_grid(grid)
+    solver = SDESolver("heun", 50, seed=lab.seed)
+    x = first.sample(3000, lab.seed).float()
+    judge, p_values = Judge(want, 3000), []
+    for eta in (0.0, 0.5, 1.0, 1.5):
+        p_values += [t.p_value for t in judge(solver.solve(sde(field, eta), x, 1).x[-1]).tests]
+    least = min(holm(p_values))
+    rescaling = Rescaling(PROCESS, SPIRAL.std, WIDTH)
+    start = first.on_grid(grid.scaled(rescaling(1.0) / rescaling(0.0)))
+    p = Check("smallest p-value of the four clouds", least, at_least(1e-3), "level of the test")
+    name = "grid's density, eta {}: total variation / its own estimate of it"
+    off = {eta: _off(sde(field, eta), start, want, rescaling) for eta in (0.0, 1.5)}
+    return Finding(
+        [p]
+        + [Check(name.format(e), v, at_most(2.0), "twice the estimate") for e, v in off.items()]
+    )
+
+
+def _off(sde: SDE, start: Density, want: Density, rescaling: Rescaling) -> float:
+    """Total variation of the grid's solution to the exact density, over its estimate of it."""
+    ends = torch.tensor([1.0, 0.0]).double()
+    solved = evolve(sde, start, ends, steps=50, rescaling=rescaling)[1]
+    assert solved.error is not None
+    return solved.total_variation(want) / solved.error

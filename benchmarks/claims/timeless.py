@@ -1,0 +1,50 @@
+"""Networks and fields that are not told the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchmarks.claims.setting import POINTS, LectureNetwork, lecture_field
+from sdeflow.fields.field import Field
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.prediction import Row
+from sdeflow.processes.process import Coefficients, Scalar
+
+
+class Timeless(LectureNetwork):
+    """The same network, which is shown one and the same time."""
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
+        """See `LectureNetwork`."""
+        return super().forward(x, torch.full_like(t, 0.5), label)
+
+
+def timeless_field(seed: int) -> LearnedField:
+    """The lecture's recipe, without the time."""
+    return lecture_field(seed, kind=Timeless)
+
+
+@dataclass(frozen=True, eq=False)
+class BestTimelessField(Field):
+    """The best that any field can do without the time: the mean of eps over all levels too.
+
+    eps_hat = E[eps | x], sigma one of the lecture's 64 levels, each as likely.
+    """
+
+    def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
+        """See `Field`."""
+        return 0.0, 1.0
+
+    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+        """See `Field`."""
+        sigmas = self.process(torch.linspace(0, 1, 64, dtype=torch.float64)).sigma
+        square, log_share, known = torch.cdist(x.double(), POINTS) ** 2, [], []
+        for sigma in sigmas:
+            logits = -square / (2 * sigma**2)
+            log_share.append(torch.logsumexp(logits, 1) - 2 * torch.log(sigma))
+            known.append((x - torch.softmax(logits, 1) @ POINTS) / sigma)
+        share = torch.softmax(torch.stack(log_share), 0)
+        return (share[..., None] * torch.stack(known)).sum(0).to(x)
