@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.claims.smooth_spiral import PRESERVING
+from sdeflow._blocks import Evaluate
 from sdeflow.analysis.elbo import Bound, elbo, learned_variance, small_variance
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.fields.field import Field
@@ -62,9 +63,10 @@ class TypicalField(Field):
         """See `Field`."""
         return Prediction.DATA.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`."""
-        return (self.point - math.sqrt(expected_variance(self.source, float(t)))).expand_as(x)
+        mean = self.point - math.sqrt(expected_variance(self.source, float(t)))
+        return lambda x: mean.expand_as(x)
 
 
 @functools.lru_cache(maxsize=64)

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchmarks.claims.claim import Check, Finding, Lab, about
 from benchmarks.claims.setting import LABELS, POINTS, SPIRAL, WIDE, exact
 from sdeflow import diagnostics
+from sdeflow._blocks import Evaluate
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
@@ -43,17 +44,19 @@ class FieldOfClasses(Field):
         """See `Field`."""
         return self.whole.row(c)
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`."""
-        known, log_share = [], []
-        for label in range(3):
-            part = self.whole.given(label)
-            points = part.distribution.points
-            density = GaussianMixture.isotropic(points.to(x), 0.0).noised(c.alpha, c.sigma)
-            log_share.append(math.log(len(points)) + self.evidence * density.log_prob(x))
-            known.append(part.evaluate(x, t, c))
-        share = torch.softmax(torch.stack(log_share), 0)
-        return (share[..., None] * torch.stack(known)).sum(0)
+        parts = [self.whole.given(label) for label in range(3)]
+        known = [part.at(t, c, like) for part in parts]
+        points = [part.distribution.points.to(like) for part in parts]
+        densities = [GaussianMixture.isotropic(p, 0.0).noised(c.alpha, c.sigma) for p in points]
+
+        def evaluate(x: Tensor) -> Tensor:
+            logs = [self.evidence * p.log_prob(x) + math.log(len(p.means)) for p in densities]
+            share = torch.softmax(torch.stack(logs), 0)
+            return (share[..., None] * torch.stack([part(x) for part in known])).sum(0)
+
+        return evaluate
 
 
 def measure(lab: Lab, evidence: float) -> Finding:

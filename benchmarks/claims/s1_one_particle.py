@@ -62,7 +62,7 @@ def _replayed(sde: SDE) -> tuple[Tensor, Tensor]:
     """
     torchs = torch.Generator().manual_seed(2)
     x = torch.randn(PARTICLES, 2, generator=torchs)
-    steps, walk = sde.steps(sde.times(63), x), [x[25]]
+    steps, walk = sde.stepped(sde.times(63), x), [x[25]]
     noise = torch.tensor([float(steps.diffusion(k, 0.0, x) or 0.0) for k in range(63)])
     for k, size in enumerate(noise):
         mean = x + steps.drift(k, 0.0, x)

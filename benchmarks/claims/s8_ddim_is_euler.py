@@ -64,7 +64,7 @@ def _first_steps(sde: Callable[[Field], SDE], seed: int) -> tuple[float, float, 
     x = WIDE.prior(500, 2, seed, torch.float64)
     ours = SDESolver("euler", 63).solve(sde(exact()), x, 64)
     euler = ODESolver("euler", 63).solve(comoving(exact(), 0.0), x, 64)
-    mean = muted(exact()).steps(ours.t, x).drift(0, 0.0, x)
+    mean = muted(exact()).stepped(ours.t, x).drift(0, 0.0, x)
     ratio = ((ours.x[1] - x).norm(dim=1) / mean.norm(dim=1)).mean()
     sigma = WIDE(ours.t).sigma
     off = (ours.x - euler.x).abs().max()

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.claims.setting import POINTS, LectureNetwork, lecture_field
+from sdeflow._blocks import Evaluate
 from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Row
@@ -38,8 +39,11 @@ class BestTimelessField(Field):
         """See `Field`."""
         return 0.0, 1.0
 
-    def evaluate(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`."""
+        return self._over_all_levels
+
+    def _over_all_levels(self, x: Tensor) -> Tensor:
         sigmas = self.process(torch.linspace(0, 1, 64, dtype=torch.float64)).sigma
         square, log_share, known = torch.cdist(x.double(), POINTS) ** 2, [], []
         for sigma in sigmas:
