@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import checkerboard, fokker_planck, memory, record, speed, spiral
+from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed, spiral
 from benchmarks.claims import command
 
 QUESTIONS = {
     "speed": speed.main,
+    "exact": exact.main,
     "memory": memory.main,
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
