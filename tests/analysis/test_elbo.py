@@ -190,7 +190,7 @@ def test_bound_is_below_the_log_likelihood_after_a_thousand_steps(seed: int) -> 
 
 
 @functools.cache
-def unknown_variance(t: float) -> float:
+def unsure(t: float) -> float:
     """E Var(x_0 | x_t) of LINE under VP, by quadrature."""
     c = VP(f64(t))
     x = AXIS / 12 * (2 * c.alpha + 8 * c.sigma)
@@ -209,7 +209,7 @@ class Blurred(sf.fields.Field):
         return sf.fields.Prediction.DATA.row(c)
 
     def evaluate(self, x: Tensor, t: Tensor, c: sf.processes.Coefficients) -> Tensor:
-        return torch.full_like(x, self.x0 - math.sqrt(unknown_variance(float(t))))
+        return torch.full_like(x, self.x0 - math.sqrt(unsure(float(t))))
 
 
 def exact_bound(choice: str, steps: int) -> tuple[float, float]:
