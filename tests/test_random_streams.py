@@ -1,4 +1,4 @@
-"""Noise with an address: any number of a run can be had alone; they are independent normals."""
+"""Random numbers by address: any can be drawn alone, and they are independent normals."""
 
 import itertools
 import resource
@@ -22,28 +22,28 @@ MOTION = Stream.MOTION
 
 def draw(n: int, d: int = 2, *, seed: int = 0, step: int = 0, first: int = 0, **more) -> Tensor:
     dtype = more.get("dtype", torch.float64)
-    return KeyedNormals(seed, more.get("purpose", MOTION), n, d, dtype, first).draw(step)
+    return KeyedNormals(seed, more.get("stream", MOTION), n, d, dtype, first).draw(step)
 
 
 # ------------------------------------------------------------------------------------ addresses
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_address_is_philox_key_and_counter(dtype: torch.dtype) -> None:
-    """numpy's own Philox, told key = (seed, purpose) and counter = (0, 0, step, block)."""
+def test_numbers_are_those_of_numpys_philox_at_key_and_counter(dtype: torch.dtype) -> None:
+    """numpy's own Philox with key = (seed, stream) and counter = (0, 0, step, block)."""
     kind = np.float64 if dtype == torch.float64 else np.float32
-    for seed, purpose, step, block in [(0, 0, 0, 0), (7, 1, 3, 0), (2**63 + 5, 4, 10**12, 2**33)]:
+    for seed, stream, step, block in [(0, 0, 0, 0), (7, 1, 3, 0), (2**63 + 5, 4, 10**12, 2**33)]:
         counter = np.array([0, 0, step, block], dtype=np.uint64)
-        bits = np.random.Philox(counter=counter, key=np.array([seed, purpose], dtype=np.uint64))
+        bits = np.random.Philox(counter=counter, key=np.array([seed, stream], dtype=np.uint64))
         want = np.random.Generator(bits).standard_normal((5, 3), dtype=kind)
-        more = {"purpose": Stream(purpose), "dtype": dtype}
+        more = {"stream": Stream(stream), "dtype": dtype}
         got = draw(5, 3, seed=seed, step=step, first=block * BLOCK, **more)
         assert np.array_equal(got.numpy(), want)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("k", [1, 4095, 4096, 4097, 7001, 9999])
-def test_a_run_of_n_begins_with_the_run_of_k(dtype: torch.dtype, k: int) -> None:
+def test_first_k_of_n_particles_are_the_run_of_k(dtype: torch.dtype, k: int) -> None:
     long, short = (KeyedNormals(3, MOTION, n, 2, dtype) for n in (10_000, k))
     for step in (0, 1, 17):
         assert torch.equal(long.draw(step)[:k], short.draw(step))
@@ -64,7 +64,7 @@ def test_any_chunk_can_be_drawn_alone(dtype: torch.dtype, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("size", [777, 4096, 5000])
-def test_any_chunk_of_the_real_blocks_can_be_drawn_alone(size: int) -> None:
+def test_any_chunk_of_full_blocks_can_be_drawn_alone(size: int) -> None:
     n = 12_345
     whole = draw(n, step=2)
     for first in range(0, n, size):
@@ -81,23 +81,23 @@ def test_steps_can_be_drawn_in_any_order() -> None:
 
 
 @pytest.mark.parametrize("n", [1, 100, 5000, 20_000])
-def test_a_page_holds_what_its_steps_would_draw(n: int) -> None:
-    """Pages are shorter for a larger cloud: a step's numbers are not, in any order of steps."""
-    stream, own = (KeyedNormals(1, MOTION, n, 2, torch.float32) for _ in range(2))
+def test_read_equals_draw_in_any_order(n: int) -> None:
+    """Fewer steps are drawn at once for a larger cloud; their numbers do not change."""
+    together, alone = (KeyedNormals(1, MOTION, n, 2, torch.float32) for _ in range(2))
     for step in (0, 1, 3, 64, 129, 2, 64, 0):
-        assert torch.equal(stream.read(step), own.draw(step)), step
+        assert torch.equal(together.read(step), alone.draw(step)), step
 
 
-def test_a_narrow_type_is_float32_rounded() -> None:
+def test_float16_is_float32_rounded() -> None:
     assert torch.equal(draw(9, dtype=torch.float16), draw(9, dtype=torch.float32).half())
 
 
-def test_a_long_run_of_a_tiny_cloud_keeps_nothing() -> None:
-    """1e6 steps of 2 particles: the sum is a Brownian end point, and memory stands still."""
-    stream = KeyedNormals(5, MOTION, 2, 2, torch.float64)
-    total, square = np.zeros((2, 2)), np.zeros((2, 2))
+def test_memory_of_a_long_run_does_not_grow() -> None:
+    """2.5e5 steps of 8 particles; and their sum is a Brownian end point."""
+    stream = KeyedNormals(5, MOTION, 8, 2, torch.float64)
+    total, square = np.zeros((8, 2)), np.zeros((8, 2))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    steps = 1_000_000
+    steps = 250_000
     for k in range(steps):
         z = stream.draw(k).numpy()
         total += z
@@ -109,11 +109,11 @@ def test_a_long_run_of_a_tiny_cloud_keeps_nothing() -> None:
     assert np.abs(square / (steps / 100) - 1).max() < 4 * (200 / steps) ** 0.5
 
 
-# -------------------------------------------------------------------------------------- the law
+# --------------------------------------------------------------------------------- distribution
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_increments_are_normal_and_independent_of_each_other(dtype: torch.dtype) -> None:
+def test_increments_are_normal_and_independent(dtype: torch.dtype) -> None:
     steps, n, d = 40, 5000, 2  # more particles than a block holds
     stream = KeyedNormals(11, MOTION, n, d, dtype)
     z = torch.stack([stream.draw(k) for k in range(steps)]).double()
@@ -139,13 +139,13 @@ def test_increments_over_a_time_h_have_variance_h(h: float) -> None:
     assert stats.kstest((h**0.5 * w).flatten().numpy(), "norm", (0, h**0.5)).pvalue > 1e-3
 
 
-def test_streams_of_different_address_are_uncorrelated() -> None:
-    """Seed, purpose, step and block each make another stream; none is another's neighbour."""
+def test_numbers_at_different_addresses_are_uncorrelated() -> None:
+    """Seed, stream, step and block each give other numbers."""
     n = BLOCK
     addresses = list(itertools.product((0, 1, 2), (0, 1, 2), (0, 1, 2), (0, 1, 2)))
     z = torch.stack(
         [
-            draw(n, 1, seed=s, purpose=Stream(p), step=k, first=b * BLOCK)[:, 0]
+            draw(n, 1, seed=s, stream=Stream(p), step=k, first=b * BLOCK)[:, 0]
             for s, p, k, b in addresses
         ]
     )
@@ -156,47 +156,47 @@ def test_streams_of_different_address_are_uncorrelated() -> None:
     assert abs(pooled) < 4
 
 
-@pytest.mark.parametrize("purpose", Stream)
-def test_the_doors_have_streams_of_their_own(purpose: Stream) -> None:
-    z = normals(3, purpose, 20_000, 1, torch.float64)
+@pytest.mark.parametrize("stream", Stream)
+def test_streams_are_normal_uniform_and_uncorrelated(stream: Stream) -> None:
+    z = normals(3, stream, 20_000, 1, torch.float64)
     assert stats.kstest(z[:, 0].numpy(), "norm").pvalue > 1e-3
-    others = [normals(3, p, 20_000, 1, torch.float64) for p in Stream if p != purpose]
+    others = [normals(3, p, 20_000, 1, torch.float64) for p in Stream if p != stream]
     assert max(abs(float((z * o).mean())) * 20_000**0.5 for o in others) < 4
-    uniform = random_generator(3, purpose).random(20_000)
+    uniform = random_generator(3, stream).random(20_000)
     assert stats.kstest(uniform, "uniform").pvalue > 1e-3
-    assert np.array_equal(uniform[:501], random_generator(3, purpose).random(501))
+    assert np.array_equal(uniform[:501], random_generator(3, stream).random(501))
     # What the generator of the next step gives is not a shift of this one.
-    assert not np.isin(random_generator(3, purpose, 1).random(1000), uniform).any()
+    assert not np.isin(random_generator(3, stream, 1).random(1000), uniform).any()
 
 
-def test_every_purpose_has_a_number_of_its_own() -> None:
-    """Two names of one number would be two doors to one stream."""
+def test_streams_have_distinct_numbers() -> None:
+    """Two names of one number would share random numbers."""
     assert len(set(Stream)) == len(Stream.__members__)
 
 
-def test_no_two_doors_draw_from_one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One seed for all, as users have it: cloud, path, weights and training stay independent."""
-    asked: set[Stream] = set()
+def test_public_functions_draw_from_streams_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one seed for all, cloud, path, weights and training stay independent."""
+    drawn: set[Stream] = set()
     state = noise._philox_state
-    monkeypatch.setattr(noise, "_philox_state", lambda s, p: (asked.add(p), state(s, p))[1])
+    monkeypatch.setattr(noise, "_philox_state", lambda s, p: (drawn.add(p), state(s, p))[1])
 
-    def used(door: Callable[[], object]) -> set[Stream]:
-        asked.clear()
-        door()
-        return set(asked)
+    def used(call: Callable[[], object]) -> set[Stream]:
+        drawn.clear()
+        call()
+        return set(drawn)
 
     truth = sf.ExactField(sf.VP(), lopsided())
     field = sf.LearnedField(sf.VP(), sf.MLP(width=4, depth=1, waves=2))
     x = lopsided().sample(30, 0)
-    law = sf.reverse(truth)
+    sde = sf.reverse(truth)
     data = {Stream.DATA, Stream.CHOICE}
     assert used(lambda: sf.VP().prior(3, 2, 0)) == {Stream.PRIOR}
     assert used(lambda: lopsided().sample(3, 0)) == data
     assert used(lambda: sf.datasets.two_moons().sample(3, 0)) == data
     assert used(lambda: sf.datasets.spiral(width=0.1).sample(3, 0)) == data
     assert used(lambda: sf.MLP()) == {Stream.WEIGHTS}
-    assert used(lambda: sf.SDESolver(steps=2).solve(law, x)) == {MOTION}
-    assert used(lambda: sf.SDESolver("srk", steps=2).solve(law, x)) == {MOTION, Stream.LEVY}
+    assert used(lambda: sf.SDESolver(steps=2).solve(sde, x)) == {MOTION}
+    assert used(lambda: sf.SDESolver("srk", steps=2).solve(sde, x)) == {MOTION, Stream.LEVY}
     assert used(lambda: next(sf.fit(field, lambda n, seed: x, 2))) == {Stream.TRAINING}
     assert used(lambda: sf.training.loss_decomposition(field, truth, levels=2, n=4)) == {
         *data,
@@ -215,7 +215,7 @@ def step(bm: Brownian, k: int) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_the_levy_area_of_a_unit_step_has_its_covariance(dtype: torch.dtype) -> None:
+def test_levy_area_of_a_unit_step_has_its_covariance(dtype: torch.dtype) -> None:
     """U = int_0^1 W du: E U^2 = int int min(u, v) = 1/3, E U W = int u du = 1/2."""
     n = 200_000
     w, u = (v.double().flatten() for v in step(Brownian(4, n, 1, dtype, levy=True), 3))
@@ -226,7 +226,7 @@ def test_the_levy_area_of_a_unit_step_has_its_covariance(dtype: torch.dtype) -> 
 
 
 @pytest.mark.parametrize("descending", [False, True])
-def test_a_coarse_step_is_the_sum_of_its_fine_ones(descending: bool) -> None:
+def test_a_coarse_step_is_the_sum_of_its_fine_steps(descending: bool) -> None:
     """Chasles: U(0, T) = sum_j [U(t_j, t_j+1) + h_j (W(t_j) - W(0))], on an uneven grid."""
     fine = torch.cumsum(torch.tensor([0.0, 0.3, 0.05, 1.1, 0.2, 0.7, 0.01, 0.4]).double(), 0)
     if descending:
@@ -248,7 +248,7 @@ def test_a_coarse_step_is_the_sum_of_its_fine_ones(descending: bool) -> None:
         assert torch.equal(coarse(torch.tensor(float(k))), w)
 
 
-def test_the_levy_area_is_the_integral_of_the_path() -> None:
+def test_levy_area_is_the_integral_of_the_path() -> None:
     """Against the trapezoidal sum over 4096 fine steps, whose error is sqrt(sum h^3 / 12)."""
     m = 4096
     fine = torch.linspace(0, 1, m + 1, dtype=torch.float64)
@@ -264,7 +264,7 @@ def test_the_levy_area_is_the_integral_of_the_path() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_brownian_is_what_torchsde_asks_for(dtype: torch.dtype) -> None:
+def test_brownian_has_the_interface_of_torchsde(dtype: torch.dtype) -> None:
     bm = Brownian(0, 7, 3, dtype, first=11)
     assert (bm.dtype, bm.device, bm.shape) == (dtype, torch.device("cpu"), (7, 3))
     assert bm.levy_area_approximation == "none"
@@ -281,7 +281,7 @@ def test_brownian_is_what_torchsde_asks_for(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 2**63 + 1, 2**70])
-def test_a_seed_is_a_whole_number_whatever_its_type(seed: int) -> None:
+def test_seeds_of_any_integer_type_are_equal(seed: int) -> None:
     """numpy's integers and a tensor's are the number they hold; beyond 64 bits it is taken mod."""
     draws = normals(seed, MOTION, 5, 2, torch.float64)
     kinds = [np.uint64(seed)] if seed < 2**64 else [seed % 2**64]

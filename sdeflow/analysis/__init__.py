@@ -1,5 +1,11 @@
-"""What follows from a field or a path: likelihoods, bounds, transitions, first passages, heat and work."""
+"""Analyse a field or a path: likelihoods, bounds, transitions, first passages, heat and work."""
 
+from sdeflow.analysis.directions import (
+    alignment,
+    arm_resolution,
+    first_outward_level,
+    turning_rate,
+)
 from sdeflow.analysis.elbo import (
     Bound,
     KernelVariance,
@@ -18,8 +24,10 @@ from sdeflow.analysis.first_passage import (
     kramers_time,
     mean_first_passage_time,
 )
-from sdeflow.analysis.guidance import GuidedLaw, guided_law, tilted
+from sdeflow.analysis.guidance import GuidedLaw, guided_density, guided_law, tilted
 from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
+from sdeflow.analysis.noise_level import Curve, NoiseLevel
+from sdeflow.analysis.noiseless import noiseless_law
 from sdeflow.analysis.thermodynamics import (
     entropy_flow,
     entropy_production,
@@ -29,17 +37,10 @@ from sdeflow.analysis.thermodynamics import (
     work,
 )
 from sdeflow.analysis.transitions import (
-    Curve,
-    NoiseLevel,
-    alignment,
-    arm_resolution,
     class_purity,
     effective_dimension,
-    first_outward_level,
     inverse_participation_ratio,
-    noiseless_law,
     speciation,
-    turning_rate,
 )
 
 __all__ = [
@@ -57,6 +58,7 @@ __all__ = [
     "optimal_variance",
     "learned_variance",
     "guided_law",
+    "guided_density",
     "GuidedLaw",
     "tilted",
     "NoiseLevel",

@@ -1,4 +1,4 @@
-r"""A number from n particles: a mean, and the standard error of that mean."""
+"""Estimate a mean from n independent samples, with its standard error."""
 
 from __future__ import annotations
 
@@ -12,28 +12,31 @@ from sdeflow._validation import check_int
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A value and its standard error, of the same shape, in float64."""
+    """A value and its standard error, both of one shape, in float64."""
 
     value: Tensor
     error: Tensor
 
     @staticmethod
     def of(samples: Tensor) -> Estimate:
-        """The mean of independent samples (n, ...), and std / sqrt(n).
-
-        Raises:
-            ValueError: fewer than two samples.
-        """
+        """The mean of independent samples (n, ...) with the error std / sqrt(n); n >= 2."""
         n = check_int(len(samples), "the number of samples", 2)
         x = samples.double()
         return Estimate(x.mean(0), x.std(0) / math.sqrt(n))
 
     def standard_score(self, truth: Tensor | float) -> Tensor:
-        """(value - truth) / error: standard normal if the truth is right and n is large."""
+        """(value - truth) / error: standard normal for the true value and large n."""
         return (self.value - truth) / self.error
+
+    def __repr__(self) -> str:
+        """The value and its error in one line; for many values, their shape and their errors."""
+        if not self.value.ndim:
+            return f"{float(self.value):.6g} +- {float(self.error):.2g}"
+        low, high = float(self.error.min()), float(self.error.max())
+        return f"estimates {tuple(self.value.shape)} with errors from {low:.2g} to {high:.2g}"
 
     def __str__(self) -> str:
         """Value +- error."""
         if self.value.ndim:
             return f"{self.value.tolist()} +- {self.error.tolist()}"
-        return f"{float(self.value):.6g} +- {float(self.error):.2g}"
+        return repr(self)

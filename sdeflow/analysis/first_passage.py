@@ -1,10 +1,13 @@
-r"""When particles first reach a target, and how often they escape.
+r"""Compute when particles first reach a target, and how often they escape.
 
-A particle may cross a boundary inside a step and come back before the step ends. Looking only at
-the ends of the steps makes first passages late by O(sqrt(dt)). Between two states at distances s and
-s' on one side of a plane the path is a Brownian bridge, and it has touched the plane with the
-probability exp(-2 s s' / (g^2 dt)), whatever a constant drift is; drawing that event leaves an
-error of O(dt) (Gobet 2000).
+A particle may cross a boundary and come back within one step, so that a look at the ends of the
+steps makes first passages late by O(sqrt(dt)). Between two states at distances s and s' on one
+side of a plane the path is a Brownian bridge, which touches the plane with probability
+
+    exp(-2 s s' / (g^2 dt)),
+
+whatever a constant drift is. `first_passage` draws that event, which leaves an error of O(dt)
+(Gobet 2000). `mean_first_passage_time` and `kramers_time` are the formulas in one dimension.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import torch
 from scipy.integrate import dblquad
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_cloud, check_positive, check_times
+from sdeflow._validation import SdeflowError, check_cloud, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.classical import Potential, gradient, scalar
@@ -25,10 +28,7 @@ from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
-STRETCH = 64  # steps between two looks at who has arrived: this many clouds are held at once
-
-
-# ----------------------------------------------------------------------------------- first passage
+STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,9 +43,14 @@ class Passage:
     time: Tensor
     arrived: Tensor
 
+    def __repr__(self) -> str:
+        """One line."""
+        count = len(self.time) - self.censored
+        return f"first passage of {len(self.time)} particles: {count} arrived"
+
     @property
     def censored(self) -> int:
-        """How many had not arrived when the law's span was over."""
+        """How many had not arrived at the end of the SDE's time span."""
         return int((~self.arrived).sum())
 
     def mean(self) -> Estimate:
@@ -57,16 +62,16 @@ class Passage:
         if self.censored:
             raise SdeflowError(
                 f"{self.censored} of {len(self.time)} particles had not arrived after "
-                f"{float(self.time.max()):.4g}, so their mean time is not known; give the law a "
+                f"{float(self.time.max()):.4g}, so their mean time is not known; give the SDE a "
                 "later t_end, or ask for rate()"
             )
         return Estimate.of(self.time)
 
     def rate(self) -> Estimate:
-        """Arrivals / time spent on the way: the escape rate, if escapes have no memory.
+        """The escape rate, arrivals / (total time before arrival), if escapes have no memory.
 
-        The likeliest rate of an exponential law, censored or not; relative error
-        1 / sqrt(arrivals).
+        It is the maximum-likelihood rate of exponential times, censored ones included, with the
+        relative error 1 / sqrt(arrivals).
 
         Raises:
             SdeflowError: no particle arrived.
@@ -83,58 +88,57 @@ def first_passage(
 ) -> Passage:
     """When particles that start at x (n, d) first reach the target, where distance(x) <= 0.
 
-    A step from s to s', both outside, has crossed with the probability
+    A step from s to s', both outside, has crossed with probability
     exp(-2 s s' / (|g grad s|^2 dt)): exact for a flat boundary and a constant drift, else with an
     error of O(dt). A passage counts at the middle of its step. The run stops when all have
     arrived; memory is O(n).
 
     Args:
-        distance: (n, d) -> (n,), the signed distance to the boundary, differentiable; any smooth
-            function that is positive outside and vanishes on the boundary will do.
-        solver: its steps are those of the law's whole span.
+        sde: with noise.
+        x: the start.
+        distance: (n, d) -> (n,), the signed distance to the boundary, differentiable; or any
+            smooth function that is positive outside and zero on the boundary.
+        solver: its steps cover the SDE's whole time span.
 
     Raises:
-        TypeError, ValueError, SdeflowError: as `SDESolver.solve`; a distance that is no function
-            of the cloud; a law without noise.
+        ValueError: the SDE has no noise.
 
     Source: Gobet 2000.
     """
     if sde.diffusion is None:
-        raise ValueError("this law has no noise, so the time is no random number; solve its ODE")
-    low, high = sorted((sde.t_start, sde.t_end))
-    given = sde.times(solver.steps) if solver.times is None else solver.times
-    grid = check_times(given, low, high)
-    fine = grid if solver.fine is None else solver.fine
-    middle = ((grid[1:] + grid[:-1]) / 2 - grid[0]).abs()
+        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
+    times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
+    fine = times if solver.fine is None else solver.fine
+    middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
     arrived = scalar(distance, x) <= 0
-    time = (grid[-1] - grid[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
-    for first in range(0, len(middle), STRETCH):
+    time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
+    for first in range(0, len(middle), STEPS_HELD):
         away = (~arrived).nonzero()[:, 0]
         if not len(away):
             break
-        part = grid[first : first + STRETCH + 1]
-        # On the fine grid a step keeps its number, so no noise is used twice.
-        run = replace(solver, times=part, fine=fine).solve(sde, x[away], save=len(part))
-        crossed = _crossed(sde, run, distance, solver.seed, first)
-        here = crossed.any(0)
-        time[away[here]] = middle[first + crossed.int().argmax(0)[here]]
-        arrived[away[here]] = True
-        x[away] = run.x[-1]
+        part = times[first : first + STEPS_HELD + 1]
+        # On the fine grid a step keeps its index, so that no noise is used twice.
+        path = replace(solver, times=part, fine=fine).solve(sde, x[away], save=len(part))
+        crossed = _crossed(sde, path, distance, solver.seed, first)
+        now = crossed.any(0)
+        time[away[now]] = middle[first + crossed.int().argmax(0)[now]]
+        arrived[away[now]] = True
+        x[away] = path.x[-1]
     return Passage(time, arrived)
 
 
 def _crossed(
     sde: SDE, path: Path, distance: Callable[[Tensor], Tensor], seed: int, first: int
 ) -> Tensor:
-    """In which steps of the path each particle has met the boundary, (T - 1, n)."""
+    """In which steps of the path each particle has crossed the boundary, (T - 1, n)."""
     assert sde.diffusion is not None
     out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
         g = sde.diffusion(x, path.t[k].to(x)) * gradient(distance, x)
         variance = (g**2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
-        near = (scalar(distance, x) * scalar(distance, y)).double()
-        chance = torch.exp(-2 * near / variance.double().clamp_min(1e-300))
+        product = (scalar(distance, x) * scalar(distance, y)).double()
+        chance = torch.exp(-2 * product / variance.double().clamp_min(1e-300))
         u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
         out[k] = (scalar(distance, y) <= 0) | (u < chance)
     return out
@@ -147,29 +151,30 @@ def mean_first_passage_time(
     temperature: float = 1.0,
     mobility: float = 1.0,
 ) -> float:
-    r"""The mean time of `langevin` in one dimension from start to target, by quadrature.
+    r"""The mean first-passage time of `langevin` in one dimension, by quadrature.
 
-    (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T}; mirrored if the target
-    lies below. The potential must confine the particle on the other side.
+        (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T},
+
+    mirrored if the target lies below the start. The potential must confine the particle on the
+    other side.
 
     Raises:
-        TypeError, ValueError: temperature or mobility is not positive; as `scalar`.
         SdeflowError: the integral diverges.
 
     Source: Gardiner 2009, section 5.5.
     """
     kt = check_positive(temperature, "temperature")
-    pace = check_positive(mobility, "mobility") * kt
-    side = 1.0 if target > start else -1.0
+    diffusivity = check_positive(mobility, "mobility") * kt
+    sign = 1.0 if target > start else -1.0
 
     def weight(z: float, y: float) -> float:
-        u = scalar(potential, torch.tensor([[side * y], [side * z]], dtype=torch.float64))
+        u = scalar(potential, torch.tensor([[sign * y], [sign * z]], dtype=torch.float64))
         return math.exp(min(float(u[0] - u[1]) / kt, 700.0))
 
-    time, _ = dblquad(weight, side * start, side * target, -math.inf, lambda y: y)
+    time, _ = dblquad(weight, sign * start, sign * target, -math.inf, lambda y: y)
     if not math.isfinite(time):
         raise SdeflowError("the mean first-passage time diverges: the potential does not confine")
-    return float(time / pace)
+    return float(time / diffusivity)
 
 
 def kramers_time(
@@ -179,10 +184,12 @@ def kramers_time(
     temperature: float = 1.0,
     mobility: float = 1.0,
 ) -> float:
-    r"""2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T}: Kramers' time, 1D.
+    r"""Kramers' mean time over a high barrier into the next well, in one dimension.
 
-    The mean time over a high barrier into the well beyond it; twice as long as to the top. It is
-    the first term of a series in T / barrier: compare `mean_first_passage_time`.
+        2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T},
+
+    twice the mean time to the top. It is the first term of a series in T / barrier;
+    `mean_first_passage_time` is the exact integral.
 
     Raises:
         ValueError: U is not curved upwards at the well and downwards at the top.
@@ -192,11 +199,13 @@ def kramers_time(
     kt, mu = check_positive(temperature, "temperature"), check_positive(mobility, "mobility")
     at = torch.tensor([well, top], dtype=torch.float64)
     low, high = scalar(potential, at[:, None]).tolist()
-    each = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
-    curve = each.diagonal().tolist()
-    if not curve[0] > 0 > curve[1]:
+    hessian = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
+    curvature = hessian.diagonal().tolist()
+    if not curvature[0] > 0 > curvature[1]:
         raise ValueError(
-            f"Kramers' time needs a minimum and a maximum, but U'' is {curve[0]:.3g} at the well "
-            f"{well:g} and {curve[1]:.3g} at the top {top:g}"
+            f"Kramers' time needs a minimum and a maximum, but U'' is {curvature[0]:.3g} at the "
+            f"well {well:g} and {curvature[1]:.3g} at the top {top:g}"
         )
-    return 2 * math.pi / (mu * math.sqrt(-curve[0] * curve[1])) * math.exp((high - low) / kt)
+    return (
+        2 * math.pi / (mu * math.sqrt(-curvature[0] * curvature[1])) * math.exp((high - low) / kt)
+    )

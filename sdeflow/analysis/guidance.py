@@ -1,27 +1,17 @@
-r"""What guidance really samples from.
+r"""Compute the distribution that guided sampling ends in, and compare it with the intended ones.
 
-At one noise level the guided score is that of p_c (p_c / p_u)^(w - 1): for classes, where
-p_c / p_u is proportional to p(c | x), the score of p(x) p(c | x)^w. It is often said that guided
-samples are drawn from this *tilted* law. They are not: tilting and noising do not commute, so the
-guided scores of the levels are not the scores of any one law noised, and where the run ends is to
-be worked out. It even depends on eta, as it never does for a true field.
+At one noise level the guided score is that of p_c (p_c / p_u)^(w - 1). Guided samples are not
+drawn from this *tilted* density, since tilting and noising do not commute, and the density that
+they are drawn from depends on eta. `guided_law` computes three densities on one grid:
 
-With exact parts nothing is left open. `guidance_audit` moves the prior's density under the guided
-law (`evolve`), judges a guided cloud by it, and puts three laws beside each other on one grid:
+    guided        by `evolve` under the guided SDE
+    conditional   p_c
+    tilted        p_c^w p_u^(1 - w), normalised
 
-    guided        what guided sampling makes
-    conditional   p_c, what it is thought to be near
-    tilted        p_c^w p_u^(1 - w), normalised: what it is said to be
+With S(p) the smallest set that holds 95 % of p, two numbers compare them (Alaa et al. 2022):
+fidelity is the guided mass of S(conditional), coverage the conditional mass of S(guided).
 
-How much guidance pays, and with what, are two numbers (Alaa et al. 2022). With S(p) the smallest
-set that holds 95 % of p,
-
-    fidelity = guided mass of S(conditional),    coverage = conditional mass of S(guided):
-
-0.95 both where the two laws are one; more fidelity than that is bought with coverage.
-
-Source: Bradley and Nakkiran 2024, "Classifier-free guidance is a predictor-corrector"; Chidambaram
-et al. 2024, "What does guidance do?", for mixtures of two.
+Source: Bradley and Nakkiran 2024; Chidambaram et al. 2024 for mixtures of two.
 """
 
 from __future__ import annotations
@@ -29,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_int
@@ -41,23 +32,23 @@ from sdeflow.fields.guided import GuidedField
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling, breathing
-from sdeflow.processes.time_grids import log_snr_times
+from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 
-HELD = 0.95
+HELD = 0.95  # of the mass, in the smallest sets
 
 
 @dataclass(frozen=True, eq=False)
 class GuidedLaw:
-    """Three laws on one grid at the last time of a guided run, and the verdict on its cloud.
+    """Three densities on one grid at the last time of guided sampling, and a check by particles.
 
     Attributes:
         scale: w.
-        guided, conditional, tilted: the densities; each with an estimate of its own error.
+        guided, conditional, tilted: the densities, each with an estimate of its error.
         cloud: (n, d) guided particles.
-        verdict: the cloud against `guided`.
+        verdict: of the cloud against `guided`.
     """
 
     scale: float
@@ -69,34 +60,53 @@ class GuidedLaw:
 
     @property
     def from_conditional(self) -> tuple[float, float]:
-        """Total variation between the guided and the true law, and the error of that number."""
+        """The total variation of guided and conditional density, and its error."""
         return _between(self.guided, self.conditional)
 
     @property
     def from_tilted(self) -> tuple[float, float]:
-        """Total variation between the guided and the tilted law, and the error of that number."""
+        """The total variation of guided and tilted density, and its error."""
         return _between(self.guided, self.tilted)
 
     @property
     def fidelity(self) -> float:
-        """Guided mass in the smallest set that holds 95 % of the conditional law."""
+        """The guided mass of the smallest set that holds 95 % of the conditional density."""
         return float(self.guided.mass[smallest_set(self.conditional)].sum())
 
     @property
     def coverage(self) -> float:
-        """Conditional mass in the smallest set that holds 95 % of the guided law."""
+        """The conditional mass of the smallest set that holds 95 % of the guided density."""
         return float(self.conditional.mass[smallest_set(self.guided)].sum())
 
-    def __str__(self) -> str:
-        """A short table."""
-        rows = (("conditional", self.from_conditional), ("tilted", self.from_tilted))
-        return "\n".join(
-            [
-                f"w = {self.scale:g}: fidelity {self.fidelity:.3f}, coverage {self.coverage:.3f}",
-                *(f"TV to the {name:<12}{tv:>9.4f} +- {e:.1e}" for name, (tv, e) in rows),
-                str(self.verdict),
-            ]
+    def _summary(self) -> str:
+        return f"w = {self.scale:g}: fidelity {self.fidelity:.3f}, coverage {self.coverage:.3f}"
+
+    def __repr__(self) -> str:
+        """One line."""
+        tv = self.from_tilted[0]
+        return (
+            f"guided sampling, {self._summary()}, total variation {tv:.4f} from the tilted density"
         )
+
+    def __str__(self) -> str:
+        """A Markdown table of the total variations, and the verdict."""
+        rows = [
+            (name, f"{tv:.4f}", f"{error:.1e}")
+            for name, (tv, error) in (
+                ("conditional", self.from_conditional),
+                ("tilted", self.from_tilted),
+            )
+        ]
+        table = tabulate(
+            rows,
+            headers=("guided against", "total variation", "error"),
+            tablefmt="github",
+            disable_numparse=True,
+        )
+        return f"{self._summary()}\n\n{table}\n\n{self.verdict}"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def guided_law(
@@ -112,64 +122,79 @@ def guided_law(
     seed: int = 0,
     refuse: Diagnostics = REFUSE,
 ) -> GuidedLaw:
-    """Work out the law that guided sampling ends in, and put it beside the ones that are meant.
+    """Compare the density of guided sampling with the conditional and the tilted density.
 
     Args:
-        field: what drives the run; exact or learned.
-        grid: for the laws at the process's last time, and large enough for them.
-        conditional, against: the truth; by default the field's own parts, which must be exact.
+        field: the guided field, exact or learned.
+        grid: for the densities at the process's last time, and large enough for them.
+        conditional, against: the exact fields of p_c and p_u; by default the field's own parts.
         eta: noise of the run, as in `reverse`.
-        n: particles of the cloud that is judged, from the same prior.
+        n: particles of the cloud that is checked against the guided density.
         steps: of the density and of the cloud.
-        ruler: lets the grid breathe; by default so that its half-width is five times s(t).
-        seed: of the cloud and of the verdict.
+        rescaling: of the grid in time; by default its half-width is five times s(t).
+        seed: of the cloud and of its verdict.
         refuse: as in `evolve`.
 
     Raises:
-        TypeError: field is no `GuidedField`, or a part is not exact and no truth is given.
-        ValueError: the grid misses mass of the laws; SdeflowError: as `evolve`.
+        TypeError: a part of the field is not exact, and no exact field is given for it.
+        ValueError: the grid misses mass; SdeflowError: as `evolve`.
     """
     if not isinstance(field, GuidedField):
         raise TypeError(f"field must be a GuidedField, got {type(field).__name__}")
-    wanted, other = (
-        _exact(name, given or part)
-        for name, given, part in (
-            ("conditional", conditional, field.conditional),
-            ("against", against, field.against),
-        )
-    )
-    process, law = field.process, reverse(field, eta)
+    wanted = _exact("conditional", conditional or field.conditional)
+    other = _exact("against", against or field.against)
+    guided = guided_density(field, grid, eta=eta, steps=steps, rescaling=rescaling, refuse=refuse)
+    end = field.process.t_min
+    true = wanted.density(grid, end)
+    cloud = _guided_cloud(field, grid.dim, eta, n, steps, seed)
+    intended = tilted(true, other.density(grid, end), field.scale)
+    verdict = check_density(cloud, guided, seed=seed)
+    return GuidedLaw(field.scale, guided, true, intended, cloud, verdict)
+
+
+def guided_density(
+    field: GuidedField,
+    grid: Grid,
+    *,
+    eta: float = 0.0,
+    steps: int = 200,
+    rescaling: Rescaling | None = None,
+    refuse: Diagnostics = REFUSE,
+) -> Density:
+    """The density at the last time of guided sampling; arguments as in `guided_law`."""
+    process = field.process
     rescaling = breathing(grid, process, process.t_min) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
-    start = prior_density(wide, process)
-    ends = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
-    guided = evolve(law, start, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
-    true = wanted.density(grid, process.t_min)
-    x = process.prior(check_int(n, "n"), grid.dim, seed, torch.float64)
-    # Of orders 3/2 and 4, so that no step shows: rk4 asks the field as often in a quarter of them.
+    start, sde = prior_density(wide, process), reverse(field, eta)
+    return evolve(sde, start, ends(process), steps=steps, rescaling=rescaling, refuse=refuse)[-1]
+
+
+def _guided_cloud(
+    field: GuidedField, dim: int, eta: float, n: int, steps: int, seed: int
+) -> Tensor:
+    """n guided particles (n, dim) at the last time, from the same prior."""
+    process = field.process
+    x = process.prior(check_int(n, "n"), dim, seed, torch.float64)
+    # Of orders 3/2 and 4, so that the step is negligible: rk4 needs a quarter of the steps.
     solver = (
         SDESolver("srk", times=log_snr_times(process, steps), seed=seed)
         if eta
         else ODESolver("rk4", times=log_snr_times(process, max(1, steps // 4)))
     )
-    cloud = solver.solve(law, x, 1).x[-1]
-    said = tilted(true, other.density(grid, process.t_min), field.scale)
-    return GuidedLaw(
-        field.scale, guided, true, said, cloud, check_density(cloud, guided, seed=seed)
-    )
+    return solver.solve(reverse(field, eta), x, 1).x[-1]
 
 
 def tilted(conditional: Density, against: Density, scale: float) -> Density:
-    r"""The law p_c^w p_u^(1 - w) / Z, w = `scale`, from the masses of p_c and p_u on one grid.
+    r"""The density p_c^w p_u^(1 - w) / Z, w = `scale`, from p_c and p_u on one grid.
 
-    For p_c = p(x | c) and p_u = p(x) it is p(x) p(c | x)^w / Z. Of second order in the cell; the
-    difference to coarser cells gives `error`.
+    For p_c = p(x | c) and p_u = p(x) it is p(x) p(c | x)^w / Z. It is of second order in the cell
+    width; the difference to cells twice as wide gives `error`.
 
     Raises:
         ValueError: the grids differ.
     """
     if not conditional.grid.same(against.grid):
-        raise ValueError("the two laws stand on different grids; bring them to one first")
+        raise ValueError("the two densities are on different grids; use one grid for both")
     error = None
     if not any(n % 2 for n in conditional.grid.shape):
         fine = _tilted(conditional, against, scale).coarsen()
@@ -181,14 +206,14 @@ def tilted(conditional: Density, against: Density, scale: float) -> Density:
 
 def _tilted(conditional: Density, against: Density, scale: float) -> Density:
     c, u = conditional.mass, against.mass
-    # Where p_c has nothing the product has nothing, whatever p_u is.
+    # Where p_c is zero the product is zero, whatever p_u is.
     log = scale * torch.log(c) + (1 - scale) * torch.log(u.clamp_min(torch.finfo(u.dtype).tiny))
     mass = torch.exp(torch.where(c > 0, log, -torch.inf) - log[c > 0].max())
     return Density(conditional.grid, mass / mass.sum())
 
 
 def smallest_set(density: Density, held: float = HELD) -> Tensor:
-    """The fewest cells that hold this share of a density, a mask of its shape."""
+    """The fewest cells that hold this share of a density's mass, as a mask of its shape."""
     mass = density.mass.reshape(-1)
     rank = torch.argsort(mass, descending=True, stable=True)
     before = torch.cumsum(mass[rank], 0) - mass[rank]
@@ -200,8 +225,8 @@ def smallest_set(density: Density, held: float = HELD) -> Tensor:
 def _exact(name: str, part: object) -> ExactField:
     if not isinstance(part, ExactField):
         raise TypeError(
-            f"the truth of `{name}` is not known: {type(part).__name__} is no exact field; "
-            f"give {name}="
+            f"the exact field of `{name}` is not known: {type(part).__name__} is not exact; give "
+            f"{name}="
         )
     return part
 

@@ -1,18 +1,14 @@
-r"""The density of one point, along the probability flow.
+r"""Compute the model's density at given points, along the probability flow.
 
-Particles that follow dx = v dt carry their density with them,
+Along dx = v dt the log density of a particle changes at the rate
 
-    d/dt ln p_t(x_t) = -div v(x_t, t),
+    d/dt ln p_t(x_t) = -div v(x_t, t)
 
-so a point's log density is that of the place where the flow takes it at t_max, plus the divergence
-it met on the way (Chen et al. 2018, eq. 8; Song et al. 2021, eq. 39). The integral is one more
-column of the cloud, moved by the same solver under the same error control.
-
-The divergence is exact by default: d reverse passes, as many as space has directions. Hutchinson's
-estimate z . (dv/dx) z, one pass a probe, pays in high dimension; it is noisy, and says how noisy.
-
-What is computed is the density at t_min of the flow that starts from the prior: the prior's error
-and the field's are in it, as they are in the particles.
+(Chen et al. 2018, eq. 8; Song et al. 2021, eq. 39), so that ln p at t_min is ln p at t_max plus
+the integral of div v. The solver integrates it as one more coordinate of the cloud.
+`log_likelihood` takes the divergence exactly, with d backward passes;
+`hutchinson_log_likelihood` estimates it, with one backward pass per probe. The result is the
+density of the flow from the prior: it contains the errors of prior and field, as samples do.
 """
 
 from __future__ import annotations
@@ -31,15 +27,14 @@ from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
 
 LogDensity = Callable[[Tensor], Tensor]
+Trace = Callable[[Tensor, Tensor, slice], Tensor]
+"""(velocity, x, rows of the cloud) -> (rows, columns), estimates of div v."""
 
-CHUNK = 4096  # particles differentiated at once: what autograd keeps stays small
+CHUNK = 4096  # particles differentiated at once, to bound the memory of autograd
 
 
 def encode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
-    """Follow the flow from x (n, d) at t_min to its place at t_max, (n, d).
-
-    Raises:
-        TypeError, ValueError, SdeflowError: as `ODESolver.solve`.
+    """Follow the probability flow from x (n, d) at t_min to its end at t_max, (n, d).
 
     Source: Song et al. 2021, section 4.3.
     """
@@ -47,10 +42,9 @@ def encode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 
 
 def decode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
-    """Follow the flow from x (n, d) at t_max to its place at t_min, (n, d): `encode` undone.
+    """Follow the probability flow from x (n, d) at t_max to its end at t_min, (n, d).
 
-    Raises:
-        TypeError, ValueError, SdeflowError: as `ODESolver.solve`.
+    It is the inverse of `encode`.
 
     Source: Song et al. 2021, section 4.3.
     """
@@ -60,16 +54,16 @@ def decode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 def log_likelihood(
     field: Field, x: Tensor, solver: ODESolver, prior: LogDensity | None = None
 ) -> Tensor:
-    r"""ln p(x) = ln p_{t_max}(x_{t_max}) + int div v dt along the flow through x at t_min, (n,).
+    r"""The log density of the flow at x, (n,).
+
+        ln p(x) = ln p_{t_max}(x_{t_max}) + int_{t_min}^{t_max} div v dt
 
     Args:
-        x: (n, d), at t_min. solver: of the flow; its tolerance is that of the result.
-        prior: log density (n, d) -> (n,) at t_max; by default N(0, sigma(t_max)^2 I), the law from
-            which samplers start.
-
-    Raises:
-        TypeError, ValueError, SdeflowError: as `ODESolver.solve`; a prior that does not return
-            (n,).
+        field: whose flow it is.
+        x: (n, d), at t_min.
+        solver: of the flow; its tolerance is that of the result.
+        prior: log density (n, d) -> (n,) at t_max; by default that of N(0, sigma(t_max)^2 I),
+            which samplers start from.
 
     Source: Chen et al. 2018, eq. 8; Song et al. 2021, eq. 39.
     """
@@ -84,12 +78,12 @@ def hutchinson_log_likelihood(
     seed: int = 0,
     prior: LogDensity | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""`log_likelihood` with div v = E[z . (dv/dx) z], z = +-1: estimate and standard error, (n,).
+    r"""An estimate of `log_likelihood` and its standard error, (n,) each.
 
-    Each of `probes` probes is kept along the whole path, so that they are independent estimates.
+        div v = E[z . (dv/dx) z],    z_i = +-1
 
-    Raises:
-        ValueError: fewer than two probes (one has no error); else as `log_likelihood`.
+    Each probe z is kept along the whole path, so that the probes are independent estimates. Two
+    probes are the fewest that have an error.
 
     Source: Hutchinson 1990; Grathwohl et al. 2019, eq. 8.
     """
@@ -103,19 +97,19 @@ def hutchinson_log_likelihood(
     def trace(velocity: Tensor, at: Tensor, rows: slice) -> Tensor:
         each = z[rows]
         return torch.stack(
-            [(_pull(velocity, at, each[..., j]) * each[..., j]).sum(1) for j in range(m)], 1
+            [(_row_product(velocity, at, each[..., j]) * each[..., j]).sum(1) for j in range(m)], 1
         )
 
-    all_of_them = _along(field, x, solver, prior, trace, m)
-    return all_of_them.mean(1), all_of_them.std(1) / math.sqrt(m)
+    estimates = _along(field, x, solver, prior, trace, m)
+    return estimates.mean(1), estimates.std(1) / math.sqrt(m)
 
 
-def _upwards(law: SDE) -> SDE:
+def _upwards(sde: SDE) -> SDE:
     """The flow from t_min to t_max: the same drift, run the other way."""
-    return SDE(law.drift, None, law.t_end, law.t_start, time_grid=lambda k: law.times(k).flip(0))
+    return SDE(sde.drift, None, sde.t_end, sde.t_start, time_grid=lambda k: sde.times(k).flip(0))
 
 
-def _pull(velocity: Tensor, at: Tensor, z: Tensor) -> Tensor:
+def _row_product(velocity: Tensor, at: Tensor, z: Tensor) -> Tensor:
     """(dv/dx)^T z per particle, (n, d)."""
     return torch.autograd.grad(velocity, at, z, retain_graph=True)[0]
 
@@ -123,7 +117,7 @@ def _pull(velocity: Tensor, at: Tensor, z: Tensor) -> Tensor:
 def _exact_trace(velocity: Tensor, at: Tensor, rows: slice) -> Tensor:
     """sum_i dv_i / dx_i, (n, 1)."""
     unit = torch.eye(at.shape[1], dtype=at.dtype, device=at.device)
-    parts = [_pull(velocity, at, e.expand_as(at))[:, i] for i, e in enumerate(unit)]
+    parts = [_row_product(velocity, at, e.expand_as(at))[:, i] for i, e in enumerate(unit)]
     return torch.stack(parts).sum(0)[:, None]
 
 
@@ -132,7 +126,7 @@ def _along(
     x: Tensor,
     solver: ODESolver,
     prior: LogDensity | None,
-    trace: Callable[[Tensor, Tensor, slice], Tensor],
+    trace: Trace,
     columns: int,
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
@@ -145,11 +139,19 @@ def _along(
                 f"the prior returned {got} for a cloud of shape {(n, d)}; it must return one log "
                 "density per particle, (n,)"
             )
+    start = torch.cat([x, x.new_zeros(n, columns)], 1)
+    end = solver.solve(_with_divergence(field, trace, d), start, save=1).x[-1]
+    at_the_end = (prior or _default_prior(field))(end[:, :d])
+    return at_the_end[:, None] + end[:, d:]
+
+
+def _with_divergence(field: Field, trace: Trace, d: int) -> SDE:
+    """The flow from t_min to t_max of (x, integrals of the columns of `trace`)."""
     flow = _upwards(reverse(field, 0.0))
 
     def drift(y: Tensor, t: Tensor) -> Tensor:
         out = torch.empty_like(y)
-        for start in range(0, n, CHUNK):
+        for start in range(0, len(y), CHUNK):
             rows = slice(start, start + CHUNK)
             with torch.enable_grad():
                 at = y[rows, :d].detach().requires_grad_()
@@ -158,14 +160,16 @@ def _along(
             out[rows, :d] = velocity.detach()
         return out
 
-    both = SDE(drift, None, flow.t_start, flow.t_end, time_grid=flow.time_grid)
-    start = torch.cat([x, x.new_zeros(n, columns)], 1)
-    end = solver.solve(both, start, save=1).x[-1]
-    if prior is None:
-        p = field.process
-        sigma = float(p(torch.tensor(p.t_max, dtype=torch.float64)).sigma)
-        square = (end[:, :d] ** 2).sum(1) / sigma**2
-        arrived = -(square + d * math.log(2 * math.pi * sigma**2)) / 2
-    else:
-        arrived = prior(end[:, :d])
-    return arrived[:, None] + end[:, d:]
+    return SDE(drift, None, flow.t_start, flow.t_end, time_grid=flow.time_grid)
+
+
+def _default_prior(field: Field) -> LogDensity:
+    """ln N(x; 0, sigma(t_max)^2 I)."""
+    process = field.process
+    sigma = float(process(process.t_max).sigma)
+
+    def log_prob(x: Tensor) -> Tensor:
+        square = (x**2).sum(1) / sigma**2
+        return -(square + x.shape[1] * math.log(2 * math.pi * sigma**2)) / 2
+
+    return log_prob

@@ -1,4 +1,4 @@
-r"""How much of the data a cloud covers: its spread, the nearest data points, shares of classes."""
+"""Measure how much of the data a cloud covers: its width, its nearest data points, its classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from sdeflow._validation import check_cloud, check_int
 
 
 def spread(x: Tensor, covariance: Tensor) -> float:
-    """How wide the cloud x (n, d) is beside the data: sqrt(tr Cov x / tr covariance); 1 is right.
+    """The width of the cloud x (n, d) over that of data with this covariance (d, d).
 
-    Raises:
-        TypeError, ValueError: x is no cloud of two particles or more, shapes do not fit.
+    sqrt(tr Cov(x) / tr covariance)
     """
     d = check_cloud(x).shape[1]
     check_int(len(x), "the number of particles", 2)
@@ -25,32 +24,26 @@ def spread(x: Tensor, covariance: Tensor) -> float:
 
 
 def nearest(x: Tensor, points: Tensor) -> Tensor:
-    """The number of the point (m, d) nearest to each of x (n, d), (n,).
-
-    Raises:
-        TypeError, ValueError: x or points are no finite clouds of one dimension.
-    """
+    """The index of the point (m, d) nearest to each particle of x (n, d); (n,)."""
     y, z = check_cloud(x), check_cloud(points, "points", x.shape[1])
-    found = cKDTree(z.detach().cpu().double().numpy()).query(y.detach().cpu().double().numpy())[1]
-    return torch.from_numpy(found)
+    tree = cKDTree(z.detach().cpu().double().numpy())
+    return torch.from_numpy(tree.query(y.detach().cpu().double().numpy())[1])
 
 
 def coverage(x: Tensor, points: Tensor) -> float:
-    """The share of the points (m, d) that are nearest to some particle of x (n, d), up to 1.
+    """The share of the points (m, d) that are the nearest point of some particle of x (n, d).
 
-    Even a perfect cloud leaves some out: of m points, n draws miss a share (1 - 1 / m)^n.
-
-    Raises:
-        TypeError, ValueError: as `nearest`.
+    n exact draws from m points miss a share (1 - 1 / m)^n of them on average.
     """
     return len(nearest(x, points).unique()) / len(points)
 
 
 def class_shares(x: Tensor, points: Tensor, labels: Tensor) -> Tensor:
-    """The share of x (n, d) nearest to a point of each class, (classes,), in float64.
+    """The share of the particles x (n, d) whose nearest point is of each class; (classes,).
 
-    Raises:
-        TypeError, ValueError: as `nearest`; labels (m,) do not fit the points (m, d).
+    Args:
+        x: the particles.
+        points, labels: the data (m, d) and the class of each point (m,), from 0.
     """
     if labels.shape != points.shape[:1]:
         raise ValueError(

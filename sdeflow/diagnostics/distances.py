@@ -1,13 +1,13 @@
-r"""How far one cloud is from another, and how far it could not help being.
+r"""Measure how far one cloud of particles is from another.
 
-Two samples of the same law differ too. That distance is the *floor*: below it nothing can be
-claimed, and no distance of this package is shown without it.
+    wasserstein          W2, min over couplings of (E |x - y|^2)^(1/2), exact; O(n^3)
+    sliced_wasserstein   W2 of projections on a line, averaged over directions; O(n log n)
+    energy_distance      (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2); O(n^2)
 
-    W2        min over couplings (E |x - y|^2)^(1/2), exact (assignment; O(n^3))
-    sliced    W2 of one-dimensional shadows, root mean square over directions; O(n log n)
-    energy    2 E|x - y| - E|x - x'| - E|y - y'|, root (Szekely and Rizzo 2013)
+Two samples of one distribution are not at distance zero. `sampling_floor` gives the distance that
+they have on average: a distance below it is no evidence that two clouds differ.
 
-See docs/theory.md, (7.1), and (7.2) for a floor.
+See docs/theory.md, (7.1) for W2 and (7.2) for the floor.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sdeflow.random_streams import Stream, random_generator
 
 Distance = Callable[[Tensor, Tensor], float]
 
-LARGEST = 1e150  # of a coordinate: the square of a difference is still a number
+LARGEST = 1e150  # largest coordinate: the square of a difference is still finite
 
 
 def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
@@ -38,11 +38,12 @@ def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
 
 
 def wasserstein(x: Tensor, y: Tensor) -> float:
-    """W2 between two clouds of equally many particles, exact (units of x).
+    """The exact 2-Wasserstein distance of two clouds (n, d) of one size (units of x).
+
+        W2^2 = min over permutations p of (1 / n) sum_i |x_i - y_p(i)|^2
 
     Raises:
-        ValueError, TypeError: no finite clouds of one dimension, sizes that differ, or are beyond
-            5,000 (use `sliced_wasserstein`).
+        ValueError: the sizes differ, or are beyond 5,000 (use `sliced_wasserstein`).
     """
     a, b = _pair(x, y)
     if len(a) != len(b):
@@ -54,13 +55,15 @@ def wasserstein(x: Tensor, y: Tensor) -> float:
 
 
 def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
-    """Root mean square over directions of the one-dimensional W2; any sizes (units of x).
+    """The sliced 2-Wasserstein distance of two clouds (n, d) and (m, d) (units of x).
 
         SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1,
-        W2(u, v)^2 = int_0^1 (u_q - v_q)^2 dq          of the quantiles u_q, v_q, both steps of q.
+        W2(u, v)^2 = int_0^1 (u_q - v_q)^2 dq          with the quantile functions u_q, v_q
 
-    Raises:
-        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+    Args:
+        x, y: the clouds.
+        directions: random unit vectors theta.
+        seed: of the directions.
 
     Source: Bonneel et al. 2015.
     """
@@ -70,22 +73,22 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
     )
     z /= np.linalg.norm(z, axis=0)
     n, m = len(a), len(b)
-    # Quantiles step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
+    # Quantile functions step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
     steps = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
-    share = np.diff(steps) * (len(steps) - 1) / (n * m)  # of q, over the mean share
-    shadows = [np.sort(c @ z, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b)]
-    return math.sqrt((share[:, None] * (shadows[0] - shadows[1]) ** 2).mean())
+    weight = np.diff(steps) * (len(steps) - 1) / (n * m)  # length in q, over the mean length
+    u, v = (np.sort(c @ z, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b))
+    return math.sqrt((weight[:, None] * (u - v) ** 2).mean())
 
 
 def energy_distance(x: Tensor, y: Tensor) -> float:
-    """Energy distance of two clouds of any sizes (square root of the units of x).
+    """The energy distance of two clouds (n, d) and (m, d) (square root of the units of x).
 
-        sqrt(2 E|x - y| - E|x - x'| - E|y - y'|);
+        (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2)
 
-    means over distinct pairs make the square unbiased, and a negative one counts as zero.
+    Means over distinct pairs make the square unbiased; a negative square counts as zero.
 
     Raises:
-        ValueError, TypeError: x or y is no finite cloud, or their dimensions differ.
+        ValueError: a cloud has fewer than two particles.
 
     Source: Szekely and Rizzo 2013.
     """
@@ -105,17 +108,14 @@ def sampling_floor(
     repeats: int = 8,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Mean and standard deviation of the distance between two samples of one law, n each.
+    """The mean and standard deviation of the distance of two samples of one distribution.
 
     Args:
-        sample: (n, seed) -> (n, d), draws of the law.
+        sample: (n, seed) -> (n, d), draws of the distribution; its `.sample` method.
         n: particles in each sample.
-        distance: what is measured; exact W2 by default.
-        repeats: pairs of samples; each pair has two seeds of its own.
+        distance: (x, y) -> number; exact W2 by default.
+        repeats: pairs of samples, at least two; each pair has two seeds of its own.
         seed: of the first pair.
-
-    Raises:
-        ValueError, TypeError: sample is no function, fewer than two repeats, or as `distance`.
     """
     if not callable(sample):
         raise TypeError(

@@ -1,25 +1,18 @@
-r"""Where the error comes from: one total variation, split into its causes.
+r"""Split the error of a cloud of particles into its causes, each a total variation.
 
-Between the law of the data and a cloud stand laws that differ in one thing each:
+Between the distribution of the data and the cloud stand densities that differ in one cause each:
 
-    data  --truncation-->  p at the last time  --field-->  density under the learned drift
-          --prior-->  the same, from the prior  --step-->  law of the sampler  --sampler-->  cloud
+    truncation   data, and the noised data at the last time   (not for bare points: no density)
+    field        exact, and learned: `evolve` under the sampler's SDE from the exact start
+    prior        learned, and the same from N(0, sigma^2 I)
+    step         the latter, and the sampler's own density (`sampler_density`): finite steps
+    sampler      the sampler's own density, and the cloud: a deviation here is a bug
+    sampling     the distance that a perfect cloud of this size has from that density
 
-    truncation   the run stops before t = 0 (left out for bare points, which have no density)
-    field        the drift is learned: `evolve` under it, from the exact law at the first time
-    prior        the run starts from N(0, sigma^2 I)
-    step         the sampler takes finite steps: `sampler_law` against `evolve`
-    sampler      the cloud against the sampler's own law: if that is rejected, there is a bug
-    sampling     what a perfect cloud of this size shows: the floor of that distance
+All but the last two compare densities on one grid, without sampling noise. By the triangle
+inequality the sum is an upper bound of the cloud's distance from the data's distribution.
 
-All but the last two are distances of densities on one grid, without sampling noise, so a cause is
-seen whatever another one does. The last two are what a verdict (see `check`) says of the cloud:
-its distance from the sampler's law, the floor taken off, and the floor. Total variation obeys the
-triangle inequality, so all the parts together are no less than the distance of the cloud from the
-data's law, up to a fluctuation of the floor: a cloud is counted in each density's own bins.
-
-Source: the triangle inequality, docs/theory.md, (9.4); Chen et al. 2023 ("Sampling is as easy as
-learning the score"), theorem 2, for a bound in three of its parts: prior, step, field.
+Source: docs/theory.md, (9.4); Chen et al. 2023, theorem 2, for a bound in prior, step and field.
 """
 
 from __future__ import annotations
@@ -27,9 +20,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_times
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
@@ -46,64 +39,82 @@ CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 
 @dataclass(frozen=True)
 class ErrorSource:
-    """One cause of error, as a total variation with an interval.
+    """One cause of error: a total variation and its interval.
 
     Attributes:
         name: one of `CAUSES`.
-        value: total variation between the two laws that differ in this cause alone; for the cloud
-            what is above the floor, which is `sampling`.
-        low, high: the interval: the grid's own error for two densities, 95 % for the cloud.
-        seen: whether a cloud of this size would show it.
+        value: the total variation of the two densities that differ in this cause alone. For
+            `sampler` it is what exceeds the sampling floor, and for `sampling` that floor.
+        low, high: the interval: from the grid's error for two densities, 95 % for the cloud.
+        detected: whether a cloud of this size shows this cause.
     """
 
     name: str
     value: float
     low: float
     high: float
-    seen: bool
+    detected: bool
+
+    def __repr__(self) -> str:
+        """One line."""
+        return (
+            f"error source {self.name}: total variation {self.value:.2e} in [{self.low:.1e}, "
+            f"{self.high:.1e}], {'detected' if self.detected else 'not detected'}"
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class ErrorBudget:
-    """The error of a cloud, split into its causes.
+    """The error of a cloud, split into its causes; `str` is a Markdown table.
 
     Attributes:
-        parts: from the data to the cloud.
-        total: the cloud against the exact law at its last time.
-        own: the cloud against the sampler's own law.
-        detectable: the total variation that a cloud of this size would just show.
-        laws: the densities between the parts: exact, learned, from the prior, of the sampler.
+        sources: the causes, in the order from the data to the cloud.
+        total: the verdict on the cloud against the exact density at its last time.
+        own: the verdict on the cloud against the sampler's own density.
+        detectable: the smallest total variation that a cloud of this size shows.
+        densities: at the last time: exact, learned, prior (learned from the prior) and sampler;
+            data, where the data have a density.
     """
 
-    parts: tuple[ErrorSource, ...]
+    sources: tuple[ErrorSource, ...]
     total: Verdict
     own: Verdict
     detectable: float
-    laws: dict[str, Density]
+    densities: dict[str, Density]
 
     def __getitem__(self, name: str) -> ErrorSource:
-        """One part by its name."""
-        return next(part for part in self.parts if part.name == name)
+        """The source of this name."""
+        return next(source for source in self.sources if source.name == name)
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """What a cloud of this size shows to be wrong; none, if it is as good as exact draws."""
-        return tuple(part.name for part in self.parts if part.seen)
+        """The names of the detected sources; none for a cloud as good as exact draws."""
+        return tuple(source.name for source in self.sources if source.detected)
+
+    def __repr__(self) -> str:
+        """One line."""
+        return (
+            f"error budget of {self.total.n} particles: total variation "
+            f"{self.total.distance:.2e}, detected: {', '.join(self.causes) or 'nothing'}"
+        )
 
     def __str__(self) -> str:
-        """A short table."""
+        """A Markdown table of the sources."""
         rows = [
-            f"{p.name:<12}{p.value:>11.2e}   [{p.low:.1e}, {p.high:.1e}]{'  seen' * p.seen}"
-            for p in self.parts
+            (s.name, f"{s.value:.2e}", f"{s.low:.1e} to {s.high:.1e}", "yes" if s.detected else "")
+            for s in self.sources
         ]
-        return "\n".join(
-            [
-                f"{'cause':<12}{'TV':>11}   interval",
-                *rows,
-                f"{'total':<12}{self.total.distance:>11.2e}   "
-                f"{self.total.n} particles would show {self.detectable:.1e}",
-            ]
+        rows.append(("total", f"{self.total.distance:.2e}", "", ""))
+        table = tabulate(
+            rows,
+            headers=("cause", "total variation", "interval", "detected"),
+            tablefmt="github",
+            disable_numparse=True,
         )
+        return f"{table}\n\n{self.total.n} particles show {self.detectable:.1e} or more."
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def error_budget(
@@ -120,60 +131,86 @@ def error_budget(
 ) -> ErrorBudget:
     r"""Split the error of a cloud that a sampler brought from the prior to the last of `times`.
 
-    TV(data, cloud) <= truncation + field + prior + step + sampler + sampling floor.
+        TV(data, cloud) <= truncation + field + prior + step + sampler + sampling
 
     Args:
         x: (n, d) the cloud at times[-1].
-        sde: the law that the sampler steps with Euler's method: `reverse` or `bridge` of a field.
+        sde: what the sampler steps with Euler's method: `reverse` or `ancestral` of a field.
         times: (K + 1,) the sampler's own, from the first to the last.
         truth: the exact field of the data, of the same process.
-        grid: for the law at the last time, and large enough for it.
-        ruler: lets the grid breathe; by default so that its half-width is five times s(t), on a
-            clock uniform in log SNR.
+        grid: for the densities at the last time, and large enough for them.
+        rescaling: of the grid in time; by default its half-width is five times s(t), with steps
+            uniform in log SNR.
         steps: of `evolve`.
         seed: of the verdicts.
         refuse: as in `evolve`.
 
     Raises:
-        TypeError, ValueError: at the door, in one sentence; SdeflowError: as `evolve`.
+        ValueError: sde is another one, or of another process than truth.
+        SdeflowError: as `evolve`.
     """
+    densities = intermediate_densities(
+        sde, times, truth, grid, rescaling=rescaling, steps=steps, refuse=refuse
+    )
+    return split_error(x, densities, seed=seed)
+
+
+def intermediate_densities(
+    sde: FieldSDE,
+    times: Tensor,
+    truth: ExactField,
+    grid: Grid,
+    *,
+    rescaling: Rescaling | None = None,
+    steps: int = 200,
+    refuse: Diagnostics = REFUSE,
+) -> dict[str, Density]:
+    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there."""
     process = truth.process
     if not isinstance(sde, FieldSDE) or sde.field.process != process:
         raise ValueError(
-            "the law must be reverse(field) or bridge(field), of the process of the exact field"
+            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
         )
     if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
-        raise ValueError("the law runs on another clock than its process; give reverse(field)")
-    times = check_times(times, process.t_min, process.t_max)
+        raise ValueError("sde runs in another time than its process; give reverse(field)")
+    times = sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
     rescaling = breathing(grid, process, last) if rescaling is None else rescaling
-    exact = truth.density(grid, last)
     wide = grid.scaled(rescaling(first) / rescaling(last))
-    start = truth.density(wide, first)
+    exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)
-    law, ends = _remembering(sde), times[[0, -1]]
-    learned, ours = (
-        evolve(law, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
+    remembering, ends = _remembering(sde), times[[0, -1]]
+    learned, from_prior = (
+        evolve(remembering, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
         for p in (start, prior)
     )
-    own = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
-    total, bug = (check_density(x, p, seed=seed) for p in (exact, own))
-    seen = _detectable(total)
-    contrast = learned.total_variation(ours)
-    parts = (
-        *_truncation(truth, exact, seen),
-        _between("field", exact, learned, seen),
-        # Both carry the same error of the grid; a Markov semigroup brings laws only closer.
-        _part("prior", contrast, (learned.error or 0.0) * contrast, seen),
-        _between("step", ours, own, seen),
-        *_cloud(bug),
-    )
-    laws = {"exact": exact, "learned": learned, "prior": ours, "sampler": own}
-    return ErrorBudget(parts, total, bug, seen, laws)
+    sampler = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
+    # Bare points have no density that a cloud with noise left could be near to.
+    data = {"data": truth.density(grid, None)} if truth.distribution.has_density else {}
+    return {**data, "exact": exact, "learned": learned, "prior": from_prior, "sampler": sampler}
+
+
+def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> ErrorBudget:
+    """The budget of the cloud x (n, d) from `intermediate_densities`."""
+    total, own = (check_density(x, densities[name], seed=seed) for name in ("exact", "sampler"))
+    detectable = _detectable(total)
+    learned, from_prior = densities["learned"], densities["prior"]
+    contrast = learned.total_variation(from_prior)
+    sources = [
+        _between("field", densities["exact"], learned, detectable),
+        # Both carry the same error of the grid, and the SDE brings densities only closer.
+        _source("prior", contrast, (learned.error or 0.0) * contrast, detectable),
+        _between("step", from_prior, densities["sampler"], detectable),
+        *_of_the_cloud(own),
+    ]
+    if "data" in densities:
+        truncation = _between("truncation", densities["data"], densities["exact"], detectable)
+        sources.insert(0, truncation)
+    return ErrorBudget(tuple(sources), total, own, detectable, densities)
 
 
 def _remembering(sde: FieldSDE) -> FieldSDE:
-    """The same law; a drift that was asked for on a grid is not worked out again."""
+    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids."""
     known: dict[tuple[float, int], Tensor] = {}
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
@@ -186,29 +223,23 @@ def _remembering(sde: FieldSDE) -> FieldSDE:
 
 
 def _detectable(verdict: Verdict) -> float:
-    """TV <= sqrt(chi-square divergence) / 2, and the divergence is seen at 2.5 sqrt(2 df) / n."""
+    """TV <= sqrt(divergence) / 2, and a chi-square divergence of 2.5 sqrt(2 df) / n shows."""
     return math.sqrt(2.5 * math.sqrt(2 * (verdict.bins - 1)) / verdict.n) / 2
 
 
-def _truncation(truth: ExactField, exact: Density, seen: float) -> tuple[ErrorSource, ...]:
-    """Bare points have no density to be near to: any cloud with noise left is all beside them."""
-    if not truth.distribution.has_density:
-        return ()
-    return (_between("truncation", truth.density(exact.grid, None), exact, seen),)
+def _between(name: str, p: Density, q: Density, detectable: float) -> ErrorSource:
+    error = (p.error or 0.0) + (q.error or 0.0)
+    return _source(name, p.total_variation(q), error, detectable)
 
 
-def _between(name: str, p: Density, q: Density, seen: float) -> ErrorSource:
-    return _part(name, p.total_variation(q), (p.error or 0.0) + (q.error or 0.0), seen)
-
-
-def _part(name: str, value: float, error: float, seen: float) -> ErrorSource:
+def _source(name: str, value: float, error: float, detectable: float) -> ErrorSource:
     low = max(0.0, value - error)
-    return ErrorSource(name, value, low, min(1.0, value + error), low > seen)
+    return ErrorSource(name, value, low, min(1.0, value + error), low > detectable)
 
 
-def _cloud(verdict: Verdict) -> tuple[ErrorSource, ErrorSource]:
-    """Above the floor, sure to lie below sqrt(chi-square divergence) / 2; and the floor."""
-    mean, sd = verdict.floor
+def _of_the_cloud(verdict: Verdict) -> tuple[ErrorSource, ErrorSource]:
+    """What exceeds the floor, at most sqrt(chi-square divergence) / 2, and the floor itself."""
+    mean, sd = verdict.sampling_floor
     above = max(0.0, verdict.distance - mean)
     high = min(1.0, max(above, math.sqrt(verdict.bound) / 2))
     return (

@@ -1,23 +1,16 @@
-r"""The verdict on a cloud: is it a sample of this density?
+r"""Test whether a cloud of particles, or a path of clouds, is a sample of a density.
 
-Particles are counted on the density's own cells, and every statistic is a function of the counts
-n_i alone, whose law under the density is known exactly: multinomial, with the cell masses m_i.
-So nothing is interpolated (that alone makes p-values of 1e-35), and the cells may be as wide as
-they like. Whatever functions phi of the cells one takes,
+Particles are counted in the density's own cells. Under the density the counts are multinomial
+with the cell masses as probabilities, so that nothing is interpolated and cells may be wide.
 
-    T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi) -> chi-square,
-    E and Cov from the masses, not estimated.
+    chi-square       Pearson's test on bins of about equal mass: any defect as large as a bin
+    characteristic   the test on waves cos(w . x), sin(w . x): smooth defects, however faint
+    rare cells       particles where the density has next to no mass
 
-Cells grouped into equal shares give Pearson's test, waves cos(w x), sin(w x) the test of the
-characteristic function. The first sees any defect of the size of a bin, the second smooth ones
-that are too faint for it; `strays` asks about the particles where the law has next to nothing.
-Several tests, at several times, are put together by `holm`.
+`holm` combines the tests, over several times too. Without a density, `two_sample_test` compares
+two clouds and `dynkin_test` a path with its SDE.
 
-The statistics are in `statistic`, what a verdict says beside a p-value in `verdict`. Where there
-is no density, `two_sample` judges one cloud by another, and `martingale` a path by its own law of
-motion.
-
-See docs/theory.md, (9.1) counts.
+See docs/theory.md, (9.1).
 """
 
 from __future__ import annotations
@@ -49,50 +42,51 @@ from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 
-DRAWS = 2000  # perfect clouds, for the floor of the distance
+DRAWS = 2000  # perfect clouds that the sampling floor is computed from
 FREQUENCIES = 20
 RARE = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)  # particles expected in the nested sets of rare cells
 
 
 def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0) -> Verdict:
-    r"""Judge whether the cloud x (n, d) is a sample of this density, from counts on its cells.
+    r"""Test whether the cloud x (n, d) is a sample of this density, from counts in its cells.
 
-        X^2 = sum_k (n_k - n P_k)^2 / (n P_k)                              on equal shares,
-        T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi)          of 20 waves, and strays.
+        X^2 = sum_k (n_k - n P_k)^2 / (n P_k)                         on bins of about equal mass,
+        T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi)     of 20 waves,
 
-    The first two p-values are uniform under the density (in the chi-square limit); that of the
-    strays is conservative. The density's own error is not allowed for: a rejection may be the
-    grid's fault where `density.error` is above the floor, and a warning says so.
+    and the number of particles in rare cells. The first two p-values are uniform under the
+    density (in the chi-square limit), the third is conservative. The density's own error is not
+    allowed for: where `density.error` is above the sampling floor, a warning says so.
 
     Args:
-        density: what lies outside its grid is one more bin.
+        x: the cloud, of at least 100 particles.
+        density: outside its grid is one more bin.
         bins: at most; fewer for a small cloud, so that 20 particles are expected in each.
-        seed: of the frequencies and of the floor.
+        seed: of the frequencies and of the sampling floor.
 
     Raises:
-        TypeError, ValueError: no finite cloud in the density's dimension, fewer than 100
-            particles, most of the density's mass outside its grid.
+        ValueError: most of the density's mass lies outside its grid, or all of it in one bin.
 
     Source: Pearson 1900; Epps and Singleton 1986.
     """
     check_cloud(x)
-    return Judge(density, len(x), bins=bins, seed=seed)(x)
+    return GoodnessOfFit(density, len(x), bins=bins, seed=seed)(x)
 
 
 def check_path(
     path: Path, densities: DensityPath, *, sde: SDE | None = None, bins: int = 256, seed: int = 0
 ) -> PathVerdict:
-    """Judge every saved cloud of a path by the density of its time.
+    """Test every saved cloud of a path against the density of its time.
 
         check_path(path, evolve(sde, density, path.t))
 
     Args:
-        history: has each of the path's times; it may have more.
-        sde: the law of motion, to add the Dynkin test of a path that was saved at every step.
-        bins, seed: as `check_density`; every time has frequencies of its own.
+        path: the clouds.
+        densities: at each of the path's times; it may have more.
+        sde: adds `dynkin_test` of the path, which must have been saved at every step.
+        bins, seed: as in `check_density`; every time has frequencies of its own.
 
     Raises:
-        TypeError, ValueError: as `check_density` and `dynkin`; a time that the history lacks.
+        ValueError: the path has a time at which there is no density.
     """
     if not isinstance(path, Path) or not isinstance(densities, DensityPath):
         raise TypeError(
@@ -108,30 +102,30 @@ def check_path(
     return PathVerdict(path.t, tuple(verdicts), motion)
 
 
-def _matched(t: Tensor, there: Tensor) -> list[int]:
-    """Where each of t stands in `there`."""
-    gap, index = (there.double()[None, :] - t.double()[:, None]).abs().min(1)
-    late = gap > 1e-9 * float(there.abs().max())
-    if late.any():
-        k = int(late.nonzero()[0])
+def _matched(t: Tensor, known: Tensor) -> list[int]:
+    """The index in `known` of each time of t."""
+    gap, index = (known.double()[None, :] - t.double()[:, None]).abs().min(1)
+    missing = gap > 1e-9 * float(known.abs().max())
+    if missing.any():
+        k = int(missing.nonzero()[0])
         raise ValueError(
-            f"the path was saved at t = {float(t[k]):.6g}, where the history has no density (the "
-            f"nearest is at {float(there[index[k]]):.6g}); evolve to path.t"
+            f"the path was saved at t = {float(t[k]):.6g}, where there is no density (the "
+            f"nearest is at {float(known[index[k]]):.6g}); evolve to path.t"
         )
     return index.tolist()
 
 
-class Judge:
-    """A density made ready to judge clouds of n particles; `check_density` for many of them.
+class GoodnessOfFit:
+    """`check_density` for many clouds of n particles: bins, waves and floor are computed once.
 
-    Args, Raises: as `check_density`.
+    Arguments as there.
     """
 
     def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
         if not isinstance(density, Density):
             raise TypeError(f"density must be a Density, got {type(density).__name__}")
         if check_int(n, "n") < FEWEST:
-            raise ValueError(f"a verdict needs at least {FEWEST} particles, got {n}; draw more")
+            raise ValueError(f"the tests need at least {FEWEST} particles, got {n}; draw more")
         check_int(bins, "bins", 2)
         check_int(seed, "seed", 0)
         total = density.total()
@@ -144,29 +138,18 @@ class Judge:
         mass = density.mass.numpy()
         self.share = np.append(mass.ravel(), max(1 - total, 0.0))  # the last is the outside
         self.share /= self.share.sum()
-        self._take_bins(mass, min(bins, n // (EXPECTED + EXPECTED // 4)))
+        self._make_bins(mass, min(bins, n // (EXPECTED + EXPECTED // 4)))
         w = frequencies(_scales(density), FREQUENCIES, seed)
         phi = waves(density.grid.centres().numpy(), w)
         phi = np.concatenate([phi, np.zeros((1, phi.shape[1]))])  # they vanish outside
         self.waves = whitened(phi, self.share, n)
-        rng = random_generator(seed, Stream.CHOICE)
-        drawn = rng.multinomial(n, self.expected / n, DRAWS)
-        floor = abs(drawn - self.expected).sum(1) / (2 * n)
-        self.floor = float(floor.mean()), float(floor.std(ddof=1))
-        if (density.error or 0.0) > self.floor[0]:
-            warnings.warn(
-                f"the density's own error, a total variation of {density.error:.1e}, is above the "
-                f"floor of {n} particles, {self.floor[0]:.1e}: a rejection may be the grid's "
-                "fault; use finer cells or more steps",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        self.sampling_floor = self._floor(seed)
         rank = np.argsort(self.share[:-1], kind="stable")
         self.tail = np.empty(len(self.share))
         self.tail[rank] = self.share[-1] + np.cumsum(self.share[rank])
         self.tail[-1] = self.share[-1]
 
-    def _take_bins(self, mass: np.ndarray, bins: int) -> None:
+    def _make_bins(self, mass: np.ndarray, bins: int) -> None:
         label = _bins(mass, bins).ravel()
         least = EXPECTED / self.n
         label = _merged(np.bincount(label, mass.ravel()), least)[label]
@@ -176,14 +159,31 @@ class Judge:
         self.label = np.append(label, last)
         self.expected = self.n * np.bincount(self.label, self.share)
 
+    def _floor(self, seed: int) -> tuple[float, float]:
+        """Mean and standard deviation of the distance over draws from the density."""
+        rng = random_generator(seed, Stream.CHOICE)
+        drawn = rng.multinomial(self.n, self.expected / self.n, DRAWS)
+        distance = abs(drawn - self.expected).sum(1) / (2 * self.n)
+        mean, sd = float(distance.mean()), float(distance.std(ddof=1))
+        error = self.density.error or 0.0
+        if error > mean:
+            warnings.warn(
+                f"the density's own error, a total variation of {error:.1e}, is above the "
+                f"sampling floor of {self.n} particles, {mean:.1e}: a rejection may be the grid's "
+                "fault; use finer cells or more steps",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        return mean, sd
+
     def __call__(self, x: Tensor) -> Verdict:
         """The verdict on x (n, d)."""
         grid = self.density.grid
         if len(check_cloud(x, dim=grid.dim)) != self.n:
-            raise ValueError(f"this judge was made for {self.n} particles, got {len(x)}")
+            raise ValueError(f"this test was made for {self.n} particles, got {len(x)}")
         inside, outside = grid.count(x)
         counts = np.append(inside.numpy().ravel(), outside)
-        tests = (self._pearson(counts), self._characteristic(counts), self._strays(counts))
+        tests = (self._pearson(counts), self._characteristic(counts), self._rare_cells(counts))
         found = np.bincount(self.label, counts)
         df, off = tests[0].df, found - self.expected
         effect = (tests[0].statistic - df) / self.n
@@ -191,7 +191,7 @@ class Judge:
         return Verdict(
             tests=tests,
             distance=float(abs(off).sum() / (2 * self.n)),
-            floor=self.floor,
+            sampling_floor=self.sampling_floor,
             effect=effect,
             effect_error=math.sqrt(2 * df + 4 * self.n * max(effect, 0.0)) / self.n,
             n=self.n,
@@ -209,30 +209,31 @@ class Judge:
         value = float(((counts @ self.waves) ** 2).sum() / self.n)
         return chi_square("characteristic", value, self.waves.shape[1])
 
-    def _strays(self, counts: np.ndarray) -> Test:
-        """How many particles are where next to none is expected, at several levels of next to.
+    def _rare_cells(self, counts: np.ndarray) -> Test:
+        """Particles in cells whose total expected count is at most 1, 1e-2, ..., 1e-8.
 
-        Conservative: the least of exact binomial tails, times their number.
+        The p-value is the smallest of five binomial tails, times five.
         """
         most, least = 0, 1.0
         for expected in RARE:
             rare = self.tail <= expected / self.n
-            rare[-1] = True  # what lies outside is rarest, however much it is
+            rare[-1] = True  # the outside counts as rare, whatever its mass
             found = int(counts[rare].sum())
             mass = max(float(self.tail[rare].max()), ROUND_OFF)
             least = min(least, float(stats.binom.sf(found - 1, self.n, mass)))
             most = max(most, found)
-        return Test("strays", float(most), 0, min(1.0, len(RARE) * least), BLIND["strays"])
+        p_value = min(1.0, len(RARE) * least)
+        return Test("rare cells", float(most), 0, p_value, BLIND["rare cells"])
 
 
 # -------------------------------------------------------------------------- bins and scales
 
 
 def _parts(mass: np.ndarray, k: int) -> np.ndarray:
-    """In which of k equal shares of the whole the middle of each cell's mass lies, last axis."""
-    total = np.cumsum(mass, -1)
-    whole = np.maximum(total[..., -1:], np.finfo(float).tiny)
-    return np.clip((k * ((total - mass / 2) / whole)).astype(np.int64), 0, k - 1)
+    """Which of k parts of equal mass along the last axis each cell belongs to, by its middle."""
+    below = np.cumsum(mass, -1)
+    total = np.maximum(below[..., -1:], np.finfo(float).tiny)
+    return np.clip((k * ((below - mass / 2) / total)).astype(np.int64), 0, k - 1)
 
 
 def _bins(mass: np.ndarray, k: int) -> np.ndarray:
@@ -248,7 +249,7 @@ def _bins(mass: np.ndarray, k: int) -> np.ndarray:
 
 
 def _merged(share: np.ndarray, least: float) -> np.ndarray:
-    """New numbers for bins in a row, so that each has at least this share of the whole."""
+    """The new number of each bin of a row, merged until each has at least this share."""
     out = np.empty(len(share), dtype=np.int64)
     number, held = 0, 0.0
     for k, s in enumerate(share):
@@ -260,10 +261,10 @@ def _merged(share: np.ndarray, least: float) -> np.ndarray:
 
 
 def _scales(density: Density) -> list[tuple[float, float]]:
-    """Per axis, one over the law's standard deviation, and over that of its narrow features.
+    """Per axis, 1 / (standard deviation) of the density and of its narrow features.
 
-    The latter is the root of Fisher's information 4 int (d_i sqrt p)^2 dx: 1 / sd for a Gaussian,
-    and for well separated ones of one sd as well.
+    The latter is the root of the Fisher information 4 int (d_i sqrt p)^2 dx: 1 / sd for a
+    Gaussian, and for a mixture of well separated ones of that sd as well.
     """
     spread, total = density.covariance().diagonal(), density.total()
     root = np.sqrt(density.mass.numpy() / total)

@@ -1,25 +1,16 @@
-r"""Statistics whose law under the hypothesis is known, and their p-values.
+r"""Compute test statistics of known distribution, their p-values, and Holm's correction.
 
-A *test* is a number with a law: `Test` says what the number is, what its law, and what it cannot
-see. Two kinds are behind every verdict of this package. Counts n_k in bins of known shares P_k,
+Counts n_k in bins of known probabilities P_k give Pearson's statistic (Pearson 1900),
 
-    X^2 = sum_k (n_k - n P_k)^2 / (n P_k) -> chi-square with (bins - 1) degrees of freedom,
+    X^2 = sum_k (n_k - n P_k)^2 / (n P_k) -> chi-square with (bins - 1) degrees of freedom.
 
-see any defect of the size of a bin (Pearson 1900). Means of waves cos(w x), sin(w x), which are
-the characteristic function at a few frequencies,
+Means of the waves phi = cos(w . x), sin(w . x) at a few frequencies w give a test of the
+characteristic function (Epps and Singleton 1986; Chwialkowski et al. 2015),
 
-    T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi) -> chi-square,
+    T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi) -> chi-square.
 
-see smooth defects that are too faint for any one bin (Epps and Singleton 1986; Chwialkowski et
-al. 2015). The frequencies are drawn, half of them about one over the law's own width, half about
-one over that of its details: a wave much shorter than these averages to zero under either law,
-and a much longer one is constant.
-
-Cov(phi) is turned to the unit matrix (`whitened`) before anything is compared, and combinations
-that hardly vary are left out: T is a chi-square only in the limit of large n, and it is the
-fourth moments of the combinations that say how large.
-
-Of m p-values one is small by chance. `holm` allows for that, whatever the dependence among them.
+The first detects any defect as large as a bin, the second smooth defects that are too faint for
+any one bin. `holm` corrects the p-values of several tests, whatever their dependence.
 """
 
 from __future__ import annotations
@@ -32,29 +23,29 @@ from scipy import stats
 
 from sdeflow.random_streams import Stream, random_generator
 
-FEWEST = 100  # particles: below, no chi-square is one
-EXPECTED = 20  # in each bin at least: then the chi-square law holds
-WIDE, FINE = 1.0, 0.7  # frequencies, over those of the whole law and of its details
-HEAVY = 0.02  # of chi-square's variance: what fourth moments may add to it
+FEWEST = 100  # particles: with fewer, the chi-square limit does not hold
+EXPECTED = 20  # particles in each bin at least, for the chi-square limit
+WIDE, FINE = 1.0, 0.7  # frequencies, over 1 / (width) of the distribution and of its details
+HEAVY = 0.02  # share of the chi-square's variance that fourth moments may add
 
 BLIND = {
     "chi-square": "what is narrower than a bin; smooth shifts too faint to show in any one bin",
     "characteristic": "what its frequencies do not resolve",
-    "strays": "all but particles where the law has next to no mass",
-    "Dynkin": "a wrong field or start, and what happens within one step only",
+    "rare cells": "all but particles where the density has next to no mass",
+    "Dynkin": "a wrong field or start, and errors within one step only",
 }
 
 
 @dataclass(frozen=True)
 class Test:
-    """One statistic, its law under the hypothesis, and its p-value.
+    """One test statistic and its p-value.
 
     Attributes:
         name: of the test.
         statistic: its value.
-        df: degrees of freedom of its chi-square law; 0 where it has none.
-        p_value: uniform under the hypothesis, or larger where the docstring of its maker says so.
-        blind: what it cannot see.
+        df: degrees of freedom of its chi-square distribution; 0 where it has another one.
+        p_value: uniform under the hypothesis, or larger where the test's docstring says so.
+        blind: what the test cannot detect.
     """
 
     name: str
@@ -63,21 +54,23 @@ class Test:
     p_value: float
     blind: str = ""
 
+    def __repr__(self) -> str:
+        """One line."""
+        freedom = f" with {self.df} degrees of freedom" if self.df else ""
+        return f"{self.name} test: statistic {self.statistic:.4g}{freedom}, p = {self.p_value:.2g}"
+
 
 def chi_square(name: str, value: float, df: int) -> Test:
-    """A statistic whose law is chi-square with `df` degrees of freedom, with its p-value."""
+    """The test with this statistic, which is chi-square with `df` degrees of freedom."""
     return Test(name, value, df, float(stats.chi2.sf(value, df)), BLIND[name])
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """p-values adjusted for being several: the family errs no more often than its level.
+    """m p-values adjusted so that a rejection anywhere is as rare as the level says.
 
-        p'_(k) = max_{j <= k} min(1, (m - j + 1) p_(j)),    p_(1) <= ... <= p_(m), as given.
+        p'_(k) = max_{j <= k} min(1, (m - j + 1) p_(j)),    p_(1) <= ... <= p_(m)
 
-    It holds whatever the dependence between them.
-
-    Raises:
-        ValueError: a number outside [0, 1].
+    They are returned in the order given; the p-values may depend on one another.
 
     Source: Holm 1979.
     """
@@ -92,13 +85,17 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def waves(x: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """cos(w . x), sin(w . x): (n, 2 k) at x (n, d) for w (d, k)."""
+    """cos(w . x) and sin(w . x), (n, 2 k), at x (n, d) for the wave vectors w (d, k)."""
     angle = x @ w
     return np.concatenate([np.cos(angle), np.sin(angle)], 1)
 
 
 def frequencies(scales: Sequence[tuple[float, float]], count: int, seed: int) -> np.ndarray:
-    """(d, count): one half normal about the law's own size, the other about its details."""
+    """Random wave vectors (d, count), from two scales (1 / width) per axis.
+
+    One half is normal with the inverse width of the distribution, the other with that of its
+    details: much shorter waves average to zero, and much longer ones are constant.
+    """
     z = random_generator(seed, Stream.PROBE).standard_normal((len(scales), count))
     half = count // 2
     low, high = np.array(scales).T
@@ -108,10 +105,10 @@ def frequencies(scales: Sequence[tuple[float, float]], count: int, seed: int) ->
 
 
 def whitened(values: np.ndarray, share: np.ndarray, n: float) -> np.ndarray:
-    """Combinations of functions (cells, k) with mean 0 and covariance 1 under the shares.
+    """Combinations of the functions (cells, k) with mean 0 and covariance I under the shares.
 
-    The variance of sum_j z_j^2 n is 2 r + (E|z|^4 - r^2 - 2 r) / n, not 2 r: combinations are
-    taken in the order of their variance as long as that hardly matters at this n.
+    The variance of T with r combinations z is 2 r + (E|z|^4 - r^2 - 2 r) / n and not 2 r.
+    Combinations are added in order of variance while the second term is negligible at this n.
     """
     off = values - share @ values
     variance, axes = np.linalg.eigh((off * share[:, None]).T @ off)

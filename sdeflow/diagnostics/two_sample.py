@@ -1,16 +1,15 @@
-r"""Two clouds: are they samples of one law, though nobody can say which?
+r"""Test whether two clouds are samples of one distribution, without knowing that distribution.
 
-Where a density is known, `check` is the better judge. Here it is not, as for two samplers of one
-trained field, or for particles beside data. What is common to both clouds stands in for it: bins
-are cut through the *pooled* cloud, the waves are scaled by the pooled widths, and under the
-hypothesis the label "first" or "second" of a particle is then independent of where it lies:
+For example two samplers of one trained field, or particles and data. Bins are cut through the
+pooled cloud, and waves are scaled by its widths; under the hypothesis, the cloud that a particle
+belongs to is independent of its position:
 
     X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k) -> chi-square,
     T = (phi_x - phi_y)^T (S_x / n + S_y / m)^{-1} (phi_x - phi_y) -> chi-square.
 
-The fluctuations of both clouds count, so the same defect needs about twice the particles. In many
-dimensions the bins, halves of halves along one axis after the other, see few axes only; the waves
-then see more, but none of them what is narrow among wide things.
+Both clouds fluctuate, so that a defect needs about twice the particles that `check_density` needs.
+With b bins only the first log2(b) axes are split. The test on waves covers all axes but misses
+structure much narrower than the pooled standard deviation.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from sdeflow.random_streams import Stream, random_generator
 
 
 def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> tuple[Test, ...]:
-    r"""Judge whether two clouds x (n, d), y (m, d) are samples of one law, which is not known.
+    r"""Test whether two clouds x (n, d), y (m, d) are samples of one unknown distribution.
 
         X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k)       on pooled bins,
         T = (phi_x - phi_y)^T (S_x / n + S_y / m)^{-1} (phi_x - phi_y)        of 10 waves.
 
-    Bins are halves of halves of the pooled cloud; frequencies are set by its standard deviations.
-    Where the law is known `check_density` is the better judge: here its fluctuations count twice,
-    narrow features among wide ones fall between the frequencies, and in many dimensions the bins
-    see a few axes only. Both p-values are uniform in the chi-square limit.
+    Both p-values are uniform in the chi-square limit. Where the density is known, `check_density`
+    is more powerful.
 
-    Raises:
-        TypeError, ValueError: no finite clouds of one dimension, fewer than 100 particles in one.
+    Args:
+        x, y: of at least 100 particles each.
+        bins: at most, by halving the pooled cloud along one axis after the other.
+        seed: of the frequencies, and of the order of equal coordinates.
 
     Source: Epps and Singleton 1986.
     """
@@ -82,7 +81,7 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
 
 
 def _halved(x: np.ndarray, members: np.ndarray, parts: int) -> np.ndarray:
-    """A number for each row of x: halves of halves by rank, along one axis after the other."""
+    """The bin of each row of x, by repeated halving in rank along one axis after the other."""
     groups = [members]
     for level in range(int(math.log2(parts))):
         axis = level % x.shape[1]
@@ -98,7 +97,7 @@ def _halved(x: np.ndarray, members: np.ndarray, parts: int) -> np.ndarray:
 
 
 def _two_sample(name: str, a: np.ndarray, b: np.ndarray) -> Test:
-    """Whether the rows of a (n, k) and b (m, k) have one mean."""
+    """The test that the rows of a (n, k) and b (m, k) have one mean."""
     off = a.mean(0) - b.mean(0)
     spread = np.cov(a.T, bias=True) / len(a) + np.cov(b.T, bias=True) / len(b)
     return chi_square(name, float(off @ np.linalg.solve(np.atleast_2d(spread), off)), a.shape[1])

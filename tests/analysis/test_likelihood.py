@@ -1,4 +1,4 @@
-"""The flow's density is the density: against closed forms, the grid, and itself run backwards."""
+"""Likelihoods of the probability flow against closed forms, a grid, and the inverse flow."""
 
 import math
 
@@ -33,21 +33,23 @@ def at(process: sf.processes.Process, t: float) -> sf.GaussianMixture:
 
 
 def exactly(process: sf.processes.Process, x: torch.Tensor, tolerance: float) -> torch.Tensor:
-    """With the true law at t_max for a prior, so that only the solver's error is left."""
+    """With the exact density at t_max as prior, so that only the solver's error is left."""
     field = sf.ExactField(process, MIXTURE)
     solver = sf.ODESolver("dopri5", rtol=tolerance, atol=tolerance)
     return log_likelihood(field, x, solver, prior=at(process, process.t_max).log_prob)
 
 
 @each
-def test_it_is_the_log_density_to_the_tolerance(process: sf.processes.Process) -> None:
-    law = at(process, process.t_min)
-    x = torch.cat([law.sample(40, 0), 2.5 * law.sample(10, 1)])
-    assert (exactly(process, x, 1e-7) - law.log_prob(x)).abs().max() < 1e-4
-    assert (exactly(process, x, 1e-10) - law.log_prob(x)).abs().max() < 1e-6
+def test_log_likelihood_is_the_log_density_within_the_tolerance(
+    process: sf.processes.Process,
+) -> None:
+    data = at(process, process.t_min)
+    x = torch.cat([data.sample(40, 0), 2.5 * data.sample(10, 1)])
+    assert (exactly(process, x, 1e-7) - data.log_prob(x)).abs().max() < 1e-4
+    assert (exactly(process, x, 1e-10) - data.log_prob(x)).abs().max() < 1e-6
 
 
-def test_it_integrates_to_one() -> None:
+def test_likelihood_integrates_to_one() -> None:
     """On a grid wide enough to hold all but 1e-6 of the mass, with the samplers' own prior."""
     process = sf.VP()
     axis = (torch.arange(64, dtype=torch.float64) + 0.5) * 10 / 64 - 5
@@ -57,8 +59,8 @@ def test_it_integrates_to_one() -> None:
     assert float(p.sum() * (10 / 64) ** 2) == pytest.approx(1.0, abs=1e-3)
 
 
-def test_the_default_prior_is_the_one_that_samplers_start_from() -> None:
-    """With one broad Gaussian of unit size VP does nothing: p_t is N(0, I) at every t."""
+def test_default_prior_is_that_of_samplers() -> None:
+    """For a Gaussian of unit size p_t is N(0, I) at every t of VP."""
     process = sf.VP()
     field = sf.ExactField(process, sf.GaussianMixture.isotropic(torch.zeros(1, 2).double(), 1.0))
     x = torch.randn(20, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -68,8 +70,8 @@ def test_the_default_prior_is_the_one_that_samplers_start_from() -> None:
     assert (got - want).abs().max() < 1e-9
 
 
-def test_a_wrong_field_has_another_density() -> None:
-    """A score that is 5 % too large must show: the law is no free parameter."""
+def test_a_wrong_field_has_another_likelihood() -> None:
+    """A score that is 5 % too large."""
     process = sf.VP()
 
     class Loud(torch.nn.Module):
@@ -77,15 +79,15 @@ def test_a_wrong_field_has_another_density() -> None:
             c = process(t)
             return 1.05 * MIXTURE.posterior(x, c.alpha, c.sigma).noise
 
-    law = at(process, process.t_min)
-    x = law.sample(200, 0)
+    data = at(process, process.t_min)
+    x = data.sample(200, 0)
     solver = sf.ODESolver("rk4", steps=40)
     got = log_likelihood(sf.LearnedField(process, Loud()), x, solver)
-    assert (got - law.log_prob(x)).abs().mean() > 0.05
+    assert (got - data.log_prob(x)).abs().mean() > 0.05
 
 
 @each
-def test_decode_undoes_encode_to_the_tolerance(process: sf.processes.Process) -> None:
+def test_decode_inverts_encode_within_the_tolerance(process: sf.processes.Process) -> None:
     field = sf.ExactField(process, MIXTURE)
     x = at(process, process.t_min).sample(50, 0)
     gaps = []
@@ -97,7 +99,7 @@ def test_decode_undoes_encode_to_the_tolerance(process: sf.processes.Process) ->
     assert gaps[1] < gaps[0] / 100
 
 
-def test_encoded_data_have_the_law_at_t_max() -> None:
+def test_encoded_data_have_the_moments_at_t_max() -> None:
     process = sf.VP()
     field = sf.ExactField(process, MIXTURE)
     z = encode(field, at(process, process.t_min).sample(4000, 0), sf.ODESolver("rk4", steps=30))
@@ -107,7 +109,7 @@ def test_encoded_data_have_the_law_at_t_max() -> None:
     assert (z.T.cov() - far.covariance()).abs().max() < 1.5 * error
 
 
-def test_hutchinson_is_unbiased_and_knows_its_error() -> None:
+def test_hutchinson_estimate_is_unbiased_and_scatters_by_its_error() -> None:
     """Errors in units of the stated standard error: mean 0, size 1 (Student's t of 15 degrees)."""
     process = sf.VP()
     field, solver = sf.ExactField(process, MIXTURE), sf.ODESolver("rk4", steps=20)
@@ -122,7 +124,7 @@ def test_hutchinson_is_unbiased_and_knows_its_error() -> None:
     assert float(fewer.mean() / error.mean()) == pytest.approx(2, rel=0.2)  # 1 / sqrt(probes)
 
 
-def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_likelihood_does_not_depend_on_the_chunk_size(monkeypatch: pytest.MonkeyPatch) -> None:
     process = sf.VP()
     field, solver = sf.ExactField(process, MIXTURE), sf.ODESolver("rk4", steps=5)
     x = MIXTURE.sample(37, 0)
@@ -131,7 +133,7 @@ def test_chunks_do_not_change_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
     assert torch.allclose(log_likelihood(field, x, solver), whole, rtol=1e-13, atol=1e-13)
 
 
-def test_bad_input_is_refused() -> None:
+def test_bad_arguments_are_refused() -> None:
     field, solver = sf.ExactField(sf.VP(), MIXTURE), sf.ODESolver("rk4", steps=5)
     with pytest.raises(ValueError, match="NaN or infinite"):
         log_likelihood(field, torch.tensor([[math.nan, 0.0]]), solver)

@@ -1,4 +1,4 @@
-"""How far two clouds are apart: against other libraries, closed forms, symmetries of space."""
+"""Distances of clouds against other libraries, closed forms and the symmetries of space."""
 
 import math
 
@@ -9,9 +9,15 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from sdeflow.diagnostics.distances import (
+    Distance,
+    energy_distance,
+    sampling_floor,
+    sliced_wasserstein,
+)
 from tests.problems import f64, lopsided, randn
 
-DISTANCES = (sf.wasserstein, sf.diagnostics.sliced_wasserstein, sf.diagnostics.energy_distance)
+DISTANCES = (sf.wasserstein, sliced_wasserstein, energy_distance)
 
 
 def gaussian(covariance: Tensor, n: int, seed: int) -> Tensor:
@@ -22,7 +28,7 @@ def gaussian(covariance: Tensor, n: int, seed: int) -> Tensor:
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 60])
-def test_w2_agrees_with_another_library(n: int) -> None:
+def test_w2_equals_that_of_pot(n: int) -> None:
     ot = pytest.importorskip("ot")
     x, y = randn(n, 3, seed=1), 0.5 * randn(n, 3, seed=2) + 1
     even = np.full(n, 1 / n)
@@ -44,12 +50,10 @@ def test_w2_on_the_line_pairs_ranks() -> None:
     x, y = randn(50, 1, seed=1), randn(50, 1, seed=2).exp()
     ranked = (x.sort(0).values - y.sort(0).values).square().mean().sqrt()
     assert sf.wasserstein(x, y) == pytest.approx(float(ranked))
-    assert sf.diagnostics.sliced_wasserstein(x, y) == pytest.approx(
-        float(ranked)
-    )  # one direction there is
+    assert sliced_wasserstein(x, y) == pytest.approx(float(ranked))  # the only direction
 
 
-def test_w2_of_two_gaussians() -> None:
+def test_w2_of_two_gaussians_is_the_bures_distance() -> None:
     """Bures: W2^2 = |m|^2 + |A^1/2 - B^1/2|^2 for covariances that commute."""
     turn = torch.linalg.qr(randn(2, 2, seed=3))[0]
     a, b = (turn @ torch.diag(f64(d)) @ turn.T for d in ([4.0, 0.25], [1.0, 1.0]))
@@ -59,13 +63,13 @@ def test_w2_of_two_gaussians() -> None:
         for s in range(12)
     ]
     # Sampling can only lengthen W2^2, by about floor^2 of either law; it scatters as n^(-1/2).
-    floor = sf.diagnostics.sampling_floor(lambda n, seed: gaussian(a, n, seed), 400)[0]
+    floor = sampling_floor(lambda n, seed: gaussian(a, n, seed), 400)[0]
     spread = float(np.std(draws, ddof=1)) / math.sqrt(len(draws))
     assert exact - 4 * spread < np.mean(draws) < math.hypot(exact, floor) + 4 * spread
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_distances_have_the_symmetries_of_space(distance: sf.diagnostics.Distance) -> None:
+def test_distances_are_symmetric_and_keep_under_shift_scale_and_order(distance: Distance) -> None:
     x, y = lopsided().sample(80, 0), randn(80, 2)
     d = distance(x, y)
     assert d > 0.1
@@ -74,7 +78,7 @@ def test_distances_have_the_symmetries_of_space(distance: sf.diagnostics.Distanc
     assert distance(x[order], y) == pytest.approx(d)
     assert distance(x, y[order]) == pytest.approx(d)
     # A length; the energy distance is the root of one.
-    scale = math.sqrt(3) if distance is sf.diagnostics.energy_distance else 3
+    scale = math.sqrt(3) if distance is energy_distance else 3
     assert distance(3 * x, 3 * y) == pytest.approx(scale * d)
     assert distance(x + 7, y + 7) == pytest.approx(d)
     assert distance(x, x) == pytest.approx(0.0, abs=1e-12)
@@ -85,12 +89,12 @@ def test_distances_have_the_symmetries_of_space(distance: sf.diagnostics.Distanc
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_sliced_w2_sees_a_shift_shortened_by_the_root_of_the_dimension(d: int) -> None:
+def test_sliced_w2_of_a_shift_is_the_shift_over_root_d(d: int) -> None:
     """E (z . shift)^2 = |shift|^2 / d over the sphere; (z . e)^2 is Beta(1/2, (d - 1)/2)."""
     x, directions = randn(100, d), 4000
     shift = torch.zeros(d, dtype=torch.float64)
     shift[-1] = 2.0
-    ratio = sf.diagnostics.sliced_wasserstein(x, x + shift, directions) ** 2 / (4.0 / d)
+    ratio = sliced_wasserstein(x, x + shift, directions) ** 2 / (4.0 / d)
     spread = math.sqrt((2 * d - 2) / (d + 2) / directions)  # sd over mean of that Beta
     assert abs(ratio - 1) <= 4.5 * spread + 1e-12
 
@@ -98,52 +102,46 @@ def test_sliced_w2_sees_a_shift_shortened_by_the_root_of_the_dimension(d: int) -
 def test_sliced_w2_is_no_longer_than_w2() -> None:
     for seed in range(5):
         x, y = lopsided().sample(60, seed), 2 * randn(60, 2, seed=seed) - 1
-        # Each shadow is; over all directions the mean square is half of it at most.
-        assert sf.diagnostics.sliced_wasserstein(x, y) <= sf.wasserstein(x, y)
-        assert (
-            sf.diagnostics.sliced_wasserstein(x, y, 2000)
-            <= sf.wasserstein(x, y) * math.sqrt(0.5) * 1.08
-        )
+        # Each projection is; over all directions the mean square is half of it at most.
+        assert sliced_wasserstein(x, y) <= sf.wasserstein(x, y)
+        assert sliced_wasserstein(x, y, 2000) <= sf.wasserstein(x, y) * math.sqrt(0.5) * 1.08
 
 
-def test_sliced_w2_of_clouds_of_other_sizes() -> None:
-    """Doubling every particle changes no law."""
+def test_sliced_w2_does_not_depend_on_repeated_particles() -> None:
+    """The distribution is the same if every particle is repeated."""
     x, y = randn(40, 2), lopsided().sample(120, 0)
-    d = sf.diagnostics.sliced_wasserstein(x, y)
-    assert sf.diagnostics.sliced_wasserstein(x.repeat(3, 1), y) == pytest.approx(d)
-    assert sf.diagnostics.sliced_wasserstein(y, x) == pytest.approx(d)
-    assert sf.diagnostics.sliced_wasserstein(x, y, seed=1) != d
-    assert sf.diagnostics.sliced_wasserstein(x, y) == d
+    d = sliced_wasserstein(x, y)
+    assert sliced_wasserstein(x.repeat(3, 1), y) == pytest.approx(d)
+    assert sliced_wasserstein(y, x) == pytest.approx(d)
+    assert sliced_wasserstein(x, y, seed=1) != d
+    assert sliced_wasserstein(x, y) == d
 
 
 @pytest.mark.parametrize("sizes", [(5, 7), (20, 33), (33, 20), (1, 4), (12, 36)], ids=str)
-def test_sliced_w2_on_the_line_agrees_with_another_library(sizes: tuple[int, int]) -> None:
-    """One direction there is, and quantiles that step at i / n and at j / m."""
+def test_sliced_w2_on_the_line_equals_that_of_pot(sizes: tuple[int, int]) -> None:
+    """One direction only; the quantile functions step at i / n and at j / m."""
     ot = pytest.importorskip("ot")
     x, y = randn(sizes[0], 1, seed=1), 0.5 * randn(sizes[1], 1, seed=2) + 1
     exact = math.sqrt(float(ot.wasserstein_1d(x.numpy(), y.numpy(), p=2)[0]))
-    assert sf.diagnostics.sliced_wasserstein(x, y) == pytest.approx(exact, rel=1e-9)
+    assert sliced_wasserstein(x, y) == pytest.approx(exact, rel=1e-9)
 
 
 # ------------------------------------------------------------------------------------ energy
 
 
-def test_energy_distance_on_the_line_agrees_with_scipy() -> None:
+def test_energy_distance_on_the_line_equals_that_of_scipy() -> None:
     """scipy's counts each particle with itself: between large clouds that hardly matters."""
     x, y = randn(2000, 1, seed=1), randn(1500, 1, seed=2) + 0.7
     other = scipy.stats.energy_distance(x[:, 0].numpy(), y[:, 0].numpy())
     # The self-pairs take E|x - x'| / n off each term, E|x - x'| = 2 / sqrt(pi).
     own = 2 / math.sqrt(math.pi) * (1 / 2000 + 1 / 1500)
-    assert sf.diagnostics.energy_distance(x, y) ** 2 == pytest.approx(
-        other**2 - own, abs=0.1 * own
-    )
+    assert energy_distance(x, y) ** 2 == pytest.approx(other**2 - own, abs=0.1 * own)
 
 
-def test_energy_distance_of_one_law_is_zero_on_average() -> None:
+def test_squared_energy_distance_of_one_distribution_is_unbiased() -> None:
     """Unbiased: negative as often as not, where the biased one never is."""
     draws = [
-        sf.diagnostics.energy_distance(randn(20, 2, seed=2 * s), randn(20, 2, seed=2 * s + 1))
-        for s in range(200)
+        energy_distance(randn(20, 2, seed=2 * s), randn(20, 2, seed=2 * s + 1)) for s in range(200)
     ]
     zeros = sum(d == 0 for d in draws)
     # Its square goes as sum_k l_k (z_k^2 - 1): negative with a chance between that of one term,
@@ -152,16 +150,13 @@ def test_energy_distance_of_one_law_is_zero_on_average() -> None:
     assert 0.5 * 200 - noise < zeros < 0.68 * 200 + noise
 
 
-def test_energy_distance_of_two_gaussians() -> None:
+def test_energy_distance_of_two_gaussians_is_the_closed_form() -> None:
     """N(0, I) and a shift of 1: 2 E|z + m| - 2 E|z| with z ~ N(0, 2 I), of Rice and Rayleigh."""
     radial = scipy.stats.rice(1 / math.sqrt(2), scale=math.sqrt(2)).mean()
     exact = 2 * (radial - scipy.stats.rayleigh(scale=math.sqrt(2)).mean())
     shift = f64([1.0, 0.0])
     squares = [
-        sf.diagnostics.energy_distance(
-            randn(300, 2, seed=2 * s), randn(300, 2, seed=2 * s + 1) + shift
-        )
-        ** 2
+        energy_distance(randn(300, 2, seed=2 * s), randn(300, 2, seed=2 * s + 1) + shift) ** 2
         for s in range(30)
     ]
     assert abs(np.mean(squares) - exact) < 4.5 * np.std(squares, ddof=1) / math.sqrt(30)
@@ -171,25 +166,26 @@ def test_energy_distance_of_two_gaussians() -> None:
 # ------------------------------------------------------------------------------------- floor
 
 
-def test_the_floor_is_what_two_draws_of_one_law_show() -> None:
-    law = lopsided()
-    mean, sd = sf.diagnostics.sampling_floor(law.sample, 150, repeats=16, seed=0)
+def test_sampling_floor_is_the_distance_of_two_samples() -> None:
+    mixture = lopsided()
+    mean, sd = sampling_floor(mixture.sample, 150, repeats=16, seed=0)
     fresh = [
-        sf.wasserstein(law.sample(150, 1000 + s), law.sample(150, 5000 + s)) for s in range(16)
+        sf.wasserstein(mixture.sample(150, 1000 + s), mixture.sample(150, 5000 + s))
+        for s in range(16)
     ]
     error = math.sqrt((sd**2 + float(np.var(fresh, ddof=1))) / 16)
     assert abs(mean - float(np.mean(fresh))) < 4.5 * error
     # chi^2 with 15 degrees each: a ratio of deviations beyond 3 has p < 1e-4.
     assert 1 / 3 < sd / float(np.std(fresh, ddof=1)) < 3
     # A cloud and a wrong one of the same size lie far above it.
-    assert sf.wasserstein(law.sample(150, 1), 1.5 * law.sample(150, 2)) > mean + 4 * sd
+    assert sf.wasserstein(mixture.sample(150, 1), 1.5 * mixture.sample(150, 2)) > mean + 4 * sd
 
 
-def test_the_floor_scatters_as_it_states() -> None:
+def test_sampling_floor_scatters_by_its_standard_deviation() -> None:
     """The means of 60 floors vary by sd^2 / repeats, no more and no less: Fisher's ratio."""
-    law, repeats, runs = lopsided(), 8, 60
+    mixture, repeats, runs = lopsided(), 8, 60
     floors = [
-        sf.diagnostics.sampling_floor(law.sample, 40, repeats=repeats, seed=2 * repeats * k)
+        sampling_floor(mixture.sample, 40, repeats=repeats, seed=2 * repeats * k)
         for k in range(runs)
     ]
     means, sds = np.array(floors).T
@@ -199,38 +195,30 @@ def test_the_floor_scatters_as_it_states() -> None:
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_the_floor_falls_with_the_number_of_particles(distance: sf.diagnostics.Distance) -> None:
-    """Between n^(-1/2), the rate of shadows, and n^(-1/4), the worst for W2 in a plane."""
-    law = lopsided()
+def test_sampling_floor_falls_with_the_number_of_particles(distance: Distance) -> None:
+    """Between n^(-1/2), the rate of projections, and n^(-1/4), the worst for W2 in a plane."""
+    mixture = lopsided()
     n = (40, 640)
-    floors = [
-        sf.diagnostics.sampling_floor(law.sample, k, distance, repeats=24, seed=1) for k in n
-    ]
+    floors = [sampling_floor(mixture.sample, k, distance, repeats=24, seed=1) for k in n]
     slope = math.log(floors[1][0] / floors[0][0]) / math.log(n[1] / n[0])
     error = math.hypot(*(sd / mean / math.sqrt(24) for mean, sd in floors)) / math.log(16)
-    if (
-        distance is sf.diagnostics.energy_distance
-    ):  # already unbiased: zero half the time, and n^(-1/2) else
+    if distance is energy_distance:  # already unbiased: zero half the time, and n^(-1/2) else
         assert abs(slope + 0.5) < 4 * error
     else:
         assert -0.5 - 4 * error < slope < -0.25 + 4 * error
 
 
-def test_floors_of_other_seeds_differ_and_of_one_seed_do_not() -> None:
-    law = lopsided()
-    assert sf.diagnostics.sampling_floor(law.sample, 30) == sf.diagnostics.sampling_floor(
-        law.sample, 30
-    )
-    assert sf.diagnostics.sampling_floor(law.sample, 30) != sf.diagnostics.sampling_floor(
-        law.sample, 30, seed=16
-    )
+def test_sampling_floor_is_set_by_its_seed() -> None:
+    mixture = lopsided()
+    assert sampling_floor(mixture.sample, 30) == sampling_floor(mixture.sample, 30)
+    assert sampling_floor(mixture.sample, 30) != sampling_floor(mixture.sample, 30, seed=16)
 
 
 # ---------------------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize("distance", DISTANCES)
-def test_what_is_no_pair_of_clouds_is_refused(distance: sf.diagnostics.Distance) -> None:
+def test_bad_pairs_of_clouds_are_refused(distance: Distance) -> None:
     x = randn(5, 2)
     for bad, error, complaint in (
         (x[:, 0], ValueError, r"must be a cloud of shape \(n, d\)"),
@@ -246,7 +234,7 @@ def test_what_is_no_pair_of_clouds_is_refused(distance: sf.diagnostics.Distance)
             distance(x, bad)
 
 
-def test_sizes_that_do_not_fit_are_refused() -> None:
+def test_bad_sizes_are_refused() -> None:
     x = randn(5, 2)
     with pytest.raises(ValueError, match="clouds of one size, got 5 and 4"):
         sf.wasserstein(x, x[:4])
@@ -255,10 +243,10 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         sf.wasserstein(big, big)
     for a, b in ((x[:1], x), (x, x[:1])):
         with pytest.raises(ValueError, match="two particles"):
-            sf.diagnostics.energy_distance(a, b)
+            energy_distance(a, b)
     with pytest.raises(ValueError, match="directions must be at least 1"):
-        sf.diagnostics.sliced_wasserstein(x, x, 0)
+        sliced_wasserstein(x, x, 0)
     with pytest.raises(TypeError, match=r"pass its \.sample"):
-        sf.diagnostics.sampling_floor(lopsided(), 5)  # type: ignore[arg-type]
+        sampling_floor(lopsided(), 5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="repeats must be at least 2"):
-        sf.diagnostics.sampling_floor(lopsided().sample, 5, repeats=1)
+        sampling_floor(lopsided().sample, 5, repeats=1)

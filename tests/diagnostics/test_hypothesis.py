@@ -1,4 +1,4 @@
-"""Several p-values as one: Holm's by hand, between none and Bonferroni's; bad ones are refused."""
+"""Holm's correction of several p-values: by hand, and between no correction and Bonferroni's."""
 
 import math
 
@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 
 from sdeflow.diagnostics import holm
+from sdeflow.diagnostics.hypothesis import chi_square
 
 
-def test_holm_by_hand() -> None:
+def test_holm_of_four_p_values() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02))
     assert holm([0.9]) == (0.9,)
 
@@ -30,7 +31,13 @@ def test_holm_lies_between_none_and_bonferroni(p: list[float]) -> None:
         (lambda: holm([math.nan]), ValueError, r"numbers in \[0, 1\]"),
     ],
 )  # fmt: skip
-def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
+def test_bad_p_values_are_refused_in_one_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)
+
+
+def test_a_test_prints_itself_in_words() -> None:
+    assert repr(chi_square("chi-square", 250.0, 255)) == (
+        "chi-square test: statistic 250 with 255 degrees of freedom, p = 0.58"
+    )

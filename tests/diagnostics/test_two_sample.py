@@ -1,4 +1,4 @@
-"""Two clouds on trial: uniform p-values for one law, equality with scipy, small ones for two."""
+"""The two-sample test: uniform p-values for one distribution, small ones for two, and scipy."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from tests.problems import pair, rejected
 F64 = torch.float64
 
 
-def test_the_wave_test_of_two_clouds_is_scipys() -> None:
+def test_characteristic_statistic_equals_that_of_scipy() -> None:
     """Epps and Singleton's four functions through our quadratic form."""
     x, y = (pair().sample(n, seed=n)[:, 0].numpy() for n in (900, 1300))
     w = np.array([[0.4, 0.8]]) / (stats.iqr(np.concatenate([x, y])) / 2)
@@ -24,8 +24,8 @@ def test_the_wave_test_of_two_clouds_is_scipys() -> None:
 
 
 @pytest.mark.parametrize("d", [1, 2, 5])
-def test_two_clouds_of_one_law(d: int) -> None:
-    """Uniform p-values at unequal sizes; a tenth more width or a shift does not pass."""
+def test_p_values_of_one_distribution_are_uniform_and_of_two_are_small(d: int) -> None:
+    """At unequal sizes; a tenth more width, or a shift by a tenth, is rejected."""
     p = []
     for k in range(150):
         rng = torch.Generator().manual_seed(k)
@@ -39,8 +39,8 @@ def test_two_clouds_of_one_law(d: int) -> None:
         assert min(holm([t.p_value for t in two_sample_test(z[:10_000], other)])) < 1e-4
 
 
-def test_the_chi_square_of_two_clouds_is_scipys() -> None:
-    """On halves of halves of the pooled cloud, counted anew: medians in one dimension."""
+def test_chi_square_of_two_clouds_equals_that_of_scipy() -> None:
+    """Bins of the pooled cloud, counted anew: between its octiles in one dimension."""
     x, y = pair().sample(1000, seed=0)[:, 0], pair(0.3).sample(2000, seed=1)[:, 0]
     test = two_sample_test(x[:, None], y[:, None], bins=8)[0]
     edges = np.quantile(torch.cat([x, y]).numpy(), np.arange(1, 8) / 8)
@@ -50,8 +50,8 @@ def test_the_chi_square_of_two_clouds_is_scipys() -> None:
     assert test.df == theirs.dof == 7
 
 
-def test_ties_do_not_part_two_clouds() -> None:
-    """Rounded coordinates lie on one another: which of them comes first must be chance."""
+def test_p_values_with_equal_coordinates_are_uniform() -> None:
+    """Rounded coordinates are equal: their order in rank must be random."""
     p = []
     for k in range(40):
         z = torch.randn(4000, 1, dtype=F64, generator=torch.Generator().manual_seed(k))
@@ -60,7 +60,7 @@ def test_ties_do_not_part_two_clouds() -> None:
     assert stats.kstest(p, "uniform").pvalue > 1e-3
 
 
-# ------------------------------------------------------------------------------------------- doors
+# ----------------------------------------------------------------------------------- bad arguments
 
 CLOUD = pair().sample(500, seed=0)
 
@@ -68,11 +68,14 @@ CLOUD = pair().sample(500, seed=0)
 @pytest.mark.parametrize(
     ("mistake", "error", "words"),
     [
-        (lambda: two_sample_test(CLOUD, CLOUD.expand(-1, 2)), ValueError, "y must have dimension 1"),
+        (
+            lambda: two_sample_test(CLOUD, CLOUD.expand(-1, 2)),
+            ValueError, "y must have dimension 1",
+        ),
         (lambda: two_sample_test(CLOUD, CLOUD[:50]), ValueError, "at least 100 particles"),
     ],
 )  # fmt: skip
-def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
+def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)

@@ -1,0 +1,144 @@
+r"""Find the noise levels at which the directions of a field change.
+
+The direction of the field at y = x / alpha is that of -eps_hat, towards the data. As the noise
+falls it turns from the mean of the data to the nearby data:
+
+    turning_rate           how fast the directions turn, on a set of positions
+    alignment              their mean cosine to the mean of the data, and to the nearest point
+    first_outward_level    where they first point outwards between the arms of a spiral
+    arm_resolution         the same level in closed form
+
+In few dimensions these are crossovers, as wide as what is averaged over, not phase transitions.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow.analysis.noise_level import Curve, NoiseLevel, times_of
+from sdeflow.diagnostics.coverage import nearest
+from sdeflow.fields.field import Field
+
+
+def _towards_the_data(field: Field, y: Tensor, rho: Tensor) -> list[Tensor]:
+    """-eps_hat (n, d) at y (n, d), in the data's units, for each noise level."""
+    times = times_of(field.process, rho)
+    return [-field.noise(field.process(t).alpha.to(y) * y, t) for t in times]
+
+
+def _unit(v: Tensor) -> Tensor:
+    return torch.nn.functional.normalize(v, dim=1)
+
+
+def _checked(y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
+    return check_cloud(y, "y").double(), Curve(rho, torch.zeros(len(rho))).rho.double()
+
+
+def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
+    """The mean angle by which directions turn between successive levels, per unit of time.
+
+        E_y angle(eps_hat(y, t), eps_hat(y, t')) / |t - t'|    (radians / time)
+
+    Long and short vectors count alike. The time is that of the field's own process, and another
+    process shifts the peak of a broad curve.
+
+    Args:
+        field: the field.
+        y: (n, d) positions in the data's units, usually a lattice.
+        rho: (L,) noise levels of the process, falling or rising; the curve has L - 1 values, at
+            the geometric means of successive levels.
+    """
+    y, rho = _checked(y, rho)
+    directions = [_unit(v) for v in _towards_the_data(field, y, rho)]
+    # 2 asin(|a - b| / 2): acos loses half its digits at small angles.
+    turned = torch.stack(
+        [
+            2 * torch.asin(((b - a).norm(dim=1) / 2).clamp_max(1)).mean()
+            for a, b in pairwise(directions)
+        ]
+    )
+    gap = times_of(field.process, rho).diff().abs()
+    return Curve(torch.sqrt(rho[1:] * rho[:-1]), turned / gap)
+
+
+def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Curve, Curve]:
+    """The mean cosine of the directions to the mean of `points`, and to the nearest point.
+
+    Their crossing, `Curve(rho, nearest.value - mean.value).crossing(0)`, is where the field turns
+    from the mean to the data. Outside the data both directions agree, so that positions in a wide
+    window weaken the contrast and shift the crossing.
+
+    Args:
+        field: the field.
+        points: (m, d) the data.
+        y: (n, d) positions in the data's units.
+        rho: (L,) noise levels of the process, falling or rising.
+    """
+    y, rho = _checked(y, rho)
+    points = check_cloud(points, "points", y.shape[1]).double()
+    centre, near = _unit(points.mean(0) - y), _unit(points[nearest(y, points)] - y)
+    directions = [_unit(v) for v in _towards_the_data(field, y, rho)]
+    to_centre, to_near = (
+        torch.stack([(a * way).sum(1).mean() for a in directions]) for way in (centre, near)
+    )
+    return Curve(rho, to_centre), Curve(rho, to_near)
+
+
+def arm_resolution(radius: float, gap: float) -> NoiseLevel:
+    r"""The level at which directions between the arms of a spiral first point outwards.
+
+        rho = (d / pi) sqrt(ln(4 pi r / d) / 2),    arms d = gap apart, at the distance r = radius
+
+    Points equally spaced in angle have areal density 1 / r, which noise blurs into
+    (1 / r) [1 + 2 exp(-2 pi^2 rho^2 / d^2) cos(2 pi r / d + phase)]. A direction turns outwards
+    where the slope of the ripple, (4 pi / d) exp(...), exceeds that of the background, 1 / r.
+    It holds for r > d, between two arms; `first_outward_level` measures it.
+
+    Raises:
+        ValueError: 4 pi r <= d, so near the centre that there is no level.
+    """
+    check_positive(gap, "gap")
+    turns = 4 * math.pi * check_positive(radius, "radius") / gap
+    if turns <= 1:
+        raise ValueError(f"radius {radius:g} lies inside the first arm of gap {gap:g}")
+    return NoiseLevel(gap / math.pi * math.sqrt(math.log(turns) / 2))
+
+
+def first_outward_level(
+    field: Field, radius: float, gap: float, rho: Tensor, rays: int = 96
+) -> Tensor:
+    """The levels (rays,) at which directions along rays from the origin first point outwards.
+
+    Each ray has 64 positions from radius - gap / 2 to radius + gap / 2. From large to small noise
+    the largest outward component on a ray is followed to zero (linear in ln rho), so that the
+    first of the gaps counts, not their average. NaN where it stays negative.
+
+    Args:
+        field: in the plane.
+        radius, gap: of the ring that is searched, in the data's units.
+        rho: (L,) noise levels of the process, falling or rising.
+        rays: at equal angles.
+    """
+    rho = _checked(torch.zeros(1, 2), rho)[1].sort(descending=True).values
+    angle = 2 * math.pi * torch.arange(check_int(rays, "rays"), dtype=torch.float64) / rays
+    depth = (torch.arange(64, dtype=torch.float64) + 0.5) / 64 - 0.5
+    distance = check_positive(radius, "radius") + check_positive(gap, "gap") * depth
+    out = torch.stack([angle.cos(), angle.sin()], 1)
+    y = (out[:, None] * distance[:, None]).reshape(-1, 2)
+    outward = torch.stack(
+        [
+            (v.reshape(rays, -1, 2) * out[:, None]).sum(2).amax(1)
+            for v in _towards_the_data(field, y, rho)
+        ]
+    )  # (L, rays)
+    first = (outward > 0).int().argmax(0).clamp_min(1)
+    before, after = (outward.gather(0, k[None])[0] for k in (first - 1, first))
+    u = torch.log(rho)
+    part = before / (before - after)
+    level = torch.exp(u[first - 1] + part * (u[first] - u[first - 1]))
+    return torch.where((before <= 0) & (after > 0), level, math.nan)

@@ -1,0 +1,44 @@
+r"""Predict how a cloud collapses if ancestral sampling leaves its noise out, for Gaussian data.
+
+From y ~ N(0, rho_start^2 I) in the Brownian frame y = x / alpha, `ancestral` with no variance
+multiplies y - mean in each step by (C + v_s) / (C + v_t), v = rho^2. The product telescopes,
+whatever the steps:
+
+    y - mean  ->  (C + v_end) (C + v_start)^{-1} (y - mean).
+
+The probability flow has the square root of that factor. Of a width l about
+rho_start l^2 / (l^2 + rho_start^2) is left: the more noise at the start, the less.
+
+See docs/theory.md, (4.3), for the frame.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from sdeflow._validation import check_cloud
+from sdeflow.analysis.noise_level import NoiseLevel
+
+
+def noiseless_law(
+    mean: Tensor, covariance: Tensor, start: NoiseLevel, end: NoiseLevel
+) -> tuple[Tensor, Tensor]:
+    r"""Mean (d,) and covariance (d, d) of y at the end of ancestral sampling without its noise.
+
+        covariance = rho_start^2 K K^T,    K = (C + rho_end^2) (C + rho_start^2)^{-1}
+
+    Args:
+        mean, covariance: (d,) and C (d, d) of the Gaussian data.
+        start, end: noise levels of the run.
+    """
+    covariance = check_cloud(covariance, "covariance").double()
+    d = len(covariance)
+    if covariance.shape != (d, d) or mean.shape != (d,):
+        raise ValueError(
+            f"mean must be (d,) and covariance (d, d), got {tuple(mean.shape)} and "
+            f"{tuple(covariance.shape)}"
+        )
+    size, axes = torch.linalg.eigh(covariance)
+    kept = axes @ torch.diag((size + end.rho**2) / (size + start.rho**2)) @ axes.T
+    return mean.double() - kept @ mean.double(), start.rho**2 * kept @ kept.T
