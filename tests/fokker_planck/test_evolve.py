@@ -23,23 +23,23 @@ from sdeflow import Density, Grid, SdeflowError, evolve
 from sdeflow.fokker_planck import Rescaling
 from sdeflow.fokker_planck.density_path import REFUSE
 from tests.problems import (
-    BLOB,
-    BLUNT,
-    HALF,
-    LOOSE,
-    QUIET,
-    TURN,
-    blob,
+    GRID_64,
+    NO_LIMITS,
+    OU,
+    ROTATING_DRIFT,
+    TILTED_GAUSSIAN,
+    UNIT_INTERVAL,
     close,
-    ends,
-    exact,
+    coarse_density,
+    density_at_t_max,
+    exact_density,
     f64,
-    linear,
+    linear_sde,
+    linear_sde_solution,
     lopsided,
-    moved,
     pair,
+    reverse_span,
     ring,
-    start,
     untrained,
 )
 
@@ -55,12 +55,12 @@ def reversed_error(process, law, eta, cells, steps, *, half=5.0, std=1.0, factor
         sde = replace(sde, drift=lambda x, t, f=sde.drift: factor * f(x, t))
     densities = evolve(
         sde,
-        start(process, law, rescaling, cells, half),
-        ends(process),
+        density_at_t_max(process, law, rescaling, cells, half),
+        reverse_span(process),
         steps=steps,
         rescaling=rescaling,
     )
-    truth = exact(process, law, process.t_min, densities[-1].grid)
+    truth = exact_density(process, law, process.t_min, densities[-1].grid)
     return densities[-1].total_variation(truth), densities
 
 
@@ -69,9 +69,9 @@ def reversed_error(process, law, eta, cells, steps, *, half=5.0, std=1.0, factor
 
 def linear_error(law, matrix, noise, t, steps, half=5.0, cells=128, **options):
     grid = Grid(-half, half, (cells, cells))
-    sde = linear(f64(matrix), f64(noise), t)
+    sde = linear_sde(f64(matrix), f64(noise), t)
     densities = evolve(sde, law.on_grid(grid), f64([0.0, t]), steps=steps, **options)
-    truth = moved(law, f64(matrix), f64(noise), t).on_grid(grid)
+    truth = linear_sde_solution(law, f64(matrix), f64(noise), t).on_grid(grid)
     return densities[-1].total_variation(truth), densities
 
 
@@ -95,40 +95,42 @@ def test_forward_ornstein_uhlenbeck() -> None:
 
 def test_rotating_ornstein_uhlenbeck() -> None:
     """Drift that is no gradient, noise that is not round. Measured 3.6e-5 at 128^2."""
-    error, densities = linear_error(BLOB, TURN, [1.0, 0.6], 1.0, 80)
+    error, densities = linear_error(TILTED_GAUSSIAN, ROTATING_DRIFT, [1.0, 0.6], 1.0, 80)
     assert error <= 1e-4
     assert densities.diagnostics.courant == pytest.approx(2.0 / 80, rel=1e-6)
     backwards, _ = linear_error(
-        BLOB, (-f64(TURN) - 2 * torch.eye(2)).tolist(), [1.0, 0.6], 1.0, 100
+        TILTED_GAUSSIAN, (-f64(ROTATING_DRIFT) - 2 * torch.eye(2)).tolist(), [1.0, 0.6], 1.0, 100
     )
     assert backwards <= 1e-4
 
 
 def test_noise_in_one_axis_only() -> None:
     """Underdamped motion in a harmonic well: noise in the velocity alone. Measured 5.4e-5."""
-    error, _ = linear_error(BLOB, [[0.0, 1.0], [-1.0, -0.5]], [0.0, 1.0], 3.0, 100, half=6.0)
+    error, _ = linear_error(
+        TILTED_GAUSSIAN, [[0.0, 1.0], [-1.0, -0.5]], [0.0, 1.0], 3.0, 100, half=6.0
+    )
     assert error <= 1.2e-4
 
 
 def test_transport_alone_is_a_rotation() -> None:
     sde = sf.SDE(lambda x, t: torch.stack([-x[:, 1], x[:, 0]], 1), None, 0.0, math.pi / 2)
     grid = Grid(-5.0, 5.0, (96, 96))
-    densities = evolve(sde, BLOB.on_grid(grid), f64([0.0, math.pi / 2]), steps=200)
+    densities = evolve(sde, TILTED_GAUSSIAN.on_grid(grid), f64([0.0, math.pi / 2]), steps=200)
     quarter = densities[0].mass.T.flip(0)  # (x, y) -> (-y, x)
     assert densities[-1].total_variation(Density(grid, quarter)) < 2e-3
     assert densities.diagnostics.negative_mass == 0
 
 
 def test_equilibrium_without_detailed_balance_keeps_its_covariance_and_its_current() -> None:
-    matrix, noise = f64(TURN), f64([1.0, 0.6])
+    matrix, noise = f64(ROTATING_DRIFT), f64([1.0, 0.6])
     cov = torch.from_numpy(
         solve_continuous_lyapunov(matrix.numpy(), -torch.diag(noise**2).numpy())
     )
     law = sf.GaussianMixture(f64([1.0]), f64([[0.0, 0.0]]), cov[None])
-    error, densities = linear_error(law, TURN, noise.tolist(), 1.0, 100)
+    error, densities = linear_error(law, ROTATING_DRIFT, noise.tolist(), 1.0, 100)
     assert error < 1e-4
     assert close(densities[-1].covariance(), cov, rtol=2e-4)
-    sde, p = linear(matrix, noise, 1.0), densities[-1]
+    sde, p = linear_sde(matrix, noise, 1.0), densities[-1]
     x = p.grid.centres()
     height = law.log_prob(x).exp()
     still = x @ matrix.T + (x @ torch.linalg.inv(cov)) * noise**2 / 2  # f - D grad ln p
@@ -142,15 +144,15 @@ def test_the_current_carries_the_density(eta: float) -> None:
     """-div J is the rate of change of the exact density, in process time, at every eta."""
     process, law = sf.VP(), ring()
     grid, t, h = Grid(-5.0, 5.0, (160, 160)), 0.3, 1e-4
-    p = [exact(process, law, s, grid).mass / grid.volume for s in (t - h, t, t + h)]
+    p = [exact_density(process, law, s, grid).mass / grid.volume for s in (t - h, t, t + h)]
     sde = sf.reverse(sf.ExactField(process, law), eta)
-    j = sf.fokker_planck.probability_current(sde, exact(process, law, t, grid), t)
+    j = sf.fokker_planck.probability_current(sde, exact_density(process, law, t, grid), t)
     out = sum(torch.gradient(j[..., i], spacing=grid.width[i], dim=i)[0] for i in range(2))
     rate = (p[2] - p[0]) / (2 * h)
     inner = (slice(4, -4), slice(4, -4))
     assert close(-out[inner], rate[inner], rtol=0.02)
     forward = sf.fokker_planck.probability_current(
-        sf.forward(process), exact(process, law, t, grid), t
+        sf.forward(process), exact_density(process, law, t, grid), t
     )
     assert close(forward, j, rtol=0.02)  # one density, one current
 
@@ -220,12 +222,12 @@ def test_without_a_ruler_the_grid_stands_still() -> None:
     process, law = sf.VP(), pair()
     sde = sf.reverse(sf.ExactField(process, law), 1.0)
     times = f64([process.t_max, 0.3, 0.05])
-    densities = evolve(sde, start(process, law, None, 256), times, steps=300)
+    densities = evolve(sde, density_at_t_max(process, law, None, 256), times, steps=300)
     assert len(densities) == 3
     assert close(densities.t, times)
     for p, t in zip(densities, times.tolist(), strict=True):
         assert p.grid == densities[0].grid
-        assert p.total_variation(exact(process, law, t, p.grid)) < 1e-3
+        assert p.total_variation(exact_density(process, law, t, p.grid)) < 1e-3
 
 
 @pytest.mark.parametrize("eta", [None, 0.6])
@@ -236,17 +238,20 @@ def test_every_process_there_and_back(process: sf.processes.Process, eta: float 
     sde = sf.forward(process) if eta is None else sf.reverse(field, eta)
     ladder = torch.linspace(sde.t_start, sde.t_end, 4, dtype=F64)
     size = 6.0 * rescaling(sde.t_start)
-    p = exact(process, law, sde.t_start, Grid(-size, size, (256,))).normalised()
+    p = exact_density(process, law, sde.t_start, Grid(-size, size, (256,))).normalised()
     densities = evolve(sde, p, ladder, steps=80, rescaling=rescaling)
     for q, t in zip(densities, ladder.tolist(), strict=True):
-        assert q.total_variation(exact(process, law, t, q.grid)) < 2e-3
+        assert q.total_variation(exact_density(process, law, t, q.grid)) < 2e-3
         assert abs(q.total() - 1) <= 1e-12
         assert float(q.mass.min()) >= 0
 
 
 def test_what_is_asked_on_the_way_does_not_disturb() -> None:
     process, law = sf.VP(), pair()
-    sde, p = sf.reverse(sf.ExactField(process, law), 1.0), start(process, law, None, 128)
+    sde, p = (
+        sf.reverse(sf.ExactField(process, law), 1.0),
+        density_at_t_max(process, law, None, 128),
+    )
     grid = sde.times(100)
     often = evolve(sde, p, grid[::10], grid=grid)
     once = evolve(sde, p, grid[[0, -1]], grid=grid)
@@ -348,7 +353,7 @@ def test_any_smooth_drift_is_conserved_or_refused(
     said = None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        out = evolve(sde, p, f64(span), steps=steps, refuse=LOOSE)[-1]
+        out = evolve(sde, p, f64(span), steps=steps, refuse=NO_LIMITS)[-1]
         try:
             evolve(sde, p, f64(span), steps=steps)
         except SdeflowError as error:
@@ -376,8 +381,8 @@ def test_every_law_is_conserved_to_the_last(
     times = torch.cat([f64([process.t_max]), sf.processes.log_snr_times(process, 24)[-4:]])
     times = times if eta is not None else times.flip(0)
     size = 5.0 * rescaling(times[0])
-    p = exact(process, ring(), float(times[0]), Grid(-size, size, (32, 32))).normalised()
-    for q in evolve(sde, p, times, steps=24, rescaling=rescaling, refuse=LOOSE):
+    p = exact_density(process, ring(), float(times[0]), Grid(-size, size, (32, 32))).normalised()
+    for q in evolve(sde, p, times, steps=24, rescaling=rescaling, refuse=NO_LIMITS):
         assert abs(q.total() - 1) <= 1e-12
         assert float(q.mass.min()) >= 0
 
@@ -393,11 +398,11 @@ def test_a_law_that_stands_still_is_stepped_as_any_other(noise) -> None:
     nor when time begins to matter.
     """
     grid, times = Grid(-5.0, 5.0, (32, 24)), f64([0.0, 0.1, 0.2, 0.3, 0.7, 0.75, 0.8, 1.0])
-    p = BLOB.on_grid(grid)
-    still = sf.SDE(lambda x, t: torch.sin(x) - x @ f64(TURN).T / 4, noise, 0.0, 1.0)
+    p = TILTED_GAUSSIAN.on_grid(grid)
+    still = sf.SDE(lambda x, t: torch.sin(x) - x @ f64(ROTATING_DRIFT).T / 4, noise, 0.0, 1.0)
     stirred = replace(still, drift=lambda x, t: still.drift(x, t) * (1 + 1e-14 * t))
     late = replace(still, drift=lambda x, t: still.drift(x, t) * (1 if t < 0.12 else -1))
-    runs = [evolve(sde, p, times, grid=times, refuse=LOOSE) for sde in (still, stirred, late)]
+    runs = [evolve(sde, p, times, grid=times, refuse=NO_LIMITS) for sde in (still, stirred, late)]
     for a, b in zip(runs[0], runs[1], strict=True):
         assert close(a.mass, b.mass, rtol=1e-12)
     assert runs[0].diagnostics.courant == pytest.approx(runs[1].diagnostics.courant, rel=1e-9)
@@ -411,11 +416,11 @@ def test_a_law_that_stands_still_is_stepped_as_any_other(noise) -> None:
 def spike() -> Density:
     mass = torch.zeros(64, 64, dtype=F64)
     mass[30, 31] = 1.0
-    return Density(BLUNT, mass)
+    return Density(GRID_64, mass)
 
 
 def narrow() -> Density:
-    return sf.GaussianMixture.isotropic(f64([[1.5, 0.3]]), 0.2).on_grid(BLUNT)
+    return sf.GaussianMixture.isotropic(f64([[1.5, 0.3]]), 0.2).on_grid(GRID_64)
 
 
 def fast(x: Tensor, t: Tensor) -> Tensor:
@@ -431,28 +436,30 @@ def spin(x: Tensor, t: Tensor) -> Tensor:
     ("sde", "density", "steps", "words"),
     [
         (
-            replace(QUIET, drift=lambda x, t: -torch.sin(x)),
-            spike(), 100,
+            replace(OU, drift=lambda x, t: -torch.sin(x)),
+            spike(),
+            100,
             "came out negative and was set to zero.*finer cells",
         ),
-        (replace(QUIET, drift=lambda x, t: 6 + 0 * x), None, 40, "reached the wall.*larger box"),
-        (replace(QUIET, drift=fast), None, 10, "the drift changes by .* over one step.*more"),
+        (replace(OU, drift=lambda x, t: 6 + 0 * x), None, 40, "reached the wall.*larger box"),
+        (replace(OU, drift=fast), None, 10, "the drift changes by .* over one step.*more"),
         (
-            replace(QUIET, drift=spin, diffusion=None),
-            narrow(), 200,
+            replace(OU, drift=spin, diffusion=None),
+            narrow(),
+            200,
             "twice the cell and twice the step change the density",
         ),
     ],
     ids=["clipped", "wall", "stretch", "error"],
-)  # fmt: skip
+)
 def test_each_guard_refuses_with_its_number(sde, density, steps, words) -> None:
-    p = density or BLOB.on_grid(BLUNT)
+    p = density or TILTED_GAUSSIAN.on_grid(GRID_64)
     with pytest.raises(SdeflowError, match=words) as said:
         evolve(sde, p, f64([0.0, 1.0]), steps=steps)
     assert "\n" not in str(said.value)
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        assert evolve(sde, p, f64([0.0, 1.0]), steps=steps, refuse=LOOSE)[-1].total() > 0.99
+        assert evolve(sde, p, f64([0.0, 1.0]), steps=steps, refuse=NO_LIMITS)[-1].total() > 0.99
     assert any(str(w.message).split()[0] in str(said.value) for w in heard)
 
 
@@ -463,18 +470,21 @@ def test_modes_that_the_cells_do_not_resolve_are_not_passed_over(eta: float) -> 
     flow makes none, and the estimate warns.
     """
     process, knows, blind = sf.VP(), Rescaling(sf.VP(), 1.0, 0.25), Rescaling(sf.VP(), 1.0)
-    sde, p = sf.reverse(sf.ExactField(process, ring()), eta), start(process, ring(), knows, 16)
+    sde, p = (
+        sf.reverse(sf.ExactField(process, ring()), eta),
+        density_at_t_max(process, ring(), knows, 16),
+    )
     words = r"came out negative.*use finer cells" if eta else r"cells are 2\.5 times as wide.*use"
     with pytest.raises(SdeflowError, match=words) as said:
-        evolve(sde, p, ends(process), steps=100, rescaling=knows)
+        evolve(sde, p, reverse_span(process), steps=100, rescaling=knows)
     assert "\n" not in str(said.value)
     if eta:
         with pytest.raises(SdeflowError, match=words):
-            evolve(sde, p, ends(process), steps=100, rescaling=blind)
+            evolve(sde, p, reverse_span(process), steps=100, rescaling=blind)
         return
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("always")
-        densities = evolve(sde, p, ends(process), steps=100, rescaling=blind)
+        densities = evolve(sde, p, reverse_span(process), steps=100, rescaling=blind)
     assert any("by a total variation of about" in str(w.message) for w in heard)
     assert math.isnan(densities.diagnostics.cells_per_feature)
 
@@ -483,15 +493,15 @@ def test_cells_are_held_against_the_narrowest_feature_at_every_time_asked_for() 
     """Up to one standard deviation they pass. Early, noise has widened every feature."""
     process, law = sf.EDM(), pair()
     rescaling = Rescaling(process, 1.0, 0.25)
-    sde, late = sf.reverse(sf.ExactField(process, law), 0.0), ends(process)
+    sde, late = sf.reverse(sf.ExactField(process, law), 0.0), reverse_span(process)
     early = f64([process.t_max, 1.0])
     for cells, times in ((56, late), (56, early), (36, early)):
-        p = start(process, law, rescaling, cells)
+        p = density_at_t_max(process, law, rescaling, cells)
         told = evolve(sde, p, times, steps=60, rescaling=rescaling).diagnostics.cells_per_feature
         narrow = law.noised(1.0, float(times[-1])).covariances[0, 0, 0].sqrt()
         wide = p.grid.width[0] * rescaling(times[-1]) / rescaling(times[0])
         assert told == pytest.approx(wide / float(narrow), rel=1e-9)
-    p = start(process, law, rescaling, 36)
+    p = density_at_t_max(process, law, rescaling, 36)
     for run in (
         lambda: evolve(sde, p, late, steps=60, rescaling=rescaling),
         lambda: sf.fokker_planck.sampler_density(
@@ -509,19 +519,19 @@ def test_cells_are_held_against_the_narrowest_feature_at_every_time_asked_for() 
 def test_a_grid_that_does_not_hold_the_density_is_refused() -> None:
     cut = sf.GaussianMixture.isotropic(f64([[4.0, 0.0]]), 0.6)
     with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it"):
-        cut.on_grid(BLUNT)
-    p = cut.on_grid(BLUNT, missing=0.1)
+        cut.on_grid(GRID_64)
+    p = cut.on_grid(GRID_64, missing=0.1)
     with pytest.raises(SdeflowError, match="reached the wall of the grid; use a larger box"):
-        evolve(QUIET, p, f64([0.0, 1.0]), steps=40)
+        evolve(OU, p, f64([0.0, 1.0]), steps=40)
 
 
 @pytest.mark.parametrize("shape", [(65, 64), (6, 64)])
 def test_odd_grids_have_no_estimate_and_say_so(shape: tuple[int, int]) -> None:
-    p = BLOB.on_grid(Grid(-5.0, 5.0, shape))
+    p = TILTED_GAUSSIAN.on_grid(Grid(-5.0, 5.0, shape))
     runs = (
-        lambda **ask: evolve(QUIET, p, HALF, steps=20, refuse=LOOSE, **ask),
+        lambda **ask: evolve(OU, p, UNIT_INTERVAL, steps=20, refuse=NO_LIMITS, **ask),
         lambda **ask: sf.fokker_planck.sampler_density(
-            QUIET, p, QUIET.times(4), refuse=LOOSE, **ask
+            OU, p, OU.times(4), refuse=NO_LIMITS, **ask
         ),
     )
     for run in runs:
@@ -541,7 +551,7 @@ def test_odd_grids_have_no_estimate_and_say_so(shape: tuple[int, int]) -> None:
 
 
 def test_a_well_resolved_run_says_nothing() -> None:
-    even = evolve(QUIET, BLOB.on_grid(BLUNT), f64([0.0, 1.0]), steps=20)
+    even = evolve(OU, TILTED_GAUSSIAN.on_grid(GRID_64), f64([0.0, 1.0]), steps=20)
     assert even.diagnostics.error == even[-1].error
     assert even[0].error == 0
     assert even.diagnostics.negative_mass < 1e-10
@@ -553,36 +563,67 @@ def test_a_well_resolved_run_says_nothing() -> None:
 @pytest.mark.parametrize(
     ("mistake", "error", "words"),
     [
-        (lambda: evolve(QUIET, blob(), f64([0.0, 2.0])), ValueError, r"outside \[0, 1\]"),
-        (lambda: evolve(QUIET, blob(), f64([1.0, 0.0])), ValueError, "flip them"),
-        (lambda: evolve(QUIET, blob(), [0.0, 1.0]), TypeError, "times must be a tensor"),
-        (lambda: evolve(blob(), QUIET, HALF), TypeError, "sde must be an SDE, got Density"),
-        (lambda: evolve(QUIET, blob().mass, HALF), TypeError, "must be a Density, got Tensor"),
-        (lambda: evolve(QUIET, None, HALF), TypeError, "must be a Density, got NoneType"),
-        (lambda: evolve(QUIET, blob(), HALF, rescaling=2.0), TypeError, "must be a Ruler, got float"),
-        (lambda: evolve(QUIET, blob(), HALF, steps=0), ValueError, "steps must be at least 1"),
-        (lambda: evolve(QUIET, blob(), HALF, grid=f64([0.5])), ValueError, "grid must hold"),
+        (lambda: evolve(OU, coarse_density(), f64([0.0, 2.0])), ValueError, r"outside \[0, 1\]"),
+        (lambda: evolve(OU, coarse_density(), f64([1.0, 0.0])), ValueError, "flip them"),
+        (lambda: evolve(OU, coarse_density(), [0.0, 1.0]), TypeError, "times must be a tensor"),
         (
-            lambda: evolve(replace(QUIET, drift=lambda x, t: x[:, :1]), blob(), HALF),
-            ValueError, r"the drift returned \(\d+, 1\)",
+            lambda: evolve(coarse_density(), OU, UNIT_INTERVAL),
+            TypeError,
+            "sde must be an SDE, got Density",
         ),
         (
-            lambda: evolve(replace(QUIET, drift=lambda x, t: 1 / (x - x[0])), blob(), HALF),
-            SdeflowError, "NaN or infinite at t = .* of the grid",
+            lambda: evolve(OU, coarse_density().mass, UNIT_INTERVAL),
+            TypeError,
+            "must be a Density, got Tensor",
+        ),
+        (lambda: evolve(OU, None, UNIT_INTERVAL), TypeError, "must be a Density, got NoneType"),
+        (
+            lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, rescaling=2.0),
+            TypeError,
+            "must be a Ruler, got float",
+        ),
+        (
+            lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, steps=0),
+            ValueError,
+            "steps must be at least 1",
+        ),
+        (
+            lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, grid=f64([0.5])),
+            ValueError,
+            "grid must hold",
         ),
         (
             lambda: evolve(
-                replace(QUIET, diffusion=lambda x, t: torch.eye(2).expand(len(x), 2, 2)),
-                blob(), HALF,
+                replace(OU, drift=lambda x, t: x[:, :1]), coarse_density(), UNIT_INTERVAL
             ),
-            ValueError, r"noise is \(\), \(d,\) or diagonal",
+            ValueError,
+            r"the drift returned \(\d+, 1\)",
         ),
         (
-            lambda: evolve(replace(QUIET, diffusion=lambda x, t: f64(math.inf)), blob(), HALF),
-            SdeflowError, "the diffusion is NaN",
+            lambda: evolve(
+                replace(OU, drift=lambda x, t: 1 / (x - x[0])), coarse_density(), UNIT_INTERVAL
+            ),
+            SdeflowError,
+            "NaN or infinite at t = .* of the grid",
+        ),
+        (
+            lambda: evolve(
+                replace(OU, diffusion=lambda x, t: torch.eye(2).expand(len(x), 2, 2)),
+                coarse_density(),
+                UNIT_INTERVAL,
+            ),
+            ValueError,
+            r"noise is \(\), \(d,\) or diagonal",
+        ),
+        (
+            lambda: evolve(
+                replace(OU, diffusion=lambda x, t: f64(math.inf)), coarse_density(), UNIT_INTERVAL
+            ),
+            SdeflowError,
+            "the diffusion is NaN",
         ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()
@@ -595,7 +636,7 @@ def test_lopsided_is_tilted() -> None:
     rescaling = Rescaling(process, 1.0, 0.15)
     sde = sf.reverse(sf.ExactField(process, law), 1.0)
     times = f64([process.t_max, 0.05])
-    out = evolve(sde, start(process, law, rescaling, 64), times, steps=100, rescaling=rescaling)[
-        -1
-    ]
-    assert out.total_variation(exact(process, law, 0.05, out.grid)) < 3e-3
+    out = evolve(
+        sde, density_at_t_max(process, law, rescaling, 64), times, steps=100, rescaling=rescaling
+    )[-1]
+    assert out.total_variation(exact_density(process, law, 0.05, out.grid)) < 3e-3

@@ -16,17 +16,17 @@ from sdeflow.fokker_planck import Rescaling
 from sdeflow.fokker_planck.linear import TransitionKernel, transition_kernels
 from sdeflow.fokker_planck.rescaling import rescale
 from tests.problems import (
-    BLOB,
-    BLUNT,
-    HALF,
-    LOOSE,
-    QUIET,
-    ends,
-    exact,
+    GRID_64,
+    NO_LIMITS,
+    OU,
+    TILTED_GAUSSIAN,
+    UNIT_INTERVAL,
+    density_at_t_max,
+    exact_density,
     f64,
-    moved,
+    linear_sde_solution,
+    reverse_span,
     ring,
-    start,
 )
 
 F64 = torch.float64
@@ -50,7 +50,7 @@ def test_the_kernel_of_noising_is_alpha_and_sigma(
     """grow = alpha_T / alpha_0, spread = sigma_T^2 - grow^2 sigma_0^2, over the whole span. A
     table's rate has kinks, and costs four digits of an alpha that is next to nothing.
     """
-    rescaling, times = Rescaling(process, 1.0, 0.25), ends(process).flip(0)
+    rescaling, times = Rescaling(process, 1.0, 0.25), reverse_span(process).flip(0)
     law, clock, size = sf.forward(process), times, (1.0, 1.0)
     if breathes:
         law, clock = rescale(law, rescaling), rescaling.rescaled_time(times)
@@ -71,13 +71,13 @@ def test_the_kernel_of_noising_is_alpha_and_sigma(
 def test_noising_by_the_kernel_at_random_times(process: sf.processes.Process) -> None:
     """From t_min on, at 128^2 and cells of a fifth of the modes: masses to 1e-5."""
     law, rescaling = ring().noised(1.0, 0.43), Rescaling(process, 1.0, 0.5)
-    u = np.random.default_rng(5).uniform(*process.log_snr(ends(process)).tolist(), 3)
-    times = torch.cat([ends(process)[1:], process.time(f64(np.sort(u)[::-1].tolist()))])
+    u = np.random.default_rng(5).uniform(*process.log_snr(reverse_span(process)).tolist(), 3)
+    times = torch.cat([reverse_span(process)[1:], process.time(f64(np.sort(u)[::-1].tolist()))])
     size = 5.5 * rescaling(process.t_min)
-    p = exact(process, law, process.t_min, Grid(-size, size, (128, 128)))
+    p = exact_density(process, law, process.t_min, Grid(-size, size, (128, 128)))
     densities = evolve(sf.forward(process), p, times, rescaling=rescaling, estimate=False)
     for q, t in zip(densities, times.tolist(), strict=True):
-        assert q.total_variation(exact(process, law, t, q.grid)) <= 1e-5
+        assert q.total_variation(exact_density(process, law, t, q.grid)) <= 1e-5
         assert q.total() == pytest.approx(p.total(), abs=1e-12)
 
 
@@ -136,10 +136,10 @@ def test_one_gaussian_comes_back_by_its_own_kernel(eta: float) -> None:
     """Its score is affine, so its reverse law is."""
     process, law = sf.VP(), sf.GaussianMixture.isotropic(f64([[0.6]]), 0.4)
     rescaling, sde = Rescaling(process, 1.0), sf.reverse(sf.ExactField(process, law), eta)
-    assert transition_kernels(sde, Grid(-5.0, 5.0, (256,)), ends(process)) is not None
-    p = start(process, law, rescaling, 256, 6.0)
-    out = evolve(sde, p, ends(process), steps=1, rescaling=rescaling)[-1]
-    assert out.total_variation(exact(process, law, process.t_min, out.grid)) < 1e-5
+    assert transition_kernels(sde, Grid(-5.0, 5.0, (256,)), reverse_span(process)) is not None
+    p = density_at_t_max(process, law, rescaling, 256, 6.0)
+    out = evolve(sde, p, reverse_span(process), steps=1, rescaling=rescaling)[-1]
+    assert out.total_variation(exact_density(process, law, process.t_min, out.grid)) < 1e-5
 
 
 def test_only_an_affine_law_is_taken_for_one() -> None:
@@ -155,11 +155,11 @@ def test_only_an_affine_law_is_taken_for_one() -> None:
             return drift(x, t)
 
         asked.clear()
-        sde = sf.SDE(drift_, noise or QUIET.diffusion, 0.0, 1.0)  # type: ignore[arg-type]
-        evolve(sde, p, HALF, steps=40, estimate=False)
+        sde = sf.SDE(drift_, noise or OU.diffusion, 0.0, 1.0)  # type: ignore[arg-type]
+        evolve(sde, p, UNIT_INTERVAL, steps=40, estimate=False)
         return asked
 
-    p = BLOB.on_grid(BLUNT)
+    p = TILTED_GAUSSIAN.on_grid(GRID_64)
     assert set(watched(lambda x, t: 0.3 - x)) == {33**2}
     stepped = [33**2] + 40 * [65**2]
     assert watched(lambda x, t: -x + 1e-6 * x**3) == stepped
@@ -167,7 +167,9 @@ def test_only_an_affine_law_is_taken_for_one() -> None:
     assert watched(lambda x, t: -x, lambda x, t: 1 + 1e-6 * x) == stepped
     assert 65**2 not in watched(lambda x, t: -x, lambda x, t: (t > 0.3137).double())
     found = transition_kernels(
-        replace(QUIET, diffusion=lambda x, t: (t > 0.3137).double()), BLUNT, HALF
+        replace(OU, diffusion=lambda x, t: (t > 0.3137).double()),
+        GRID_64,
+        UNIT_INTERVAL,
     )
     assert found is not None
     assert whole(found[0])[2] == pytest.approx((1 - math.exp(-2 * 0.6863)) / 2, abs=1e-3)
@@ -179,16 +181,18 @@ def test_what_leaves_the_box_by_the_kernel_is_told() -> None:
     """Drawn in from beyond the walls, nothing comes; driven out, it piles up and is counted even
     where noise takes it back in.
     """
-    p = BLOB.on_grid(BLUNT)
+    p = TILTED_GAUSSIAN.on_grid(GRID_64)
     inwards = sf.SDE(lambda x, t: -2 * x, lambda x, t: f64(1.0), 0.0, 1.0)
-    assert evolve(inwards, p, HALF).diagnostics.wall < 1e-9
+    assert evolve(inwards, p, UNIT_INTERVAL).diagnostics.boundary_mass < 1e-9
     for noise in (0.1, 8.0):
         out = sf.SDE(lambda x, t: 1.5 * x, lambda x, t, g=noise: f64(g), 0.0, 1.0)
-        law = moved(BLOB, f64([[1.5, 0.0], [0.0, 1.5]]), f64([0.0, 0.0]), 1.0)
-        lost = 1 - law.on_grid(BLUNT, missing=0.99).total()
+        law = linear_sde_solution(
+            TILTED_GAUSSIAN, f64([[1.5, 0.0], [0.0, 1.5]]), f64([0.0, 0.0]), 1.0
+        )
+        lost = 1 - law.on_grid(GRID_64, missing=0.99).total()
         with pytest.raises(SdeflowError, match="reached the wall"):
-            evolve(out, p, HALF)
+            evolve(out, p, UNIT_INTERVAL)
         with pytest.warns(RuntimeWarning, match="reached the wall"):
-            told = evolve(out, p, HALF, refuse=LOOSE)
-        assert 0.1 < lost <= told.diagnostics.wall
+            told = evolve(out, p, UNIT_INTERVAL, refuse=NO_LIMITS)
+        assert 0.1 < lost <= told.diagnostics.boundary_mass
         assert told[-1].total() == pytest.approx(p.total(), abs=1e-12)

@@ -13,13 +13,13 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow import Density, Grid, SdeflowError, evolve
 from tests.problems import (
-    BLUNT,
-    LOOSE,
-    QUIET,
-    blob,
+    GRID_64,
+    NO_LIMITS,
+    OU,
     close,
+    coarse_density,
     f64,
-    linear,
+    linear_sde,
 )
 
 F64 = torch.float64
@@ -129,7 +129,7 @@ def test_relaxation_rates_of_ornstein_uhlenbeck() -> None:
     assert close(rates.real, f64([1.5, 3.0, 4.5]), rtol=2e-2)
     assert float(rates.imag.abs().max()) < 1e-6
     root = math.sqrt(2)
-    turn = linear(f64([[-1.0, -0.5], [0.5, -1.0]]), f64([root, root]), 1.0)
+    turn = linear_sde(f64([[-1.0, -0.5], [0.5, -1.0]]), f64([root, root]), 1.0)
     found = sf.fokker_planck.markov_generator(turn, Grid(-5.0, 5.0, (48, 48))).relaxation_rates(2)
     assert close(found.real, f64([1.0, 1.0]), rtol=2e-2)
     assert sorted(found.imag.tolist()) == pytest.approx([-0.5, 0.5], rel=3e-2)
@@ -149,7 +149,7 @@ def test_the_generator_reads_noise_as_the_law_does(calculus: str) -> None:
     )
     flat = Density(grid, law / law.sum())
     with pytest.warns(RuntimeWarning, match="reached the wall"):
-        kept = evolve(sde, flat, f64([0.0, 1.0]), steps=50, refuse=LOOSE)[-1]
+        kept = evolve(sde, flat, f64([0.0, 1.0]), steps=50, refuse=NO_LIMITS)[-1]
     assert kept.total_variation(flat) < 1e-4
     assert float(sf.fokker_planck.probability_current(sde, flat, 0.0)[3:-3].abs().max()) < 1e-6
 
@@ -161,35 +161,47 @@ def test_the_generator_reads_noise_as_the_law_does(calculus: str) -> None:
     ("mistake", "error", "words"),
     [
         (
-            lambda: sf.fokker_planck.markov_generator(QUIET, BLUNT, potential=torch.zeros(3, 3)),
-            ValueError, "one number per cell",
+            lambda: sf.fokker_planck.markov_generator(OU, GRID_64, potential=torch.zeros(3, 3)),
+            ValueError,
+            "one number per cell",
         ),
         (
-            lambda: sf.fokker_planck.markov_generator(replace(QUIET, drift=lambda x, t: x / 0), BLUNT),
-            SdeflowError, "NaN or infinite at t = 0, first at",
+            lambda: sf.fokker_planck.markov_generator(
+                replace(OU, drift=lambda x, t: x / 0), GRID_64
+            ),
+            SdeflowError,
+            "NaN or infinite at t = 0, first at",
         ),
         (
-            lambda: sf.fokker_planck.probability_current(replace(QUIET, drift=lambda x, t: x[:, :1]), blob(), 0.0),
-            ValueError, "one row per particle",
+            lambda: sf.fokker_planck.probability_current(
+                replace(OU, drift=lambda x, t: x[:, :1]), coarse_density(), 0.0
+            ),
+            ValueError,
+            "one row per particle",
         ),
         (
-            lambda: sf.fokker_planck.markov_generator(QUIET, Grid(-1.0, 1.0, (8, 8))).passage_time(
+            lambda: sf.fokker_planck.markov_generator(OU, Grid(-1.0, 1.0, (8, 8))).passage_time(
                 torch.zeros(8, 8, dtype=torch.bool)
             ),
-            ValueError, "at least one true cell",
+            ValueError,
+            "at least one true cell",
         ),
         (
-            lambda: sf.fokker_planck.markov_generator(QUIET, Grid(-1.0, 1.0, (8, 8))).propagate(blob(), 1.0),
-            ValueError, "another grid",
+            lambda: sf.fokker_planck.markov_generator(OU, Grid(-1.0, 1.0, (8, 8))).propagate(
+                coarse_density(), 1.0
+            ),
+            ValueError,
+            "another grid",
         ),
         (
             lambda: sf.fokker_planck.markov_generator(
                 sf.SDE(lambda x, t: 0 * x, None, 0.0, 1.0), Grid(-1.0, 1.0, (8,))
             ).stationary(),
-            SdeflowError, "no unique stationary",
+            SdeflowError,
+            "no unique stationary",
         ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()

@@ -9,13 +9,13 @@ import sdeflow as sf
 from sdeflow import Grid, evolve
 from sdeflow.fokker_planck import Rescaling
 from tests.problems import (
-    HALF,
-    QUIET,
-    blob,
+    OU,
+    UNIT_INTERVAL,
     close,
+    coarse_density,
+    density_at_t_max,
     f64,
     pair,
-    start,
 )
 
 F64 = torch.float64
@@ -30,7 +30,7 @@ def test_a_ruler_only_changes_units() -> None:
         rescaling = Rescaling(process, std, 0.25)
         p = evolve(
             sde,
-            start(process, law, rescaling, 512, 6.0),
+            density_at_t_max(process, law, rescaling, 512, 6.0),
             f64([80.0, 3.0, 0.5]),
             steps=400,
             rescaling=rescaling,
@@ -71,12 +71,13 @@ def test_the_brownian_frame_breathes_with_a_ruler_of_edm() -> None:
     ("mistake", "error", "words"),
     [
         (
-            lambda: evolve(QUIET, blob(), HALF, rescaling=Rescaling(sf.Linear())),
-            ValueError, "give the ruler the process of this law",
+            lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, rescaling=Rescaling(sf.Linear())),
+            ValueError,
+            "give the ruler the process of this law",
         ),
         (lambda: Rescaling(sf.VP(), 0.0), ValueError, "std must be positive"),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()

@@ -13,15 +13,15 @@ import sdeflow as sf
 from sdeflow import Density, Grid, SdeflowError, evolve
 from sdeflow.fokker_planck import Rescaling
 from tests.problems import (
-    LOOSE,
-    QUIET,
-    blob,
-    ends,
-    exact,
+    NO_LIMITS,
+    OU,
+    coarse_density,
+    density_at_t_max,
+    exact_density,
     f64,
     pair,
+    reverse_span,
     ring,
-    start,
     untrained,
 )
 
@@ -38,7 +38,7 @@ def tau(steps: int) -> tuple[sf.SDE, Tensor, sf.GaussianMixture]:
     process = sf.VP(beta_min=2.0, beta_max=2.0, t_max=5.03, t_min=1e-6)
     law = ring(equal=True)
     rescaling = Rescaling(process, 1.0, 0.25)
-    first, last = rescaling.rescaled_time(ends(process)).tolist()
+    first, last = rescaling.rescaled_time(reverse_span(process)).tolist()
     times = rescaling.time(torch.linspace(first, last, steps + 1, dtype=F64))
     times[0], times[-1] = process.t_max, process.t_min
     return sf.reverse(sf.ExactField(process, law), 1.0), times, law
@@ -48,8 +48,8 @@ def sampled(steps: int, cells: int) -> tuple[Density, Density]:
     sde, times, law = tau(steps)
     grid = Grid(-5.0, 5.0, (cells, cells))
     process = sde.field.process  # type: ignore[attr-defined]
-    p = exact(process, law, process.t_max, grid)
-    return sf.fokker_planck.sampler_density(sde, p, times)[-1], exact(
+    p = exact_density(process, law, process.t_max, grid)
+    return sf.fokker_planck.sampler_density(sde, p, times)[-1], exact_density(
         process, law, process.t_min, grid
     )
 
@@ -151,11 +151,11 @@ def affine(name: str, kind: str, eta: float, cells: int) -> tuple[float, float]:
     times = sf.processes.log_snr_times(process, 40)
     times = times[: int((process(times).sigma > 0.05).nonzero()[-1]) + 1]
     rescaling = Rescaling(process)
-    p = start(process, field.distribution, rescaling, cells, 7.0)
+    p = density_at_t_max(process, field.distribution, rescaling, cells, 7.0)
     ours = sf.fokker_planck.sampler_density(law, p, times, rescaling=rescaling)[-1]
     mean, var = gaussian_chain(process, times, 0.25, eta, kind)
     truth = sf.GaussianMixture.isotropic(f64([[mean]]), math.sqrt(var)).on_grid(ours.grid)
-    meant = exact(process, field.distribution, float(times[-1]), ours.grid)
+    meant = exact_density(process, field.distribution, float(times[-1]), ours.grid)
     return ours.total_variation(truth), ours.total_variation(meant)
 
 
@@ -183,8 +183,8 @@ def test_the_samplers_law_goes_to_that_of_evolve() -> None:
     process, law = sf.VP(), pair()
     sde = sf.reverse(sf.ExactField(process, law), 0.7)
     rescaling = Rescaling(process, 1.0, 0.25)
-    p = start(process, law, rescaling, 256)
-    meant = evolve(sde, p, ends(process), steps=400, rescaling=rescaling)[-1]
+    p = density_at_t_max(process, law, rescaling, 256)
+    meant = evolve(sde, p, reverse_span(process), steps=400, rescaling=rescaling)[-1]
     gaps = [
         sf.fokker_planck.sampler_density(
             sde, p, sf.processes.log_snr_times(process, k), rescaling=rescaling
@@ -199,8 +199,10 @@ def test_the_samplers_law_goes_to_that_of_evolve() -> None:
 def test_the_samplers_law_is_conserved_too(process: sf.processes.Process, eta: float) -> None:
     for law in (sf.reverse(untrained(process), eta), sf.ancestral(untrained(process), eta)):
         times, rescaling = sf.processes.log_snr_times(process, 12), Rescaling(process, 1.0, 0.1)
-        p = start(process, ring(), rescaling, 32).normalised()
-        q = sf.fokker_planck.sampler_density(law, p, times, rescaling=rescaling, refuse=LOOSE)[-1]
+        p = density_at_t_max(process, ring(), rescaling, 32).normalised()
+        q = sf.fokker_planck.sampler_density(law, p, times, rescaling=rescaling, refuse=NO_LIMITS)[
+            -1
+        ]
         assert abs(q.total() - 1) <= 1e-12
         assert float(q.mass.min()) >= 0
 
@@ -213,26 +215,36 @@ def test_the_samplers_law_is_conserved_too(process: sf.processes.Process, eta: f
     [
         (
             lambda: sf.fokker_planck.sampler_density(
-                replace(QUIET, diffusion=lambda x, t: 1 + x**2), blob(), f64([0.0, 0.1, 1.0])
+                replace(OU, diffusion=lambda x, t: 1 + x**2),
+                coarse_density(),
+                f64([0.0, 0.1, 1.0]),
             ),
-            ValueError, "depends on the state",
-        ),
-        (
-            lambda: sf.fokker_planck.sampler_density(QUIET, blob(), f64([0.0, 0.1, 1.0]), save=f64([0.0, 0.2])),
-            ValueError, "save time 0.2 is not on the grid",
+            ValueError,
+            "depends on the state",
         ),
         (
             lambda: sf.fokker_planck.sampler_density(
-                replace(QUIET, drift=lambda x, t: 1 / (x - x[0])), blob(), f64([0.0, 0.1, 1.0])
+                OU, coarse_density(), f64([0.0, 0.1, 1.0]), save=f64([0.0, 0.2])
             ),
-            SdeflowError, "NaN or infinite at t = 0, first at .* of the grid",
+            ValueError,
+            "save time 0.2 is not on the grid",
         ),
         (
-            lambda: sf.fokker_planck.sampler_density(blob(), QUIET, f64([0.0, 1.0])),
-            TypeError, "sde must be an SDE, got Density",
+            lambda: sf.fokker_planck.sampler_density(
+                replace(OU, drift=lambda x, t: 1 / (x - x[0])),
+                coarse_density(),
+                f64([0.0, 0.1, 1.0]),
+            ),
+            SdeflowError,
+            "NaN or infinite at t = 0, first at .* of the grid",
+        ),
+        (
+            lambda: sf.fokker_planck.sampler_density(coarse_density(), OU, f64([0.0, 1.0])),
+            TypeError,
+            "sde must be an SDE, got Density",
         ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
     with pytest.raises(error, match=words) as said:
         mistake()
