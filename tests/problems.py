@@ -134,24 +134,24 @@ ROTATING_DRIFT = [[-1.0, -2.0], [2.0, -1.0]]
 
 
 def exact_density(
-    process: sf.processes.Process, law: sf.GaussianMixture, t: float, grid: sf.Grid
+    process: sf.processes.Process, mixture: sf.GaussianMixture, t: float, grid: sf.Grid
 ) -> sf.Density:
     """The density at time t of noised data."""
     c = process(f64(t))
-    return law.noised(c.alpha, c.sigma).on_grid(grid)
+    return mixture.noised(c.alpha, c.sigma).on_grid(grid)
 
 
 def density_at_t_max(
     process: sf.processes.Process,
-    law: sf.GaussianMixture,
+    mixture: sf.GaussianMixture,
     rescaling: sf.fokker_planck.Rescaling | None,
     cells: int,
     half=5.0,
 ):
     """The density at t_max, on a grid that holds it."""
     size = half if rescaling is None else half * rescaling(process.t_max)
-    grid = sf.Grid(-size, size, (cells,) * law.dim)
-    return exact_density(process, law, process.t_max, grid)
+    grid = sf.Grid(-size, size, (cells,) * mixture.dim)
+    return exact_density(process, mixture, process.t_max, grid)
 
 
 def reverse_span(process: sf.processes.Process) -> Tensor:
@@ -171,19 +171,19 @@ def linear_sde(matrix: Tensor, noise: Tensor, t_end: float) -> sf.SDE:
 
 
 def linear_sde_solution(
-    law: sf.GaussianMixture, matrix: Tensor, noise: Tensor, t: float
+    mixture: sf.GaussianMixture, matrix: Tensor, noise: Tensor, t: float
 ) -> sf.GaussianMixture:
     """`linear_sde` at t: m -> e^{At} m, C -> e^{At} C e^{A't} + int e^{As} Q e^{A's} ds."""
     block = torch.zeros(4, 4, dtype=torch.float64)
     block[:2, :2], block[:2, 2:], block[2:, 2:] = -matrix, torch.diag(noise**2), matrix.T
     e = torch.matrix_exp(block * t)
     grown, added = e[2:, 2:].T, e[2:, 2:].T @ e[:2, 2:]
-    spread = grown @ law.covariances @ grown.T + added
-    return sf.GaussianMixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
+    spread = grown @ mixture.covariances @ grown.T + added
+    return sf.GaussianMixture(mixture.weights, mixture.means @ grown.T, (spread + spread.mT) / 2)
 
 
 def untrained(process: sf.processes.Process, seed: int = 0) -> sf.LearnedField:
-    """A network whose last layer was not left at zero: a field of no particular law."""
+    """A network whose last layer was not left at zero: a field of no known distribution."""
     network = sf.MLP(width=16, depth=2, waves=4)
     generator = torch.Generator().manual_seed(seed)
     network.last.weight.data = torch.randn(2, 16, generator=generator) / 8

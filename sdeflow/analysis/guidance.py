@@ -40,7 +40,7 @@ from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Rescaling, breathing
+from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.processes.time_grids import log_snr_times
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
@@ -139,7 +139,7 @@ def guided_law(
         )
     )
     process, law = field.process, reverse(field, eta)
-    rescaling = breathing(grid, process, process.t_min) if rescaling is None else rescaling
+    rescaling = fitted_rescaling(grid, process, process.t_min) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
     start = prior_density(wide, process)
     ends = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)

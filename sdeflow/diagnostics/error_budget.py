@@ -37,7 +37,7 @@ from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Rescaling, breathing
+from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.fokker_planck.sampler import sampler_density
 from sdeflow.sdes.generative import FieldSDE
 
@@ -146,7 +146,7 @@ def error_budget(
         raise ValueError("the law runs on another clock than its process; give reverse(field)")
     times = check_times(times, process.t_min, process.t_max)
     first, last = float(times[0]), float(times[-1])
-    rescaling = breathing(grid, process, last) if rescaling is None else rescaling
+    rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling
     exact = truth.density(grid, last)
     wide = grid.scaled(rescaling(first) / rescaling(last))
     start = truth.density(wide, first)

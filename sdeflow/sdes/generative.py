@@ -3,7 +3,7 @@ r"""The SDEs of generative models: noising, its reverse, the Brownian frame, anc
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
+from sdeflow.sdes.transition import gaussian_transition, noising_transition
 
 Variance = Callable[[Tensor], Tensor]
 """times (K + 1,) -> (K,): what a chain's step adds per coordinate (length^2)."""
@@ -35,6 +36,7 @@ def forward(process: Process) -> SDE:
         process.t_min,
         process.t_max,
         time_grid=lambda steps: log_snr_times(process, steps).flip(0),
+        transition=noising_transition(process),
     )
 
 
@@ -149,7 +151,8 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
         return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
 
     span = process.t_max, process.t_min
-    return _driven(field, read, span, lambda steps: log_snr_times(process, steps), eta)
+    sde = _driven(field, read, span, lambda steps: log_snr_times(process, steps), eta)
+    return replace(sde, transition=gaussian_transition(field, eta))
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:

@@ -235,7 +235,7 @@ def test_a_broken_sampler_is_the_samplers_fault(broken: Callable[[FieldSDE], sf.
             lambda x: sf.diagnostics.error_budget(
                 x, sf.reverse(FIELD), TIMES, FIELD, sf.Grid(1.0, 9.0, (64, 64)),
             ),
-            "breathe",
+            "rescaled",
         ),
         (lambda x: sf.diagnostics.error_budget(x, sf.reverse(FIELD), TIMES * 2, FIELD, GRID), "outside"),
     ],
