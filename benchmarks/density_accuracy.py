@@ -52,7 +52,7 @@ def gaussian(turn: float, noise: list[float], end: float, steps: int, cells: int
     name = "rotating OU" if turn else "forward OU"
     time_grid = sde.times(steps)
     return _measured(
-        {"law": name, "process": "", "eta": "", "cells": f"{cells}^2", "steps": steps},
+        {"SDE": name, "process": "", "eta": "", "cells": f"{cells}^2", "steps": steps},
         lambda: sf.evolve(sde, start, times, time_grid=time_grid), start, lambda _: truth,
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def reversed_ring(name: str, eta: float, cells: int, steps: int) -> dict:
     sde, start = sf.reverse(sf.ExactField(process, ring()), eta), exact(process.t_max, grid)
     times = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
     return _measured(
-        {"law": "ring, reverse", "process": name, "eta": eta, "cells": f"{cells}^2",
+        {"SDE": "ring, reverse", "process": name, "eta": eta, "cells": f"{cells}^2",
          "steps": steps},
         lambda: sf.evolve(sde, start, times, steps=steps, rescaling=rescaling), start,
         lambda grid: exact(process.t_min, grid),
@@ -92,7 +92,7 @@ def _measured(
         "own estimate": end.error,
         "mass": end.total() - start.total(),
         "min": float(end.mass.min()),
-        "clipped": densities.diagnostics.negative_mass,
+        "negative mass": densities.diagnostics.negative_mass,
         "seconds": seconds,
         "peak MB": grown,
     }

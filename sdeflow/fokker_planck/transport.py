@@ -196,9 +196,9 @@ class TRBDF2:
 
 def _flow(p: np.ndarray, right: np.ndarray, left: np.ndarray) -> np.ndarray:
     """The rate at which each cell fills along axis 0, given the rates across the faces."""
-    flux = np.zeros((len(p) + 1, p.shape[1]))
-    flux[1:-1] = right * p[:-1] - left * p[1:]
-    return -np.diff(flux, axis=0)
+    current = np.zeros((len(p) + 1, p.shape[1]))
+    current[1:-1] = right * p[:-1] - left * p[1:]
+    return -np.diff(current, axis=0)
 
 
 def _bands(right: np.ndarray, left: np.ndarray) -> np.ndarray:

@@ -370,7 +370,7 @@ def test_mass_is_conserved_under_any_smooth_drift(
     assert torch.isfinite(out.mass).all()
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # rough drifts do trip the guards
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # rough drifts give warnings
 @pytest.mark.parametrize("eta", [None, 0.0, 0.5, 1.0])
 @pytest.mark.parametrize("kind", ["exact", "untrained"])
 def test_mass_is_conserved_for_every_process_and_field(
@@ -563,6 +563,13 @@ def test_well_resolved_run_does_not_warn() -> None:
     assert even.diagnostics.error == even[-1].error
     assert even[0].error == 0
     assert even.diagnostics.negative_mass < 1e-10
+
+
+def test_density_path_prints_in_words() -> None:
+    path = evolve(OU, TILTED_GAUSSIAN.on_grid(GRID_64), UNIT_INTERVAL, steps=20)
+    assert repr(path) == (
+        "path of 2 densities, t from 0 to 1, the last on 64 x 64 cells in [-5, 5] x [-5, 5]"
+    )
 
 
 # --------------------------------------------------------------------------------- wrong arguments

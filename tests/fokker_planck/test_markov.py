@@ -122,7 +122,7 @@ def test_passage_time_over_a_barrier_is_the_exact_integral() -> None:
 
 
 def test_relaxation_rates_of_ornstein_uhlenbeck_are_sums_of_eigenvalues() -> None:
-    """Of dx = A x: sums of the eigenvalues of -A; a turning drift makes them complex."""
+    """Of dx = A x: sums of the eigenvalues of -A; a rotating drift makes them complex."""
     grid = Grid(-5.0, 5.0, (80,))
     line = sf.SDE(lambda x, t: -1.5 * x, lambda x, t: f64(1.2), 0.0, 1.0)
     rates = sf.fokker_planck.markov_generator(line, grid).relaxation_rates(3)
@@ -154,6 +154,11 @@ def test_stationary_density_depends_on_the_calculus(calculus: str) -> None:
         kept = evolve(sde, flat, f64([0.0, 1.0]), steps=50, refuse=NO_LIMITS)[-1]
     assert kept.total_variation(flat) < 1e-4
     assert float(sf.fokker_planck.probability_current(sde, flat, 0.0)[3:-3].abs().max()) < 1e-6
+
+
+def test_generator_prints_in_words() -> None:
+    generator = sf.fokker_planck.markov_generator(OU, Grid(-1.0, 1.0, (8,)))
+    assert repr(generator) == "Markov generator on 8 cells in [-1, 1]"
 
 
 # --------------------------------------------------------------------------------- wrong arguments

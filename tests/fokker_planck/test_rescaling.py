@@ -66,6 +66,12 @@ def test_brownian_frame_is_rescaled_as_edm() -> None:
     assert out.total_variation(truth) < 1e-3
 
 
+def test_rescaling_prints_in_words() -> None:
+    words = repr(Rescaling(sf.VP(), 1.5, 0.25))
+    assert words.startswith("rescaling of VP")
+    assert words.endswith(", std 1.5, width 0.25")
+
+
 # --------------------------------------------------------------------------------- wrong arguments
 
 

@@ -152,8 +152,8 @@ def test_gradient_drift_produces_no_entropy() -> None:
     """A = D S with S symmetric; a rotating part produces entropy."""
     spread, shape = torch.diag(f64(NOISE) ** 2) / 2, f64([[2.0, 0.5], [0.5, 1.0]])
     assert abs(sf.sdes.ornstein_uhlenbeck(spread @ shape, NOISE).entropy_production()) < 1e-14
-    turned = spread @ (shape + f64([[0.0, 1.0], [-1.0, 0.0]]))
-    assert sf.sdes.ornstein_uhlenbeck(turned, NOISE).entropy_production() > 0.1
+    rotating = spread @ (shape + f64([[0.0, 1.0], [-1.0, 0.0]]))
+    assert sf.sdes.ornstein_uhlenbeck(rotating, NOISE).entropy_production() > 0.1
 
 
 # ---------------------------------------------------------------------------------------- Langevin
