@@ -61,9 +61,7 @@ def of_tilted(law: sf.GaussianMixture, sigma: float) -> Evaluate:
     """sigma sum r P (x - mu), the logits as a quadratic form in the features x, x x^T."""
     inverse = torch.linalg.inv(law.covariances + sigma**2 * torch.eye(2))
     pull = (inverse @ law.means[:, :, None])[:, :, 0]
-    keys = torch.stack(
-        [*pull.T, -inverse[:, 0, 0] / 2, -inverse[:, 0, 1], -inverse[:, 1, 1] / 2]
-    )
+    keys = torch.stack([*pull.T, -inverse[:, 0, 0] / 2, -inverse[:, 0, 1], -inverse[:, 1, 1] / 2])
     bias = torch.log(law.weights) + torch.logdet(inverse) / 2 - (pull * law.means).sum(1) / 2
     values = sigma * torch.cat([inverse.reshape(-1, 4), pull], 1)
 
@@ -71,7 +69,9 @@ def of_tilted(law: sf.GaussianMixture, sigma: float) -> Evaluate:
         a, b = x[:, :1], x[:, 1:]
         r = torch.softmax(torch.cat([x, a * a, a * b, b * b], 1) @ keys + bias, 1)
         p = r @ values
-        return torch.cat([p[:, :1] * a + p[:, 1:2] * b, p[:, 2:3] * a + p[:, 3:4] * b], 1) - p[:, 4:]
+        return (
+            torch.cat([p[:, :1] * a + p[:, 1:2] * b, p[:, 2:3] * a + p[:, 3:4] * b], 1) - p[:, 4:]
+        )
 
     return reference
 
@@ -123,7 +123,10 @@ def rows(n: int, rounds: int) -> list[dict[str, object]]:
         sigma = law.std() / 2
         field = sf.ExactField(PROCESS, law)
         t = PROCESS.time_of(sigma)
-        x = (law.sample(n, 0) + sigma * torch.randn(n, 2, generator=torch.Generator().manual_seed(1))).float()
+        x = (
+            law.sample(n, 0)
+            + sigma * torch.randn(n, 2, generator=torch.Generator().manual_seed(1))
+        ).float()
         with torch.no_grad():
             ours, reference = field.at(t, PROCESS(t), x), by_hand(float(PROCESS(t).sigma))
             off = float((ours(x) - reference(x)).abs().max())

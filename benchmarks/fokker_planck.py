@@ -1,27 +1,22 @@
-"""Densities in motion: `evolve` against fplanck and py-pde, and its accuracy by itself.
+"""How fast and how accurate is `evolve`? Against fplanck and py-pde, and by itself.
 
-First table: dx = -x dt + sqrt(2) dW from t = 0 to 0.5 on [-5, 5]^2, begun at the exact cell masses
-of five Gaussians on a ring. TV is to the exact cell masses at the end. Everything is CPU time of
-one thread, interleaved, median; ratios are medians of paired ratios.
+First table: dx = -x dt + sqrt(2) dW from t = 0 to 0.5 on [-5, 5]^2, from the exact cell masses of
+five Gaussians on a ring; TV is to the exact masses at the end. Times are CPU times of one thread,
+interleaved, medians; ratios are medians of paired ratios. `evolve` uses the transition kernel of
+this SDE and does not step (`x kernel`); its Strang splitting takes as few steps as leave no larger
+error than the peer's (`splitting steps`, `x splitting`). Neither estimates its own error, as peers
+do not; the default, with the estimate, is in the last row.
 
-This law is affine, so `evolve` takes its kernel, which is known in closed form: it does not step,
-while the peers integrate in time (`x kernel`). The race of integrators is that against the
-splitting, which any other law gets: it takes as few steps as leave no larger error than the peer's
-(`splitting steps`, `x splitting`). Neither makes an estimate of its own error, for peers make
-none; the default, the kernel with its estimate, stands below. Compilation is a column of its own
-and in no ratio.
-
-How the peers are set up: fplanck 0.2.2 has k T = 1, drag 1 and the harmonic potential, and the
-exact masses for a start; it needs np.product, which numpy 2 dropped. Its matrix can be used again
-for another start, so there is a ratio without it. py-pde takes the same masses over the volume,
-no slope at the walls, numba, and adaptive steps at its own tolerance: with Euler's method (its
-default) and with Runge and Kutta's, for the equation as a divergence and with the product rule
-worked out. Its steppers are made once: what is timed is the compiled call alone.
-
-Second table: the reverse laws of the ring by the exact field, and two laws that stay Gaussian;
-seconds include our own estimate. Memory is the growth of the peak of resident memory, each row in
-a process of its own, but for py-pde's, which is that of a second call.
+Second table: `density_accuracy`. Memory is the growth of the peak of resident memory, each row in
+a process of its own, except py-pde's, which is that of a second call.
 """
+
+# How the peers are set up: fplanck 0.2.2 has k T = 1, drag 1 and the harmonic potential, and the
+# exact masses for a start; it needs np.product, which numpy 2 dropped. Its matrix can be used
+# again for another start, so there is a ratio without it. py-pde takes the same masses over the
+# volume, no slope at the walls, numba, and adaptive steps at its own tolerance: with the Euler
+# method (its default) and the Runge-Kutta method, for the equation as a divergence and with the
+# product rule worked out. Its steppers are made once: what is timed is the compiled call alone.
 
 from __future__ import annotations
 
@@ -30,9 +25,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -42,8 +35,9 @@ import torch
 
 import sdeflow as sf
 from benchmarks import record
+from benchmarks.density_accuracy import accuracy, ring
+from benchmarks.resident_memory import in_its_own_process, peak
 from sdeflow import Density, Grid
-from sdeflow.fokker_planck import Rescaling
 
 try:
     import fplanck
@@ -59,7 +53,6 @@ SOURCES = {  # div(x c), in two ways
     "divergence": "laplace(c) + d_dx(x * c) + d_dy(y * c)",
     "product rule": "laplace(c) + x * d_dx(c) + y * d_dy(c) + 2 * c",
 }
-PROCESSES = {"VP": sf.VP(), "VE": sf.VE(), "EDM": sf.EDM(), "Linear": sf.Linear()}
 
 
 @dataclass(frozen=True)
@@ -73,46 +66,27 @@ class Variant:
 # ------------------------------------------------------------------------------------ the problem
 
 
-def ring() -> sf.GaussianMixture:
-    """Five Gaussians of standard deviation 0.25 on a circle of radius 2."""
-    law = sf.datasets.ring().distribution
-    assert law is not None
-    return law.to(torch.float64)
-
-
 def problem(cells: int) -> tuple[Density, Density]:
-    """The law at both ends of `SPAN`."""
+    """The density at both ends of `SPAN`."""
     grid = Grid(-5.0, 5.0, (cells, cells))
     shrunk = math.exp(-float(SPAN[1]))
     later = ring().noised(shrunk, math.sqrt(1 - shrunk**2))
     return ring().on_grid(grid), later.on_grid(grid)
 
 
-def moved(
-    law: sf.GaussianMixture, a: torch.Tensor, g: torch.Tensor, t: float
-) -> sf.GaussianMixture:
-    """The law at t of dx = A x dt + diag(g) dW, whose covariance is Van Loan's (1978) integral."""
-    block = torch.zeros(4, 4, dtype=torch.float64)
-    block[:2, :2], block[:2, 2:], block[2:, 2:] = -a, torch.diag(g**2), a.T
-    e = torch.matrix_exp(block * t)
-    grown, added = e[2:, 2:].T, e[2:, 2:].T @ e[:2, 2:]
-    spread = grown @ law.covariances @ grown.T + added
-    return sf.GaussianMixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
-
-
 # ------------------------------------------------------------------------------------- the racers
 
 
 def by_sdeflow(start: Density, steps: int | None = None, estimate: bool = False) -> Variant:
-    """`evolve`: by the law's own kernel, or in these many steps of the splitting."""
-    grid = None if steps is None else torch.linspace(*SPAN.tolist(), steps + 1).double()
-    root = torch.tensor(math.sqrt(2), dtype=torch.float64)
+    """`evolve`: by the transition kernel, or in this many steps of the splitting."""
+    time_grid = None if steps is None else torch.linspace(*SPAN.tolist(), steps + 1).double()
+    identity = torch.eye(2, dtype=torch.float64)
 
     def build() -> sf.SDE:
-        return sf.SDE(lambda x, t: -x, lambda x, t: root, *SPAN.tolist())
+        return sf.sdes.ornstein_uhlenbeck(identity, math.sqrt(2), float(SPAN[1]))
 
     def propagate(sde: sf.SDE) -> np.ndarray:
-        return sf.evolve(sde, start, SPAN, grid=grid, estimate=estimate)[-1].mass.numpy()
+        return sf.evolve(sde, start, SPAN, time_grid=time_grid, estimate=estimate)[-1].mass.numpy()
 
     return Variant(build, propagate)
 
@@ -177,11 +151,8 @@ def fewest(start: Density, truth: Density, error: float) -> int:
 
 
 def distance(mass: np.ndarray, truth: Density) -> float:
-    """Total variation of masses to a law."""
+    """Total variation of masses to a density."""
     return float(abs(mass - truth.mass.numpy()).sum() / 2)
-
-
-# -------------------------------------------------------------------------------------- the tables
 
 
 def race(cells: int, rounds: int) -> list[dict[str, object]]:
@@ -190,6 +161,44 @@ def race(cells: int, rounds: int) -> list[dict[str, object]]:
     """
     start, truth = problem(cells)
     others = peers(start)
+    made, compiled, final, grown = _first_runs(others)
+    grown["fplanck"] = in_its_own_process(fplanck_memory, cells)
+    steps = {name: fewest(start, truth, distance(m, truth)) for name, m in final.items()}
+    ours: dict[str, tuple[int | None, bool]] = {KERNEL: (None, False)}
+    ours |= {splitting(k): (k, False) for k in sorted(set(steps.values()))}
+    ours["sdeflow, default: kernel, estimate"] = (None, True)
+    racers = {name: by_sdeflow(start, *how) for name, how in ours.items()}
+    runs = {name: lambda v=v: v.propagate(v.build()) for name, v in racers.items()}
+    runs |= {name: lambda n=name: others[n].propagate(made[n]) for name in others}
+    runs["build"] = others["fplanck"].build
+    spent = record.interleaved(runs, rounds, time.process_time)
+    rows = [
+        _row(name, final[name], start, truth)
+        | _peer_times(name, spent, compiled[name], steps[name])
+        | {"peak MB": grown[name]}
+        for name in others
+    ]
+    for name, v in racers.items():
+        rows.append(
+            _row(name, v.propagate(v.build()), start, truth)
+            | {"compile s": 0.0, "build s": 0.0, "propagate s": statistics.median(spent[name])}
+            | {"x kernel": record.ratio(spent[name], spent[KERNEL]), "splitting steps": ""}
+            | {"x splitting": "", "without build": ""}
+            | {"peak MB": in_its_own_process(our_memory, cells, *ours[name])}
+        )
+    return rows
+
+
+KERNEL = "sdeflow, exact kernel"
+
+
+def splitting(steps: int) -> str:
+    """The name of our splitting in these many steps."""
+    return f"sdeflow, splitting, {steps} steps"
+
+
+def _first_runs(others: dict[str, Variant]) -> tuple[dict, dict, dict, dict]:
+    """What each peer builds, seconds of its first run, its masses and the memory of a second."""
     made, compiled, final, grown = {}, {}, {}, {}
     for name, v in others.items():
         begun = time.process_time()
@@ -197,40 +206,27 @@ def race(cells: int, rounds: int) -> list[dict[str, object]]:
         v.propagate(made[name])
         compiled[name] = time.process_time() - begun
         final[name], grown[name] = peak(lambda v=v, n=name: v.propagate(made[n]))
-    grown["fplanck"] = in_its_own_process(fplanck_memory, cells)
-    steps = {name: fewest(start, truth, distance(m, truth)) for name, m in final.items()}
-    ours = {"sdeflow, exact kernel": (None, False)}
-    ours |= {f"sdeflow, splitting, {k} steps": (k, False) for k in sorted(set(steps.values()))}
-    ours["sdeflow, default: kernel, estimate"] = (None, True)
-    racers = {name: by_sdeflow(start, *how) for name, how in ours.items()}
-    runs = {name: lambda v=v: v.propagate(v.build()) for name, v in racers.items()}
-    runs |= {name: lambda n=name: others[n].propagate(made[n]) for name in others}
-    runs["build"] = others["fplanck"].build
-    spent = record.interleaved(runs, rounds, time.process_time)
-    kernel = spent["sdeflow, exact kernel"]
-    rows = []
-    for name in others:
-        build = spent["build"] if name == "fplanck" else [0.0] * rounds
-        total = [a + b for a, b in zip(build, spent[name], strict=True)]
-        stepped = spent[f"sdeflow, splitting, {steps[name]} steps"]
-        alone = statistics.median(spent[name])
-        jit = max(0.0, compiled[name] - alone) if name != "fplanck" else 0.0
-        rows.append(
-            _row(name, final[name], start, truth)
-            | {"compile s": jit, "build s": statistics.median(build), "propagate s": alone}
-            | {"x kernel": record.ratio(total, kernel), "splitting steps": steps[name]}
-            | {"x splitting": record.ratio(total, stepped)}
-            | {"without build": record.ratio(spent[name], stepped), "peak MB": grown[name]}
-        )
-    for name, v in racers.items():
-        rows.append(
-            _row(name, v.propagate(v.build()), start, truth)
-            | {"compile s": 0.0, "build s": 0.0, "propagate s": statistics.median(spent[name])}
-            | {"x kernel": record.ratio(spent[name], kernel), "splitting steps": ""}
-            | {"x splitting": "", "without build": ""}
-            | {"peak MB": in_its_own_process(our_memory, cells, *ours[name])}
-        )
-    return rows
+    return made, compiled, final, grown
+
+
+def _peer_times(
+    name: str, spent: dict[str, list[float]], compiled: float, steps: int
+) -> dict[str, object]:
+    """Seconds of a peer, and their ratios to ours."""
+    build = spent["build"] if name == "fplanck" else [0.0] * len(spent[name])
+    total = [a + b for a, b in zip(build, spent[name], strict=True)]
+    stepped = spent[splitting(steps)]
+    alone = statistics.median(spent[name])
+    jit = max(0.0, compiled - alone) if name != "fplanck" else 0.0
+    return {
+        "compile s": jit,
+        "build s": statistics.median(build),
+        "propagate s": alone,
+        "x kernel": record.ratio(total, spent[KERNEL]),
+        "splitting steps": steps,
+        "x splitting": record.ratio(total, stepped),
+        "without build": record.ratio(spent[name], stepped),
+    }
 
 
 def _row(name: str, mass: np.ndarray, start: Density, truth: Density) -> dict[str, object]:
@@ -242,103 +238,7 @@ def _row(name: str, mass: np.ndarray, start: Density, truth: Density) -> dict[st
     }
 
 
-def gaussian(turn: float, noise: list[float], end: float, steps: int, cells: int) -> dict:
-    """A law that stays Gaussian: dx = -x dt + turn (rotation) + noise, to t = end."""
-    a = torch.tensor([[-1.0, -turn], [turn, -1.0]], dtype=torch.float64)
-    g = torch.tensor(noise, dtype=torch.float64)
-    sde = sf.SDE(lambda x, t: x @ a.T, lambda x, t: g.expand_as(x), 0.0, end)
-    grid = Grid(-5.0, 5.0, (cells, cells))
-    times = torch.tensor([0.0, end], dtype=torch.float64)
-    start = ring().on_grid(grid)
-    truth = moved(ring(), a, g, end).on_grid(grid)
-    name = "rotating OU" if turn else "forward OU"
-    clock = sde.times(steps)  # by the splitting, also the one that has its own kernel
-    return _measured(
-        {"law": name, "process": "", "eta": "", "cells": f"{cells}^2", "steps": steps},
-        lambda: sf.evolve(sde, start, times, grid=clock), start, lambda _: truth,
-    )  # fmt: skip
-
-
-def reversed_ring(name: str, eta: float, cells: int, steps: int) -> dict:
-    """The ring back from noise, by its exact field, in a box that breathes."""
-    process = PROCESSES[name]
-    rescaling = Rescaling(process, 1.0, 0.25)
-    size = 5.0 * rescaling(process.t_max)
-    grid = Grid(-size, size, (cells, cells))
-
-    def exact(t: float, grid: Grid) -> Density:
-        c = process(torch.tensor(t, dtype=torch.float64))
-        return ring().noised(c.alpha, c.sigma).on_grid(grid)
-
-    sde, start = sf.reverse(sf.ExactField(process, ring()), eta), exact(process.t_max, grid)
-    times = torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
-    return _measured(
-        {"law": "ring, reverse", "process": name, "eta": eta, "cells": f"{cells}^2",
-         "steps": steps},
-        lambda: sf.evolve(sde, start, times, steps=steps, rescaling=rescaling), start,
-        lambda grid: exact(process.t_min, grid),
-    )  # fmt: skip
-
-
-def _measured(
-    about: dict,
-    run: Callable[[], sf.fokker_planck.DensityPath],
-    start: Density,
-    exact: Callable[[Grid], Density],
-) -> dict:
-    begun = time.process_time()
-    densities, grown = peak(run)
-    seconds, end = time.process_time() - begun, densities[-1]
-    return about | {
-        "TV": end.total_variation(exact(end.grid)),
-        "own estimate": end.error,
-        "mass": end.total() - start.total(),
-        "min": float(end.mass.min()),
-        "clipped": densities.diagnostics.negative_mass,
-        "seconds": seconds,
-        "peak MB": grown,
-    }
-
-
-def accuracy(quick: bool) -> list[dict[str, object]]:
-    """The second table."""
-    sizes = [(64, 100)] if quick else [(128, 200), (256, 400)]
-    root = math.sqrt(2)
-    jobs = [
-        (gaussian, 0.0, [root, root], 0.5, 20, 128),
-        (gaussian, 2.0, [1.0, 0.6], 1.0, 80, 128),
-        *(
-            (reversed_ring, name, eta, cells, steps)
-            for cells, steps in sizes
-            for name in PROCESSES
-            for eta in (1.0, 0.5, 0.0)
-        ),
-    ]
-    return [in_its_own_process(*job) for job in jobs]
-
-
 # ------------------------------------------------------------------------------------------ memory
-
-
-def resident(key: str) -> float:
-    """VmRSS or VmHWM of this process, in MiB (Linux)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
-
-
-def peak(run: Callable[[], object]) -> tuple:
-    """What `run` gives, and by how many MiB the peak of resident memory rose above the start."""
-    before = resident("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")
-    out = run()
-    return out, resident("VmHWM") - before
-
-
-def in_its_own_process(work: Callable[..., object], *given: object):
-    """work(*given), in a fresh process of one thread."""
-    fresh = get_context("spawn")
-    with ProcessPoolExecutor(1, fresh, torch.set_num_threads, (1,)) as pool:
-        return pool.submit(work, *given).result()
 
 
 def fplanck_memory(cells: int) -> float:

@@ -1,14 +1,12 @@
-r"""A law on a grid: the mass in each cell.
+r"""Grids, and probability densities on them: the mass in each cell.
 
-    m_i = int_{cell i} p(x) dx,    sum_i m_i = 1 - (mass outside the box).
+    m_i = int_{cell i} p(x) dx,    sum_i m_i = 1 - (mass outside the grid).
 
-Masses, not point values: they are what a histogram counts, they add up under coarsening, and what
-a conservative scheme keeps. So a cloud is compared with a law by counting it on the law's own
-cells, never by interpolating the law to the particles (that alone makes p-values of 1e-35).
+Masses, not values at points, because a histogram counts them, coarsening adds them and a
+conservative scheme keeps their sum. Compare a cloud with a density by counting it on the density's
+own cells, not by interpolating the density to the particles: that alone gives p-values of 1e-35.
 
-A `Density` holds float64: masses below 1e-7 of the whole, which float32 would lose, are what the
-guards of a `history` look at. It is a torch tensor like everything else of ours; scipy works
-on the same memory. What a solver knows of its own error rides along in `error`.
+Masses are float64 tensors: those below 1e-7 of the whole would be lost in float32.
 """
 
 from __future__ import annotations
@@ -24,12 +22,12 @@ from torch import Tensor
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.random_streams import Stream, random_generator
 
-ROUND_OFF = 1e-15  # cells below this share of the whole hold nothing but rounding
+ROUND_OFF = 1e-15  # masses below this share of the whole are rounding errors
 
 
 @dataclass(frozen=True)
 class Grid:
-    """A box [low, high] of shape[0] (x shape[1]) equal cells, in one or two dimensions.
+    """Equal cells, shape[0] (x shape[1]) of them, in a box [low, high] of one or two dimensions.
 
     Args:
         low, high: (d,) corners of the box; one number stands for all axes.
@@ -44,7 +42,7 @@ class Grid:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Bring the arguments into form and refuse what is no box."""
+        """Check the arguments and make tuples of them."""
         cells = self.shape if np.iterable(self.shape) else (self.shape,)
         shape = tuple(check_int(n, "every entry of shape", 4) for n in cells)
         if len(shape) not in (1, 2):
@@ -57,6 +55,11 @@ class Grid:
         for name, value in (("low", low), ("high", high), ("shape", shape)):
             object.__setattr__(self, name, value)
 
+    def __str__(self) -> str:
+        """In words."""
+        box = " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(self.low, self.high, strict=True))
+        return f"{' x '.join(map(str, self.shape))} cells in {box}"
+
     @property
     def dim(self) -> int:
         """d."""
@@ -64,12 +67,12 @@ class Grid:
 
     @property
     def width(self) -> tuple[float, ...]:
-        """h (d,), the sides of one cell."""
+        """h (d,), the sides of a cell (length)."""
         return tuple((b - a) / n for a, b, n in zip(self.low, self.high, self.shape, strict=True))
 
     @property
     def volume(self) -> float:
-        """prod_i h_i, of one cell."""
+        """prod_i h_i, the volume of a cell."""
         return math.prod(self.width)
 
     def edges(self, axis: int) -> Tensor:
@@ -91,10 +94,10 @@ class Grid:
         return _product([self.edges(i) for i in range(self.dim)])
 
     def cell(self, x: Tensor) -> Tensor:
-        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside.
+        """The index of the cell that each particle of x (n, d) is in, (n,); -1 outside.
 
         Raises:
-            TypeError, ValueError: x is no finite cloud in the grid's dimension.
+            TypeError, ValueError: x is no finite cloud of the grid's dimension.
         """
         check_cloud(x, dim=self.dim)
         which = torch.zeros(len(x), dtype=torch.int64)
@@ -108,10 +111,10 @@ class Grid:
         return torch.where(inside, which, -1)
 
     def count(self, x: Tensor) -> tuple[Tensor, int]:
-        """How many particles of x (n, d) are in each cell, in `shape`, and how many outside.
+        """The number of particles of x (n, d) in each cell, in `shape`, and the number outside.
 
         Raises:
-            TypeError, ValueError: as `cell`.
+            TypeError, ValueError: x is no finite cloud of the grid's dimension.
         """
         which = self.cell(x)
         inside = which[which >= 0]
@@ -119,7 +122,7 @@ class Grid:
         return counts.reshape(self.shape), len(which) - len(inside)
 
     def scaled(self, factor: float) -> Grid:
-        """The grid of the points factor x, x in this one.
+        """The grid with all lengths multiplied by `factor`.
 
         Raises:
             TypeError, ValueError: factor is no positive number.
@@ -132,8 +135,8 @@ class Grid:
         """The same box with cells `factor` times as wide.
 
         Raises:
-            TypeError, ValueError: factor is no whole number, or does not divide the cells of an
-                axis into 4 or more.
+            TypeError, ValueError: factor is no whole number, or the cells of an axis cannot be
+                merged into 4 or more.
         """
         factor = check_int(factor, "factor")
         if any(n % factor for n in self.shape):
@@ -164,12 +167,12 @@ def _product(axes: list[Tensor]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Density:
-    """The mass in every cell of a grid; what is missing from 1 lies outside.
+    """A probability density as the mass in each cell of a grid; what is missing from 1 is outside.
 
     Args:
         grid: the cells.
         mass: grid.shape, not negative; kept in float64.
-        error: a solver's own estimate of the total variation to the law that is meant, or None.
+        error: an estimate of the total variation to the exact density, or None.
 
     Raises:
         TypeError, ValueError: shape, NaN, negative masses, a total that is zero or above 1.
@@ -180,7 +183,7 @@ class Density:
     error: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no law."""
+        """Check the masses."""
         if not isinstance(self.mass, Tensor) or self.mass.is_complex():
             raise TypeError(f"mass must be a tensor of numbers, got {type(self.mass).__name__}")
         mass = self.mass.detach().to("cpu", torch.float64).contiguous()
@@ -189,20 +192,27 @@ class Density:
                 f"mass must be {self.grid.shape}, one number per cell, got {tuple(mass.shape)}"
             )
         if not torch.isfinite(mass).all():
-            raise ValueError("mass has NaN or infinite cells; a law has none")
+            raise ValueError("mass has NaN or infinite cells; a density has none")
         if (mass < 0).any():
-            raise ValueError(f"mass is negative in {int((mass < 0).sum())} cells; a law has none")
+            raise ValueError(
+                f"mass is negative in {int((mass < 0).sum())} cells; set it to zero there"
+            )
         total = float(mass.sum())
         if not 0 < total <= 1 + 1e-9:
             raise ValueError(f"the masses add up to {total:.6g}; divide them by their sum")
         object.__setattr__(self, "mass", mass)
 
+    def __repr__(self) -> str:
+        """In words."""
+        error = "" if self.error is None else f", error about {self.error:.1g}"
+        return f"density on {self.grid}, total mass {self.total():.6g}{error}"
+
     @staticmethod
     def from_samples(grid: Grid, x: Tensor) -> Density:
-        """The shares of a cloud x (n, d) in the cells; particles outside stay in the count.
+        """The histogram of a cloud x (n, d), divided by n, the number inside and outside.
 
         Raises:
-            TypeError, ValueError: x is no cloud in the grid's dimension, or wholly outside.
+            TypeError, ValueError: x is no cloud of the grid's dimension, or wholly outside.
         """
         counts, outside = grid.count(x)
         if outside == len(x):
@@ -216,7 +226,7 @@ class Density:
         return float(self.mass.sum())
 
     def normalised(self) -> Density:
-        """The law given that x is inside the grid: total 1."""
+        """The density given that x is inside the grid: total 1."""
         return replace(self, mass=self.mass / self.mass.sum())
 
     def mean(self) -> Tensor:
@@ -226,8 +236,10 @@ class Density:
     def covariance(self) -> Tensor:
         """Cov[x] inside the grid, (d, d).
 
-        Of the law whose masses these are: rounding to centres adds h^2 / 12 to each variance,
-        which is taken off again (Sheppard 1898; exact for laws smooth on the scale of a cell).
+        Replacing each mass by one at the centre of its cell adds h^2 / 12 to the variances, which
+        is subtracted again; accurate for densities that are smooth on the scale of a cell.
+
+        Source: Sheppard 1898.
         """
         off = [x - row @ x for row, x in self._margins()]
         share = self.mass / self.mass.sum()
@@ -239,13 +251,13 @@ class Density:
         return out
 
     def _margins(self) -> list[tuple[Tensor, Tensor]]:
-        """Per axis, the shares and centres of its cells."""
+        """For each axis, the normalised masses and the centres of its cells."""
         d, share = self.grid.dim, self.mass / self.mass.sum()
         rows = [share] if d == 1 else [share.sum(1), share.sum(0)]
         return [(rows[i], self.grid.middles(i)) for i in range(d)]
 
     def marginal(self, axis: int) -> Density:
-        """The law of one coordinate, on that axis of the grid.
+        """The marginal density of one coordinate, on that axis of the grid.
 
         Raises:
             ValueError: there is no such axis.
@@ -260,10 +272,10 @@ class Density:
         return Density(line, self.mass.sum(1 - axis), self.error)
 
     def coarsen(self, factor: int = 2) -> Density:
-        """The same law on cells `factor` times as wide.
+        """The same density on cells `factor` times as wide.
 
         Raises:
-            TypeError, ValueError: as `Grid.coarser`.
+            TypeError, ValueError: the cells of an axis cannot be merged into 4 or more.
         """
         grid = self.grid.coarser(factor)
         blocks = [n for cells in grid.shape for n in (cells, factor)]
@@ -271,7 +283,7 @@ class Density:
         return Density(grid, mass, self.error)
 
     def scaled(self, factor: float) -> Density:
-        """The law of factor x: the same masses on a grid of another size.
+        """The density of factor x: the same masses on a grid of another size.
 
         Raises:
             TypeError, ValueError: factor is no positive number.
@@ -279,20 +291,21 @@ class Density:
         return replace(self, grid=self.grid.scaled(factor))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """ln(m_i / volume) of the cell that holds each particle of x (n, d), (n,) in float64.
+        """ln p = ln(m_i / volume) at each particle of x (n, d), (n,) in float64.
 
-        It is constant in a cell, and -inf where there is no mass and outside the grid.
+        It is constant in a cell, and -inf in cells without mass and outside the grid.
 
         Raises:
-            TypeError, ValueError: x is no finite cloud in the grid's dimension.
+            TypeError, ValueError: x is no finite cloud of the grid's dimension.
         """
         which = self.grid.cell(x)
         height = torch.log(self.mass.reshape(-1) / self.grid.volume)
         return torch.where(which >= 0, height[which.clamp_min(0)], -math.inf)
 
     def sample(self, n: int, seed: int) -> Tensor:
-        """n draws (n, d) in float64, uniform in their cells, from the law inside the grid; the
-        first k of them are the draw of size k.
+        """n draws (n, d) in float64 from the density inside the grid, uniform in each cell.
+
+        The first k of n draws are those of a call for k.
 
         Raises:
             TypeError, ValueError: n is no whole number from 1 on, or seed none from 0 on.
@@ -309,14 +322,14 @@ class Density:
         return self.grid.centres()[which] + part * torch.tensor(self.grid.width)
 
     def entropy(self) -> float:
-        """-sum_i m_i ln(m_i / volume): -E[ln p] (nats), for a law that is 1 inside the grid."""
+        """-sum_i m_i ln(m_i / volume) = -E[ln p] (nats), if the total is 1."""
         m = self.mass[self.mass > 0]
         return -float((m * torch.log(m / self.grid.volume)).sum())
 
     def kl(self, other: Density) -> float:
-        """sum_i m_i ln(m_i / n_i) (nats), the outside being one more cell.
+        """The divergence KL = sum_i m_i ln(m_i / n_i) (nats); outside is one more cell.
 
-        Masses below 1e-15 are rounding: where both laws are below it the cells are merged, and
+        Masses below 1e-15 are rounding errors. Cells where both densities are below it are merged;
         where only the other one is, it counts as 1e-15. So the sum is always finite.
 
         Raises:
@@ -329,7 +342,7 @@ class Density:
         return float((p * torch.log(p / q)).sum())
 
     def total_variation(self, other: Density) -> float:
-        """(1/2) sum_i |m_i - n_i|, the outside being one more cell; between 0 and 1.
+        """The total variation (1/2) sum_i |m_i - n_i|, from 0 to 1; outside is one more cell.
 
         Raises:
             ValueError: the grids differ.
@@ -340,15 +353,15 @@ class Density:
     def _cells(self, other: Density) -> tuple[Tensor, Tensor]:
         if not self.grid.same(other.grid):
             raise ValueError(
-                f"the two laws stand on different grids: {self.grid} and {other.grid}; bring "
-                "them to one first"
+                f"the two densities are on different grids, {self.grid} and {other.grid}; make "
+                "both on one grid"
             )
         rows = [torch.cat([m.reshape(-1), 1 - m.sum()[None]]) for m in (self.mass, other.mass)]
         return rows[0].clamp_min(0), rows[1].clamp_min(0)
 
 
 def captured(mass: np.ndarray, grid: Grid, missing: float) -> Density:
-    """The density of these cell masses, if no more than `missing` of 1 lies outside the grid.
+    """The density with these cell masses, if no more than `missing` of 1 is outside the grid.
 
     Raises:
         ValueError: more is missing.

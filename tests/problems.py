@@ -122,43 +122,44 @@ def rejected(p: np.ndarray, level: float = 0.05) -> float:
 
 # ----------------------------------------------------------------------------- densities in motion
 
-LOOSE = sf.fokker_planck.Diagnostics(
-    math.inf, math.inf, math.inf, math.inf, 1e-12
-)  # conservation is never loose
-HALF = f64([0.0, 1.0])
-QUIET = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
-BLUNT = sf.Grid(-5.0, 5.0, (64, 64))
-BLOB = sf.GaussianMixture(f64([1.0]), f64([[1.2, 0.3]]), f64([[[0.3, 0.1], [0.1, 0.2]]]))
-TURN = [[-1.0, -2.0], [2.0, -1.0]]
+# Limits that let everything pass but a loss of mass: conservation always holds.
+NO_LIMITS = sf.fokker_planck.Diagnostics(math.inf, math.inf, math.inf, math.inf, 1e-12)
+UNIT_INTERVAL = f64([0.0, 1.0])
+OU = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)  # Ornstein-Uhlenbeck
+GRID_64 = sf.Grid(-5.0, 5.0, (64, 64))
+TILTED_GAUSSIAN = sf.GaussianMixture(
+    f64([1.0]), f64([[1.2, 0.3]]), f64([[[0.3, 0.1], [0.1, 0.2]]])
+)
+ROTATING_DRIFT = [[-1.0, -2.0], [2.0, -1.0]]
 
 
-def exact(
-    process: sf.processes.Process, law: sf.GaussianMixture, t: float, grid: sf.Grid
+def exact_density(
+    process: sf.processes.Process, mixture: sf.GaussianMixture, t: float, grid: sf.Grid
 ) -> sf.Density:
-    """The law at time t of noised data."""
+    """The density at time t of noised data."""
     c = process(f64(t))
-    return law.noised(c.alpha, c.sigma).on_grid(grid)
+    return mixture.noised(c.alpha, c.sigma).on_grid(grid)
 
 
-def start(
+def density_at_t_max(
     process: sf.processes.Process,
-    law: sf.GaussianMixture,
+    mixture: sf.GaussianMixture,
     rescaling: sf.fokker_planck.Rescaling | None,
     cells: int,
     half=5.0,
 ):
-    """The law at t_max, on a grid that holds it."""
+    """The density at t_max, on a grid that holds it."""
     size = half if rescaling is None else half * rescaling(process.t_max)
-    grid = sf.Grid(-size, size, (cells,) * law.dim)
-    return exact(process, law, process.t_max, grid)
+    grid = sf.Grid(-size, size, (cells,) * mixture.dim)
+    return exact_density(process, mixture, process.t_max, grid)
 
 
-def ends(process: sf.processes.Process) -> Tensor:
-    """t_max and t_min: the span of the reverse run."""
+def reverse_span(process: sf.processes.Process) -> Tensor:
+    """t_max and t_min, (2,): the span of the reverse SDE."""
     return f64([process.t_max, process.t_min])
 
 
-def linear(matrix: Tensor, noise: Tensor, t_end: float) -> sf.SDE:
+def linear_sde(matrix: Tensor, noise: Tensor, t_end: float) -> sf.SDE:
     """dx = A x dt + diag(noise) dW."""
     scalar = bool((noise == noise[0]).all())
     return sf.SDE(
@@ -169,27 +170,29 @@ def linear(matrix: Tensor, noise: Tensor, t_end: float) -> sf.SDE:
     )
 
 
-def moved(law: sf.GaussianMixture, matrix: Tensor, noise: Tensor, t: float) -> sf.GaussianMixture:
-    """Its law at t: m -> e^{At} m, C -> e^{At} C e^{A't} + int e^{As} Q e^{A's} ds (Van Loan)."""
+def linear_sde_solution(
+    mixture: sf.GaussianMixture, matrix: Tensor, noise: Tensor, t: float
+) -> sf.GaussianMixture:
+    """`linear_sde` at t: m -> e^{At} m, C -> e^{At} C e^{A't} + int e^{As} Q e^{A's} ds."""
     block = torch.zeros(4, 4, dtype=torch.float64)
     block[:2, :2], block[:2, 2:], block[2:, 2:] = -matrix, torch.diag(noise**2), matrix.T
     e = torch.matrix_exp(block * t)
     grown, added = e[2:, 2:].T, e[2:, 2:].T @ e[:2, 2:]
-    spread = grown @ law.covariances @ grown.T + added
-    return sf.GaussianMixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
+    spread = grown @ mixture.covariances @ grown.T + added
+    return sf.GaussianMixture(mixture.weights, mixture.means @ grown.T, (spread + spread.mT) / 2)
 
 
 def untrained(process: sf.processes.Process, seed: int = 0) -> sf.LearnedField:
-    """A network whose last layer was not left at zero: a field of no particular law."""
+    """A network whose last layer was not left at zero: a field of no known distribution."""
     network = sf.MLP(width=16, depth=2, waves=4)
     generator = torch.Generator().manual_seed(seed)
     network.last.weight.data = torch.randn(2, 16, generator=generator) / 8
     return sf.LearnedField(process, network.requires_grad_(False), data_std=1.0)
 
 
-def blob() -> sf.Density:
-    """A coarse density."""
-    return BLOB.on_grid(sf.Grid(-5.0, 5.0, (16, 16)))
+def coarse_density() -> sf.Density:
+    """The tilted Gaussian on 16 x 16 cells."""
+    return TILTED_GAUSSIAN.on_grid(sf.Grid(-5.0, 5.0, (16, 16)))
 
 
 # ------------------------------------------------------------------------- short runs of training

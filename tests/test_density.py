@@ -1,4 +1,4 @@
-"""Cell masses: against scipy's own integrals, by conservation, and by what a histogram counts."""
+"""Cell masses against SciPy's integrals, conservation laws and histograms."""
 
 import math
 from dataclasses import FrozenInstanceError
@@ -31,10 +31,10 @@ def line(width: float = 0.5) -> sf.GaussianMixture:
     return sf.GaussianMixture.isotropic(f64([[-1.0], [0.7]]), width, f64([1.0, 3.0]))
 
 
-# ------------------------------------------------------------------------------------------- grid
+# -------------------------------------------------------------------------------------------- grid
 
 
-def test_grid_counts_each_point_once_with_its_own_cell() -> None:
+def test_each_centre_is_in_its_own_cell() -> None:
     x = BOX.centres()
     assert BOX.cell(x).tolist() == list(range(48 * 60))
     corners = BOX.corners()
@@ -45,7 +45,7 @@ def test_grid_counts_each_point_once_with_its_own_cell() -> None:
     assert BOX.volume == pytest.approx(9.0 * 9.5 / (48 * 60))
 
 
-def test_grid_knows_outside_and_its_own_faces() -> None:
+def test_points_on_faces_and_outside_have_the_right_cell() -> None:
     g = Grid(0.0, 1.0, (4,))
     x = f64([[0.0], [0.25], [1.0], [-1e-9], [1.0 + 1e-9], [0.999]])
     assert g.cell(x).tolist() == [0, 1, 3, -1, -1, 3]
@@ -54,7 +54,7 @@ def test_grid_knows_outside_and_its_own_faces() -> None:
     assert outside == 2
 
 
-def test_grid_agrees_with_numpys_histogram() -> None:
+def test_grid_counts_equal_numpys_histogram() -> None:
     x = lopsided().sample(5000, seed=1) * 3
     ours, outside = BOX.count(x)
     theirs = np.histogram2d(*x.T.numpy(), bins=[BOX.edges(0).numpy(), BOX.edges(1).numpy()])[0]
@@ -62,7 +62,7 @@ def test_grid_agrees_with_numpys_histogram() -> None:
     assert outside == 5000 - theirs.sum() > 0
 
 
-def test_a_grid_takes_its_cells_from_any_row() -> None:
+def test_grid_shape_may_be_any_sequence() -> None:
     for shape in ((8, 6), [8, 6], np.array([8, 6]), torch.tensor([8, 6]), torch.Size([8, 6])):
         assert Grid(-5.0, np.float64(5.0), shape) == Grid((-5.0, -5.0), (5.0, 5.0), (8, 6))
     for one in (8, np.int64(8), np.array(8), torch.tensor(8)):
@@ -72,7 +72,7 @@ def test_a_grid_takes_its_cells_from_any_row() -> None:
 # ---------------------------------------------------------------------------------- from a mixture
 
 
-def test_one_dimension_against_quadrature() -> None:
+def test_masses_equal_quadrature_in_one_dimension() -> None:
     g = Grid((-5.0,), (5.0,), (25,))
     ours = line().on_grid(g).mass
     p = lambda x: float(line().log_prob(f64([[x]])).exp())  # noqa: E731
@@ -80,13 +80,13 @@ def test_one_dimension_against_quadrature() -> None:
     assert close(ours, f64(theirs), rtol=1e-12)
 
 
-@pytest.mark.parametrize("law", [lopsided(), ring()], ids=["tilted", "round"])
-def test_two_dimensions_against_quadrature(law: sf.GaussianMixture) -> None:
+@pytest.mark.parametrize("mixture", [lopsided(), ring()], ids=["tilted", "round"])
+def test_masses_equal_quadrature_in_two_dimensions(mixture: sf.GaussianMixture) -> None:
     g = Grid((-4.0, -4.0), (4.0, 4.0), (20, 16))
-    mass = law.on_grid(g).mass
+    mass = mixture.on_grid(g).mass
     parts = [
         (float(w), multivariate_normal(m.numpy(), c.numpy()))
-        for w, m, c in zip(law.weights, law.means, law.covariances, strict=True)
+        for w, m, c in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)
     ]
     x, y = g.edges(0).tolist(), g.edges(1).tolist()
     for i, j in ((10, 8), (12, 9), (7, 10), (14, 7), (3, 3)):
@@ -101,41 +101,43 @@ def test_two_dimensions_against_quadrature(law: sf.GaussianMixture) -> None:
 @given(
     angle=st.floats(0, 2 * math.pi), ratio=st.floats(1.0, 8.0), cells=st.sampled_from([16, 40, 96])
 )
-def test_a_tilted_component_is_the_sum_of_its_finer_cells(
+def test_masses_of_a_tilted_component_are_sums_over_finer_cells(
     angle: float, ratio: float, cells: int
 ) -> None:
     """Additivity: the masses of a grid are sums over a finer one, whatever route each takes."""
     c, s = math.cos(angle), math.sin(angle)
     turn = f64([[c, -s], [s, c]])
     cov = turn @ torch.diag(f64([0.49, (0.7 / ratio) ** 2])) @ turn.T
-    law = sf.GaussianMixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
+    mixture = sf.GaussianMixture(f64([1.0]), f64([[0.2, -0.3]]), cov[None])
     box = Grid(-6.0, 6.0, (cells, cells))
     fine = Grid(-6.0, 6.0, (3 * cells, 3 * cells))
-    coarse = law.on_grid(box)
-    assert close(coarse.mass, law.on_grid(fine).coarsen(3).mass, rtol=0, atol=1e-12)
+    coarse = mixture.on_grid(box)
+    assert close(coarse.mass, mixture.on_grid(fine).coarsen(3).mass, rtol=0, atol=1e-12)
     assert coarse.total() == pytest.approx(1.0, abs=1e-11)
 
 
-def test_tails_keep_their_relative_precision_on_both_sides() -> None:
+def test_tail_masses_have_relative_precision_on_both_sides() -> None:
     g = Grid(-12.0, 12.0, (48,))
     mass = sf.GaussianMixture.isotropic(f64([[0.0]]), 1.0).on_grid(g).mass
     assert float(mass[0]) > 0
     assert torch.allclose(mass, mass.flip(0), rtol=1e-10, atol=0.0)
 
 
-def test_a_point_set_has_whole_cells() -> None:
+def test_masses_of_a_point_set_are_its_counts() -> None:
     points = f64([[0.1, 0.1], [0.12, 0.11], [2.05, -1.0], [-3.0, 3.0]])
-    law = sf.GaussianMixture.isotropic(points, 0.0).on_grid(BOX)
-    assert close(law.mass, Density.from_samples(BOX, points).mass)
+    density = sf.GaussianMixture.isotropic(points, 0.0).on_grid(BOX)
+    assert close(density.mass, Density.from_samples(BOX, points).mass)
 
 
-def test_what_the_grid_misses_is_refused_with_its_amount() -> None:
+def test_missing_mass_is_refused_with_its_amount() -> None:
     small = Grid((-2.0, -2.0), (2.0, 2.0), (32, 32))
     x = ring().sample(200_000, seed=3)
     missed = 1 - Density.from_samples(small, x).total()
-    with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it") as said:
+    with pytest.raises(ValueError, match=r"misses 0\.\d+ of the mass; widen it") as refusal:
         ring().on_grid(small)
-    assert float(str(said.value).split("misses ")[1].split()[0]) == pytest.approx(missed, abs=5e-3)
+    assert float(str(refusal.value).split("misses ")[1].split()[0]) == pytest.approx(
+        missed, abs=5e-3
+    )
     kept = ring().on_grid(small, missing=0.5)
     assert kept.total() == pytest.approx(1 - missed, abs=5e-3)
     assert kept.normalised().total() == pytest.approx(1.0, abs=1e-15)
@@ -144,35 +146,35 @@ def test_what_the_grid_misses_is_refused_with_its_amount() -> None:
 # -------------------------------------------------------------------------- samples there and back
 
 
-def test_samples_follow_the_masses() -> None:
+def test_samples_have_the_cell_masses() -> None:
     """Chi-square over 200,000 draws, cells of expectation 20 or more."""
-    law = lopsided().on_grid(BOX)
+    density = lopsided().on_grid(BOX)
     n = 200_000
-    counts, outside = BOX.count(law.sample(n, seed=4))
+    counts, outside = BOX.count(density.sample(n, seed=4))
     assert outside == 0
-    expected = n * law.normalised().mass
+    expected = n * density.normalised().mass
     big = expected > 20
     statistic = float(((counts - expected)[big] ** 2 / expected[big]).sum())
     assert 1e-4 < chi2.sf(statistic, int(big.sum())) < 1 - 1e-4
 
 
-def test_samples_fill_their_cells_evenly() -> None:
-    law = lopsided().on_grid(BOX)
-    x = law.sample(50_000, seed=5)
+def test_samples_are_uniform_in_their_cells() -> None:
+    density = lopsided().on_grid(BOX)
+    x = density.sample(50_000, seed=5)
     part = (x - BOX.centres()[BOX.cell(x)]) / f64(BOX.width)
     assert float(part.abs().max()) <= 0.5
     assert close(part.var(0), f64([1 / 12, 1 / 12]), rtol=0, atol=2e-3)
     assert abs(float(torch.corrcoef(part.T)[0, 1])) < 0.02
 
 
-def test_the_first_samples_of_many_are_the_few() -> None:
-    law = lopsided().on_grid(BOX)
-    many = law.sample(5000, seed=6)
-    assert torch.equal(law.sample(37, seed=6), many[:37])
-    assert not torch.equal(law.sample(37, seed=7), many[:37])
+def test_first_samples_do_not_depend_on_the_number() -> None:
+    density = lopsided().on_grid(BOX)
+    many = density.sample(5000, seed=6)
+    assert torch.equal(density.sample(37, seed=6), many[:37])
+    assert not torch.equal(density.sample(37, seed=7), many[:37])
 
 
-def test_samples_never_land_in_empty_cells() -> None:
+def test_samples_are_never_in_empty_cells() -> None:
     mass = torch.zeros(4, 4)
     mass[1, 2] = mass[3, 0] = 0.5
     g = Grid(0.0, 4.0, (4, 4))
@@ -182,23 +184,23 @@ def test_samples_never_land_in_empty_cells() -> None:
 # ------------------------------------------------------------------------------------- observables
 
 
-def test_moments_are_those_of_the_law() -> None:
-    law = lopsided().on_grid(Grid(-7.0, 7.0, (160, 140)))
-    assert close(law.mean(), lopsided().mean(), rtol=0, atol=1e-9)
-    assert close(law.covariance(), lopsided().covariance(), rtol=0, atol=1e-9)
+def test_moments_equal_those_of_the_mixture() -> None:
+    density = lopsided().on_grid(Grid(-7.0, 7.0, (160, 140)))
+    assert close(density.mean(), lopsided().mean(), rtol=0, atol=1e-9)
+    assert close(density.covariance(), lopsided().covariance(), rtol=0, atol=1e-9)
     one = line().on_grid(Grid(-6.0, 6.0, (90,)))
     assert close(one.covariance(), line().covariance(), rtol=0, atol=1e-9)
 
 
-def test_moments_of_samples_are_those_of_the_cloud() -> None:
+def test_moments_of_a_histogram_equal_those_of_the_cloud() -> None:
     x = lopsided().sample(4000, seed=8)
-    law = Density.from_samples(Grid(-7.0, 7.0, (700, 700)), x)
-    assert close(law.mean(), x.mean(0), rtol=0, atol=1e-3)
-    assert close(law.covariance(), torch.cov(x.T, correction=0), rtol=0, atol=2e-3)
+    density = Density.from_samples(Grid(-7.0, 7.0, (700, 700)), x)
+    assert close(density.mean(), x.mean(0), rtol=0, atol=1e-3)
+    assert close(density.covariance(), torch.cov(x.T, correction=0), rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])
-def test_marginals_are_those_of_the_law(axis: int) -> None:
+def test_marginals_equal_those_of_the_mixture(axis: int) -> None:
     """The marginal of a Gaussian mixture is the mixture of its rows."""
     full = lopsided()
     alone = sf.GaussianMixture(
@@ -208,7 +210,7 @@ def test_marginals_are_those_of_the_law(axis: int) -> None:
     assert close(ours.mass, alone.on_grid(ours.grid).mass, rtol=0, atol=1e-9)
 
 
-def test_entropy_and_kl_against_closed_forms() -> None:
+def test_entropy_and_kl_equal_closed_forms() -> None:
     g = Grid(-9.0, 9.0, (256, 256))
     a = sf.GaussianMixture(f64([1.0]), f64([[0.3, 0.0]]), f64([[[1.0, 0.3], [0.3, 0.8]]]))
     b = sf.GaussianMixture(f64([1.0]), f64([[0.0, 0.2]]), f64([[[1.2, 0.0], [0.0, 1.1]]]))
@@ -235,18 +237,18 @@ def test_total_variation_counts_the_outside() -> None:
     assert p.kl(q) == pytest.approx(math.log(0.5e15))  # nothing counts as 1e-15
 
 
-def test_log_prob_is_the_height_of_the_cell() -> None:
+def test_log_prob_is_constant_in_each_cell() -> None:
     g = Grid((-6.0, -6.0), (6.0, 6.0), (400, 400))
-    law = lopsided().on_grid(g)
+    density = lopsided().on_grid(g)
     x = lopsided().sample(500, seed=9)
     middle = g.centres()[g.cell(x)]
-    assert close(law.log_prob(x), lopsided().log_prob(middle), rtol=0, atol=0.03)
-    assert law.log_prob(f64([[7.0, 0.0]])).tolist() == [-math.inf]
+    assert close(density.log_prob(x), lopsided().log_prob(middle), rtol=0, atol=0.03)
+    assert density.log_prob(f64([[7.0, 0.0]])).tolist() == [-math.inf]
 
 
 @settings(max_examples=30)
 @given(st.integers(0, 10**6), st.sampled_from([2, 4]))
-def test_coarsening_keeps_mass_and_shortens_distances(seed: int, factor: int) -> None:
+def test_coarsening_keeps_mass_and_reduces_distances(seed: int, factor: int) -> None:
     g = Grid((-1.0, 2.0), (3.0, 5.0), (16, 24))
     p, q = (Density(g, m / m.sum()) for m in randn(2, 16, 24, seed=seed).abs())
     a, b = p.coarsen(factor), q.coarsen(factor)
@@ -256,25 +258,34 @@ def test_coarsening_keeps_mass_and_shortens_distances(seed: int, factor: int) ->
     assert close(p.coarsen(factor).marginal(1).mass, p.marginal(1).coarsen(factor).mass)
 
 
-def test_scaling_is_a_change_of_units() -> None:
-    """3 x has three times the mean, nine times the covariance, and p(x) / 9 for a density."""
+def test_scaling_transforms_moments_and_entropy() -> None:
+    """3 x has three times the mean, nine times the covariance, and p(x) / 9 for a mixture."""
     p = lopsided().on_grid(Grid(-7.0, 7.0, (140, 140)))
     q = p.scaled(3.0)
-    law = lopsided().noised(3.0, 0.0)
-    assert close(q.mass, law.on_grid(q.grid).mass, rtol=0, atol=1e-12)
+    mixture = lopsided().noised(3.0, 0.0)
+    assert close(q.mass, mixture.on_grid(q.grid).mass, rtol=0, atol=1e-12)
     assert close(q.mean(), 3 * p.mean())
     assert close(q.covariance(), 9 * p.covariance())
     assert q.entropy() == pytest.approx(p.entropy() + 2 * math.log(3), abs=1e-12)
 
 
-def test_an_error_rides_along_and_nothing_else_can_be_changed() -> None:
+def test_grids_and_densities_print_in_words() -> None:
+    density = Density(GRID_4, UNIFORM, error=0.0123)
+    assert str(BOX) == "48 x 60 cells in [-4, 5] x [-5, 4.5]"
+    assert repr(density) == (
+        "density on 4 x 4 cells in [0, 1] x [0, 1], total mass 1, error about 0.01"
+    )
+    assert repr(density.marginal(0)).startswith("density on 4 cells in [0, 1], total mass 1")
+
+
+def test_error_is_kept_and_densities_are_immutable() -> None:
     p = Density(Grid(0.0, 1.0, (8, 8)), torch.full((8, 8), 1 / 64), error=0.01)
     assert {p.coarsen().error, p.scaled(2.0).error, p.marginal(0).error} == {0.01}
     with pytest.raises(FrozenInstanceError):
         p.error = 0.0  # type: ignore[misc]
 
 
-def test_the_prior_is_what_samplers_draw() -> None:
+def test_prior_density_is_that_of_the_prior_samples() -> None:
     process = sf.VE()
     x = process.prior(20_000, 2, 3, torch.float64)
     size = float(x.std())
@@ -285,18 +296,18 @@ def test_the_prior_is_what_samplers_draw() -> None:
     assert float(half.covariance()) == pytest.approx(sigma**2, rel=1e-4)
 
 
-# ------------------------------------------------------------------------------------------- doors
+# --------------------------------------------------------------------------------- wrong arguments
 
-SMALL = Grid(0.0, 1.0, (4, 4))
-FLAT = torch.full((4, 4), 1 / 16)
+GRID_4 = Grid(0.0, 1.0, (4, 4))
+UNIFORM = torch.full((4, 4), 1 / 16)
 
 
-def needle() -> sf.GaussianMixture:
+def singular() -> sf.GaussianMixture:
     return sf.GaussianMixture(f64([1.0]), f64([[0.0, 0.0]]), torch.ones(1, 2, 2))
 
 
-def spoilt(value: float) -> Tensor:
-    mass = FLAT.clone()
+def uniform_but(value: float) -> Tensor:
+    mass = UNIFORM.clone()
     mass[1, 2] = value
     return mass
 
@@ -309,30 +320,33 @@ def spoilt(value: float) -> Tensor:
         (lambda: Grid(1.0, 1.0, (4,)), "low must lie below high"),
         (lambda: Grid((0.0,), (1.0, 1.0), (4, 4)), "low must hold 2 finite numbers"),
         (lambda: Grid(0.0, math.inf, (4,)), "high must hold 1 finite numbers"),
-        (lambda: SMALL.coarser(3), "cannot be merged 3 by 3"),
-        (lambda: SMALL.cell(torch.zeros(5, 3)), "must have dimension 2"),
-        (lambda: Density(SMALL, FLAT[:3]), r"mass must be \(4, 4\)"),
-        (lambda: Density(SMALL, spoilt(math.nan)), "NaN or infinite"),
-        (lambda: Density(SMALL, spoilt(-0.1)), "negative in 1 cells"),
-        (lambda: Density(SMALL, FLAT * 2), "add up to 2; divide them by their sum"),
-        (lambda: Density(SMALL, FLAT * 0), "add up to 0"),
-        (lambda: line().on_grid(SMALL), "must agree"),
-        (lambda: Density.from_samples(SMALL, torch.full((9, 2), 7.0)), "no particle lies in"),
-        (lambda: needle().on_grid(BOX), "tilted component of standard deviation"),
-        (lambda: Density(SMALL, FLAT).kl(Density(SMALL.scaled(2.0), FLAT)), "different grids"),
-        (lambda: Density(SMALL, FLAT).marginal(2), "axis must be"),
-        (lambda: Density(SMALL, FLAT).scaled(0.0), "factor must be positive"),
-        (lambda: Density(SMALL, FLAT).sample(0, seed=0), "n must be at least 1"),
+        (lambda: GRID_4.coarser(3), "cannot be merged 3 by 3"),
+        (lambda: GRID_4.cell(torch.zeros(5, 3)), "must have dimension 2"),
+        (lambda: Density(GRID_4, UNIFORM[:3]), r"mass must be \(4, 4\)"),
+        (lambda: Density(GRID_4, uniform_but(math.nan)), "NaN or infinite"),
+        (lambda: Density(GRID_4, uniform_but(-0.1)), "negative in 1 cells"),
+        (lambda: Density(GRID_4, UNIFORM * 2), "add up to 2; divide them by their sum"),
+        (lambda: Density(GRID_4, UNIFORM * 0), "add up to 0"),
+        (lambda: line().on_grid(GRID_4), "must agree"),
+        (lambda: Density.from_samples(GRID_4, torch.full((9, 2), 7.0)), "no particle lies in"),
+        (lambda: singular().on_grid(BOX), "tilted component of standard deviation"),
+        (
+            lambda: Density(GRID_4, UNIFORM).kl(Density(GRID_4.scaled(2.0), UNIFORM)),
+            "different grids",
+        ),
+        (lambda: Density(GRID_4, UNIFORM).marginal(2), "axis must be"),
+        (lambda: Density(GRID_4, UNIFORM).scaled(0.0), "factor must be positive"),
+        (lambda: Density(GRID_4, UNIFORM).sample(0, seed=0), "n must be at least 1"),
     ],
-)  # fmt: skip
-def test_mistakes_are_refused_in_a_sentence(mistake, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as said:
+)
+def test_density_refuses_wrong_values_in_one_sentence(mistake, words: str) -> None:
+    with pytest.raises(ValueError, match=words) as refusal:
         mistake()
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refusal.value)
 
 
-def test_wrong_kinds_are_refused_in_a_sentence() -> None:
+def test_density_refuses_wrong_types_in_one_sentence() -> None:
     with pytest.raises(TypeError, match="low must hold numbers"):
         Grid("a", 1.0, (4,))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mass must be a tensor"):
-        Density(SMALL, FLAT.tolist())  # type: ignore[arg-type]
+        Density(GRID_4, UNIFORM.tolist())  # type: ignore[arg-type]

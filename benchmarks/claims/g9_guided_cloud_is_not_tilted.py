@@ -40,7 +40,7 @@ def measure(lab: Lab, push: float) -> Finding:
     ]
     last, covered = runs[-1], [a.coverage for a in runs]
     far, error = last.from_tilted
-    floor, sd = last.verdict.floor
+    floor, sd = last.verdict.sampling_floor
     fresh, spread = fresh_distance(PERSON, 240, lab.seed)
     noisy = guided_law(guided_right(last.scale), LINE, eta=1.0, n=500, steps=120, seed=lab.seed)
     plain, pushed = (_people(w, lab.seed) for w in (1.0, 1 + push * 10))

@@ -17,7 +17,7 @@ import torch
 from benchmarks.claims.claim import Check, Finding, Lab, at_least, at_most
 from benchmarks.claims.setting import POINTS, SPIRAL
 from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.goodness_of_fit import Judge
+from sdeflow.diagnostics.goodness_of_fit import GoodnessOfFit
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.distributions.points import PointSet
 from sdeflow.fields.exact import ExactField
@@ -50,7 +50,7 @@ def measure(lab: Lab, sde: Callable[[Field, float], SDE]) -> Finding:
     want = last.on_grid(grid)
     solver = SDESolver("heun", 50, seed=lab.seed)
     x = first.sample(3000, lab.seed).float()
-    judge, p_values = Judge(want, 3000), []
+    judge, p_values = GoodnessOfFit(want, 3000), []
     for eta in (0.0, 0.5, 1.0, 1.5):
         p_values += [t.p_value for t in judge(solver.solve(sde(field, eta), x, 1).x[-1]).tests]
     least = min(holm(p_values))

@@ -23,7 +23,7 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError, check_cloud, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.classical import Potential, gradient, scalar
+from sdeflow.sdes.potentials import Potential, gradient, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver

@@ -31,7 +31,7 @@ from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Rescaling, breathing
+from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
@@ -163,7 +163,7 @@ def guided_density(
 ) -> Density:
     """The density at the last time of guided sampling; arguments as in `guided_law`."""
     process = field.process
-    rescaling = breathing(grid, process, process.t_min) if rescaling is None else rescaling
+    rescaling = fitted_rescaling(grid, process, process.t_min) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
     start, sde = prior_density(wide, process), reverse(field, eta)
     return evolve(sde, start, ends(process), steps=steps, rescaling=rescaling, refuse=refuse)[-1]

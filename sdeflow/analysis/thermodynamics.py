@@ -21,7 +21,7 @@ from sdeflow._validation import check_int, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.fokker_planck.current import probability_current
-from sdeflow.sdes.classical import Potential, Protocol, scalar
+from sdeflow.sdes.potentials import Potential, Protocol, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 

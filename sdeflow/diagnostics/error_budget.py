@@ -30,7 +30,7 @@ from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Rescaling, breathing
+from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.fokker_planck.sampler import sampler_density
 from sdeflow.sdes.generative import FieldSDE
 
@@ -175,7 +175,7 @@ def intermediate_densities(
         raise ValueError("sde runs in another time than its process; give reverse(field)")
     times = sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
-    rescaling = breathing(grid, process, last) if rescaling is None else rescaling
+    rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(first) / rescaling(last))
     exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)

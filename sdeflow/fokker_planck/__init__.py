@@ -1,4 +1,4 @@
-"""Move a density on a grid under an SDE, and ask it for its current."""
+"""Move densities under an SDE on a grid; compute currents, generators and samplers' densities."""
 
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.fokker_planck.density_path import DensityPath, Diagnostics

@@ -1,19 +1,16 @@
-r"""A density through time, and what the run that made it has to confess.
+r"""Densities at several times, with numerical diagnostics of the run that made them.
 
-A `History` is a sequence of densities at the times that were asked for. A numerical density is
-never the true one, and how far off it is depends on things that one cannot see in it: so every
-run keeps `Guards`, numbers that are zero for a perfect run, each with the cure for what it tells.
+A numerical density is never the exact one, and the error does not show in it. So every run keeps
+`Diagnostics`, numbers that are zero for a perfect run:
 
-    negative_mass      set to zero             cells too wide
-    boundary_mass      mass at the walls       box too small
-    courant            L dt of the drift       steps too long
-    error              against doubled cells, steps    either
-    mass_drift         change of the total     rounding, or a fault of ours
-    cells_per_feature  cell width over narrowest feature    cells too wide, by what the ruler knows
+    negative_mass      mass that was set to zero                 cells too wide
+    boundary_mass      mass near the boundary                    grid too small
+    courant            L dt of the drift                         steps too long
+    error              against doubled cells and steps           either
+    mass_drift         change of the total mass                  rounding, or a fault of sdeflow
+    cells_per_feature  cell width over the narrowest feature     cells too wide
 
-Above `WARN` a number is told in a warning, above `REFUSE` the run ends in an error: a wrong
-density that looks right is worse than none. The bounds are arguments, so whoever knows better
-says so where it can be read.
+A number above `WARN` gives a warning, one above `REFUSE` an error. Both say what to change.
 """
 
 from __future__ import annotations
@@ -34,20 +31,20 @@ from sdeflow.sdes.sde import SDE
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """What a run of a density has to confess.
+    """Numerical diagnostics of a run that moved a density; also limits for them.
 
     Attributes:
-        negative_mass: negative mass that was set to zero, over the whole run: cells too wide.
-        boundary_mass: the largest mass that ever lay in the two outermost layers of cells, or that a
-            sampler's step carried out of the box: a box too small.
-        courant: the largest root mean square of L dt, L = max |d_j f_i|: steps too long (the
+        negative_mass: negative mass that was set to zero, over the whole run.
+        boundary_mass: the largest mass that was ever in the two outermost layers of cells, or that
+            a step of a sampler carried out of the grid.
+        courant: the largest root mean square of the Courant number L dt, L = max |d_j f_i| (the
             total variation is about 0.065 courant^2).
         error: the largest estimate of the total variation, from the same run with cells and steps
             twice as large; NaN where none was made.
-        mass_drift: the largest relative change of the total mass over a step, before it was put
-            right: rounding.
-        cells_per_feature: the widest cell over the narrowest feature that the ruler tells of, at the worst of
-            the times asked for; NaN where it tells of none.
+        mass_drift: the largest relative change of the total mass over a step, before its
+            correction.
+        cells_per_feature: the cell width over the narrowest feature that the rescaling knows, at
+            the worst of the times asked for; NaN where it knows none.
     """
 
     negative_mass: float = 0.0
@@ -77,13 +74,15 @@ REFUSE = Diagnostics(
 CURES = {
     "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
-    "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a ruler",
+    "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
+    "rescaling",
     "courant": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",
-    "mass_drift": "a step changed the total mass by {:.1e} of itself; report this as a fault of ours",
-    "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, by the ruler's width; "
-    "use finer cells",
+    "mass_drift": "a step changed the total mass by {:.1e} of itself; report this as a fault of "
+    "sdeflow",
+    "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, the width "
+    "of the rescaling; use finer cells",
 }
 
 
@@ -94,12 +93,19 @@ class DensityPath(Sequence[Density]):
     Attributes:
         t: (T,) times.
         densities: one per time.
-        guards: what the run has to confess.
+        diagnostics: of the run.
     """
 
     t: Tensor
     densities: tuple[Density, ...]
     diagnostics: Diagnostics
+
+    def __repr__(self) -> str:
+        """In words."""
+        return (
+            f"path of {len(self)} densities, t from {float(self.t[0]):g} to "
+            f"{float(self.t[-1]):g}, the last on {self.densities[-1].grid}"
+        )
 
     def __len__(self) -> int:
         """T."""
@@ -118,8 +124,8 @@ class DensityPath(Sequence[Density]):
         return iter(self.densities)
 
 
-def warn_or_refuse(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnostics:
-    """These guards, after a warning of any that is above `WARN`.
+def check_diagnostics(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnostics:
+    """These diagnostics, after a warning for each that is above `WARN`.
 
     Raises:
         SdeflowError: one is above `refuse`.
@@ -135,34 +141,34 @@ def warn_or_refuse(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnostics
     return diagnostics
 
 
-def check_nouns(sde: object, density: object, rescaling: object) -> None:
-    """Refuse what is no law, no density or no ruler (or None).
+def check_arguments(sde: object, density: object, rescaling: object) -> None:
+    """Check the types of what moves a density.
 
     Raises:
-        TypeError: one of them is something else.
+        TypeError: no SDE, no Density, or neither a Rescaling nor None.
     """
     for thing, kind, meant in (
         (sde, SDE, "sde must be an SDE"),
         (density, Density, "density must be a Density"),
-        (rescaling, Rescaling | None, "ruler must be a Ruler"),
+        (rescaling, Rescaling | None, "rescaling must be a Rescaling"),
     ):
         if not isinstance(thing, kind):
             raise TypeError(
                 f"{meant}, got {type(thing).__name__}; the arguments are (sde, density, times) "
-                "and ruler="
+                "and rescaling="
             )
 
 
-def coarseness(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:
-    """The cells of a grid in the ruler's units over the narrowest feature, at the worst time."""
+def cells_per_feature(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:
+    """The cell width over the narrowest feature, at the worst time; the grid is rescaled."""
     if rescaling is None or rescaling.width == 0.0:
         return math.nan
-    sizes = rescaling.reading(times)[0]
-    return float((max(grid.width) * sizes / rescaling.feature(times)).max())
+    scales = rescaling.scale_and_rates(times)[0]
+    return float((max(grid.width) * scales / rescaling.narrowest_feature(times)).max())
 
 
-def halves(grid: Grid) -> bool:
-    """Whether there are cells twice as wide to make an estimate with; it says if not."""
+def can_be_coarsened(grid: Grid) -> bool:
+    """Whether the cells can be merged two by two for an error estimate; warns if not."""
     if any(n % 2 or n < 8 for n in grid.shape):
         warnings.warn(
             f"no error is estimated: the cells, {grid.shape}, cannot be merged two by two; use "

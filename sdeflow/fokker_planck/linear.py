@@ -1,20 +1,12 @@
-r"""Laws that stay Gaussian: their transition kernel in closed form, one step for any span.
+r"""Move a density under a linear SDE by its transition kernel, in one step for any span of time.
 
-A law whose drift is affine along each axis and whose noise depends on time alone,
+A linear SDE whose axes do not couple,
 
-    dx_i = (a_i x_i + b_i) dt + g_i dW_i,
+    dx_i = (a_i(t) x_i + b_i(t)) dt + g_i(t) dW_i,
 
-carries a point to a Gaussian, and every density to itself stretched, shifted and blurred:
-
-    x -> N(grow x + shift, spread).
-
-All noising is of this kind, and so is the reverse law of a single Gaussian. Such a law need not be
-stepped: its three integrals over time are done by Gauss and Legendre's rule, in parts that are
-halved until the series of a, b and g^2 end before the rule does.
-
-Nobody has to say that a law is affine. `kernels` looks: on every second corner of the grid, at
-every time that the integrals read, to rounding. A law that fails anywhere is stepped like any
-other, so what is saved in time is never paid for in truth.
+takes x_s to a Gaussian, x_t ~ N(scale x_s + shift, variance), so it stretches, shifts and blurs a
+density: one remap along each axis and one heat kernel. The SDE tells its kernel by
+`SDE.transition`; all noising has one, and so has the reverse SDE of a single Gaussian.
 
 See docs/theory.md, section 2.
 """
@@ -22,112 +14,99 @@ See docs/theory.md, section 2.
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.polynomial import legendre
 from torch import Tensor
 
-from sdeflow.density import Grid
-from sdeflow.sdes.coefficients import checked_drift, checked_noise
+from sdeflow._validation import SdeflowError
+from sdeflow.density import Density
+from sdeflow.fokker_planck.cell_masses import CellMasses
+from sdeflow.fokker_planck.transport import HeatKernel, remap
 from sdeflow.sdes.sde import SDE
 
-PARTS = 300  # of a span, at most, that the integrals of an affine law are read in
-NODES, WEIGHTS = legendre.leggauss(8)
-SERIES = np.linalg.inv(legendre.legvander(NODES, 7))  # from values at the nodes
-UP_TO = legendre.legval(NODES, legendre.legint(SERIES, lbnd=-1)).T  # integrals from -1 to a node
+LEAST_SCALE = 0.5  # of one step: details that shrink below a cell are lost, noise or not
+
+Kernel = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""scale, shift and variance, each (d,)."""
 
 
-class TransitionKernel(NamedTuple):
-    """x -> N(grow x + shift, spread), each (d,): how an affine law carries a particle."""
+class LinearTransitions:
+    """A density under an SDE with a transition kernel."""
 
-    grow: np.ndarray
-    shift: np.ndarray
-    spread: np.ndarray
+    def __init__(self, sde: SDE, start: Density) -> None:
+        self.sde, self.cells = sde, CellMasses(start)
+
+    def masses(self, times: Tensor) -> dict[float, np.ndarray]:
+        """The cell masses at each of `times`, the first of which is the start's."""
+        kept = {float(times[0]): self.cells.mass}
+        for start, stop in pairwise(times.tolist()):
+            for s, t in pairwise(step_times(self.sde, start, stop, len(self.cells.shape))):
+                self._apply(checked_kernel(self.sde, s, t, len(self.cells.shape)))
+            kept[stop] = self.cells.mass
+        return kept
+
+    def _apply(self, kernel: Kernel) -> None:
+        """Remap, then blur. Mass that reaches the boundary is counted before it is blurred."""
+        cells, (scale, shift, variance) = self.cells, kernel
+        p = cells.columns
+        for i, (a, b) in enumerate(zip(scale, shift, strict=True)):
+            if a == 1.0 and b == 0.0:
+                continue
+            faces = cells.grid.edges(i).numpy()
+            x = ((faces - b) / a - faces[0]) / cells.width[i]
+            x = np.clip(x, 0.0, cells.shape[i])[:, None]
+            p = remap(p, x) if i == 0 else remap(p.T, x).T
+        cells.set(p)
+        if variance.any():
+            heat = HeatKernel(cells.shape, variance / 2 / cells.width**2, cells.clip)
+            cells.mass = heat(p).reshape(cells.shape)
+            cells.measure_boundary()
 
 
-def transition_kernels(law: SDE, grid: Grid, times: Tensor) -> list[list[TransitionKernel]] | None:
-    r"""The transitions of dx_i = (a_i x_i + b_i) dt + g_i dW_i between neighbours of `times`.
+def step_times(sde: SDE, start: float, stop: float, dim: int) -> list[float]:
+    """Times from start to stop between which no axis shrinks by more than `LEAST_SCALE`."""
 
-    grow = e^A, A = int a;   shift = int e^{A - A(s)} b ds;   spread = int e^{2 (A - A(s))} g^2 ds.
+    def fits(s: float, t: float) -> bool:
+        return bool(checked_kernel(sde, s, t, dim)[0].min() >= LEAST_SCALE)
 
-    None where the law is not of this kind, to rounding, on every second corner of the grid at
-    every time that the integrals read, or where it is rough in time. A transition comes in legs
-    that shrink by no more than half each: what is shrunk below the cells is lost.
+    def halved(s: float, t: float) -> list[float]:
+        if fits(s, t):
+            return [t]
+        middle = (s + t) / 2
+        if middle in (s, t):
+            raise SdeflowError(
+                f"the transition kernel of the SDE jumps at t = {s:.6g}: from there to the next "
+                "number its scale falls by half; correct `transition`"
+            )
+        return [*halved(s, middle), *halved(middle, t)]
+
+    fine, kept = halved(start, stop), [start]
+    for here, after in pairwise(fine):
+        if not fits(kept[-1], after):
+            kept.append(here)
+    return [*kept, stop]
+
+
+def checked_kernel(sde: SDE, s: float, t: float, dim: int) -> Kernel:
+    """The transition kernel from s to t, one number per axis.
+
+    Raises:
+        ValueError: a shape that is neither () nor (d,), NaN, a negative scale or variance.
     """
-    at = Grid(grid.low, grid.high, tuple(max(4, n // 2) for n in grid.shape)).corners()
-    found = []
-    for start, stop in pairwise(times.tolist()):
-        legs = _legs(law, at, np.array(grid.width), start, stop)
-        if legs is None:
-            return None
-        found.append(_merged_legs(legs))
-    return found
-
-
-def _merged_legs(legs: list[TransitionKernel]) -> list[TransitionKernel]:
-    """As few as will do: kernels are a semigroup."""
-    out = legs[:1]
-    for after in legs[1:]:
-        before = out[-1]
-        grow = after.grow * before.grow
-        if grow.min() < 0.5:
-            out.append(after)
-            continue
-        shift = after.grow * before.shift + after.shift
-        out[-1] = TransitionKernel(grow, shift, after.grow**2 * before.spread + after.spread)
-    return out
-
-
-def _legs(
-    law: SDE, x: Tensor, unit: np.ndarray, start: float, stop: float
-) -> list[TransitionKernel] | None:
-    """Halves of halves, until one rule does for each; `unit` is the length errors are small in."""
-    legs, todo = [], [(start, stop)]
-    for _ in range(PARTS):
-        start, stop = todo.pop()
-        middle, half = (start + stop) / 2, (stop - start) / 2
-        rows = []
-        for t in (middle + half * NODES).tolist():
-            row = _coefficients(law, x, t)
-            if row is None:
-                return None
-            rows.append(row)
-        kernel = _kernel(np.stack(rows, 1), half, unit)
-        if kernel is None:
-            todo += [(middle, stop), (start, middle)]
-            continue
-        legs.append(kernel)
-        if not todo:
-            return legs
-    return None
-
-
-def _kernel(rows: np.ndarray, half: float, unit: np.ndarray) -> TransitionKernel | None:
-    """By the eight-point rule of Gauss and Legendre, if the series of a, b and g^2 end before it
-    does and it shrinks by no more than half.
-    """
-    a, b, g2 = rows
-    grow = np.exp(half * WEIGHTS @ a)
-    size = abs(half * SERIES @ np.concatenate([a, b / unit, g2 / unit**2], 1))
-    if grow.min() < 0.5 or (size[-2:] > 1e-5 * (1 + size.max(0))).any():
-        return None
-    fade = np.exp(half * (WEIGHTS @ a - UP_TO @ a))  # e^{A - A(s)}
-    shift, spread = half * WEIGHTS @ (fade * b), abs(half) * WEIGHTS @ (fade**2 * g2)
-    return TransitionKernel(grow, shift, spread)
-
-
-def _coefficients(law: SDE, x: Tensor, t: float) -> np.ndarray | None:
-    """a, b and g^2 at t, (3, d), of a law that has them at all of x; else None."""
-    when = torch.tensor(t, dtype=torch.float64)
-    f = checked_drift(law.drift(x, when), x, when)
-    a = (f[-1] - f[0]) / (x[-1] - x[0])
-    b = f[0] - a * x[0]
-    if ((f - (a * x + b)).abs().amax(0) > 1e-12 * f.abs().amax(0)).any():
-        return None
-    g = torch.zeros(()) if law.diffusion is None else law.diffusion(x, when)
-    g = checked_noise(g, x, when).double().expand(x.shape)
-    if not (g == g[0]).all():
-        return None
-    return torch.stack([a, b, g[0] ** 2]).numpy()
+    assert sde.transition is not None
+    rows = [torch.as_tensor(v).detach().double() for v in sde.transition(s, t)]
+    if any(v.shape not in ((), (dim,)) for v in rows):
+        raise ValueError(
+            f"the transition kernel must hold numbers () or ({dim},), one per axis, got shapes "
+            f"{[tuple(v.shape) for v in rows]}"
+        )
+    scale, shift, variance = (v.expand(dim).numpy() for v in rows)
+    if not all(np.isfinite(v).all() for v in (scale, shift, variance)):
+        raise ValueError(f"the transition kernel from {s:.6g} to {t:.6g} is NaN or infinite")
+    if scale.min() < 0 or variance.min() < 0:
+        raise ValueError(
+            f"the transition kernel from {s:.6g} to {t:.6g} has a negative scale or variance; "
+            "check the order of its times (s, t)"
+        )
+    return scale, shift, variance

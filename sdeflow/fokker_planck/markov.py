@@ -1,20 +1,17 @@
-r"""A law that does not change in time, as rates between cells: dm/dt = L m.
+r"""A time-independent SDE as a Markov chain on the cells of a grid: dm/dt = L m.
 
-On a grid such a law is a Markov chain in continuous time, and everything that one asks of it in
-the long run is linear algebra with one sparse matrix:
+One sparse matrix L then answers what one asks about long times, by linear algebra:
 
     L m = 0                       the stationary density
     e^{time L} m                  any density, later
     L^T tau = -1                  mean first-passage times
     L v = -k v                    relaxation rates k
 
-Between two cells the flux is the one that is exact for constant drift and noise (exponential
-fitting: Scharfetter and Gummel 1969; Chang and Cooper 1970). So all rates are positive whatever
-the drift, columns add up to zero, and a Boltzmann law that is given by its potential stands still
-to rounding: detailed balance holds cell by cell, not in the limit.
+The rates between two cells are exact for constant drift and noise (exponential fitting). All are
+positive, whatever the drift, and the columns of L add up to zero. The Boltzmann density of a given
+potential is stationary up to rounding, because detailed balance holds for each pair of cells.
 
-The current of a cell's neighbours knows no calculus: Ito's and Stratonovich's noise differ in the
-drift at the faces alone.
+Source: Scharfetter and Gummel 1969; Chang and Cooper 1970.
 """
 
 from __future__ import annotations
@@ -31,26 +28,32 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_int, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.sdes.coefficients import checked_drift, checked_noise
+from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
 from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True, eq=False)
 class MarkovGenerator:
-    """A law that does not change in time, as a Markov chain on the cells: dm/dt = L m.
+    """The generator L of a Markov chain on the cells, dm/dt = L m, with reflecting walls.
 
-    Walls reflect. Attributes: the grid, and the sparse matrix L (cells, cells), whose columns add
-    up to zero and whose other entries are rates, not negative.
+    Attributes:
+        grid: the cells.
+        matrix: L (cells, cells), sparse: rates from column to row, 1 / time, and a diagonal that
+            makes each column add up to zero.
     """
 
     grid: Grid
     matrix: scipy.sparse.csc_matrix
 
+    def __repr__(self) -> str:
+        """In words."""
+        return f"Markov generator on {self.grid}"
+
     def rate(self, density: Density) -> Tensor:
-        """L m, in the grid's shape: how fast each cell fills.
+        """dm/dt = L m, in the grid's shape.
 
         Raises:
-            ValueError: the density's grid is another.
+            ValueError: the density has another grid.
         """
         return self._shaped(self.matrix @ self._row(density))
 
@@ -58,7 +61,7 @@ class MarkovGenerator:
         """exp(time L) m, time >= 0.
 
         Raises:
-            TypeError, ValueError: time is negative or no number, the density's grid another.
+            TypeError, ValueError: time is negative or no number, or the density has another grid.
         """
         check_positive(time, "time", zero=True)
         mass = linalg.expm_multiply(self.matrix * time, self._row(density))
@@ -66,15 +69,16 @@ class MarkovGenerator:
         return Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
 
     def stationary(self) -> Density:
-        """The law that does not move: L m = 0, total 1.
+        """The stationary density: L m = 0, total 1.
 
         Raises:
-            SdeflowError: it is not unique: the grid falls into parts that do not communicate.
+            SdeflowError: it is not unique, because some cells cannot be reached from others.
         """
-        # Rounding leaks: pin a cell that matters. Where does the chain linger, from anywhere?
+        # Fix the mass of one cell and solve for the rest. A cell with little mass would lose it
+        # to rounding, so take the one in which the chain spends most of its time.
         size, scale = self.matrix.shape[0], float(abs(self.matrix.diagonal()).max())
         if scale == 0:
-            raise SdeflowError("this law has no unique stationary density: nothing moves")
+            raise SdeflowError("this SDE has no unique stationary density: its rates are all zero")
         stay = scipy.sparse.identity(size, format="csc") * (1e-9 * scale) - self.matrix
         mass = self._null(int(np.argmax(linalg.splu(stay.tocsc()).solve(np.ones(size)))))
         return Density(self.grid, self._shaped(mass / mass.sum()))
@@ -87,14 +91,14 @@ class MarkovGenerator:
             block = self.matrix[free][:, free].tocsc()
             rest = linalg.spsolve(block, -self.matrix[free][:, [pinned]].toarray()[:, 0])
         if not np.isfinite(rest).all():
-            raise SdeflowError("this law has no unique stationary density on this grid")
+            raise SdeflowError("this SDE has no unique stationary density on this grid")
         row: np.ndarray = np.insert(np.maximum(rest, 0.0), pinned, 1.0)
         return row
 
     def passage_time(self, target: Tensor) -> Tensor:
         r"""The mean time to reach the cells of `target` (bool, shape) from each cell, (shape).
 
-        L^T tau = -1 outside the target, tau = 0 in it; it counts as reached at its cells' centres.
+        L^T tau = -1 outside the target, tau = 0 in it; the target begins at its cells' centres.
 
         Raises:
             ValueError: target of another shape or kind, or empty.
@@ -111,8 +115,9 @@ class MarkovGenerator:
         return self._shaped(tau)
 
     def relaxation_rates(self, count: int = 4) -> Tensor:
-        """The `count` slowest rates, complex (count,), by real part: minus the eigenvalues of L
-        next to 0. They are real where the law is reversible.
+        """The `count` smallest relaxation rates, complex (count,), sorted by real part.
+
+        They are minus the eigenvalues of L next to 0 (1 / time), real if the chain is reversible.
 
         Raises:
             TypeError, ValueError: count is no whole number from 1 on.
@@ -128,7 +133,7 @@ class MarkovGenerator:
 
     def _row(self, density: Density) -> np.ndarray:
         if not density.grid.same(self.grid):
-            raise ValueError("the density stands on another grid than the generator")
+            raise ValueError("the density has another grid than the generator; use generator.grid")
         row: np.ndarray = density.mass.numpy().ravel()
         return row
 
@@ -139,19 +144,21 @@ class MarkovGenerator:
 def markov_generator(
     sde: SDE, grid: Grid, *, t: float | None = None, potential: Tensor | None = None
 ) -> MarkovGenerator:
-    r"""The generator of a law frozen at one time, by exponential fitting.
+    r"""The generator of an SDE frozen at one time, by exponential fitting.
 
-    From cell to cell: rate right = D B(-P) / h^2, left = D B(P) / h^2, B(z) = z / (e^z - 1),
-    P = f h / D at the face: the flux that is exact for constant f and D. At equilibrium P is minus
-    the difference of the potential, and the Boltzmann law is kept exactly.
+    Between neighbouring cells: rate right = D B(-P) / h^2, left = D B(P) / h^2, with D = g^2 / 2,
+    B(z) = z / (e^z - 1) and P = f h / D at the face. With a potential P is minus its difference
+    between the cells, and the Boltzmann density is exactly stationary.
 
     Args:
-        sde: drift and diffusion are read at t, t_start by default; a law that runs down in t is
+        t: where drift and diffusion are read, t_start by default; an SDE that runs down in t is
             read in the order of the run.
-        potential: U / kT at the centres, shape, where f = -D grad U: used instead of the drift.
+        potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT: used
+            instead of the drift.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit; SdeflowError: NaN or infinite coefficients.
+        ValueError: shapes that do not fit.
+        SdeflowError: drift or diffusion is NaN or infinite.
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
@@ -194,8 +201,9 @@ def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
 def _face_noise(
     sde: SDE, grid: Grid, x: Tensor, t: Tensor, axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """D on the faces across one axis, and what to take off the drift so that the flux is
-    (f - tilt) p - D grad p: D' for Ito, D' / 2 for Stratonovich.
+    """D and `tilt` on the faces across one axis; the current is (f - tilt) p - D grad p.
+
+    tilt is D' for Ito and D' / 2 for Stratonovich.
     """
     if sde.diffusion is None:
         return np.zeros(len(x)), np.zeros(len(x))
@@ -203,7 +211,7 @@ def _face_noise(
     def half_square(at: Tensor) -> np.ndarray:
         assert sde.diffusion is not None
         with torch.no_grad():
-            g = checked_noise(sde.diffusion(at, t), at, t).double()
+            g = checked_diffusion(sde.diffusion(at, t), at, t).double()
         each = g[:, axis] if g.ndim else g.expand(len(at))
         out: np.ndarray = (each**2 / 2).numpy()
         return out

@@ -1,16 +1,13 @@
-r"""The law of a sampler: densities moved by its own Gaussian steps, not by the equation it solves.
+r"""The density of a sampler's particles, steps included and sampling noise excluded.
 
-A sampler does not follow the SDE. It takes K steps, each a Gaussian around a mean that the field
-gives, and its particles have the law of *that* chain (Chapman and Kolmogorov),
+A sampler does not solve the SDE. It takes K steps, each of which draws from a Gaussian around a
+mean that the field gives. Its particles have the density of that Markov chain, which obeys the
+Chapman-Kolmogorov equation
 
-    p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,
+    p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx.
 
-which differs from the law of the equation by the error of the steps and by nothing else: no
-particle is drawn, so there is no sampling noise to see it through. Beside `evolve` it splits what
-a cloud gets wrong into two, the steps' part and chance.
-
-Masses sit at cell centres, are carried to m_k and laid down there as cubic B-splines; a cosine
-transform adds the noise and takes off the shape that a spline has on the grid.
+The difference to the density of the SDE (`evolve`) is the discretisation error and nothing else,
+because no particle is drawn.
 
 See docs/theory.md, (8.3).
 """
@@ -30,10 +27,10 @@ from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
-    check_nouns,
-    coarseness,
-    halves,
-    warn_or_refuse,
+    can_be_coarsened,
+    cells_per_feature,
+    check_arguments,
+    check_diagnostics,
 )
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
@@ -51,66 +48,71 @@ def sampler_density(
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
 ) -> DensityPath:
-    r"""The law of the particles that Euler's method with *these* steps has, before any sampling.
+    r"""The density of the particles of the Euler method with these steps, without sampling noise.
 
     p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,   m_k(x) = x + drift dt,   s_k = g sqrt(dt),
 
-    with drift and noise from `sde.stepped(times, x)`, the very object that a solver steps with: so
-    `reverse` gives Euler and Maruyama's method, `bridge` DDPM, DDIM-eta and DDIM. Cell centres are
-    carried to m_k and laid down as cubic B-splines; a cosine transform adds the noise and takes
-    off the shape that a spline has on the grid, so that a step which moves nothing changes
-    nothing. The error is of fourth order in the cell.
+    with drift and noise from `sde.stepped(times, x)`, which a solver uses too: `reverse` gives the
+    Euler-Maruyama method, `ancestral` DDPM, DDIM-eta and DDIM. The error is of fourth order in
+    the cell width.
 
     Args:
-        sde, times: what the solver is given; times (K + 1,) in the law's direction.
-        density: the law at times[0]. save: which of `times` to keep, by default both ends.
-        ruler, estimate, refuse: as in `evolve`; the estimate is a third of the difference to cells
-            twice as wide, the steps being what they are.
+        sde: as the solver is given it.
+        density: at times[0].
+        times: (K + 1,) as the solver is given them, in the SDE's direction.
+        save: which of `times` to keep, by default both ends.
+        rescaling, estimate, refuse: as in `evolve`; the estimate is a third of the difference to
+            cells twice as wide, with the same steps.
 
     Raises:
-        TypeError, ValueError: at the door, in one sentence; noise that depends on the state.
-        SdeflowError: a guard was violated, or the drift went NaN or infinite.
+        TypeError, ValueError: an argument is wrong, or the noise depends on the state or the axis.
+        SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
-    check_nouns(sde, density, rescaling)
+    check_arguments(sde, density, rescaling)
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")
-    sizes = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
-    start = density.scaled(1 / sizes[0])
+    scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
+    start = density.scaled(1 / scales[0])
     with torch.no_grad():
-        run = _Chain(sde, start, times, sizes)
-        kept = run.through(stops)
+        chain = _Chain(sde, start, times, scales)
+        kept = chain.through(stops)
         errors: list[float | None] = [None] * len(stops)
-        if estimate and halves(density.grid):
-            rough = _Chain(sde, start.coarsen(), times, sizes).through(stops)
+        if estimate and can_be_coarsened(density.grid):
+            rough = _Chain(sde, start.coarsen(), times, scales).through(stops)
             errors = [a.coarsen().total_variation(b) / 3 for a, b in zip(kept, rough, strict=True)]
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
     out = tuple(
-        replace(p.scaled(sizes[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
+        replace(p.scaled(scales[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
     )
-    cells = coarseness(start.grid, rescaling, save)
+    cells = cells_per_feature(start.grid, rescaling, save)
     diagnostics = Diagnostics(
-        run.negative_mass, run.boundary_mass, error=error, cells_per_feature=cells
+        chain.negative_mass, chain.boundary_mass, error=error, cells_per_feature=cells
     )
-    return DensityPath(save, out, warn_or_refuse(diagnostics, refuse))
+    return DensityPath(save, out, check_diagnostics(diagnostics, refuse))
 
 
 class _Chain:
-    """A density on its way through a sampler's steps; the state is p at the centres times h^d."""
+    """A density moved by the steps of a sampler.
 
-    def __init__(self, sde: SDE, start: Density, times: Tensor, sizes: list[float]) -> None:
-        self.start, self.sizes, self.count = start, sizes, len(times) - 1
+    The state is p at the centres times h^d. One step moves it to m_k, spreads it there over the
+    cells as cubic B-splines, and in a cosine transform adds the noise and divides by the
+    transform of the spline, so that a step without drift or noise changes nothing.
+    """
+
+    def __init__(self, sde: SDE, start: Density, times: Tensor, scales: list[float]) -> None:
+        self.start, self.scales = start, scales
         self.shape, self.grid = start.grid.shape, start.grid
         self.y = start.grid.centres()
-        self.law = sde.stepped(times, self.y)
+        self.stepped = sde.stepped(times, self.y)
         angles = [np.pi * np.arange(n) / n for n in self.shape]  # k h
         self.square = [a**2 for a in angles]
         box = [np.sinc(a / (2 * np.pi)) for a in angles]
         self.cell = _outer(box)
-        # The spline as it is on the grid. Its continuous transform, box^4, in this place is up to
-        # four times less accurate (measured), and grows without noise to hold it.
+        # The transform of the sampled spline. The continuous one, box^4, is up to four times less
+        # accurate (measured), and unstable without noise.
         self.spline = _outer([(2 + np.cos(a)) / 3 for a in angles])
-        self.whole = start.total()
+        self.total = start.total()
         self.negative_mass = self.boundary_mass = 0.0
 
     def through(self, stops: list[int]) -> list[Density]:
@@ -123,14 +125,14 @@ class _Chain:
         return [kept[k] for k in stops]
 
     def _step(self, k: int, p: np.ndarray) -> np.ndarray:
-        x = self.sizes[k] * self.y
-        move = checked_drift(self.law.drift(k, 0.0, x), x, self.law.time(k, 0.0))
-        noise = self.law.diffusion(k, 0.0, x)
-        s = 0.0 if noise is None else float(self._one(noise)) / self.sizes[k + 1]
-        laid = self._lay(((x + move) / self.sizes[k + 1]).numpy(), p.ravel())
+        x = self.scales[k] * self.y
+        move = checked_drift(self.stepped.drift(k, 0.0, x), x, self.stepped.time(k, 0.0))
+        noise = self.stepped.diffusion(k, 0.0, x)
+        s = 0.0 if noise is None else float(self._one(noise)) / self.scales[k + 1]
+        moved = self._spread(((x + move) / self.scales[k + 1]).numpy(), p.ravel())
         blur = [(s / h) ** 2 / 2 for h in self.grid.width]
         heat = _outer([np.exp(-a * k2) for a, k2 in zip(blur, self.square, strict=True)])
-        out: np.ndarray = idctn(dctn(laid, norm="ortho") * (heat / self.spline), norm="ortho")
+        out: np.ndarray = idctn(dctn(moved, norm="ortho") * (heat / self.spline), norm="ortho")
         return out
 
     @staticmethod
@@ -138,13 +140,13 @@ class _Chain:
         g = torch.as_tensor(noise)
         if g.ndim and not bool((g == g.reshape(-1)[0]).all()):
             raise ValueError(
-                "the noise depends on the state or the axis, so this sampler's step is not round; "
-                "compare its particles with `evolve` instead"
+                "the noise depends on the state or the axis, and a step of a sampler must have "
+                "the same noise everywhere; compare its particles with `evolve` instead"
             )
         return g.reshape(-1)[0]
 
-    def _lay(self, z: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """Cubic B-splines of masses p at z (cells, d), folded back at the walls."""
+    def _spread(self, z: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """The sum of cubic B-splines of masses p at z (cells, d), reflected at the walls."""
         index, weight = [], []
         outside = np.zeros(len(p), dtype=bool)
         for i, n in enumerate(self.shape):
@@ -178,9 +180,9 @@ class _Chain:
         mass = idctn(dctn(p, norm="ortho") * self.cell, norm="ortho")
         self.negative_mass = max(self.negative_mass, -float(np.minimum(mass, 0.0).sum()))
         mass = np.maximum(mass, 0.0)
-        mass *= self.whole / mass.sum()
+        mass *= self.total / mass.sum()
         layers = mass[tuple(slice(2, -2) for _ in self.shape)]
-        self.boundary_mass = max(self.boundary_mass, self.whole - float(layers.sum()))
+        self.boundary_mass = max(self.boundary_mass, self.total - float(layers.sum()))
         return Density(self.grid, torch.from_numpy(mass))
 
 

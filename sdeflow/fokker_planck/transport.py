@@ -1,21 +1,20 @@
-r"""The parts of one step: how cell masses are carried along an axis, and how they spread.
+r"""Transport and diffusion of cell masses, the two parts of a step.
 
-Carried: characteristics are followed back from the faces (`feet`), and the cumulative mass
+Transport is semi-Lagrangian. Characteristics are followed backwards from the faces of the cells
+(`departure_points`), and the cumulative mass
 
     C(x) = int_{-inf}^x p dx'
 
-is read there from a monotone cubic (`remap`). The differences are the new masses, so mass is kept
-exactly and never negative, at any Courant number (PPM; Colella and Woodward 1984).
+is read there from a monotone cubic (`remap`). Its differences are the new masses, so the total is
+kept exactly and no mass is negative, at any Courant number.
 
-Spread: where the noise does not depend on the state, `Heat` is the heat semigroup itself, exact
-by the cosine transform, whose waves meet reflecting walls at right angles. Where it does, `TRBDF2`
-solves for the flux between neighbours, one axis at a time, implicitly and to second order.
+Diffusion by additive noise is the heat kernel (`HeatKernel`), exact by the cosine transform with
+reflecting walls; by noise that depends on the state it is solved implicitly (`TRBDF2`).
 
-No linear scheme of order above one is positive (Bolley and Crouzeix 1978). What spreading makes
-negative is handed to `clip`, which sets it to zero and counts it: the alarm for a grid too coarse.
+No linear scheme of order above one keeps all masses positive (Bolley and Crouzeix 1978): `clip`
+sets what diffusion makes negative to zero and counts it, which tells that the cells are too wide.
 
-Lengths are in cells here, velocities in cells per step; axis 0 is the one in question, and every
-column a line of its own.
+Source: Colella and Woodward 1984 (PPM).
 """
 
 from __future__ import annotations
@@ -27,23 +26,27 @@ import numpy as np
 from scipy.fft import dctn, idctn
 from scipy.linalg import solve_banded
 
-CURVE = 0.5  # largest |dt grad f| of one Runge-Kutta step along a characteristic
+LONGEST_STEP = 0.5  # largest |dt grad f| of one Runge-Kutta step along a characteristic
 
 Clip = Callable[[np.ndarray], np.ndarray]
+
+# Lengths are in cells here, velocities in cells per step. Axis 0 is the one along which masses
+# move, and every column is a line of its own.
 
 
 def departure_points(c: np.ndarray) -> np.ndarray:
     """Where the faces come from, in cells (n + 1, m), if they move by c cells along axis 0.
 
-    Characteristics of the frozen velocity are followed back by Runge and Kutta's method, in as
-    many steps as keep |grad c| below a half each; walls stand still and faces never cross.
+    Semi-Lagrangian: the characteristics of the frozen velocity are followed backwards by the
+    Runge-Kutta method, in as many steps as keep |grad c| below a half each. The walls do not move
+    and faces never cross.
     """
     c = c.copy()
     c[0] = c[-1] = 0.0
     n, m = len(c) - 1, c.shape[1]
-    turns = max(1, math.ceil(float(abs(np.diff(c[1:-1], axis=0)).max(initial=0.0)) / CURVE))
-    turns = min(turns, 1000)
-    c /= -turns
+    count = max(1, math.ceil(float(abs(np.diff(c[1:-1], axis=0)).max(initial=0.0)) / LONGEST_STEP))
+    count = min(count, 1000)
+    c /= -count
     flat = c.ravel()
     column = np.arange(m)
 
@@ -59,7 +62,7 @@ def departure_points(c: np.ndarray) -> np.ndarray:
 
     start = np.arange(n + 1.0)[:, None]
     x = start + np.zeros(m)
-    for k in range(turns):
+    for k in range(count):
         a = c if k == 0 else velocity(x)
         b = velocity(x + a / 2)
         d = velocity(x + b / 2)
@@ -70,10 +73,12 @@ def departure_points(c: np.ndarray) -> np.ndarray:
 
 
 def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The masses (n, m) between faces that come from x (n + 1, m or 1) cells along axis 0.
+    """The masses (n, m) between faces whose departure points are x (n + 1, m or 1) along axis 0.
 
-    The cumulative mass is a cubic in each cell whose slopes at the faces are at most three times
-    the smaller neighbour, hence monotone (Fritsch and Carlson 1980).
+    The cumulative mass is a cubic in each cell, with slopes at the faces of at most three times
+    the smaller neighbouring mass: hence monotone.
+
+    Source: Fritsch and Carlson 1980.
     """
     n, m = p.shape
     c = np.zeros((n + 1, m))
@@ -100,8 +105,37 @@ def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.maximum(np.diff(v, axis=0), 0.0)  # what rounding takes below zero
 
 
+def face_values(c: np.ndarray, axis: int) -> np.ndarray:
+    """c at the corners, interpolated to the faces across `axis`, (n + 1, m), that axis first."""
+    if c.ndim == 1:
+        return c[:, None].copy()
+    c = c if axis == 0 else c.T
+    out = np.empty((c.shape[0], c.shape[1] - 1))
+    out[:, 1:-1] = (9 * (c[:, 1:-2] + c[:, 2:-1]) - c[:, :-3] - c[:, 3:]) / 16
+    out[:, 0] = (3 * c[:, 0] + 6 * c[:, 1] - c[:, 2]) / 8
+    out[:, -1] = (3 * c[:, -1] + 6 * c[:, -2] - c[:, -3]) / 8
+    return out
+
+
+def largest_change(moved: list[np.ndarray], h: np.ndarray) -> np.ndarray:
+    """max |d_j f_i| dt in each cell, from f_i dt at the corners (in cells) and cell widths h."""
+    largest = np.zeros(tuple(n - 1 for n in moved[0].shape))
+    for i, c in enumerate(moved):
+        for j, width in enumerate(h):
+            change = abs(np.diff(c, axis=j)) * (h[i] / width)
+            if len(moved) == 2:
+                change = change.swapaxes(0, j)
+                change = ((change[:, :-1] + change[:, 1:]) / 2).swapaxes(0, j)
+            np.maximum(largest, change, out=largest)
+    return largest
+
+
 class HeatKernel:
-    """exp(a d^2 / dx^2) with reflecting walls, a (d,) in cells: one cosine transform."""
+    """The solution operator of the heat equation, exp(a d^2 / dx^2), with reflecting walls.
+
+    Args:
+        spread: a (d,), half the variance added along each axis, in cells squared.
+    """
 
     def __init__(self, shape: tuple[int, ...], spread: np.ndarray, clip: Clip) -> None:
         self.clip = clip
@@ -111,15 +145,19 @@ class HeatKernel:
         self.decay = decay[0][:, None] * (decay[1] if len(decay) == 2 else 1.0)
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
-        """The masses p after it."""
+        """The masses p after the step."""
         return self.clip(idctn(dctn(p, norm="ortho") * self.decay, norm="ortho"))
 
 
 class TRBDF2:
     """Diffusion by noise that depends on the state: TR-BDF2 along x (half), y, x (half).
 
-    In its own reading of the noise the flux needs no derivative of g: from cell to cell it is
-    the difference of g^2 p / 2 (Ito), or g times the difference of g p / 2 (Stratonovich).
+    The current between neighbouring cells needs no derivative of g: it is the difference of
+    g^2 p / 2 (Ito), or g times the difference of g p / 2 (Stratonovich).
+
+    Args:
+        h: (d,) cell widths. g: (*shape, d) noise at the centres. dt: the step, positive.
+
     Source: Bank et al. 1985.
     """
 
@@ -137,7 +175,7 @@ class TRBDF2:
             self.rates.append((right * here / area, left * there / area))
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
-        """The masses p after it."""
+        """The masses p after the step."""
         if len(self.rates) == 1:
             return self._along(p, 0, self.dt)
         p = self._along(p, 0, self.dt / 2)
@@ -157,14 +195,14 @@ class TRBDF2:
 
 
 def _flow(p: np.ndarray, right: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """What flows into each cell along axis 0, given the rates across the faces."""
-    flux = np.zeros((len(p) + 1, p.shape[1]))
-    flux[1:-1] = right * p[:-1] - left * p[1:]
-    return -np.diff(flux, axis=0)
+    """The rate at which each cell fills along axis 0, given the rates across the faces."""
+    current = np.zeros((len(p) + 1, p.shape[1]))
+    current[1:-1] = right * p[:-1] - left * p[1:]
+    return -np.diff(current, axis=0)
 
 
 def _bands(right: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """1 - (rates), tridiagonal, all lines end to end as one."""
+    """1 - (rates), tridiagonal, all lines joined end to end."""
     n, m = len(right) + 1, right.shape[1]
     bands = np.zeros((3, m, n))
     bands[0, :, 1:] = -left.T
@@ -176,5 +214,6 @@ def _bands(right: np.ndarray, left: np.ndarray) -> np.ndarray:
 
 
 def _lines(bands: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Solve bands q = p for each line."""
     lines: np.ndarray = solve_banded((1, 1), bands, p.T.ravel(), check_finite=False)
     return lines.reshape(p.shape[1], p.shape[0]).T

@@ -3,19 +3,18 @@
 from sdeflow.sdes.classical import (
     OrnsteinUhlenbeck,
     brownian,
-    double_well,
     geometric_brownian,
-    harmonic,
     langevin,
-    mexican_hat,
     ornstein_uhlenbeck,
     underdamped,
 )
 from sdeflow.sdes.generative import ancestral, comoving, forward, reverse
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.potentials import double_well, harmonic, mexican_hat
+from sdeflow.sdes.sde import SDE, TransitionKernel
 
 __all__ = [
     "SDE",
+    "TransitionKernel",
     "forward",
     "reverse",
     "comoving",

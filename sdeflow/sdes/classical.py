@@ -1,29 +1,22 @@
-r"""Laws of motion that physicists bring; each is an `SDE` from t = 0 to t_end.
+r"""The SDEs of classical physics, from t = 0 to t_end.
 
     brownian            dx = sqrt(2 D) dW
-    ornstein_uhlenbeck  dx = -A x dt + b dW                       A stable, not always symmetric
+    ornstein_uhlenbeck  dx = -A x dt + b dW                       A stable, symmetric or not
     langevin            dx = -mu grad U dt + sqrt(2 mu T) dW
     underdamped         dq = v dt,  dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW
     geometric_brownian  dx = growth x dt + volatility x dW        Ito or Stratonovich
 
-They run in every solver, and `evolve`, `current` and `generator` move their densities. Boltzmann's
-constant is 1: a temperature is an energy. A potential is any torch function of a cloud that gives
-one energy per particle, (n, d) -> (n,); autograd makes the force. A protocol drives it: then the
-energy is U(x, lambda(t)), and `observe.work` is what the driving costs.
-
-At rest `langevin` has the law e^{-U/T}, and `underdamped` e^{-U/T - m v^2 / 2T}. The linear law is
-the one known in full: `OrnsteinUhlenbeck` holds its transition, its stationary covariance C,
-A C + C A^T = diag(b^2), and the entropy it produces where its drift is no gradient.
-
-Any other law is SDE(drift, diffusion, t_start, t_end, calculus): noise that depends on the state
-is diagonal, and the calculus says how it is read.
+Boltzmann's constant is 1: a temperature is an energy. A potential is a torch function that gives
+one energy per particle, (n, d) -> (n,); autograd makes the force. With a protocol lambda(t) the
+energy is U(x, lambda(t)), and `sdeflow.analysis.work` is the work done by it. The stationary
+density of `langevin` is e^{-U/T}, that of `underdamped` e^{-U/T - m v^2 / 2T}.
 
 Source: Risken 1989, chapters 3, 5 and 10; Sekimoto 2010, chapter 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,99 +27,26 @@ from torch import Tensor
 
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.distributions.mixture import GaussianMixture
-from sdeflow.sdes.sde import SDE, Drift
-
-Potential = Callable[..., Tensor]  # (x) -> (n,), or with a protocol (x, control) -> (n,)
-Protocol = Callable[[Tensor], Tensor | float]  # t -> control
-
-# -------------------------------------------------------------------------------------- potentials
-
-
-def harmonic(stiffness: float = 1.0) -> Potential:
-    """U = stiffness |x|^2 / 2.
-
-    Raises:
-        TypeError, ValueError: stiffness is not positive.
-    """
-    k = check_positive(stiffness, "stiffness")
-    return lambda x: k / 2 * (x**2).sum(1)
-
-
-def double_well(barrier: float = 1.0, stiffness: float = 1.0) -> Potential:
-    """U = barrier (x_1^2 - 1)^2 + stiffness (x_2^2 + ... + x_d^2) / 2: wells at x_1 = -1 and 1.
-
-    Raises:
-        TypeError, ValueError: barrier or stiffness is not positive.
-    """
-    height, k = check_positive(barrier, "barrier"), check_positive(stiffness, "stiffness")
-    return lambda x: height * (x[:, 0] ** 2 - 1) ** 2 + k / 2 * (x[:, 1:] ** 2).sum(1)
-
-
-def mexican_hat(barrier: float = 1.0) -> Potential:
-    """U = barrier (|x|^2 - 1)^2: a valley along the unit circle, or the unit sphere.
-
-    Raises:
-        TypeError, ValueError: barrier is not positive.
-    """
-    height = check_positive(barrier, "barrier")
-    return lambda x: height * ((x**2).sum(1) - 1) ** 2
-
-
-def scalar(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
-    """U(x), or U(x, control): one number for each particle of x (n, d), (n,).
-
-    Raises:
-        ValueError: the function returned something else.
-    """
-    u = function(x) if control is None else function(x, control)
-    if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
-        got = tuple(u.shape) if isinstance(u, Tensor) else type(u).__name__
-        raise ValueError(
-            f"a function of a cloud {tuple(x.shape)}, such as a potential, must return one number "
-            f"per particle, {tuple(x.shape[:1])}, got {got}; sum over the coordinates"
-        )
-    return u
-
-
-def gradient(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
-    """grad U (n, d) at x (n, d), by autograd, also where it is switched off outside.
-
-    Raises:
-        ValueError: as `scalar`, or U is no differentiable function of x.
-    """
-    with torch.enable_grad():
-        at = x.detach().requires_grad_()
-        u = scalar(function, at, control)
-        if not u.requires_grad:
-            raise ValueError(
-                "a function of a cloud, such as a potential, has no gradient; write it with torch"
-            )
-        return torch.autograd.grad(u.sum(), at)[0]
-
-
-def _force(potential: Potential, protocol: Protocol | None) -> Drift:
-    if not callable(potential):
-        raise TypeError(f"potential must be a function of the cloud, got {potential!r}")
-    if protocol is None:
-        return lambda x, t: -gradient(potential, x)
-    return lambda x, t: -gradient(potential, x, protocol(t))
-
-
-# -------------------------------------------------------------------------------------------- laws
+from sdeflow.sdes.potentials import Harmonic, Potential, Protocol, force_of
+from sdeflow.sdes.sde import SDE, TransitionKernel
+from sdeflow.sdes.transition import relaxation_transition
 
 
 def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
-    """dx = sqrt(2 D) dW; D = 1/2 is Wiener's process.
+    """Brownian motion, dx = sqrt(2 D) dW; D = 1/2 is the Wiener process.
 
     Raises:
         TypeError, ValueError: diffusivity or t_end is not positive.
     """
-    size = (2 * check_positive(diffusivity, "diffusivity")) ** 0.5
+    variance = 2 * check_positive(diffusivity, "diffusivity")
+    size, one = variance**0.5, torch.ones((), dtype=torch.float64)
     return SDE(
         lambda x, t: torch.zeros_like(x),
         lambda x, t: x.new_tensor(size),
         0.0,
         check_positive(t_end, "t_end"),
+        transition=lambda s, t: TransitionKernel(one, 0 * one, variance * (t - s) * one),
+        name=f"Brownian motion, diffusivity {diffusivity:g}",
     )
 
 
@@ -137,7 +57,7 @@ def langevin(
     t_end: float = 1.0,
     protocol: Protocol | None = None,
 ) -> SDE:
-    """dx = -mobility grad U dt + sqrt(2 mobility temperature) dW: friction without inertia.
+    """Overdamped Langevin dynamics, dx = -mobility grad U dt + sqrt(2 mobility temperature) dW.
 
     Args:
         potential: U(x), (n, d) -> (n,), in units of energy; with a protocol U(x, control).
@@ -146,18 +66,26 @@ def langevin(
         protocol: t -> control, for a potential that is driven.
 
     Raises:
-        TypeError, ValueError: here, if a number is not positive or the potential no function; in
-            a run, as `gradient`.
+        TypeError, ValueError: a number is not positive, or the potential no function; in a run,
+            the potential gives not one number per particle, or is not differentiable.
 
     Source: Risken 1989, chapter 5.
     """
-    force, mu = _force(potential, protocol), check_positive(mobility, "mobility")
+    force, mu = force_of(potential, protocol), check_positive(mobility, "mobility")
     size = (2 * mu * check_positive(temperature, "temperature")) ** 0.5
+    transition = None
+    if isinstance(potential, Harmonic) and protocol is None:
+        rate, noise = (
+            torch.tensor(v, dtype=torch.float64) for v in (mu * potential.stiffness, size)
+        )
+        transition = relaxation_transition(rate, noise)
     return SDE(
         lambda x, t: mu * force(x, t),
         lambda x, t: x.new_tensor(size),
         0.0,
         check_positive(t_end, "t_end"),
+        transition=transition,
+        name=f"overdamped Langevin dynamics, temperature {temperature:g}, mobility {mu:g}",
     )
 
 
@@ -169,37 +97,45 @@ def underdamped(
     t_end: float = 1.0,
     protocol: Protocol | None = None,
 ) -> SDE:
-    """dq = v dt, dv = -(grad U / m + friction v) dt + sqrt(2 friction temperature / m) dW.
+    """Langevin dynamics, dq = v dt, dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW.
 
     The state is (q, v), (n, 2 k): k positions, then k velocities. The noise acts on v alone.
 
     Args:
         potential: U(q), (n, k) -> (n,); with a protocol U(q, control).
-        friction: the rate at which velocities forget, 1 / time.
-        temperature: kT. mass: m. protocol: t -> control.
+        friction: gamma, the rate at which velocities relax (1 / time).
+        temperature: kT, an energy.
+        mass: m.
+        protocol: t -> control.
 
     Raises:
-        TypeError, ValueError: as `langevin`; in a run, if the state has an odd number of columns.
+        TypeError, ValueError: as in `langevin`; in a run, the state has an odd number of columns.
 
     Source: Kramers 1940; Risken 1989, chapter 10.
     """
-    force, gamma = _force(potential, protocol), check_positive(friction, "friction")
+    force, gamma = force_of(potential, protocol), check_positive(friction, "friction")
     m = check_positive(mass, "mass")
     size = (2 * gamma * check_positive(temperature, "temperature") / m) ** 0.5
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
-        q, v = _halves(x)
+        q, v = _positions_and_velocities(x)
         return torch.cat([v, force(q, t) / m - gamma * v], 1)
 
     def diffusion(x: Tensor, t: Tensor) -> Tensor:
-        q, v = _halves(x[0])
+        q, v = _positions_and_velocities(x[0])
         return torch.cat([torch.zeros_like(q), torch.full_like(v, size)])
 
-    return SDE(drift, diffusion, 0.0, check_positive(t_end, "t_end"))
+    return SDE(
+        drift,
+        diffusion,
+        0.0,
+        check_positive(t_end, "t_end"),
+        name=f"underdamped Langevin dynamics, friction {gamma:g}, temperature {temperature:g}, "
+        f"mass {m:g}",
+    )
 
 
-def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """q and v."""
+def _positions_and_velocities(x: Tensor) -> tuple[Tensor, Tensor]:
     if x.shape[-1] % 2:
         raise ValueError(
             f"underdamped motion has a velocity for every position, got {x.shape[-1]} columns; "
@@ -215,13 +151,13 @@ def geometric_brownian(
     t_end: float = 1.0,
     calculus: Literal["ito", "stratonovich"] = "ito",
 ) -> SDE:
-    """dx = growth x dt + volatility x dW, in each coordinate: x stays lognormal.
+    """Geometric Brownian motion, dx = growth x dt + volatility x dW in each coordinate.
 
-    ln x grows by (growth - volatility^2 / 2) t after Ito, by growth t after Stratonovich.
+    x is lognormal; ln x grows by (growth - volatility^2 / 2) t (Ito) or growth t (Stratonovich).
 
     Raises:
-        TypeError, ValueError: growth is not finite, volatility or t_end not positive, or an
-            unknown calculus.
+        TypeError, ValueError: growth is not finite, volatility or t_end not positive, or the
+            calculus unknown.
 
     Source: Oksendal 2003, section 5.1.
     """
@@ -232,10 +168,8 @@ def geometric_brownian(
         0.0,
         check_positive(t_end, "t_end"),
         calculus=calculus,
+        name=f"geometric Brownian motion, growth {rate:g}, volatility {size:g}",
     )
-
-
-# ---------------------------------------------------------------------------------- the linear law
 
 
 def ornstein_uhlenbeck(
@@ -243,15 +177,15 @@ def ornstein_uhlenbeck(
     noise: Tensor | Sequence[float] | float = 1.0,
     t_end: float = 1.0,
 ) -> OrnsteinUhlenbeck:
-    """dx = -matrix x dt + noise dW.
+    """The Ornstein-Uhlenbeck process, dx = -matrix x dt + noise dW.
 
     Args:
-        matrix: (d, d), every eigenvalue with a positive real part; symmetric or not.
-        noise: (d,), one amplitude for each axis, or one number for all; zero on some, not on all.
+        matrix: (d, d), 1 / time; its eigenvalues have positive real parts. It may be asymmetric.
+        noise: (d,) or one number for all axes; it may be zero on some axes, not on all.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit, an unstable matrix, negative noise or a
-            matrix for it.
+        TypeError, ValueError: the matrix is not square or not stable; the noise is negative or of
+            another shape.
     """
     a = torch.as_tensor(matrix, dtype=torch.float64)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
@@ -260,7 +194,7 @@ def ornstein_uhlenbeck(
     if not slowest > 0:
         raise ValueError(
             "matrix must have eigenvalues with positive real parts, so that dx = -matrix x dt "
-            f"relaxes; the smallest real part is {slowest:.3g}; use SDE for a law that does not"
+            f"relaxes; the smallest real part is {slowest:.3g}; use SDE for motion that does not"
         )
     b = torch.as_tensor(noise, dtype=torch.float64)
     if b.shape not in ((), a.shape[:1]):
@@ -275,24 +209,31 @@ def ornstein_uhlenbeck(
         lambda x, t: b.to(x),
         0.0,
         check_positive(t_end, "t_end"),
+        transition=relaxation_transition(a.diagonal(), b) if _is_diagonal(a) else None,
+        name=f"Ornstein-Uhlenbeck process in {len(a)} dimension{'s' * (len(a) > 1)}",
         matrix=a,
         noise=b.expand(len(a)),
     )
 
 
+def _is_diagonal(a: Tensor) -> bool:
+    return bool((a == torch.diag(a.diagonal())).all())
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class OrnsteinUhlenbeck(SDE):
-    """The law that `ornstein_uhlenbeck` makes, with all that is known of it, in float64.
+    """dx = -A x dt + b dW, with its Gaussian distributions in closed form, in float64.
 
     Attributes:
-        matrix: A (d, d). noise: b (d,).
+        matrix: A (d, d).
+        noise: b (d,).
     """
 
     matrix: Tensor
     noise: Tensor
 
     def covariance(self, lag: float = 0.0) -> Tensor:
-        """Cov(x_{t + lag}, x_t) = e^{-A lag} C at rest, (d, d); C solves A C + C A^T = diag(b^2).
+        """The stationary Cov(x_{t + lag}, x_t) = e^{-A lag} C, (d, d); A C + C A^T = diag(b^2).
 
         Raises:
             TypeError, ValueError: lag is negative.
@@ -304,26 +245,32 @@ class OrnsteinUhlenbeck(SDE):
         return fade @ torch.from_numpy((spread + spread.T) / 2)
 
     def stationary(self) -> GaussianMixture:
-        """The law at rest, N(0, C)."""
+        """The stationary distribution, N(0, C)."""
         zero = self.noise.new_zeros(1, len(self.noise))
         return GaussianMixture(self.noise.new_ones(1), zero, self.covariance()[None])
 
-    def evolved(self, law: GaussianMixture, time: float) -> GaussianMixture:
-        """The law of x_time if x_0 has this one: mu -> e^{-A t} mu, C_k - C -> e^{-A t} (C_k - C)
-        e^{-A^T t}, again a mixture.
+    def evolved(self, start: GaussianMixture, time: float) -> GaussianMixture:
+        """The distribution of x_t for x_0 from `start`, again a mixture; t = time.
+
+            mu_k -> e^{-A t} mu_k,    C_k -> C + e^{-A t} (C_k - C) e^{-A^T t}.
 
         Raises:
             TypeError, ValueError: time is negative, or the dimensions differ.
         """
-        if law.dim != len(self.noise):
-            raise ValueError(f"the law has dimension {law.dim}, the motion {len(self.noise)}")
-        law, rest = law.to(torch.float64), self.covariance()
+        if start.dim != len(self.noise):
+            raise ValueError(
+                f"the mixture has dimension {start.dim}, the process {len(self.noise)}; give a "
+                "mixture of the same dimension"
+            )
+        start, rest = start.to(torch.float64), self.covariance()
         fade = self._propagator(check_positive(time, "time", zero=True))
-        spread = rest + fade @ (law.covariances - rest) @ fade.T
-        return GaussianMixture(law.weights, law.means @ fade.T, (spread + spread.mT) / 2)
+        spread = rest + fade @ (start.covariances - rest) @ fade.T
+        return GaussianMixture(start.weights, start.means @ fade.T, (spread + spread.mT) / 2)
 
     def entropy_production(self) -> float:
-        """tr(A^T D^{-1} A C) - tr A per unit of time at rest, D = diag(b^2) / 2; 0 if reversible.
+        """Per unit of time, at rest: tr(A^T D^{-1} A C) - tr A, D = diag(b^2) / 2.
+
+        It is zero if the process is reversible.
 
         Raises:
             ValueError: an axis has no noise.
@@ -331,7 +278,9 @@ class OrnsteinUhlenbeck(SDE):
         Source: Godreche and Luck 2019.
         """
         if not (self.noise > 0).all():
-            raise ValueError("entropy production needs noise on every axis; one of them has none")
+            raise ValueError(
+                "entropy production needs noise on every axis; it is infinite if one has none"
+            )
         each = self.matrix.T @ (2 / self.noise**2)[:, None].mul(self.matrix) @ self.covariance()
         return float(torch.trace(each - self.matrix))
 

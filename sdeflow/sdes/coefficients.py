@@ -1,8 +1,7 @@
-r"""The drift and the diffusion of an SDE at points, checked.
+r"""Check the drift and the diffusion of an SDE at the points of a grid.
 
-Everything that reads the coefficients of an SDE at points of a grid reads them here, so that a wrong
-shape or a NaN is reported with the place where it came from. Noise is one number, one per axis, or
-one per particle and axis.
+A wrong shape or a NaN is reported with the place where it came from. The diffusion is one number,
+one per axis, or one per point and axis.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ from sdeflow._validation import SdeflowError
 
 
 def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:
-    """f at x (n, d) as the law gave it, in float64: one finite row per point.
+    """The drift f at x (n, d) in float64, checked to be finite and of x's shape.
 
     Raises:
-        ValueError: another shape; SdeflowError: NaN or infinite, and where.
+        ValueError: another shape.
+        SdeflowError: NaN or infinite.
     """
     if not isinstance(f, Tensor) or f.shape != x.shape:
         got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
@@ -30,16 +30,17 @@ def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:
         where = ", ".join(f"{c:.3g}" for c in x[bad])
         raise SdeflowError(
             f"the drift is NaN or infinite at t = {float(t):.6g}, first at ({where}) of the grid; "
-            "move the grid or mend the drift"
+            "move the grid or correct the drift"
         )
     return f.double()
 
 
-def checked_noise(g: object, x: Tensor, t: Tensor | float) -> Tensor:
-    """g at x as the law gave it, () or (n, d): finite, and of a shape that a grid can take.
+def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
+    """The diffusion g at x (n, d) as () or (n, d), checked to be finite.
 
     Raises:
-        ValueError: another shape; SdeflowError: NaN or infinite.
+        ValueError: another shape than (), (d,) or (n, d).
+        SdeflowError: NaN or infinite.
     """
     g = torch.as_tensor(g)
     g = g.expand(x.shape) if g.shape == x.shape[1:] else g

@@ -17,7 +17,7 @@ See docs/theory.md, (4.2) reverse, (4.3) comoving, (4.4) ancestral.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -31,6 +31,7 @@ from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.time_grids import ends, log_snr_times
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
+from sdeflow.sdes.transition import gaussian_transition, noising_transition
 
 Variance = Callable[[Tensor], Tensor]
 """times (K + 1,) -> (K,): the variance that each step adds per coordinate (length^2)."""
@@ -51,6 +52,7 @@ def forward(process: Process) -> SDE:
         process.t_max,
         time_grid=lambda steps: log_snr_times(process, steps).flip(0),
         name=f"forward SDE of {type(process).__name__}",
+        transition=noising_transition(process),
     )
 
 
@@ -184,7 +186,8 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
     span = process.t_max, process.t_min
     grid = partial(log_snr_times, process)
     name = "reverse SDE" if eta else "probability flow"
-    return _driven(field, coefficients, span, grid, eta, name)
+    sde = _driven(field, coefficients, span, grid, eta, name)
+    return replace(sde, transition=gaussian_transition(field, eta))
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:

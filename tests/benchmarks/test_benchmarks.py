@@ -9,7 +9,7 @@ import torch
 
 import sdeflow as sf
 from benchmarks import __main__ as front
-from benchmarks import checkerboard, fokker_planck, memory, record, speed, spiral
+from benchmarks import checkerboard, density_accuracy, fokker_planck, memory, record, speed, spiral
 from tests.problems import close, f64, randn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,14 +315,15 @@ def test_a_race_reports_each_peers_own_error_and_time(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("turn", [0.0, 2.0])
-def test_the_gaussian_laws_of_the_table_are_those_of_their_equation(turn: float) -> None:
+def test_benchmarked_gaussian_densities_are_exact(turn: float) -> None:
     """`evolve` finds them with independent means; without its rotation it does not."""
-    row = fokker_planck.gaussian(turn, [1.0, 0.6], 1.0, 40, 64)
+    row = density_accuracy.gaussian(turn, [1.0, 0.6], 1.0, 40, 64)
     assert row["TV"] < 1e-3
     assert abs(row["mass"]) < 1e-12
-    still = fokker_planck.moved(fokker_planck.ring(), -torch.eye(2).double(), f64([1.0, 0.6]), 1.0)
+    mixture = density_accuracy.ring()
+    still = density_accuracy.linear_solution(mixture, -torch.eye(2).double(), f64([1.0, 0.6]), 1.0)
     a = torch.tensor([[-1.0, -turn], [turn, -1.0]], dtype=torch.float64)
-    turned = fokker_planck.moved(fokker_planck.ring(), a, f64([1.0, 0.6]), 1.0)
+    turned = density_accuracy.linear_solution(mixture, a, f64([1.0, 0.6]), 1.0)
     assert (torch.dist(still.means, turned.means) > 0.1) == bool(turn)
 
 

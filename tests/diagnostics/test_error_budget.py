@@ -242,7 +242,7 @@ def test_a_broken_sampler_is_detected_as_sampler(
             lambda x: error_budget(
                 x, sf.reverse(FIELD), TIMES, FIELD, sf.Grid(1.0, 9.0, (64, 64)),
             ),
-            "breathe",
+            "rescaled",
         ),
         (lambda x: error_budget(x, sf.reverse(FIELD), TIMES * 2, FIELD, GRID), "outside"),
     ],

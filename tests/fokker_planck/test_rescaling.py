@@ -1,4 +1,4 @@
-"""The breathing grid: units and clock change nothing but themselves."""
+"""Rescaling: it changes coordinates and time, and not the density."""
 
 import math
 
@@ -9,28 +9,28 @@ import sdeflow as sf
 from sdeflow import Grid, evolve
 from sdeflow.fokker_planck import Rescaling
 from tests.problems import (
-    HALF,
-    QUIET,
-    blob,
+    OU,
+    UNIT_INTERVAL,
     close,
+    coarse_density,
+    density_at_t_max,
     f64,
     pair,
-    start,
 )
 
 F64 = torch.float64
 
 
-def test_a_ruler_only_changes_units() -> None:
-    """Two rulers, one law: in x they say the same."""
-    process, law = sf.EDM(), pair()
-    sde = sf.reverse(sf.ExactField(process, law), 0.7)
+def test_density_does_not_depend_on_the_rescaling() -> None:
+    """Two rescalings of one SDE: in x the moments are the same."""
+    process, mixture = sf.EDM(), pair()
+    sde = sf.reverse(sf.ExactField(process, mixture), 0.7)
     means = []
     for std in (0.8, 1.3):
         rescaling = Rescaling(process, std, 0.25)
         p = evolve(
             sde,
-            start(process, law, rescaling, 512, 6.0),
+            density_at_t_max(process, mixture, rescaling, 512, 6.0),
             f64([80.0, 3.0, 0.5]),
             steps=400,
             rescaling=rescaling,
@@ -41,43 +41,52 @@ def test_a_ruler_only_changes_units() -> None:
 
 
 @pytest.mark.parametrize("width", [0.0, 0.2])
-def test_a_rulers_clock_turns_back(process: sf.processes.Process, width: float) -> None:
+def test_rescaled_time_has_an_inverse_and_closed_form_rates(
+    process: sf.processes.Process, width: float
+) -> None:
     rescaling = Rescaling(process, 1.3, width)
     t = torch.linspace(process.t_min, process.t_max, 50, dtype=F64)[1:-1]
     assert close(rescaling.time(rescaling.rescaled_time(t)), t, rtol=1e-8)
     slope = torch.autograd.functional.jacobian(rescaling.rescaled_time, t[20])
-    assert rescaling.reading(t[20])[2] == pytest.approx(float(slope), rel=1e-8)
+    assert rescaling.scale_and_rates(t[20])[2] == pytest.approx(float(slope), rel=1e-8)
     h = 1e-5 * float(t[20])
     growth = (math.log(rescaling(t[20] + h)) - math.log(rescaling(t[20] - h))) / (2 * h)
-    assert rescaling.reading(t[20])[1] == pytest.approx(growth, rel=1e-5, abs=1e-9)
+    assert rescaling.scale_and_rates(t[20])[1] == pytest.approx(growth, rel=1e-5, abs=1e-9)
 
 
-def test_the_brownian_frame_breathes_with_a_ruler_of_edm() -> None:
+def test_brownian_frame_is_rescaled_as_edm() -> None:
     """y = x / alpha is x_0 + rho eps, whatever the process was."""
-    law = pair()
-    sde = sf.sdes.comoving(sf.ExactField(sf.VP(), law), 0.5)
+    mixture = pair()
+    sde = sf.sdes.comoving(sf.ExactField(sf.VP(), mixture), 0.5)
     rescaling = Rescaling(sf.EDM(t_min=1e-4, t_max=200.0), 1.0, 0.25)
     size = 6.0 * rescaling(sde.t_start)
-    p = law.noised(1.0, sde.t_start).on_grid(Grid(-size, size, (384,)))
+    p = mixture.noised(1.0, sde.t_start).on_grid(Grid(-size, size, (384,)))
     out = evolve(sde, p, f64([sde.t_start, sde.t_end]), steps=120, rescaling=rescaling)[-1]
-    truth = law.noised(1.0, sde.t_end).on_grid(out.grid)
+    truth = mixture.noised(1.0, sde.t_end).on_grid(out.grid)
     assert out.total_variation(truth) < 1e-3
 
 
-# ------------------------------------------------------------------------------------------- doors
+def test_rescaling_prints_in_words() -> None:
+    words = repr(Rescaling(sf.VP(), 1.5, 0.25))
+    assert words.startswith("rescaling of VP")
+    assert words.endswith(", std 1.5, width 0.25")
+
+
+# --------------------------------------------------------------------------------- wrong arguments
 
 
 @pytest.mark.parametrize(
     ("mistake", "error", "words"),
     [
         (
-            lambda: evolve(QUIET, blob(), HALF, rescaling=Rescaling(sf.Linear())),
-            ValueError, "give the ruler the process of this law",
+            lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, rescaling=Rescaling(sf.Linear())),
+            ValueError,
+            "give the rescaling the process of this SDE",
         ),
         (lambda: Rescaling(sf.VP(), 0.0), ValueError, "std must be positive"),
     ],
-)  # fmt: skip
-def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
-    with pytest.raises(error, match=words) as said:
+)
+def test_rescaling_refuses_wrong_arguments_in_one_sentence(mistake, error, words: str) -> None:
+    with pytest.raises(error, match=words) as refusal:
         mistake()
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""Carrying masses along one axis: kept to rounding, never negative, exact where it can be."""
+"""Semi-Lagrangian transport along one axis: it keeps mass and is positive."""
 
 import math
 
@@ -18,7 +18,7 @@ F64 = torch.float64
 @given(
     st.integers(0, 10**6), st.integers(4, 40), st.integers(1, 5), st.floats(0.01, 30.0)
 )  # fmt: skip
-def test_a_remap_keeps_every_line_and_makes_nothing_negative(seed, n, m, speed) -> None:
+def test_remap_keeps_the_mass_of_each_line_and_is_positive(seed, n, m, speed) -> None:
     rng = np.random.default_rng(seed)
     p = rng.random((n, m)) ** 4
     x = departure_points(speed * rng.standard_normal((n + 1, m)))
@@ -28,7 +28,7 @@ def test_a_remap_keeps_every_line_and_makes_nothing_negative(seed, n, m, speed) 
     assert np.allclose(out.sum(0), p.sum(0), rtol=1e-13)
 
 
-def test_a_remap_by_whole_cells_is_exact_and_mass_stops_at_the_wall() -> None:
+def test_remap_by_whole_cells_is_exact_and_stops_at_the_wall() -> None:
     p = np.random.default_rng(0).random((12, 3))
     x = np.clip(np.arange(13.0)[:, None] - 3 + np.zeros(3), 0, 12)
     x[-1] = 12
@@ -39,7 +39,7 @@ def test_a_remap_by_whole_cells_is_exact_and_mass_stops_at_the_wall() -> None:
 
 
 @pytest.mark.parametrize("speed", [0.01, 0.4, 3.0])
-def test_feet_follow_an_exponential(speed: float) -> None:
+def test_departure_points_of_linear_motion_are_exponential(speed: float) -> None:
     """dx/dt = k (x - middle) leads back by e^{-k}; inwards it may come from outside the box."""
     middle = np.arange(41.0)[:, None] - 20
     assert np.allclose(

@@ -1,8 +1,8 @@
-"""The physicists' laws of motion against what is known of them: matrix exponentials, Boltzmann's
-law, equipartition, lognormals; as particles, as densities, and the one against the other.
+"""The SDEs of classical physics against closed forms: matrix exponentials, Boltzmann densities,
+equipartition, lognormals; for particles, for densities, and the one against the other.
 
-Particles are judged by their standard errors, densities by the total variation. The strong orders
-of Euler's and Milstein's methods for geometric Brownian motion stand in test_orders.
+Particles are compared by their standard errors, densities by the total variation. The strong
+orders of the Euler and Milstein methods are in tests/theorems/test_convergence_orders.py.
 """
 
 import math
@@ -19,14 +19,13 @@ import sdeflow as sf
 from sdeflow import Density, GaussianMixture, Grid, SDESolver, evolve
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.analysis.thermodynamics import two_time_covariance
-from sdeflow.sdes.classical import gradient
+from sdeflow.sdes.potentials import gradient
 from sdeflow.solvers.sde_solver import METHODS
-from tests.problems import close, f64, lopsided, randn
+from tests.problems import TILTED_GAUSSIAN, close, f64, lopsided, randn
 
 F64 = torch.float64
-TURNING = [[1.0, 2.0], [-1.0, 1.5]]  # no gradient, and noise that is not round
+ROTATING = [[1.0, 2.0], [-1.0, 1.5]]  # no gradient; the noise differs between the axes
 NOISE = [1.0, 0.7]
-BLOB = GaussianMixture(f64([1.0]), f64([[1.2, 0.3]]), f64([[[0.3, 0.1], [0.1, 0.2]]]))
 
 
 def boltzmann(grid: Grid, energy: Tensor) -> Density:
@@ -39,124 +38,128 @@ def tilted(x: Tensor) -> Tensor:
     return (x[:, 0] ** 2 - 1) ** 2 + x[:, 0] / 4 + (x[:, 1] - x[:, 0] / 2) ** 2
 
 
-# ------------------------------------------------------------------------------- noise by the axis
+# ------------------------------------------------------------------------------- noise per axis
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_noise_may_differ_from_axis_to_axis_in_every_method(method: str) -> None:
-    """It is additive: a linear law scales with it, coordinate by coordinate, bit for bit."""
-    law = sf.SDE(lambda x, t: -x, lambda x, t: x.new_tensor(1.0), 0.0, 1.0)
+def test_noise_may_differ_between_axes_in_every_method(method: str) -> None:
+    """It is additive: a linear SDE scales with it, coordinate by coordinate, bit for bit."""
+    sde = sf.SDE(lambda x, t: -x, lambda x, t: x.new_tensor(1.0), 0.0, 1.0)
     sizes, x = f64([0.5, 4.0]), randn(50, 2)
-    wide = replace(law, diffusion=lambda x, t: sizes)
-    one = SDESolver(method, 20, seed=1).solve(law, x).x[-1]
+    wide = replace(sde, diffusion=lambda x, t: sizes)
+    one = SDESolver(method, 20, seed=1).solve(sde, x).x[-1]
     assert torch.equal(SDESolver(method, 20, seed=1).solve(wide, x * sizes).x[-1], one * sizes)
 
 
-def test_noise_by_the_axis_is_the_diagonal_noise_of_the_density() -> None:
+def test_noise_per_axis_equals_diagonal_noise_for_densities() -> None:
     row, grid = f64([0.4, 0.9]), Grid(-5.0, 5.0, (48, 48))
     by_axis = sf.SDE(lambda x, t: -x, lambda x, t: row, 0.0, 1.0)
     diagonal = replace(by_axis, diffusion=lambda x, t: row.expand_as(x))
-    p = BLOB.on_grid(grid)
-    ours, theirs = (evolve(law, p, f64([0.0, 1.0]), steps=20)[-1] for law in (by_axis, diagonal))
+    p = TILTED_GAUSSIAN.on_grid(grid)
+    ours, theirs = (evolve(sde, p, f64([0.0, 1.0]), steps=20)[-1] for sde in (by_axis, diagonal))
     assert torch.equal(ours.mass, theirs.mass)
     assert torch.equal(
         sf.fokker_planck.probability_current(by_axis, p, 0.0),
         sf.fokker_planck.probability_current(diagonal, p, 0.0),
     )
-    chains = [sf.fokker_planck.markov_generator(law, grid).matrix for law in (by_axis, diagonal)]
+    chains = [sf.fokker_planck.markov_generator(sde, grid).matrix for sde in (by_axis, diagonal)]
     assert abs(chains[0] - chains[1]).max() == 0
 
 
-def test_a_law_keeps_the_type_of_the_cloud() -> None:
-    laws = [
+def test_classical_sdes_keep_the_dtype_of_the_cloud() -> None:
+    sdes = [
         sf.sdes.brownian(),
         sf.sdes.langevin(tilted),
         sf.sdes.underdamped(sf.sdes.harmonic()),
-        sf.sdes.ornstein_uhlenbeck(TURNING, NOISE),
+        sf.sdes.ornstein_uhlenbeck(ROTATING, NOISE),
         sf.sdes.geometric_brownian(0.1, 0.2),
     ]
-    for law in laws:
-        assert SDESolver(steps=3).solve(law, randn(4, 2).float()).x.dtype == torch.float32
+    for sde in sdes:
+        assert SDESolver(steps=3).solve(sde, randn(4, 2).float()).x.dtype == torch.float32
 
 
 # --------------------------------------------------------------------------------- Brownian motion
 
 
-def test_brownian_motion_spreads_as_2_d_t() -> None:
-    law, blob = (
+def test_brownian_variance_is_2_d_t() -> None:
+    sde, blob = (
         sf.sdes.brownian(diffusivity=0.3, t_end=2.0),
         GaussianMixture.isotropic(f64([[0.4, -1.0]]), 0.5),
     )
     grid = Grid(-10.0, 10.0, (80, 80))
     truth = GaussianMixture.isotropic(blob.means, math.sqrt(0.25 + 2 * 0.3 * 2.0))
-    out = evolve(law, blob.on_grid(grid), f64([0.0, 2.0]), steps=1)[-1]
+    out = evolve(sde, blob.on_grid(grid), f64([0.0, 2.0]), steps=1)[-1]
     assert out.total_variation(truth.on_grid(grid)) < 1e-11
-    x = SDESolver(steps=5, seed=3).solve(law, torch.zeros(20_000, 2, dtype=F64)).x[-1]
+    x = SDESolver(steps=5, seed=3).solve(sde, torch.zeros(20_000, 2, dtype=F64)).x[-1]
     assert (Estimate.of(x**2).standard_score(1.2).abs() < 4).all()
 
 
-# ---------------------------------------------------------------------------------- the linear law
+# ----------------------------------------------------------------------------- Ornstein-Uhlenbeck
 
 
-def by_van_loan(law: GaussianMixture, matrix: Tensor, noise: Tensor, t: float) -> GaussianMixture:
-    """The law at t by one exponential of a block matrix: no stationary law is needed."""
+def by_van_loan(
+    mixture: GaussianMixture, matrix: Tensor, noise: Tensor, t: float
+) -> GaussianMixture:
+    """The solution at t by one exponential of a block matrix (Van Loan)."""
     d = len(noise)
     block = torch.zeros(2 * d, 2 * d, dtype=F64)
     block[:d, :d], block[:d, d:], block[d:, d:] = matrix, torch.diag(noise**2), -matrix.T
     e = torch.matrix_exp(block * t)
     grown = e[d:, d:].T
-    spread = grown @ law.covariances @ grown.T + grown @ e[:d, d:]
-    return GaussianMixture(law.weights, law.means @ grown.T, (spread + spread.mT) / 2)
+    spread = grown @ mixture.covariances @ grown.T + grown @ e[:d, d:]
+    return GaussianMixture(mixture.weights, mixture.means @ grown.T, (spread + spread.mT) / 2)
 
 
 @pytest.mark.parametrize("noise", [NOISE, [0.0, 1.0]], ids=["full", "one axis"])
 @pytest.mark.parametrize("t", [0.0, 0.05, 0.7, 30.0])
-def test_the_transition_of_ornstein_uhlenbeck(noise: list[float], t: float) -> None:
-    """Against Van Loan's block exponential; late, it is the law at rest."""
-    law = sf.sdes.ornstein_uhlenbeck(TURNING, noise)
-    ours = law.evolved(lopsided(), t)
-    theirs = law.stationary() if t > 20 else by_van_loan(lopsided(), f64(TURNING), f64(noise), t)
+def test_ornstein_uhlenbeck_distribution_is_the_block_exponential(
+    noise: list[float], t: float
+) -> None:
+    """Against Van Loan's block exponential; at late times, the stationary distribution."""
+    sde = sf.sdes.ornstein_uhlenbeck(ROTATING, noise)
+    ours = sde.evolved(lopsided(), t)
+    theirs = sde.stationary() if t > 20 else by_van_loan(lopsided(), f64(ROTATING), f64(noise), t)
     assert close(ours.means, theirs.means.expand_as(ours.means), rtol=1e-12, atol=1e-12)
     assert close(ours.covariances, theirs.covariances.expand_as(ours.covariances), atol=1e-12)
 
 
-def test_particles_and_density_of_ornstein_uhlenbeck_follow_its_transition() -> None:
-    law = sf.sdes.ornstein_uhlenbeck(TURNING, NOISE, t_end=0.8)
-    truth = law.evolved(BLOB, 0.8)
+def test_particles_and_density_of_ornstein_uhlenbeck_have_the_closed_form() -> None:
+    sde = sf.sdes.ornstein_uhlenbeck(ROTATING, NOISE, t_end=0.8)
+    truth = sde.evolved(TILTED_GAUSSIAN, 0.8)
     grid = Grid(-4.0, 4.0, (96, 96))
-    out = evolve(law, BLOB.on_grid(grid), f64([0.0, 0.8]), steps=80)[-1]
+    out = evolve(sde, TILTED_GAUSSIAN.on_grid(grid), f64([0.0, 0.8]), steps=80)[-1]
     assert out.total_variation(truth.on_grid(grid)) < 3e-4
-    x = SDESolver("heun", 80, seed=2).solve(law, BLOB.sample(20_000, seed=1)).x[-1]
+    x = SDESolver("heun", 80, seed=2).solve(sde, TILTED_GAUSSIAN.sample(20_000, seed=1)).x[-1]
     off = x - truth.mean()
     assert (Estimate.of(x).standard_score(truth.mean()).abs() < 4).all()
     second = Estimate.of(off[:, :, None] * off[:, None, :])
     assert (second.standard_score(truth.covariance()).abs() < 4).all()
 
 
-def test_the_two_time_covariance_of_ornstein_uhlenbeck_at_rest() -> None:
-    """Not symmetric in its two times: the motion turns."""
-    law = sf.sdes.ornstein_uhlenbeck(TURNING, NOISE, t_end=1.0)
-    x = law.stationary().sample(20_000, seed=4)
-    path = SDESolver("heun", 100, seed=5).solve(law, x, save=[0.0, 0.5, 1.0])
+def test_stationary_two_time_covariance_of_ornstein_uhlenbeck_is_exact() -> None:
+    """Not symmetric in its two times, because the drift rotates."""
+    sde = sf.sdes.ornstein_uhlenbeck(ROTATING, NOISE, t_end=1.0)
+    x = sde.stationary().sample(20_000, seed=4)
+    path = SDESolver("heun", 100, seed=5).solve(sde, x, save=[0.0, 0.5, 1.0])
     for t, s in ((0.5, 0.5), (0.5, 0.0), (1.0, 0.5)):
         found = two_time_covariance(path, t, s)
-        assert (found.standard_score(law.covariance(t - s)).abs() < 4).all()
+        assert (found.standard_score(sde.covariance(t - s)).abs() < 4).all()
         assert close(two_time_covariance(path, s, t).value, found.value.T)
-    assert (two_time_covariance(path, 0.5, 0.0).standard_score(law.covariance(0.5).T) > 20).any()
+    assert (two_time_covariance(path, 0.5, 0.0).standard_score(sde.covariance(0.5).T) > 20).any()
 
 
-def test_a_drift_that_is_a_gradient_produces_no_entropy() -> None:
-    """A = D S with S symmetric; any part that turns costs."""
+def test_gradient_drift_produces_no_entropy() -> None:
+    """A = D S with S symmetric; a rotating part produces entropy."""
     spread, shape = torch.diag(f64(NOISE) ** 2) / 2, f64([[2.0, 0.5], [0.5, 1.0]])
     assert abs(sf.sdes.ornstein_uhlenbeck(spread @ shape, NOISE).entropy_production()) < 1e-14
-    turned = spread @ (shape + f64([[0.0, 1.0], [-1.0, 0.0]]))
-    assert sf.sdes.ornstein_uhlenbeck(turned, NOISE).entropy_production() > 0.1
+    rotating = spread @ (shape + f64([[0.0, 1.0], [-1.0, 0.0]]))
+    assert sf.sdes.ornstein_uhlenbeck(rotating, NOISE).entropy_production() > 0.1
 
 
 # ---------------------------------------------------------------------------------------- Langevin
 
 
-def test_the_force_is_minus_the_slope() -> None:
+def test_force_is_minus_the_gradient() -> None:
     x = randn(20, 2)
     by_hand = torch.stack([4 * x[:, 0] * (x[:, 0] ** 2 - 1) * 3, 0.5 * x[:, 1]], 1)
     assert close(gradient(sf.sdes.double_well(3.0, 0.5), x), by_hand)
@@ -169,22 +172,22 @@ def test_the_force_is_minus_the_slope() -> None:
 
 
 @pytest.mark.parametrize("potential", [tilted, sf.sdes.mexican_hat(2.0)], ids=["wells", "hat"])
-def test_langevin_rests_in_boltzmanns_law(potential) -> None:
-    """At T = 0.7 and mobility 1.9: the chain's own null vector, and `evolve` stands still."""
-    law = sf.sdes.langevin(potential, temperature=0.7, mobility=1.9, t_end=0.5)
+def test_boltzmann_density_is_stationary_for_langevin(potential) -> None:
+    """At T = 0.7 and mobility 1.9, for the Markov generator and for `evolve`."""
+    sde = sf.sdes.langevin(potential, temperature=0.7, mobility=1.9, t_end=0.5)
     grid = Grid(-3.6, 3.6, (96, 96))
     p = boltzmann(grid, potential(grid.centres()) / 0.7)
-    assert sf.fokker_planck.markov_generator(law, grid).stationary().total_variation(p) < 4e-3
-    assert evolve(law, p, f64([0.0, 0.5]), steps=200)[-1].total_variation(p) < 4e-3
+    assert sf.fokker_planck.markov_generator(sde, grid).stationary().total_variation(p) < 4e-3
+    assert evolve(sde, p, f64([0.0, 0.5]), steps=200)[-1].total_variation(p) < 4e-3
     wrong = boltzmann(grid, potential(grid.centres()))
     assert p.total_variation(wrong) > 0.05
 
 
-def test_langevin_particles_end_in_boltzmanns_law() -> None:
+def test_langevin_particles_reach_the_boltzmann_distribution() -> None:
     """From the shallow well over a low barrier: E x, E x^2 and the virial theorem, E x U' = T."""
     u = lambda x: tilted(torch.stack([x, x / 2], -1).reshape(-1, 2))  # noqa: E731
-    law = sf.sdes.langevin(lambda x: u(x[:, 0]), temperature=0.7, t_end=12.0)
-    x = SDESolver("heun", 1200, seed=8).solve(law, torch.ones(6000, 1, dtype=F64), save=1).x[-1]
+    sde = sf.sdes.langevin(lambda x: u(x[:, 0]), temperature=0.7, t_end=12.0)
+    x = SDESolver("heun", 1200, seed=8).solve(sde, torch.ones(6000, 1, dtype=F64), save=1).x[-1]
     weight = lambda s: math.exp(-float(u(f64([s]))) / 0.7)  # noqa: E731
     total = quad(weight, -4, 4)[0]
     for power in (1, 2):
@@ -194,18 +197,18 @@ def test_langevin_particles_end_in_boltzmanns_law() -> None:
     assert abs(virial.standard_score(0.7)) < 4
 
 
-def test_a_driven_potential_moves_the_particles_and_the_density_alike() -> None:
+def test_particles_and_density_follow_a_driven_potential() -> None:
     """A trap of stiffness k at c = v t: the mean lags by v / (mu k) (1 - e^{-mu k t})."""
     k, mu, v = 2.0, 1.5, 0.8
-    law = sf.sdes.langevin(
+    sde = sf.sdes.langevin(
         lambda x, c: sf.sdes.harmonic(k)(x - c), 0.5, mu, t_end=1.0, protocol=lambda t: v * t
     )
     rest = GaussianMixture.isotropic(f64([[0.0]]), math.sqrt(0.5 / k))
     mean = v - v / (mu * k) * (1 - math.exp(-mu * k))
     p = rest.on_grid(Grid(-3.0, 3.5, (128,)))
-    out = evolve(law, p, f64([0.0, 1.0]), steps=100)[-1]
+    out = evolve(sde, p, f64([0.0, 1.0]), steps=100)[-1]
     assert float(out.mean()) == pytest.approx(mean, abs=2e-4)
-    x = SDESolver("heun", 100, seed=3).solve(law, rest.sample(10_000, seed=2)).x[-1]
+    x = SDESolver("heun", 100, seed=3).solve(sde, rest.sample(10_000, seed=2)).x[-1]
     assert abs(Estimate.of(x[:, 0]).standard_score(mean)) < 4
 
 
@@ -215,26 +218,26 @@ GAMMA, T, M, K = 0.5, 0.8, 2.0, 1.5
 
 
 def oscillator(t_end: float) -> tuple[sf.SDE, sf.sdes.OrnsteinUhlenbeck]:
-    """A particle on a spring, and the linear law that it is."""
+    """A particle on a spring, and the same SDE as an Ornstein-Uhlenbeck process."""
     size = math.sqrt(2 * GAMMA * T / M)
     linear = sf.sdes.ornstein_uhlenbeck([[0.0, -1.0], [K / M, GAMMA]], [0.0, size], t_end)
     return sf.sdes.underdamped(sf.sdes.harmonic(K), GAMMA, T, M, t_end), linear
 
 
-def test_an_oscillator_at_rest_shares_the_energy_equally() -> None:
+def test_stationary_oscillator_obeys_equipartition() -> None:
     """K <q^2> = M <v^2> = T, <q v> = 0: in the closed form, and in particles that start cold."""
-    law, linear = oscillator(16.0)
+    sde, linear = oscillator(16.0)
     assert close(linear.covariance(), torch.diag(f64([T / K, T / M])))
-    x = SDESolver("heun", 800, seed=1).solve(law, torch.zeros(8000, 2, dtype=F64), save=1).x[-1]
+    x = SDESolver("heun", 800, seed=1).solve(sde, torch.zeros(8000, 2, dtype=F64), save=1).x[-1]
     energies = Estimate.of(torch.stack([K * x[:, 0] ** 2, M * x[:, 1] ** 2, x.prod(1)], 1))
     assert (energies.standard_score(f64([T, T, 0.0])).abs() < 4).all()
 
 
-def test_the_two_time_covariance_of_an_oscillator() -> None:
+def test_two_time_covariance_of_an_oscillator_is_exact() -> None:
     """<q q>, <v q>, <q v>, <v v> over a third and a whole of a period."""
-    law, linear = oscillator(8.0)
+    sde, linear = oscillator(8.0)
     x = linear.stationary().sample(8000, seed=7)
-    path = SDESolver("heun", 400, seed=9).solve(law, x, save=[0.0, 2.4, 8.0])
+    path = SDESolver("heun", 400, seed=9).solve(sde, x, save=[0.0, 2.4, 8.0])
     for lag in (0.0, 2.4, 8.0):
         found = two_time_covariance(path, lag, 0.0)
         assert (found.standard_score(linear.covariance(lag)).abs() < 4).all()
@@ -243,43 +246,43 @@ def test_the_two_time_covariance_of_an_oscillator() -> None:
 
 
 def kinetic_error(cells: int) -> float:
-    law, linear = oscillator(3.0)
+    sde, linear = oscillator(3.0)
     grid = Grid((-6.0, -5.0), (6.0, 5.0), (cells, cells))
-    out = evolve(law, BLOB.on_grid(grid), f64([0.0, 3.0]), steps=100)[-1]
-    return out.total_variation(linear.evolved(BLOB, 3.0).on_grid(grid))
+    out = evolve(sde, TILTED_GAUSSIAN.on_grid(grid), f64([0.0, 3.0]), steps=100)[-1]
+    return out.total_variation(linear.evolved(TILTED_GAUSSIAN, 3.0).on_grid(grid))
 
 
-def test_the_density_of_an_oscillator_is_gaussian() -> None:
+def test_density_of_an_oscillator_is_gaussian() -> None:
     """Noise in v alone; docs/sources.md, N20, has 8.7e-4 at 64^2."""
     assert kinetic_error(64) < 8.7e-4
 
 
 @pytest.mark.slow
-def test_the_density_of_an_oscillator_at_128() -> None:
+def test_density_of_an_oscillator_is_gaussian_at_128() -> None:
     assert kinetic_error(128) < 1.2e-4
 
 
-def test_underdamped_motion_rests_in_boltzmanns_law_of_both() -> None:
-    """e^{-U / T - m v^2 / 2 T} in a double well, which `evolve` and the particles keep."""
+def test_boltzmann_density_is_stationary_for_underdamped_motion() -> None:
+    """e^{-U / T - m v^2 / 2 T} in a double well, for `evolve` and for particles."""
     well = sf.sdes.double_well(1.5)
-    law = sf.sdes.underdamped(well, GAMMA, T, M, t_end=1.0)
+    sde = sf.sdes.underdamped(well, GAMMA, T, M, t_end=1.0)
     grid = Grid((-2.4, -4.0), (2.4, 4.0), (80, 80))
     q, v = grid.centres().chunk(2, 1)
     p = boltzmann(grid, (well(q) + M / 2 * v[:, 0] ** 2) / T)
-    assert evolve(law, p, f64([0.0, 1.0]), steps=150)[-1].total_variation(p) < 4e-3
-    x = SDESolver("heun", 100, seed=4).solve(law, p.sample(10_000, seed=6)).x[-1]
+    assert evolve(sde, p, f64([0.0, 1.0]), steps=150)[-1].total_variation(p) < 4e-3
+    x = SDESolver("heun", 100, seed=4).solve(sde, p.sample(10_000, seed=6)).x[-1]
     virial = x[:, :1] * gradient(well, x[:, :1])
     found = Estimate.of(torch.cat([virial, M * x[:, 1:] ** 2], 1))
     assert (found.standard_score(T).abs() < 4).all()
 
 
-def test_many_coordinates_have_their_velocities_behind_them() -> None:
-    law = sf.sdes.underdamped(sf.sdes.harmonic(2.0), 3.0, 1.0, 4.0)
+def test_underdamped_state_is_positions_then_velocities() -> None:
+    sde = sf.sdes.underdamped(sf.sdes.harmonic(2.0), 3.0, 1.0, 4.0)
     x = randn(5, 6)
     q, v = x[:, :3], x[:, 3:]
-    assert close(law.drift(x, f64(0.0)), torch.cat([v, -q / 2 - 3 * v], 1))
-    assert law.diffusion is not None
-    assert close(law.diffusion(x, f64(0.0)), f64([0, 0, 0, *[math.sqrt(1.5)] * 3]))
+    assert close(sde.drift(x, f64(0.0)), torch.cat([v, -q / 2 - 3 * v], 1))
+    assert sde.diffusion is not None
+    assert close(sde.diffusion(x, f64(0.0)), f64([0, 0, 0, *[math.sqrt(1.5)] * 3]))
     pulled = sf.sdes.underdamped(
         lambda q, c: sf.sdes.harmonic(2.0)(q - c), 3.0, 1.0, 4.0, protocol=lambda t: 6 * t
     )
@@ -290,11 +293,11 @@ def test_many_coordinates_have_their_velocities_behind_them() -> None:
 
 
 @pytest.mark.parametrize("calculus", ["ito", "stratonovich"])
-def test_geometric_brownian_motion_is_lognormal(calculus) -> None:
+def test_geometric_brownian_particles_are_lognormal(calculus) -> None:
     """Kolmogorov and Smirnov's test, by SciPy; the other reading of the noise is refuted."""
     growth, size, t = 0.4, 0.7, 1.5
-    law = sf.sdes.geometric_brownian(growth, size, t, calculus)
-    x = SDESolver("milstein", 300, seed=2).solve(law, torch.full((4000, 1), 2.0, dtype=F64)).x[-1]
+    sde = sf.sdes.geometric_brownian(growth, size, t, calculus)
+    x = SDESolver("milstein", 300, seed=2).solve(sde, torch.full((4000, 1), 2.0, dtype=F64)).x[-1]
     p = {}
     for reading in ("ito", "stratonovich"):
         drift = growth - (size**2 / 2 if reading == "ito" else 0.0)
@@ -304,39 +307,88 @@ def test_geometric_brownian_motion_is_lognormal(calculus) -> None:
     assert max(p.values()) < 1e-20
 
 
-# ------------------------------------------------------------------------------------------- doors
+# ------------------------------------------------------------------------------------------- words
+
+
+@pytest.mark.parametrize(
+    ("sde", "words"),
+    [
+        (sf.sdes.brownian(0.3, 2.0), "Brownian motion, diffusivity 0.3, t from 0 to 2"),
+        (
+            sf.sdes.ornstein_uhlenbeck(ROTATING),
+            "Ornstein-Uhlenbeck process in 2 dimensions, t from 0 to 1",
+        ),
+        (
+            sf.sdes.langevin(tilted, 0.7, 1.9, 0.5),
+            "overdamped Langevin dynamics, temperature 0.7, mobility 1.9, t from 0 to 0.5",
+        ),
+        (
+            sf.sdes.underdamped(tilted, 0.5, 0.8, 2.0),
+            "underdamped Langevin dynamics, friction 0.5, temperature 0.8, mass 2, t from 0 to 1",
+        ),
+        (
+            sf.sdes.geometric_brownian(0.1, 0.2),
+            "geometric Brownian motion, growth 0.1, volatility 0.2, t from 0 to 1",
+        ),
+    ],
+    ids=["brownian", "linear", "langevin", "underdamped", "geometric"],
+)
+def test_classical_sdes_print_in_words(sde: sf.SDE, words: str) -> None:
+    assert repr(sde) == words
+
+
+# --------------------------------------------------------------------------------- wrong arguments
 
 CLOUD = torch.ones(5, 2, dtype=F64)
 
 
-def run(law: sf.SDE, x: Tensor = CLOUD) -> object:
-    return SDESolver(steps=2).solve(law, x)
+def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
+    return SDESolver(steps=2).solve(sde, x)
 
 
 @pytest.mark.parametrize(
     ("mistake", "error", "words"),
     [
-        (lambda: sf.sdes.ornstein_uhlenbeck([[-1.0, 0.0], [0.0, 1.0]]), ValueError, "real part is -1"),
+        (
+            lambda: sf.sdes.ornstein_uhlenbeck([[-1.0, 0.0], [0.0, 1.0]]),
+            ValueError,
+            "real part is -1",
+        ),
         (lambda: sf.sdes.ornstein_uhlenbeck([[0.0, 1.0], [-1.0, 0.0]]), ValueError, "relaxes"),
         (lambda: sf.sdes.ornstein_uhlenbeck([[math.nan]]), ValueError, "eigenvalues"),
-        (lambda: sf.sdes.ornstein_uhlenbeck([1.0, 2.0]), ValueError, r"square, \(d, d\), got \(2,\)"),
-        (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, TURNING), ValueError, "becomes diagonal"),
-        (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, [1.0, 2.0, 3.0]), ValueError, r"got shape \(3,\)"),
-        (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, -1.0), ValueError, "not negative"),
-        (lambda: sf.sdes.ornstein_uhlenbeck(TURNING, 0.0), ValueError, "not all zero"),
         (
-            lambda: sf.sdes.ornstein_uhlenbeck(TURNING).evolved(BLOB, -1.0),
-            ValueError, "time must be zero or more",
+            lambda: sf.sdes.ornstein_uhlenbeck([1.0, 2.0]),
+            ValueError,
+            r"square, \(d, d\), got \(2,\)",
+        ),
+        (lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, ROTATING), ValueError, "becomes diagonal"),
+        (
+            lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, [1.0, 2.0, 3.0]),
+            ValueError,
+            r"got shape \(3,\)",
+        ),
+        (lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, -1.0), ValueError, "not negative"),
+        (lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, 0.0), ValueError, "not all zero"),
+        (
+            lambda: sf.sdes.ornstein_uhlenbeck(ROTATING).evolved(TILTED_GAUSSIAN, -1.0),
+            ValueError,
+            "time must be zero or more",
         ),
         (
-            lambda: sf.sdes.ornstein_uhlenbeck([[1.0]]).evolved(BLOB, 1.0),
-            ValueError, "the law has dimension 2, the motion 1",
+            lambda: sf.sdes.ornstein_uhlenbeck([[1.0]]).evolved(TILTED_GAUSSIAN, 1.0),
+            ValueError,
+            "the mixture has dimension 2, the process 1",
         ),
         (
-            lambda: sf.sdes.ornstein_uhlenbeck(TURNING, [0.0, 1.0]).entropy_production(),
-            ValueError, "noise on every axis",
+            lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, [0.0, 1.0]).entropy_production(),
+            ValueError,
+            "noise on every axis",
         ),
-        (lambda: sf.sdes.langevin(tilted, temperature=-1.0), ValueError, "temperature must be posi"),
+        (
+            lambda: sf.sdes.langevin(tilted, temperature=-1.0),
+            ValueError,
+            "temperature must be posi",
+        ),
         (lambda: sf.sdes.langevin(tilted, mobility=0.0), ValueError, "mobility must be positive"),
         (lambda: sf.sdes.langevin(tilted, t_end=0.0), ValueError, "t_end must be positive"),
         (lambda: sf.sdes.langevin(2.0), TypeError, "potential must be a function"),  # type: ignore[arg-type]
@@ -344,31 +396,39 @@ def run(law: sf.SDE, x: Tensor = CLOUD) -> object:
         (lambda: run(sf.sdes.langevin(lambda x: (x**2).sum())), ValueError, r"\(5,\), got \(\)"),
         (lambda: run(sf.sdes.langevin(lambda x: np.ones(5))), ValueError, "got ndarray"),  # type: ignore[arg-type,return-value]
         (lambda: run(sf.sdes.langevin(lambda x: x.detach().sum(1))), ValueError, "no gradient"),
-        (lambda: sf.sdes.underdamped(tilted, friction=-1.0), ValueError, "friction must be positive"),
+        (
+            lambda: sf.sdes.underdamped(tilted, friction=-1.0),
+            ValueError,
+            "friction must be positive",
+        ),
         (lambda: sf.sdes.underdamped(tilted, mass=0.0), ValueError, "mass must be positive"),
         (
             lambda: run(sf.sdes.underdamped(sf.sdes.harmonic()), torch.ones(5, 3)),
-            ValueError, "a velocity for every position, got 3 columns",
+            ValueError,
+            "a velocity for every position, got 3 columns",
         ),
         (lambda: sf.sdes.brownian(-0.5), ValueError, "diffusivity must be positive"),
         (lambda: sf.sdes.geometric_brownian(0.1, -0.2), ValueError, "volatility must be positive"),
         (lambda: sf.sdes.geometric_brownian(np.nan, 0.2), ValueError, "growth must be finite"),
         (
             lambda: sf.sdes.geometric_brownian(0.1, 0.2, calculus="Ito"),  # type: ignore[arg-type]
-            ValueError, "'ito' or 'stratonovich', got 'Ito'",
+            ValueError,
+            "'ito' or 'stratonovich', got 'Ito'",
         ),
         (lambda: sf.sdes.double_well(0.0), ValueError, "barrier must be positive"),
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(5, 2, 2))),
-            ValueError, r"returned \(5, 2, 2\) for a cloud \(5, 2\); noise is \(\), \(d,\)",
+            ValueError,
+            r"returned \(5, 2, 2\) for a cloud \(5, 2\); noise is \(\), \(d,\)",
         ),
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(3))),
-            ValueError, r"returned \(3,\) for a cloud",
+            ValueError,
+            r"returned \(3,\) for a cloud",
         ),
     ],
-)  # fmt: skip
-def test_mistakes_are_refused_in_a_sentence(mistake, error, words: str) -> None:
-    with pytest.raises(error, match=words) as said:
+)
+def test_classical_sdes_refuse_wrong_arguments_in_one_sentence(mistake, error, words: str) -> None:
+    with pytest.raises(error, match=words) as refusal:
         mistake()
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(refusal.value)

@@ -1,0 +1,71 @@
+"""The cell masses of a run: kept non-negative, with a constant total, and with diagnostics."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sdeflow.density import Density
+from sdeflow.fokker_planck.density_path import Diagnostics
+
+
+class CellMasses:
+    """The mass in each cell of one density while it moves, and the diagnostics gathered so far.
+
+    Attributes:
+        grid, shape, width: the cells. mass: the state, in `shape`. total: its sum, kept constant.
+        negative_mass, boundary_mass, courant, mass_drift: see `Diagnostics`.
+    """
+
+    def __init__(self, start: Density) -> None:
+        self.grid, self.shape = start.grid, start.grid.shape
+        self.width = np.array(start.grid.width)
+        self.mass = start.mass.numpy().copy()
+        self.total = self.mass.sum()
+        self.negative_mass = self.courant = self.mass_drift = 0.0
+        self.boundary_mass = self._near_boundary()
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The masses with two axes: (n, 1) on a grid of one."""
+        return self.mass if len(self.shape) == 2 else self.mass[:, None]
+
+    def set(self, p: np.ndarray) -> None:
+        """Take p for the new masses, after `restore`."""
+        self.mass = self.restore(p).reshape(self.shape)
+        self.measure_boundary()
+
+    def measure_boundary(self) -> None:
+        """Update `boundary_mass`."""
+        self.boundary_mass = max(self.boundary_mass, self._near_boundary())
+
+    def restore(self, p: np.ndarray) -> np.ndarray:
+        """p with its total brought back to `total`; `mass_drift` keeps the largest correction."""
+        factor = self.total / p.sum()
+        self.mass_drift = max(self.mass_drift, abs(float(factor) - 1))
+        return p * factor
+
+    def clip(self, p: np.ndarray) -> np.ndarray:
+        """p with negative masses set to zero and the total kept; `negative_mass` adds them up."""
+        p = self.restore(p)
+        negative = np.minimum(p, 0.0).sum()
+        if negative == 0.0:
+            return p
+        self.negative_mass -= float(negative)
+        p = np.maximum(p, 0.0)
+        p *= self.total / p.sum()
+        return p
+
+    def diagnostics(self, error: float, cells_per_feature: float) -> Diagnostics:
+        """What was gathered, with what is known from elsewhere."""
+        return Diagnostics(
+            self.negative_mass,
+            self.boundary_mass,
+            self.courant,
+            error,
+            self.mass_drift,
+            cells_per_feature,
+        )
+
+    def _near_boundary(self) -> float:
+        inner = self.mass[tuple(slice(2, -2) for _ in self.shape)]
+        return max(0.0, float(self.total - inner.sum()))
