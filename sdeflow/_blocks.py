@@ -4,19 +4,26 @@ Kernels round differently for other shapes: a matrix product of 100 rows and one
 the first 100 rows in other bits. So products are taken in blocks of `ROWS` rows, the last block
 padded. Element-wise and row-wise work (sums along a row, softmax) does not need that.
 
-    blocked(network, t)  a whole network, block after block
-    product(x, a)        one matrix product, all blocks in one call
+    blocked(network)  a whole network, block after block
+    product(x, a)     one matrix product, all blocks in one call
+    paged(make)       k -> an entry, for what a run reads in every step
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 ROWS = 256
 """Particles in a block, per thread: few enough to stay in cache, enough for the kernels."""
+
+PAGE = 64
+"""Steps whose coefficients are taken apart at once."""
+
+Entry = TypeVar("Entry")
 
 Evaluate = Callable[[Tensor], Tensor]
 """x (n, d) -> (n, d): an evaluation at times that are already worked out."""
@@ -27,34 +34,36 @@ def block() -> int:
     return ROWS * torch.get_num_threads()
 
 
-def blocked(network: Callable[..., Tensor], *rest: object) -> Evaluate:
-    """x -> network(x, *rest), a `block` at a time; x (n, d) -> (n, d).
+def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """(rest, x) -> network(x, *rest), a `block` at a time; x (n, d) -> (n, d).
 
     Raises (when called):
         ValueError: the network returns another shape than it was given.
     """
     most = block()
 
-    def evaluate(x: Tensor) -> Tensor:
-        n = len(x)
+    def evaluate(rest: tuple[Tensor, ...], x: Tensor) -> Tensor:
+        n = x.shape[0]  # len(x) takes four times as long
         if n <= most and n % ROWS == 0:
-            return _fit(network(x, *rest), x)
-        parts = (_fit(network(part, *rest), part) for part in whole_blocks(x).split(most))
+            out = network(x, *rest)
+            return out if getattr(out, "shape", None) == x.shape else _misfit(out, x)
+        parts = (network(part, *rest) for part in whole_blocks(x).split(most))
         if torch.is_grad_enabled():
-            return torch.cat([*parts])[:n]
+            whole = torch.cat([*parts])
+            return whole[:n] if whole.shape[1:] == x.shape[1:] else _misfit(whole, x)
         whole = torch.empty_like(x)  # not two clouds where one will do
         for i, part in enumerate(parts):
+            if getattr(part, "shape", x.shape)[1:] != x.shape[1:]:
+                _misfit(part, x)
             whole[i * most : (i + 1) * most] = part[: n - i * most]
         return whole
 
     return evaluate
 
 
-def _fit(out: Tensor, x: Tensor) -> Tensor:
-    if getattr(out, "shape", None) != x.shape:
-        got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
-    return out
+def _misfit(out: object, x: Tensor) -> Tensor:
+    got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
 
 
 def whole_blocks(x: Tensor) -> Tensor:
@@ -72,3 +81,21 @@ def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0)
     if add.ndim == 2:
         add = add.view(len(blocks), ROWS, -1)
     return torch.baddbmm(add, blocks, many, beta=scale).view(len(x), -1)
+
+
+def paged(make: Callable[[int, int], list[Entry]]) -> Callable[[int], Entry]:
+    """k -> the k-th entry, where make(start, stop) gives those of a page of steps.
+
+    To index a tensor costs as much as the arithmetic of a small cloud, and to keep the entries of a
+    million steps at once costs memory.
+    """
+    first, entries = -1, list[Entry]()
+
+    def entry(k: int) -> Entry:
+        nonlocal first, entries
+        page = k - k % PAGE
+        if page != first:
+            first, entries = page, make(page, page + PAGE)
+        return entries[k - page]
+
+    return entry

@@ -63,11 +63,13 @@ class KeyedNormals:
         n, d: particles and coordinates.
         dtype: of the numbers.
         first: id of the first particle.
+        scales: (K,) by which `read` multiplies the numbers of each step; 1 if left out.
     """
 
     def __init__(
-        self, seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype, first: int = 0
-    ) -> None:
+        self, seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype, first: int = 0,
+        scales: Tensor | None = None,
+    ) -> None:  # fmt: skip
         self.n, self.d, self.first = n, d, first
         # numpy draws float32 and float64; narrower types are rounded from float32.
         self.dtype = dtype
@@ -77,7 +79,8 @@ class KeyedNormals:
         self._bits = np.random.Philox(key=0)
         self._normal = np.random.Generator(self._bits).standard_normal
         self._length = max(1, min(64, AHEAD // (n * d)))
-        self._group, self._drawn = -1, list[Tensor]()
+        self._group, self._drawn = -1, tuple[Tensor, ...]()
+        self._scales = None if scales is None else scales.to(dtype)[:, None, None]
 
     def read(self, step: int) -> Tensor:
         """`draw(step)` for steps in order, drawn for several steps at once; do not write to it.
@@ -88,12 +91,27 @@ class KeyedNormals:
         group, k = divmod(step, self._length)
         if group != self._group:
             self._group = group
-            self._drawn = [self.draw(group * self._length + j) for j in range(self._length)]
+            self._drawn = self._together(group * self._length)
         return self._drawn[k]
+
+    def _together(self, start: int) -> tuple[Tensor, ...]:
+        """The steps of one group."""
+        z = np.empty((self._length, self.n, self.d), dtype=self._numpy)
+        for j in range(self._length):
+            self._fill(z[j], start + j)
+        drawn = torch.from_numpy(z).to(self.dtype)
+        if self._scales is not None:
+            scales = self._scales[start : start + self._length]
+            drawn[: len(scales)] *= scales
+        return drawn.unbind()
 
     def draw(self, step: int) -> Tensor:
         """z (n, d) of this step, on the CPU."""
         z = np.empty((self.n, self.d), dtype=self._numpy)
+        self._fill(z, step)
+        return torch.from_numpy(z).to(self.dtype)
+
+    def _fill(self, z: np.ndarray, step: int) -> None:
         self._counter[2] = step
         row = 0
         while row < self.n:
@@ -105,8 +123,6 @@ class KeyedNormals:
                 self._normal((skip, self.d), dtype=self._numpy)
             self._normal(out=z[row : row + take], dtype=self._numpy)
             row += take
-        out = torch.from_numpy(z)
-        return out if out.dtype == self.dtype else out.to(self.dtype)
 
 
 def random_generator(seed: int, stream: Stream, step: int = 0) -> np.random.Generator:

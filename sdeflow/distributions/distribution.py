@@ -11,6 +11,7 @@ alpha and sigma are 1 and 0 where they are left out: the data themselves.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -98,7 +99,7 @@ class Distribution(ABC):
         cloud of any size.
         """
         a, s = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (alpha, sigma))
-        return blocked(lambda x: self.posterior(x, a, s).noise)
+        return partial(blocked(lambda x: self.posterior(x, a, s).noise), ())
 
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4

@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -70,19 +71,19 @@ class Field(ABC):
         """
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """`at` for each of a row of times t (K,), made when it is first asked for.
+        """`at` for each of a row of times t (K,), made when it is first evaluated.
 
         A run of a million steps must not cost memory: only the latest evaluation is kept.
         """
         times, rows = t.to(like), torch.stack([*c], 1).numpy()
         last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
 
-        def evaluation(k: int) -> Evaluate:
+        def evaluate(k: int, x: Tensor) -> Tensor:
             if last[0][0] != k:
                 last[0] = k, self.at(times[k], Coefficients(*rows[k].tolist()), like)
-            return last[0][1]
+            return last[0][1](x)
 
-        return evaluation
+        return lambda k: partial(evaluate, k)
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).

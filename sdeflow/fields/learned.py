@@ -8,20 +8,20 @@ See docs/theory.md, (3.8) for the preconditioning.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import repeat
 
 import torch
 from torch import Tensor, nn
 
-from sdeflow._blocks import Evaluate, block, blocked
+from sdeflow._blocks import Evaluate, block, blocked, paged
 from sdeflow._validation import check_labels, check_positive
 from sdeflow.fields.field import Field, Table
-from sdeflow.fields.networks import MLP, Condition, Conditioned
+from sdeflow.fields.networks import MLP, Conditioned
 from sdeflow.fields.prediction import Prediction, Row, unit_row
 from sdeflow.processes.process import Coefficients, Scalar
-
-PAGE = 64
-"""Times for which a network's noise features are worked out at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,9 +98,11 @@ class LearnedField(Field):
         if t.ndim or self._per_particle or torch.is_grad_enabled():
             inner = self._whole(seen)
         elif isinstance(self.network, Conditioned):
-            inner = blocked(self.network.body, self.network.condition(seen, self.label))
+            inner = partial(
+                blocked(self.network.body), (self.network.condition(seen, self.label),)
+            )
         else:
-            inner = blocked(self.network, seen, *self._labels)
+            inner = partial(blocked(self.network), (seen, *self._labels))
         return self._in_units(inner, c, like)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
@@ -109,17 +111,29 @@ class LearnedField(Field):
             return super().table(t, c, like)
         seen, network = self._seen(t, c, like), self.network
         if isinstance(network, Conditioned):
-            inner = self._paged(network, seen)
+            # One working space for the whole run.
+            inner = self._features(network, blocked(network.bound(block())), seen)
         else:
-            labels = self._labels
+            call, labels = repeat(blocked(network)), [repeat(label) for label in self._labels]
 
-            def inner(k: int) -> Evaluate:
-                return blocked(network, seen[k], *labels)
+            def page(start: int, stop: int) -> list[Evaluate]:
+                return list(map(partial, call, zip(seen[start:stop].unbind(), *labels)))  # noqa: B905
 
+            inner = paged(page)
         if self.data_std is None and self._type(like) == like.dtype:
             return inner
         rows = torch.stack([*c], 1).numpy()
         return lambda k: self._in_units(inner(k), Coefficients(*rows[k].tolist()), like)
+
+    def _features(self, network: Conditioned, call: Callable[..., Tensor], seen: Tensor) -> Table:
+        """Our own network at each of these noise levels (K,), a page of its features at a time."""
+
+        def page(start: int, stop: int) -> list[Evaluate]:
+            parts = network.condition(seen[start:stop], self.label)
+            rows = zip(*(part.split(1) for part in parts), strict=True)
+            return [partial(call, (condition,)) for condition in rows]
+
+        return paged(page)
 
     @property
     def _per_particle(self) -> bool:
@@ -172,24 +186,6 @@ class LearnedField(Field):
         mean = self.data_mean.to(like.device, kind)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
         return lambda x: (inner((x.to(kind) - shift) * scale) + back).to(own)
-
-    def _paged(self, network: Conditioned, seen: Tensor) -> Table:
-        """Our own network at each of these noise levels (K,), a page of its features at a time.
-
-        A run of a million steps must not cost memory.
-        """
-        body = network.bound(block())  # one working space for the whole run
-        page, known = -1, list[Condition]()
-
-        def evaluation(k: int) -> Evaluate:
-            nonlocal page, known
-            if k // PAGE != page:
-                page = k // PAGE
-                parts = network.condition(seen[page * PAGE : (page + 1) * PAGE], self.label)
-                known = list(zip(*(part.split(1) for part in parts), strict=True))
-            return blocked(body, known[k % PAGE])
-
-        return evaluation
 
 
 def _checked_mean(mean: object, std: float | None) -> Tensor:

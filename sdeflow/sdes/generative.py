@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import repeat
 from typing import ClassVar, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from sdeflow._blocks import Evaluate, paged
 from sdeflow._validation import check_cloud, check_positive
 from sdeflow.fields.field import Field, Table
 from sdeflow.fields.prediction import mixing
@@ -90,43 +91,78 @@ class _SteppedFieldSDE(SteppedSDE):
 
     def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
         super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
-        self._tables: dict[float, tuple[Table, np.ndarray]] = {}
+        self._stages: dict[float, _Stage] = {}
 
-    def _table(self, fraction: float) -> tuple[Table, np.ndarray]:
-        """The field, and rows (scale, state, prediction, diffusion), at u = k + fraction, all k."""
-        if fraction not in self._tables:
-            gaps = torch.tensor([*self.gaps, 0.0], dtype=torch.float64)
-            now = self.sde.coefficients(self.times + fraction * gaps)
-            field = self.sde.field.table(now.t, now.c, self.like)
-            self._tables[fraction] = field, self._rows(now)
-        return self._tables[fraction]
-
-    def _rows(self, now: TimeCoefficients) -> np.ndarray:
-        return torch.stack([now.scale, now.state, now.prediction, now.diffusion], 1).numpy()
+    def _stage(self, fraction: float) -> _Stage:
+        """What the steps ask for at u = k + fraction, for all k."""
+        if fraction not in self._stages:
+            dt = torch.tensor(self.gaps, dtype=torch.float64)
+            if fraction == 1.0:  # the end of a step is the start of the next: one evaluation there
+                field, now = self._stage(0.0).field, self.sde.coefficients(self.times[1:])
+                field = partial(_next, field)
+            else:
+                at = self.times[:-1] + fraction * dt
+                if fraction == 0.0:
+                    at = self.times
+                now = self.sde.coefficients(at)
+                field = self.sde.field.table(now.t, now.c, self.like)
+            now = now._replace(
+                **{k: getattr(now, k)[: len(dt)] for k in TimeCoefficients._fields[2:]}
+            )
+            self._stages[fraction] = _Stage.of(
+                field, now.scale, now.state * dt, now.prediction * dt,
+                now.diffusion * dt.abs().sqrt(), self.like,
+            )  # fmt: skip
+        return self._stages[fraction]
 
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
-        dt = self.gaps[k]
-        if fraction == 1.0:
-            k, fraction = k + 1, 0.0
-        field, rows = self._tables.get(fraction) or self._table(fraction)
-        scale, state, prediction, _ = rows[k].tolist()
-        out = field(k)(x if scale == 1.0 else scale * x)
-        return _sum(x, state * dt, out, prediction * dt)
+        stage = self._stages.get(fraction) or self._stage(fraction)
+        field, scale, ratio, prediction, state = stage.step(k)
+        out = field(x) if scale is None else field(x * scale)
+        # Few passes, since a small cloud pays for each: a tensor () is a cheaper factor than a
+        # number, and a number in `alpha` is cheaper than either.
+        if -1e3 < ratio < 1e3:
+            return torch.add(out, x, alpha=ratio).mul_(prediction)
+        return torch.add(out * prediction, x, alpha=state)
+
+    def noise_scales(self) -> Tensor | None:
+        noise = self._stage(0.0).noise
+        return noise if bool(noise.any()) else None
 
     def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
-        root = abs(self.gaps[k]) ** 0.5
-        if fraction == 1.0:
-            k, fraction = k + 1, 0.0
-        return float(self._table(fraction)[1][k, 3]) * root or None
+        return float(self._stage(fraction).noise[k]) or None
 
 
-def _sum(x: Tensor, a: float, y: Tensor, b: float) -> Tensor:
-    """a x + b y in as few passes as rounding allows: a small cloud pays for each."""
-    if a == 0.0:
-        return y * b
-    if abs(a) < 1e3 * abs(b):
-        return torch.add(y, x, alpha=a / b).mul_(b)
-    return torch.add(y * b, x, alpha=a)
+Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
+"""The field, its scale unless 1, state / prediction, prediction, state."""
+
+
+class _Stage(NamedTuple):
+    """Of one stage of every step: drift dt = state x + prediction field(scale x), and the noise."""
+
+    step: Callable[[int], Step]
+    field: Table
+    noise: Tensor
+
+    @staticmethod
+    def of(
+        field: Table, scale: Tensor, state: Tensor, prediction: Tensor, noise: Tensor, like: Tensor
+    ) -> _Stage:
+        """From columns (K,) in float64."""
+        rows, unscaled = torch.stack([state / prediction, state]).numpy(), bool((scale == 1).all())
+        own, factors = scale.to(like), prediction.to(like)
+
+        def page(start: int, stop: int) -> list[Step]:
+            scales = repeat(None) if unscaled else own[start:stop].unbind()
+            ratios, states = rows[:, start:stop].tolist()
+            fields = map(field, range(start, start + len(states)))
+            return list(zip(fields, scales, ratios, factors[start:stop].unbind(), states))  # noqa: B905
+
+        return _Stage(paged(page), field, noise)
+
+
+def _next(field: Table, k: int) -> Evaluate:
+    return field(k + 1)
 
 
 def _driven(
@@ -284,32 +320,27 @@ class AncestralSDE(FieldSDE):
 class _SteppedAncestralSDE(_SteppedFieldSDE):
     sde: AncestralSDE
 
-    def __init__(self, sde: AncestralSDE, times: Tensor, like: Tensor) -> None:
-        super().__init__(sde, times, like)
-        self.gaps = [1.0] * len(self.gaps)  # the step is whole: nothing is left to scale by dt
-
-    def _table(self, fraction: float) -> tuple[Table, np.ndarray]:
+    def _stage(self, fraction: float) -> _Stage:
         if fraction != 0.0:
             raise ValueError(
                 "ancestral sampling takes whole steps; use the method 'euler' with it"
             )
-        if not self._tables:
-            now = self.sde.coefficients(self.times)
-            self._tables[0.0] = self.sde.field.table(now.t, now.c, self.like), self._rows(now)
-        return self._tables[0.0]
-
-    def _rows(self, now: TimeCoefficients) -> np.ndarray:
-        process, eta = self.sde.field.process, self.sde.eta
-        here, there = process(self.times[:-1]), process(self.times[1:])
-        level = (there.sigma / there.alpha) / (here.sigma / here.alpha)
-        variance = there.sigma**2 * (1 - level**2)
-        target = there.alpha, torch.sqrt(there.sigma**2 - eta**2 * variance)
-        state, prediction = mixing(self.sde.field.row(here), here, target)
-        if self.sde.variance is not None:
-            variance = _chosen(self.sde.variance, self.times)
-        noise = eta * torch.sqrt(variance)
-        one = torch.ones_like(noise)
-        return torch.stack([one, state - 1, prediction * one, noise], 1).numpy()
+        if not self._stages:
+            process, field, eta = self.sde.field.process, self.sde.field, self.sde.eta
+            start, end = process(self.times[:-1]), process(self.times[1:])
+            level = (end.sigma / end.alpha) / (start.sigma / start.alpha)
+            variance = end.sigma**2 * (1 - level**2)
+            target = end.alpha, torch.sqrt(end.sigma**2 - eta**2 * variance)
+            state, prediction = mixing(field.row(start), start, target)
+            if self.sde.variance is not None:
+                variance = _chosen(self.sde.variance, self.times)
+            one, noise = torch.ones_like(variance), eta * torch.sqrt(variance)
+            table = field.table(self.times[:-1], start, self.like)
+            # The step is whole: the engine adds to x what is missing to x_s.
+            self._stages[0.0] = _Stage.of(
+                table, one, state - one, prediction * one, noise, self.like
+            )
+        return self._stages[0.0]
 
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:

@@ -121,6 +121,17 @@ class SDE:
         return SteppedSDE(self, times, like)
 
 
+def check_drift(f: object, x: Tensor) -> None:
+    """Refuse a drift of another shape than the cloud x.
+
+    Raises:
+        ValueError: it is another, or no tensor.
+    """
+    if getattr(f, "shape", None) != x.shape:
+        got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+        raise ValueError(f"the drift returned {got} for a cloud {tuple(x.shape)}")
+
+
 class SteppedSDE:
     """An SDE on the step index: step k runs from u = k to k + 1, and `fraction` is u - k.
 
@@ -142,13 +153,18 @@ class SteppedSDE:
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
         """drift dt_k, (n, d)."""
         f = self.sde.drift(x, self._at(k, fraction))
-        return f * self.gaps[k] if isinstance(f, Tensor) else f  # the solver reports the rest
+        check_drift(f, x)
+        return f * self.gaps[k]
 
     def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
         """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None where there is no noise."""
         if self.sde.diffusion is None:
             return None
         return self.sde.diffusion(x, self._at(k, fraction)) * abs(self.gaps[k]) ** 0.5
+
+    def noise_scales(self) -> Tensor | None:
+        """(K,) the diffusion at the start of each step, where it is one number known beforehand."""
+        return None
 
     def _at(self, k: int, fraction: float) -> Tensor:
         return self.like.new_tensor(self.time(k, fraction))

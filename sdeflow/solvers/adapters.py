@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Scale
+from sdeflow.sdes.sde import SDE, Scale, check_drift
 from sdeflow.solvers.brownian import Brownian
-from sdeflow.solvers.monitor import Monitor, finite, misfit
+from sdeflow.solvers.monitor import Monitor, finite
 
 
 def _fraction(u: float, k: int) -> float:
@@ -43,11 +43,9 @@ class _Torchsde:
         for when, state, value in self._known:
             if when == fraction and state is y:
                 return value
-        if fraction == 0.0 and k:
-            self.monitor.reached(k, y)
         value = self.steps.drift(k, fraction, y)
-        self.monitor.evaluated(k, fraction, value, y)
         self._known.append((fraction, y, value))
+        _logged(self.monitor, k, fraction, value, y)
         return value
 
     def close(self) -> None:
@@ -65,28 +63,23 @@ class TorchsdeJoint(_Torchsde):
 
     def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, stages: int) -> None:
         super().__init__(monitor, bm, sde_type, "diagonal")
-        self._one = stages == 1
-        self._first: Tensor | None = None
+        self._one, self._scaled = stages == 1, bm.scaled
 
     def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         monitor, steps, k = self.monitor, self.steps, self.bm.step
         fraction = 0.0 if self._one else _fraction(float(u), k)
-        if y is monitor.start and self._first is not None and fraction == 0.0 and k == 0:
-            f, self._first = self._first, None  # torchsde looked at its shape before
-        else:
-            if fraction == 0.0 and k:
-                monitor.reached(k, y)
+        if k:
             f = steps.drift(k, fraction, y)
-            monitor.evaluated(k, fraction, f, y)
-            if monitor.nfe == 1:
-                self._first = f
+            log = monitor.log
+            log.append((k, fraction, f, y))
+            if len(log) >= monitor.every:
+                monitor.look()
+        else:  # torchsde asks at the start to see the shapes
+            f = self.drift(k, fraction, y)
+        if self._scaled:
+            return f, v
         g = steps.diffusion(k, fraction, y)
         return f, torch.zeros_like(v) if g is None else g * v
-
-    def close(self) -> None:
-        """See `_Torchsde`."""
-        self._first = None
-        super().close()
 
 
 class TorchsdeAdditive(_Torchsde):
@@ -126,14 +119,15 @@ class TorchdiffeqFixed:
 
     def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
         self.k += 1
-        if self.k:
-            self.monitor.reached(self.k, y)
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
-        k = self.k
+        k, monitor = self.k, self.monitor
         fraction = 0.0 if self._one else _fraction(float(u), k)
         f = self.steps.drift(k, fraction, y)
-        self.monitor.evaluated(k, fraction, f, y)
+        log = monitor.log
+        log.append((k, fraction, f, y))
+        if len(log) >= monitor.every:
+            monitor.look()
         return f
 
 
@@ -142,19 +136,24 @@ class TorchdiffeqAdaptive:
 
     def __init__(self, monitor: Monitor, sde: SDE) -> None:
         self.monitor, self.sde = monitor, sde
-        monitor.every = 1
 
     def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
-        self.monitor.reached(float(t), y)
+        self.monitor.last = float(t), y
+        self.monitor.bar.update()
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         f, monitor = self.sde.drift(y, t), self.monitor
+        check_drift(f, y)
         monitor.nfe += 1
-        if getattr(f, "shape", None) != y.shape:
-            misfit(f, y)
         if not finite(f):
             raise monitor.failed(f"the drift is NaN or infinite at t = {float(t):.6g}")
         return f
+
+
+def _logged(monitor: Monitor, k: int, fraction: float, f: Tensor, y: Tensor) -> None:
+    monitor.log.append((k, fraction, f, y))
+    if len(monitor.log) >= monitor.every:
+        monitor.look()
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")

@@ -1,18 +1,27 @@
-r"""Brownian increments for the engines."""
+r"""The Brownian motion that is handed to torchsde: a function of the seed, the particle and the step.
+
+On the step index W(k + 1) - W(k) is one standard normal per coordinate; the solver owns the
+physical size of the step. When a finer grid is given, each step sums the finer increments,
+
+    W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
+    u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
+
+so that the same path can be walked at any coarser step (sum_j h_j = 1; Roessler 2010 for U, the
+space-time Levy area).
+
+See docs/theory.md, (5.2).
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sdeflow.random_streams import (
-    KeyedNormals,
-    Stream,
-)
+from sdeflow.random_streams import KeyedNormals, Stream
 
 
 class Brownian:
-    r"""Brownian increments on the step-number clock, W(k + 1) - W(k) ~ N(0, 1), for `torchsde`.
+    r"""Brownian increments on the step index, W(k + 1) - W(k) ~ N(0, 1), for `torchsde`.
 
     Args:
         seed: the key of the path.
@@ -24,6 +33,8 @@ class Brownian:
             into `fine`; by default every step is one increment.
         fine: (M + 1,) the physical times of the path's own grid.
         levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).
+        scales: (K,) by which each step's increment is multiplied, for additive noise whose size
+            is known; not with `fine` or `levy`.
 
     Raises (when called):
         ValueError: U is asked for without levy, or the full Levy area at all.
@@ -43,13 +54,17 @@ class Brownian:
         grid: list[int] | None = None,
         fine: Tensor | None = None,
         levy: bool = False,
+        scales: Tensor | None = None,
     ) -> None:
-        self._w = KeyedNormals(seed, Stream.MOTION, n, d, dtype, first)
+        self.scaled = scales is not None and fine is None and not levy
+        own = scales if self.scaled else None
+        self._w = KeyedNormals(seed, Stream.MOTION, n, d, dtype, first, own)
         self._h = KeyedNormals(seed, Stream.LEVY, n, d, dtype, first) if levy else None
         self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
         self._grid = grid
         self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()
         self.step = 0
+        self._plain = grid is None and not levy and self._device.type == "cpu"
 
     def __call__(
         self, ta: Tensor, tb: Tensor | None = None, return_U: bool = False, return_A: bool = False
@@ -61,9 +76,12 @@ class Brownian:
             )
         # Every torchsde method draws its increment first, so the draw tells which step is on.
         self.step = int(ta)
+        if self._plain and not return_U:
+            return self._w.read(self.step)
         w, u = self._increment(self.step, return_U)
-        w = w.to(self._device)
-        return w if u is None else (w, u.to(self._device))
+        if self._device.type != "cpu":
+            w, u = w.to(self._device), None if u is None else u.to(self._device)
+        return w if u is None else (w, u)
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:

@@ -93,8 +93,10 @@ class ODESolver:
         saved = saved_indices(save, times)
         monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
         adapter = TorchdiffeqFixed(monitor, FIXED[self.method])
-        ts = torch.tensor(sorted({0, *saved}), dtype=torch.float64, device=x.device)
-        grid = torch.arange(len(times), dtype=torch.float64, device=x.device)
+        # The engine brings times to the cloud's type at every step, unless they have it.
+        kind = x.dtype if len(times) < 1 / torch.finfo(x.dtype).eps else torch.float64
+        ts = torch.tensor(sorted({0, *saved}), dtype=kind, device=x.device)
+        grid = torch.arange(len(times), dtype=kind, device=x.device)
         options = {"grid_constructor": lambda f, y, t: grid}
         with torch.no_grad(), monitor.bar:
             out = torchdiffeq.odeint(adapter, x, ts, method=self.method, options=options)

@@ -18,7 +18,7 @@ import torchsde
 from torch import Tensor
 
 from sdeflow._validation import check_int
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, SteppedSDE
 from sdeflow.solvers.adapters import (
     TorchsdeAdditive,
     TorchsdeDiagonal,
@@ -116,7 +116,7 @@ class SDESolver:
         steps = sde.stepped(times, x)
         monitor = Monitor(steps, x, progress, len(times) - 1)
         with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor.bar:
-            bm = self._brownian(times, x, check_int(first, "first", 0))
+            bm = self._brownian(times, x, check_int(first, "first", 0), steps)
             g = steps.diffusion(0, 0.0, x)
             check_noise(g, x)
             adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
@@ -126,12 +126,14 @@ class SDESolver:
         monitor.finish(out[-1])
         return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
 
-    def _brownian(self, times: Tensor, x: Tensor, first: int) -> Brownian:
+    def _brownian(self, times: Tensor, x: Tensor, first: int, steps: SteppedSDE) -> Brownian:
         grid = None if self.fine is None else nested(times, self.fine)
+        # A single stage sees one noise a step: it can be scaled for many steps at once.
+        scales = steps.noise_scales() if self.method == "euler" else None
         n, d = x.shape
         return Brownian(
             self.seed, n, d, x.dtype, x.device,
-            first=first, grid=grid, fine=self.fine, levy=METHODS[self.method].area,
+            first=first, grid=grid, fine=self.fine, levy=METHODS[self.method].area, scales=scales,
         )  # fmt: skip
 
     def _adapter(

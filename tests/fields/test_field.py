@@ -13,9 +13,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sdeflow as sf
-from sdeflow._blocks import ROWS
+from sdeflow._blocks import PAGE, ROWS
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.learned import PAGE
 from sdeflow.fields.prediction import unit_row
 from sdeflow.processes.process import Coefficients
 from tests.problems import PROCESSES, Wavy, close, f64, lopsided, randn, times_of
