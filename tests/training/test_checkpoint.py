@@ -135,13 +135,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     before = file.read_bytes()
 
     def go_on(field: sf.LearnedField | None = None, steps: int = 30, **more: object) -> None:
-        more = {"recipe": SMALL, "checkpoint": file, **more}
+        more = {"config": SMALL, "checkpoint": file, **more}
         sf.fit(field or small(), DATA.sample, steps, **more)
 
     for run, differs in (
         (lambda: go_on(seed=1), "seed"),
         (lambda: go_on(steps=31), "steps"),
-        (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "recipe"),
+        (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "config"),
         (lambda: go_on(small(seed=1)), "field"),
         (lambda: go_on(sf.LearnedField(sf.VP(), small().network, data_std=DATA.std)), "field"),
     ):

@@ -105,8 +105,9 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
     run = sf.fit(field, DATA.sample, steps, config=sf.training.TrainingConfig(batch=8, rate=peak))
     start = weights(field)
     rates = []
-    for _ in run:
-        rates.append(run._adam.param_groups[0]["lr"])
+    for _ in range(steps):
+        rates.append(run.rate)
+        next(run)
         if len(rates) == 1:
             # Adam's very first step is its rate, up or down, in every weight that has a slope.
             moved = (field.network.last.bias.detach() - start["last.bias"]).abs()
@@ -175,8 +176,8 @@ def test_a_share_of_the_labels_becomes_no_label(drop: float) -> None:
 
 def test_a_network_that_names_no_null_label_gets_the_next_number() -> None:
     spy = Spy(None)
-    recipe = sf.training.TrainingConfig(batch=200, drop=0.3)
-    for _ in sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample_labelled, 3, config=recipe):
+    config = sf.training.TrainingConfig(batch=200, drop=0.3)
+    for _ in sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample_labelled, 3, config=config):
         pass
     assert sorted(torch.cat(spy.seen).unique().tolist()) == [0, 1, 2, 3]
 
@@ -190,7 +191,7 @@ def test_each_batch_has_one_time_in_each_share_of_the_density() -> None:
         DATA.sample,
         5,
         config=sf.training.TrainingConfig(batch=64),
-        density=sf.training.uniform_time,
+        time_density=sf.training.uniform_time,
     ):
         pass
     part = torch.stack(spy.times).double().sub(0.002).div(80 - 0.002)
@@ -277,13 +278,13 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": DATA}, "this Dataset does not; pass data.sample"),
         ({"sample": DATA.distribution.points}, "this Tensor does not; pass data.sample"),
         ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
-        ({"recipe": {"batch": 8}}, "recipe must be a Recipe, got dict"),
+        ({"config": {"batch": 8}}, "config must be a TrainingConfig, got dict"),
     ],
 )
 def test_bad_runs_are_refused_at_the_door(change: dict, complaint: str, tmp_path: Path) -> None:
     field = small()
     before = weights(field)
-    good = {"sample": DATA.sample, "steps": 5, "checkpoint": tmp_path / "c", "recipe": SMALL}
+    good = {"sample": DATA.sample, "steps": 5, "checkpoint": tmp_path / "c", "config": SMALL}
     with pytest.raises((ValueError, TypeError), match=complaint):
         sf.fit(field, **{**good, **change})
     assert same(weights(field), before)
@@ -322,11 +323,11 @@ def test_a_network_that_cannot_learn_is_refused() -> None:
 
 def test_what_a_checkpoint_cannot_hold_is_said_before_the_first_step(tmp_path: Path) -> None:
     """Whole numbers and reals of numpy and torch are kept as Python's, and so can be written."""
-    recipe = sf.training.TrainingConfig(
+    config = sf.training.TrainingConfig(
         np.int64(32), np.float32(5e-3), torch.tensor(0.5), np.float64(0.25)
     )
-    assert [type(v) for v in dataclasses.astuple(recipe)] == [int, float, float, float]
-    for _ in sf.fit(small(), DATA.sample, 2, config=recipe, checkpoint=tmp_path / "c"):
+    assert [type(v) for v in dataclasses.astuple(config)] == [int, float, float, float]
+    for _ in sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c"):
         pass
     spy = Spy(None)
     spy.config = {"width": torch.tensor(8)}
@@ -357,8 +358,8 @@ def test_recipes_refuse_what_would_not_train(bad: dict) -> None:
 
 def test_infinite_weights_are_not_kept(tmp_path: Path) -> None:
     """The loss of the last step is that of the weights before it, and finite."""
-    recipe = sf.training.TrainingConfig(batch=32, rate=1e38)
-    run = sf.fit(small(), DATA.sample, 1, config=recipe, checkpoint=tmp_path / "c")
+    config = sf.training.TrainingConfig(batch=32, rate=1e38)
+    run = sf.fit(small(), DATA.sample, 1, config=config, checkpoint=tmp_path / "c")
     with pytest.raises(sf.SdeflowError, match=r"weight is infinite at step 1; lower the rate"):
         next(run)
     assert not list(tmp_path.iterdir())

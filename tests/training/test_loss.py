@@ -263,14 +263,14 @@ def test_the_floor_of_the_lectures_spiral() -> None:
     # The meter takes the midpoints of 64 cells, the lecture the 64 ends of 63: the trapezoidal
     # rule over these is the same integral.
     trapezoids = (sum(bare) - (bare[0] + bare[-1]) / 2) / 63
-    assert abs(float(m.floor.mean()) - trapezoids) < 4 * math.sqrt(2) * error
-    assert close(m.loss, m.floor, 1e-12)
+    assert abs(float(m.irreducible.mean()) - trapezoids) < 4 * math.sqrt(2) * error
+    assert close(m.loss, m.irreducible, 1e-12)
 
 
 def test_the_meter_refuses_two_processes_and_no_levels() -> None:
     truth = truths(sf.VP())["points"]
     field = sf.LearnedField(sf.VE(), Wavy())
-    with pytest.raises(TypeError, match="truth must be an exact field"):
+    with pytest.raises(TypeError, match="truth must be an ExactField"):
         sf.training.loss_decomposition(sf.LearnedField(sf.VP(), Wavy()), Wavy())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="different processes"):
         sf.training.loss_decomposition(field, truth)
