@@ -92,8 +92,12 @@ def test_a_frame_is_its_window(ax: Axes) -> None:
 
 def test_levels_show_floor_loss_and_excess(ax: Axes) -> None:
     m, at = loss_decomposition(), torch.tensor([8.0, 2.0, 0.5, 0.1, 0.02])
-    lines = {line.get_label().split()[0].strip(":"): line for line in plot.levels(ax, m, at)}
-    for name, values in (("floor", m.floor), ("loss", m.floor + m.excess), ("excess", m.excess)):
+    lines = {line.get_label().split()[0].strip(":"): line for line in plot.loss_levels(ax, m, at)}
+    for name, values in (
+        ("irreducible", m.irreducible),
+        ("loss", m.irreducible + m.excess),
+        ("excess", m.excess),
+    ):
         assert np.allclose(lines[name].get_xdata(), at)
         assert np.allclose(lines[name].get_ydata(), values)
     assert ax.get_xscale() == ax.get_yscale() == "log"
@@ -129,14 +133,14 @@ def test_a_budget_shows_each_cause_or_says_that_it_is_smaller(ax: Axes) -> None:
         sf.diagnostics.ErrorSource("prior", 1e-9, 0.0, 1e-9, False),
     ]
     found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
-    points = plot.budget(ax, found)
+    points = plot.error_budget(ax, found)
     assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
     arrows = [line for line in ax.lines if line.get_marker() == "<"]
     assert [line.get_xydata().tolist() for line in arrows] == [[[0.03 / 300, 1.0]]]
     assert [text.get_text() for text in ax.texts] == ["< 1e-04"]
     assert ax.get_xlim()[0] == pytest.approx(1e-4)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["field", "prior"]
-    assert "unseen by n = 500" in ax.get_title()
+    assert "not detected by n = 500" in ax.get_title()
 
 
 def test_a_window_says_its_units(ax: Axes) -> None:

@@ -146,7 +146,7 @@ class Training(Iterator[Tensor]):
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        return self._state.schedule.get_last_lr()[0]
+        return float(self._state.schedule.get_last_lr()[0])
 
     def __next__(self) -> Tensor:
         """One step; after the last one the network holds the averaged weights."""

@@ -80,9 +80,9 @@ def test_mean_and_std_are_those_of_the_draws(data: ds.Dataset) -> None:
 def test_coordinates_of_the_noise_are_independent() -> None:
     for noisy in (ds.circles((1.0,), 0.2), ds.spiral(width=0.2)):
         x = noisy.sample(20_000, 2, DOUBLE)
-        z = x - (
-            ds.circles((1.0,), 0.0) if noisy.distribution.points is None else ds.spiral()
-        ).sample(20_000, 2, DOUBLE)
+        z = x - (ds.spiral() if noisy.name == "spiral" else ds.circles((1.0,), 0.0)).sample(
+            20_000, 2, DOUBLE
+        )
         for column in z.T:
             assert stats.kstest(column.numpy() / 0.2, "norm").pvalue > 1e-4
         assert abs(np.corrcoef(z.T.numpy(), x.T.numpy())[0, 1]) < 5 / 20_000**0.5
@@ -109,7 +109,7 @@ def test_a_set_says_what_it_is_not() -> None:
     with pytest.raises(ValueError, match="width must be positive"):
         ds.spiral().smooth(0.0)
     with pytest.raises(ValueError, match="std of dot must be positive"):
-        ds.Dataset("dot", torch.zeros(2), 0.0, ds.spiral().draw)
+        ds.Dataset("dot", sf.distributions.PointSet(torch.zeros(1, 2, dtype=DOUBLE)))
 
 
 # -------------------------------------------------------------------------------------- the spiral
@@ -209,11 +209,10 @@ def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None
     spread = (mass[:, None] * (grid - data.mean) ** 2).sum() / 2
     assert float(spread) == pytest.approx(data.std**2 + width**2, abs=1e-6)
     wide = ds.spiral(width=width)
-    assert wide.width == width
+    assert wide.distribution.width == width
     assert wide.std == pytest.approx(float(spread) ** 0.5, abs=1e-6)
     assert wide.distribution is not None
     assert close(wide.distribution.log_prob(grid[::97]), law.log_prob(grid[::97]))
-    assert data.distribution is None
 
 
 def test_the_empirical_field_takes_points_and_labels() -> None:

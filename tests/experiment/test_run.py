@@ -12,9 +12,11 @@ import torch
 import sdeflow as sf
 from sdeflow import training
 from sdeflow.experiment import run
+from sdeflow.experiment.config import Config
+from sdeflow.experiment.problem import problem
 from tests.problems import close, randn
 
-TINY = run.Config(steps=40, batch=16, width=8, depth=1)
+TINY = Config(steps=40, batch=16, width=8, depth=1)
 
 
 @pytest.fixture(autouse=True)
@@ -41,12 +43,12 @@ def bits(folder: Path) -> bytes:
 
 
 def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
-    whole = run.problem(replace(TINY, data=far))
+    whole = problem(replace(TINY, data=far))
     points = torch.from_numpy(far_points())
-    inside = whole.inward(points)
+    inside = (points - whole.data.mean) / whole.data.std
     assert float(inside.mean(0).abs().max()) < 1e-9
     assert float(inside.square().mean()) == pytest.approx(1.0)
-    assert close(whole.outward(inside), points, 1e-12)
+    assert close(whole.data.restore(inside), points, 1e-12)
     x = whole.standard.sample(40, 3)
     # Each draw is one of the points, and the truth stands on the same ones.
     assert float(torch.cdist(x.double(), inside).amin(1).max()) < 1e-4
@@ -58,7 +60,7 @@ def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
 @pytest.mark.parametrize("name", sf.datasets.NAMES)
 def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
     """Where the law is known, the truth draws what the data draw: two moments of each agree."""
-    whole = run.problem(replace(TINY, data=name))
+    whole = problem(replace(TINY, data=name))
     x = whole.standard.sample(4000, 1).double()
     assert float(x.mean(0).abs().max()) < 5 / 4000**0.5
     size = x.square()
@@ -72,9 +74,9 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
             "pinwheel",
         )
         return
-    if whole.data.distribution is not None:
+    if not isinstance(whole.data.distribution, sf.distributions.PointSet):
         # One density in two units: p(x) d^2 x stays.
-        outside = whole.outward(x[:50])
+        outside = whole.data.restore(x[:50])
         there = whole.data.distribution.log_prob(outside) + 2 * math.log(whole.data.std)
         assert close(whole.truth.distribution.log_prob(x[:50]), there, 1e-9)
     y = whole.truth.sample(4000, 2).double()
@@ -84,10 +86,10 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
 
 
 def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
-    assert run.problem(replace(TINY, conditional=True)).field.network.labels == 3
-    assert run.problem(TINY).field.network.labels == 0
+    assert problem(replace(TINY, conditional=True)).field.network.labels == 3
+    assert problem(TINY).field.network.labels == 0
     with pytest.raises(ValueError, match="has no labels; leave out conditional"):
-        run.problem(replace(TINY, data=far, conditional=True))
+        problem(replace(TINY, data=far, conditional=True))
 
 
 @pytest.mark.parametrize(
@@ -137,13 +139,13 @@ def test_a_config_keeps_plain_numbers_and_the_whole_path(
     """So it can be written, and opened from any other folder."""
     np.savetxt(tmp_path / "p.csv", far_points(), delimiter=",")
     monkeypatch.chdir(tmp_path)
-    config = run.Config(
+    config = Config(
         data=Path("p.csv"), steps=np.int64(6), batch=torch.tensor(8), rate=np.float32(0.5),  # type: ignore[arg-type]
         conditional=np.bool_(False), width=8, depth=1,
     )  # fmt: skip
     run.fit(config, tmp_path / "r")
     assert config.data == str(tmp_path / "p.csv")
-    assert config == run.Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
+    assert config == Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
     monkeypatch.chdir(tmp_path / "r")
     assert run.reopen(Path()).config == config
 
@@ -299,7 +301,7 @@ def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
         assert stored["x"].shape == (3, 400, 2)
         assert np.allclose(stored["x"][-1], cloud, rtol=1e-6)
         made = json.loads(str(stored["made"]))
-        process = run.problem(run.Config()).process
+        process = problem(Config()).process
         assert stored["t"].tolist()[::2] == [process.t_max, process.t_min]
         # The first state is the prior: noise ten data standard deviations wide about the mean.
         assert np.allclose(stored["x"][0].std(0), 50, rtol=0.25)
