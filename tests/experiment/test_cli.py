@@ -1,4 +1,4 @@
-"""The command: what is wrong is said in one sentence, and nothing is left half done."""
+"""The command: a wrong input is refused in one sentence, and no file is left half written."""
 
 import json
 import os
@@ -24,16 +24,16 @@ from sdeflow.experiment.config import Config
 from tests.problems import randn
 
 TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
-COMMAND = (sys.executable, "-c", "from sdeflow.experiment.cli import main; main()")
+COMMAND = (sys.executable, "-m", "sdeflow")
 
-Say = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
-# A field trained for a moment spreads the cloud to the wall of the proof's grid, which says so.
+# A hardly trained field spreads the cloud to the wall of the check's grid, which warns.
 pytestmark = pytest.mark.filterwarnings("ignore:.* of the mass reached the wall:RuntimeWarning")
 
 
 @pytest.fixture
-def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Say:
+def sdeflow(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run the command here; its exit code, and what it said on stdout and stderr."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
@@ -52,9 +52,9 @@ def say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def elsewhere(*args: object) -> subprocess.CompletedProcess[str]:
-    """The same in a process of its own."""
+    """Python with these arguments, in a process of its own."""
     return subprocess.run(
-        [*COMMAND, *map(str, args)], capture_output=True, text=True,
+        [sys.executable, *map(str, args)], capture_output=True, text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}, timeout=200,
     )  # fmt: skip
 
@@ -157,17 +157,17 @@ BAD = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["train", "demo"])
+@pytest.mark.parametrize("verb", ["train", "demo"])
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_data_are_refused(kind: str, command: str, say: Say, tmp_path: Path) -> None:
+def test_bad_data_are_refused(kind: str, verb: str, sdeflow: Command, tmp_path: Path) -> None:
     file = bad_file(tmp_path, kind)
     out = tmp_path / "r"
-    answer = say(command, "--data", file, "--out", out, *TINY)
+    answer = sdeflow(verb, "--data", file, "--out", out, *TINY)
     assert refused(answer, BAD[kind], file.name)
     assert not out.exists()
 
 
-@pytest.mark.parametrize("command", ["train", "demo"])
+@pytest.mark.parametrize("verb", ["train", "demo"])
 @pytest.mark.parametrize(
     ("args", "word"),
     [
@@ -189,9 +189,9 @@ def test_bad_data_are_refused(kind: str, command: str, say: Say, tmp_path: Path)
     ],
 )
 def test_bad_settings_are_refused(
-    command: str, args: tuple[str, ...], word: str, say: Say, tmp_path: Path
+    verb: str, args: tuple[str, ...], word: str, sdeflow: Command, tmp_path: Path
 ) -> None:
-    assert refused(say(command, *TINY, *args, "--out", tmp_path / "r"), word)
+    assert refused(sdeflow(verb, *TINY, *args, "--out", tmp_path / "r"), word)
     assert not (tmp_path / "r").exists()
 
 
@@ -199,18 +199,20 @@ def test_bad_settings_are_refused(
     ("n", "bound"), [(0, "least 2"), (1, "least 2"), (-3, "least 2"), (5001, "most 5000")]
 )
 def test_a_demo_of_too_few_or_many_particles_is_refused(
-    n: int, bound: str, say: Say, tmp_path: Path
+    n: int, bound: str, sdeflow: Command, tmp_path: Path
 ) -> None:
-    answer = say("demo", *TINY, "--n", n, "--out", tmp_path / "r")
+    answer = sdeflow("demo", *TINY, "--n", n, "--out", tmp_path / "r")
     assert refused(answer, f"n must be at {bound}, got {n}")
     assert not (tmp_path / "r").exists()
 
 
-def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(say: Say, tmp_path: Path) -> None:
-    assert say("train", *TINY, "--out", tmp_path / "r")[0] == 0
+def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(
+    sdeflow: Command, tmp_path: Path
+) -> None:
+    assert sdeflow("train", *TINY, "--out", tmp_path / "r")[0] == 0
     before = contents(tmp_path / "r")
     for wrong in (("--data", "spirall"), ("--steps", "0"), ("--n", "0"), ("--n", 6000)):
-        assert refused(say("demo", *TINY, *wrong, "--out", tmp_path / "r"))
+        assert refused(sdeflow("demo", *TINY, *wrong, "--out", tmp_path / "r"))
         assert contents(tmp_path / "r") == before
 
 
@@ -243,41 +245,45 @@ def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(say: Say, tmp_path:
         (("--label", "0"), "trained without classes; leave out label"),
     ],
 )
-def test_bad_samples_are_refused(args: tuple[str, ...], word: str, say: Say, done: Path) -> None:
+def test_bad_samples_are_refused(
+    args: tuple[str, ...], word: str, sdeflow: Command, done: Path
+) -> None:
     before = contents(done)
-    assert refused(say("sample", done, "--n", "5", "--steps", "4", *args), word)
+    assert refused(sdeflow("sample", done, "--n", "5", "--steps", "4", *args), word)
     assert contents(done) == before
 
 
-def test_labels_out_of_range_are_refused(say: Say, tmp_path: Path) -> None:
+def test_labels_out_of_range_are_refused(sdeflow: Command, tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    assert say("train", *TINY, "--conditional", "--out", folder)[0] == 0
+    assert sdeflow("train", *TINY, "--conditional", "--out", folder)[0] == 0
     for label in (-1, 3, 10**30):
-        answer = say("sample", folder, "--n", 5, "--steps", 4, "--label", label)
+        answer = sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)
         assert refused(answer, f"label must be 0 to 2, got {label}")
     assert not (folder / "cloud.csv").exists()
     for label in range(3):
-        assert say("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
+        assert sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
 
 
-def test_a_run_that_is_missing_or_unfinished_is_refused(say: Say, tmp_path: Path) -> None:
-    for command in ("sample", "info"):
+def test_a_run_that_is_missing_or_unfinished_is_refused(sdeflow: Command, tmp_path: Path) -> None:
+    for verb in ("sample", "info"):
         assert refused(
-            say(command, tmp_path / "none"), "holds no run; make one with: sdeflow train"
+            sdeflow(verb, tmp_path / "none"), "holds no run; make one with: sdeflow train"
         )
         assert not (tmp_path / "none").exists()
     folder = tmp_path / "r"
-    assert say("train", *TINY, "--out", folder)[0] == 0
+    assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     (folder / "field.safetensors").unlink()
     before = contents(folder)
-    assert refused(say("sample", folder, "--n", 5), "is not finished; go on with: sdeflow train")
+    assert refused(
+        sdeflow("sample", folder, "--n", 5), "is not finished; go on with: sdeflow train"
+    )
     assert contents(folder) == before
-    assert not json.loads(say("info", folder)[1])["finished"]
+    assert not json.loads(sdeflow("info", folder)[1])["finished"]
 
 
-def test_damaged_files_of_a_run_are_refused(say: Say, tmp_path: Path) -> None:
+def test_damaged_files_of_a_run_are_refused(sdeflow: Command, tmp_path: Path) -> None:
     folder = tmp_path / "r"
-    assert say("train", *TINY, "--out", folder)[0] == 0
+    assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     whole = contents(folder)
     for name, damaged, word in (
         ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not ours"),
@@ -291,48 +297,58 @@ def test_damaged_files_of_a_run_are_refused(say: Say, tmp_path: Path) -> None:
     ):
         (folder / name).write_bytes(damaged)
         before = contents(folder)
-        assert refused(say("sample", folder, "--n", 5, "--steps", 3), name, word)
+        assert refused(sdeflow("sample", folder, "--n", 5, "--steps", 3), name, word)
         assert contents(folder) == before
         (folder / name).write_bytes(whole[name])
-    assert say("sample", folder, "--n", 5, "--steps", 3)[0] == 0
+    assert sdeflow("sample", folder, "--n", 5, "--steps", 3)[0] == 0
 
 
-def test_another_run_in_the_folder_is_refused(say: Say, done: Path) -> None:
+def test_another_run_in_the_folder_is_refused(sdeflow: Command, done: Path) -> None:
     before = contents(done)
-    answer = say("train", "--steps", 31, *TINY[2:], "--out", done)
+    answer = sdeflow("train", "--steps", 31, *TINY[2:], "--out", done)
     assert refused(answer, "holds another run; choose another folder or remove it")
     assert contents(done) == before
 
 
-def test_a_place_where_nothing_can_be_written_is_refused(say: Say, tmp_path: Path) -> None:
+def test_a_place_where_nothing_can_be_written_is_refused(sdeflow: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    for command in ("train", "demo"):
+    for verb in ("train", "demo"):
         for out in (tmp_path / "file", tmp_path / "file" / "r", tmp_path / ("x" * 300)):
-            assert refused(say(command, *TINY, "--out", out))
+            assert refused(sdeflow(verb, *TINY, "--out", out))
     assert [f.name for f in tmp_path.iterdir()] == ["file"]
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_what_cannot_be_read_as_an_argument_has_exit_code_2(say: Say, tmp_path: Path) -> None:
+def test_what_cannot_be_read_as_an_argument_has_exit_code_2(
+    sdeflow: Command, tmp_path: Path
+) -> None:
     """tyro's own words, in a box; no traceback, nothing done."""
     for args in (
         (), ("fly",), ("train", "--steps", "many"), ("train", "--process", "Warp"),
         ("sample",), ("train", "--predicts", "omens"), ("train", "--stepps", "5"),
     ):  # fmt: skip
-        code, _, err = say(*args, *(("--out", tmp_path / "r") if args[:1] == ("train",) else ()))
+        code, _, err = sdeflow(
+            *args, *(("--out", tmp_path / "r") if args[:1] == ("train",) else ())
+        )
         assert code == 2
         assert "Traceback" not in err
     assert not (tmp_path / "r").exists()
-    assert say("--help")[0] == 0
+    code, out, _ = sdeflow("--help")
+    assert code == 0
+    assert "every cloud comes with a check" in out
 
 
-def test_in_a_process_of_its_own_it_is_the_same(tmp_path: Path) -> None:
-    """Not only where pytest catches: a sentence, no traceback, no folder."""
+@pytest.mark.parametrize("module", ["sdeflow", "sdeflow.experiment.cli"])
+def test_modules_run_as_the_command(module: str, tmp_path: Path) -> None:
+    """In a process of its own, where pytest catches nothing: a sentence and no folder."""
     (tmp_path / "bad.csv").write_text("1,2\nnan,3\n")
-    got = elsewhere("train", "--data", tmp_path / "bad.csv", "--out", tmp_path / "r")
-    assert refused((got.returncode, got.stdout, got.stderr), "NaN", "bad.csv")
-    got = elsewhere("sample", tmp_path / "r", "--n", 5)
-    assert refused((got.returncode, got.stdout, got.stderr), "holds no run")
+    answer = {
+        "sdeflow": ("train", "--data", tmp_path / "bad.csv", "--out", tmp_path / "r"),
+        "sdeflow.experiment.cli": ("sample", tmp_path / "r", "--n", 5),
+    }[module]
+    got = elsewhere("-m", module, *answer)
+    words = ("NaN", "bad.csv") if module == "sdeflow" else ("holds no run",)
+    assert refused((got.returncode, got.stdout, got.stderr), *words)
     assert [f.name for f in tmp_path.iterdir()] == ["bad.csv"]
 
 
@@ -340,19 +356,19 @@ def test_in_a_process_of_its_own_it_is_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
+def test_a_killed_run_ends_in_the_same_bits(sdeflow: Command, tmp_path: Path) -> None:
     """SIGKILL at random moments of training and writing; then the field is the same file."""
     # Checkpoints every 20 steps keep writing as likely a moment as any.
     args = ("train", "--steps", 200, "--batch", 32, "--width", 64, "--depth", 2, "--data", "ring")
-    assert elsewhere(*args, "--out", tmp_path / "whole").returncode == 0
+    assert sdeflow(*args, "--out", tmp_path / "whole")[0] == 0
     whole = (tmp_path / "whole" / "field.safetensors").read_bytes()
     folder, rng, killed = tmp_path / "killed", random.Random(3), []
     field, checkpoint = folder / "field.safetensors", folder / "checkpoint.safetensors"
-    command = [*COMMAND, *map(str, args), "--out", str(folder)]
+    words = [*COMMAND, *map(str, args), "--out", str(folder)]
     for _ in range(3):
         before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else 0
         process = subprocess.Popen(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"},
+            words, env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         while process.poll() is None and not (
@@ -363,18 +379,17 @@ def test_a_killed_run_ends_in_the_same_bits(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         killed.append(process.wait() == -signal.SIGKILL and not field.exists())
     assert any(killed), "every run was over before it was killed"
-    got = elsewhere(*args, "--out", folder)
-    assert got.returncode == 0, got.stderr
+    assert sdeflow(*args, "--out", folder)[0] == 0
     assert field.read_bytes() == whole
     assert not list(folder.glob("*.part"))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "missing"])
 def test_a_damaged_checkpoint_costs_time_and_no_bits(
-    damage: str, say: Say, tmp_path: Path
+    damage: str, sdeflow: Command, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
-    assert say("train", *TINY, "--out", folder)[0] == 0
+    assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     field, file = folder / "field.safetensors", folder / "checkpoint.safetensors"
     whole, data = field.read_bytes(), file.read_bytes()
     field.unlink()
@@ -383,7 +398,7 @@ def test_a_damaged_checkpoint_costs_time_and_no_bits(
     else:
         cut = {"truncated": data[: len(data) // 2], "altered": data[:-4] + b"evil", "empty": b""}
         file.write_bytes(cut[damage])
-    code, _, err = say("train", *TINY, "--out", folder)
+    code, _, err = sdeflow("train", *TINY, "--out", folder)
     assert code == 0
     assert "going on from" in err
     said = [line for line in err.splitlines() if line.startswith("sdeflow: ")]
@@ -393,25 +408,25 @@ def test_a_damaged_checkpoint_costs_time_and_no_bits(
     field.unlink()
     file.write_bytes(b"junk")
     (folder / "checkpoint.safetensors.previous").unlink()
-    assert refused(say("train", *TINY, "--out", folder), "remove it to start afresh")
+    assert refused(sdeflow("train", *TINY, "--out", folder), "remove it to start afresh")
     file.unlink()
-    assert say("train", *TINY, "--out", folder)[0] == 0
+    assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     assert field.read_bytes() == whole
 
 
 def test_ctrl_c_is_said_in_one_line(
-    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "fit", stop)
-    code, _, err = say("train", *TINY, "--out", tmp_path / "r")
+    code, _, err = sdeflow("train", *TINY, "--out", tmp_path / "r")
     assert code == 130
     assert err == "sdeflow: stopped; training goes on from its checkpoint next time\n"
     # A cloud does not go on: it starts anew.
     monkeypatch.setattr(run, "sample", stop)
-    assert say("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
+    assert sdeflow("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
 
 
 def test_a_reader_that_has_read_enough_is_no_error() -> None:
@@ -425,17 +440,8 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         assert process.wait(200) == 0
 
 
-def test_the_module_is_the_command() -> None:
-    got = subprocess.run(
-        [sys.executable, "-m", "sdeflow.experiment.cli", "--help"], capture_output=True, text=True,
-        timeout=200, check=False,
-    )  # fmt: skip
-    assert got.returncode == 0
-    assert "every cloud comes with a check" in got.stdout
-
-
 def test_what_cannot_be_done_is_said_before_the_work(
-    say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
+    sdeflow: Command, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> None:
         raise AssertionError
@@ -448,23 +454,23 @@ def test_what_cannot_be_done_is_said_before_the_work(
         (("--cells", 10**9), "cells must be at most 2048"),
         (("--cells", 8), "cells must be at least 32"),
     ):
-        assert refused(say("check", done, *args), words)
+        assert refused(sdeflow("check", done, *args), words)
 
 
-def test_an_explanation_is_one_line(say: Say, tmp_path: Path) -> None:
+def test_an_explanation_is_one_line(sdeflow: Command, tmp_path: Path) -> None:
     """Also where a name holds a line's end."""
-    answer = say("train", *TINY, "--data", "a\nb.csv", "--out", tmp_path / "r")
+    answer = sdeflow("train", *TINY, "--data", "a\nb.csv", "--out", tmp_path / "r")
     assert refused(answer, "a b.csv does not exist; check the path")
 
 
 def test_long_explanations_are_cut_where_torch_shows_its_stack(
-    say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def talk(*_: object, **__: object) -> None:
         raise RuntimeError("too\nlarge\nframe #0: in libtorch")
 
     monkeypatch.setattr(run, "fit", talk)
-    assert refused(say("train", *TINY, "--out", tmp_path / "r"), "sdeflow: too large\n")
+    assert refused(sdeflow("train", *TINY, "--out", tmp_path / "r"), "sdeflow: too large\n")
 
 
 # ------------------------------------------------------------------------------ any argument
@@ -497,30 +503,34 @@ OPTIONS = {
 )
 @given(data=st.data())
 def test_no_argument_ends_in_a_traceback(
-    data: st.DataObject, say: Say, tmp_path_factory: pytest.TempPathFactory, done: Path
+    data: st.DataObject,
+    sdeflow: Command,
+    tmp_path_factory: pytest.TempPathFactory,
+    done: Path,
+    coarse: None,
 ) -> None:
     """Exit code 0 or 2, whatever is typed; and nothing half-written."""
-    command = data.draw(st.sampled_from(["train", "sample", "demo"]))
+    verb = data.draw(st.sampled_from(["train", "sample", "demo"]))
     changed = data.draw(
-        st.dictionaries(st.sampled_from(OPTIONS[command]), junk(), min_size=1, max_size=2)
+        st.dictionaries(st.sampled_from(OPTIONS[verb]), junk(), min_size=1, max_size=2)
     )
     out = tmp_path_factory.mktemp("any") / "r"
     typed = [word for pair in changed.items() for word in pair]
-    if command == "sample":
+    if verb == "sample":
         args = ["sample", done, "--n", "5", "--steps", "4", *typed]
     else:
         steps = changed.get("--steps", "0")
-        if command == "demo" and not set(changed) - {"--seed", "--rate"}:
+        if verb == "demo" and "--steps" not in changed:
             typed += ["--steps", "0"]  # a whole demo is not for a hundred examples
         elif len(steps) > 2:
             return  # a long run is no mistake
-        args = [command, *TINY, "--steps", "3", *typed, "--out", out]
-    code, _, err = say(*args)
+        args = [verb, *TINY, "--steps", "3", *typed, "--out", out]
+    code, _, err = sdeflow(*args)
     assert code in (0, 2), (args, err)
     assert "Traceback" not in err
     for folder in (out, done):
         assert not folder.exists() or not [f for f in folder.iterdir() if ".part" in f.name]
-    if code == 2 and command != "sample" and "the loss is" not in err:
+    if code == 2 and verb != "sample" and "the loss is" not in err:
         assert not out.exists(), args
 
 
@@ -545,17 +555,18 @@ def user_file(folder: Path, kind: str) -> Path:
 
 @pytest.fixture
 def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proofs on a coarse grid: what is looked at here is what a demo leaves."""
-    monkeypatch.setattr(
-        verify.check, "__kwdefaults__", {**verify.check.__kwdefaults__, "cells": 48}
-    )
+    """Checks on a coarse grid: these tests look at what a demo leaves, not at its numbers."""
+    sizes = {"n": 1000, "cells": 32, "steps": 40, "chain": 16}
+    monkeypatch.setattr(verify.check, "__kwdefaults__", {**verify.check.__kwdefaults__, **sizes})
 
 
 @pytest.mark.parametrize("kind", ["csv", "npy", "png"])
-def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path, coarse: None) -> None:
+def test_a_demo_on_your_own_file(
+    kind: str, sdeflow: Command, tmp_path: Path, coarse: None
+) -> None:
     file, out = user_file(tmp_path, kind), tmp_path / "r"
     args = ("demo", "--steps", 50, "--n", 50, "--width", 16, "--data", file, "--out", out)
-    code, said, err = say(*args)
+    code, said, err = sdeflow(*args)
     assert code == 0, err
     assert "| sampler " in said
     assert set(contents(out)) == set(run.FILES) | {"checkpoint.safetensors.previous"}
@@ -586,10 +597,10 @@ def test_a_demo_on_your_own_file(kind: str, say: Say, tmp_path: Path, coarse: No
 
 
 def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
-    say: Say, tmp_path: Path, coarse: None
+    sdeflow: Command, tmp_path: Path, coarse: None
 ) -> None:
     def demo(seed: int) -> dict[str, bytes]:
-        assert say("demo", *TINY, "--n", 20, "--seed", seed, "--out", tmp_path)[0] == 0
+        assert sdeflow("demo", *TINY, "--n", 2, "--seed", seed, "--out", tmp_path)[0] == 0
         return contents(tmp_path)
 
     first = demo(0)
@@ -614,11 +625,11 @@ def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
              ("--eta", 0, "--method", "dopri5"), ("--eta", 0, "--method", "rk4")],
 )  # fmt: skip
 def test_samples_are_written_and_their_place_is_printed(
-    args: tuple, say: Say, tmp_path: Path
+    args: tuple, sdeflow: Command, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
-    assert say("train", *TINY, "--out", folder)[1].strip().endswith("field.safetensors")
-    code, out, _ = say("sample", folder, "--n", 30, "--steps", 10, "--save", 4, *args)
+    assert sdeflow("train", *TINY, "--out", folder)[1].strip().endswith("field.safetensors")
+    code, out, _ = sdeflow("sample", folder, "--n", 30, "--steps", 10, "--save", 4, *args)
     assert code == 0
     assert Path(out.strip()) == folder / "cloud.csv"
     cloud = sf.datasets.from_file(out.strip()).distribution.points
@@ -629,12 +640,12 @@ def test_samples_are_written_and_their_place_is_printed(
         assert (np.diff(stored["t"]) < 0).all()
 
 
-def test_info(say: Say, done: Path) -> None:
-    code, out, err = say("info")
+def test_info(sdeflow: Command, done: Path) -> None:
+    code, out, err = sdeflow("info")
     assert (code, err) == (0, "")
     assert "torchsde" in out
     assert all(name in out for name in sf.datasets.NAMES)
-    code, out, _ = say("info", done)
+    code, out, _ = sdeflow("info", done)
     about = json.loads(out)
     assert code == 0
     assert about["config"]["steps"] == 30
@@ -643,12 +654,12 @@ def test_info(say: Say, done: Path) -> None:
 
 
 def test_threads_come_from_the_environment(
-    say: Say, done: Path, monkeypatch: pytest.MonkeyPatch
+    sdeflow: Command, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for given_, threads in (
         ("2", 2), ("", 1), ("0", 1), ("many", 1), ("2,1", 2), ("99999999999", 1), ("-2", 1),
     ):  # fmt: skip
         monkeypatch.setenv("OMP_NUM_THREADS", given_)
-        assert say("info", done)[0] == 0
+        assert sdeflow("info", done)[0] == 0
         assert torch.get_num_threads() == threads
     torch.set_num_threads(1)

@@ -39,8 +39,8 @@ def test_every_sampler_reaches_the_data_with_the_exact_field(sampler: demo.Sampl
 def test_the_report_says_what_was_measured() -> None:
     row = {"sampler": "S", "nfe": 7, "seconds": 0.5, "learned": 0.25}
     report = {
-        "data": "d", "particles": 9, "sampling_floor": 0.125, "sampling_floor_sd": 0.01, "rows": [row],
-        "seconds": 3.0, "training_seconds": 2.0,
+        "data": "d", "particles": 9, "sampling_floor": 0.125, "sampling_floor_sd": 0.01,
+        "rows": [row], "seconds": 3.0, "training_seconds": 2.0,
     }  # fmt: skip
     text = squeezed(demo.markdown(report))
     assert "0.125 +- 0.010" in text
