@@ -89,7 +89,7 @@ def test_coordinates_of_the_noise_are_independent() -> None:
         assert abs(np.corrcoef(z.T.numpy())[0, 1]) < 5 / 20_000**0.5
 
 
-def test_a_set_says_what_it_is_not() -> None:
+def test_data_sets_refuse_questions_that_do_not_apply() -> None:
     with pytest.raises(ValueError, match="swiss_roll has no labels"):
         ds.swiss_roll().sample_labelled(3, 0)
     with pytest.raises(ValueError, match="checkerboard is no finite set"):
@@ -172,7 +172,7 @@ def test_spiral_s_curve_has_the_lecture_s_length_and_gap() -> None:
     )
 
 
-def test_spiral_draws_its_points_alike() -> None:
+def test_spiral_points_are_equally_likely() -> None:
     data = ds.spiral()
     assert data.distribution.points is not None
     x, label = data.sample_labelled(50_000, 3, DOUBLE)
@@ -183,7 +183,7 @@ def test_spiral_draws_its_points_alike() -> None:
     assert torch.equal(label, data.distribution.labels[which])
 
 
-def test_spiral_refuses() -> None:
+def test_spiral_refuses_constants_out_of_range() -> None:
     with pytest.raises(ValueError, match="turns must exceed 1/4"):
         ds.spiral(turns=0.25)
     with pytest.raises(ValueError, match="points must be at least 2"):
@@ -215,7 +215,7 @@ def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None
     assert close(wide.distribution.log_prob(grid[::97]), law.log_prob(grid[::97]))
 
 
-def test_the_empirical_field_takes_points_and_labels() -> None:
+def test_exact_field_of_the_spiral_takes_points_and_labels() -> None:
     data = ds.spiral()
     assert data.distribution.points is not None
     field = sf.ExactField(
@@ -230,7 +230,7 @@ def test_the_empirical_field_takes_points_and_labels() -> None:
 # -------------------------------------------------------------------------------- the checkerboard
 
 
-def test_checkerboard_covariance() -> None:
+def test_checkerboard_covariance_is_that_of_its_squares() -> None:
     n = 200_000
     x = ds.checkerboard().sample(n, 0, DOUBLE)
     second = x[:, :, None] * x[:, None, :]
@@ -366,7 +366,7 @@ def test_distance_is_that_of_brute_force() -> None:
     assert ds.spiral().distance(ds.spiral().distribution.points).max() < 2e-7  # type: ignore[arg-type]
 
 
-def test_rings_of_gaussians() -> None:
+def test_rings_have_the_published_constants() -> None:
     data = ds.eight_gaussians()
     law = data.distribution
     assert law is not None
@@ -396,7 +396,7 @@ def test_rings_of_gaussians() -> None:
         ds.ring(radius=0.0)
 
 
-def test_gaussian_grid() -> None:
+def test_gaussian_grid_has_the_published_constants() -> None:
     law = ds.gaussian_grid().distribution
     assert law is not None
     grid = {(2.0 * i, 2.0 * j) for i in range(-2, 3) for j in range(-2, 3)}
@@ -439,7 +439,7 @@ def test_constants_out_of_range_are_refused(make: Callable[[], ds.Dataset], word
         make()
 
 
-def test_named() -> None:
+def test_named_finds_sets_and_files() -> None:
     for name in ds.NAMES:
         assert ds.named(name).name == name
     with pytest.raises(
@@ -457,7 +457,7 @@ def test_named() -> None:
 POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
 
 
-def test_points_of_your_own() -> None:
+def test_from_points_keeps_points_and_labels() -> None:
     data = ds.from_points(POINTS.float(), torch.tensor([0, 2, 2], dtype=torch.int32))
     assert data.classes == ("0", "1", "2")
     assert data.distribution.labels is not None
@@ -487,7 +487,7 @@ def test_points_of_your_own() -> None:
         ([[0.0, 1.0], [1.0, 1.0]], None, ("a", "b"), ValueError, "class names but no labels"),
     ],
 )
-def test_points_that_are_refused(
+def test_from_points_refuses_bad_points(
     points: list,
     labels: list | None,
     classes: tuple[str, ...],

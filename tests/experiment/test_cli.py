@@ -159,7 +159,9 @@ BAD = {
 
 @pytest.mark.parametrize("verb", ["train", "demo"])
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_data_are_refused(kind: str, verb: str, sdeflow: Command, tmp_path: Path) -> None:
+def test_unreadable_data_files_are_refused(
+    kind: str, verb: str, sdeflow: Command, tmp_path: Path
+) -> None:
     file = bad_file(tmp_path, kind)
     out = tmp_path / "r"
     answer = sdeflow(verb, "--data", file, "--out", out, *TINY)
@@ -188,7 +190,7 @@ def test_bad_data_are_refused(kind: str, verb: str, sdeflow: Command, tmp_path: 
         (("--data", "s_curve", "--conditional"), "has no labels; leave out conditional"),
     ],
 )
-def test_bad_settings_are_refused(
+def test_settings_out_of_range_are_refused(
     verb: str, args: tuple[str, ...], word: str, sdeflow: Command, tmp_path: Path
 ) -> None:
     assert refused(sdeflow(verb, *TINY, *args, "--out", tmp_path / "r"), word)
@@ -198,7 +200,7 @@ def test_bad_settings_are_refused(
 @pytest.mark.parametrize(
     ("n", "bound"), [(0, "least 2"), (1, "least 2"), (-3, "least 2"), (5001, "most 5000")]
 )
-def test_a_demo_of_too_few_or_many_particles_is_refused(
+def test_demo_particle_numbers_out_of_range_are_refused(
     n: int, bound: str, sdeflow: Command, tmp_path: Path
 ) -> None:
     answer = sdeflow("demo", *TINY, "--n", n, "--out", tmp_path / "r")
@@ -206,9 +208,7 @@ def test_a_demo_of_too_few_or_many_particles_is_refused(
     assert not (tmp_path / "r").exists()
 
 
-def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(
-    sdeflow: Command, tmp_path: Path
-) -> None:
+def test_refused_demo_leaves_the_existing_run_unchanged(sdeflow: Command, tmp_path: Path) -> None:
     assert sdeflow("train", *TINY, "--out", tmp_path / "r")[0] == 0
     before = contents(tmp_path / "r")
     for wrong in (("--data", "spirall"), ("--steps", "0"), ("--n", "0"), ("--n", 6000)):
@@ -245,7 +245,7 @@ def test_a_mistyped_demo_does_not_cost_the_run_that_is_there(
         (("--label", "0"), "trained without classes; leave out label"),
     ],
 )
-def test_bad_samples_are_refused(
+def test_sample_arguments_out_of_range_are_refused(
     args: tuple[str, ...], word: str, sdeflow: Command, done: Path
 ) -> None:
     before = contents(done)
@@ -264,7 +264,7 @@ def test_labels_out_of_range_are_refused(sdeflow: Command, tmp_path: Path) -> No
         assert sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
 
 
-def test_a_run_that_is_missing_or_unfinished_is_refused(sdeflow: Command, tmp_path: Path) -> None:
+def test_missing_and_unfinished_runs_are_refused(sdeflow: Command, tmp_path: Path) -> None:
     for verb in ("sample", "info"):
         assert refused(
             sdeflow(verb, tmp_path / "none"), "holds no run; make one with: sdeflow train"
@@ -303,14 +303,14 @@ def test_damaged_files_of_a_run_are_refused(sdeflow: Command, tmp_path: Path) ->
     assert sdeflow("sample", folder, "--n", 5, "--steps", 3)[0] == 0
 
 
-def test_another_run_in_the_folder_is_refused(sdeflow: Command, done: Path) -> None:
+def test_training_in_the_folder_of_another_run_is_refused(sdeflow: Command, done: Path) -> None:
     before = contents(done)
     answer = sdeflow("train", "--steps", 31, *TINY[2:], "--out", done)
     assert refused(answer, "holds another run; choose another folder or remove it")
     assert contents(done) == before
 
 
-def test_a_place_where_nothing_can_be_written_is_refused(sdeflow: Command, tmp_path: Path) -> None:
+def test_unwritable_output_folders_are_refused(sdeflow: Command, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     for verb in ("train", "demo"):
         for out in (tmp_path / "file", tmp_path / "file" / "r", tmp_path / ("x" * 300)):
@@ -319,9 +319,7 @@ def test_a_place_where_nothing_can_be_written_is_refused(sdeflow: Command, tmp_p
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_what_cannot_be_read_as_an_argument_has_exit_code_2(
-    sdeflow: Command, tmp_path: Path
-) -> None:
+def test_unparsable_arguments_end_with_exit_code_2(sdeflow: Command, tmp_path: Path) -> None:
     """tyro's own words, in a box; no traceback, nothing done."""
     for args in (
         (), ("fly",), ("train", "--steps", "many"), ("train", "--process", "Warp"),
@@ -339,7 +337,7 @@ def test_what_cannot_be_read_as_an_argument_has_exit_code_2(
 
 
 @pytest.mark.parametrize("module", ["sdeflow", "sdeflow.experiment.cli"])
-def test_modules_run_as_the_command(module: str, tmp_path: Path) -> None:
+def test_python_m_runs_the_command(module: str, tmp_path: Path) -> None:
     """In a process of its own, where pytest catches nothing: a sentence and no folder."""
     (tmp_path / "bad.csv").write_text("1,2\nnan,3\n")
     answer = {
@@ -356,7 +354,7 @@ def test_modules_run_as_the_command(module: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(400)
-def test_a_killed_run_ends_in_the_same_bits(sdeflow: Command, tmp_path: Path) -> None:
+def test_killed_and_resumed_run_ends_in_the_same_bits(sdeflow: Command, tmp_path: Path) -> None:
     """SIGKILL at random moments of training and writing; then the field is the same file."""
     # Checkpoints every 20 steps keep writing as likely a moment as any.
     args = ("train", "--steps", 200, "--batch", 32, "--width", 64, "--depth", 2, "--data", "ring")
@@ -385,7 +383,7 @@ def test_a_killed_run_ends_in_the_same_bits(sdeflow: Command, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("damage", ["truncated", "altered", "empty", "missing"])
-def test_a_damaged_checkpoint_costs_time_and_no_bits(
+def test_run_with_a_damaged_checkpoint_ends_in_the_same_bits(
     damage: str, sdeflow: Command, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
@@ -414,7 +412,7 @@ def test_a_damaged_checkpoint_costs_time_and_no_bits(
     assert field.read_bytes() == whole
 
 
-def test_ctrl_c_is_said_in_one_line(
+def test_keyboard_interrupt_ends_with_one_line(
     sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
@@ -429,7 +427,7 @@ def test_ctrl_c_is_said_in_one_line(
     assert sdeflow("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
 
 
-def test_a_reader_that_has_read_enough_is_no_error() -> None:
+def test_closed_output_pipe_is_no_error() -> None:
     """As in: sdeflow info | head -1."""
     with subprocess.Popen(
         [*COMMAND, "info"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -440,7 +438,7 @@ def test_a_reader_that_has_read_enough_is_no_error() -> None:
         assert process.wait(200) == 0
 
 
-def test_what_cannot_be_done_is_said_before_the_work(
+def test_check_sizes_are_refused_before_the_work(
     sdeflow: Command, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def work(*_: object, **__: object) -> None:
@@ -457,13 +455,13 @@ def test_what_cannot_be_done_is_said_before_the_work(
         assert refused(sdeflow("check", done, *args), words)
 
 
-def test_an_explanation_is_one_line(sdeflow: Command, tmp_path: Path) -> None:
+def test_refusal_is_one_line(sdeflow: Command, tmp_path: Path) -> None:
     """Also where a name holds a line's end."""
     answer = sdeflow("train", *TINY, "--data", "a\nb.csv", "--out", tmp_path / "r")
     assert refused(answer, "a b.csv does not exist; check the path")
 
 
-def test_long_explanations_are_cut_where_torch_shows_its_stack(
+def test_torch_stack_is_cut_from_a_refusal(
     sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def talk(*_: object, **__: object) -> None:
@@ -502,7 +500,7 @@ OPTIONS = {
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=st.data())
-def test_no_argument_ends_in_a_traceback(
+def test_random_arguments_end_with_exit_code_0_or_2(
     data: st.DataObject,
     sdeflow: Command,
     tmp_path_factory: pytest.TempPathFactory,
@@ -561,7 +559,7 @@ def coarse(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "npy", "png"])
-def test_a_demo_on_your_own_file(
+def test_demo_on_a_file_writes_every_file_of_a_run(
     kind: str, sdeflow: Command, tmp_path: Path, coarse: None
 ) -> None:
     file, out = user_file(tmp_path, kind), tmp_path / "r"
@@ -596,7 +594,7 @@ def test_a_demo_on_your_own_file(
     assert not [f for f in out.iterdir() if ".part" in f.name]
 
 
-def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
+def test_demo_is_a_function_of_its_config_and_replaces_another(
     sdeflow: Command, tmp_path: Path, coarse: None
 ) -> None:
     def demo(seed: int) -> dict[str, bytes]:
@@ -624,7 +622,7 @@ def test_a_demo_again_is_the_same_and_of_other_settings_replaces_it(
     "args", [("--eta", 1), ("--eta", 0), ("--eta", 0.5, "--method", "euler"),
              ("--eta", 0, "--method", "dopri5"), ("--eta", 0, "--method", "rk4")],
 )  # fmt: skip
-def test_samples_are_written_and_their_place_is_printed(
+def test_sample_writes_its_cloud_and_prints_the_path(
     args: tuple, sdeflow: Command, tmp_path: Path
 ) -> None:
     folder = tmp_path / "r"
@@ -640,7 +638,7 @@ def test_samples_are_written_and_their_place_is_printed(
         assert (np.diff(stored["t"]) < 0).all()
 
 
-def test_info(sdeflow: Command, done: Path) -> None:
+def test_info_prints_versions_data_sets_and_the_run(sdeflow: Command, done: Path) -> None:
     code, out, err = sdeflow("info")
     assert (code, err) == (0, "")
     assert "torchsde" in out
@@ -653,7 +651,7 @@ def test_info(sdeflow: Command, done: Path) -> None:
     assert about["last"]["step"] == 30
 
 
-def test_threads_come_from_the_environment(
+def test_number_of_threads_comes_from_the_environment(
     sdeflow: Command, done: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for given_, threads in (

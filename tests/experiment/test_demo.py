@@ -21,7 +21,7 @@ def squeezed(table: str) -> str:
 
 
 @pytest.mark.parametrize("sampler", demo.SAMPLERS, ids=lambda s: s.name)
-def test_every_sampler_reaches_the_data_with_the_exact_field(sampler: demo.Sampler) -> None:
+def test_every_sampler_with_the_exact_field_ends_at_the_data(sampler: demo.Sampler) -> None:
     """Every process: the cloud is as near to the data as another draw of the data is."""
     for process in ("VE", "VP", "Linear"):
         whole = problem(replace(TINY, process=process))
@@ -36,7 +36,7 @@ def test_every_sampler_reaches_the_data_with_the_exact_field(sampler: demo.Sampl
         assert seconds > 0
 
 
-def test_the_report_says_what_was_measured() -> None:
+def test_report_contains_the_measured_numbers() -> None:
     row = {"sampler": "S", "nfe": 7, "seconds": 0.5, "learned": 0.25}
     report = {
         "data": "d", "particles": 9, "sampling_floor": 0.125, "sampling_floor_sd": 0.01,
@@ -52,7 +52,7 @@ def test_the_report_says_what_was_measured() -> None:
     assert "| 0.250 | 0.200 |" in text
 
 
-def test_a_demo_of_more_particles_than_can_be_measured_is_refused_first(tmp_path: Path) -> None:
+def test_demo_refuses_more_particles_than_wasserstein_takes(tmp_path: Path) -> None:
     """Its limit is that of the exact distance."""
     x = randn(demo.MAX_PARTICLES + 1, 2)
     with pytest.raises(ValueError, match="takes too long"):

@@ -42,7 +42,7 @@ def bits(folder: Path) -> bytes:
 # ----------------------------------------------------------------------------------- the problem
 
 
-def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
+def test_standard_data_have_mean_zero_and_std_one(far: str) -> None:
     whole = problem(replace(TINY, data=far))
     points = torch.from_numpy(far_points())
     inside = (points - whole.data.mean) / whole.data.std
@@ -58,7 +58,7 @@ def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
 
 
 @pytest.mark.parametrize("name", sf.datasets.NAMES)
-def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
+def test_exact_field_samples_like_its_data_set(name: str) -> None:
     """Where the law is known, the truth draws what the data draw: two moments of each agree."""
     whole = problem(replace(TINY, data=name))
     x = whole.standard.sample(4000, 1).double()
@@ -85,7 +85,7 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
     assert float((covariances[0] - covariances[1]).abs().max()) < 8 / 4000**0.5
 
 
-def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
+def test_conditional_run_needs_labels(far: str) -> None:
     assert problem(replace(TINY, conditional=True)).field.network.labels == 3
     assert problem(TINY).field.network.labels == 0
     with pytest.raises(ValueError, match="has no labels; leave out conditional"):
@@ -111,7 +111,7 @@ def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
         ({"width": 4097}, "width must be at most 4096"),
     ],
 )
-def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
+def test_refused_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
     with pytest.raises((ValueError, TypeError), match=complaint):
         run.fit(replace(TINY, **change), tmp_path / "r")
     assert not (tmp_path / "r").exists()
@@ -120,7 +120,7 @@ def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: P
 # -------------------------------------------------------------------------------------- training
 
 
-def test_a_run_is_its_config(tmp_path: Path) -> None:
+def test_field_is_a_function_of_its_config(tmp_path: Path) -> None:
     for name in ("a", "b"):
         run.fit(TINY, tmp_path / name)
     run.fit(replace(TINY, seed=1), tmp_path / "c")
@@ -133,7 +133,7 @@ def test_a_run_is_its_config(tmp_path: Path) -> None:
     assert run.summary(tmp_path / "a")["finished"]
 
 
-def test_a_config_keeps_plain_numbers_and_the_whole_path(
+def test_config_keeps_plain_numbers_and_the_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it can be written, and opened from any other folder."""
@@ -150,7 +150,7 @@ def test_a_config_keeps_plain_numbers_and_the_whole_path(
     assert run.reopen(Path()).config == config
 
 
-def test_a_run_belongs_to_its_data(far: str, tmp_path: Path) -> None:
+def test_run_on_changed_data_is_refused(far: str, tmp_path: Path) -> None:
     """Changed after training, a file gives other units: neither training nor sampling goes on."""
     folder, file = tmp_path / "r", Path(far)
     config = replace(TINY, data=far)
@@ -195,7 +195,7 @@ def test_a_field_of_another_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["", "{", "[]", "null", '{"step": 3}', '{"step": "x", "loss": 1}']
 )
-def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
+def test_damaged_log_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     log = tmp_path / "metrics.jsonl"
     log.write_bytes(log.read_bytes() + line.encode() + b"\n")
@@ -207,7 +207,7 @@ def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
         run.summary(tmp_path)
 
 
-def test_another_run_in_the_folder_is_kept(tmp_path: Path) -> None:
+def test_run_of_another_config_is_refused_and_kept(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     with pytest.raises(sf.SdeflowError, match="holds another run; choose another folder"):
@@ -220,7 +220,7 @@ class Stop(BaseException):
 
 
 @pytest.mark.timeout(400)
-def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
+def test_stopped_and_resumed_run_leaves_the_same_field_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Steps of 500 come in checkpoints of 50, the log in means over 100: they must not mix."""
@@ -256,7 +256,7 @@ def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
     assert same == [300, 500]  # the others lost the 50 steps before a resumption
 
 
-def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
+def test_unfinished_and_damaged_runs_cannot_be_reopened(tmp_path: Path) -> None:
     with pytest.raises(sf.SdeflowError, match="holds no run; make one with: sdeflow train"):
         run.reopen(tmp_path / "none")
     with pytest.raises(sf.SdeflowError, match="holds no run"):
@@ -274,7 +274,7 @@ def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_clearing_removes_a_run_of_other_settings_and_nothing_else(tmp_path: Path) -> None:
+def test_clear_removes_only_the_files_of_another_run(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     (tmp_path / "mine.txt").write_text("mine")
     run.clear(tmp_path, TINY)
@@ -312,7 +312,7 @@ def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
     )  # and reads as data again
 
 
-def test_a_cloud_is_written_in_both_forms_or_in_none(tmp_path: Path) -> None:
+def test_cloud_is_written_in_both_formats_or_in_none(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     (tmp_path / "cloud.csv").mkdir()
     with pytest.raises(IsADirectoryError, match=r"cloud\.csv"):
@@ -334,7 +334,7 @@ def test_a_sample_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert cloud(0, 80).startswith(first.rstrip())  # and its first particles of its size
 
 
-def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
+def test_sample_with_a_label_lies_in_its_class(tmp_path: Path) -> None:
     """Two far classes: with its label, nearly every particle lies nearer to its own."""
     z = randn(40, 2, seed=2).numpy() * 0.3
     table = np.concatenate([np.c_[z[:20] - 3, np.zeros(20)], np.c_[z[20:] + 3, np.ones(20)]])
@@ -361,7 +361,7 @@ def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
         right(True)
 
 
-def test_a_run_without_classes_takes_no_label(tmp_path: Path) -> None:
+def test_run_without_classes_refuses_a_label(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     before = sorted(f.name for f in tmp_path.iterdir())
     with pytest.raises(ValueError, match="trained without classes; leave out label"):

@@ -44,7 +44,7 @@ SMALL = {"n": 4000, "cells": 64, "steps": 100, "chain": 100}
 COARSE = {"n": 1000, "cells": 48, "steps": 60, "chain": 20}
 
 
-def test_an_exact_field_is_found_exact() -> None:
+def test_check_of_an_exact_field_finds_no_error() -> None:
     found = verify.verify(problem(0.0), **SMALL)
     assert found.verdict.passed()
     assert found.inconsistency < 2 * found.inconsistency_error < 0.02
@@ -55,7 +55,7 @@ def test_an_exact_field_is_found_exact() -> None:
 
 
 @spreads
-def test_a_turned_field_moves_both_worlds_alike_and_is_found_wrong() -> None:
+def test_check_of_a_turned_field_blames_the_field() -> None:
     """Particles and density agree; both are off; flow and SDE disagree, the field is no score.
 
     The grid resolves what so few particles could not.
@@ -68,7 +68,7 @@ def test_a_turned_field_moves_both_worlds_alike_and_is_found_wrong() -> None:
     assert 0.02 < found.budget["field"].low < found.budget["field"].high < 0.03
 
 
-def test_particles_of_another_law_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_rejects_particles_of_another_sde(monkeypatch: pytest.MonkeyPatch) -> None:
     """The density is moved with 0.9 of the noise that the particles get."""
     honest = verify.reverse
 
@@ -85,7 +85,7 @@ def test_particles_of_another_law_are_refused(monkeypatch: pytest.MonkeyPatch) -
     assert not verify.verify(problem(0.0), **SMALL).verdict.passed(1e-6)
 
 
-def test_a_proof_ends_where_its_grid_ends() -> None:
+def test_check_ends_at_the_noise_level_of_its_grid() -> None:
     coarse, fine = (verify._setting(problem(0.0), cells).noise_level for cells in (32, 64))
     assert coarse > fine
     # The modes are 0.17 std wide; at 256 cells that is enough by itself.
@@ -94,7 +94,7 @@ def test_a_proof_ends_where_its_grid_ends() -> None:
 
 
 @spreads
-def test_a_run_is_checked_and_its_proof_is_written(tmp_path: Path) -> None:
+def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     config = Config(data="eight_gaussians", process="VP", steps=150, width=32, depth=2)
     run.fit(config, tmp_path)
     text = verify.check(tmp_path, **COARSE)
@@ -108,7 +108,7 @@ def test_a_run_is_checked_and_its_proof_is_written(tmp_path: Path) -> None:
 
 
 @spreads
-def test_data_without_an_exact_law_get_the_two_worlds_alone(tmp_path: Path) -> None:
+def test_check_without_an_exact_density_has_no_error_budget(tmp_path: Path) -> None:
     config = Config(data="two_moons", process="VP", steps=60, width=16, depth=1)
     run.fit(config, tmp_path)
     text = verify.check(tmp_path, **COARSE)
@@ -121,7 +121,7 @@ def test_data_without_an_exact_law_get_the_two_worlds_alone(tmp_path: Path) -> N
     [({"n": 10}, "n must be at least"), ({"cells": 8}, "cells")],
     ids=str,
 )
-def test_sizes_are_refused_in_a_sentence(mistake: dict[str, int], words: str) -> None:
+def test_check_sizes_out_of_range_are_refused(mistake: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         verify.verify(problem(0.0), **{**SMALL, **mistake})
 
@@ -134,7 +134,7 @@ def test_sizes_are_refused_in_a_sentence(mistake: dict[str, int], words: str) ->
                                            predicts="velocity")],
     ids=lambda c: c.data,
 )  # fmt: skip
-def test_two_worlds_under_one_learned_field(config: Config, tmp_path: Path) -> None:
+def test_particles_and_density_agree_under_a_learned_field(config: Config, tmp_path: Path) -> None:
     """The solver is right and the network is the error."""
     run.fit(config, tmp_path)
     found = verify.verify(run.reopen(tmp_path), n=50_000)
