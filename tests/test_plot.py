@@ -27,9 +27,9 @@ def ax() -> Axes:
 def loss_decomposition() -> sf.training.LossReport:
     """Numbers with no symmetry."""
     t = torch.linspace(0.9, 0.1, 5, dtype=torch.float64)
-    floor = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
+    irreducible = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
     excess = torch.tensor([0.01, 0.02, 0.05, 0.03, 0.004], dtype=torch.float64)
-    return sf.training.LossReport(t, floor, excess, excess / 10)
+    return sf.training.LossReport(t, irreducible, excess, excess / 10)
 
 
 def lopsided_density() -> sf.Density:
@@ -127,12 +127,12 @@ def test_distances_show_the_sampling_floor(
 
 def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
     """What lies left of the axis is no dot: an arrow, and the number it is below."""
-    verdict = sf.check_density(lopsided().sample(500, 0), law := lopsided_density())
+    verdict = sf.check_density(lopsided().sample(500, 0), p := lopsided_density())
     causes = [
         sf.diagnostics.ErrorSource("field", 0.02, 0.01, 0.03, True),
         sf.diagnostics.ErrorSource("prior", 1e-9, 0.0, 1e-9, False),
     ]
-    found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
+    found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": p})
     points = plot.error_budget(ax, found)
     assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
     arrows = [line for line in ax.lines if line.get_marker() == "<"]

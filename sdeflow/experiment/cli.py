@@ -150,10 +150,10 @@ class Info:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point; exit code 0, or 2 with one sentence on what was wrong.
+    """Run the command; exit code 0, or 2 with one sentence on what was wrong.
 
-    Runs on one thread unless OMP_NUM_THREADS says otherwise: bits depend on the number of threads,
-    and for networks of this size a second one gains little on an idle machine and loses much on a
+    torch gets OMP_NUM_THREADS threads, by default one: bits depend on the number of threads, and
+    for networks of this size a second thread gains little on an idle machine and loses much on a
     busy one.
     """
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]

@@ -66,8 +66,8 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
         field = rebuild(about["field"], network)
         field.network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        said = " ".join(str(error).split())  # torch says it in many lines
-        raise SdeflowError(f"{path} does not fit this network: {said}") from None
+        reason = " ".join(str(error).split())  # torch's message has many lines
+        raise SdeflowError(f"{path} does not fit this network: {reason}") from None
     return field
 
 
@@ -121,11 +121,11 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         digest, _, text = header["sdeflow"].partition(" ")
         about = json.loads(text)
         if not isinstance(about, dict):
-            raise ValueError("its header says nothing")
-        whole = digest == _digest(tensors, text)
+            raise ValueError("its header is no JSON object")
+        intact = digest == _digest(tensors, text)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise SdeflowError(f"{path} is damaged or not ours ({error})") from None
-    if not whole:
+    if not intact:
         raise SdeflowError(f"{path} was altered after it was written (its checksum differs)")
     return tensors, about
 

@@ -1,4 +1,4 @@
-"""The laws in the plane: their constants, their draws, and points of one's own.
+"""Data sets in the plane: their constants, their draws, and points of one's own.
 
 Constants are the lectures' published numbers, geometry is scikit-learn's, distances are brute
 force: none is the package's own formula again. Statistics have fixed seeds and bounds at five
@@ -25,8 +25,8 @@ SETS: dict[str, Callable[[], ds.Dataset]] = {
     "wide spiral": lambda: ds.spiral(60, 1.5, width=0.1),
     "lopsided ring": lambda: ds.ring(3, weights=(0.6, 0.3, 0.1)),
     "table": lambda: ds.from_points(randn(40, 2, seed=3) + 2, torch.arange(40) % 4),
-    "tiles": lambda: ds.Dataset(
-        "tiles",
+    "squares": lambda: ds.Dataset(
+        "squares",
         ds.PiecewiseConstant(
             torch.tensor([0.5, -1.0], dtype=DOUBLE),
             0.25,
@@ -47,7 +47,7 @@ def polar(radius: np.ndarray, angle: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack([z.real, z.imag], 1))
 
 
-# ------------------------------------------------------------------------------- laws of every set
+# ------------------------------------------------------------------------------- properties of every set
 
 
 def test_the_first_k_draws_are_the_draw_of_size_k(data: ds.Dataset) -> None:
@@ -197,12 +197,12 @@ def test_spiral_refuses_constants_out_of_range() -> None:
 @pytest.mark.parametrize("width", [0.05, 0.3])
 def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None:
     data = ds.spiral()
-    law = data.smooth(width)
+    mixture = data.smooth(width)
     h = width / 2
     line = torch.arange(-3, 3, h, dtype=DOUBLE)
     grid = torch.cartesian_prod(line, line)
     mass = (
-        h * h * law.log_prob(grid).exp()
+        h * h * mixture.log_prob(grid).exp()
     )  # trapezoidal: to rounding for Gaussians at h = width / 2
     assert float(mass.sum()) == pytest.approx(1, abs=1e-7)
     assert torch.allclose(mass @ grid, data.mean, atol=1e-7)
@@ -212,7 +212,9 @@ def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None
     assert wide.distribution.width == width
     assert wide.std == pytest.approx(float(spread) ** 0.5, abs=1e-6)
     assert wide.distribution is not None
-    assert close(wide.distribution.log_prob(grid[::97]), law.log_prob(grid[::97]))
+    assert close(wide.distribution.log_prob(grid[::97]), mixture.log_prob(grid[::97]))
+    with pytest.raises(ValueError, match="bare points have no density"):
+        data.distribution.log_prob(grid)
 
 
 def test_exact_field_of_the_spiral_takes_points_and_labels() -> None:
@@ -312,7 +314,7 @@ def test_geometry_is_scikit_learn_s(
     assert bare.distance(x).max() < 2e-7
     assert torch.cdist(x[:2000], y).min(1).values.max() < 0.03
     assert torch.cdist(y[:2000], x).min(1).values.max() < 0.03
-    # With noise: one law, seen from three sides; and the noise is as stated.
+    # With noise: one distribution, projected on three axes; and the noise is as stated.
     noisy = ours()
     z = (noisy.sample(8000, 0, DOUBLE) - x) / NOISE[ours]
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-4
@@ -368,18 +370,18 @@ def test_distance_is_that_of_brute_force() -> None:
 
 def test_rings_have_the_published_constants() -> None:
     data = ds.eight_gaussians()
-    law = data.distribution
-    assert law is not None
+    mixture = data.distribution
+    assert mixture is not None
     # FFJORD's code, number by number: its centres over its 1.414.
     h = 1 / math.sqrt(2)
     centres = [(1, 0), (-1, 0), (0, 1), (0, -1), (h, h), (h, -h), (-h, h), (-h, -h)]
     theirs = 4 * torch.tensor(centres, dtype=DOUBLE) / 1.414
-    assert torch.cdist(theirs, law.means).min(1).values.max() < 5e-4
-    assert len(law.means) == 8
+    assert torch.cdist(theirs, mixture.means).min(1).values.max() < 5e-4
+    assert len(mixture.means) == 8
     assert torch.allclose(
-        law.covariances[3], (0.5 / 1.414) ** 2 * torch.eye(2, dtype=DOUBLE), 1e-3
+        mixture.covariances[3], (0.5 / 1.414) ** 2 * torch.eye(2, dtype=DOUBLE), 1e-3
     )
-    assert torch.equal(data.sample(100, 5, DOUBLE), law.sample(100, 5))
+    assert torch.equal(data.sample(100, 5, DOUBLE), mixture.sample(100, 5))
     # The tables' set: |x|^2 has mean radius^2 + 2 std^2 = 27.
     assert ds.eight_gaussians(5, 1).std == pytest.approx((27 / 2) ** 0.5, rel=1e-12)
     five = ds.ring()
@@ -397,10 +399,10 @@ def test_rings_have_the_published_constants() -> None:
 
 
 def test_gaussian_grid_has_the_published_constants() -> None:
-    law = ds.gaussian_grid().distribution
-    assert law is not None
+    mixture = ds.gaussian_grid().distribution
+    assert mixture is not None
     grid = {(2.0 * i, 2.0 * j) for i in range(-2, 3) for j in range(-2, 3)}
-    assert {tuple(m) for m in law.means.tolist()} == grid
+    assert {tuple(m) for m in mixture.means.tolist()} == grid
     assert ds.gaussian_grid().std == pytest.approx((8 + 0.0025) ** 0.5)
     even = ds.gaussian_grid(2, 3.0, 0.5).distribution
     assert even is not None

@@ -1,4 +1,4 @@
-"""Files of one's own: what they may hold, and that every other one is refused in one sentence."""
+"""Data files: what they may hold, and that every other file is refused in one sentence."""
 
 import io
 import math
@@ -264,7 +264,7 @@ def test_density_of_a_picture_is_its_darkness(tmp_path: Path) -> None:
     for low, column in zip((-1.0, 0.0), inside.T, strict=True):
         assert stats.kstest(column.numpy(), stats.uniform(low, 1).cdf).pvalue > 1e-4
     assert int(data.cell(torch.tensor([[0.5, -0.5]]))) == -1
-    # Sixteen bits of grey: the same law.
+    # Sixteen bits of grey: the same density.
     deep = 257 * np.array([[0, 204], [153, 255]], dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     assert torch.equal(from_file(tmp_path / "deep.png").sample(500, 3), data.sample(500, 3))

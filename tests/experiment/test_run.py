@@ -59,7 +59,7 @@ def test_standard_data_have_mean_zero_and_std_one(far: str) -> None:
 
 @pytest.mark.parametrize("name", sf.datasets.NAMES)
 def test_exact_field_samples_like_its_data_set(name: str) -> None:
-    """Where the law is known, the truth draws what the data draw: two moments of each agree."""
+    """Where the exact field is known, its draws and the data's agree in two moments."""
     whole = problem(replace(TINY, data=name))
     x = whole.standard.sample(4000, 1).double()
     assert float(x.mean(0).abs().max()) < 5 / 4000**0.5

@@ -70,18 +70,18 @@ def test_check_of_a_turned_field_blames_the_field() -> None:
 
 def test_check_rejects_particles_of_another_sde(monkeypatch: pytest.MonkeyPatch) -> None:
     """The density is moved with 0.9 of the noise that the particles get."""
-    honest = verify.reverse
+    unchanged = verify.reverse
 
     def quieter(field: sf.fields.Field, eta: float = 1.0) -> sf.SDE:
-        law = honest(field, eta)
-        if law.diffusion is None:
-            return law
-        g = law.diffusion
-        return replace(law, diffusion=lambda x, t: 0.9 * g(x, t))
+        sde = unchanged(field, eta)
+        if sde.diffusion is None:
+            return sde
+        g = sde.diffusion
+        return replace(sde, diffusion=lambda x, t: 0.9 * g(x, t))
 
     # The solver reads its table, the density the function: only the latter is touched.
     monkeypatch.setattr(verify, "reverse", quieter)
-    monkeypatch.setattr(verify, "_budget", lambda *_: None)  # of the same cloud as elsewhere
+    monkeypatch.setattr(verify, "_budget", lambda *_: None)
     assert not verify.verify(problem(0.0), **SMALL).verdict.passed(1e-6)
 
 

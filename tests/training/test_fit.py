@@ -1,4 +1,4 @@
-"""A run of training is a function of its seed, refuses what would not train, and learns."""
+"""A training is a function of its seed, refuses what would not train, and learns."""
 
 import dataclasses
 import math
@@ -210,7 +210,7 @@ def test_each_step_draws_data_with_its_own_seed() -> None:
     for run_seed in (0, 1):
         for _ in sf.fit(small(), sample, 10, run_seed, config=SMALL):
             pass
-    assert [n for n, _ in seeds] == [32] * 22  # a look at the door, then batches
+    assert [n for n, _ in seeds] == [32] * 22  # first the check of a batch, then batches
     drawn = [seed for k, (_, seed) in enumerate(seeds) if k % 11]
     assert len(set(drawn)) == 20
     assert min(drawn) >= 0
@@ -417,7 +417,7 @@ def test_a_short_training_halves_the_error_on_the_checkerboard() -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_excess_is_a_third_of_the_lectures_in_no_more_time(seed: int) -> None:
-    """Both recipes through the benchmark, one after the other; seconds are the processor's."""
+    """Both trainings through the benchmark, one after the other; seconds are CPU time."""
     data = sf.datasets.spiral()
     clock = time.process_time
     start = clock()

@@ -141,12 +141,12 @@ def test_weightings_refuse_sizes_that_are_not_positive(bad: float) -> None:
 # ------------------------------------------------------------------------- what cannot be learned
 
 
-@pytest.mark.parametrize("law", ["mixture", "points"])
+@pytest.mark.parametrize("kind", ["mixture", "points"])
 @pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
 def test_the_exact_field_has_no_excess(
-    process: sf.processes.Process, law: str, predicts: sf.fields.Prediction
+    process: sf.processes.Process, kind: str, predicts: sf.fields.Prediction
 ) -> None:
-    truth = truths(process)[law]
+    truth = truths(process)[kind]
     m = sf.training.loss_decomposition(
         sf.LearnedField(process, Known(truth, predicts), predicts), truth, levels=6, n=40
     )
@@ -158,12 +158,12 @@ def test_the_exact_field_has_no_excess(
 
 
 @pytest.mark.parametrize("name", ["VE", "VP", "Linear"])
-@pytest.mark.parametrize("law", ["mixture", "points"])
+@pytest.mark.parametrize("kind", ["mixture", "points"])
 @pytest.mark.parametrize("row", [sf.fields.Prediction.NOISE, sf.fields.Prediction.VELOCITY])
-def test_loss_is_irreducible_plus_excess(name: str, law: str, row: sf.fields.Prediction) -> None:
+def test_loss_is_irreducible_plus_excess(name: str, kind: str, row: sf.fields.Prediction) -> None:
     """Monte Carlo of the plain loss at each level, for the exact field and for a wrong one."""
     process, n = PROCESSES[name], 6000
-    truth = truths(process)[law]
+    truth = truths(process)[kind]
     weighting = sf.training.prediction_weighting(row)
     seen = 0
     for gain in (1.0, 0.7):
@@ -176,7 +176,7 @@ def test_loss_is_irreducible_plus_excess(name: str, law: str, row: sf.fields.Pre
         for i in range(7):
             with torch.no_grad():
                 each = sf.training.loss(field, x0, m.t[i].expand(n), eps, weighting)
-            # The meter averages E[loss | x_t], which varies no more than the loss: twice the
+            # The decomposition averages E[loss | x_t], which varies no more than the loss: twice the
             # variance bounds that of the difference.
             error = math.sqrt(2) * float(each.std()) / math.sqrt(n)
             # Where a few rare particles carry the whole loss, no Monte Carlo knows its own error.
@@ -189,7 +189,7 @@ def test_loss_is_irreducible_plus_excess(name: str, law: str, row: sf.fields.Pre
 
 
 def test_error_of_the_excess_is_its_standard_deviation() -> None:
-    """Excess of two seeds differs by its standard error; floor and excess scale with w."""
+    """Excess of two seeds differs by its standard error; both parts scale with w."""
     process = sf.VE()
     truth = truths(process)["points"]
     field = sf.LearnedField(process, Known(truth, sf.fields.Prediction.NOISE, 0.8))
@@ -260,7 +260,7 @@ def test_irreducible_loss_of_the_lectures_spiral() -> None:
         spread.append(float(square.std()) / math.sqrt(2000))
     error = math.sqrt(sum(s**2 for s in spread)) / 64
     assert abs(sum(bare) / 64 - 0.322) < 0.0005 + 4 * error
-    # The meter takes the midpoints of 64 cells, the lecture the 64 ends of 63: the trapezoidal
+    # The decomposition takes the midpoints of 64 cells, the lecture the 64 ends of 63: the trapezoidal
     # rule over these is the same integral.
     trapezoids = (sum(bare) - (bare[0] + bare[-1]) / 2) / 63
     assert abs(float(m.irreducible.mean()) - trapezoids) < 4 * math.sqrt(2) * error
@@ -280,17 +280,17 @@ def test_loss_decomposition_refuses_two_processes_and_no_levels() -> None:
         sf.training.loss_decomposition(sf.LearnedField(sf.VP(), Wavy()), truth, n=1)
 
 
-# ------------------------------------------------------------------------------- laws of time
+# ------------------------------------------------------------------------------- densities of time
 
 
 def quantiles(n: int) -> Tensor:
-    """Midpoints: uniform to within 1 / (2 n), as any monotone image of them is in its own law."""
+    """Midpoints: uniform to within 1 / (2 n), as any monotone image of them is in its own distribution."""
     return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
-def is_distributed(values: Tensor, law: scipy.stats.rv_continuous) -> bool:
-    """The Kolmogorov distance to the law is that of the midpoints, not merely small."""
-    return bool(scipy.stats.kstest(values.numpy(), law.cdf).statistic < 0.51 / len(values))
+def is_distributed(values: Tensor, expected: scipy.stats.rv_continuous) -> bool:
+    """The Kolmogorov distance to `expected` is that of the midpoints, not merely small."""
+    return bool(scipy.stats.kstest(values.numpy(), expected.cdf).statistic < 0.51 / len(values))
 
 
 def test_uniform_time_is_uniform(process: sf.processes.Process) -> None:
@@ -312,8 +312,8 @@ def test_log_uniform_noise_is_log_uniform_between_its_levels(
     for low, high in ((0.05, 2.0), (1e-9, 0.3), (0.5, 1e9)):
         t = sf.training.log_uniform_noise(low, high)(process, quantiles(300))
         reach = math.log(max(low, ends[0])), math.log(min(high, ends[1]))
-        law = scipy.stats.uniform(reach[0], reach[1] - reach[0])
-        assert is_distributed(-process.log_snr(t) / 2, law)
+        expected = scipy.stats.uniform(reach[0], reach[1] - reach[0])
+        assert is_distributed(-process.log_snr(t) / 2, expected)
     with pytest.raises(ValueError, match="low must lie below high"):
         sf.training.log_uniform_noise(2.0, 1.0)
 
@@ -322,8 +322,8 @@ def test_default_time_density_spans_the_datas_noise_levels() -> None:
     process = sf.EDM()
     field = sf.LearnedField(process, Wavy(), data_std=0.5)
     t = default_time_density(field)(process, quantiles(300))
-    law = scipy.stats.uniform(math.log(0.5 / 200), math.log(20 * 200))
-    assert is_distributed(torch.log(t), law)
+    expected = scipy.stats.uniform(math.log(0.5 / 200), math.log(20 * 200))
+    assert is_distributed(torch.log(t), expected)
     t = default_time_density(sf.LearnedField(process, Wavy()))(process, quantiles(300))
     assert is_distributed(torch.log(t), scipy.stats.uniform(math.log(2e-3), math.log(4e4)))
 
