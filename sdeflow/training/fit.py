@@ -141,7 +141,11 @@ class Training(Iterator[Tensor]):
 
     def __repr__(self) -> str:
         """In words."""
-        return f"training of {self.task.field}: step {self.step} of {self.task.steps}"
+        task = self.task
+        return (
+            f"training with batches of {task.config.batch}, seed {task.seed}: "
+            f"step {self.step} of {task.steps}"
+        )
 
     @property
     def rate(self) -> float:

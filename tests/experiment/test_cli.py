@@ -90,60 +90,54 @@ def contents(folder: Path) -> dict[str, bytes]:
 # ------------------------------------------------------------------------------- bad input
 
 
+POINTS = randn(8, 2).numpy()
+TEXTS = {
+    "nan": "x,y\n1,2\nnan,3\n4,5\n",
+    "inf": "1,2\n3,inf\n",
+    "one column": "1\n2\n3\n",
+    "one point": "1,2\n",
+    "one point many times": "1,2\n" * 9,
+    "empty": "",
+    "header alone": "x,y\n",
+    "words": "1,2\nthree,four\n",
+}
+ARRAYS = {
+    "npy nan": np.where(np.arange(16).reshape(8, 2) == 7, np.nan, POINTS),
+    "npy inf": np.where(np.arange(16).reshape(8, 2) == 10, -np.inf, POINTS),
+    "npy rank 1": POINTS[:, 0],
+    "npy rank 3": POINTS[None],
+    "npy pickled": np.array([{"a": 1}], dtype=object),
+}
+BYTES = {
+    "npy text": (".npy", b"hello"),
+    "bytes": (".csv", bytes(range(256))),
+    "a broken picture": (".png", b"\x89PNG\r\n\x1a\n" + b"x" * 40),
+    "an unknown suffix": (".xlsx", b"1,2\n3,4\n"),
+}
+PICTURES = {
+    "a white picture": Image.new("L", (8, 8), 255),
+    "a clear picture": Image.new("RGBA", (8, 8), (0, 0, 0, 0)),
+}
+
+
 def bad_file(folder: Path, kind: str) -> Path:
-    """A file of data that is none."""
-    points = randn(8, 2).numpy()
-    path = folder / f"bad{'.npy' if kind.startswith('npy') else '.csv'}"
-    match kind:
-        case "nan":
-            path.write_text("x,y\n1,2\nnan,3\n4,5\n")
-        case "inf":
-            path.write_text("1,2\n3,inf\n")
-        case "npy nan":
-            points[3, 1] = np.nan
-            np.save(path, points)
-        case "npy inf":
-            points[5, 0] = -np.inf
-            np.save(path, points)
-        case "npy rank 1":
-            np.save(path, points[:, 0])
-        case "npy rank 3":
-            np.save(path, points[None])
-        case "npy pickled":
-            np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True)
-        case "npy text":
-            path.write_text("hello")
-        case "one column":
-            path.write_text("1\n2\n3\n")
-        case "one point":
-            path.write_text("1,2\n")
-        case "one point many times":
-            path.write_text("1,2\n" * 9)
-        case "empty":
-            path.write_text("")
-        case "header alone":
-            path.write_text("x,y\n")
-        case "words":
-            path.write_text("1,2\nthree,four\n")
-        case "bytes":
-            path.write_bytes(bytes(range(256)))
-        case "missing":
-            pass
-        case "a folder":
-            path.mkdir()
-        case "a white picture":
-            path = folder / "white.png"
-            Image.new("L", (8, 8), 255).save(path)
-        case "a clear picture":
-            path = folder / "clear.png"
-            Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(path)
-        case "a broken picture":
-            path = folder / "broken.png"
-            path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"x" * 40)
-        case "an unknown suffix":
-            path = folder / "data.xlsx"
-            path.write_text("1,2\n3,4\n")
-    return path
+    """A file that holds no data which can be read."""
+    path = folder / "bad.csv"
+    if kind in TEXTS:
+        path.write_text(TEXTS[kind])
+    elif kind in ARRAYS:
+        path = folder / "bad.npy"
+        np.save(path, ARRAYS[kind], allow_pickle=True)
+    elif kind in BYTES:
+        suffix, content = BYTES[kind]
+        path = folder / f"bad{suffix}"
+        path.write_bytes(content)
+    elif kind in PICTURES:
+        path = folder / "bad.png"
+        PICTURES[kind].save(path)
+    elif kind == "a folder":
+        path.mkdir()
+    return path  # "missing" is left out
 
 
 BAD = {
@@ -334,6 +328,12 @@ def test_unparsable_arguments_end_with_exit_code_2(sdeflow: Command, tmp_path: P
     code, out, _ = sdeflow("--help")
     assert code == 0
     assert "every cloud comes with a check" in out
+
+
+def test_importing_the_command_does_not_load_matplotlib() -> None:
+    """So that --help answers soon."""
+    code = "import sys, sdeflow.experiment.cli; sys.exit('matplotlib' in sys.modules)"
+    assert elsewhere("-c", code).returncode == 0
 
 
 @pytest.mark.parametrize("module", ["sdeflow", "sdeflow.experiment.cli"])

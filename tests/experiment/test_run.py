@@ -57,6 +57,14 @@ def test_standard_data_have_mean_zero_and_std_one(far: str) -> None:
     assert whole.truth.process == whole.process
 
 
+def test_configs_and_problems_print_in_one_line() -> None:
+    words = "noise prediction of spiral under VE, network 1 x 8, 40 steps of 16 particles, "
+    assert repr(TINY) == words + "rate 0.005, seed 0"
+    assert repr(problem(TINY)) == f"{TINY}; exact field known"
+    assert "spiral with classes under" in repr(replace(TINY, conditional=True))
+    assert repr(problem(replace(TINY, data="s_curve"))).endswith("; exact field unknown")
+
+
 @pytest.mark.parametrize("name", sf.datasets.NAMES)
 def test_exact_field_samples_like_its_data_set(name: str) -> None:
     """Where the exact field is known, its draws and the data's agree in two moments."""

@@ -59,6 +59,12 @@ def test_training_yields_one_loss_per_step_and_ends_in_eval_mode() -> None:
     assert same(weights(field), final)
 
 
+def test_training_prints_its_step_in_one_line() -> None:
+    run = sf.fit(small(), DATA.sample, 12, config=SMALL)
+    next(run)
+    assert repr(run) == "training with batches of 32, seed 0: step 1 of 12"
+
+
 @pytest.mark.parametrize("stop", [1, 7, 8, 20, 29, 30])
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, stop: int) -> None:
     """Stop after any step: what was done since the last checkpoint is done again."""

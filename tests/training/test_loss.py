@@ -176,8 +176,8 @@ def test_loss_is_irreducible_plus_excess(name: str, kind: str, row: sf.fields.Pr
         for i in range(7):
             with torch.no_grad():
                 each = sf.training.loss(field, x0, m.t[i].expand(n), eps, weighting)
-            # The decomposition averages E[loss | x_t], which varies no more than the loss: twice the
-            # variance bounds that of the difference.
+            # The decomposition averages E[loss | x_t], which varies no more than the loss does:
+            # twice the variance bounds that of the difference.
             error = math.sqrt(2) * float(each.std()) / math.sqrt(n)
             # Where a few rare particles carry the whole loss, no Monte Carlo knows its own error.
             if float(each.sum() ** 2 / (each**2).sum()) > 100:
@@ -208,6 +208,13 @@ def test_error_of_the_excess_is_its_standard_deviation() -> None:
     )
     assert close(data.loss, level**2 * a.loss, 1e-10)
     assert close(data.error, level**2 * a.error, 1e-10)
+
+
+def test_loss_report_prints_its_means_in_one_line() -> None:
+    parts = f64([0.25, 0.75]), f64([0.0, 0.5]), f64([0.1, 0.1])
+    report = sf.training.LossReport(f64([0.9, 0.1]), *parts)
+    words = "loss 0.75 = irreducible 0.5 + excess 0.25, mean over 2 noise levels"
+    assert repr(report) == words
 
 
 def test_decomposition_levels_are_midpoints_with_independent_noise(
@@ -260,8 +267,8 @@ def test_irreducible_loss_of_the_lectures_spiral() -> None:
         spread.append(float(square.std()) / math.sqrt(2000))
     error = math.sqrt(sum(s**2 for s in spread)) / 64
     assert abs(sum(bare) / 64 - 0.322) < 0.0005 + 4 * error
-    # The decomposition takes the midpoints of 64 cells, the lecture the 64 ends of 63: the trapezoidal
-    # rule over these is the same integral.
+    # The decomposition takes the midpoints of 64 cells, the lecture the 64 ends of 63 cells: the
+    # trapezoidal rule over these is the same integral.
     trapezoids = (sum(bare) - (bare[0] + bare[-1]) / 2) / 63
     assert abs(float(m.irreducible.mean()) - trapezoids) < 4 * math.sqrt(2) * error
     assert close(m.loss, m.irreducible, 1e-12)
@@ -284,7 +291,7 @@ def test_loss_decomposition_refuses_two_processes_and_no_levels() -> None:
 
 
 def quantiles(n: int) -> Tensor:
-    """Midpoints: uniform to within 1 / (2 n), as any monotone image of them is in its own distribution."""
+    """Midpoints: uniform to within 1 / (2 n), and so is any monotone image in its distribution."""
     return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
