@@ -47,7 +47,7 @@ def polar(radius: np.ndarray, angle: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack([z.real, z.imag], 1))
 
 
-# ------------------------------------------------------------------------------- properties of every set
+# ------------------------------------------------------------------------ properties of every set
 
 
 def test_the_first_k_draws_are_the_draw_of_size_k(data: ds.Dataset) -> None:
