@@ -237,5 +237,5 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
         ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
-    ax.set_title(f"grey: not detected by n = {found.total.n:,}")
+    ax.set_title(f"grey: undetected, n = {found.total.n:,}")
     return points

@@ -140,7 +140,7 @@ def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
     assert [text.get_text() for text in ax.texts] == ["< 1e-04"]
     assert ax.get_xlim()[0] == pytest.approx(1e-4)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["field", "prior"]
-    assert "not detected by n = 500" in ax.get_title()
+    assert "undetected, n = 500" in ax.get_title()
 
 
 def test_density_window_is_labelled_with_its_units(ax: Axes) -> None:
