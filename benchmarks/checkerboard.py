@@ -1,8 +1,8 @@
-"""Flow matching on the continuous checkerboard: share off the squares, share of each cell.
+"""Measure flow matching on the checkerboard: share off the squares, share of each cell.
 
 Linear process, velocity prediction, `sf.fit` with its defaults; 20,000 particles by torchdiffeq's
-midpoint, 50 steps, evenly in log SNR. The lecture's recipe had 17.5 % off after
-300 CPU seconds (docs/sources.md, N17; not measured here).
+midpoint, 50 steps, evenly in log SNR. The lecture's training had 17.5 % off after 300 CPU seconds
+(docs/sources.md, N17; not measured here).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROCESS = sf.Linear()
 
 
 def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
-    """`fit` as it comes, on fresh draws of the continuous board."""
+    """`fit` with its defaults, on fresh draws of the checkerboard."""
     data = sf.datasets.checkerboard()
     field = sf.LearnedField(
         PROCESS, sf.MLP(seed=seed), predicts=sf.fields.Prediction.VELOCITY, data_std=data.std

@@ -1,8 +1,8 @@
-"""Peak memory of 1,000,000 particles under the reverse SDE through torchsde, final state only.
+"""Measure the peak memory of 1,000,000 particles under the reverse SDE, final state only.
 
 Each number of steps runs in a process of its own; growth is the peak of resident memory over what
-was resident before the solve. The field is the exact one of a single Gaussian: memory is the
-solver's, and the time is the noise's.
+was resident before the solve. The field is the exact one of a single Gaussian, so memory and time
+are the solver's and the noise's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 def status(key):
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith(key)) / 1024
 process = sf.VP()
-field = sf.ExactField(process, sf.Mixture.isotropic(torch.zeros(1, 2), 0.5))
+field = sf.ExactField(process, sf.GaussianMixture.isotropic(torch.zeros(1, 2), 0.5))
 def run(n, steps):
     return sf.SDESolver("euler", steps).solve(sf.reverse(field), process.prior(n, 2, 0), save=1)
 run(1000, 4)

@@ -1,6 +1,6 @@
-"""What every benchmark shares: interleaved timing, a table, a line of JSON with its provenance.
+"""Time variants in turn, print a table, and append rows with their provenance.
 
-Also the few numbers that README shows, each from the latest full run of its benchmark.
+`measured` makes README's table, each number from the latest full run of its benchmark.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tabulate import tabulate
+
 from sdeflow.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,7 +28,7 @@ def interleaved(
 ) -> dict[str, list[float]]:
     """Seconds of each variant in each round, A B C A B C, after one round that is not counted.
 
-    Paired in time, two variants see the same weather of the machine: report their ratio.
+    Neighbours in time run on an equally busy machine: report the ratio of paired variants.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for i in range(rounds + 1):
@@ -47,8 +49,7 @@ def table(rows: list[dict[str, object]]) -> str:
     """Rows as Markdown."""
     columns = list(rows[0])
     cells = [[_cell(row.get(c, "")) for c in columns] for row in rows]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(c) + " |" for c in cells])
+    return tabulate(cells, columns, tablefmt="github", disable_numparse=True)
 
 
 def _cell(value: object) -> str:
@@ -109,45 +110,62 @@ def latest(name: str) -> list[dict]:
 
 
 def measured() -> str:
-    """README's table, as Markdown; a question that was never asked has no line."""
+    """README's table, as Markdown; a benchmark that never ran in full has no line."""
+    rows = [*_speed_rows(), *_memory_rows(), *_spiral_rows(), *_checkerboard_rows()]
+    headers = ["measured", "sdeflow", "elsewhere"]
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + "\n"
+
+
+def _speed_rows() -> list[list[str]]:
     speed = {
         row["variant"]: f"{row['ratio']:.2f}"
         for row in latest("speed")
         if (row["question"], row["n"], row["threads"]) == ("x floor2", 65_536, 1)
     }
-    lines = ["| measured | sdeflow | elsewhere |", "|---|---|---|"]
-    for what, ours, plain, other in (
-        ("reverse SDE", "torchsde euler", "torchsde.sdeint, defaults", "diffusers DDPM loop"),
-        ("flow", "torchdiffeq euler", "torchdiffeq.odeint, step_size", "diffusers DDIM loop"),
-    ):
-        if speed:
-            lines.append(
-                f"| {what}, 65,536 particles: time / the network's alone | "
-                f"{speed[f'sdeflow, {ours}']} | {plain}: {speed[plain]}; {other}: {speed[other]} |"
-            )
+    if not speed:
+        return []
+    return [
+        [
+            f"{what}, 65,536 particles: time / the network's alone",
+            speed[f"sdeflow, {ours}"],
+            f"{plain}: {speed[plain]}; {other}: {speed[other]}",
+        ]
+        for what, ours, plain, other in (
+            ("reverse SDE", "torchsde euler", "torchsde.sdeint, defaults", "diffusers DDPM loop"),
+            ("flow", "torchdiffeq euler", "torchdiffeq.odeint, step_size", "diffusers DDIM loop"),
+        )
+    ]
+
+
+def _memory_rows() -> list[list[str]]:
     memory = latest("memory")
-    if memory:
-        most = max(row["growth MB"] for row in memory)
-        steps = max(row["steps"] for row in memory)
-        lines.append(f"| memory for 1,000,000 particles, up to {steps} steps | {most:.0f} MB | |")
-    spiral = {
-        recipe: [row for row in latest("spiral") if row["recipe"] == recipe]
+    if not memory:
+        return []
+    most = max(row["growth MB"] for row in memory)
+    steps = max(row["steps"] for row in memory)
+    return [[f"memory for 1,000,000 particles, up to {steps} steps", f"{most:.0f} MB", ""]]
+
+
+def _spiral_rows() -> list[list[str]]:
+    trained = [
+        [row for row in latest("spiral") if row["recipe"] == recipe]
         for recipe in ("ours", "lecture")
-    }
-    if all(spiral.values()):
-        ours, theirs = (
-            f"{_mean(rows, 'excess'):.3f} in {_mean(rows, 'cpu s'):.0f} CPU s"
-            for rows in spiral.values()
-        )
-        lines.append(f"| spiral: loss above its floor | {ours} | the lecture's recipe: {theirs} |")
+    ]
+    if not all(trained):
+        return []
+    ours, theirs = (
+        f"{_mean(rows, 'excess'):.3f} in {_mean(rows, 'cpu s'):.0f} CPU s" for rows in trained
+    )
+    return [["spiral: excess loss", ours, f"the lecture's training: {theirs}"]]
+
+
+def _checkerboard_rows() -> list[list[str]]:
     board = latest("checkerboard")
-    if board:
-        off = f"{100 * _mean(board, 'off'):.1f} % in {_mean(board, 'cpu s'):.0f} CPU s"
-        lines.append(
-            f"| checkerboard: share off the squares | {off} | "
-            "the lecture's recipe: 17.5 % in 300 CPU s ([N17](docs/sources.md)) |"
-        )
-    return "\n".join(lines) + "\n"
+    if not board:
+        return []
+    off = f"{100 * _mean(board, 'off'):.1f} % in {_mean(board, 'cpu s'):.0f} CPU s"
+    theirs = "the lecture's training: 17.5 % in 300 CPU s ([N17](docs/sources.md))"
+    return [["checkerboard: share off the squares", off, theirs]]
 
 
 def _mean(rows: list[dict], key: str) -> float:

@@ -1,4 +1,4 @@
-"""The lecture's recipe and ours on its spiral: excess loss, DDPM cloud, seconds; three seeds.
+"""Compare the lecture's training with ours on its spiral: excess loss, DDPM cloud, seconds.
 
 The lecture: an MLP 4-16-128-128-128-128-16-2 on
 
@@ -6,9 +6,9 @@ The lecture: an MLP 4-16-128-128-128-128-16-2 on
 
 noise prediction, sigma uniform over 64 levels from 0.01 to 10, AdamW at 1e-3, 15,000 steps of all
 100 points (docs/sources.md, N5). Ours: `sf.fit` with its defaults, for as many steps as take less
-time than that; and ours with one thing taken away: the waves, their damping, the preconditioning.
-All are judged alike: excess over the exact field at 64 noise levels; 2,130 particles by 64 DDPM
-steps.
+time than that; and ours without the waves, without their damping, without the preconditioning.
+Each is measured in the same way, with three seeds: excess loss at 64 noise levels; 2,130 particles
+by 64 DDPM steps.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Lecture(nn.Module):
 
 
 def train_lecture(points: Tensor, seed: int, steps: int = 15_000) -> sf.LearnedField:
-    """The lecture's recipe, as it stands there."""
+    """Train as the lecture does."""
     torch.manual_seed(seed)
     network = Lecture()
     adam = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -62,7 +62,7 @@ def train_lecture(points: Tensor, seed: int, steps: int = 15_000) -> sf.LearnedF
 
 
 class Undamped(sf.MLP):
-    """Our network, whose waves are as high at every noise level."""
+    """Our network with waves of the same height at every noise level."""
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
         """See `MLP`."""
@@ -73,7 +73,7 @@ class Undamped(sf.MLP):
 def train_ours(
     data: sf.datasets.Dataset, seed: int, steps: int = STEPS, without: str = ""
 ) -> sf.LearnedField:
-    """`fit` as it comes, or without one of "waves", "damping", "preconditioning"."""
+    """`fit` with its defaults, or without one of "waves", "damping", "preconditioning"."""
     kind = Undamped if without == "damping" else sf.MLP
     network = kind(waves=0 if without == "waves" else 48, seed=seed)
     std = None if without == "preconditioning" else data.std
@@ -84,7 +84,7 @@ def train_ours(
 
 
 def judge(field: sf.fields.Field, data: sf.datasets.Dataset, seed: int) -> dict[str, object]:
-    """Excess loss, and what a 64-step DDPM cloud of 2,130 particles looks like."""
+    """Excess loss, and the nearness and spread of a 64-step DDPM cloud of 2,130 particles."""
     truth = sf.ExactField(PROCESS, sf.distributions.PointSet(data.distribution.points))
     path = sf.SDESolver("euler", steps=64, seed=seed).solve(
         sf.ancestral(field), PROCESS.prior(2130, 2, seed), save=1

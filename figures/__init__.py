@@ -1,1 +1,1 @@
-"""Figures: one file each, `python -m figures NAME|all [--quick]`; README's are kept in git."""
+"""Draw README's figures, one file each: `python -m figures NAME|all [--quick]`."""

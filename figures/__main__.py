@@ -1,12 +1,12 @@
-"""`python -m figures NAME|all [--quick]`: draw, and say where; --quick draws into runs/ only."""
+"""`python -m figures NAME|all [--quick]`: draw, and print where; --quick writes to runs/ only."""
 
 from __future__ import annotations
 
 import argparse
 
-from figures import demo, proof
+from figures import check, demo
 
-FIGURES = {"demo": demo.main, "proof": proof.main}
+FIGURES = {"demo": demo.main, "check": check.main}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""README's picture: the demo's run on the spiral, through both engines, with its floors."""
+"""Draw README's first figure: the demo on the spiral, with its loss and its distances."""
 
 from __future__ import annotations
 
@@ -7,20 +7,21 @@ from pathlib import Path
 import torch
 
 from sdeflow.experiment import demo, run
+from sdeflow.experiment.config import Config
 from sdeflow.provenance import write_bytes
 
 HERE = Path(__file__).parent
 
 
 def folder(quick: bool) -> Path:
-    """Of the run that the picture is taken from."""
+    """The folder of the run that the figure is taken from."""
     return HERE.parent / "runs" / ("figures-quick" if quick else "figures-demo")
 
 
 def main(quick: bool) -> Path:
     """Make the run (or take the one that is there) and keep its figure."""
     torch.set_num_threads(1)
-    config = run.Config(steps=100) if quick else run.Config()
+    config = Config(steps=100) if quick else Config()
     made = folder(quick)
     run.clear(made, config)
     demo.demo(config, made, progress=True)

@@ -1,9 +1,13 @@
-"""Pictures: functions (ax, thing) -> artist, and the only door to matplotlib.
+"""Draw clouds, paths, densities, distances and errors; the only import of matplotlib.
 
-Every function draws one thing on axes that it is given, in the units of the data, and returns the
-artist. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes
-are for print at column width. No global state is touched: figures are made with `figure`, not with
-pyplot.
+    with plot.figure(3.4, 2.6) as fig:
+        plot.cloud(fig.subplots(), x)
+        plot.write(fig, "cloud.png")
+
+Every function (ax, thing) -> artist draws one thing on the axes that it is given, in the units of
+the data. Colours are those of Okabe and Ito (2008), which colour-blind readers can tell apart;
+sizes are for print at column width. Figures are made with `figure`, not with pyplot, so no global
+state changes.
 """
 
 from __future__ import annotations
@@ -58,11 +62,7 @@ STYLE: dict[str, Any] = {
 def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
     """An empty figure of this size in inches (one column: 3.4, two: 7.0).
 
-    The style holds inside `with`, so draw and save there:
-
-        with plot.figure(3.4, 2.6) as fig:
-            plot.cloud(fig.subplots(), x)
-            plot.write(fig, "cloud.png")
+    The style holds inside `with`: draw and save there.
     """
     with mpl.rc_context(cast(Any, STYLE)):
         yield Figure(figsize=(width, height), layout="constrained")
@@ -102,7 +102,7 @@ def cloud(
 
 
 def trails(ax: Axes, path: Path, particles: Sequence[int], colour: str = GREY) -> list[Line2D]:
-    """The ways that a few particles took, one thin line each."""
+    """The paths of a few particles, one thin line each."""
     x = path.x[:, list(particles)].detach().cpu().numpy()
     return ax.plot(x[:, :, 0], x[:, :, 1], color=colour, lw=0.5, alpha=0.8)
 
@@ -110,7 +110,7 @@ def trails(ax: Axes, path: Path, particles: Sequence[int], colour: str = GREY) -
 def arrows(
     ax: Axes, field: Field, t: float, half: float, nodes: int = 13, colour: str = GREY
 ) -> Quiver:
-    """Directions of the score on the square [-half, half]^2 at time t; lengths mean nothing."""
+    """Directions of the score on the square [-half, half]^2 at time t, all of one length."""
     axis = torch.linspace(-half, half, nodes)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -132,16 +132,16 @@ def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
     return ax
 
 
-def levels(ax: Axes, meter: LossReport, noise_level: Tensor) -> list[Line2D]:
-    """Floor and excess of the noise loss at each noise level sigma / alpha (L,), log-log."""
+def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2D]:
+    """Irreducible part and excess of the noise loss at each noise level (L,), both axes log."""
     at = noise_level.numpy()
-    lines = ax.plot(at, meter.floor.numpy(), color=GREY, label="floor: exact field")
-    lines += ax.plot(at, meter.loss.numpy(), color=BLUE, label="loss: learned field")
-    lines += ax.plot(at, meter.excess.numpy(), color=VERMILION, label="excess = loss - floor")
+    lines = ax.plot(at, report.irreducible.numpy(), color=GREY, label="irreducible: exact field")
+    lines += ax.plot(at, report.loss.numpy(), color=BLUE, label="loss: learned field")
+    lines += ax.plot(at, report.excess.numpy(), color=VERMILION, label="excess: the difference")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
     # Room for the legend below the curves, where small noise leaves the axes empty.
-    ax.set_ylim(bottom=max(1e-9, float(meter.excess.min()) / 300))
+    ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 300))
     ax.legend(loc="lower left")
     return lines
 
@@ -150,22 +150,20 @@ def distances(
     ax: Axes,
     names: Sequence[str],
     values: Sequence[float],
-    floor: tuple[float, float],
+    sampling_floor: tuple[float, float],
     unit: str,
     colours: Sequence[str] | None = None,
 ) -> BarContainer:
-    """Distances as bars beside the band (mean +- 2 sd) that two samples of one law would show."""
+    """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
+    band.
+    """
     places = np.arange(len(names))
-    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    mean, sd = sampling_floor
+    low, high = mean - 2 * sd, mean + 2 * sd
     ax.axvspan(
-        max(low, 0.0),
-        high,
-        color=GREY,
-        alpha=0.35,
-        lw=0,
-        zorder=0,
+        max(low, 0.0), high, color=GREY, alpha=0.35, lw=0, zorder=0,
         label="two samples of the data",
-    )
+    )  # fmt: skip
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
     ax.set_ylim(len(names) - 0.4, -0.6)
@@ -176,20 +174,19 @@ def distances(
 SHOWN = 0.998  # of the mass is inside the window of a density
 
 
-def density(ax: Axes, law: Density) -> AxesImage:
-    """p on its grid, in the window that holds the mass; the scale is that of the picture."""
-    image = _map(ax, law.mass, law.grid, "Blues", 0.0, None)
-    return _windowed(ax, image, law)
+def density(ax: Axes, p: Density) -> AxesImage:
+    """p on its grid, in the window that holds 99.8 % of the mass; colours scale with its peak."""
+    return _windowed(ax, _map(ax, p.mass, p.grid, "Blues", 0.0, None), p)
 
 
-def residual(ax: Axes, verdict: Verdict, law: Density, limit: float = 5.0) -> AxesImage:
-    """(count - expected) / sd of each bin, where `law` has mass: what is pale is chance, what is
-    deep is not.
+def residual(ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0) -> AxesImage:
+    """(count - expected) / sd of each bin, where p has mass: pale bins are chance, deep ones are
+    not.
     """
-    sizes = law.mass.flatten().sort().values
-    rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * law.total())]
-    shown = torch.where(law.mass >= rare, verdict.residual, torch.nan)
-    return _windowed(ax, _map(ax, shown, verdict.grid, "PuOr", -limit, limit), law)
+    sizes = p.mass.flatten().sort().values
+    rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * p.total())]
+    shown = torch.where(p.mass >= rare, verdict.residual, torch.nan)
+    return _windowed(ax, _map(ax, shown, verdict.grid, "PuOr", -limit, limit), p)
 
 
 def _map(
@@ -204,11 +201,11 @@ def _map(
     return image
 
 
-def _windowed(ax: Axes, image: AxesImage, law: Density) -> AxesImage:
+def _windowed(ax: Axes, image: AxesImage, p: Density) -> AxesImage:
     ends = []
     for i in range(2):
-        share = law.marginal(i).mass.cumsum(0) / law.total()
-        edges = law.grid.edges(i)
+        share = p.marginal(i).mass.cumsum(0) / p.total()
+        edges = p.grid.edges(i)
         tail = (1 - SHOWN) / 4
         low, high = (int(torch.searchsorted(share, q)) for q in (tail, 1 - tail))
         ends.append((float(edges[low]), float(edges[min(high + 1, len(edges) - 1)])))
@@ -220,16 +217,16 @@ def _windowed(ax: Axes, image: AxesImage, law: Density) -> AxesImage:
     return image
 
 
-def budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
-    """Each cause's total variation with its interval, log scale; the band is what a cloud of this
-    size cannot show. A value left of the axis is an arrow with the end of the axis beside it.
+def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
+    """Total variation of each source of error with its interval, log scale. The band holds what a
+    cloud of this size cannot detect; a value left of the axis is an arrow with a bound beside it.
     """
     least = found.detectable / 300
-    names = [part.name for part in found.parts]
+    names = [source.name for source in found.sources]
     at = np.arange(len(names))
-    value = np.array([part.value for part in found.parts])
-    low = np.array([part.low for part in found.parts])
-    high = np.array([part.high for part in found.parts])
+    value = np.array([source.value for source in found.sources])
+    low = np.array([source.low for source in found.sources])
+    high = np.array([source.high for source in found.sources])
     ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
     spans = ax.hlines(at, np.maximum(low, least), np.maximum(high, least), color=BLUE, lw=3)
     spans.set_alpha(0.35)
@@ -240,5 +237,5 @@ def budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
         ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
-    ax.set_title(f"grey: unseen by n = {found.total.n:,}")
+    ax.set_title(f"grey: undetected, n = {found.total.n:,}")
     return points

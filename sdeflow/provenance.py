@@ -1,14 +1,11 @@
-"""Results that can be traced: whole files, signed with what made them.
+"""Write result files whole, with a record of what made them.
 
-A number without its origin is a rumour. Every result that this package writes (a report, a
-cloud, a figure, a benchmark's row, a claim's record) carries the same signature: command, commit
-(marked dirty where the tree was), versions, device, threads, precision and seed. The last three
-are part of it because results are a function of the seed on one machine and number of threads,
-not across them.
+`provenance` gives command, commit (marked dirty where the tree was), versions, device, threads,
+precision and seed. Every report, cloud, figure, benchmark row and claim carries it. Threads and
+device belong to it because the bits of a result depend on them.
 
-And a file is there whole or not at all. It is written beside its place, flushed to the disk and
-then renamed, which the system does in one step: whoever reads, at any time and also after a
-crash, finds the old file or the new one, never the half of one.
+`write_files` writes beside the file's place, flushes to the disk and renames, which the system
+does in one step: a reader finds the old file or the new one, also after a crash.
 """
 
 from __future__ import annotations

@@ -27,9 +27,9 @@ def ax() -> Axes:
 def loss_decomposition() -> sf.training.LossReport:
     """Numbers with no symmetry."""
     t = torch.linspace(0.9, 0.1, 5, dtype=torch.float64)
-    floor = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
+    irreducible = torch.tensor([0.9, 0.7, 0.4, 0.2, 0.1], dtype=torch.float64)
     excess = torch.tensor([0.01, 0.02, 0.05, 0.03, 0.004], dtype=torch.float64)
-    return sf.training.LossReport(t, floor, excess, excess / 10)
+    return sf.training.LossReport(t, irreducible, excess, excess / 10)
 
 
 def lopsided_density() -> sf.Density:
@@ -90,10 +90,14 @@ def test_a_frame_is_its_window(ax: Axes) -> None:
     assert len(ax.get_xticks()) == len(ax.get_yticks()) == 0
 
 
-def test_levels_show_floor_loss_and_excess(ax: Axes) -> None:
+def test_loss_levels_shows_irreducible_loss_and_excess(ax: Axes) -> None:
     m, at = loss_decomposition(), torch.tensor([8.0, 2.0, 0.5, 0.1, 0.02])
-    lines = {line.get_label().split()[0].strip(":"): line for line in plot.levels(ax, m, at)}
-    for name, values in (("floor", m.floor), ("loss", m.floor + m.excess), ("excess", m.excess)):
+    lines = {line.get_label().split()[0].strip(":"): line for line in plot.loss_levels(ax, m, at)}
+    for name, values in (
+        ("irreducible", m.irreducible),
+        ("loss", m.irreducible + m.excess),
+        ("excess", m.excess),
+    ):
         assert np.allclose(lines[name].get_xdata(), at)
         assert np.allclose(lines[name].get_ydata(), values)
     assert ax.get_xscale() == ax.get_yscale() == "log"
@@ -105,7 +109,7 @@ def test_levels_show_floor_loss_and_excess(ax: Axes) -> None:
 @pytest.mark.parametrize(
     ("floor", "band"), [((0.2, 0.03), (0.14, 0.26)), ((0.02, 0.03), (0, 0.08))]
 )
-def test_distances_stand_beside_their_floor(
+def test_distances_show_the_sampling_floor(
     ax: Axes, floor: tuple[float, float], band: tuple[float, float]
 ) -> None:
     """Mean and two deviations, never below zero."""
@@ -121,30 +125,30 @@ def test_distances_stand_beside_their_floor(
     assert (low, high) == pytest.approx(band)
 
 
-def test_a_budget_shows_each_cause_or_says_that_it_is_smaller(ax: Axes) -> None:
+def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
     """What lies left of the axis is no dot: an arrow, and the number it is below."""
-    verdict = sf.check_density(lopsided().sample(500, 0), law := lopsided_density())
+    verdict = sf.check_density(lopsided().sample(500, 0), p := lopsided_density())
     causes = [
         sf.diagnostics.ErrorSource("field", 0.02, 0.01, 0.03, True),
         sf.diagnostics.ErrorSource("prior", 1e-9, 0.0, 1e-9, False),
     ]
-    found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": law})
-    points = plot.budget(ax, found)
+    found = sf.diagnostics.ErrorBudget(tuple(causes), verdict, verdict, 0.03, {"exact": p})
+    points = plot.error_budget(ax, found)
     assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
     arrows = [line for line in ax.lines if line.get_marker() == "<"]
     assert [line.get_xydata().tolist() for line in arrows] == [[[0.03 / 300, 1.0]]]
     assert [text.get_text() for text in ax.texts] == ["< 1e-04"]
     assert ax.get_xlim()[0] == pytest.approx(1e-4)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["field", "prior"]
-    assert "unseen by n = 500" in ax.get_title()
+    assert "undetected, n = 500" in ax.get_title()
 
 
-def test_a_window_says_its_units(ax: Axes) -> None:
+def test_density_window_is_labelled_with_its_units(ax: Axes) -> None:
     plot.density(ax, lopsided_density())
     assert re.fullmatch(r"window \$\\pm\$[\d.]+ data units", ax.get_xlabel())
 
 
-def test_a_figure_is_written_with_its_origin(tmp_path: Path) -> None:
+def test_figure_is_written_with_its_provenance(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     file = tmp_path / "new" / "f.png"
     with plot.figure(3.4, 2.0) as fig:
@@ -162,7 +166,7 @@ def test_a_figure_is_written_with_its_origin(tmp_path: Path) -> None:
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_figure_that_cannot_be_written_leaves_the_old_one(
+def test_unwritable_figure_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "f.png"

@@ -9,7 +9,7 @@ import torch
 from sdeflow.provenance import provenance, write_bytes, write_files, write_text
 
 
-def test_provenance_tells_where_a_number_comes_from() -> None:
+def test_provenance_has_command_commit_versions_and_seed() -> None:
     made = provenance(7)
     assert made["seed"] == 7
     assert made["torch"] == torch.__version__.split("+")[0] or made["torch"] == torch.__version__
@@ -53,9 +53,7 @@ def test_ctrl_c_while_writing_leaves_no_part_behind(
 
 
 @pytest.mark.parametrize("blocked", ["a", "b", "c"])
-def test_of_files_that_belong_together_none_is_new_if_one_cannot_be(
-    tmp_path: Path, blocked: str
-) -> None:
+def test_write_files_replaces_all_files_or_none(tmp_path: Path, blocked: str) -> None:
     files = {tmp_path / name: b"new" for name in "abc"}
     for file in files:
         file.write_bytes(b"old")

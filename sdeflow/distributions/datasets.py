@@ -1,4 +1,4 @@
-r"""Laws in the plane to be learned, by name: the lectures' sets and the field's usual ones.
+r"""Choose a data set in the plane by name: the lectures' sets and those of the literature.
 
     PointSet           a finite set        spiral
     GaussianMixture    Gaussians           ring, eight_gaussians, gaussian_grid
@@ -6,12 +6,11 @@ r"""Laws in the plane to be learned, by name: the lectures' sets and the field's
     PiecewiseConstant  squares             checkerboard
     Pinwheel           curved arms         pinwheel
 
-Constants are published ones, and each docstring says whose: two papers' "eight Gaussians" differ
-in radius and width, and a distance measured on one says nothing of the other. Nothing is
-standardised in secret. Classes come with every set that has parts.
+Constants are published ones, and each docstring names the source: the "eight Gaussians" of two
+papers differ in radius and width, so distances measured on them cannot be compared. No set is
+standardised. Every set that has parts has classes.
 
-What a data set is, and the four kinds of them, is in `dataset`. `named` is what a command line
-asks for: a name of this page, or else a file of your own, which `datafile` reads.
+`named` takes a name of this page, or a file, which `from_file` reads.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ from sdeflow.random_streams import Stream, normals, uniform
 
 
 def _modes(name: str, mixture: GaussianMixture) -> Dataset:
-    """The class is the component."""
+    """A set whose classes are the components."""
     return Dataset(name, mixture, tuple(f"mode {k}" for k in range(len(mixture.weights))))
 
 
 def _along(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
-    """The class is the arc."""
+    """A set whose classes are the arcs."""
     return Dataset(name, Curves(tuple(arcs), noise), tuple(classes), tuple(arcs))
 
 
@@ -112,7 +111,7 @@ def checkerboard() -> Dataset:
     return Dataset("checkerboard", board, tuple(f"square {k}" for k in range(8)))
 
 
-# -------------------------------------------------------------------------- the field's usual sets
+# ---------------------------------------------------------------------- sets of the literature
 
 
 def ring(
@@ -336,10 +335,10 @@ NAMES: dict[str, Callable[[], Dataset]] = {
 
 
 def named(name: str) -> Dataset:
-    """One of `NAMES` as it comes, or else the file of that name: what a command line asks for.
+    """One of `NAMES` with its default constants, or the data in the file of that name.
 
     Raises:
-        ValueError: neither a known set nor a file that can be read; TypeError: no name.
+        ValueError: neither a known set nor a file that can be read; TypeError: not a name.
     """
     if name in NAMES:
         return NAMES[name]()

@@ -1,15 +1,14 @@
-r"""Your own data: a file read as a law, or refused in one sentence that names the cure.
+r"""Read your own data: a table of points, or a picture whose dark parts are the density.
 
-A table is a set of points, equally likely. A picture is a density: ink is probability,
+A table is a set of points, equally likely. A picture is a density that is constant inside a pixel,
 
-    p(x) = dark(x) / int dark,    dark = 1 (black) ... 0 (white, or transparent),
+    p(x) = dark(x) / int dark,    dark = 1 (black) ... 0 (white, or transparent).
 
-constant inside a pixel, so its draws and its field are exact like those of every other set.
-
-Whatever a file holds, reading it ends in a law with finite mean and spread or in a ValueError
-that says which file, which line, and what to do: numbers are never guessed at, lines never
-skipped. Nothing in a file is executed, so pickled arrays are refused, and only the decoders of
-the formats listed here are asked.
+A file is read into a distribution with finite mean and standard deviation, or it is refused with a
+ValueError that names the file, the line and the cure. No number is guessed and no line is skipped,
+which is why neither csv.Sniffer (it takes some points for a header) nor numpy.loadtxt (it reads
+1e999 as infinity and counts rows, not lines) is used. Nothing in a file is executed: pickled
+arrays are refused, and only the decoders of the formats listed here are called.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import math
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
 def from_file(path: str | os.PathLike[str]) -> Dataset:
-    """Your own set: a table of points, or a picture whose dark parts are the density.
+    """Read a table of points, or a picture whose dark parts are the density.
 
     `.csv`, `.tsv`, `.txt`: one point per line, split at semicolons, commas, tabs or blanks;
     numbers take a decimal point; a first line of names is a header; # starts a comment.
@@ -53,8 +54,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
 
     Raises:
         TypeError: path is no path.
-        ValueError: no such file, an unknown suffix, or contents that are none of the above; the
-            message names the file, the line or row, and the cure.
+        ValueError: no such file, an unknown suffix, or contents that are none of the above.
     """
     try:
         file = Path(path)
@@ -69,7 +69,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
         if suffix in PICTURES:
             return _picture(file)
         if suffix in TEXTS:
-            return _table(file, *_text(file))
+            return _table(file, _text(file), None)
         if suffix in ARRAYS:
             return _table(file, *_arrays(file))
     except OSError as error:
@@ -79,7 +79,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
 
 
 def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
-    """Two columns, or three with labels, as a point set."""
+    """A point set from two columns, or from three with labels."""
     for what, array in (("array", table), ("labels", labels)):
         if array is not None and array.dtype.kind not in "fiu":
             raise ValueError(f"{file}: {what} must hold real numbers, got {array.dtype}")
@@ -96,73 +96,106 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
         points, labels = points[:, :2].contiguous(), table[:, 2]
     if labels is None:
         return from_points(points, name=str(file))
-    if labels.shape != (len(points),):
-        raise ValueError(f"{file}: labels must be ({len(points)},), got shape {labels.shape}")
+    which, classes = _classes(file, labels, len(points))
+    return from_points(points, which, classes, name=str(file))
+
+
+def _classes(file: Path, labels: np.ndarray, m: int) -> tuple[torch.Tensor, list[str]]:
+    """Indices (m,) into the distinct labels, and these as text."""
+    if labels.shape != (m,):
+        raise ValueError(f"{file}: labels must be ({m},), got shape {labels.shape}")
     broken = ~np.isfinite(labels) | (labels != np.round(labels))
     if broken.any():
         row = int(broken.argmax())
         raise ValueError(
             f"{file}: labels must be whole numbers, got {labels[row]} in row {row}; "
-            "points of three dimensions are not for this package's sets"
+            "points of three dimensions cannot be read"
         )
     values, which = np.unique(labels, return_inverse=True)
     names = [f"{v:.0f}" if values.dtype.kind == "f" else str(v) for v in values]
-    return from_points(points, torch.from_numpy(which.reshape(-1)), names, name=str(file))
+    return torch.from_numpy(which.reshape(-1)), names
 
 
-def _named(cell: str) -> bool:
-    """Whether it can stand over a column: it begins with a letter and is no missing value."""
+# ------------------------------------------------------------------------------------------- text
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line that is neither empty nor a comment, split at its delimiter (None: at blanks)."""
+
+    place: str
+    delimiter: str | None
+    cells: list[str]
+
+    def names_columns(self) -> bool:
+        """Whether every cell may stand over a column; the first may be empty (pandas' index)."""
+        return all(map(_is_name, self.cells[self.cells[0] == "" :]))
+
+    def numbers(self) -> list[float]:
+        """One finite number per cell."""
+        if len(self.cells) > 2 and self.cells[-1] == "":
+            raise ValueError(
+                f"{self.place} ends in {self.delimiter!r}; remove it, or fill the column"
+            )
+        found = [_number(self.place, cell) for cell in self.cells]
+        if not all(map(math.isfinite, found)):
+            raise ValueError(f"{self.place} has NaN or infinite entries; drop that line")
+        return found
+
+
+def _text(file: Path) -> np.ndarray:
+    """The numbers of a text file (m, columns)."""
+    header: list[str] = []
+    rows: list[list[float]] = []
+    for line in _lines(file):
+        if not (header or rows) and line.names_columns():
+            header = line.cells
+            continue
+        row = line.numbers()
+        if header and (header[0] == "" or (len(header), len(row)) == (2, 3)):
+            raise ValueError(
+                f"{line.place} starts with an index, which is no coordinate; write the file "
+                "without it (pandas: index=False)"
+            )
+        if rows and len(row) != len(rows[0]):
+            raise ValueError(
+                f"{line.place} has {len(row)} columns, those before it {len(rows[0])}; "
+                "give every point the same"
+            )
+        rows.append(row)
+    if not rows:
+        raise ValueError(f"{file} is empty; give one point per line")
+    return np.array(rows)
+
+
+def _lines(file: Path) -> Iterator[_Line]:
+    try:
+        text = file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is no text in UTF-8; save it as plain text") from None
+    for at, line in enumerate(text.split("\n"), 1):
+        line = line.split("#")[0].strip(" \r")
+        if line.strip():
+            delimiter = next((mark for mark in ";,\t" if mark in line), None)
+            cells = [cell.strip().strip("\"'").strip() for cell in line.split(delimiter)]
+            yield _Line(f"{file}, line {at}", delimiter, cells)
+
+
+def _is_name(cell: str) -> bool:
+    """Whether it begins with a letter and is no missing value."""
     return cell.lower() not in MISSING and bool(re.match(r"[^\w]*[^\W\d_]", cell))
 
 
-def _number(cell: str) -> float | None:
+def _number(place: str, cell: str) -> float:
     try:
-        return None if "_" in cell else float(cell)
+        if "_" not in cell:  # Python reads 1_0 as ten
+            return float(cell)
     except ValueError:
-        return None
+        pass
+    raise ValueError(f"{place}: {cell[:40]!r} is no number (decimals take a point)")
 
 
-def _text(file: Path) -> tuple[np.ndarray, None]:
-    """The numbers of a text file (m, columns)."""
-    try:
-        lines = file.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is no text in UTF-8; save it as plain text") from None
-    rows: list[list[float]] = []
-    header: list[str] = []
-    for at, line in enumerate(lines, 1):
-        line = line.split("#")[0].strip(" \r")
-        if not line.strip():
-            continue
-        mark = next((m for m in ";,\t" if m in line), None)
-        cells = [cell.strip().strip("\"'").strip() for cell in line.split(mark)]
-        numbers = [number for cell in cells if (number := _number(cell)) is not None]
-        if not (header or rows) and all(map(_named, cells[cells[0] == "" :])):
-            header = cells
-            continue
-        if len(cells) > 2 and cells[-1] == "":
-            raise ValueError(f"{file}, line {at} ends in {mark!r}; remove it, or fill the column")
-        if len(numbers) < len(cells):
-            bad = next(cell for cell in cells if _number(cell) is None)
-            raise ValueError(
-                f"{file}, line {at}: {bad[:40]!r} is no number (decimals take a point)"
-            )
-        if not all(map(math.isfinite, numbers)):
-            raise ValueError(f"{file}, line {at} has NaN or infinite entries; drop that line")
-        if header and (header[0] == "" or (len(header), len(cells)) == (2, 3)):
-            raise ValueError(
-                f"{file}, line {at} starts with an index, which is no coordinate; write the file "
-                "without it (pandas: index=False)"
-            )
-        if rows and len(numbers) != len(rows[0]):
-            raise ValueError(
-                f"{file}, line {at} has {len(numbers)} columns, those before it {len(rows[0])}; "
-                "give every point the same"
-            )
-        rows.append(numbers)
-    if not rows:
-        raise ValueError(f"{file} is empty; give one point per line")
-    return np.array(rows), None
+# ---------------------------------------------------------------------------- arrays and pictures
 
 
 def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -173,9 +206,7 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
             return loaded, None
         with loaded:
             arrays = {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
-    except (
-        Exception
-    ) as error:  # on bad bytes numpy, zipfile and zlib raise a dozen different types
+    except Exception as error:  # on bad bytes numpy, zipfile and zlib raise a dozen types
         raise ValueError(
             f"{file} is no plain numpy array ({error}); write it with numpy.save or numpy.savez, "
             "without objects"
@@ -192,10 +223,10 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _picture(file: Path) -> Dataset:
-    """A picture as squares, each as likely as it is dark."""
+    """A picture as pixels, each as likely as it is dark."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of oversize: the guard below speaks; of odd metadata
+            warnings.simplefilter("ignore")  # on size, which is checked below, and on odd metadata
             image = Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS)
             size = image.size
             dark = _darkness(image) if math.prod(size) <= MAX_PIXELS else None

@@ -1,1 +1,24 @@
-"""Runs in folders, and the `sdeflow` command."""
+"""Train, sample and check one model in a folder: the `sdeflow` command and what it runs.
+
+    config   what a run is asked for          demo      train, sample, measure, draw
+    problem  its data, process and fields     verify    particles against densities
+    run      the folder: train, sample        pictures  the figures of both
+    cli      the `sdeflow` command
+
+A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
+"""
+
+from importlib import import_module as _import_module
+from types import ModuleType as _ModuleType
+
+__all__ = ["config", "problem", "run", "demo", "verify", "pictures", "cli"]
+
+
+def __getattr__(name: str) -> _ModuleType:
+    if name in __all__:
+        return _import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, *(name for name in globals() if name.startswith("_"))]

@@ -1,12 +1,12 @@
-"""The `sdeflow` command: a thin door to `run`.
+"""The `sdeflow` command: arguments in, one sentence out where they are wrong (exit code 2).
 
-    sdeflow demo     train, sample through both engines, measure, draw, prove
+    sdeflow demo     train, sample with both engines, measure, draw, check
     sdeflow train    train a field, or go on with an interrupted run
     sdeflow sample   bring noise back to data with a trained field
-    sdeflow check    prove a trained run: particles against densities, and the error's causes
+    sdeflow check    check a trained run: particles against densities, the causes of its error
     sdeflow info     what is installed, which data sets there are, what a run holds
 
-Whatever is wrong with the input is said in one sentence, with exit code 2.
+The modules that do the work are loaded by `experiment` when a command runs.
 """
 
 from __future__ import annotations
@@ -24,20 +24,17 @@ from typing import Annotated
 import torch
 import tyro
 
+import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.distributions import datasets
-from sdeflow.experiment import demo, run, verify
-from sdeflow.experiment.run import Solver
+from sdeflow.experiment.config import Config
 from sdeflow.provenance import provenance
-from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
-from sdeflow.solvers.sde_solver import SDESolver
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Train on a data set or on your own points, sample through both engines, measure, prove."""
+    """Train on a data set or on your own points, sample with both engines, measure, check."""
 
-    config: Annotated[run.Config, tyro.conf.arg(name="")] = field(default_factory=run.Config)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
     out: Path = Path("runs/demo")
     """Folder of the run. A run of other settings that is there is replaced."""
     n: int = 1000
@@ -45,30 +42,31 @@ class Demo:
 
     def __call__(self) -> None:
         """Print the report."""
-        demo.particles(self.n)
-        run.problem(self.config)  # complain before anything is removed
+        demo, run = experiment.demo, experiment.run
+        demo.check_particles(self.n)
+        experiment.problem.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
         print(demo.demo(self.config, self.out, n=self.n, progress=True))
         print(f"figure: {self.out / 'figure.png'}")
         try:
-            print(verify.check(self.out, seed=self.config.seed))
-            print(f"figure: {self.out / 'proof.png'}")
+            print(experiment.verify.check(self.out, seed=self.config.seed))
+            print(f"figure: {self.out / 'check.png'}")
         except SdeflowError as error:
-            # The grid has its limits; what was trained, sampled and measured stands without it.
-            print(f"no proof for these data: {error}")
+            # A grid has its limits; what was trained, sampled and measured stands without it.
+            print(f"no check for these data: {error}")
 
 
 @dataclass(frozen=True)
 class Train:
     """Train a field; if the folder holds a part of this very run, go on with it."""
 
-    config: Annotated[run.Config, tyro.conf.arg(name="")] = field(default_factory=run.Config)
+    config: Annotated[Config, tyro.conf.arg(name="")] = field(default_factory=Config)
     out: Path = Path("runs/train")
     """Folder of the run."""
 
     def __call__(self) -> None:
         """Print where the field is."""
-        run.fit(self.config, self.out, progress=True)
+        experiment.run.fit(self.config, self.out, progress=True)
         print(f"field: {self.out / 'field.safetensors'}")
 
 
@@ -95,39 +93,31 @@ class Sample:
 
     def __call__(self) -> None:
         """Print where the cloud is."""
-        check_int(self.steps, "steps")
-        if self.eta != 0:
-            if self.method in (*ADAPTIVE, "heun2"):
-                raise ValueError(f"{self.method!r} is an ODE method: use it with --eta 0")
-            solver: Solver = SDESolver(self.method, self.steps, seed=self.seed)
-        elif self.method in ADAPTIVE:
-            solver = ODESolver(self.method)
-        else:
-            solver = ODESolver("heun2" if self.method == "heun" else self.method, self.steps)
-        print(
-            run.sample(
-                self.folder,
-                check_int(self.n, "n"),
-                solver,
-                self.eta,
-                seed=self.seed,
-                label=self.label,
-                save=self.save,
-                progress=True,
-            )
+        run = experiment.run
+        solver = run.choose_solver(self.method, self.steps, self.eta, self.seed)
+        written = run.sample(
+            self.folder,
+            check_int(self.n, "n"),
+            solver,
+            self.eta,
+            seed=self.seed,
+            label=self.label,
+            save=self.save,
+            progress=True,
         )
+        print(written)
 
 
 @dataclass(frozen=True)
 class Check:
-    """Prove a trained run: particles against densities, the error split into its causes."""
+    """Check a trained run: particles against densities, the error split into its causes."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
     n: int = 20_000
     """Particles in each cloud."""
     cells: int = 128
-    """Along each axis of the grid: the more, the less noise at which the proof ends."""
+    """Along each axis of the grid: the more, the lower the noise level at which the check ends."""
     steps: int = 200
     """Of the Fokker-Planck solver."""
     chain: int = 64
@@ -136,11 +126,11 @@ class Check:
     """Of everything random."""
 
     def __call__(self) -> None:
-        """Print the verdicts and the budget."""
+        """Print the verdicts and the error budget."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        print(verify.check(self.folder, n=self.n, seed=seed, **sizes))
-        print(f"figure: {self.folder / 'proof.png'}")
+        print(experiment.verify.check(self.folder, n=self.n, seed=seed, **sizes))
+        print(f"figure: {self.folder / 'check.png'}")
 
 
 @dataclass(frozen=True)
@@ -154,16 +144,16 @@ class Info:
         """Print it."""
         if self.folder is None:
             print(json.dumps(provenance(), indent=1))
-            print("data sets:", ", ".join(datasets.NAMES))
+            print("data sets:", ", ".join(experiment.problem.datasets.NAMES))
             return
-        print(json.dumps(run.summary(self.folder), indent=1))
+        print(json.dumps(experiment.run.summary(self.folder), indent=1))
 
 
 def main(args: list[str] | None = None) -> None:
-    """Entry point; exit code 0, or 2 with one sentence on what was wrong.
+    """Run the command; exit code 0, or 2 with one sentence on what was wrong.
 
-    Runs on one thread unless OMP_NUM_THREADS says otherwise: bits depend on the number of threads,
-    and for networks of this size a second one gains little on an idle machine and loses much on a
+    torch gets OMP_NUM_THREADS threads, by default one: bits depend on the number of threads, and
+    for networks of this size a second thread gains little on an idle machine and loses much on a
     busy one.
     """
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
@@ -174,15 +164,15 @@ def main(args: list[str] | None = None) -> None:
         command = tyro.cli(
             Demo | Train | Sample | Check | Info,
             prog="sdeflow",
-            description="Diffusion as physics: every cloud comes with a proof.",
+            description="Diffusion as physics: every cloud comes with a check.",
             args=args,
         )
         command()
         sys.stdout.flush()
-    except BrokenPipeError:  # who read it has read enough
+    except BrokenPipeError:  # as in: sdeflow info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        # What is too large for the machine comes as any of the last three, and with torch's stack.
+        # Sizes beyond the machine raise any of the last three, some with torch's stack.
         text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None

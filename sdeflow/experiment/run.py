@@ -1,21 +1,16 @@
-"""A run: one folder that holds a problem from its data to its proof.
+"""Train a field in a folder, go on with it, and sample from it.
 
-    config.json                          what was asked for
+    config.json                          what was asked for, and a digest of the data file
     checkpoint.safetensors               training so far (and `.previous`, the one before)
     field.safetensors                    the trained field
     metrics.jsonl                        step and loss
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
-    report.json, report.md, figure.png   the table and picture of `demo`
-    proof.json, proof.md, proof.png      the verdicts and the error budget (see `proof`)
+    report.json, report.md, figure.png   written by `demo`
+    check.json, check.md, check.png      written by `verify`
 
-Inside a run everything is in units of the data's standard deviation, centred: one recipe then
-serves any point set. Clouds and pictures are in the data's own units again.
-
-A run is its config: `fit` in a folder that holds another one refuses, and in a folder that holds
-the same one goes on where that stopped, to the same bits. A file of data belongs to it: the config
-keeps a digest of it, and of a file that has changed neither training nor sampling will know.
-Every file is written whole or not at
-all and says what made it (`provenance`), so a run may be killed at any moment.
+`fit` in a folder of another config is refused; in a folder of the same config it goes on where
+training stopped, to the same bits. A data file that has changed since is refused. Every file is
+written whole or not at all and carries its provenance, so a run may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -23,35 +18,28 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal, get_args
 
 import numpy as np
+from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_int, check_positive
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.distributions import datasets
-from sdeflow.distributions.dataset import Dataset
-from sdeflow.fields.exact import ExactField
+from sdeflow.experiment.config import Config
+from sdeflow.experiment.problem import Problem, problem
 from sdeflow.fields.field import Field
-from sdeflow.fields.learned import LearnedField
-from sdeflow.fields.networks import MLP
-from sdeflow.fields.prediction import Prediction
-from sdeflow.processes.process import Process
 from sdeflow.provenance import provenance, write_files, write_text
 from sdeflow.sdes.generative import reverse
-from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
-from sdeflow.training.fit import TrainingConfig
+from sdeflow.training.fit import Training, TrainingConfig
 from sdeflow.training.fit import fit as train
 from sdeflow.training.loss import prediction_weighting
 
-ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
-RowName = Literal["data", "noise", "score", "velocity"]
-MOST = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
+Solver = SDESolver | ODESolver
 
 FILES = (
     "config.json",
@@ -64,108 +52,13 @@ FILES = (
     "report.json",
     "report.md",
     "figure.png",
-    "proof.json",
-    "proof.md",
-    "proof.png",
+    "check.json",
+    "check.md",
+    "check.png",
 )
 
 
-@dataclass(frozen=True)
-class Config:
-    """What a run is asked for.
-
-    Args:
-        data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a
-            picture; its whole path is kept.
-        process: how it is noised; spans and constants are the process's defaults, in data std.
-        predicts: the row in which the loss is measured.
-        conditional: also learn the classes, where the data have labels.
-        steps: of training.
-        batch: particles per step.
-        rate: peak learning rate.
-        width: of the network's layers.
-        depth: number of hidden layers.
-        seed: of everything random.
-
-    Raises:
-        ValueError, TypeError: a number out of its range, a name that is none.
-    """
-
-    data: str = "spiral"
-    process: ProcessName = "VE"
-    predicts: RowName = "noise"
-    conditional: bool = False
-    steps: int = 4000
-    batch: int = 512
-    rate: float = 5e-3
-    width: int = 128
-    depth: int = 4
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no run; keep plain text and numbers, which JSON can hold."""
-        if not isinstance(self.data, str | os.PathLike):
-            raise TypeError(f"data must be a name or a file, got {type(self.data).__name__}")
-        data = os.fspath(self.data)
-        plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
-        for name, most in MOST.items():
-            number = check_int(getattr(self, name), name)
-            if number > most:
-                raise ValueError(f"{name} must be at most {most}, got {number}")
-            plain[name] = number
-        plain["rate"] = check_positive(self.rate, "rate")
-        plain["seed"] = check_int(self.seed, "seed", 0)
-        for name, known in (
-            ("process", get_args(ProcessName)),
-            ("predicts", get_args(RowName)),
-            ("conditional", (False, True)),
-        ):
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        plain["conditional"] = bool(self.conditional)
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Data, process and fields of a run, in units of the data's standard deviation.
-
-    Attributes:
-        data: in its own units.
-        standard: the same, centred and in units of its standard deviation: what is learned.
-        truth: the exact field of `standard`, where it is known.
-    """
-
-    config: Config
-    data: Dataset
-    standard: Dataset
-    field: LearnedField
-    truth: ExactField | None
-
-    @property
-    def process(self) -> Process:
-        """Of both fields."""
-        return self.field.process
-
-
-def problem(config: Config) -> Problem:
-    """Everything that a config stands for, with an untrained network.
-
-    Raises:
-        ValueError, TypeError: unknown or bad data.
-    """
-    data = datasets.named(config.data)
-    if config.conditional and not data.classes:
-        raise ValueError(f"{config.data} has no labels; leave out conditional")
-    process: Process = checkpoint.PROCESSES[config.process]()
-    classes = len(data.classes) if config.conditional else 0
-    network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
-    field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
-    standard = data.standardised()
-    known = standard.distribution.has_posterior
-    truth = ExactField(process, standard.distribution) if known else None
-    return Problem(config, data, standard, field, truth)
+# --------------------------------------------------------------------------------------- training
 
 
 def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
@@ -175,75 +68,84 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
     """
     folder = Path(folder)
-    whole = problem(config)
-    settings = TrainingConfig(batch=config.batch, rate=config.rate)
+    built = problem(config)
     known, digest = folder / "config.json", _digest(config)
     if known.exists():
         there, digest = _read_config(known)
         if there != config:
             raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
-        _same_data(config, digest)
+        _check_same_data(config, digest)
     log = folder / "metrics.jsonl"
     lines = _read_log(log)
-    sample = whole.standard.sample_labelled if config.conditional else whole.standard.sample
-    run = train(
-        whole.field,
-        sample,
+    standard = built.standard
+    training = train(
+        built.field,
+        standard.sample_labelled if config.conditional else standard.sample,
         config.steps,
         config.seed,
-        config=settings,
-        weighting=prediction_weighting(whole.field.predicts),
+        config=TrainingConfig(batch=config.batch, rate=config.rate),
+        weighting=prediction_weighting(built.field.predicts),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
     about = {**asdict(config), "digest": digest, "made": provenance(config.seed)}
     write_text(known, json.dumps(about, indent=1))
-    lines = [line for line in lines if line["step"] <= run.step]
+    _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
+    checkpoint.save(built.field, folder / "field.safetensors")
+    return built
+
+
+def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
+    """Run to the end; log the mean loss of every hundred steps."""
+    total = training.task.steps
     with tqdm(
-        total=config.steps, initial=run.step, disable=not progress, unit="step", desc="training"
+        total=total, initial=training.step, disable=not progress, unit="step", desc="training"
     ) as bar:
         mean, count = 0.0, 0
-        for value in run:
+        for value in training:
             mean, count = mean + float(value), count + 1
-            if run.step % 100 == 0 or run.step == config.steps:
-                lines.append({"step": run.step, "loss": mean / count})
-                bar.update(run.step - bar.n)
+            if training.step % 100 == 0 or training.step == total:
+                lines.append({"step": training.step, "loss": mean / count})
+                bar.update(training.step - bar.n)
                 bar.set_postfix(loss=f"{mean / count:.4f}")
                 mean, count = 0.0, 0
                 write_text(log, "".join(json.dumps(line) + "\n" for line in lines))
-    checkpoint.save(whole.field, folder / "field.safetensors")
-    return whole
+
+
+# --------------------------------------------------------------------------------- the folder
 
 
 def reopen(folder: Path) -> Problem:
-    """The problem of a finished run, with its trained network.
+    """Read the problem of a finished run, with its trained network.
 
     Raises:
         SdeflowError: no run there, not finished, a damaged file, a field of another run, or data
             that have changed.
     """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
+    _check_run(folder)
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
     config, digest = _read_config(folder / "config.json")
-    whole = problem(config)
-    _same_data(config, digest)
+    built = problem(config)
+    _check_same_data(config, digest)
     field = checkpoint.load(folder / "field.safetensors")
-    if checkpoint.describe(field) != checkpoint.describe(whole.field):
+    if checkpoint.describe(field) != checkpoint.describe(built.field):
         raise SdeflowError(
             f"{folder / 'field.safetensors'} is not of the run that config.json there describes; "
             "restore it or train again"
         )
-    return replace(whole, field=field)
+    return replace(built, field=field)
 
 
 def summary(folder: Path) -> dict:
-    """What a run holds: its config, the last logged loss, its files."""
+    """What a run holds: its config, the last logged loss, its files.
+
+    Raises:
+        SdeflowError: no run there, or a damaged file.
+    """
     folder = Path(folder)
-    if not (folder / "config.json").is_file():
-        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
+    _check_run(folder)
     lines = _read_log(folder / "metrics.jsonl")
     return {
         "config": asdict(_read_config(folder / "config.json")[0]),
@@ -254,7 +156,11 @@ def summary(folder: Path) -> dict:
 
 
 def clear(folder: Path, config: Config) -> None:
-    """Remove the files of a run of other settings or data, so that this one can take its place."""
+    """Remove the files of a run with another config or other data; leave every other file.
+
+    Raises:
+        SdeflowError: config.json is damaged.
+    """
     folder = Path(folder)
     known = folder / "config.json"
     if known.is_file():
@@ -264,51 +170,19 @@ def clear(folder: Path, config: Config) -> None:
                 (folder / name).unlink(missing_ok=True)
 
 
-def sample(
-    folder: Path,
-    n: int,
-    solver: Solver,
-    eta: float,
-    *,
-    seed: int = 0,
-    label: int | None = None,
-    save: int = 2,
-    progress: bool = False,
-) -> Path:
-    """Run n particles from the prior to the data and write the cloud; the path of the csv file.
-
-    Raises:
-        ValueError, SdeflowError: as `reopen` and the solvers.
-    """
-    folder = Path(folder)
-    whole = reopen(folder)
-    field: Field = whole.field
-    if label is not None:
-        if not whole.config.conditional:
-            raise ValueError("this run was trained without classes; leave out label")
-        if label not in range(len(whole.data.classes)):
-            raise ValueError(f"label must be 0 to {len(whole.data.classes) - 1}, got {label}")
-        field = whole.field.given(check_int(label, "label", 0))
-    law = reverse(field, eta)
-    path = solver.solve(law, whole.process.prior(n, 2, seed), save, progress=progress)
-    x = whole.data.restore(path.x)
-    buffer = io.BytesIO()
-    made = json.dumps(provenance(seed))
-    np.savez(buffer, t=path.t.numpy(), x=x.numpy(), made=np.array(made))
-    rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
-    text = f"x,y\n{rows}\n".encode()
-    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})
-    return folder / "cloud.csv"
+def _check_run(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
 
 
 def _digest(config: Config) -> str | None:
-    """Of the file of data; the sets with a name do not change."""
+    """SHA-256 of the data file; None for a data set that has a name."""
     if config.data in datasets.NAMES:
         return None
     return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
 
 
-def _same_data(config: Config, digest: str | None) -> None:
+def _check_same_data(config: Config, digest: str | None) -> None:
     """Refuse a file that has changed since; runs of older versions have no digest."""
     if digest not in (None, _digest(config)):
         raise SdeflowError(
@@ -318,7 +192,7 @@ def _same_data(config: Config, digest: str | None) -> None:
 
 
 def _read_log(path: Path) -> list[dict[str, float]]:
-    """What was logged, in order; nothing if there is no log."""
+    """The logged steps and losses, in order; none if there is no log."""
     lines = []
     text = path.read_text(errors="replace") if path.is_file() else ""
     for at, line in enumerate(text.splitlines(), 1):
@@ -341,4 +215,65 @@ def _read_config(path: Path) -> tuple[Config, str | None]:
         raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
 
 
-Solver = SDESolver | ODESolver
+# ------------------------------------------------------------------------------------ sampling
+
+
+def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
+    """torchsde's `method` if eta > 0, torchdiffeq's if eta = 0; adaptive methods need no steps.
+
+    Raises:
+        ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
+    """
+    check_int(steps, "steps")
+    if eta != 0:
+        if method in (*ADAPTIVE, "heun2"):
+            raise ValueError(f"{method!r} is an ODE method: use it with --eta 0")
+        return SDESolver(method, steps, seed=seed)
+    if method in ADAPTIVE:
+        return ODESolver(method)
+    return ODESolver("heun2" if method == "heun" else method, steps)
+
+
+def sample(
+    folder: Path,
+    n: int,
+    solver: Solver,
+    eta: float,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    save: int = 2,
+    progress: bool = False,
+) -> Path:
+    """Move n particles from the prior to the data and write the cloud; the path of the csv file.
+
+    Raises:
+        ValueError, SdeflowError: as `reopen` and the solvers; a label that the run does not have.
+    """
+    folder = Path(folder)
+    built = reopen(folder)
+    sde = reverse(_conditioned(built, label), eta)
+    path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
+    _write_cloud(folder, path.t, built.data.restore(path.x), seed)
+    return folder / "cloud.csv"
+
+
+def _conditioned(built: Problem, label: int | None) -> Field:
+    """The field, of one class if a label is given."""
+    if label is None:
+        return built.field
+    if not built.config.conditional:
+        raise ValueError("this run was trained without classes; leave out label")
+    if label not in range(len(built.data.classes)):
+        raise ValueError(f"label must be 0 to {len(built.data.classes) - 1}, got {label}")
+    return built.field.given(check_int(label, "label", 0))
+
+
+def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
+    """t (T,), x (T, n, 2): all states as npz, the last one as csv."""
+    buffer = io.BytesIO()
+    made = json.dumps(provenance(seed))
+    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
+    rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
+    text = f"x,y\n{rows}\n".encode()
+    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

@@ -1,26 +1,21 @@
-r"""Training a network to be a field: Adam on the one loss, and an average of its weights.
+r"""Train a network to be a field: Adam on the one loss, and an average of its weights.
 
-A run is a function of its seed. Batch, noise, times and dropped labels of step k have the address
-(seed, k), so a run that is killed and resumed from its checkpoint repeats the very same steps, to
-the bit; nothing is asked of torch's global generators.
+    for loss in sf.fit(field, data.sample, steps=5000): ...
 
-The times of a batch of n are one in each of n equal shares of their density: the average over
-time is then nearly free of noise. The learning rate rises over the first 2 % of the steps and
-falls as a cosine. What is kept at the end is not the last iterate but the moving average
+A training is a function of its seed: batch, noise, times and dropped labels of step k are drawn
+from (seed, k), so a run that is killed and resumed from its checkpoint ends in the same bits.
 
-    a_k = decay a_{k-1} + (1 - decay) w_k,
+The n times of a batch are stratified, one in each of n equal shares of the time density. The
+learning rate rises linearly over the first 2 % of the steps and falls as a cosine. The weights
+that are kept are the moving average of the iterates w_k,
 
-whose noise is lower than that of any one w_k by about the number of steps that it remembers.
-
-What is minimised, and how much of it must remain, is in `objective`; the files are in
-`checkpoint`.
+    a_k = decay a_{k-1} + (1 - decay) w_k.
 """
 
 from __future__ import annotations
 
 import inspect
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,13 +23,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from sdeflow._validation import SdeflowError, check_cloud, check_int, check_positive
 from sdeflow.distributions.dataset import INTEGERS
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.training.checkpoint import describe, latest, write
+from sdeflow.training.checkpoint import TrainingState, describe
 from sdeflow.training.loss import (
     TimeDensity,
     Weighting,
@@ -44,11 +40,12 @@ from sdeflow.training.loss import (
 )
 
 Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
+WARM_UP = 0.02  # share of the steps
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained; `fit` takes these as keywords.
+    """How a network is trained.
 
     Args:
         batch: particles per step.
@@ -78,99 +75,29 @@ class TrainingConfig:
             object.__setattr__(self, name, share)
 
 
-class Training(Iterator[Tensor]):
-    """A run of `fit`: each `next` is one step and gives its loss (); `step` counts those done."""
+@dataclass(frozen=True, eq=False)
+class TrainingTask:
+    """What is trained, on which data, for how long, and where its checkpoint is: `fit` makes it.
 
-    def __init__(
-        self,
-        field: LearnedField,
-        sample: Sample,
-        steps: int,
-        seed: int,
-        config: TrainingConfig,
-        weighting: Weighting,
-        density: TimeDensity,
-        checkpoint: Path | None,
-        every: int,
-    ) -> None:
-        self.field, self.sample, self.steps, self.seed = field, sample, steps, seed
-        self.config, self.weighting, self.density = config, weighting, density
-        self.checkpoint, self.every = checkpoint, every
-        self.step = 0
-        self._network = field.network.train()
-        self._average = AveragedModel(
-            self._network, multi_avg_fn=get_ema_multi_avg_fn(config.decay)
-        )
-        self._adam = torch.optim.Adam(self._network.parameters(), lr=config.rate, fused=True)
-        self._kept: Tensor | None = None
-        if checkpoint is not None:
-            self._about = self._describe()
-            self._resume(checkpoint)
+    Attributes are the arguments of `fit`.
+    """
 
-    def __next__(self) -> Tensor:
-        """One step; after the last one the network holds the averaged weights."""
-        if self.step >= self.steps:
-            self._finish()
-            raise StopIteration
-        value = self._advance()
-        self.step += 1
-        last = self.step == self.steps
-        if last or self.step % 50 == 0:
-            self._check(value, last)
-        if self.checkpoint is not None and (last or self.step % self.every == 0):
-            self._save(self.checkpoint)
-        if last:
-            self._finish()
-        return value
+    field: LearnedField
+    sample: Sample
+    steps: int
+    seed: int
+    config: TrainingConfig
+    weighting: Weighting
+    time_density: TimeDensity
+    checkpoint: Path | None
+    every: int
 
-    def _advance(self) -> Tensor:
-        g = random_generator(self.seed, Stream.TRAINING, self.step)
-        drawn = self.sample(self.config.batch, int(g.integers(2**62)))
-        x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
-        field = self.field
-        parameter = next(self._network.parameters())
-        x0 = x0.to(parameter)
-        n = len(x0)
-        # One time in each of n equal shares: the average over time is then nearly free of noise.
-        u = (torch.arange(n, dtype=torch.float64) + torch.from_numpy(g.random(n))) / n
-        t = self.density(field.process, u.clamp(1e-9, 1 - 1e-9)).to(parameter)
-        eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(parameter)
-        if label is not None:
-            dropped = torch.from_numpy(g.random(n) < self.config.drop)
-            none = getattr(self._network, "labels", int(label.max()) + 1)
-            field = field.given(torch.where(dropped, none, label).to(parameter.device))
-        for group in self._adam.param_groups:
-            group["lr"] = self._rate()
-        value = loss(field, x0, t, eps, self.weighting).mean()
-        self._adam.zero_grad(set_to_none=True)
-        value.backward()
-        self._adam.step()
-        self._average.update_parameters(self._network)
-        return value.detach()
+    def describe(self) -> dict:
+        """What makes two trainings the same, as plain JSON values.
 
-    def _rate(self) -> float:
-        done = self.step / self.steps
-        rise = min(1.0, (self.step + 1) / max(1.0, 0.02 * self.steps))
-        return self.config.rate * rise * 0.5 * (1 + math.cos(math.pi * done))
-
-    def _check(self, value: Tensor, last: bool) -> None:
-        bad = "" if torch.isfinite(value) else f"the loss is {float(value)}"
-        # The loss is of the weights before the step: that they are bad after it shows only here.
-        if last and not all(torch.isfinite(p).all() for p in self._average.parameters()):
-            bad = bad or "a weight is infinite"
-        if bad:
-            raise SdeflowError(
-                f"{bad} at step {self.step}; lower the rate ({self.config.rate}) or check the "
-                "data's scale (data_std)"
-            )
-
-    def _finish(self) -> None:
-        self._network.load_state_dict(self._average.module.state_dict())
-        self._network.eval()
-
-    # -- checkpoints --
-
-    def _describe(self) -> dict:
+        Raises:
+            TypeError: the network's config holds something that JSON cannot.
+        """
         about = {
             "kind": "training",
             "seed": self.seed,
@@ -183,44 +110,109 @@ class Training(Iterator[Tensor]):
         except TypeError as error:
             raise TypeError(f"a checkpoint holds plain numbers and text only: {error}") from None
 
-    def _save(self, path: Path) -> None:
-        tensors = {f"network.{k}": v for k, v in self._network.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self._average.state_dict().items()}
-        for i, state in self._adam.state_dict()["state"].items():
-            tensors |= {f"adam.{i}.{k}": v for k, v in state.items()}
-        write(path, tensors, {**self._about, "step": self.step}, keep_previous=True)
 
-    def _resume(self, path: Path) -> None:
-        found = latest(path)
-        if found is None:
-            return
-        tensors, about = found
-        step = about.pop("step", None)
-        if about != self._about:
-            other = [k for k, v in self._about.items() if about.get(k) != v]
+class Training(Iterator[Tensor]):
+    """A training in progress: each `next` is one step and gives its loss ().
+
+    Attributes:
+        step: steps done.
+    """
+
+    def __init__(self, task: TrainingTask) -> None:
+        self.task = task
+        self.step = 0
+        network = task.field.network.train()
+        adam = torch.optim.Adam(network.parameters(), lr=task.config.rate, fused=True)
+        rise = max(1, round(WARM_UP * task.steps))
+        self._state = TrainingState(
+            network,
+            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(task.config.decay)),
+            adam,
+            ChainedScheduler(
+                [
+                    LinearLR(adam, 1 / rise, total_iters=rise - 1),
+                    CosineAnnealingLR(adam, task.steps),
+                ]
+            ),
+        )
+        if task.checkpoint is not None:
+            self._about = task.describe()
+            self.step = self._state.restore(task.checkpoint, self._about)
+
+    def __repr__(self) -> str:
+        """In words."""
+        task = self.task
+        return (
+            f"training with batches of {task.config.batch}, seed {task.seed}: "
+            f"step {self.step} of {task.steps}"
+        )
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return float(self._state.schedule.get_last_lr()[0])
+
+    def __next__(self) -> Tensor:
+        """One step; after the last one the network holds the averaged weights."""
+        task = self.task
+        if self.step >= task.steps:
+            self._finish()
+            raise StopIteration
+        value = self._advance()
+        self.step += 1
+        last = self.step == task.steps
+        if last or self.step % 50 == 0:
+            self._check(value, last)
+        if task.checkpoint is not None and (last or self.step % task.every == 0):
+            self._state.write(task.checkpoint, self._about, self.step)
+        if last:
+            self._finish()
+        return value
+
+    def _advance(self) -> Tensor:
+        state = self._state
+        field, x0, t, eps = self._batch()
+        value = loss(field, x0, t, eps, self.task.weighting).mean()
+        state.optimiser.zero_grad(set_to_none=True)
+        value.backward()
+        state.optimiser.step()
+        state.schedule.step()
+        state.average.update_parameters(state.network)
+        return value.detach()
+
+    def _batch(self) -> tuple[LearnedField, Tensor, Tensor, Tensor]:
+        """The field with its labels, data (n, d), stratified times (n,) and noise (n, d)."""
+        task, network = self.task, self._state.network
+        g = random_generator(task.seed, Stream.TRAINING, self.step)
+        drawn = task.sample(task.config.batch, int(g.integers(2**62)))
+        x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
+        parameter = next(network.parameters())
+        x0 = x0.to(parameter)
+        n = len(x0)
+        u = (torch.arange(n, dtype=torch.float64) + torch.from_numpy(g.random(n))) / n
+        t = task.time_density(task.field.process, u.clamp(1e-9, 1 - 1e-9)).to(parameter)
+        eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(parameter)
+        if label is None:
+            return task.field, x0, t, eps
+        dropped = torch.from_numpy(g.random(n) < task.config.drop)
+        none = getattr(network, "labels", int(label.max()) + 1)
+        label = torch.where(dropped, none, label).to(parameter.device)
+        return task.field.given(label), x0, t, eps
+
+    def _check(self, value: Tensor, last: bool) -> None:
+        bad = "" if torch.isfinite(value) else f"the loss is {float(value)}"
+        # The loss is of the weights before the step: that they are bad after it shows only here.
+        if last and not all(torch.isfinite(p).all() for p in self._state.average.parameters()):
+            bad = bad or "a weight is infinite"
+        if bad:
             raise SdeflowError(
-                f"the checkpoint {path} belongs to another run (its {', '.join(other)} differ); "
-                "remove it or choose another folder"
+                f"{bad} at step {self.step}; lower the rate ({self.task.config.rate}) or check "
+                "the data's scale (data_std)"
             )
-        parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "adam": {}}
-        for name, value in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = value
-        try:
-            self._network.load_state_dict(parts["network"])
-            self._average.load_state_dict(parts["average"])
-        except RuntimeError:
-            raise SdeflowError(
-                f"the checkpoint {path} holds the weights of another network; remove it or choose "
-                "another folder"
-            ) from None
-        state: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts["adam"].items():
-            i, _, key = name.partition(".")
-            state.setdefault(int(i), {})[key] = value
-        groups = self._adam.state_dict()["param_groups"]
-        self._adam.load_state_dict({"state": state, "param_groups": groups})
-        self.step = int(step)
+
+    def _finish(self) -> None:
+        self._state.network.load_state_dict(self._state.average.module.state_dict())
+        self._state.network.eval()
 
 
 def fit(
@@ -231,7 +223,7 @@ def fit(
     *,
     config: TrainingConfig | None = None,
     weighting: Weighting | None = None,
-    density: TimeDensity | None = None,
+    time_density: TimeDensity | None = None,
     checkpoint: str | Path | None = None,
     every: int = 1000,
 ) -> Training:
@@ -239,50 +231,47 @@ def fit(
 
         for loss in sf.fit(field, data.sample, steps=5000): ...
 
+    After the last step the network holds the moving average of its weights.
+
     Args:
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
         steps: in all; the learning rate falls to zero over them.
         config: batch, learning rate, averaging, label dropout.
         weighting: w; by default the plain squared error of what the network itself gives: the row
             that the field predicts, or the unit row if it is preconditioned.
-        density: of training times; by default `default_density`.
+        time_density: of training times; by default `default_time_density`.
         checkpoint: a file, written every `every` steps; if it is there, the run goes on from it,
             to the same weights, bit for bit, as if it had not stopped.
 
-    After the last step the network holds the moving average of its weights.
-
     Raises:
-        TypeError, ValueError: at the door; the first batch is looked at before anything is
-            trained.
-        SdeflowError: the loss went NaN; the checkpoint is damaged or of another run.
+        TypeError, ValueError: an argument is out of range, or the first batch does not fit the
+            network; nothing is trained then.
+        SdeflowError: the loss became NaN; the checkpoint is damaged or of another run.
     """
     if not isinstance(field, LearnedField):
         raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
-    steps = check_int(steps, "steps")
-    seed = check_int(seed, "seed", 0)
-    check_int(every, "every")
     config = TrainingConfig() if config is None else config
     if not isinstance(config, TrainingConfig):
-        raise TypeError(f"config must be a Recipe, got {type(config).__name__}")
-    if not any(p.requires_grad for p in field.network.parameters()):
-        raise ValueError("the network has no parameter that can be trained; unfreeze some")
-    _look(field, sample, config.batch, seed)
-    path = None if checkpoint is None else Path(checkpoint)
-    return Training(
+        raise TypeError(f"config must be a TrainingConfig, got {type(config).__name__}")
+    task = TrainingTask(
         field,
         sample,
-        steps,
-        seed,
+        check_int(steps, "steps"),
+        check_int(seed, "seed", 0),
         config,
         weighting or default_weighting(field),
-        density or default_time_density(field),
-        path,
-        every,
+        time_density or default_time_density(field),
+        None if checkpoint is None else Path(checkpoint),
+        check_int(every, "every"),
     )
+    if not any(p.requires_grad for p in field.network.parameters()):
+        raise ValueError("the network has no parameter that can be trained; unfreeze some")
+    _check_first_batch(field, sample, config.batch, task.seed)
+    return Training(task)
 
 
-def _look(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
-    """Draw a batch and refuse what the network cannot learn from."""
+def _check_first_batch(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
+    """Refuse a sample function, data or labels that the network cannot learn from."""
     try:
         inspect.signature(sample).bind(n, seed)
     except TypeError:
@@ -291,12 +280,15 @@ def _look(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
             f"sample must take (n, seed), this {what} does not; pass data.sample"
         ) from None
     except ValueError:
-        pass  # functions of other languages do not tell
+        pass  # a function written in C may have no signature
     drawn = sample(n, seed)
     x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
     check_cloud(x0, "the training data", field.dim)
-    if label is None:
-        return
+    if label is not None:
+        _check_labels(field, x0, label)
+
+
+def _check_labels(field: LearnedField, x0: Tensor, label: object) -> None:
     if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
         got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")

@@ -1,22 +1,18 @@
-r"""What is minimised: one loss, a weighting, a density of times; and the loss that must remain.
+r"""Measure how well a network predicts: one loss, a weighting, a time density.
 
 With x_t = alpha x_0 + sigma eps, every regression target is a row of (x_0, eps), and an error in
 one row is an error in any other times a function of time alone. So there is one loss,
 
-    L = E_t E [ w(t) |eps_hat(x_t, t) - eps|^2 ] / d,
+    L = E_t E [ w(t) |eps_hat(x_t, t) - eps|^2 ] / d.
 
-a *weighting* w and a *time density*. `measured_in` gives the weightings of the literature: 1 is
-DDPM's simple loss (Ho et al. 2020, eq. 14), SNR^-1 the data loss, the velocity row flow matching.
-Only the product of the two sets the loss; the density alone sets how much the gradient scatters.
+`prediction_weighting` gives the weightings w of the literature: DDPM's simple loss, the data loss,
+flow matching. The time density does not change the loss w p(t), only how much its gradient varies.
+The exact field does not bring L to zero, because x_t does not determine eps:
 
-Even the exact field does not bring L to zero, because x_t does not tell eps:
+    L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d
+      = excess + irreducible.
 
-    L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d = excess + floor.
-
-For mixtures, point sets and boards the second term is known. `meter` reports both: a loss alone
-says nothing.
-
-See docs/theory.md, (6.1) the one loss, (6.3) floor and excess.
+`loss_decomposition` reports both terms. See docs/theory.md, (6.1) and (6.3).
 """
 
 from __future__ import annotations
@@ -25,6 +21,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +44,7 @@ def prediction_weighting(row: Prediction) -> Weighting:
 
     Source: Ho et al. 2020, eq. 14, for the noise row.
     """
-    return lambda c: _ruler(row.row(c), c) ** 2
+    return lambda c: _error_ratio(row.row(c), c) ** 2
 
 
 def edm_weighting(data_std: float) -> Weighting:
@@ -59,7 +56,7 @@ def edm_weighting(data_std: float) -> Weighting:
         ValueError, TypeError: data_std is not a positive number.
     """
     check_positive(data_std, "data_std")
-    return lambda c: _ruler(unit_row(c, data_std), c) ** 2
+    return lambda c: _error_ratio(unit_row(c, data_std), c) ** 2
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
@@ -74,11 +71,11 @@ def min_snr(gamma: float = 5.0) -> Weighting:
 
 def default_weighting(field: LearnedField) -> Weighting:
     """w such that L is the plain squared error of what the network itself gives."""
-    return lambda c: _ruler(field.row(c), c) ** 2
+    return lambda c: _error_ratio(field.row(c), c) ** 2
 
 
-def _ruler(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
-    """How far this row moves when eps moves by one and x_t stays: (alpha b - sigma a) / alpha."""
+def _error_ratio(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
+    """Change of this row per change of eps at fixed x_t: (alpha b - sigma a) / alpha."""
     a, b = row
     return b - a * c.sigma / c.alpha
 
@@ -92,7 +89,7 @@ def uniform_time(p: Process, u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: every scale gets its equal share."""
+    """log SNR uniform between its values at t_max and t_min: equal weight for every scale."""
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
@@ -100,7 +97,7 @@ def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
 def log_uniform_noise(low: float, high: float) -> TimeDensity:
     """log SNR uniform between the noise levels sigma / alpha = low and high.
 
-    It goes no further than the process does.
+    Levels outside the process's own range are left out.
 
     Raises:
         ValueError, TypeError: not 0 < low < high.
@@ -120,8 +117,7 @@ def log_uniform_noise(low: float, high: float) -> TimeDensity:
 def default_time_density(field: LearnedField) -> TimeDensity:
     """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
 
-    Beyond, the preconditioned network's task is the same at every level: nothing is left to learn
-    there.
+    Outside that range the preconditioned network's target hardly depends on the level.
     """
     if field.data_std is None:
         return uniform_log_snr
@@ -169,30 +165,40 @@ def loss(
     x = wide.alpha * x0 + wide.sigma * eps
     row = field.row(wide)
     error = field.at(t, c, x)(x) - encode(row, x0, eps)
-    weight = (weighting or default_weighting(field))(c) / _ruler(field.row(c), c) ** 2
+    weight = (weighting or default_weighting(field))(c) / _error_ratio(field.row(c), c) ** 2
     return weight * (error**2).mean(1)
 
 
 @dataclass(frozen=True, eq=False)
 class LossReport:
-    """Loss and its floor at each noise level, in units of |eps|^2 per coordinate times w.
+    """Loss at each noise level and its two parts, in units of w |eps|^2 per coordinate.
 
     Attributes:
         t: (L,) times, evenly spaced in log SNR.
-        floor: (L,) E[w tr Cov(eps | x_t)] / d, what no network can remove.
-        excess: (L,) E[w |eps_hat - E[eps | x_t]|^2] / d, what this one could.
+        irreducible: (L,) E[w tr Cov(eps | x_t)] / d, which no network can remove.
+        excess: (L,) E[w |eps_hat - E[eps | x_t]|^2] / d, which a better network would remove.
         error: (L,) standard error of `excess`.
     """
 
     t: Tensor
-    floor: Tensor
+    irreducible: Tensor
     excess: Tensor
     error: Tensor
 
     @property
     def loss(self) -> Tensor:
-        """floor + excess (L,): the expected loss, with no noise of its own from eps."""
-        return self.floor + self.excess
+        """irreducible + excess (L,): the expected loss, without the sampling noise of eps."""
+        return self.irreducible + self.excess
+
+    def __repr__(self) -> str:
+        """In words."""
+        loss, irreducible, excess = (
+            float(v.mean()) for v in (self.loss, self.irreducible, self.excess)
+        )
+        return (
+            f"loss {loss:.4g} = irreducible {irreducible:.4g} + excess {excess:.4g}, "
+            f"mean over {len(self.t)} noise levels"
+        )
 
 
 def loss_decomposition(
@@ -204,18 +210,19 @@ def loss_decomposition(
     seed: int = 0,
     weighting: Weighting | None = None,
 ) -> LossReport:
-    """The irreducible-loss meter: floor and excess of a learned field, against the exact one.
+    """Split the expected loss of a learned field into its irreducible part and its excess.
 
-        floor = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
+        irreducible = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
 
-    At each of `levels` times, n particles x_t of the truth's own law; the conditional variance is
-    exact at each of them. The weighting is that of the noise loss unless given.
+    Both are means over n particles x_t, noised draws of the truth, at each of `levels` times; the
+    conditional moments of each particle are exact. The weighting is that of the noise loss unless
+    given.
 
     Raises:
         ValueError: the two fields do not share a process; TypeError: truth is not exact.
     """
     if not isinstance(truth, ExactField):
-        raise TypeError(f"truth must be an exact field (a ExactField), got {type(truth).__name__}")
+        raise TypeError(f"truth must be an ExactField, got {type(truth).__name__}")
     p = field.process
     if p != truth.process:
         raise ValueError(f"the fields have different processes: {p} and {truth.process}")
@@ -225,17 +232,29 @@ def loss_decomposition(
     times = uniform_log_snr(p, u)
     weighting = weighting or prediction_weighting(Prediction.NOISE)
     x0 = truth.sample(n, seed)
-    floor, excess, error = (torch.zeros(levels, dtype=torch.float64) for _ in range(3))
     with torch.no_grad():
-        for i, t in enumerate(times):
-            c = p(t)
-            g = random_generator(seed, Stream.PROBE, i)
-            eps = torch.from_numpy(g.standard_normal(tuple(x0.shape))).to(x0)
-            x = p.perturb(x0, t, eps)
-            w = float(weighting(c))
-            known = truth.posterior(x, c.along(x))
-            off = ((field.noise(x, t) - known.noise) ** 2).mean(1).double()
-            snr = float((c.alpha / c.sigma) ** 2)
-            floor[i] = w * snr * known.data_variance.double().mean() / x.shape[1]
-            excess[i], error[i] = w * off.mean(), w * off.std() / math.sqrt(n)
-    return LossReport(times, floor, excess, error)
+        rows = [
+            _decomposed(field, truth, x0, t, weighting, random_generator(seed, Stream.PROBE, i))
+            for i, t in enumerate(times)
+        ]
+    return LossReport(times, *torch.tensor(rows, dtype=torch.float64).unbind(1))
+
+
+def _decomposed(
+    field: LearnedField,
+    truth: ExactField,
+    x0: Tensor,
+    t: Tensor,
+    weighting: Weighting,
+    g: np.random.Generator,
+) -> tuple[float, float, float]:
+    """Irreducible part, excess and its standard error at one time."""
+    n, d = x0.shape
+    c = field.process(t)
+    eps = torch.from_numpy(g.standard_normal((n, d))).to(x0)
+    x = field.process.perturb(x0, t, eps)
+    w, snr = float(weighting(c)), float((c.alpha / c.sigma) ** 2)
+    known = truth.posterior(x, c.along(x))
+    off = ((field.noise(x, t) - known.noise) ** 2).mean(1).double()
+    irreducible = w * snr * known.data_variance.double().mean() / d
+    return float(irreducible), float(w * off.mean()), float(w * off.std() / math.sqrt(n))

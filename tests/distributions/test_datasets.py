@@ -1,4 +1,4 @@
-"""The laws in the plane: their constants, their draws, and points of one's own.
+"""Data sets in the plane: their constants, their draws, and points of one's own.
 
 Constants are the lectures' published numbers, geometry is scikit-learn's, distances are brute
 force: none is the package's own formula again. Statistics have fixed seeds and bounds at five
@@ -25,8 +25,8 @@ SETS: dict[str, Callable[[], ds.Dataset]] = {
     "wide spiral": lambda: ds.spiral(60, 1.5, width=0.1),
     "lopsided ring": lambda: ds.ring(3, weights=(0.6, 0.3, 0.1)),
     "table": lambda: ds.from_points(randn(40, 2, seed=3) + 2, torch.arange(40) % 4),
-    "tiles": lambda: ds.Dataset(
-        "tiles",
+    "squares": lambda: ds.Dataset(
+        "squares",
         ds.PiecewiseConstant(
             torch.tensor([0.5, -1.0], dtype=DOUBLE),
             0.25,
@@ -47,7 +47,7 @@ def polar(radius: np.ndarray, angle: np.ndarray) -> Tensor:
     return torch.from_numpy(np.stack([z.real, z.imag], 1))
 
 
-# ------------------------------------------------------------------------------- laws of every set
+# ------------------------------------------------------------------------ properties of every set
 
 
 def test_the_first_k_draws_are_the_draw_of_size_k(data: ds.Dataset) -> None:
@@ -80,16 +80,16 @@ def test_mean_and_std_are_those_of_the_draws(data: ds.Dataset) -> None:
 def test_coordinates_of_the_noise_are_independent() -> None:
     for noisy in (ds.circles((1.0,), 0.2), ds.spiral(width=0.2)):
         x = noisy.sample(20_000, 2, DOUBLE)
-        z = x - (
-            ds.circles((1.0,), 0.0) if noisy.distribution.points is None else ds.spiral()
-        ).sample(20_000, 2, DOUBLE)
+        z = x - (ds.spiral() if noisy.name == "spiral" else ds.circles((1.0,), 0.0)).sample(
+            20_000, 2, DOUBLE
+        )
         for column in z.T:
             assert stats.kstest(column.numpy() / 0.2, "norm").pvalue > 1e-4
         assert abs(np.corrcoef(z.T.numpy(), x.T.numpy())[0, 1]) < 5 / 20_000**0.5
         assert abs(np.corrcoef(z.T.numpy())[0, 1]) < 5 / 20_000**0.5
 
 
-def test_a_set_says_what_it_is_not() -> None:
+def test_data_sets_refuse_questions_that_do_not_apply() -> None:
     with pytest.raises(ValueError, match="swiss_roll has no labels"):
         ds.swiss_roll().sample_labelled(3, 0)
     with pytest.raises(ValueError, match="checkerboard is no finite set"):
@@ -109,7 +109,7 @@ def test_a_set_says_what_it_is_not() -> None:
     with pytest.raises(ValueError, match="width must be positive"):
         ds.spiral().smooth(0.0)
     with pytest.raises(ValueError, match="std of dot must be positive"):
-        ds.Dataset("dot", torch.zeros(2), 0.0, ds.spiral().draw)
+        ds.Dataset("dot", sf.distributions.PointSet(torch.zeros(1, 2, dtype=DOUBLE)))
 
 
 # -------------------------------------------------------------------------------------- the spiral
@@ -172,7 +172,7 @@ def test_spiral_s_curve_has_the_lecture_s_length_and_gap() -> None:
     )
 
 
-def test_spiral_draws_its_points_alike() -> None:
+def test_spiral_points_are_equally_likely() -> None:
     data = ds.spiral()
     assert data.distribution.points is not None
     x, label = data.sample_labelled(50_000, 3, DOUBLE)
@@ -183,7 +183,7 @@ def test_spiral_draws_its_points_alike() -> None:
     assert torch.equal(label, data.distribution.labels[which])
 
 
-def test_spiral_refuses() -> None:
+def test_spiral_refuses_constants_out_of_range() -> None:
     with pytest.raises(ValueError, match="turns must exceed 1/4"):
         ds.spiral(turns=0.25)
     with pytest.raises(ValueError, match="points must be at least 2"):
@@ -197,26 +197,27 @@ def test_spiral_refuses() -> None:
 @pytest.mark.parametrize("width", [0.05, 0.3])
 def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None:
     data = ds.spiral()
-    law = data.smooth(width)
+    mixture = data.smooth(width)
     h = width / 2
     line = torch.arange(-3, 3, h, dtype=DOUBLE)
     grid = torch.cartesian_prod(line, line)
     mass = (
-        h * h * law.log_prob(grid).exp()
+        h * h * mixture.log_prob(grid).exp()
     )  # trapezoidal: to rounding for Gaussians at h = width / 2
     assert float(mass.sum()) == pytest.approx(1, abs=1e-7)
     assert torch.allclose(mass @ grid, data.mean, atol=1e-7)
     spread = (mass[:, None] * (grid - data.mean) ** 2).sum() / 2
     assert float(spread) == pytest.approx(data.std**2 + width**2, abs=1e-6)
     wide = ds.spiral(width=width)
-    assert wide.width == width
+    assert wide.distribution.width == width
     assert wide.std == pytest.approx(float(spread) ** 0.5, abs=1e-6)
     assert wide.distribution is not None
-    assert close(wide.distribution.log_prob(grid[::97]), law.log_prob(grid[::97]))
-    assert data.distribution is None
+    assert close(wide.distribution.log_prob(grid[::97]), mixture.log_prob(grid[::97]))
+    with pytest.raises(ValueError, match="bare points have no density"):
+        data.distribution.log_prob(grid)
 
 
-def test_the_empirical_field_takes_points_and_labels() -> None:
+def test_exact_field_of_the_spiral_takes_points_and_labels() -> None:
     data = ds.spiral()
     assert data.distribution.points is not None
     field = sf.ExactField(
@@ -231,7 +232,7 @@ def test_the_empirical_field_takes_points_and_labels() -> None:
 # -------------------------------------------------------------------------------- the checkerboard
 
 
-def test_checkerboard_covariance() -> None:
+def test_checkerboard_covariance_is_that_of_its_squares() -> None:
     n = 200_000
     x = ds.checkerboard().sample(n, 0, DOUBLE)
     second = x[:, :, None] * x[:, None, :]
@@ -313,7 +314,7 @@ def test_geometry_is_scikit_learn_s(
     assert bare.distance(x).max() < 2e-7
     assert torch.cdist(x[:2000], y).min(1).values.max() < 0.03
     assert torch.cdist(y[:2000], x).min(1).values.max() < 0.03
-    # With noise: one law, seen from three sides; and the noise is as stated.
+    # With noise: one distribution, projected on three axes; and the noise is as stated.
     noisy = ours()
     z = (noisy.sample(8000, 0, DOUBLE) - x) / NOISE[ours]
     assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-4
@@ -367,20 +368,20 @@ def test_distance_is_that_of_brute_force() -> None:
     assert ds.spiral().distance(ds.spiral().distribution.points).max() < 2e-7  # type: ignore[arg-type]
 
 
-def test_rings_of_gaussians() -> None:
+def test_rings_have_the_published_constants() -> None:
     data = ds.eight_gaussians()
-    law = data.distribution
-    assert law is not None
+    mixture = data.distribution
+    assert mixture is not None
     # FFJORD's code, number by number: its centres over its 1.414.
     h = 1 / math.sqrt(2)
     centres = [(1, 0), (-1, 0), (0, 1), (0, -1), (h, h), (h, -h), (-h, h), (-h, -h)]
     theirs = 4 * torch.tensor(centres, dtype=DOUBLE) / 1.414
-    assert torch.cdist(theirs, law.means).min(1).values.max() < 5e-4
-    assert len(law.means) == 8
+    assert torch.cdist(theirs, mixture.means).min(1).values.max() < 5e-4
+    assert len(mixture.means) == 8
     assert torch.allclose(
-        law.covariances[3], (0.5 / 1.414) ** 2 * torch.eye(2, dtype=DOUBLE), 1e-3
+        mixture.covariances[3], (0.5 / 1.414) ** 2 * torch.eye(2, dtype=DOUBLE), 1e-3
     )
-    assert torch.equal(data.sample(100, 5, DOUBLE), law.sample(100, 5))
+    assert torch.equal(data.sample(100, 5, DOUBLE), mixture.sample(100, 5))
     # The tables' set: |x|^2 has mean radius^2 + 2 std^2 = 27.
     assert ds.eight_gaussians(5, 1).std == pytest.approx((27 / 2) ** 0.5, rel=1e-12)
     five = ds.ring()
@@ -397,11 +398,11 @@ def test_rings_of_gaussians() -> None:
         ds.ring(radius=0.0)
 
 
-def test_gaussian_grid() -> None:
-    law = ds.gaussian_grid().distribution
-    assert law is not None
+def test_gaussian_grid_has_the_published_constants() -> None:
+    mixture = ds.gaussian_grid().distribution
+    assert mixture is not None
     grid = {(2.0 * i, 2.0 * j) for i in range(-2, 3) for j in range(-2, 3)}
-    assert {tuple(m) for m in law.means.tolist()} == grid
+    assert {tuple(m) for m in mixture.means.tolist()} == grid
     assert ds.gaussian_grid().std == pytest.approx((8 + 0.0025) ** 0.5)
     even = ds.gaussian_grid(2, 3.0, 0.5).distribution
     assert even is not None
@@ -440,7 +441,7 @@ def test_constants_out_of_range_are_refused(make: Callable[[], ds.Dataset], word
         make()
 
 
-def test_named() -> None:
+def test_named_finds_sets_and_files() -> None:
     for name in ds.NAMES:
         assert ds.named(name).name == name
     with pytest.raises(
@@ -458,7 +459,7 @@ def test_named() -> None:
 POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
 
 
-def test_points_of_your_own() -> None:
+def test_from_points_keeps_points_and_labels() -> None:
     data = ds.from_points(POINTS.float(), torch.tensor([0, 2, 2], dtype=torch.int32))
     assert data.classes == ("0", "1", "2")
     assert data.distribution.labels is not None
@@ -488,7 +489,7 @@ def test_points_of_your_own() -> None:
         ([[0.0, 1.0], [1.0, 1.0]], None, ("a", "b"), ValueError, "class names but no labels"),
     ],
 )
-def test_points_that_are_refused(
+def test_from_points_refuses_bad_points(
     points: list,
     labels: list | None,
     classes: tuple[str, ...],

@@ -1,4 +1,4 @@
-"""Files of one's own: what they may hold, and that every other one is refused in one sentence."""
+"""Data files: what they may hold, and that every other file is refused in one sentence."""
 
 import io
 import math
@@ -136,7 +136,7 @@ BAD_TEXTS = {
 
 
 @pytest.mark.parametrize("text", BAD_TEXTS)
-def test_tables_that_are_refused(tmp_path: Path, text: str) -> None:
+def test_bad_tables_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "points.csv"
     file.write_text(text)
     with pytest.raises(ValueError, match=BAD_TEXTS[text]) as caught:
@@ -174,7 +174,7 @@ BAD_ARRAYS: dict[str, tuple[object, str]] = {
 
 
 @pytest.mark.parametrize("what", BAD_ARRAYS)
-def test_arrays_that_are_refused(tmp_path: Path, what: str) -> None:
+def test_bad_arrays_are_refused(tmp_path: Path, what: str) -> None:
     array, word = BAD_ARRAYS[what]
     if isinstance(array, dict):
         file = tmp_path / "a.npz"
@@ -187,7 +187,7 @@ def test_arrays_that_are_refused(tmp_path: Path, what: str) -> None:
     assert str(file) in str(caught.value)
 
 
-def test_files_that_are_refused(tmp_path: Path) -> None:
+def test_missing_unknown_and_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no\.csv does not exist"):
         from_file(tmp_path / "no.csv")
     with pytest.raises(ValueError, match="does not exist"):
@@ -252,7 +252,7 @@ def test_a_picture_is_upright_and_in_scale(tmp_path: Path, mode: str, suffix: st
         assert (data.cell(x) >= 0).all()
 
 
-def test_darkness_is_density(tmp_path: Path) -> None:
+def test_density_of_a_picture_is_its_darkness(tmp_path: Path) -> None:
     # Grey levels 0, 204, 153, 255: darkness 5, 1, 2, 0 fifths; counted from the lower left.
     data = from_file(saved(tmp_path, [[0, 204], [153, 255]]))
     x, n = data.sample(40_000, 0), 40_000
@@ -264,13 +264,13 @@ def test_darkness_is_density(tmp_path: Path) -> None:
     for low, column in zip((-1.0, 0.0), inside.T, strict=True):
         assert stats.kstest(column.numpy(), stats.uniform(low, 1).cdf).pvalue > 1e-4
     assert int(data.cell(torch.tensor([[0.5, -0.5]]))) == -1
-    # Sixteen bits of grey: the same law.
+    # Sixteen bits of grey: the same density.
     deep = 257 * np.array([[0, 204], [153, 255]], dtype=np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     assert torch.equal(from_file(tmp_path / "deep.png").sample(500, 3), data.sample(500, 3))
 
 
-def test_transparent_is_white_and_half_transparent_half_dark(tmp_path: Path) -> None:
+def test_transparency_counts_as_white(tmp_path: Path) -> None:
     pixels = np.zeros((1, 3, 4), dtype=np.uint8)  # black, with alpha 1, 0.4 and 0
     pixels[0, :, 3] = [255, 102, 0]
     Image.fromarray(pixels, "RGBA").save(tmp_path / "a.png")
@@ -279,7 +279,7 @@ def test_transparent_is_white_and_half_transparent_half_dark(tmp_path: Path) -> 
     assert data.distribution.weights.tolist() == [pytest.approx([1, 0.4, 0])]
 
 
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
+def test_photograph_is_turned_as_its_exif_tag_says(tmp_path: Path) -> None:
     picture = Image.fromarray(np.array([[0] * 16 + [255] * 16] * 16, dtype=np.uint8), "L")
     exif = Image.Exif()
     exif[0x0112] = 6  # the top of the scene is on the right: turn by a quarter, clockwise
@@ -288,7 +288,7 @@ def test_a_photograph_is_turned_as_its_camera_says(tmp_path: Path) -> None:
     assert data.mean.tolist() == pytest.approx([0, 0.5], abs=0.01)
 
 
-def test_pictures_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"picture\.png has no dark pixels; draw dark on white"):
         from_file(saved(tmp_path, np.full((3, 3), 255)))
     Image.new("RGBA", (3, 3), (0, 0, 0, 0)).save(tmp_path / "clear.png")
@@ -353,7 +353,7 @@ TABLE = st.text("0123456789.,;-+eE \n\tnaif#_x\u00e9\u0661", max_size=40).map(st
 @example(file=(".csv", b"1,2,1e300\n3,4,-1e300\n"))
 @example(file=(".csv", b"0,0\n1e-44,0\n"))
 @example(file=(".csv", b"3e38,0\n-3e38,0\n"))
-def test_any_file_is_a_law_or_one_clear_refusal(
+def test_random_files_are_read_or_refused(
     file: tuple[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     path = tmp_path_factory.getbasetemp() / f"junk{file[0]}"
@@ -372,7 +372,7 @@ def test_any_file_is_a_law_or_one_clear_refusal(
     assert 0 < data.std < math.inf
 
 
-def test_files_that_are_not_spoilt_are_read(tmp_path: Path) -> None:
+def test_unspoilt_files_are_read(tmp_path: Path) -> None:
     for suffix, content in SOUND.items():
         (tmp_path / f"a{suffix}").write_bytes(content)
         assert from_file(tmp_path / f"a{suffix}").std > 0

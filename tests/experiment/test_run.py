@@ -1,4 +1,4 @@
-"""A run folder: from the data to the proof, in the data's own units, every file whole."""
+"""A run folder: training, resumption and sampling in the data's own units, every file whole."""
 
 import json
 import math
@@ -12,9 +12,11 @@ import torch
 import sdeflow as sf
 from sdeflow import training
 from sdeflow.experiment import run
+from sdeflow.experiment.config import Config
+from sdeflow.experiment.problem import problem
 from tests.problems import close, randn
 
-TINY = run.Config(steps=40, batch=16, width=8, depth=1)
+TINY = Config(steps=40, batch=16, width=8, depth=1)
 
 
 @pytest.fixture(autouse=True)
@@ -40,13 +42,13 @@ def bits(folder: Path) -> bytes:
 # ----------------------------------------------------------------------------------- the problem
 
 
-def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
-    whole = run.problem(replace(TINY, data=far))
+def test_standard_data_have_mean_zero_and_std_one(far: str) -> None:
+    whole = problem(replace(TINY, data=far))
     points = torch.from_numpy(far_points())
-    inside = whole.inward(points)
+    inside = (points - whole.data.mean) / whole.data.std
     assert float(inside.mean(0).abs().max()) < 1e-9
     assert float(inside.square().mean()) == pytest.approx(1.0)
-    assert close(whole.outward(inside), points, 1e-12)
+    assert close(whole.data.restore(inside), points, 1e-12)
     x = whole.standard.sample(40, 3)
     # Each draw is one of the points, and the truth stands on the same ones.
     assert float(torch.cdist(x.double(), inside).amin(1).max()) < 1e-4
@@ -55,10 +57,18 @@ def test_inside_a_run_the_data_are_centred_and_of_size_one(far: str) -> None:
     assert whole.truth.process == whole.process
 
 
+def test_configs_and_problems_print_in_one_line() -> None:
+    words = "noise prediction of spiral under VE, network 1 x 8, 40 steps of 16 particles, "
+    assert repr(TINY) == words + "rate 0.005, seed 0"
+    assert repr(problem(TINY)) == f"{TINY}; exact field known"
+    assert "spiral with classes under" in repr(replace(TINY, conditional=True))
+    assert repr(problem(replace(TINY, data="s_curve"))).endswith("; exact field unknown")
+
+
 @pytest.mark.parametrize("name", sf.datasets.NAMES)
-def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
-    """Where the law is known, the truth draws what the data draw: two moments of each agree."""
-    whole = run.problem(replace(TINY, data=name))
+def test_exact_field_samples_like_its_data_set(name: str) -> None:
+    """Where the exact field is known, its draws and the data's agree in two moments."""
+    whole = problem(replace(TINY, data=name))
     x = whole.standard.sample(4000, 1).double()
     assert float(x.mean(0).abs().max()) < 5 / 4000**0.5
     size = x.square()
@@ -72,9 +82,9 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
             "pinwheel",
         )
         return
-    if whole.data.distribution is not None:
+    if not isinstance(whole.data.distribution, sf.distributions.PointSet):
         # One density in two units: p(x) d^2 x stays.
-        outside = whole.outward(x[:50])
+        outside = whole.data.restore(x[:50])
         there = whole.data.distribution.log_prob(outside) + 2 * math.log(whole.data.std)
         assert close(whole.truth.distribution.log_prob(x[:50]), there, 1e-9)
     y = whole.truth.sample(4000, 2).double()
@@ -83,11 +93,11 @@ def test_every_set_is_a_problem_and_its_truth_is_its_law(name: str) -> None:
     assert float((covariances[0] - covariances[1]).abs().max()) < 8 / 4000**0.5
 
 
-def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
-    assert run.problem(replace(TINY, conditional=True)).field.network.labels == 3
-    assert run.problem(TINY).field.network.labels == 0
+def test_conditional_run_needs_labels(far: str) -> None:
+    assert problem(replace(TINY, conditional=True)).field.network.labels == 3
+    assert problem(TINY).field.network.labels == 0
     with pytest.raises(ValueError, match="has no labels; leave out conditional"):
-        run.problem(replace(TINY, data=far, conditional=True))
+        problem(replace(TINY, data=far, conditional=True))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +119,7 @@ def test_classes_are_learned_only_where_there_are_any(far: str) -> None:
         ({"width": 4097}, "width must be at most 4096"),
     ],
 )
-def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
+def test_refused_config_leaves_no_folder(change: dict, complaint: str, tmp_path: Path) -> None:
     with pytest.raises((ValueError, TypeError), match=complaint):
         run.fit(replace(TINY, **change), tmp_path / "r")
     assert not (tmp_path / "r").exists()
@@ -118,7 +128,7 @@ def test_a_bad_config_leaves_no_folder(change: dict, complaint: str, tmp_path: P
 # -------------------------------------------------------------------------------------- training
 
 
-def test_a_run_is_its_config(tmp_path: Path) -> None:
+def test_field_is_a_function_of_its_config(tmp_path: Path) -> None:
     for name in ("a", "b"):
         run.fit(TINY, tmp_path / name)
     run.fit(replace(TINY, seed=1), tmp_path / "c")
@@ -131,24 +141,24 @@ def test_a_run_is_its_config(tmp_path: Path) -> None:
     assert run.summary(tmp_path / "a")["finished"]
 
 
-def test_a_config_keeps_plain_numbers_and_the_whole_path(
+def test_config_keeps_plain_numbers_and_the_absolute_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So it can be written, and opened from any other folder."""
     np.savetxt(tmp_path / "p.csv", far_points(), delimiter=",")
     monkeypatch.chdir(tmp_path)
-    config = run.Config(
+    config = Config(
         data=Path("p.csv"), steps=np.int64(6), batch=torch.tensor(8), rate=np.float32(0.5),  # type: ignore[arg-type]
         conditional=np.bool_(False), width=8, depth=1,
     )  # fmt: skip
     run.fit(config, tmp_path / "r")
     assert config.data == str(tmp_path / "p.csv")
-    assert config == run.Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
+    assert config == Config(data="p.csv", steps=6, batch=8, rate=0.5, width=8, depth=1)
     monkeypatch.chdir(tmp_path / "r")
     assert run.reopen(Path()).config == config
 
 
-def test_a_run_belongs_to_its_data(far: str, tmp_path: Path) -> None:
+def test_run_on_changed_data_is_refused(far: str, tmp_path: Path) -> None:
     """Changed after training, a file gives other units: neither training nor sampling goes on."""
     folder, file = tmp_path / "r", Path(far)
     config = replace(TINY, data=far)
@@ -193,7 +203,7 @@ def test_a_field_of_another_run_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "line", ["", "{", "[]", "null", '{"step": 3}', '{"step": "x", "loss": 1}']
 )
-def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
+def test_damaged_log_is_refused_with_its_line(line: str, tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     log = tmp_path / "metrics.jsonl"
     log.write_bytes(log.read_bytes() + line.encode() + b"\n")
@@ -205,7 +215,7 @@ def test_a_damaged_log_is_said_with_its_line(line: str, tmp_path: Path) -> None:
         run.summary(tmp_path)
 
 
-def test_another_run_in_the_folder_is_kept(tmp_path: Path) -> None:
+def test_run_of_another_config_is_refused_and_kept(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
     with pytest.raises(sf.SdeflowError, match="holds another run; choose another folder"):
@@ -218,14 +228,14 @@ class Stop(BaseException):
 
 
 @pytest.mark.timeout(400)
-def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
+def test_stopped_and_resumed_run_leaves_the_same_field_and_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Steps of 1500 come in checkpoints of 150, the log in means over 100: they must not mix."""
-    config = replace(TINY, steps=1500, width=4, batch=4)
+    """Steps of 500 come in checkpoints of 50, the log in means over 100: they must not mix."""
+    config = replace(TINY, steps=500, width=4, batch=4)
     run.fit(config, tmp_path / "whole")
     real = training.Training.__next__
-    for stop in (40, 149, 150, 520, 1100):
+    for stop in (20, 49, 50, 180, 360):
 
         def step(self: sf.training.Training, stop: int = stop) -> torch.Tensor:
             if self.step == stop:
@@ -236,7 +246,7 @@ def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
             patch.setattr(training.Training, "__next__", step)
             with pytest.raises(Stop):
                 run.fit(config, tmp_path / "stopped")
-        if stop > 150:
+        if stop > 50:
             with pytest.raises(sf.SdeflowError, match="is not finished; go on with"):
                 run.reopen(tmp_path / "stopped")
     run.fit(config, tmp_path / "stopped")
@@ -246,15 +256,15 @@ def test_a_run_stopped_anywhere_leaves_the_same_field_and_log(
         lines = (tmp_path / name / "metrics.jsonl").read_text().splitlines()
         logs.append({line["step"]: line["loss"] for line in map(json.loads, lines)})
         assert len(lines) == len(logs[-1])  # no step twice
-    assert list(logs[0]) == list(range(100, 1501, 100))
+    assert list(logs[0]) == list(range(100, 501, 100))
     for step, value in logs[1].items():
         # A mean over the steps that were seen: of 50 or 100 losses of like size.
         assert 0.6 < value / logs[0][step] < 1.6
     same = [step for step in logs[1] if logs[1][step] == pytest.approx(logs[0][step], rel=1e-6)]
-    assert len(same) >= 9
+    assert same == [300, 500]  # the others lost the 50 steps before a resumption
 
 
-def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
+def test_unfinished_and_damaged_runs_cannot_be_reopened(tmp_path: Path) -> None:
     with pytest.raises(sf.SdeflowError, match="holds no run; make one with: sdeflow train"):
         run.reopen(tmp_path / "none")
     with pytest.raises(sf.SdeflowError, match="holds no run"):
@@ -272,7 +282,7 @@ def test_reopening_wants_a_finished_run(tmp_path: Path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def test_clearing_removes_a_run_of_other_settings_and_nothing_else(tmp_path: Path) -> None:
+def test_clear_removes_only_the_files_of_another_run(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     (tmp_path / "mine.txt").write_text("mine")
     run.clear(tmp_path, TINY)
@@ -299,7 +309,7 @@ def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
         assert stored["x"].shape == (3, 400, 2)
         assert np.allclose(stored["x"][-1], cloud, rtol=1e-6)
         made = json.loads(str(stored["made"]))
-        process = run.problem(run.Config()).process
+        process = problem(Config()).process
         assert stored["t"].tolist()[::2] == [process.t_max, process.t_min]
         # The first state is the prior: noise ten data standard deviations wide about the mean.
         assert np.allclose(stored["x"][0].std(0), 50, rtol=0.25)
@@ -310,7 +320,7 @@ def test_clouds_are_in_the_units_of_the_data(far: str, tmp_path: Path) -> None:
     )  # and reads as data again
 
 
-def test_a_cloud_is_written_in_both_forms_or_in_none(tmp_path: Path) -> None:
+def test_cloud_is_written_in_both_formats_or_in_none(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     (tmp_path / "cloud.csv").mkdir()
     with pytest.raises(IsADirectoryError, match=r"cloud\.csv"):
@@ -332,7 +342,7 @@ def test_a_sample_is_a_function_of_its_seed(tmp_path: Path) -> None:
     assert cloud(0, 80).startswith(first.rstrip())  # and its first particles of its size
 
 
-def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
+def test_sample_with_a_label_lies_in_its_class(tmp_path: Path) -> None:
     """Two far classes: with its label, nearly every particle lies nearer to its own."""
     z = randn(40, 2, seed=2).numpy() * 0.3
     table = np.concatenate([np.c_[z[:20] - 3, np.zeros(20)], np.c_[z[20:] + 3, np.ones(20)]])
@@ -359,7 +369,7 @@ def test_a_class_asked_for_is_a_class_given(tmp_path: Path) -> None:
         right(True)
 
 
-def test_a_run_without_classes_takes_no_label(tmp_path: Path) -> None:
+def test_run_without_classes_refuses_a_label(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     before = sorted(f.name for f in tmp_path.iterdir())
     with pytest.raises(ValueError, match="trained without classes; leave out label"):

@@ -89,7 +89,7 @@ def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-def test_every_bit_of_a_file_counts(tmp_path: Path) -> None:
+def test_a_flipped_bit_anywhere_is_detected(tmp_path: Path) -> None:
     """Flip any: the file is refused, with our own error and no other."""
     file = tmp_path / "c"
     half_done(file, 7)
@@ -115,7 +115,7 @@ def test_every_bit_of_a_file_counts(tmp_path: Path) -> None:
     [('"F32"', '"I32"'), ("[2,8]", "[8,2]"), ('"last.weight"', '"lasu.weight"')],
     ids=["type", "shape", "name"],
 )
-def test_a_relabelled_tensor_is_not_the_tensor(tmp_path: Path, old: str, new: str) -> None:
+def test_relabelled_tensors_are_refused(tmp_path: Path, old: str, new: str) -> None:
     """The same bytes under another type, shape or name: safetensors reads it, we refuse."""
     file = tmp_path / "f"
     sf.training.save(small(), file)
@@ -135,13 +135,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     before = file.read_bytes()
 
     def go_on(field: sf.LearnedField | None = None, steps: int = 30, **more: object) -> None:
-        more = {"recipe": SMALL, "checkpoint": file, **more}
+        more = {"config": SMALL, "checkpoint": file, **more}
         sf.fit(field or small(), DATA.sample, steps, **more)
 
     for run, differs in (
         (lambda: go_on(seed=1), "seed"),
         (lambda: go_on(steps=31), "steps"),
-        (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "recipe"),
+        (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "config"),
         (lambda: go_on(small(seed=1)), "field"),
         (lambda: go_on(sf.LearnedField(sf.VP(), small().network, data_std=DATA.std)), "field"),
     ):
@@ -160,7 +160,7 @@ class Crash(BaseException):
 
 @pytest.mark.parametrize("moment", ["replace", "fsync"])
 @pytest.mark.parametrize("after", [False, True])
-def test_a_crash_at_any_moment_of_writing_costs_nothing(
+def test_a_crash_while_writing_leaves_a_usable_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str, after: bool
 ) -> None:
     """Stop before or after each call by which files change, go on, and end in the same bits."""
@@ -228,14 +228,14 @@ def test_a_field_comes_back_bit_for_bit(
     assert (tmp_path / "f.safetensors").read_bytes() == (tmp_path / "g.safetensors").read_bytes()
 
 
-def test_edges_of_a_network_survive_the_file(tmp_path: Path) -> None:
+def test_field_without_waves_and_with_other_constants_survives_the_file(tmp_path: Path) -> None:
     """No waves: an empty tensor. Constants of a process other than its defaults."""
     field = sf.LearnedField(sf.VE(sigma_max=3.3), sf.MLP(waves=0, width=4, depth=1))
     sf.training.save(field, tmp_path / "f")
     assert sf.training.load(tmp_path / "f").process == sf.VE(sigma_max=3.3)
 
 
-def test_a_network_of_your_own_is_handed_in(tmp_path: Path) -> None:
+def test_load_takes_a_network_of_another_class(tmp_path: Path) -> None:
     field = sf.LearnedField(sf.VP(), Wavy())
     with torch.no_grad():
         field.network.a.mul_(2)
@@ -248,7 +248,7 @@ def test_a_network_of_your_own_is_handed_in(tmp_path: Path) -> None:
         sf.training.load(tmp_path / "f", nn.Linear(2, 2))
 
 
-def test_a_weight_that_lies_on_its_side_is_kept(tmp_path: Path) -> None:
+def test_transposed_parameter_survives_the_file(tmp_path: Path) -> None:
     """A parameter that is a transposed view is saved as the numbers that it shows."""
     field = sf.LearnedField(sf.VP(), Wavy())
     field.network.a.data = randn(5, 3).T
@@ -273,7 +273,7 @@ def test_load_executes_nothing(tmp_path: Path) -> None:
     assert not mark.exists()
 
 
-def test_files_that_hold_no_field(tmp_path: Path) -> None:
+def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
     field = small()
     sf.training.save(field, tmp_path / "f")
     for damage, complaint in (
@@ -302,7 +302,7 @@ def test_files_that_hold_no_field(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("about", [[], None, "text", 3])
-def test_a_header_that_says_nothing_is_refused(tmp_path: Path, about: object) -> None:
+def test_header_that_is_no_object_is_refused(tmp_path: Path, about: object) -> None:
     checkpoint.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
     with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
         sf.training.load(tmp_path / "f")
@@ -310,7 +310,7 @@ def test_a_header_that_says_nothing_is_refused(tmp_path: Path, about: object) ->
         sf.fit(small(), DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "f")
 
 
-def test_only_learned_fields_are_saved_and_misfits_are_said_in_one_sentence(
+def test_save_and_load_refuse_what_does_not_fit(
     tmp_path: Path,
 ) -> None:
     with pytest.raises(TypeError, match="only a LearnedField can be saved, got MLP"):

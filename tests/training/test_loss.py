@@ -114,7 +114,7 @@ def test_every_weighting_is_a_regression_of_the_literature(
 
 @pytest.mark.parametrize("data_std", [None, 1.7], ids=["plain", "preconditioned"])
 @pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
-def test_the_simple_loss_has_one_gradient_in_every_row(
+def test_simple_loss_has_the_same_gradient_in_every_prediction(
     process: sf.processes.Process, predicts: sf.fields.Prediction, data_std: float | None
 ) -> None:
     t, x0, eps = times_of(process, 12), randn(12, 2, seed=3), randn(12, 2, seed=4)
@@ -131,7 +131,7 @@ def test_the_simple_loss_has_one_gradient_in_every_row(
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
-def test_weightings_refuse_sizes_that_are_none(bad: float) -> None:
+def test_weightings_refuse_sizes_that_are_not_positive(bad: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):
         sf.training.min_snr(bad)
     with pytest.raises(ValueError, match="must be positive"):
@@ -141,12 +141,12 @@ def test_weightings_refuse_sizes_that_are_none(bad: float) -> None:
 # ------------------------------------------------------------------------- what cannot be learned
 
 
-@pytest.mark.parametrize("law", ["mixture", "points"])
+@pytest.mark.parametrize("kind", ["mixture", "points"])
 @pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
 def test_the_exact_field_has_no_excess(
-    process: sf.processes.Process, law: str, predicts: sf.fields.Prediction
+    process: sf.processes.Process, kind: str, predicts: sf.fields.Prediction
 ) -> None:
-    truth = truths(process)[law]
+    truth = truths(process)[kind]
     m = sf.training.loss_decomposition(
         sf.LearnedField(process, Known(truth, predicts), predicts), truth, levels=6, n=40
     )
@@ -158,12 +158,12 @@ def test_the_exact_field_has_no_excess(
 
 
 @pytest.mark.parametrize("name", ["VE", "VP", "Linear"])
-@pytest.mark.parametrize("law", ["mixture", "points"])
+@pytest.mark.parametrize("kind", ["mixture", "points"])
 @pytest.mark.parametrize("row", [sf.fields.Prediction.NOISE, sf.fields.Prediction.VELOCITY])
-def test_the_loss_is_floor_plus_excess(name: str, law: str, row: sf.fields.Prediction) -> None:
+def test_loss_is_irreducible_plus_excess(name: str, kind: str, row: sf.fields.Prediction) -> None:
     """Monte Carlo of the plain loss at each level, for the exact field and for a wrong one."""
     process, n = PROCESSES[name], 6000
-    truth = truths(process)[law]
+    truth = truths(process)[kind]
     weighting = sf.training.prediction_weighting(row)
     seen = 0
     for gain in (1.0, 0.7):
@@ -176,8 +176,8 @@ def test_the_loss_is_floor_plus_excess(name: str, law: str, row: sf.fields.Predi
         for i in range(7):
             with torch.no_grad():
                 each = sf.training.loss(field, x0, m.t[i].expand(n), eps, weighting)
-            # The meter averages E[loss | x_t], which varies no more than the loss: twice the
-            # variance bounds that of the difference.
+            # The decomposition averages E[loss | x_t], which varies no more than the loss does:
+            # twice the variance bounds that of the difference.
             error = math.sqrt(2) * float(each.std()) / math.sqrt(n)
             # Where a few rare particles carry the whole loss, no Monte Carlo knows its own error.
             if float(each.sum() ** 2 / (each**2).sum()) > 100:
@@ -188,8 +188,8 @@ def test_the_loss_is_floor_plus_excess(name: str, law: str, row: sf.fields.Predi
     assert seen >= 11
 
 
-def test_the_meter_knows_its_own_error() -> None:
-    """Excess of two seeds differs by its standard error; floor and excess scale with w."""
+def test_error_of_the_excess_is_its_standard_deviation() -> None:
+    """Excess of two seeds differs by its standard error; both parts scale with w."""
     process = sf.VE()
     truth = truths(process)["points"]
     field = sf.LearnedField(process, Known(truth, sf.fields.Prediction.NOISE, 0.8))
@@ -210,7 +210,14 @@ def test_the_meter_knows_its_own_error() -> None:
     assert close(data.error, level**2 * a.error, 1e-10)
 
 
-def test_the_meter_reads_the_middle_of_each_cell_with_noise_of_its_own(
+def test_loss_report_prints_its_means_in_one_line() -> None:
+    parts = f64([0.25, 0.75]), f64([0.0, 0.5]), f64([0.1, 0.1])
+    report = sf.training.LossReport(f64([0.9, 0.1]), *parts)
+    words = "loss 0.75 = irreducible 0.5 + excess 0.25, mean over 2 noise levels"
+    assert repr(report) == words
+
+
+def test_decomposition_levels_are_midpoints_with_independent_noise(
     process: sf.processes.Process,
 ) -> None:
     """Its levels are midpoints of the log SNR; its eps are normal, and none is used twice."""
@@ -241,7 +248,7 @@ def test_the_meter_reads_the_middle_of_each_cell_with_noise_of_its_own(
     assert float(off) < 5 / math.sqrt(z.shape[1])
 
 
-def test_the_floor_of_the_lectures_spiral() -> None:
+def test_irreducible_loss_of_the_lectures_spiral() -> None:
     """Measured elsewhere: 0.322 per coordinate, 64 levels, sigma 0.01 to 10. By bare Bayes."""
     process, points = (
         sf.VE(sigma_min=0.01, sigma_max=10.0),
@@ -260,17 +267,17 @@ def test_the_floor_of_the_lectures_spiral() -> None:
         spread.append(float(square.std()) / math.sqrt(2000))
     error = math.sqrt(sum(s**2 for s in spread)) / 64
     assert abs(sum(bare) / 64 - 0.322) < 0.0005 + 4 * error
-    # The meter takes the midpoints of 64 cells, the lecture the 64 ends of 63: the trapezoidal
-    # rule over these is the same integral.
+    # The decomposition takes the midpoints of 64 cells, the lecture the 64 ends of 63 cells: the
+    # trapezoidal rule over these is the same integral.
     trapezoids = (sum(bare) - (bare[0] + bare[-1]) / 2) / 63
-    assert abs(float(m.floor.mean()) - trapezoids) < 4 * math.sqrt(2) * error
-    assert close(m.loss, m.floor, 1e-12)
+    assert abs(float(m.irreducible.mean()) - trapezoids) < 4 * math.sqrt(2) * error
+    assert close(m.loss, m.irreducible, 1e-12)
 
 
-def test_the_meter_refuses_two_processes_and_no_levels() -> None:
+def test_loss_decomposition_refuses_two_processes_and_no_levels() -> None:
     truth = truths(sf.VP())["points"]
     field = sf.LearnedField(sf.VE(), Wavy())
-    with pytest.raises(TypeError, match="truth must be an exact field"):
+    with pytest.raises(TypeError, match="truth must be an ExactField"):
         sf.training.loss_decomposition(sf.LearnedField(sf.VP(), Wavy()), Wavy())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="different processes"):
         sf.training.loss_decomposition(field, truth)
@@ -280,53 +287,55 @@ def test_the_meter_refuses_two_processes_and_no_levels() -> None:
         sf.training.loss_decomposition(sf.LearnedField(sf.VP(), Wavy()), truth, n=1)
 
 
-# ------------------------------------------------------------------------------- laws of time
+# ------------------------------------------------------------------------------- densities of time
 
 
 def quantiles(n: int) -> Tensor:
-    """Midpoints: uniform to within 1 / (2 n), as any monotone image of them is in its own law."""
+    """Midpoints: uniform to within 1 / (2 n), and so is any monotone image in its distribution."""
     return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
-def is_distributed(values: Tensor, law: scipy.stats.rv_continuous) -> bool:
-    """The Kolmogorov distance to the law is that of the midpoints, not merely small."""
-    return bool(scipy.stats.kstest(values.numpy(), law.cdf).statistic < 0.51 / len(values))
+def is_distributed(values: Tensor, expected: scipy.stats.rv_continuous) -> bool:
+    """The Kolmogorov distance to `expected` is that of the midpoints, not merely small."""
+    return bool(scipy.stats.kstest(values.numpy(), expected.cdf).statistic < 0.51 / len(values))
 
 
-def test_uniform_time(process: sf.processes.Process) -> None:
+def test_uniform_time_is_uniform(process: sf.processes.Process) -> None:
     t = sf.training.uniform_time(process, quantiles(500))
     assert is_distributed(t, scipy.stats.uniform(process.t_min, process.t_max - process.t_min))
 
 
-def test_uniform_log_snr(process: sf.processes.Process) -> None:
+def test_uniform_log_snr_is_uniform_in_log_snr(process: sf.processes.Process) -> None:
     t = sf.training.uniform_log_snr(process, quantiles(500))
     assert bool(((t >= process.t_min) & (t <= process.t_max)).all())
     low, high = (float(process.log_snr(f64(end))) for end in (process.t_max, process.t_min))
     assert is_distributed(process.log_snr(t), scipy.stats.uniform(low, high - low))
 
 
-def test_noise_between_two_levels(process: sf.processes.Process) -> None:
+def test_log_uniform_noise_is_log_uniform_between_its_levels(
+    process: sf.processes.Process,
+) -> None:
     ends = [float(torch.exp(-process.log_snr(f64(t)) / 2)) for t in (process.t_min, process.t_max)]
     for low, high in ((0.05, 2.0), (1e-9, 0.3), (0.5, 1e9)):
         t = sf.training.log_uniform_noise(low, high)(process, quantiles(300))
         reach = math.log(max(low, ends[0])), math.log(min(high, ends[1]))
-        law = scipy.stats.uniform(reach[0], reach[1] - reach[0])
-        assert is_distributed(-process.log_snr(t) / 2, law)
+        expected = scipy.stats.uniform(reach[0], reach[1] - reach[0])
+        assert is_distributed(-process.log_snr(t) / 2, expected)
     with pytest.raises(ValueError, match="low must lie below high"):
         sf.training.log_uniform_noise(2.0, 1.0)
 
 
-def test_the_default_density_looks_where_something_is_to_be_learned() -> None:
+def test_default_time_density_spans_the_datas_noise_levels() -> None:
     process = sf.EDM()
     field = sf.LearnedField(process, Wavy(), data_std=0.5)
     t = default_time_density(field)(process, quantiles(300))
-    law = scipy.stats.uniform(math.log(0.5 / 200), math.log(20 * 200))
-    assert is_distributed(torch.log(t), law)
+    expected = scipy.stats.uniform(math.log(0.5 / 200), math.log(20 * 200))
+    assert is_distributed(torch.log(t), expected)
     t = default_time_density(sf.LearnedField(process, Wavy()))(process, quantiles(300))
     assert is_distributed(torch.log(t), scipy.stats.uniform(math.log(2e-3), math.log(4e4)))
 
 
-def test_normal_log_snr_is_edms_law_of_noise() -> None:
+def test_normal_log_snr_is_edms_noise_distribution() -> None:
     """Karras et al. 2022: ln sigma ~ N(-1.2, 1.2^2), cut off at the process's ends."""
     t = sf.training.normal_log_snr()(sf.EDM(), quantiles(400))
     assert is_distributed(torch.log(t), scipy.stats.norm(-1.2, 1.2))
@@ -335,7 +344,7 @@ def test_normal_log_snr_is_edms_law_of_noise() -> None:
     assert float(sf.training.normal_log_snr(0.0, 90.0)(sf.Linear(), quantiles(400)).max()) == 0.999
 
 
-def test_logit_normal_time() -> None:
+def test_logit_normal_time_is_logit_normal() -> None:
     p = sf.Linear()
     t = sf.training.logit_normal_time(0.4, 0.8)(p, quantiles(400))
     part = (t - p.t_min) / (p.t_max - p.t_min)

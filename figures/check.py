@@ -1,4 +1,4 @@
-"""README's second picture: the proof of the demo's run."""
+"""Draw README's second figure: the check of the demo's run."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from sdeflow.provenance import write_bytes
 
 
 def main(quick: bool) -> Path:
-    """Prove the demo's run, after making it if it is not there, and keep the figure."""
+    """Check the demo's run, after making it if it is not there, and keep the figure."""
     torch.set_num_threads(1)
     folder = demo.folder(quick)
     if not (folder / "field.safetensors").is_file():
         demo.main(quick)
     if quick:
         verify.check(folder, n=2000, cells=64, steps=60)
-        return folder / "proof.png"
+        return folder / "check.png"
     verify.check(folder, n=50_000)
-    kept = demo.HERE / "proof.png"
-    write_bytes(kept, (folder / "proof.png").read_bytes())
+    kept = demo.HERE / "check.png"
+    write_bytes(kept, (folder / "check.png").read_bytes())
     return kept

@@ -1,0 +1,117 @@
+"""Draw the figures of a demo and of a check."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from sdeflow import plot
+from sdeflow.density import Density
+from sdeflow.diagnostics.error_budget import ErrorBudget
+from sdeflow.diagnostics.verdict import Verdict, format_p_value
+from sdeflow.fields.field import Field
+from sdeflow.solvers.path import Path as ParticlePath
+from sdeflow.training.loss import LossReport
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshots:
+    """The clouds of a demo's figure, in units of the data's standard deviation.
+
+    Attributes:
+        field: the learned one.
+        path: particles of the reverse SDE at a few times.
+        flow: (n, 2) the end of the probability-flow ODE.
+        data: (n, 2) a sample of the data.
+    """
+
+    field: Field
+    path: ParticlePath
+    flow: Tensor
+    data: Tensor
+
+
+# -------------------------------------------------------------------------------------- the demo
+
+
+def demo_figure(shown: Snapshots, report: dict, losses: LossReport | None, path: Path) -> None:
+    """Write the demo's figure: the path of the cloud above; ends, loss and distances below."""
+    with plot.figure(7.0, 3.7) as fig:
+        top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))
+        _draw_path(top, shown)
+        panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.3, 1.3])
+        _draw_ends(panels[:2], shown)
+        if losses is None:
+            panels[2].set_axis_off()
+        else:
+            process = shown.field.process
+            plot.loss_levels(panels[2], losses, torch.exp(-process.log_snr(losses.t) / 2))
+        plot.distances(
+            panels[3],
+            [row["sampler"].split(",")[0] for row in report["rows"]],
+            [row["learned"] for row in report["rows"]],
+            (report["sampling_floor"], report["sampling_floor_sd"]),
+            f"$W_2$ to {report['particles']} data (std)",
+            [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
+        )
+        plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
+
+
+def _draw_path(fig: Any, shown: Snapshots) -> None:
+    fig.suptitle(
+        "SDE, torchsde: a particle has the colour of its final distance from the centre", size=8
+    )
+    path, process = shown.path, shown.field.process
+    colour = path.x[-1].norm(dim=1)
+    for ax, t, x in zip(fig.subplots(1, len(path.t)), path.t, path.x, strict=True):
+        noise_level = float(torch.exp(-process.log_snr(t) / 2))
+        half = max(2.4, 2.6 * float(x.std()))
+        if t != path.t[-1]:
+            plot.arrows(ax, shown.field, float(t), half)
+        plot.cloud(ax, x, colour, 0.9)
+        plot.frame(ax, half, rf"$\sigma/\alpha$ = {noise_level:.2g}")
+        ax.set_xlabel(rf"window $\pm${half:.2g} (data std)")
+
+
+def _draw_ends(panels: Any, shown: Snapshots) -> None:
+    for ax, x, ink, name in (
+        (panels[0], shown.path.x[-1], plot.BLUE, "SDE, torchsde"),
+        (panels[1], shown.flow, plot.VERMILION, "flow, torchdiffeq"),
+    ):
+        plot.cloud(ax, shown.data, plot.GREY, 5.0)
+        plot.cloud(ax, x, ink, 0.6)
+        plot.frame(ax, 2.4, name)
+        ax.set_xlabel("data in grey")
+
+
+# -------------------------------------------------------------------------------------- the check
+
+
+def check_figure(
+    density: Density,
+    verdict: Verdict,
+    budget: ErrorBudget | None,
+    path: Path,
+    made: dict[str, str],
+) -> None:
+    """Write the check's figure: the density, the cloud against it, and the sources of error."""
+    with plot.figure(7.0, 2.1) as fig:
+        widths = [1.0, 1.0, 1.0, 1.15] if budget else [1.0, 1.0]
+        panels = fig.subplots(1, len(widths), width_ratios=widths)
+        plot.density(panels[0], density)
+        panels[0].set_title("density, learned field")
+        maps = [plot.residual(panels[1], verdict, density)]
+        panels[1].set_title(f"SDE cloud, {format_p_value(verdict.p_value)}")
+        panels[1].set_xlabel("against this density")
+        if budget is not None:
+            maps.append(plot.residual(panels[2], budget.total, budget.densities["exact"]))
+            panels[2].set_title(f"DDPM cloud, {format_p_value(budget.total.p_value)}")
+            panels[2].set_xlabel("against the exact density")
+            plot.error_budget(panels[3], budget)
+        bar = fig.colorbar(maps[0], ax=panels[1 : 1 + len(maps)], shrink=0.8, extend="both")
+        bar.set_label("residual (sd)", labelpad=1)
+        plot.write(fig, path, made)

@@ -1,0 +1,66 @@
+"""Build the data, the process and the fields that a config stands for.
+
+A problem is in units of the data's standard deviation, centred: one training configuration then
+serves any data set. `Dataset.restore` brings clouds back to the data's own units.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sdeflow.distributions import datasets
+from sdeflow.distributions.dataset import Dataset
+from sdeflow.experiment.config import Config
+from sdeflow.fields.exact import ExactField
+from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.networks import MLP
+from sdeflow.fields.prediction import Prediction
+from sdeflow.processes.process import Process
+from sdeflow.training import checkpoint
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Data, process and fields of a run, in units of the data's standard deviation.
+
+    Attributes:
+        data: in its own units.
+        standard: the same, centred and divided by its standard deviation: what is learned.
+        field: the network's.
+        truth: the exact field of `standard`, where it is known.
+    """
+
+    config: Config
+    data: Dataset
+    standard: Dataset
+    field: LearnedField
+    truth: ExactField | None
+
+    @property
+    def process(self) -> Process:
+        """Of both fields."""
+        return self.field.process
+
+    def __repr__(self) -> str:
+        """In words."""
+        known = "unknown" if self.truth is None else "known"
+        return f"{self.config}; exact field {known}"
+
+
+def problem(config: Config) -> Problem:
+    """Build everything that a config stands for, with an untrained network.
+
+    Raises:
+        ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
+    """
+    data = datasets.named(config.data)
+    if config.conditional and not data.classes:
+        raise ValueError(f"{config.data} has no labels; leave out conditional")
+    process: Process = checkpoint.PROCESSES[config.process]()
+    classes = len(data.classes) if config.conditional else 0
+    network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
+    field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
+    standard = data.standardised()
+    known = standard.distribution.has_posterior
+    truth = ExactField(process, standard.distribution) if known else None
+    return Problem(config, data, standard, field, truth)
