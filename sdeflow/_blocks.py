@@ -47,16 +47,11 @@ def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
         if n <= most and n % ROWS == 0:
             out = network(x, *rest)
             return out if getattr(out, "shape", None) == x.shape else _misfit(out, x)
-        parts = (network(part, *rest) for part in whole_blocks(x).split(most))
-        if torch.is_grad_enabled():
-            whole = torch.cat([*parts])
-            return whole[:n] if whole.shape[1:] == x.shape[1:] else _misfit(whole, x)
-        whole = torch.empty_like(x)  # not two clouds where one will do
-        for i, part in enumerate(parts):
-            if getattr(part, "shape", x.shape)[1:] != x.shape[1:]:
-                _misfit(part, x)
-            whole[i * most : (i + 1) * most] = part[: n - i * most]
-        return whole
+        parts = []
+        for part in whole_blocks(x).split(most):
+            out = network(part, *rest)
+            parts.append(out if getattr(out, "shape", None) == part.shape else _misfit(out, part))
+        return torch.cat(parts)[:n]
 
     return evaluate
 

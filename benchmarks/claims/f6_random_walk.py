@@ -18,7 +18,8 @@ from benchmarks.claims.measures import correlation
 from benchmarks.claims.noising import START
 from benchmarks.claims.setting import SURE
 from sdeflow import plot
-from sdeflow.sdes.classical import brownian, harmonic, langevin
+from sdeflow.sdes.classical import brownian, langevin
+from sdeflow.sdes.potentials import harmonic
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.sde_solver import SDESolver
 

@@ -68,14 +68,17 @@ class TorchsdeJoint(_Torchsde):
     def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         monitor, steps, k = self.monitor, self.steps, self.bm.step
         fraction = 0.0 if self._one else _fraction(float(u), k)
-        if k:
+        first = self._known[0] if self._known else None
+        if first is not None and k == 0 and first[0] == fraction and first[1] is y:
+            f = first[2]  # torchsde looked at its shape before the first step
+        else:
             f = steps.drift(k, fraction, y)
             log = monitor.log
             log.append((k, fraction, f, y))
             if len(log) >= monitor.every:
                 monitor.look()
-        else:  # torchsde asks at the start to see the shapes
-            f = self.drift(k, fraction, y)
+            if first is None:
+                self._known.append((fraction, y, f))
         if self._scaled:
             return f, v
         g = steps.diffusion(k, fraction, y)
