@@ -32,7 +32,7 @@ from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.fokker_planck.sampler import sampler_density
-from sdeflow.sdes.generative import FieldSDE
+from sdeflow.sdes.field_sde import FieldSDE
 
 CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 

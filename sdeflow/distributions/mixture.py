@@ -17,20 +17,17 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
 import torch
-from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
+from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
 from sdeflow.random_streams import Stream, normals, random_generator
-
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,24 +279,9 @@ class GaussianMixture(Distribution):
             raise ValueError(
                 f"the mixture has dimension {self.dim}, the grid {grid.dim}; they must agree"
             )
-        law = self.to(torch.float64).noised(alpha, sigma)
-        cut = [(grid.edges(i).numpy(), law.means[:, i].numpy()) for i in range(grid.dim)]
-        spread = law.covariances.numpy()
-        weights = law.weights.numpy()
-        tilted = np.zeros(len(weights), dtype=bool)
-        if grid.dim == 2:
-            tilted = abs(spread[:, 0, 1]) > 1e-14 * abs(spread).max((1, 2))
-        sides = [
-            _between((e - m[:, None]) / _root(spread[:, i, i])[:, None])
-            for i, (e, m) in enumerate(cut)
-        ]
-        if grid.dim == 1:
-            mass = weights @ sides[0]
-        else:
-            mass = (weights * ~tilted * sides[0].T) @ sides[1]
-        for k in np.flatnonzero(tilted):
-            mass += weights[k] * _tilted(cut[0][0], cut[1][0], law.means[k].numpy(), spread[k])
-        return captured(mass, grid, missing)
+        noised = self.to(torch.float64).noised(alpha, sigma)
+        parts = (noised.weights.numpy(), noised.means.numpy(), noised.covariances.numpy())
+        return captured(gaussian_masses(grid, *parts), grid, missing)
 
 
 def prior_density(grid: Grid, process: Process, t: float | None = None) -> Density:
@@ -311,41 +293,3 @@ def prior_density(grid: Grid, process: Process, t: float | None = None) -> Densi
     when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
     centre = torch.zeros(1, grid.dim, dtype=torch.float64)
     return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)
-
-
-def _root(variance: np.ndarray) -> np.ndarray:
-    """Standard deviations; a point has the smallest one there is."""
-    return np.sqrt(np.maximum(variance, np.finfo(float).tiny))
-
-
-def _between(z: np.ndarray) -> np.ndarray:
-    """Standard normal mass between neighbours in the last axis, to relative precision in both
-    tails.
-    """
-    a, b = z[..., :-1], z[..., 1:]
-    flip = a > 0
-    return ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a))
-
-
-def _tilted(x: np.ndarray, y: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
-    """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by panels."""
-    narrow = math.sqrt(max(np.linalg.eigvalsh(cov)[0], 0.0))
-    if narrow < 1e-3 * (x[1] - x[0]):
-        raise ValueError(
-            f"a tilted component of standard deviation {narrow:.2g} cannot be integrated over "
-            f"cells of width {x[1] - x[0]:.2g}; add noise, or refine the grid"
-        )
-    wide = math.sqrt(cov[0, 0])
-    given = math.sqrt(np.linalg.det(cov)) / wide
-    panels = math.ceil((x[1] - x[0]) / narrow)
-    ends = np.linspace(x[0], x[-1], panels * (len(x) - 1) + 1)
-    half = (ends[1] - ends[0]) / 2
-    at = ((ends[1:] + ends[:-1]) / 2)[:, None] + half * NODES
-    u = (at.ravel() - mean[0]) / wide
-    keep = abs(u) < 38.0
-    height = np.exp(-(u[keep] ** 2) / 2) / (wide * math.sqrt(2 * math.pi))
-    middle = mean[1] + cov[0, 1] / wide * u[keep]
-    strips = np.zeros((len(u), len(y) - 1))
-    strips[keep] = height[:, None] * _between((y - middle[:, None]) / given)
-    parts = strips.reshape(len(x) - 1, panels, len(NODES), len(y) - 1)
-    return half * np.einsum("ipqj,q->ij", parts, WEIGHTS)

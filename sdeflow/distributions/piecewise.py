@@ -9,33 +9,28 @@ See docs/theory.md, (3.9).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
+from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
 from sdeflow.random_streams import uniform
 
 SQUARES = 4096
 """The most squares for which the posterior is worked out: it looks at each one per particle."""
 
-NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(16))
 NARROW = {torch.float32: 0.05, torch.float64: 1e-6}
 """Squares narrower than this, in units of the noise, lose more digits to differences than x has."""
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
 """The probability below which a particle is too far outside for plain tails."""
-HALF_LOG = math.log(2 * math.pi) / 2
-
-Cut = tuple[Tensor, Tensor, Tensor]
-"""ln Z, mean and variance of a standard normal between two edges, each (n, m)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +186,8 @@ class PiecewiseConstant(Distribution):
         shares = []
         for i, count in enumerate(self.weights.T.shape):
             starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
-            ramp = _ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
-            shares.append(-np.diff(np.diff(ramp, axis=0), axis=1) / side)
+            second = ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
+            shares.append(-np.diff(np.diff(second, axis=0), axis=1) / side)
         weights = (self.weights.double() / self.weights.double().sum()).numpy()
         mass = np.maximum(shares[0] @ weights.T @ shares[1].T, 0.0)
         return captured(mass, grid, missing)
@@ -259,7 +254,7 @@ class PiecewiseConstant(Distribution):
 
         def evaluate(x: Tensor) -> Tensor:
             rows = whole_blocks(x).to(kind) / sigma
-            (zx, dx), (zy, dy) = (_tails(e - rows[:, i : i + 1]) for i, e in enumerate(edges))
+            (zx, dx), (zy, dy) = (tails(e - rows[:, i : i + 1]) for i, e in enumerate(edges))
             across, up = product(zy, weights), product(zx, weights.T)
             total = (zx * across).sum(1)
             noise = torch.stack([(dx * across).sum(1), (dy * up).sum(1)], 1) / total[:, None]
@@ -283,26 +278,14 @@ class PiecewiseConstant(Distribution):
     def _log_share(self) -> Tensor:
         return torch.log(self.weights.double() / self.weights.sum())
 
-    def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Cut]]:
+    def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Truncated]]:
         """ln(share Z Z') per square (n, rows, columns); what is known per column and per row."""
         sides = [
-            _cut_normal((x[:, i : i + 1] - alpha * edges) / sigma)
+            truncated_normal((x[:, i : i + 1] - alpha * edges) / sigma)
             for i, edges in enumerate(self._edges)
         ]
         (across, *_), (up, *_) = sides
         return self._log_share + up[:, :, None] + across[:, None, :], sides
-
-
-def _tails(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """2 Z and 2 (phi(e') - phi(e)) (n, m) of a standard normal between rising edges (n, m + 1).
-
-    2 Phi(e) = q - 2 [e > 0] with the tail q = erfc(|e| / sqrt 2), signed: its differences keep
-    their digits in both tails.
-    """
-    tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
-    mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
-    height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
-    return mass, height.diff(dim=1)
 
 
 def _portions(
@@ -313,49 +296,3 @@ def _portions(
     a, s = a.expand(len(x), 1), s.expand(len(x), 1)
     for i in range(0, len(x), ROWS):
         yield x[i : i + ROWS].double(), a[i : i + ROWS], s[i : i + ROWS]
-
-
-def _cut_normal(edges: Tensor) -> Cut:
-    """ln Z, mean and variance (n, m) of standard normals between falling edges (n, m + 1)."""
-    high, low = edges[:, :-1], edges[:, 1:]
-    middle, half = (low + high) / 2, (high - low) / 2
-    # Read from the side where the tail is: there ln Phi keeps its digits.
-    turned = middle > 0
-    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
-    below, above = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
-    inside = -torch.expm1(below - above)  # Z / Phi(high)
-    # phi / Phi at the end next to the tail, not through logarithms: they are large there.
-    mills = torch.special.erfcx(-high.clamp_max(30.0) / math.sqrt(2))
-    right = math.sqrt(2 / math.pi) / (mills * inside)
-    left = right * torch.exp((high - low) * (high + low) / 2)
-    log_z, mean = above + torch.log(inside), left - right
-    variance = (1 + low * left - high * right - mean**2).clamp_min(0)
-    wide = log_z, torch.where(turned, -mean, mean), variance
-    # Between near edges these are differences of nearly equal numbers; the integrals are not.
-    narrow = (half < 0.5) & (half * middle.abs() < 2)
-    if not narrow.any():
-        return wide
-    near = _narrow(torch.where(narrow, middle, 0.0), torch.where(narrow, half, 0.5))
-    log_z, mean, variance = (torch.where(narrow, a, b) for a, b in zip(near, wide, strict=True))
-    return log_z, mean, variance
-
-
-def _narrow(middle: Tensor, half: Tensor) -> Cut:
-    """The same between middle - half and middle + half, for a small half, by Gauss-Legendre."""
-    off = half[..., None] * NODES
-    height = WEIGHTS * torch.exp(-off * (middle[..., None] + off / 2))
-    total = height.sum(-1)
-    mean = (height * off).sum(-1) / total
-    variance = (height * (off - mean[..., None]) ** 2).sum(-1) / total
-    return torch.log(half * total) - middle**2 / 2 - HALF_LOG, middle + mean, variance
-
-
-Draw = Callable[[int, int], tuple[Tensor, Tensor]]
-
-
-def _ramp(y: np.ndarray, sigma: float) -> np.ndarray:
-    """E max(y + sigma z, 0), z standard normal."""
-    if sigma == 0.0:
-        return np.maximum(y, 0.0)
-    z = y / sigma
-    return y * ndtr(z) + sigma * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

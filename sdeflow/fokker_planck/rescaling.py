@@ -65,7 +65,7 @@ class Rescaling:
         c = self.process(t)
         square = (c.alpha * self.std) ** 2 + c.sigma**2
         grown = c.alpha * c.alpha_dot * self.std**2 + c.sigma * c.sigma_dot
-        pace = c.sigma * c.stretch / (c.sigma**2 + (c.alpha * self.width) ** 2)
+        pace = c.sigma * c.noise_rate / (c.sigma**2 + (c.alpha * self.width) ** 2)
         return torch.stack([torch.sqrt(square), grown / square, pace])
 
     def narrowest_feature(self, t: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class Coefficients(NamedTuple, Generic[Scalar]):
     sigma_dot: Scalar
 
     @property
-    def stretch(self) -> Scalar:
+    def noise_rate(self) -> Scalar:
         """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): what drift leaves to noise."""
         return self.sigma_dot - self.alpha_dot / self.alpha * self.sigma
 
@@ -115,7 +115,7 @@ class Process(ABC):
     def diffusion(self, t: Tensor | float) -> Tensor:
         """g = sqrt(2 sigma (sigma_dot - f sigma)) (length / sqrt(time))."""
         c = self(t)
-        return torch.sqrt(2 * c.sigma * c.stretch)
+        return torch.sqrt(2 * c.sigma * c.noise_rate)
 
     def perturb(self, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
         """x_t = alpha x0 + sigma eps, (n, d), from x0 and eps (n, d) and t () or (n,).

@@ -19,19 +19,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import repeat
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sdeflow._blocks import Evaluate, paged
-from sdeflow._validation import check_cloud, check_positive
-from sdeflow.fields.field import Field, Table
+from sdeflow._validation import check_positive
+from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import mixing
-from sdeflow.processes.process import Coefficients, Process
+from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import ends, log_snr_times
-from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
+from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients, _Stage, _SteppedFieldSDE, driven
+from sdeflow.sdes.sde import SDE, SteppedSDE
 from sdeflow.sdes.transition import gaussian_transition, noising_transition
 
 Variance = Callable[[Tensor], Tensor]
@@ -54,139 +53,6 @@ def forward(process: Process) -> SDE:
         time_grid=lambda steps: log_snr_times(process, steps).flip(0),
         name=f"forward SDE of {type(process).__name__}",
         transition=noising_transition(process),
-    )
-
-
-class TimeCoefficients(NamedTuple):
-    """At one time: drift = state x + prediction field(scale x, t), diffusion g."""
-
-    t: Tensor
-    c: Coefficients[Tensor]
-    scale: Tensor
-    state: Tensor
-    prediction: Tensor
-    diffusion: Tensor
-
-
-@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
-class FieldSDE(SDE):
-    """An SDE driven by a `Field`: one evaluation of the field per drift.
-
-    Attributes:
-        coefficients: t () or (K,) -> `TimeCoefficients` of that shape.
-        eta: the noise, relative to the reverse SDE.
-    """
-
-    field: Field
-    coefficients: Callable[[Tensor], TimeCoefficients]
-    eta: float
-
-    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`; everything that depends on time alone is worked out here, once."""
-        return _SteppedFieldSDE(self, times, like)
-
-
-class _SteppedFieldSDE(SteppedSDE):
-    sde: FieldSDE
-
-    def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
-        super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
-        self._stages: dict[float, _Stage] = {}
-
-    def _stage(self, fraction: float) -> _Stage:
-        """What the steps ask for at u = k + fraction, for all k."""
-        if fraction not in self._stages:
-            dt = torch.tensor(self.gaps, dtype=torch.float64)
-            if fraction == 1.0:  # the end of a step is the start of the next: one evaluation there
-                field, now = self._stage(0.0).field, self.sde.coefficients(self.times[1:])
-                field = partial(_next, field)
-            else:
-                at = self.times[:-1] + fraction * dt
-                if fraction == 0.0:
-                    at = self.times
-                now = self.sde.coefficients(at)
-                field = self.sde.field.table(now.t, now.c, self.like)
-            now = now._replace(
-                **{k: getattr(now, k)[: len(dt)] for k in TimeCoefficients._fields[2:]}
-            )
-            self._stages[fraction] = _Stage.of(
-                field, now.scale, now.state * dt, now.prediction * dt,
-                now.diffusion * dt.abs().sqrt(), self.like,
-            )  # fmt: skip
-        return self._stages[fraction]
-
-    def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
-        stage = self._stages.get(fraction) or self._stage(fraction)
-        field, scale, ratio, prediction, state = stage.step(k)
-        out = field(x) if scale is None else field(x * scale)
-        # Few passes, since a small cloud pays for each: a tensor () is a cheaper factor than a
-        # number, and a number in `alpha` is cheaper than either.
-        if -1e3 < ratio < 1e3:
-            return torch.add(out, x, alpha=ratio).mul_(prediction)
-        return torch.add(out * prediction, x, alpha=state)
-
-    def noise_scales(self) -> Tensor | None:
-        noise = self._stage(0.0).noise
-        return noise if bool(noise.any()) else None
-
-    def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
-        return float(self._stage(fraction).noise[k]) or None
-
-
-Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
-"""The field, its scale unless 1, state / prediction, prediction, state."""
-
-
-class _Stage(NamedTuple):
-    """Of one stage of every step: drift dt = state x + prediction field(scale x), and the noise."""
-
-    step: Callable[[int], Step]
-    field: Table
-    noise: Tensor
-
-    @staticmethod
-    def of(
-        field: Table, scale: Tensor, state: Tensor, prediction: Tensor, noise: Tensor, like: Tensor
-    ) -> _Stage:
-        """From columns (K,) in float64."""
-        rows, unscaled = torch.stack([state / prediction, state]).numpy(), bool((scale == 1).all())
-        own, factors = scale.to(like), prediction.to(like)
-
-        def page(start: int, stop: int) -> list[Step]:
-            scales = repeat(None) if unscaled else own[start:stop].unbind()
-            ratios, states = rows[:, start:stop].tolist()
-            fields = map(field, range(start, start + len(states)))
-            return list(zip(fields, scales, ratios, factors[start:stop].unbind(), states))  # noqa: B905
-
-        return _Stage(paged(page), field, noise)
-
-
-def _next(field: Table, k: int) -> Evaluate:
-    return field(k + 1)
-
-
-def _driven(
-    field: Field,
-    coefficients: Callable[[Tensor], TimeCoefficients],
-    span: tuple[float, float],
-    time_grid: Callable[[int], Tensor],
-    eta: float,
-    name: str,
-) -> FieldSDE:
-    def drift(x: Tensor, t: Tensor) -> Tensor:
-        now = coefficients(t)
-        state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
-        return state * x + prediction * field.at(now.t.to(x.dtype), now.c, x)(scale * x)
-
-    return FieldSDE(
-        drift,
-        (lambda x, t: coefficients(t).diffusion) if eta else None,
-        *span,
-        time_grid=time_grid,
-        name=f"{name} of {type(field.process).__name__}, eta {eta:g}",
-        field=field,
-        coefficients=coefficients,
-        eta=eta,
     )
 
 
@@ -214,15 +80,15 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
     def coefficients(t: Tensor) -> TimeCoefficients:
         c = process(t)
-        target = c.alpha_dot, c.sigma_dot + eta**2 * c.stretch
+        target = c.alpha_dot, c.sigma_dot + eta**2 * c.noise_rate
         state, prediction = mixing(field.row(c), c, target)
-        g = eta * torch.sqrt(2 * c.sigma * c.stretch)
+        g = eta * torch.sqrt(2 * c.sigma * c.noise_rate)
         return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
 
     span = process.t_max, process.t_min
     grid = partial(log_snr_times, process)
     name = "reverse SDE" if eta else "probability flow"
-    sde = _driven(field, coefficients, span, grid, eta, name)
+    sde = driven(field, coefficients, span, grid, eta, name)
     return replace(sde, transition=gaussian_transition(field, eta))
 
 
@@ -252,7 +118,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
         )
 
     first, last = process.noise_level(ends(process)).tolist()
-    return _driven(
+    return driven(
         field,
         coefficients,
         (first, last),

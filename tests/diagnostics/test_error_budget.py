@@ -12,7 +12,7 @@ from sdeflow.diagnostics import ErrorBudget, error_budget
 from sdeflow.diagnostics.error_budget import CAUSES, intermediate_densities, split_error
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.processes.process import Coefficients
-from sdeflow.sdes.generative import FieldSDE
+from sdeflow.sdes.field_sde import FieldSDE
 from tests.problems import f64
 
 N, STEPS = 40_000, 40

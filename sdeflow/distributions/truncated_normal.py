@@ -1,0 +1,81 @@
+r"""Standard normals between neighbouring edges: mass, mean and variance, with all their digits.
+
+Masses are differences of nearly equal numbers far out in a tail, or between close edges. The first
+are taken on the side of the tail, the second by Gauss-Legendre quadrature.
+
+See docs/theory.md, (3.9).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy.special import ndtr
+from torch import Tensor
+
+NODES, WEIGHTS = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(16))
+HALF_LOG = math.log(2 * math.pi) / 2
+
+Truncated = tuple[Tensor, Tensor, Tensor]
+"""ln Z, mean and variance of a standard normal between two edges, each (n, m)."""
+
+
+def tails(edges: Tensor) -> tuple[Tensor, Tensor]:
+    """2 Z and 2 (phi(e') - phi(e)) (n, m) of a standard normal between rising edges (n, m + 1).
+
+    2 Phi(e) = q - 2 [e > 0] with the tail q = erfc(|e| / sqrt 2), signed: its differences keep
+    their digits in both tails.
+    """
+    tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
+    mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
+    height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
+    return mass, height.diff(dim=1)
+
+
+def truncated_normal(edges: Tensor) -> Truncated:
+    """ln Z, mean and variance (n, m) of standard normals between falling edges (n, m + 1)."""
+    high, low = edges[:, :-1], edges[:, 1:]
+    middle, half = (low + high) / 2, (high - low) / 2
+    # Read from the side where the tail is: there ln Phi keeps its digits.
+    turned = middle > 0
+    low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
+    below, above = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
+    inside = -torch.expm1(below - above)  # Z / Phi(high)
+    # phi / Phi at the end next to the tail, not through logarithms: they are large there.
+    mills = torch.special.erfcx(-high.clamp_max(30.0) / math.sqrt(2))
+    right = math.sqrt(2 / math.pi) / (mills * inside)
+    left = right * torch.exp((high - low) * (high + low) / 2)
+    log_z, mean = above + torch.log(inside), left - right
+    variance = (1 + low * left - high * right - mean**2).clamp_min(0)
+    wide = log_z, torch.where(turned, -mean, mean), variance
+    # Between near edges these are differences of nearly equal numbers; the integrals are not.
+    narrow = (half < 0.5) & (half * middle.abs() < 2)
+    if not narrow.any():
+        return wide
+    near = _close(torch.where(narrow, middle, 0.0), torch.where(narrow, half, 0.5))
+    log_z, mean, variance = (torch.where(narrow, a, b) for a, b in zip(near, wide, strict=True))
+    return log_z, mean, variance
+
+
+def _close(middle: Tensor, half: Tensor) -> Truncated:
+    """The same between middle - half and middle + half, for a small half, by Gauss-Legendre."""
+    off = half[..., None] * NODES
+    height = WEIGHTS * torch.exp(-off * (middle[..., None] + off / 2))
+    total = height.sum(-1)
+    mean = (height * off).sum(-1) / total
+    variance = (height * (off - mean[..., None]) ** 2).sum(-1) / total
+    return torch.log(half * total) - middle**2 / 2 - HALF_LOG, middle + mean, variance
+
+
+Draw = Callable[[int, int], tuple[Tensor, Tensor]]
+
+
+def ramp(y: np.ndarray, sigma: float) -> np.ndarray:
+    """E max(y + sigma z, 0), z standard normal."""
+    if sigma == 0.0:
+        return np.maximum(y, 0.0)
+    z = y / sigma
+    return y * ndtr(z) + sigma * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)

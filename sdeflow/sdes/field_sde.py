@@ -1,0 +1,159 @@
+r"""An SDE whose drift is linear in x and in the evaluation of a field: one evaluation per drift.
+
+    dx = [state x + prediction field(scale x, t)] dt + g dW,
+
+state, prediction, scale and g being functions of time alone. On the step index they are worked out
+for all steps beforehand, so that a step costs one evaluation of the field and two passes over x.
+
+See docs/theory.md, (4.2) and (5.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdeflow._blocks import Evaluate, paged
+from sdeflow._validation import check_cloud
+from sdeflow.fields.field import Field, Table
+from sdeflow.processes.process import Coefficients
+from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
+
+
+class TimeCoefficients(NamedTuple):
+    """At one time: drift = state x + prediction field(scale x, t), diffusion g."""
+
+    t: Tensor
+    c: Coefficients[Tensor]
+    scale: Tensor
+    state: Tensor
+    prediction: Tensor
+    diffusion: Tensor
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class FieldSDE(SDE):
+    """An SDE driven by a `Field`: one evaluation of the field per drift.
+
+    Attributes:
+        coefficients: t () or (K,) -> `TimeCoefficients` of that shape.
+        eta: the noise, relative to the reverse SDE.
+    """
+
+    field: Field
+    coefficients: Callable[[Tensor], TimeCoefficients]
+    eta: float
+
+    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
+        """See `SDE`; everything that depends on time alone is worked out here, once."""
+        return _SteppedFieldSDE(self, times, like)
+
+
+class _SteppedFieldSDE(SteppedSDE):
+    sde: FieldSDE
+
+    def __init__(self, sde: FieldSDE, times: Tensor, like: Tensor) -> None:
+        super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
+        self._stages: dict[float, _Stage] = {}
+
+    def _stage(self, fraction: float) -> _Stage:
+        """What the steps ask for at u = k + fraction, for all k."""
+        if fraction not in self._stages:
+            dt = torch.tensor(self.gaps, dtype=torch.float64)
+            if fraction == 1.0:  # the end of a step is the start of the next: one evaluation there
+                field, now = self._stage(0.0).field, self.sde.coefficients(self.times[1:])
+                field = partial(_next, field)
+            else:
+                at = self.times[:-1] + fraction * dt
+                if fraction == 0.0:
+                    at = self.times
+                now = self.sde.coefficients(at)
+                field = self.sde.field.table(now.t, now.c, self.like)
+            now = now._replace(
+                **{k: getattr(now, k)[: len(dt)] for k in TimeCoefficients._fields[2:]}
+            )
+            self._stages[fraction] = _Stage.of(
+                field, now.scale, now.state * dt, now.prediction * dt,
+                now.diffusion * dt.abs().sqrt(), self.like,
+            )  # fmt: skip
+        return self._stages[fraction]
+
+    def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
+        stage = self._stages.get(fraction) or self._stage(fraction)
+        field, scale, ratio, prediction, state = stage.step(k)
+        out = field(x) if scale is None else field(x * scale)
+        # Few passes, since a small cloud pays for each: a tensor () is a cheaper factor than a
+        # number, and a number in `alpha` is cheaper than either.
+        if -1e3 < ratio < 1e3:
+            return torch.add(out, x, alpha=ratio).mul_(prediction)
+        return torch.add(out * prediction, x, alpha=state)
+
+    def noise_scales(self) -> Tensor | None:
+        noise = self._stage(0.0).noise
+        return noise if bool(noise.any()) else None
+
+    def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
+        return float(self._stage(fraction).noise[k]) or None
+
+
+Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
+"""The field, its scale unless 1, state / prediction, prediction, state."""
+
+
+class _Stage(NamedTuple):
+    """Of one stage of every step: drift dt = state x + prediction field(scale x), and the noise."""
+
+    step: Callable[[int], Step]
+    field: Table
+    noise: Tensor
+
+    @staticmethod
+    def of(
+        field: Table, scale: Tensor, state: Tensor, prediction: Tensor, noise: Tensor, like: Tensor
+    ) -> _Stage:
+        """From columns (K,) in float64."""
+        rows, unscaled = torch.stack([state / prediction, state]).numpy(), bool((scale == 1).all())
+        own, factors = scale.to(like), prediction.to(like)
+
+        def page(start: int, stop: int) -> list[Step]:
+            scales = repeat(None) if unscaled else own[start:stop].unbind()
+            ratios, states = rows[:, start:stop].tolist()
+            fields = map(field, range(start, start + len(states)))
+            return list(zip(fields, scales, ratios, factors[start:stop].unbind(), states))  # noqa: B905
+
+        return _Stage(paged(page), field, noise)
+
+
+def _next(field: Table, k: int) -> Evaluate:
+    return field(k + 1)
+
+
+def driven(
+    field: Field,
+    coefficients: Callable[[Tensor], TimeCoefficients],
+    span: tuple[float, float],
+    time_grid: Callable[[int], Tensor],
+    eta: float,
+    name: str,
+) -> FieldSDE:
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        now = coefficients(t)
+        state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
+        return state * x + prediction * field.at(now.t.to(x.dtype), now.c, x)(scale * x)
+
+    return FieldSDE(
+        drift,
+        (lambda x, t: coefficients(t).diffusion) if eta else None,
+        *span,
+        time_grid=time_grid,
+        name=f"{name} of {type(field.process).__name__}, eta {eta:g}",
+        field=field,
+        coefficients=coefficients,
+        eta=eta,
+    )
