@@ -78,6 +78,7 @@ def describe(field: LearnedField) -> dict:
         "process": {"name": type(field.process).__name__, **asdict(field.process)},
         "predicts": field.predicts.value,
         "data_std": field.data_std,
+        "data_mean": None if field.data_mean is None else field.data_mean.double().tolist(),
         "network": {"name": type(network).__name__, **getattr(network, "config", {})},
     }
 
@@ -92,8 +93,13 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         if name != MLP.__name__:
             raise TypeError(f"its network is a {name}: pass one as network=")
         network = MLP(**config)
+    mean = about["data_mean"]
     return LearnedField(
-        kind(**constants), network, Prediction(about["predicts"]), about["data_std"]
+        kind(**constants),
+        network,
+        Prediction(about["predicts"]),
+        about["data_std"],
+        None if mean is None else torch.tensor(mean, dtype=torch.float64),
     )
 
 
