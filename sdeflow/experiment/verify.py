@@ -229,7 +229,8 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         f"Down to noise level {found.noise_level:.3g} (data std), below which the grid is too "
         f"coarse, {v.verdicts[0].n} particles of the reverse SDE and the density under the same "
-        f"learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over {len(v.tests)} tests.",
+        f"learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over {len(v.tests)} "
+        "tests.",
         "",
         tabulate(rows, headers, tablefmt="github", disable_numparse=True),
         "",

@@ -9,7 +9,17 @@ import torch
 
 import sdeflow as sf
 from benchmarks import __main__ as front
-from benchmarks import checkerboard, density_accuracy, fokker_planck, memory, record, speed, spiral
+from benchmarks import (
+    checkerboard,
+    density_accuracy,
+    exact,
+    fokker_planck,
+    memory,
+    overhead,
+    record,
+    speed,
+    spiral,
+)
 from tests.problems import close, f64, randn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,9 +272,28 @@ def test_speed_variants_make_the_same_number_of_network_calls() -> None:
             assert 0 <= extra <= (2 if name.startswith("torchsde") else 0), name
 
 
+@pytest.mark.parametrize("name", exact.cases())
+def test_reference_by_hand_is_the_exact_field(name: str) -> None:
+    """Each ratio compares two ways to the same numbers, not two problems."""
+    law, by_hand = exact.cases()[name]
+    sigma = law.std() / 2
+    field = sf.ExactField(exact.PROCESS, law)
+    x = (law.sample(300, 0) + sigma * randn(300, 2)).float()
+    truth = field.posterior(x.double(), exact.PROCESS(exact.PROCESS.time_of(sigma))).noise
+    found = by_hand(float(exact.PROCESS(exact.PROCESS.time_of(sigma)).sigma))(x)
+    assert close(found.double(), truth, 1e-3)  # by hand it loses digits in the tails
+    assert not close(1.01 * found.double(), truth, 1e-3)
+
+
+def test_rows_of_a_step_name_the_engine_that_they_divide_by() -> None:
+    rows = {str(row["variant"]): row for row in overhead.rows(1, n=8, steps=20)}
+    assert rows["torchsde alone"]["ratio"] == rows["torchdiffeq alone"]["ratio"] == 1.0
+    assert len(rows) == 5
+
+
 def test_free_network_returns_a_stored_tensor() -> None:
     out = torch.zeros(4, 2)
-    assert speed.Free(out)(randn(4, 2), f64(0.5)) is out
+    assert overhead.Free(out)(randn(4, 2), f64(0.5)) is out
 
 
 @pytest.mark.slow
