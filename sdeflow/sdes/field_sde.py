@@ -52,7 +52,7 @@ class FieldSDE(SDE):
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`; everything that depends on time alone is worked out here, once."""
-        return _SteppedFieldSDE(self, times, like)
+        return (_SteppedFieldSDE if self.as_made else SteppedSDE)(self, times, like)
 
 
 class _SteppedFieldSDE(SteppedSDE):

@@ -180,6 +180,11 @@ class AncestralSDE(FieldSDE):
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`."""
+        if not self.as_made:
+            raise ValueError(
+                "the steps of ancestral sampling come from its field, not from a drift of your "
+                "own; replace the drift of reverse(field) instead"
+            )
         return _SteppedAncestralSDE(self, times, like)
 
 

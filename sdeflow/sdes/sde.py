@@ -54,6 +54,8 @@ class SDE:
         transition: (s, t) -> `TransitionKernel`, where the SDE is linear and its transition is
             known in closed form; `evolve` then takes any span in one step.
         name: what to call it in print.
+        made_for: the drift and diffusion that `transition` belongs to, by default these. Where
+            `dataclasses.replace` has changed either, `transition` is dropped.
 
     Raises:
         TypeError: the drift is no function, or the diffusion neither a function nor None.
@@ -68,6 +70,7 @@ class SDE:
     time_grid: Callable[[int], Tensor] | None = None
     transition: Transition | None = None
     name: str = "SDE"
+    made_for: tuple[Drift, Diffusion | None] | None = None
 
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is complete in itself, so that only `euler` may take it."""
@@ -84,6 +87,16 @@ class SDE:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
         if self.calculus not in ("ito", "stratonovich"):
             raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
+        if self.made_for is None:
+            object.__setattr__(self, "made_for", (self.drift, self.diffusion))
+        elif not self.as_made:
+            object.__setattr__(self, "transition", None)
+
+    @property
+    def as_made(self) -> bool:
+        """Whether drift and diffusion are those that the SDE was made with."""
+        made = self.made_for or (None, None)
+        return made[0] is self.drift and made[1] is self.diffusion
 
     def __repr__(self) -> str:
         """In words."""

@@ -226,7 +226,9 @@ def test_transition_kernel_replaces_stepping_unless_a_time_grid_is_given() -> No
 
     p = TILTED_GAUSSIAN.on_grid(GRID_64)
     known = sf.sdes.ornstein_uhlenbeck(torch.eye(2, dtype=F64))
-    linear, plain = replace(known, drift=drift), replace(OU, drift=drift)
+    # The same drift, counted: the kernel still belongs to it.
+    made = (drift, known.diffusion)
+    linear, plain = replace(known, drift=drift, made_for=made), replace(OU, drift=drift)
     assert calls(linear, steps=40) == []
     assert calls(plain, steps=40) == 40 * [65**2]
     assert calls(linear, time_grid=linear.times(7)) == 7 * [65**2]
