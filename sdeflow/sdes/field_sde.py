@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from itertools import repeat
 from typing import NamedTuple
 
@@ -62,22 +62,23 @@ class _SteppedFieldSDE(SteppedSDE):
         super().__init__(sde, times, check_cloud(like, dim=sde.field.dim))
         self._stages: dict[float, _Stage] = {}
 
+    @cached_property
+    def _on_grid(self) -> Table:
+        """The field at every time of the grid: the end of a step is the start of the next."""
+        return self._field(self.sde.coefficients(self.times))
+
+    def _field(self, now: TimeCoefficients) -> Table:
+        return self.sde.field.table(now.t, now.c, self.like)
+
     def _stage(self, fraction: float) -> _Stage:
         """What the steps ask for at u = k + fraction, for all k."""
         if fraction not in self._stages:
             dt = torch.tensor(self.gaps, dtype=torch.float64)
-            if fraction == 1.0:  # the end of a step is the start of the next: one evaluation there
-                field, now = self._stage(0.0).field, self.sde.coefficients(self.times[1:])
-                field = partial(_next, field)
-            else:
-                at = self.times[:-1] + fraction * dt
-                if fraction == 0.0:
-                    at = self.times
-                now = self.sde.coefficients(at)
-                field = self.sde.field.table(now.t, now.c, self.like)
-            now = now._replace(
-                **{k: getattr(now, k)[: len(dt)] for k in TimeCoefficients._fields[2:]}
-            )
+            first = int(fraction)
+            inner = fraction not in (0.0, 1.0)
+            at = self.times[:-1] + fraction * dt if inner else self.times[first:][: len(dt)]
+            now = self.sde.coefficients(at)
+            field = self._field(now) if inner else (lambda k: self._on_grid(k + first))
             self._stages[fraction] = _Stage.of(
                 field, now.scale, now.state * dt, now.prediction * dt,
                 now.diffusion * dt.abs().sqrt(), self.like,
@@ -107,10 +108,9 @@ Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
 
 
 class _Stage(NamedTuple):
-    """Of one stage of every step: drift dt = state x + prediction field(scale x), and the noise."""
+    """Of one stage of every step: drift dt = state x + prediction field(scale x); the noise."""
 
     step: Callable[[int], Step]
-    field: Table
     noise: Tensor
 
     @staticmethod
@@ -127,11 +127,7 @@ class _Stage(NamedTuple):
             fields = map(field, range(start, start + len(states)))
             return list(zip(fields, scales, ratios, factors[start:stop].unbind(), states))  # noqa: B905
 
-        return _Stage(paged(page), field, noise)
-
-
-def _next(field: Table, k: int) -> Evaluate:
-    return field(k + 1)
+        return _Stage(paged(page), noise)
 
 
 def driven(
@@ -142,6 +138,8 @@ def driven(
     eta: float,
     name: str,
 ) -> FieldSDE:
+    """The SDE of these coefficients, with the drift and diffusion that they make."""
+
     def drift(x: Tensor, t: Tensor) -> Tensor:
         now = coefficients(t)
         state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
