@@ -368,8 +368,9 @@ def captured(mass: np.ndarray, grid: Grid, missing: float) -> Density:
     """
     lost = 1 - float(mass.sum())
     if lost > missing:
+        enough = lost + 10 ** math.floor(math.log10(lost)) / 2  # a digit of it, rounded up
         raise ValueError(
             f"the grid {grid.low} to {grid.high} misses {lost:.3g} of the mass; widen it, or "
-            f"allow it by missing={lost:.1g}"
+            f"allow it by missing={enough:.1g}"
         )
     return Density(grid, torch.from_numpy(mass))

@@ -350,3 +350,17 @@ def test_density_refuses_wrong_types_in_one_sentence() -> None:
         Grid("a", 1.0, (4,))  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="mass must be a tensor"):
         Density(GRID_4, UNIFORM.tolist())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("half", [1.0, 2.3, 3.1, 3.6])
+def test_advised_missing_mass_is_accepted(half: float) -> None:
+    law, grid = (
+        sf.GaussianMixture.isotropic(f64([[0.0, 0.0]]), 1.0),
+        sf.Grid(-half, half, (16, 16)),
+    )
+    with pytest.raises(ValueError, match="allow it by missing=") as said:
+        law.on_grid(grid, missing=1e-5)
+    advised = float(str(said.value).rpartition("=")[2])
+    assert law.on_grid(grid, missing=advised).total() < 1
+    with pytest.raises(ValueError, match="allow it"):
+        law.on_grid(grid, missing=advised / 2.1)

@@ -612,6 +612,8 @@ def test_unknown_name_at_the_top_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="module 'sdeflow' has no attribute 'revers'") as info:
         sf.revers  # noqa: B018
     assert info.value.name == "revers"
+    with pytest.raises(AttributeError, match=r"it is sf\.distributions\.PointSet"):
+        sf.PointSet  # noqa: B018
     assert not hasattr(sf, "__wrapped__")
 
 
