@@ -9,6 +9,8 @@ See docs/theory.md, section 5 and (5.1).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -18,9 +20,30 @@ from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import Monitor, finite
 
 
-def _fraction(u: float, k: int) -> float:
+def _fraction(u: Tensor | float, k: int) -> float:
     """u - k, which the stages of every method make a multiple of 1/12; float32 may miss it."""
-    return round(12 * (u - k)) / 12
+    return round(12 * (float(u) - k)) / 12
+
+
+class StepIndices(Tensor):
+    """Step indices for torchsde, whose entries are numbers: `StepIndices.of([0, 5, 10])`.
+
+    The engine adds and compares the times of each step. On tensors () that would take half of a
+    small cloud's step.
+    """
+
+    numbers: list[float]
+
+    @staticmethod
+    def of(steps: list[int]) -> StepIndices:
+        """(T,) in float64."""
+        made = torch.tensor(steps, dtype=torch.float64).as_subclass(StepIndices)
+        made.numbers = [float(k) for k in steps]
+        return made
+
+    def __getitem__(self, i: Any) -> Any:
+        """The number, or the list of numbers, at i."""
+        return self.numbers[i]
 
 
 class _Torchsde:
@@ -65,9 +88,9 @@ class TorchsdeJoint(_Torchsde):
         super().__init__(monitor, bm, sde_type, "diagonal")
         self._one, self._scaled = stages == 1, bm.scaled
 
-    def f_and_g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    def f_and_g_prod(self, u: float, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         monitor, steps, k = self.monitor, self.steps, self.bm.step
-        fraction = 0.0 if self._one else _fraction(float(u), k)
+        fraction = 0.0 if self._one else _fraction(u, k)
         first = self._known[0] if self._known else None
         if first is not None and k == 0 and first[0] == fraction and first[1] is y:
             f = first[2]  # torchsde looked at its shape before the first step
@@ -89,11 +112,11 @@ class TorchsdeAdditive(_Torchsde):
     """For methods that use them apart, where the noise does not depend on the state."""
 
     def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(self.bm.step, _fraction(float(u), self.bm.step), y)
+        return self.drift(self.bm.step, _fraction(u, self.bm.step), y)
 
     def g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
         k = self.bm.step
-        g = self.steps.diffusion(k, _fraction(float(u), k), y)
+        g = self.steps.diffusion(k, _fraction(u, k), y)
         return torch.zeros_like(v) if g is None else g * v
 
 
@@ -101,11 +124,11 @@ class TorchsdeDiagonal(_Torchsde):
     """For methods that need the diffusion itself, (n, d)."""
 
     def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(self.bm.step, _fraction(float(u), self.bm.step), y)
+        return self.drift(self.bm.step, _fraction(u, self.bm.step), y)
 
     def g(self, u: Tensor, y: Tensor) -> Tensor:
         k = self.bm.step
-        g = self.steps.diffusion(k, _fraction(float(u), k), y)
+        g = self.steps.diffusion(k, _fraction(u, k), y)
         return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
 
 
@@ -125,7 +148,7 @@ class TorchdiffeqFixed:
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
         k, monitor = self.k, self.monitor
-        fraction = 0.0 if self._one else _fraction(float(u), k)
+        fraction = 0.0 if self._one else _fraction(u, k)
         f = self.steps.drift(k, fraction, y)
         log = monitor.log
         log.append((k, fraction, f, y))

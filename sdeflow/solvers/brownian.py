@@ -67,7 +67,11 @@ class Brownian:
         self._plain = grid is None and not levy and self._device.type == "cpu"
 
     def __call__(
-        self, ta: Tensor, tb: Tensor | None = None, return_U: bool = False, return_A: bool = False
+        self,
+        ta: Tensor | float,
+        tb: Tensor | float | None = None,
+        return_U: bool = False,
+        return_A: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """W(tb) - W(ta), and U where asked; (ta, tb) must be one step (k, k + 1)."""
         if return_A:

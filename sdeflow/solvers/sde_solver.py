@@ -20,6 +20,7 @@ from torch import Tensor
 from sdeflow._validation import check_int
 from sdeflow.sdes.sde import SDE, SteppedSDE
 from sdeflow.solvers.adapters import (
+    StepIndices,
     TorchsdeAdditive,
     TorchsdeDiagonal,
     TorchsdeJoint,
@@ -120,11 +121,16 @@ class SDESolver:
             g = steps.diffusion(0, 0.0, x)
             check_noise(g, x)
             adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
-            ts = torch.tensor(sorted({0, *saved}), dtype=torch.float64, device=x.device)
+            ts = self._step_indices(sorted({0, *saved}))
             out = torchsde.sdeint(adapter, x, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
         monitor.finish(out[-1])
         return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+
+    def _step_indices(self, steps: list[int]) -> Tensor:
+        if METHODS[self.method].joint:
+            return StepIndices.of(steps)
+        return torch.tensor(steps, dtype=torch.float64)  # `srk` takes roots of its times
 
     def _brownian(self, times: Tensor, x: Tensor, first: int, steps: SteppedSDE) -> Brownian:
         grid = None if self.fine is None else nested(times, self.fine)
