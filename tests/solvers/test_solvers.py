@@ -734,3 +734,21 @@ def test_a_drift_whose_sum_overflows_is_not_called_infinite():
     for method in ("euler", "ode euler"):
         x = solver(method, steps=2).solve(law, torch.zeros(60, 2, dtype=torch.float16)).x[-1]
         assert torch.equal(x, torch.full_like(x, 3000.0))
+
+
+# ----------------------------------------------------------------------------------- step indices
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "midpoint"])
+@pytest.mark.parametrize("save", [1, 2, 4])
+def test_step_indices_as_numbers_or_tensors_give_the_same_bits(
+    method: str, save: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine's arithmetic on times is exact either way."""
+    field = sf.ExactField(sf.VP(), lopsided(torch.float32))
+    run, x = sf.SDESolver(method, 12, seed=3), prior(field, 5)
+    numbers = run.solve(sf.reverse(field), x, save)
+    monkeypatch.setattr(
+        sf.SDESolver, "_step_indices", lambda self, steps: torch.tensor(steps, dtype=F64)
+    )
+    assert torch.equal(numbers.x, run.solve(sf.reverse(field), x, save).x)
