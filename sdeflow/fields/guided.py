@@ -1,10 +1,10 @@
 r"""Guide a sampler: push one field away from another.
 
-    eps = eps_u + w (eps_c - eps_u),    w = 0: u alone; w = 1: c alone, no guidance; w > 1: beyond c
+    eps = eps_u + w (eps_c - eps_u),    w = 0: u alone; w = 1: c alone, no guidance; w > 1: beyond
 
 The same holds for score, data and velocity, since w + (1 - w) = 1. The choice of c and u makes the
-method: the field of a class and of all classes (classifier-free guidance, Ho and Salimans 2022), of
-what is wanted and what is not (a negative condition), or of a good and a worse network
+method: the field of a class and of all classes (classifier-free guidance, Ho and Salimans 2022),
+of what is wanted and what is not (a negative condition), or of a good and a worse network
 (autoguidance, Karras et al. 2024). The convention s = w - 1 is also common: `scale_from_strength`.
 
 If p_t and q_t are the densities behind c and u, the guided score at one time is that of
@@ -131,7 +131,7 @@ class GuidedField(Field):
         return lambda k: wanted(k) if scales[k] == 1.0 else guided(k)
 
     def _paired(self, wanted: Table, other: Table, c: Coefficients[Tensor]) -> Table:
-        """The table of the guided field from those of the parts, without regard to the interval."""
+        """The table of the guided field, from those of the parts, ignoring the interval."""
         u, v = (
             (w * torch.ones_like(c.alpha)).tolist()
             for w in mixing(self.against.row(c), c, self.row(c))

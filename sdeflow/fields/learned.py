@@ -118,7 +118,7 @@ class LearnedField(Field):
         return self._in_units(inner, c, like)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """See `Field`; what a `Conditioned` network needs is computed for a page of times at once."""
+        """See `Field`; what depends on time alone is computed for a page of times at once."""
         if self._per_particle:
             return super().table(t, c, like)
         seen, network = self._seen(t, c, like), self.network
@@ -161,7 +161,7 @@ class LearnedField(Field):
         return like.dtype if parameter is None else parameter.dtype
 
     def _seen(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
-        """What the network takes for time: t, or ln(sigma / (alpha data_std)) / 4, of its shape."""
+        """What the network takes for t: t itself, or ln(sigma / (alpha data_std)) / 4."""
         kind = self._type(like)
         if self.data_std is None and not isinstance(self.network, Conditioned):
             return t.to(like.device, kind)
@@ -184,7 +184,7 @@ class LearnedField(Field):
         return evaluate
 
     def _in_units(self, inner: Evaluate, c: Coefficients, like: Tensor) -> Evaluate:
-        """inner((x - alpha m) / sqrt(V)) + a m, m the data mean, a as in `row`, in the type of x."""
+        """x -> inner((x - alpha m) / sqrt(V)) + a m, m the data mean, a as in `row`."""
         kind, own = self._type(like), like.dtype
         if self.data_std is None:
             return inner if kind == own else lambda x: inner(x.to(kind)).to(own)

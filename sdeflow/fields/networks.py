@@ -139,7 +139,8 @@ class MLP(Conditioned):
             else:
                 rows = max(len(c), label.numel())
                 memory = tuple(part.expand(rows, *part.shape[1:]) for part in told)
-        # In units of the std of x_t the noise is s = sigma / sqrt(V): s^2 = r^2 / (1 + r^2), r = e^4c.
+        # The network sees x_t / sqrt(V), whose noise is s = sigma / sqrt(V).
+        # s^2 = r^2 / (1 + r^2), r = e^(4 c).
         s2 = torch.sigmoid(8 * c)
         return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2), *memory
 
