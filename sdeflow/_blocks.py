@@ -21,12 +21,12 @@ ROWS = 256
 """Particles in a block: few enough for the cache, enough for the kernels to be efficient."""
 
 PAGE = 64
-"""Steps whose coefficients are worked out together."""
+"""Steps whose coefficients are computed together."""
 
 Entry = TypeVar("Entry")
 
 Evaluate = Callable[[Tensor], Tensor]
-"""x (n, d) -> (n, d): an evaluation for which all that depends on time is worked out already."""
+"""x (n, d) -> (n, d): an evaluation in which all that depends on time is computed already."""
 
 
 def block() -> int:

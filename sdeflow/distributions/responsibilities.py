@@ -1,7 +1,7 @@
 r"""Compute E[eps | x] of a Gaussian mixture at one noise level: a softmax of a matrix product.
 
 Under x = alpha x_0 + sigma eps component k is N(m_k, S_k), m_k = alpha mu_k, S_k = alpha^2 C_k +
-sigma^2 I. The responsibilities r and the conditional mean of the noise are
+sigma^2 I. Then
 
     r = softmax_k(ln w_k - ln det S_k / 2 - (x - m_k)^T S_k^{-1} (x - m_k) / 2),
     E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k):
@@ -9,10 +9,8 @@ sigma^2 I. The responsibilities r and the conditional mean of the noise are
 Inside the softmax is a quadratic function of x; a linear one if all components are round and of
 equal width. So two matrix products and a softmax are enough, with coefficients computed once.
 Products are made in blocks of one shape (`_blocks`), so that a particle's bits do not depend on
-the cloud.
-
-Expanding the square loses digits if a component is far from the centre in units of its width;
-beyond `DIGITS` the products run in float64.
+the cloud. Expanding the square loses digits if a component is far from the centre in units of its
+width; beyond `DIGITS` the products run in float64.
 
 See docs/theory.md, (3.5) and (3.6).
 """

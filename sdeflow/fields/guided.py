@@ -1,11 +1,12 @@
 r"""Guide a sampler: push one field away from another.
 
-    eps = eps_u + w (eps_c - eps_u),    w = 0: u alone; w = 1: c alone, no guidance; w > 1: beyond
+    eps = eps_u + w (eps_c - eps_u)
 
-The same holds for score, data and velocity, since w + (1 - w) = 1. The choice of c and u makes the
-method: the field of a class and of all classes (classifier-free guidance, Ho and Salimans 2022),
-of what is wanted and what is not (a negative condition), or of a good and a worse network
-(autoguidance, Karras et al. 2024). The convention s = w - 1 is also common: `scale_from_strength`.
+w = 0 is u alone, w = 1 is c alone (no guidance), w > 1 goes beyond c. The same holds for score,
+data and velocity, since w + (1 - w) = 1. The choice of c and u makes the method: the field of
+a class and of all classes (classifier-free guidance, Ho and Salimans 2022), of what is wanted and
+what is not (a negative condition), or of a good and a worse network (autoguidance, Karras et al.
+2024). The convention s = w - 1 is also common: `scale_from_strength`.
 
 If p_t and q_t are the densities behind c and u, the guided score at one time is that of
 p_t (p_t / q_t)^(w - 1). But these densities are not one noised distribution: the guided particles
@@ -89,10 +90,11 @@ class GuidedField(Field):
 
     def __repr__(self) -> str:
         """In words."""
-        span = (
-            "" if self.interval is None else " at noise level {:g} to {:g}".format(*self.interval)
-        )
-        return f"guided field, scale {self.scale:g}{span}: {self.conditional}, away from {self.against}"
+        scale = f"scale {self.scale:g}"
+        if self.interval is not None:
+            low, high = self.interval
+            scale += f" at noise levels {low:g} to {high:g}"
+        return f"guided field, {scale}: {self.conditional}; away from {self.against}"
 
     @property
     def dim(self) -> int | None:

@@ -4,8 +4,8 @@ x is in units of its standard deviation, and c = ln(rho / s) / 4 is the noise le
 alpha in units of the data's standard deviation s.
 
 - Fourier features sin(k . x), cos(k . x) resolve detail much finer than the cloud (Tancik et al.
-  2020). They are damped by exp(-k^2 sigma^2 / 2), which is what noise leaves of a wave; otherwise
-  the network invents detail that the noise hides (`benchmarks/spiral.py` measures both).
+  2020). They are damped by exp(-k^2 sigma^2 / (2 Var x_t)), which is what noise leaves of a wave;
+  otherwise the network invents detail that the noise hides (`benchmarks/spiral.py`).
 - The noise level otherwise enters as a bias of the first layer, once per step.
 - Labels are embedded. `add`: to that bias. `append`: as columns beside x. `attend`: by
   cross-attention to a few tokens of the label.
@@ -133,12 +133,12 @@ class MLP(Conditioned):
         memory: Condition = ()
         if self.label is not None:
             label = torch.tensor(self.labels, device=c.device) if label is None else label
-            told = self.label(label.reshape(-1))
-            if isinstance(told, Tensor):
-                bias = bias + told
+            embedded = self.label(label.reshape(-1))
+            if isinstance(embedded, Tensor):
+                bias = bias + embedded
             else:
                 rows = max(len(c), label.numel())
-                memory = tuple(part.expand(rows, *part.shape[1:]) for part in told)
+                memory = tuple(part.expand(rows, *part.shape[1:]) for part in embedded)
         # The network sees x_t / sqrt(V), whose noise is s = sigma / sqrt(V).
         # s^2 = r^2 / (1 + r^2), r = e^(4 c).
         s2 = torch.sigmoid(8 * c)

@@ -9,11 +9,8 @@ x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction 
         score     -eps / sigma                     (0, -1 / sigma)     Tweedie; Vincent 2011
         velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
 
-so one 2x2 solve gives (x_0, eps), hence any other prediction. It fails where the determinant
-alpha b - sigma a is zero: for data at sigma = 0, for noise at alpha = 0, for velocity never.
-
-`unit_row` is a fifth prediction, of unit variance and uncorrelated with x_t: EDM's target.
-
+so one 2x2 solve gives (x_0, eps), hence any other prediction; not where alpha b = sigma a (data at
+sigma = 0, noise at alpha = 0). `unit_row` is a fifth prediction, EDM's target.
 See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
 """
 

@@ -176,7 +176,7 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AncestralSDE(FieldSDE):
-    """The result of `ancestral`: drift and diffusion of `reverse`, stepped by the formula there."""
+    """The SDE that `ancestral` makes: `reverse`, with the steps given there."""
 
     variance: Variance | None = None
 

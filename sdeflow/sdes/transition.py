@@ -22,9 +22,9 @@ from sdeflow.sdes.sde import Transition, TransitionKernel
 def noising_transition(process: Process) -> Transition:
     r"""The transition of the noising SDE, s < t.
 
-        scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),    rho = sigma / alpha.
+        scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),
 
-    The variance is computed as a product, which keeps its digits where t is near s.
+    with rho = sigma / alpha. The variance is a product, which keeps its digits where t is near s.
     """
 
     def transition(s: float, t: float) -> TransitionKernel:

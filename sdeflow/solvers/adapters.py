@@ -182,8 +182,8 @@ def check_noise(g: Scale, x: Tensor) -> None:
     """Check that the diffusion g is (), (d,) or (n, d)."""
     if isinstance(g, Tensor) and g.shape not in ((), x.shape[1:], x.shape):
         raise ValueError(
-            f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}; noise "
-            "is (), (d,) or (n, d): rotate the axes so that a matrix of noise becomes diagonal"
+            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is "
+            "(), (d,) or (n, d): rotate the axes so that a matrix of noise becomes diagonal"
         )
 
 

@@ -124,7 +124,7 @@ class ODESolver:
                     method=self.method,
                     options=options,
                 )
-        except AssertionError as error:  # torchdiffeq raises nothing else
+        except AssertionError as error:  # so torchdiffeq reports a failure
             raise monitor.failed(
                 f"{self.method} stopped ({str(error) or 'step size underflow'}); "
                 "loosen rtol and atol, or use float64",

@@ -69,7 +69,7 @@ def requested(save: Save) -> int | Tensor:
 
 
 def nested(times: Tensor, fine: Tensor) -> list[int]:
-    """Indices (K + 1,) into `fine` (M + 1,), the grid of the Brownian path, of `times` (K + 1,)."""
+    """Indices of `times` (K + 1,) in `fine` (M + 1,), the grid of the Brownian path."""
     fine = check_times(fine, name="fine")
     if (fine[-1] > fine[0]) != (times[-1] > times[0]):
         raise ValueError(

@@ -376,7 +376,7 @@ def random_mlp(labels: int = 0) -> sf.MLP:
 
 @pytest.mark.parametrize("waves", [0, 48])
 def test_bound_network_equals_the_network(waves: int) -> None:
-    """And a second call does not change the result of the first, though they share a workspace."""
+    """A second call does not change the result of the first, though they share a workspace."""
     network = sf.MLP(width=64, depth=4, waves=waves, labels=2)
     with torch.no_grad():
         network.last.weight.normal_(generator=torch.Generator().manual_seed(1))

@@ -65,7 +65,7 @@ class Counted(nn.Module):
 
 
 class CountedMLP(sf.MLP):
-    """Our own network, counted on both of its ways through."""
+    """An `MLP` that counts calls and rows of `body` and of `bound`."""
 
     def __init__(self, how: str = "add") -> None:
         super().__init__(width=16, depth=2, waves=8, labels=3, how=how)
@@ -120,7 +120,7 @@ def test_scale_zero_and_one_give_the_two_fields(process: sf.processes.Process) -
 def test_guidance_is_the_same_affine_combination_in_every_prediction(
     process: sf.processes.Process,
 ) -> None:
-    """Whatever rows the parts are known in, and whatever row is asked for."""
+    """For parts known in any rows, and for any prediction."""
     wanted, whole = pair(process)
     t = times_of(process, 5)[2]
     x, w = cloud_at(process, t), 2.5
@@ -204,7 +204,7 @@ def test_guidance_acts_in_its_interval_only(process: sf.processes.Process) -> No
 
 
 def test_table_of_parts_in_different_rows_gives_the_drift(process: sf.processes.Process) -> None:
-    """On a solver's tables, parts known in different rows give the drift that they give off it."""
+    """For parts known in different rows, the drift from a solver's table is drift(x, t) dt."""
     wanted, whole = pair(process)
     t, x = times_of(process, 4), randn(6, 2)
     for one, other in (("noise", "velocity"), ("data", "score"), ("velocity", "data")):
@@ -241,7 +241,7 @@ def test_two_labels_of_one_network_are_one_call(kind: str, n: int) -> None:
 
 @kinds
 def test_without_guidance_only_the_conditional_field_is_evaluated(kind: str) -> None:
-    """At w = 1 and outside the interval, only the conditional field is asked."""
+    """At w = 1 and outside the interval, only the conditional field is evaluated."""
     field, x = counted(kind), randn(ROWS, 2, dtype=torch.float32)
     parts, network = (field.given(1), field.given(None)), field.network
     times = torch.linspace(1.0, 0.01, 9, dtype=torch.float64)
@@ -279,7 +279,7 @@ def test_one_call_on_two_labels_equals_two_calls(kind: str) -> None:
 
 @kinds
 def test_guiding_away_from_the_null_label_is_classifier_free_guidance(kind: str) -> None:
-    """The label for "no label", and a negative condition: one formula."""
+    """The null label and a negative condition use one formula."""
     field, x = counted(kind), randn(50, 2, dtype=torch.float32)
     with torch.no_grad():
         plain, null, negative = (

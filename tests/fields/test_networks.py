@@ -15,7 +15,7 @@ from tests.problems import randn
 
 
 def random_mlp(scale: float = 0.5, **config: object) -> sf.MLP:
-    """A network whose weights are all at work, the last layer too."""
+    """A network with random weights, those of the last layer too."""
     network = sf.MLP(**{"width": 16, "depth": 2, "waves": 12, **config}).eval()
     g = torch.Generator().manual_seed(3)
     with torch.no_grad():

@@ -444,7 +444,7 @@ def test_constants_that_are_not_numbers_are_refused() -> None:
     ],
 )
 def test_intervals_with_infinite_rates_are_refused(make, name: str) -> None:
-    """Clean data is an end that a process may have, where its rates are finite there."""
+    """An interval may start at the data, if the rates are finite there."""
     with pytest.raises(ValueError, match=f"no {name} process runs from t_min") as said:
         make()
     assert "\n" not in str(said.value)

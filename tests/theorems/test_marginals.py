@@ -44,7 +44,7 @@ three = pytest.mark.parametrize("name", PROCESSES)
 
 @dataclass(frozen=True, eq=False)
 class RingField(sf.ExactField):
-    """The exact field of the ring, times a factor: 1, or a mistake."""
+    """The exact field of the ring, times a factor: 1, or wrong on purpose."""
 
     distribution: sf.GaussianMixture = RING
     factor: float = 1.0
