@@ -4,7 +4,7 @@ Under x = alpha x_0 + sigma eps component k is N(m_k, S_k), m_k = alpha mu_k, S_
 sigma^2 I. Then
 
     r = softmax_k(ln w_k - ln det S_k / 2 - (x - m_k)^T S_k^{-1} (x - m_k) / 2),
-    E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k):
+    E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k).
 
 Inside the softmax is a quadratic function of x; a linear one if all components are round and of
 equal width. So two matrix products and a softmax are enough, with coefficients computed once.
