@@ -1,12 +1,12 @@
-r"""Evaluate a large cloud in blocks of one fixed shape, so that a particle's bits do not depend on n.
+r"""Evaluate a large cloud in blocks of one fixed shape: a particle's bits do not depend on n.
 
 Kernels round differently for other shapes: a matrix product of 100 rows and one of 1000 rows give
-the first 100 rows in other bits. So products are taken in blocks of `ROWS` rows, the last block
-padded. Element-wise and row-wise work (sums along a row, softmax) does not need that.
+the first 100 rows with different bits. So matrix products are made in blocks of `ROWS` rows, the
+last block padded. Element-wise and row-wise work (sums along a row, softmax) does not need that.
 
     blocked(network)  a whole network, block after block
     product(x, a)     one matrix product, all blocks in one call
-    paged(make)       k -> an entry, for what a run reads in every step
+    paged(make)       k -> the k-th entry of a long list, made a page at a time
 """
 
 from __future__ import annotations
@@ -18,27 +18,29 @@ import torch
 from torch import Tensor
 
 ROWS = 256
-"""Particles in a block, per thread: few enough to stay in cache, enough for the kernels."""
+"""Particles in a block: few enough for the cache, enough for the kernels to be efficient."""
 
 PAGE = 64
-"""Steps whose coefficients are taken apart at once."""
+"""Steps whose coefficients are computed together."""
 
 Entry = TypeVar("Entry")
 
 Evaluate = Callable[[Tensor], Tensor]
-"""x (n, d) -> (n, d): an evaluation at times that are already worked out."""
+"""x (n, d) -> (n, d): an evaluation in which all that depends on time is computed already."""
 
 
 def block() -> int:
-    """Particles in one call of a network."""
+    """The number of particles in one call of a network: `ROWS` for each thread."""
     return ROWS * torch.get_num_threads()
 
 
 def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """(rest, x) -> network(x, *rest), a `block` at a time; x (n, d) -> (n, d).
+    """A function (rest, x) -> network(x, *rest) that calls the network on one `block` at a time.
+
+    x (n, d) -> (n, d).
 
     Raises (when called):
-        ValueError: the network returns another shape than it was given.
+        ValueError: the network returns a shape other than that of its input.
     """
     most = block()
 
@@ -62,7 +64,7 @@ def _misfit(out: object, x: Tensor) -> Tensor:
 
 
 def whole_blocks(x: Tensor) -> Tensor:
-    """x (n, d) with its last row repeated until the rows fill their blocks."""
+    """x (n, d), padded with copies of its last row to a multiple of `ROWS` rows."""
     missing = -len(x) % ROWS
     return torch.cat([x, x[-1:].expand(missing, -1)]) if missing else x
 
@@ -79,10 +81,10 @@ def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0)
 
 
 def paged(make: Callable[[int, int], list[Entry]]) -> Callable[[int], Entry]:
-    """k -> the k-th entry, where make(start, stop) gives those of a page of steps.
+    """k -> the k-th entry, where make(start, stop) gives the entries start to stop - 1.
 
-    To index a tensor costs as much as the arithmetic of a small cloud, and to keep the entries of a
-    million steps at once costs memory.
+    Indexing a tensor costs as much as the arithmetic of a small cloud, and keeping the entries of
+    a million steps costs memory: so `PAGE` entries are made at a time.
     """
     first, entries = -1, list[Entry]()
 

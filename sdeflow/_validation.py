@@ -1,7 +1,8 @@
-"""What is refused at the door, and in what words.
+"""Check arguments: clouds, times, whole numbers, positive numbers, labels.
 
-Every public entry checks its arguments once, before any work, and complains in one sentence that
-says what is wrong, where, and how to cure it. Nothing is checked again inside a loop.
+Every public function checks its arguments once, before any work. A check returns the value in the
+form in which it is used, or raises an error of one sentence that says what is wrong, where, and
+how to cure it. Nothing is checked again inside a loop.
 """
 
 from __future__ import annotations
@@ -13,20 +14,21 @@ import torch
 from torch import Tensor
 
 FLOAT32_EPS = torch.finfo(torch.float32).eps
-"""How far, relatively, a time may be moved by being kept in float32."""
+"""The largest relative error of a time that was stored in float32."""
 
 
 class SdeflowError(RuntimeError):
-    """A run that had to stop: the state went bad, a file did not hold what it should.
+    """A run could not go on: a state is not finite, or a file does not hold what it should.
 
-    A solver's run leaves in `path` how far it came: the start and the last good state.
+    Attributes:
+        path: of a solver's run, the start and the last finite state; otherwise None.
     """
 
     path: object = None
 
 
 def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
-    """Return `x` if it is a cloud: a floating tensor (n, d), n >= 1, every entry finite.
+    """Return `x` if it is a cloud: a floating-point tensor (n, d), n, d >= 1, all entries finite.
 
     Raises:
         TypeError: not a floating-point tensor.
@@ -91,7 +93,7 @@ def check_positive(value: float, name: str, *, zero: bool = False) -> float:
 
 
 def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
-    """Return `value`, one label () or a row (n,), as whole numbers from 0 to `most`."""
+    """Return `value`, one label () or one for each particle (n,), as whole numbers 0 to `most`."""
     try:
         found = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
@@ -99,7 +101,9 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
         raise TypeError(f"{name} must be whole numbers, got {found.dtype}")
     if found.ndim > 1 or not found.numel():
-        raise ValueError(f"{name} must be one () or one each (n,), got {tuple(found.shape)}")
+        raise ValueError(
+            f"{name} must be one () or one for each particle (n,), got {tuple(found.shape)}"
+        )
     if most is not None and not 0 <= int(found.min()) <= int(found.max()) <= most:
         raise ValueError(
             f"{name} must be 0 to {most}, got {int(found.min())} to {int(found.max())}"
@@ -110,7 +114,7 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
 def check_times(
     t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:
-    """Return `t` in float64 if it is a strictly monotone grid (K + 1,) inside [low, high].
+    """Return `t` in float64 if it is a strictly monotone row of times (K + 1,) in [low, high].
 
     Raises:
         TypeError: not a tensor of numbers.
@@ -130,13 +134,13 @@ def check_times(
             f"{name} must be strictly monotone, but entries {k} and {k + 1} are "
             f"{t[k]:.9g} and {t[k + 1]:.9g}"
         )
-    # Grids are made in floating point: an end point may miss the law's own by a rounding error.
+    # Times are made in floating point: an end may differ from low or high by a rounding error.
     slack = 1e-9 * max(abs(low), abs(high))
     if t.min() < low - slack - FLOAT32_EPS * abs(
         low
     ) or t.max() > high + slack + FLOAT32_EPS * abs(high):
         raise ValueError(
-            f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}] where this law "
-            "is defined"
+            f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}]; give times "
+            "inside that interval"
         )
     return t.clamp(low, high)

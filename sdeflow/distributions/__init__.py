@@ -1,4 +1,4 @@
-"""What the data are: distributions with exact draws, data sets with a name, your own files."""
+"""Choose the data: distributions with exact draws, named data sets, your own files."""
 
 from sdeflow.distributions import datasets
 from sdeflow.distributions.curves import Arc, Curves

@@ -1,4 +1,4 @@
-r"""Curves in the plane with noise around them, and the distance of a point to a curve."""
+r"""Draw points along curves in the plane, and measure the distance of a point to a curve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sdeflow.distributions.distribution import Distribution
 from sdeflow.random_streams import Stream, normals, uniform
 
 NODES = 2**14
-"""Corners of the polygon that stands for an arc when distances to it are asked."""
+"""Corners of the polygon that approximates an arc when distances to it are computed."""
 
 
 class Arc(NamedTuple):
@@ -32,16 +32,18 @@ class Arc(NamedTuple):
         return Arc(lambda u: (self.place(u) - shift) / scale, self.low, self.high)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Curves(Distribution):
-    """c(u) + noise z: each arc equally likely, u uniform on it, z ~ N(0, I). The label is the arc.
+    """Points along curves: x = c(u) + noise z, z ~ N(0, I).
+
+    Each arc is equally likely, u is uniform on it, and the number of the arc is the label.
 
     Args:
-        arcs: the pieces.
-        noise: standard deviation per coordinate (0: the curve).
+        arcs: the pieces of curve.
+        noise: standard deviation per coordinate (0: exactly on the curve).
 
     Raises:
-        TypeError, ValueError: noise negative or no number.
+        TypeError, ValueError: noise is negative or not a number.
     """
 
     arcs: tuple[Arc, ...]
@@ -51,7 +53,7 @@ class Curves(Distribution):
         """Check the noise."""
         check_positive(self.noise, "noise", zero=True)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In words."""
         return "a distribution along curves"
 
@@ -61,8 +63,8 @@ class Curves(Distribution):
         return 2
 
     def _quadrature(self) -> tuple[Tensor, Tensor]:
-        """Points (arcs, 64, 2) and their shares: the arcs are analytic, so that Gauss-Legendre's
-        rule of 64 nodes gives their moments to rounding.
+        """Points (arcs, 64, 2) and their weights: the arcs are analytic, so 64 Gauss-Legendre
+        nodes give their moments to rounding.
         """
         nodes, weights = (torch.from_numpy(v) for v in np.polynomial.legendre.leggauss(64))
         x = torch.stack(
@@ -95,13 +97,13 @@ class Curves(Distribution):
 
 
 def distance_to(arcs: tuple[Arc, ...], x: Tensor) -> Tensor:
-    """min_u |x - c(u)| over these arcs, (n,) for x (n, 2); exact to about 1e-6.
+    """The distance to the nearest arc, min_u |x - c(u)|, (n,) for x (n, 2); exact to about 1e-6.
 
-    Each arc is a polygon of `NODES` corners, h apart: off by h^2 / 8 times the curvature, and by
-    h^2 / (8 d) at most where another branch, at distance d, is nearly as near.
+    Each arc is replaced by a polygon of `NODES` corners, h apart: the error is h^2 / 8 times the
+    curvature, and at most h^2 / (8 d) where another branch, at distance d, is nearly as near.
 
     Raises:
-        TypeError, ValueError: x is no finite cloud in the plane.
+        TypeError, ValueError: x is not a finite cloud in the plane.
     """
     z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
     return torch.stack([_distance(arc, z) for arc in arcs]).amin(0).to(x)

@@ -1,16 +1,17 @@
-r"""A data set: a distribution with a name, names for its classes, and the curve beneath.
+r"""Name a data set: a distribution, names of its classes, and the curve that the data lie on.
 
-Four kinds of distribution cover nearly all sets of the plane:
+Four kinds of distribution cover nearly all data sets of the plane:
 
     PointSet           m points, equally likely      x = x_i + width z
     GaussianMixture    sum_k w_k N(mu_k, C_k)
     Curves             pieces of a curve, and noise  x = c(u) + noise z, u uniform
     PiecewiseConstant  weighted squares              x uniform in a square
 
-Mean and std are of the distribution, in closed form or by quadrature, never estimated from draws:
-the fields that are told `std` and the floors of distances rest on them. Units are the data's own;
-`standardised` gives the same set centred and in units of its std. Distributions are stated in
-float64, draws are float32 unless asked. Sets with a name are in `datasets`, your own in `files`.
+Mean and std are those of the distribution, in closed form or by quadrature, never estimated from
+draws: a field's `data_std` and the sampling floors of distances are computed from them. Units are
+the data's own; `standardised` gives the same set centred and in units of its std. Distributions
+are held in float64; draws are float32 by default. `datasets` has the named sets, `files` reads
+your own.
 """
 
 from __future__ import annotations
@@ -34,17 +35,17 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A distribution in the plane with a name, and what is known about it.
+    """A distribution in the plane with a name, class names, and the curve it lies on.
 
     Args:
-        name: what to call it.
+        name: printed in reports and error messages.
         distribution: of the data.
         classes: a name for each label of `distribution.sample_labelled`; empty without labels.
-        curve: the arcs on which the data lie, where there are some.
+        curve: the arcs on which the data lie, if any.
 
     Raises:
-        TypeError: distribution is no `Distribution`.
-        ValueError: it has no spread.
+        TypeError: distribution is not a `Distribution`.
+        ValueError: its standard deviation is zero.
     """
 
     name: str
@@ -53,7 +54,7 @@ class Dataset:
     curve: tuple[Arc, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        """Refuse what has no spread."""
+        """Check the distribution."""
         if not isinstance(self.distribution, Distribution):
             raise TypeError(
                 f"distribution must be a Distribution, got {type(self.distribution).__name__}"
@@ -79,7 +80,8 @@ class Dataset:
         """n exact draws (n, 2); the first k of them are the draw of size k.
 
         Raises:
-            TypeError, ValueError: n or seed no whole number or too small; dtype not floating.
+            TypeError, ValueError: n or seed is not a whole number in its range, or dtype is not
+                floating-point.
         """
         return self._draw(n, seed, dtype)[0]
 
@@ -115,34 +117,34 @@ class Dataset:
         return x * self.std + self.mean.to(x)
 
     def smooth(self, width: float) -> GaussianMixture:
-        """p(x) = (1 / m) sum_i N(x; x_i, width^2 I): the points, each a round Gaussian.
+        """The points as round Gaussians: p(x) = (1 / m) sum_i N(x; x_i, width^2 I).
 
         Raises:
-            ValueError: no finite set, or a width that is not positive.
+            ValueError: the data are not a `PointSet`, or the width is not positive.
         """
         if not isinstance(self.distribution, PointSet):
             raise ValueError(f"{self.name} is no finite set; smooth is for point sets")
         return GaussianMixture.isotropic(self.distribution.points, check_positive(width, "width"))
 
     def distance(self, x: Tensor) -> Tensor:
-        """Distance (n,) of x (n, 2) to the curve beneath (see `distance_to`).
+        """Distance (n,) of x (n, 2) to the curve that the data lie on (see `distance_to`).
 
         Raises:
-            ValueError: no curve; x is no finite cloud in the plane.
+            ValueError: the data set has no curve; x is not a finite cloud in the plane.
         """
         if not self.curve:
             raise ValueError(f"{self.name} lies along no curve; distance is for curves")
         return distance_to(self.curve, x)
 
     def cell(self, x: Tensor) -> Tensor:
-        """The square (n,) that each x (n, 2) lies in, or -1 (see `PiecewiseConstant.cell`).
+        """The number (n,) of the square that holds each x (n, 2), or -1.
 
         Raises:
-            ValueError: there are no squares; x is no finite cloud in the plane.
+            ValueError: the data are not made of squares; x is not a finite cloud in the plane.
         """
         if not isinstance(self.distribution, PiecewiseConstant):
             raise ValueError(
-                f"{self.name} is not made of squares; cell is for boards and pictures"
+                f"{self.name} is not made of squares; cell is for checkerboards and pictures"
             )
         return self.distribution.cell(x)
 
@@ -156,19 +158,20 @@ def from_points(
     curve: Sequence[Arc] = (),
     name: str = "points",
 ) -> Dataset:
-    """m points of the plane, equally likely: x = x_i + width z, i uniform, z normal.
+    """A data set of m equally likely points of the plane: x = x_i + width z, z ~ N(0, I).
 
     Args:
-        points: (m, 2), in units of your own.
+        points: (m, 2), in any units.
         labels: (m,) whole numbers 0, 1, ..., an index into `classes`.
         classes: their names; by default "0", "1", ...
         width: standard deviation of the round Gaussian around each point (0: the points alone).
-        curve: the arcs that they lie on, if there are some.
-        name: what to call the set, also in complaints.
+        curve: the arcs that they lie on, if any.
+        name: printed in reports and error messages.
 
     Raises:
-        TypeError: points that are not floating, labels that are not whole numbers.
-        ValueError: not a finite (m, 2); labels that do not fit; fewer than two distinct points.
+        TypeError: points are not floating-point, or labels not whole numbers.
+        ValueError: points are not (m, 2) and finite, fewer than two are distinct, or labels or
+            classes do not fit.
     """
     points = _checked_points(points, name)
     which = None if labels is None else _checked_labels(labels, len(points), name)

@@ -1,11 +1,11 @@
-r"""What every distribution answers: draws, moments, and, where it is known exactly, its posterior.
+r"""The interface of all distributions: draws, moments, density, posterior.
 
-    sample(n, seed)             exact draws, and with `sample_labelled` the part each came from
-    log_prob(x, alpha, sigma)   ln p of alpha x_0 + sigma eps
-    posterior(x, alpha, sigma)  E[x_0 | x], E[eps | x] and tr Cov(x_0 | x) at x = alpha x_0 + sigma eps
-    on_grid(grid, alpha, sigma) the cell masses of alpha x_0 + sigma eps
+    sample(n, seed)              exact draws; `sample_labelled` also gives the label of each
+    log_prob(x, alpha, sigma)    ln p of x = alpha x_0 + sigma eps
+    posterior(x, alpha, sigma)   E[x_0 | x], E[eps | x] and tr Cov(x_0 | x) for the same x
+    on_grid(grid, alpha, sigma)  the cell masses of alpha x_0 + sigma eps
 
-alpha and sigma are 1 and 0 where they are left out: the data themselves.
+By default alpha = 1 and sigma = 0: the data without noise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Noise = float | Tensor
 
 
 class Posterior(NamedTuple):
-    """What x_t says about (x_0, eps): their conditional means, and how sure it is.
+    """Conditional means and variance of (x_0, eps), given x_t.
 
     Attributes:
         data: (n, d) E[x_0 | x_t].
@@ -39,10 +39,10 @@ class Posterior(NamedTuple):
 
 
 class Distribution(ABC):
-    """A probability distribution of data with exact draws.
+    """A probability distribution of data, with exact draws.
 
-    Draws are keyed: the first k of n are the draw of size k, bit for bit. Where the density or the
-    posterior has no closed form, asking for it raises a ValueError.
+    The first k of n draws are, bit for bit, the draw of size k. A density or a posterior without
+    closed form raises a ValueError.
     """
 
     @property
@@ -56,11 +56,11 @@ class Distribution(ABC):
 
     @abstractmethod
     def std(self) -> float:
-        """sqrt(tr Cov / d), the root-mean-square spread per coordinate (length)."""
+        """sqrt(tr Cov / d), the root-mean-square deviation per coordinate (in units of length)."""
 
     @abstractmethod
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """n exact draws (n, d), and the number (n,) of the part that each came from."""
+        """n exact draws (n, d) and their labels (n,), whole numbers."""
 
     @abstractmethod
     def moved(self, shift: Tensor, scale: float) -> Distribution:
@@ -72,7 +72,7 @@ class Distribution(ABC):
 
     @property
     def has_posterior(self) -> bool:
-        """Whether `posterior`, and so an `ExactField`, can be had."""
+        """Whether `posterior` is known, and with it an `ExactField`."""
         return False
 
     @property
@@ -81,7 +81,7 @@ class Distribution(ABC):
         return self.has_posterior
 
     def narrowest(self) -> float:
-        """The standard deviation of the narrowest feature (length); 0 for points and edges."""
+        """The standard deviation of the narrowest feature (length); 0 for points and for edges."""
         return 0.0
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
@@ -89,14 +89,17 @@ class Distribution(ABC):
         raise ValueError(f"{self} has no density in closed form")
 
     def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
-        """What x = alpha x_0 + sigma eps says about (x_0, eps); alpha, sigma () or (n,)."""
+        """The `Posterior` of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
+
+        alpha and sigma are () or (n,).
+        """
         raise ValueError(f"{self} has no posterior in closed form")
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """x -> E[eps | x] at one noise level, for clouds like this one.
+        """The function x (n, d) -> E[eps | x] (n, d) at one noise level, for clouds like `like`.
 
-        What does not depend on x is worked out beforehand, and particle i gets the same bits in a
-        cloud of any size.
+        What does not depend on x is computed once, and a particle gets the same bits in a cloud of
+        any size.
         """
         a, s = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (alpha, sigma))
         return partial(blocked(lambda x: self.posterior(x, a, s).noise), ())
@@ -104,9 +107,9 @@ class Distribution(ABC):
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        """The cell masses of alpha x_0 + sigma eps; `missing` may lie outside the grid."""
+        """The cell masses of alpha x_0 + sigma eps; at most `missing` may lie outside the grid."""
         raise ValueError(f"{self} has no density in closed form")
 
     def given(self, label: int) -> Distribution:
-        """The distribution of the part with this label."""
+        """The distribution of the data that carry this label."""
         raise ValueError(f"{self} has no labels")

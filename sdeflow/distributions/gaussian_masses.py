@@ -1,8 +1,9 @@
-r"""The mass of Gaussians in the cells of a grid, exactly.
+r"""Compute the mass of Gaussians in the cells of a grid, exactly.
 
-Along the axes it is a difference of the error function. A tilted Gaussian takes the error function
-along one axis and Gauss-Legendre panels, no wider than its smaller standard deviation, along the
-other (error below 1e-12).
+For a Gaussian whose principal axes are those of the grid it is a product of differences of the
+error function. For a tilted Gaussian the error function is used along one axis, and Gauss-Legendre
+quadrature along the other, on panels no wider than the smaller standard deviation (error below
+1e-12).
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
 def gaussian_masses(
     grid: Grid, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
 ) -> np.ndarray:
-    """sum_k w_k int_{cell} N(x; mu_k, C_k) dx, of grid.shape; (k,), (k, d), (k, d, d).
+    """sum_k w_k int_{cell} N(x; mu_k, C_k) dx, of grid.shape.
+
+    weights (k,), means (k, d), covariances (k, d, d), all in float64.
 
     Raises:
-        ValueError: a tilted component is narrow beside the cells.
+        ValueError: a tilted component is too narrow for the cells.
     """
     cut = [(grid.edges(i).numpy(), means[:, i]) for i in range(grid.dim)]
     tilted = np.zeros(len(weights), dtype=bool)
@@ -43,13 +46,14 @@ def gaussian_masses(
 
 
 def _root(variance: np.ndarray) -> np.ndarray:
-    """Standard deviations; a point has the smallest one there is."""
+    """Standard deviations; for zero variance the smallest positive number, to divide by."""
     return np.sqrt(np.maximum(variance, np.finfo(float).tiny))
 
 
 def _between(z: np.ndarray) -> np.ndarray:
-    """Standard normal mass between neighbours in the last axis, to relative precision in both
-    tails.
+    """Standard normal mass between neighbours along the last axis.
+
+    Its relative error is that of rounding in both tails.
     """
     a, b = z[..., :-1], z[..., 1:]
     flip = a > 0
@@ -57,7 +61,7 @@ def _between(z: np.ndarray) -> np.ndarray:
 
 
 def _tilted(x: np.ndarray, y: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
-    """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by panels."""
+    """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by quadrature."""
     narrow = math.sqrt(max(np.linalg.eigvalsh(cov)[0], 0.0))
     if narrow < 1e-3 * (x[1] - x[0]):
         raise ValueError(

@@ -1,12 +1,12 @@
-r"""The Gaussian mixture: our hydrogen atom.
+r"""Gaussian mixtures: the one model in which everything is exact.
 
 p(x) = sum_k w_k N(x; mu_k, C_k). Under x_t = alpha x_0 + sigma eps a mixture stays a mixture,
 
     w_k -> w_k,    mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I,
 
-so density, score, posterior mean and samples are exact at every noise level, for every process.
-All of them come from one eigendecomposition per component, C_k = U diag(lambda) U^T, which noise
-only shifts.
+so density, score, posterior and samples are exact at every noise level, for every process. They
+are computed from one eigendecomposition per component, C_k = U diag(lambda) U^T: noise changes
+only the eigenvalues.
 
 See docs/theory.md, (3.5) and (3.6).
 """
@@ -30,19 +30,19 @@ from sdeflow.processes.process import Process
 from sdeflow.random_streams import Stream, normals, random_generator
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GaussianMixture(Distribution):
-    r"""p(x) = sum_k w_k N(x; mu_k, C_k).
+    r"""A mixture of k Gaussians: p(x) = sum_k w_k N(x; mu_k, C_k).
 
     Args:
-        weights: (k,), positive; normalised on entry.
+        weights: (k,), positive; they are divided by their sum.
         means: (k, d).
-        covariances: (k, d, d), symmetric, positive semi-definite (zero: a point set).
+        covariances: (k, d, d), symmetric, positive semi-definite (zero: a point).
 
     Raises:
-        ValueError: shapes that do not fit, weights not positive, a covariance not symmetric or
-            with a negative eigenvalue.
-        TypeError: means are no floating-point tensor.
+        ValueError: shapes do not fit, a weight is not positive, or a covariance is not symmetric
+            or has a negative eigenvalue.
+        TypeError: means is not a floating-point tensor.
     """
 
     weights: Tensor
@@ -50,7 +50,7 @@ class GaussianMixture(Distribution):
     covariances: Tensor
 
     def __post_init__(self) -> None:
-        """Check and diagonalise."""
+        """Check the arguments and diagonalise the covariances."""
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
@@ -84,10 +84,12 @@ class GaussianMixture(Distribution):
 
     @staticmethod
     def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> GaussianMixture:
-        """Round components of standard deviation `width` at `means` (k, d), equal by default.
+        """Round components of standard deviation `width` at `means` (k, d).
+
+        The weights (k,) are equal by default.
 
         Raises:
-            ValueError, TypeError: as `Mixture`, or width negative.
+            ValueError: width is negative.
         """
         k, d = check_cloud(means, "means").shape
         width = check_positive(width, "width", zero=True)
@@ -97,7 +99,7 @@ class GaussianMixture(Distribution):
         )
 
     def to(self, dtype: torch.dtype) -> GaussianMixture:
-        """The same law in another floating-point type."""
+        """The same mixture in another floating-point type."""
         return GaussianMixture(
             self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
         )
@@ -141,7 +143,7 @@ class GaussianMixture(Distribution):
         one = slice(k, k + 1)
         return GaussianMixture(self.weights[one], self.means[one], self.covariances[one])
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In words."""
         return f"a mixture of {len(self.weights)} Gaussians in {self.dim} dimensions"
 
@@ -152,13 +154,13 @@ class GaussianMixture(Distribution):
         return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
 
     def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> GaussianMixture:
-        """The law of alpha x_0 + sigma eps, x_0 from this law: again a mixture.
+        """The distribution of alpha x_0 + sigma eps, x_0 from this mixture.
 
-        w_k, alpha mu_k, alpha^2 C_k + sigma^2 I; differentiable in alpha and sigma, each ().
+        It has weights w_k, means alpha mu_k and covariances alpha^2 C_k + sigma^2 I, and is
+        differentiable in alpha and sigma, each ().
         """
-        noised = object.__new__(
-            GaussianMixture
-        )  # already checked; and no second eigendecomposition
+        # Without __init__: the arguments are checked and the eigenvectors known.
+        noised = object.__new__(GaussianMixture)
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
         variances, axes = self._eigen
         noised.__dict__.update(
@@ -186,20 +188,20 @@ class GaussianMixture(Distribution):
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        """ln p(x) of alpha x_0 + sigma eps, (n,), in x's type.
+        """ln p(x) of alpha x_0 + sigma eps, (n,), in the type of x (n, d).
 
         Raises:
-            TypeError, ValueError: x is no finite cloud of this dimension.
+            TypeError, ValueError: x is not a finite cloud of this dimension.
         """
         check_cloud(x, dim=self.dim)
         a, s = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (alpha, sigma))
         return torch.logsumexp(self._logits(x, a, s)[0], -1)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad ln p(x), (n, d): sum_k r_k C_k^{-1} (mu_k - x), r_k the responsibilities.
+        """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d), r_k the responsibilities.
 
         Raises:
-            TypeError, ValueError: as `log_prob`.
+            TypeError, ValueError: x is not a finite cloud of this dimension.
         """
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
@@ -208,7 +210,7 @@ class GaussianMixture(Distribution):
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), spectra."""
+        """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), eigenvalues (1 or n, k, d)."""
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         variances, axes = (v.to(x) for v in self._eigen)
         means, spectrum = self.means.to(x), alpha**2 * variances + sigma**2
@@ -219,7 +221,7 @@ class GaussianMixture(Distribution):
 
     @cached_property
     def _width2(self) -> float | None:
-        """The variance of every component along every axis, where it is one; else None."""
+        """The variance along every axis of every component if they are all equal, else None."""
         variances = self._eigen[0]
         first = variances.flatten()[0]
         return float(first) if bool((variances == first).all()) else None
@@ -237,14 +239,14 @@ class GaussianMixture(Distribution):
         return noise_mean(alpha * means, log_weights, axes, variances, sigma, like)
 
     def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
-        r"""What x_t = alpha x_0 + sigma eps says about (x_0, eps) at x_t = x, exactly.
+        r"""The exact posterior of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
 
-        Per component, in its own axes, with s^2 = alpha^2 lambda + sigma^2,
+        For each component, in its principal axes, with s^2 = alpha^2 lambda + sigma^2,
 
             E[x_0 | x] = mu + alpha lambda / s^2 (x - alpha mu),
             E[eps | x] = sigma / s^2 (x - alpha mu);
 
-        neither divides by alpha or by sigma alone. x: (n, d); alpha, sigma: () or (n,).
+        neither divides by alpha or by sigma alone. alpha, sigma: () or (n,).
         """
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
@@ -261,19 +263,20 @@ class GaussianMixture(Distribution):
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 from this law.
+        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 from this mixture.
 
-        m_i = sum_k w_k int_{cell i} N(x; mu_k, C_k) dx: differences of the error function along
-        the axes; for a tilted component the error function along one axis and Gauss-Legendre
-        panels no wider than its smaller standard deviation along the other (error below 1e-12).
+            m_i = sum_k w_k int_{cell i} N(x; alpha mu_k, alpha^2 C_k + sigma^2 I) dx
+
+        (see `gaussian_masses`).
 
         Args:
-            alpha, sigma: as in `Coefficients`; by default the law itself.
-            missing: the mass that may lie outside the grid.
+            grid: the cells, of the mixture's dimension.
+            alpha, sigma: by default 1 and 0, the mixture itself.
+            missing: the most mass that may lie outside the grid.
 
         Raises:
-            ValueError: dimensions differ, the grid misses more than that, or a tilted component is
-                singular.
+            ValueError: dimensions differ, more than `missing` lies outside, or a tilted component
+                is too narrow for the cells.
         """
         if self.dim != grid.dim:
             raise ValueError(
@@ -285,10 +288,12 @@ class GaussianMixture(Distribution):
 
 
 def prior_density(grid: Grid, process: Process, t: float | None = None) -> Density:
-    """The law that samplers start from, N(0, sigma(t)^2 I), on a grid; t is t_max by default.
+    """The distribution that samplers start from, N(0, sigma(t)^2 I), on a grid.
+
+    t is t_max by default.
 
     Raises:
-        ValueError: the grid misses more than 1e-4 of it.
+        ValueError: more than 1e-4 of the mass lies outside the grid.
     """
     when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
     centre = torch.zeros(1, grid.dim, dtype=torch.float64)

@@ -1,7 +1,8 @@
-r"""A density that is constant on equal squares: checkerboards and pictures, with the exact posterior.
+r"""Densities that are constant on equal squares, such as checkerboards and pictures.
 
-Given the square, the two coordinates of x_0 are independent and uniform, so the posterior needs a
-truncated normal for each column and each row of squares, and a weight for each square.
+Their posterior is exact. Given the square, the two coordinates of x_0 are independent and uniform,
+so it takes a truncated normal for each column and each row of squares, and a weight for each
+square.
 
 See docs/theory.md, (3.9).
 """
@@ -25,35 +26,36 @@ from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, trunc
 from sdeflow.random_streams import uniform
 
 SQUARES = 4096
-"""The most squares for which the posterior is worked out: it looks at each one per particle."""
+"""The most squares for which the posterior is computed: its cost per particle is their number."""
 
 NARROW = {torch.float32: 0.05, torch.float64: 1e-6}
-"""Squares narrower than this, in units of the noise, lose more digits to differences than x has."""
+"""Side / noise below which differences of neighbouring edges lose too many digits in this type."""
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
-"""The probability below which a particle is too far outside for plain tails."""
+"""The weight, summed over squares, below which a particle is too far outside for this type."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PiecewiseConstant(Distribution):
-    r"""Uniform inside each of a board of squares, each as likely as its weight.
+    r"""A density that is constant on each of rows x columns squares.
 
-    Given the square, the two coordinates are independent, and eps = (x_t - alpha x_0) / sigma is a
-    standard normal truncated where x_0 meets the edges, at e and e' > e:
+    The probability of a square is proportional to its weight. Given the square, the coordinates of
+    x_0 are independent, and a coordinate of eps = (x_t - alpha x_0) / sigma is a standard normal
+    truncated at e and e' > e, its values at the edges of the square:
 
         E[eps | x_t] = (phi(e) - phi(e')) / Z,    Z = Phi(e') - Phi(e).
 
-    The posterior weight of a square is its prior weight times Z of both coordinates. Z and phi / Z
-    are computed from the nearer tail to avoid cancellation, and by Gauss-Legendre quadrature where
-    sigma is large against the square. Worked out in float64.
+    The posterior weight of a square is its prior weight times Z of both coordinates. Computed in
+    float64, by `truncated_normal`.
 
     Args:
-        low: (2,) the lower left corner of the board.
-        side: of a square (length).
-        weights: (rows, columns), row 0 lowest, not negative; squares of weight above zero are
-            numbered along rows, lowest row first: that is their label.
+        low: (2,) the lower left corner.
+        side: the side of a square (length).
+        weights: (rows, columns), row 0 lowest, not negative. The squares of positive weight are
+            numbered along rows, lowest row first; the number is the label.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit, side not positive, no square with weight.
+        TypeError, ValueError: shapes do not fit, side is not positive, a weight is negative, or
+            all are zero.
     """
 
     low: Tensor
@@ -65,15 +67,15 @@ class PiecewiseConstant(Distribution):
         check_positive(self.side, "side")
         if self.low.shape != (2,) or self.weights.ndim != 2:
             raise ValueError(
-                "a board needs low (2,) and weights (rows, columns), got "
+                "a piecewise constant density needs low (2,) and weights (rows, columns), got "
                 f"{tuple(self.low.shape)} and {tuple(self.weights.shape)}"
             )
         if not (torch.isfinite(self.weights).all() and (self.weights >= 0).all()):
             raise ValueError("weights must be finite and not negative")
         if not (self.weights > 0).any():
-            raise ValueError("a board needs at least one square of weight above zero")
+            raise ValueError("weights must have at least one entry above zero")
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In words."""
         return f"a density constant on {self.weights.numel()} squares"
 
@@ -84,11 +86,11 @@ class PiecewiseConstant(Distribution):
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`: up to `SQUARES` squares, empty ones included."""
+        """See `Distribution`: true for up to `SQUARES` squares, empty ones included."""
         return self.weights.numel() <= SQUARES
 
     def filled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and share of each filled square, (m,); the shares add up to one."""
+        """Row, column and probability of each square of positive weight, each (m,)."""
         row, column = torch.nonzero(self.weights > 0, as_tuple=True)
         weights = self.weights[row, column]
         return row, column, weights / weights.sum()
@@ -125,7 +127,7 @@ class PiecewiseConstant(Distribution):
         return self._corners()[which] + self.side * u, which
 
     def given(self, label: int) -> PiecewiseConstant:
-        """One square, by its number along rows, lowest row first.
+        """The uniform distribution on one square, by its number (see the class).
 
         Raises:
             ValueError: there is no such square.
@@ -138,18 +140,19 @@ class PiecewiseConstant(Distribution):
         return replace(self, weights=only)
 
     def cell(self, x: Tensor) -> Tensor:
-        """The square (n,) that each x (n, 2) lies in, or -1; counted along rows, lowest row first.
+        """The number (n,) of the square that holds each x (n, 2), or -1.
 
-        Edges belong to the squares, and so does what rounding in x's type puts beyond them.
+        Edges belong to the squares, and so do points that rounding in the type of x moves over
+        them.
 
         Raises:
-            TypeError, ValueError: x is no finite cloud in the plane.
+            TypeError, ValueError: x is not a finite cloud in the plane.
         """
         z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
         slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self.side)
         rows, columns = self.weights.shape
         filled = self.weights > 0
-        # A frame of -1 around the board: whatever lies outside is clamped onto it.
+        # A frame of -1 around the squares: points outside are clamped onto it.
         index = torch.full((rows + 2, columns + 2), -1)
         inside = index[1:-1, 1:-1]
         inside[filled] = torch.arange(int(filled.sum()))
@@ -167,17 +170,18 @@ class PiecewiseConstant(Distribution):
     ) -> Density:
         r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
 
-        Given the square, the axes are independent, and a coordinate's mass between two faces is a
-        second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma: of max(y, 0) without
-        noise.
+        Given the square, the axes are independent, and the mass of a coordinate between two faces
+        is a second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma; without noise,
+        of max(y, 0).
 
         Args:
-            alpha, sigma: as in `Coefficients`; by default the law itself.
-            missing: the mass that may lie outside the grid.
+            grid: the cells, in two dimensions.
+            alpha, sigma: by default 1 and 0, the data themselves.
+            missing: the most mass that may lie outside the grid.
 
         Raises:
-            ValueError: the grid is no plane or misses more than that; alpha not positive, sigma
-                negative.
+            ValueError: the grid is not two-dimensional, more than `missing` lies outside it, alpha
+                is not positive, or sigma negative.
         """
         if grid.dim != 2:
             raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
@@ -196,7 +200,7 @@ class PiecewiseConstant(Distribution):
         """See `Distribution`; alpha and sigma () or (n,).
 
         Raises:
-            TypeError, ValueError: x is no finite cloud in the plane.
+            TypeError, ValueError: x is not a finite cloud in the plane.
         """
         check_cloud(x, dim=2)
         if not torch.as_tensor(sigma).any():
@@ -218,8 +222,8 @@ class PiecewiseConstant(Distribution):
         """
         if not self.has_posterior:
             raise ValueError(
-                f"the posterior of a board of {self.weights.numel()} squares is too slow, the most "
-                f"is {SQUARES}; shrink the picture"
+                f"the posterior of {self.weights.numel()} squares is too slow, the most is "
+                f"{SQUARES}; shrink the picture"
             )
         parts = []
         for rows, a, s in _portions(x, alpha, sigma):
@@ -240,9 +244,9 @@ class PiecewiseConstant(Distribution):
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
         """See `Distribution`.
 
-        With the tails q = Phi(-|e|) of the edges e, Z and phi(e) - phi(e') of every column and row
-        come from differences of neighbours. Where these would lose digits (noise wide beside the
-        square) or vanish (a particle far outside), `posterior` stands in.
+        Z and phi(e) - phi(e') of every column and row are differences of neighbouring edges.
+        Where they would lose digits (noise much wider than a square) or vanish (a particle far
+        outside), `posterior` is used instead.
         """
         width = alpha * self.side / sigma
         careful = super().noise_mean(alpha, sigma, like)
@@ -268,7 +272,7 @@ class PiecewiseConstant(Distribution):
 
     @cached_property
     def _edges(self) -> tuple[Tensor, Tensor]:
-        """Of the columns and of the rows."""
+        """The edges of the columns (columns + 1,) and of the rows (rows + 1,)."""
         columns, rows = (
             self.side * torch.arange(n + 1, dtype=torch.float64) for n in self.weights.T.shape
         )
@@ -279,7 +283,7 @@ class PiecewiseConstant(Distribution):
         return torch.log(self.weights.double() / self.weights.sum())
 
     def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Truncated]]:
-        """ln(share Z Z') per square (n, rows, columns); what is known per column and per row."""
+        """ln of the posterior weights (n, rows, columns); the truncated normals of both axes."""
         sides = [
             truncated_normal((x[:, i : i + 1] - alpha * edges) / sigma)
             for i, edges in enumerate(self._edges)

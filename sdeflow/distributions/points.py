@@ -1,10 +1,10 @@
-r"""A finite point set, each point with a round Gaussian or bare: its posterior is a softmax.
+r"""A finite set of points, each bare or with a round Gaussian; its posterior is a softmax.
 
     E[x_0 | x] = sum_i w_i x_i,    w = softmax_i(-|x - alpha x_i|^2 / 2 s^2),
 
-where s = sigma for bare points (width = 0). The softmax is attention of the cloud to the points;
-torch's fused kernel never forms the n x m matrix. Expanding the square costs digits once
-|x_i| >> s: then it runs in float64.
+where s = sigma for bare points (width = 0). The softmax is attention of the cloud to the points,
+and torch's fused kernel never forms the n x m matrix. Expanding the square loses digits if
+|x_i| >> s; then it is computed in float64.
 
 Source: Karras et al. 2022, appendix B.3.
 """
@@ -29,19 +29,20 @@ from sdeflow.random_streams import Stream, normals, uniform
 DIGITS = 1e3  # (alpha |x_i| / s)^2 above which float32 loses more than three of its seven digits
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PointSet(Distribution):
-    r"""m points, equally likely: x = x_i + width z, z ~ N(0, I).
+    r"""m equally likely points: x = x_i + width z, z ~ N(0, I).
 
     Args:
         points: (m, d).
-        labels: (m,) whole numbers, or None; `given(label)` is the distribution of one class's
-            points, so that the conditional and the unconditional field come from the same data.
-        width: standard deviation of a round Gaussian that each point may carry, so that a density
-            exists: s^2 = alpha^2 width^2 + sigma^2, and for x_i stands its own conditional mean.
+        labels: (m,) whole numbers, or None; `given(label)` is the distribution of the points of
+            one class.
+        width: standard deviation of the round Gaussian around each point; with 0 the points are
+            bare and have no density.
 
     Raises:
-        ValueError, TypeError: points are no finite cloud, labels do not fit, width is negative.
+        ValueError, TypeError: points is not a finite cloud, labels do not fit, or width is
+            negative.
     """
 
     points: Tensor
@@ -60,7 +61,7 @@ class PointSet(Distribution):
                 )
             object.__setattr__(self, "labels", labels)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In words."""
         return f"a set of {len(self.points)} points"
 
@@ -107,7 +108,7 @@ class PointSet(Distribution):
         return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
 
     def given(self, label: int) -> PointSet:
-        """The points that carry this label.
+        """The set of the points that carry this label.
 
         Raises:
             ValueError: there are no labels, or no point carries this one.
@@ -130,7 +131,7 @@ class PointSet(Distribution):
         """See `Distribution`.
 
         Raises:
-            ValueError: neither width nor noise: bare points have no density.
+            ValueError: width and sigma are both zero: bare points have no density.
         """
         if self.width == 0.0 and not torch.as_tensor(sigma).all():
             raise ValueError("bare points have no density; give them a width, or ask with noise")
@@ -152,7 +153,7 @@ class PointSet(Distribution):
 
     @cached_property
     def _keys(self) -> dict[torch.dtype, Tensor]:
-        """Rows (x_i, |x_i|^2, 0...) about the centre, where the logits lose fewest digits."""
+        """Rows (x_i, |x_i|^2, 0...) relative to the mean, where the logits lose fewest digits."""
         off = self.points.double() - self._centre
         square = (off**2).sum(1, keepdim=True)
         pad = off.new_zeros(len(off), -(self.dim + 1) % 16)  # the kernel wants multiples of 16
@@ -180,7 +181,7 @@ class PointSet(Distribution):
         near, square = means[:, :d], means[:, d]
         pull = (off - alpha * near) / s2  # minus the score
         data = centre + near + alpha * self.width**2 * pull
-        # Rounding can take the difference of two large numbers below zero; a variance is not.
+        # Rounding can make the difference of two large numbers negative.
         spread = (square - (near**2).sum(1)).clamp_min(0)
         shrink = (sigma**2 / s2).reshape(-1)
         variance = shrink**2 * spread + shrink * self.width**2 * d

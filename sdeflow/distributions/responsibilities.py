@@ -1,17 +1,16 @@
-r"""E[eps | x] of Gaussian mixtures at one noise level, by one softmax of a matrix product.
+r"""Compute E[eps | x] of a Gaussian mixture at one noise level: a softmax of a matrix product.
 
 Under x = alpha x_0 + sigma eps component k is N(m_k, S_k), m_k = alpha mu_k, S_k = alpha^2 C_k +
-sigma^2 I. Its responsibility and its noise are functions of x with few coefficients,
+sigma^2 I. Then
 
     r = softmax_k(ln w_k - ln det S_k / 2 - (x - m_k)^T S_k^{-1} (x - m_k) / 2),
-    E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k):
+    E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k).
 
-linear in x inside the softmax where all components are round and equally wide, quadratic else. So
-two matrix products and a softmax do it, with the coefficients worked out beforehand. Products are
-taken in blocks of one shape (`_blocks`), so that a particle's bits do not depend on the cloud.
-
-Expanding the square costs digits where a component is far from the centre in units of its width;
-beyond `DIGITS` the products run in float64.
+Inside the softmax is a quadratic function of x; a linear one if all components are round and of
+equal width. So two matrix products and a softmax are enough, with coefficients computed once.
+Products are made in blocks of one shape (`_blocks`), so that a particle's bits do not depend on
+the cloud. Expanding the square loses digits if a component is far from the centre in units of its
+width; beyond `DIGITS` the products run in float64.
 
 See docs/theory.md, (3.5) and (3.6).
 """
@@ -33,7 +32,10 @@ CHUNK = 2**19  # responsibilities held at once
 def round_noise_mean(
     means: Tensor, log_weights: Tensor, s2: float, alpha: float, sigma: float, like: Tensor
 ) -> Evaluate:
-    """x -> E[eps | x] (n, d) of components N(alpha mu_k, s2 I); means (k, d), float64."""
+    """The function x -> E[eps | x] (n, d) for components N(alpha mu_k, s2 I).
+
+    means (k, d) and log_weights (k,) are in float64.
+    """
     centre = means.mean(0)
     off = means - centre
     reach = off.norm(dim=1).max()
@@ -59,9 +61,10 @@ def noise_mean(
     sigma: float,
     like: Tensor,
 ) -> Evaluate:
-    """x -> E[eps | x] (n, d) of components N(m_k, U_k diag(v_k) U_k^T), all in float64.
+    """The function x -> E[eps | x] (n, d) for components N(m_k, U_k diag(v_k) U_k^T).
 
-    means (k, d) are m_k; axes (k, d, d); variances (k, d), of x itself.
+    means (k, d) are m_k, axes (k, d, d) are U_k, variances (k, d) are v_k, log_weights (k,); all
+    in float64.
     """
     d = means.shape[1]
     inverse = torch.einsum("kij,kj,klj->kil", axes, 1 / variances, axes)
@@ -92,7 +95,7 @@ def _kind(size: float, like: Tensor) -> torch.dtype:
 
 
 def _chunked(evaluate: Callable[[Tensor], Tensor], kind: torch.dtype, parts: int) -> Evaluate:
-    """`evaluate` on whole blocks of type `kind`, a chunk that fits the cache at a time."""
+    """`evaluate` on whole blocks of type `kind`, in chunks that fit the cache."""
     most = max(1, min(CHUNK // parts, 2**14) // ROWS) * ROWS
 
     def run(x: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-r"""Standard normals between neighbouring edges: mass, mean and variance, with all their digits.
+r"""Compute mass, mean and variance of a standard normal truncated to an interval, to rounding.
 
-Masses are differences of nearly equal numbers far out in a tail, or between close edges. The first
-are taken on the side of the tail, the second by Gauss-Legendre quadrature.
+Far out in a tail, or in a narrow interval, a mass is a difference of nearly equal numbers. In a
+tail it is computed from the smaller probabilities, in a narrow interval by Gauss-Legendre
+quadrature.
 
 See docs/theory.md, (3.9).
 """
@@ -9,7 +10,6 @@ See docs/theory.md, (3.9).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -26,8 +26,8 @@ Truncated = tuple[Tensor, Tensor, Tensor]
 def tails(edges: Tensor) -> tuple[Tensor, Tensor]:
     """2 Z and 2 (phi(e') - phi(e)) (n, m) of a standard normal between rising edges (n, m + 1).
 
-    2 Phi(e) = q - 2 [e > 0] with the tail q = erfc(|e| / sqrt 2), signed: its differences keep
-    their digits in both tails.
+    Z is computed from the tail probabilities erfc(|e| / sqrt 2), whose differences keep their
+    digits in both tails.
     """
     tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
     mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
@@ -39,19 +39,19 @@ def truncated_normal(edges: Tensor) -> Truncated:
     """ln Z, mean and variance (n, m) of standard normals between falling edges (n, m + 1)."""
     high, low = edges[:, :-1], edges[:, 1:]
     middle, half = (low + high) / 2, (high - low) / 2
-    # Read from the side where the tail is: there ln Phi keeps its digits.
+    # Mirrored so that the interval lies in the lower tail, where ln Phi keeps its digits.
     turned = middle > 0
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
     below, above = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
     inside = -torch.expm1(below - above)  # Z / Phi(high)
-    # phi / Phi at the end next to the tail, not through logarithms: they are large there.
+    # phi / Phi at the end nearer to 0, not through logarithms: they are large there.
     mills = torch.special.erfcx(-high.clamp_max(30.0) / math.sqrt(2))
     right = math.sqrt(2 / math.pi) / (mills * inside)
     left = right * torch.exp((high - low) * (high + low) / 2)
     log_z, mean = above + torch.log(inside), left - right
     variance = (1 + low * left - high * right - mean**2).clamp_min(0)
     wide = log_z, torch.where(turned, -mean, mean), variance
-    # Between near edges these are differences of nearly equal numbers; the integrals are not.
+    # In a narrow interval these are differences of nearly equal numbers; the integrals are not.
     narrow = (half < 0.5) & (half * middle.abs() < 2)
     if not narrow.any():
         return wide
@@ -61,7 +61,7 @@ def truncated_normal(edges: Tensor) -> Truncated:
 
 
 def _close(middle: Tensor, half: Tensor) -> Truncated:
-    """The same between middle - half and middle + half, for a small half, by Gauss-Legendre."""
+    """The same for the narrow interval middle +- half, by Gauss-Legendre quadrature."""
     off = half[..., None] * NODES
     height = WEIGHTS * torch.exp(-off * (middle[..., None] + off / 2))
     total = height.sum(-1)
@@ -70,11 +70,8 @@ def _close(middle: Tensor, half: Tensor) -> Truncated:
     return torch.log(half * total) - middle**2 / 2 - HALF_LOG, middle + mean, variance
 
 
-Draw = Callable[[int, int], tuple[Tensor, Tensor]]
-
-
 def ramp(y: np.ndarray, sigma: float) -> np.ndarray:
-    """E max(y + sigma z, 0), z standard normal."""
+    """E[max(y + sigma z, 0)], z standard normal."""
     if sigma == 0.0:
         return np.maximum(y, 0.0)
     z = y / sigma

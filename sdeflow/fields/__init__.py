@@ -1,4 +1,4 @@
-"""What is known about clean data and noise given a noisy point, exactly or by learning."""
+"""Estimate clean data and noise given a noisy point: exactly, by a network, or guided."""
 
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field

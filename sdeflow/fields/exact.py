@@ -1,9 +1,9 @@
-r"""The exact field of a distribution under a process: the truth that learned fields are judged by.
+r"""Compute the exact field of a distribution under a process, to compare learned fields with.
 
     E[eps | x_t],    E[x_0 | x_t],    tr Cov(x_0 | x_t)
 
-come from `distribution.posterior` at (alpha, sigma) of the time. The last one tells how much of
-x_0 stays unknown given x_t: the floor under every training loss.
+come from `distribution.posterior` at (alpha, sigma) of the time. The variance is the lower bound
+of the training loss of any network.
 
 See docs/theory.md, (3.3), (3.5) to (3.7) and (3.9).
 """
@@ -25,9 +25,9 @@ from sdeflow.fields.prediction import Prediction, Row, encode
 from sdeflow.processes.process import Coefficients, Scalar
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ExactField(Field):
-    """The field of a distribution whose posterior is known.
+    """The exact field of a distribution whose posterior is known.
 
     Args:
         process: how the data are noised.
@@ -35,7 +35,7 @@ class ExactField(Field):
             `Distribution` with a posterior.
 
     Raises:
-        TypeError: distribution is no `Distribution`, or process no `Process`.
+        TypeError: distribution is not a `Distribution`, or process not a `Process`.
         ValueError: the distribution has no posterior in closed form.
     """
 
@@ -55,9 +55,13 @@ class ExactField(Field):
             )
         if not self.distribution.has_posterior:
             raise ValueError(
-                f"{self.distribution} has no exact field, in closed form and at bearable cost; "
-                "shrink the picture if it is one, or learn the field with sf.fit"
+                f"{self.distribution} has no posterior in closed form, or one that is too slow; "
+                "learn the field with sf.fit, or shrink the picture if it is one"
             )
+
+    def __repr__(self) -> str:
+        """In words."""
+        return f"exact field of {type(self.process).__name__} over {self.distribution}"
 
     @property
     def dim(self) -> int:
@@ -65,24 +69,24 @@ class ExactField(Field):
         return self.distribution.dim
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """Noise: well defined at every t, and what motion needs."""
+        """See `Field`: noise, which is defined at every t."""
         return Prediction.NOISE.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`: E[eps | x_t]. One time for all particles takes the quick road."""
+        """See `Field`: E[eps | x_t]; faster where all particles have the same time."""
         if t.ndim == 0 and not t.requires_grad:
             return self.distribution.noise_mean(float(c.alpha), float(c.sigma), like)
         c = c.along(like)
         return lambda x: self.posterior(x, c).noise
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """See `Field`; here neither is derived from the other, so neither loses digits."""
+        """See `Field`; neither is computed from the other, so neither loses digits."""
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         known = self.posterior(x, self.process(t).along(x))
         return known.data, known.noise
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
-        """See `Field`; where x_0 has a part in it, from `split`, which loses no digits."""
+        """See `Field`; rows that contain x_0 are computed from `split`, which loses no digits."""
         if row not in (Prediction.DATA, Prediction.VELOCITY):
             return super().predict(row, x, t)
         known = self.split(x, t)
@@ -90,15 +94,15 @@ class ExactField(Field):
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x (n, d)."""
-        # Floats must come in x's own type: left to itself, torch rounds them to float32.
+        # By default torch would round floats to float32.
         alpha, sigma = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in c[:2])
         return self.distribution.posterior(x, alpha, sigma)
 
     def given(self, label: int) -> ExactField:
-        """The exact field of the part of the data with this label.
+        """The exact field of the data that carry this label.
 
         Raises:
-            ValueError: there is no such part.
+            ValueError: there is no such label.
         """
         return ExactField(self.process, self.distribution.given(label))
 
@@ -110,16 +114,17 @@ class ExactField(Field):
         """ln p_t(x), (n,) for x (n, d); t () or (n,).
 
         Raises:
-            TypeError, ValueError: x is no finite cloud of this dimension, t out of range.
+            TypeError, ValueError: x is not a finite cloud of this dimension, or t is out of range.
         """
         c = self.process(self.process.at(t, check_cloud(x, dim=self.dim)))
         return self.distribution.log_prob(x, c.alpha, c.sigma)
 
     def density(self, grid: Grid, t: float | None) -> Density:
-        """The exact cell masses of the law of x_t, or of x_0 where t is None.
+        """The exact cell masses of x_t, or of x_0 where t is None.
 
         Raises:
-            ValueError: t out of range; the grid's dimension is another, or it misses mass.
+            ValueError: t is out of range, the grid has another dimension, or more than 1e-4 of the
+                mass lies outside it.
         """
         return self.distribution.on_grid(grid, *self._noise_at(t))
 

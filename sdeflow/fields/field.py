@@ -1,15 +1,15 @@
-r"""What is known about clean data and noise at a noisy point: the interface of all fields.
+r"""Ask a field for clean data, noise, score or velocity at a noisy point.
 
-All knowledge is the conditional mean E[. | x_t], in any of the rows of `prediction`: clean data,
-noise, score, velocity. A `Field` evaluates one row, once, and the algebra gives the others.
+All of these are conditional means E[. | x_t] of a row (a, b), a x_0 + b eps (see `prediction`). A
+field evaluates one row, and a 2x2 linear system gives the others.
 
     ExactField    of a distribution whose posterior is known (`exact`)
     LearnedField  of any torch module (`learned`)
     GuidedField   one field pushed away from another (`guided`)
 
-A field is asked in one way. `at(t, c, like)` works out what depends on time alone and returns a
-function of x; training, a single question and a solver's step all call it, and a solver takes a
-`table` of them over its times.
+A field is evaluated in one way: `at(t, c, like)` computes what depends on time alone and returns a
+function of x. Training, a single question and a solver all use it; a solver makes a `table` of
+such functions, one for each of its times.
 
 See docs/theory.md, (3.3).
 """
@@ -30,50 +30,54 @@ from sdeflow.fields.prediction import Prediction, Row, decode, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar
 
 Table = Callable[[int], Evaluate]
-"""k -> the evaluation at the k-th of a row of times."""
+"""k -> the evaluation at the k-th time of a row of times."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Field(ABC):
-    """Conditional means given x_t, under one process. Each costs one evaluation.
+    """Conditional means given x_t, under one process; each costs one evaluation.
 
-    A field of your own gives `row` and `at`.
+    A subclass defines `row` and `at`.
 
     Raises:
-        TypeError: process is no `Process`.
+        TypeError: process is not a `Process`.
     """
 
     process: Process
 
     def __post_init__(self) -> None:
-        """Refuse what is no process."""
+        """Check the process."""
         if not isinstance(self.process, Process):
             got = self.process if isinstance(self.process, type) else type(self.process)
             raise TypeError(f"process must be a Process, such as sf.VP(), got {got.__name__}")
 
+    def __repr__(self) -> str:
+        """In words."""
+        return f"{type(self).__name__} of {type(self.process).__name__}"
+
     @property
     def dim(self) -> int | None:
-        """d of the clouds that this field is about; None if it does not say."""
+        """d, the dimension of the clouds (n, d) that the field takes; None if any."""
         return None
 
     @abstractmethod
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """The row (a, b) that `at` evaluates: a x0_hat + b eps_hat."""
+        """The row (a, b) of what `at` evaluates: a x0_hat + b eps_hat."""
 
     @abstractmethod
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """The evaluation x (n, d) -> (n, d) at time t, with all that depends on t worked out.
+        """The evaluation x (n, d) -> (n, d) at time t; what depends on t alone is computed here.
 
         Args:
             t: () or (n,), one time for each particle.
             c: process(t), shaped like t; floats where t is ().
-            like: a cloud of the type and device of those to come.
+            like: a cloud of the type and on the device of those to be evaluated.
         """
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
         """`at` for each of a row of times t (K,), made when it is first evaluated.
 
-        A run of a million steps must not cost memory: only the latest evaluation is kept.
+        Only the latest evaluation is kept, so that memory does not grow with K.
         """
         times, rows = t.to(like), torch.stack([*c], 1).numpy()
         last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
@@ -91,14 +95,14 @@ class Field(ABC):
         x: (n, d); t: () or (n,) in [t_min, t_max].
 
         Raises:
-            TypeError, ValueError: x is no finite cloud of this field's dimension; t does not fit
-                or is out of range.
+            TypeError, ValueError: x is not a finite cloud of this field's dimension; t is neither
+                () nor (n,), or out of range.
         """
         out, c = self._asked(x, t)
         return decode(self.row(c), out, x, c)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
-        """a x0_hat + b eps_hat for one row (a, b), (n, d); x, t and errors as for `split`."""
+        """a x0_hat + b eps_hat, (n, d), for a row (a, b); x, t and errors as for `split`."""
         if not isinstance(row, Prediction):
             raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
         out, c = self._asked(x, t)
@@ -106,7 +110,7 @@ class Field(ABC):
         return u * x + v * out
 
     def _asked(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Coefficients[Tensor]]:
-        """The one evaluation, and the coefficients lined up with x."""
+        """One evaluation (n, d), and the coefficients shaped to multiply x."""
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         c = self.process(t)
         return self.at(t, c, x)(x), c.along(x)

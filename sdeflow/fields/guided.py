@@ -1,27 +1,16 @@
-r"""Guidance: one field pushed away from another.
+r"""Guide a sampler: push one field away from another.
 
-    eps = eps_u + w (eps_c - eps_u),
+    eps = eps_u + w (eps_c - eps_u)
 
-c the field wanted, u the field it is pushed away from. One scale, w, in every part of sdeflow:
+w = 0 is u alone, w = 1 is c alone (no guidance), w > 1 goes beyond c. The same holds for score,
+data and velocity, since w + (1 - w) = 1. The choice of c and u makes the method: the field of
+a class and of all classes (classifier-free guidance, Ho and Salimans 2022), of what is wanted and
+what is not (a negative condition), or of a good and a worse network (autoguidance, Karras et al.
+2024). The convention s = w - 1 is also common: `scale_from_strength`.
 
-    w = 0    u alone
-    w = 1    c alone: no guidance
-    w > 1    beyond c, away from u
-
-The lectures' notebook counts s = w - 1 beyond c instead, so that s = 0 is no guidance: convert
-with `scale_from_strength` and `strength_from_scale`.
-
-What c and u are makes the method. Classifier-free guidance: the field of a class and the field of
-all classes (Ho and Salimans 2022). A negative condition: u is the field of what is not wanted.
-Autoguidance: u is a worse network for the same condition (Karras et al. 2024).
-
-The weights w and 1 - w add up to one, so the law reads the same in every row of `prediction`:
-noise, score, data, velocity. In scores it is
-
-    score = score_c + (w - 1) grad ln p_t(x) / q_t(x),    p_t, q_t the laws behind c and u.
-
-At one time that is the score of p_t (p_t / q_t)^(w - 1). But these laws are not one law noised:
-the guided cloud does not end in the tilted law p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
+If p_t and q_t are the densities behind c and u, the guided score at one time is that of
+p_t (p_t / q_t)^(w - 1). But these densities are not one noised distribution: the guided particles
+do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 """
 
 from __future__ import annotations
@@ -43,34 +32,33 @@ from sdeflow.processes.process import Coefficients, Process, Scalar
 
 
 def scale_from_strength(strength: float) -> float:
-    """w = 1 + s, from the convention eps_c + s (eps_c - eps_u), where s = 0 is no guidance."""
+    """w = 1 + s, for the convention eps_c + s (eps_c - eps_u), in which s = 0 is no guidance."""
     return 1.0 + strength
 
 
 def strength_from_scale(scale: float) -> float:
-    """s = w - 1; undoes `scale_from_strength`."""
+    """s = w - 1, the inverse of `scale_from_strength`."""
     return scale - 1.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GuidedField(Field):
-    r"""eps_u + w (eps_c - eps_u): `conditional` pushed away from `against` by `scale` w.
+    r"""A field pushed away from another: eps_u + w (eps_c - eps_u).
+
+    If both are one network under two labels, they are evaluated in one call on 2 n rows. Where w
+    is 1, or outside the interval, only `conditional` is evaluated.
 
     Args:
         conditional: c, the field that is wanted.
-        against: u, the unconditional field, that of an unwanted class, or a worse one of the same.
+        against: u, the field to push away from: unconditional, of an unwanted class, or worse.
         scale: w; 1 is no guidance, 0 is `against` alone.
         interval: noise levels sigma / alpha (length) between which guidance acts, both ends
             included; outside them the field is `conditional` alone. By default everywhere.
 
     Raises:
-        TypeError: a part is no `Field`, scale is no number.
-        ValueError: the parts have different processes or dimensions; scale not finite; interval
-            empty.
-
-    If both parts are one network under two labels, they are one call of it on twice the rows; else
-    each part is evaluated, and `against` read in the row of `conditional`. Where nothing is to be
-    done (w = 1, or outside the interval) `conditional` alone is evaluated.
+        TypeError: a part is not a `Field`, or scale is not a number.
+        ValueError: the parts have different processes or dimensions, scale is not finite, or
+            interval is empty.
 
     Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
     the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
@@ -83,7 +71,7 @@ class GuidedField(Field):
     interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be combined."""
+        """Check that the parts can be combined."""
         for name in ("conditional", "against"):
             if not isinstance(getattr(self, name), Field):
                 raise TypeError(
@@ -99,6 +87,14 @@ class GuidedField(Field):
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
             object.__setattr__(self, "interval", _interval(self.interval))
+
+    def __repr__(self) -> str:
+        """In words."""
+        scale = f"scale {self.scale:g}"
+        if self.interval is not None:
+            low, high = self.interval
+            scale += f" at noise levels {low:g} to {high:g}"
+        return f"guided field, {scale}: {self.conditional}; away from {self.against}"
 
     @property
     def dim(self) -> int | None:
@@ -127,7 +123,7 @@ class GuidedField(Field):
         return _combined(wanted, other, mixing(self.against.row(c), c, self.row(c)), scale)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """See `Field`; the tables are those of the parts."""
+        """See `Field`; made of the tables of the parts."""
         scales = self._scales(c.sigma / c.alpha).tolist()
         wanted = self.conditional.table(t, c, like)
         if self._together is not None:
@@ -137,7 +133,7 @@ class GuidedField(Field):
         return lambda k: wanted(k) if scales[k] == 1.0 else guided(k)
 
     def _paired(self, wanted: Table, other: Table, c: Coefficients[Tensor]) -> Table:
-        """The guided field where it takes two evaluations, whatever the interval."""
+        """The table of the guided field, from those of the parts, ignoring the interval."""
         u, v = (
             (w * torch.ones_like(c.alpha)).tolist()
             for w in mixing(self.against.row(c), c, self.row(c))
@@ -157,7 +153,7 @@ class GuidedField(Field):
         return torch.where((low <= level) & (level <= high), scale, 1.0)
 
     def _scale_at(self, c: Coefficients) -> float | Tensor:
-        """One number where there is one, else (n, 1)."""
+        """The scale: one number, or (n, 1) if the particles have different ones."""
         if self.interval is None:
             return self.scale
         level = torch.as_tensor(c.sigma / c.alpha)
@@ -167,7 +163,7 @@ class GuidedField(Field):
         return 1.0 if float(scales) == 1.0 else self.scale
 
     def _one_call(self, scale: float | Tensor) -> LearnedField | None:
-        """Both parts as one field, where they are one network under two labels; else None."""
+        """Both parts as one field if they are one network under two labels, else None."""
         a, b = self.conditional, self.against
         if not (type(a) is type(b) is LearnedField and a.network is b.network):
             return None
@@ -210,13 +206,13 @@ def _combined(
     row: tuple[float | Tensor, float | Tensor],
     scale: float | Tensor,
 ) -> Evaluate:
-    """x -> guided evaluation, where `other` is read in the row of `wanted` as u x + v other."""
+    """x -> guided evaluation; u x + v other converts `other` to the row of `wanted`."""
     u, v = row
     return lambda x: _pushed(wanted(x), u * x + v * other(x), scale)
 
 
 def _pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
-    """other + w (wanted - other): `wanted` itself at w = 1, `other` itself at w = 0."""
+    """other + w (wanted - other); exact at w = 0 and at w = 1."""
     return torch.lerp(other, wanted, scale)
 
 
@@ -225,7 +221,7 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def _label(known: LearnedField) -> Tensor | None:
-    """The label that stands for what is bound; the network knows the one for "no label"."""
+    """The bound label, or the network's own label for "no label"; None if it has none."""
     if known.label is not None:
         return known.label
     labels = getattr(known.network, "labels", None)
@@ -233,9 +229,9 @@ def _label(known: LearnedField) -> Tensor | None:
 
 
 class _Both(nn.Module):
-    """One network under two labels, in one call on twice the rows, combined with weight w.
+    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w.
 
-    The twice `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
+    The 2 `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
     """
 
     def __init__(self, network: nn.Module, against: Tensor, scale: float | Tensor) -> None:
@@ -248,20 +244,20 @@ class _Both(nn.Module):
         twice = torch.cat([x, x])
         out = self.network(twice, torch.cat([t, t]) if t.ndim else t, labels)
         if not isinstance(out, Tensor) or out.shape != twice.shape:
-            return out  # what is wrong with it, `LearnedField` says
+            return out  # `LearnedField` raises the error
         wanted, other = out.chunk(2)
         return _pushed(wanted, other, self.scale)
 
 
 class _BothConditioned(Conditioned):
-    """`_Both` for a network that works out noise and label beforehand."""
+    """`_Both` for a `Conditioned` network."""
 
     def __init__(self, network: Conditioned, against: Tensor, scale: float | Tensor) -> None:
         super().__init__()
         self.network, self.against, self.scale = network, against, scale
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """The parts of the label wanted, then the same parts of the other."""
+        """The condition of the wanted label, then that of the other."""
         wanted, other = (self.network.condition(c, each) for each in (label, self.against))
         return *wanted, *other
 

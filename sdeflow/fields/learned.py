@@ -1,7 +1,7 @@
-r"""The field that a network has learned.
+r"""Use any torch module as a field, with or without EDM's preconditioning.
 
-Any torch module will do. What a network of ours (`networks.Conditioned`) needs of noise and label
-is worked out beforehand, so that a step pays for the particles only.
+For a `networks.Conditioned` network, what depends on noise level and label is computed once per
+step, and not once per particle.
 
 See docs/theory.md, (3.8) for the preconditioning.
 """
@@ -24,26 +24,27 @@ from sdeflow.fields.prediction import Prediction, Row, unit_row
 from sdeflow.processes.process import Coefficients, Scalar
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LearnedField(Field):
-    """The field that a network has learned.
+    """A field whose evaluation is a call of a neural network.
 
     Args:
         network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when
             a label is bound by `given`; x (n, d), t () or (n,), label () or (n,) of int64.
-        predicts: the row it was trained for.
-        data_std: the data's standard deviation per coordinate. If given, the network is
-            preconditioned as in EDM: it sees x_t / sqrt(V) and gives the `unit` row, whatever
-            `predicts` says. Then, and for our own `MLP` always, it sees
-            ln(sigma / (alpha data_std)) / 4 for t.
-        data_mean: (d,) the data's mean, with data_std; the network then sees
-            (x_t - alpha data_mean) / sqrt(V), and learns centred data. 0 if left out.
-        label: what `given` binds.
+        predicts: the row that the network was trained to predict.
+        data_std: s, the standard deviation of the data per coordinate. If given, the network is
+            preconditioned as in EDM: it takes x_t / sqrt(V), V = alpha^2 s^2 + sigma^2, and
+            predicts the unit row, whatever `predicts` is. Then, and for a `Conditioned` network
+            always, it takes ln(sigma / (alpha s)) / 4 in place of t (s = 1 if not given).
+        data_mean: (d,) the mean of the data, only with data_std; the network then takes
+            (x_t - alpha data_mean) / sqrt(V). Zero by default.
+        label: the class that `given` binds.
 
     Raises:
-        ValueError: data_std is not positive; the label is not one that the network knows, or it
-            knows none; or, when evaluated, the network returns another shape than it was given.
-        TypeError: network is no torch module, predicts is no `Prediction`, label is not whole.
+        ValueError: data_std is not positive, the network does not know this label, or (when
+            evaluated) it returns a shape other than that of x.
+        TypeError: network is not a torch module, predicts not a `Prediction`, or label not a whole
+            number.
 
     Source: Karras et al. 2022, eq. 7 and table 1.
     """
@@ -55,7 +56,7 @@ class LearnedField(Field):
     label: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what is no network, no row, no size, no label."""
+        """Check the arguments."""
         super().__post_init__()
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
@@ -72,13 +73,24 @@ class LearnedField(Field):
             most = known if isinstance(known, int) else None
             object.__setattr__(self, "label", check_labels(self.label, "label", most))
 
+    def __repr__(self) -> str:
+        """In words."""
+        words = [f"learned field of {type(self.process).__name__}", type(self.network).__name__]
+        words.append(f"predicts {self.predicts.value}")
+        if self.data_std is not None:
+            words.append(f"data std {self.data_std:g}")
+        if self.label is not None:
+            one = self.label.ndim == 0
+            words.append(f"label {int(self.label)}" if one else "one label per particle")
+        return ", ".join(words)
+
     @property
     def dim(self) -> int | None:
         """See `Field`."""
         return self.network.dim if isinstance(self.network, MLP) else None
 
     def given(self, label: Tensor | int | None) -> LearnedField:
-        """The same field with a class bound: one for all (), one each (n,), or None for none.
+        """The same field for a class: one for all particles (), one for each (n,), or None.
 
         Raises:
             ValueError, TypeError: the network does not know this label.
@@ -90,9 +102,9 @@ class LearnedField(Field):
         return self.predicts.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`: one network call, in blocks of rows where no gradient is due.
+        """See `Field`: one call of the network, in blocks of rows where no gradient is needed.
 
-        A cloud of another floating type is rounded to the network's on the way in.
+        A cloud of another floating-point type is converted to that of the network, and back.
         """
         seen = self._seen(t, c, like)
         if t.ndim or self._per_particle or torch.is_grad_enabled():
@@ -106,12 +118,12 @@ class LearnedField(Field):
         return self._in_units(inner, c, like)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """See `Field`; our own network's noise and label features are a table too."""
+        """See `Field`; what depends on time alone is computed for a page of times at once."""
         if self._per_particle:
             return super().table(t, c, like)
         seen, network = self._seen(t, c, like), self.network
         if isinstance(network, Conditioned):
-            # One working space for the whole run.
+            # One workspace for the whole run.
             inner = self._features(network, blocked(network.bound(block())), seen)
         else:
             call, labels = repeat(blocked(network)), [repeat(label) for label in self._labels]
@@ -126,7 +138,7 @@ class LearnedField(Field):
         return lambda k: self._in_units(inner(k), Coefficients(*rows[k].tolist()), like)
 
     def _features(self, network: Conditioned, call: Callable[..., Tensor], seen: Tensor) -> Table:
-        """Our own network at each of these noise levels (K,), a page of its features at a time."""
+        """A `Conditioned` network at each of these noise levels (K,), a page at a time."""
 
         def page(start: int, stop: int) -> list[Evaluate]:
             parts = network.condition(seen[start:stop], self.label)
@@ -144,12 +156,12 @@ class LearnedField(Field):
         return () if self.label is None else (self.label,)
 
     def _type(self, like: Tensor) -> torch.dtype:
-        """The network's own floating type; the cloud's if it has no parameters."""
+        """The floating-point type of the network; that of the cloud if it has no parameters."""
         parameter = next(self.network.parameters(), None)
         return like.dtype if parameter is None else parameter.dtype
 
     def _seen(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
-        """What the network sees for time: t, or ln(sigma / (alpha data_std)) / 4, of its shape."""
+        """What the network takes for t: t itself, or ln(sigma / (alpha data_std)) / 4."""
         kind = self._type(like)
         if self.data_std is None and not isinstance(self.network, Conditioned):
             return t.to(like.device, kind)
@@ -157,7 +169,7 @@ class LearnedField(Field):
         return torch.log(level).reshape(t.shape).to(like.device) / 4
 
     def _whole(self, seen: Tensor) -> Evaluate:
-        """The whole cloud in one call: each particle has its own time or label, or a gradient."""
+        """The whole cloud in one call: for a time or label per particle, or with a gradient."""
         network, labels = self.network, self._labels
 
         def evaluate(x: Tensor) -> Tensor:
@@ -172,7 +184,7 @@ class LearnedField(Field):
         return evaluate
 
     def _in_units(self, inner: Evaluate, c: Coefficients, like: Tensor) -> Evaluate:
-        """inner((x - alpha m) / sqrt(V)) + a m, a the row's share of x_0, in the cloud's type."""
+        """x -> inner((x - alpha m) / sqrt(V)) + a m, m the data mean, a as in `row`."""
         kind, own = self._type(like), like.dtype
         if self.data_std is None:
             return inner if kind == own else lambda x: inner(x.to(kind)).to(own)
@@ -190,7 +202,7 @@ class LearnedField(Field):
 
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
-        raise ValueError("data_mean goes with data_std; give both")
+        raise ValueError("data_mean needs data_std; give both")
     mean = torch.as_tensor(mean)
     if mean.ndim != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
         raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")

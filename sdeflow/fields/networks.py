@@ -1,21 +1,14 @@
-r"""A small network F(x, c, label) -> (n, d) that a 2D problem needs, and no more.
+r"""Make a small network F(x, c, label) -> (n, d) for data in few dimensions: `MLP`.
 
-c = ln(noise) / 4, the noise being sigma / alpha in units of the data's standard deviation; x is in
-units of its own standard deviation. Four choices matter (`benchmarks/spiral.py` takes away the
-first, and the second, and measures):
+x is in units of its standard deviation, and c = ln(rho / s) / 4 is the noise level rho = sigma /
+alpha in units of the data's standard deviation s.
 
-- *Waves*, sin and cos of k . x, let a smooth network resolve detail much finer than the cloud
-  (Tancik et al. 2020). Wave numbers are log-uniform from the size of the cloud to its finest
-  detail.
-- *Noise damps them.* A wave seen through noise of relative width s keeps exp(-k^2 s^2 / 2) of its
-  height, so where the data are a field at that noise level hardly depends on finer detail; without
-  this factor the network learns ghosts off the data.
-- *Noise otherwise enters as a bias* of the first layer. Damping and bias depend on c alone, so a
-  solver pays for them once per step and not once per particle.
-- *Labels* are embedded, one more row of the table meaning "no label", and enter in one of three
-  ways. `add`: to that bias. `append`: as columns beside x, which is an added bias again, of lower
-  rank. `attend`: each particle's hidden features look up (softmax(q k) v) a few tokens of its
-  label, so that what it is told of the label depends on where it is.
+- Fourier features sin(k . x), cos(k . x) resolve detail much finer than the cloud (Tancik et al.
+  2020). They are damped by exp(-k^2 sigma^2 / (2 Var x_t)), which is what noise leaves of a wave;
+  otherwise the network invents detail that the noise hides (`benchmarks/spiral.py`).
+- The noise level otherwise enters as a bias of the first layer, once per step.
+- Labels are embedded. `add`: to that bias. `append`: as columns beside x. `attend`: by
+  cross-attention to a few tokens of the label.
 
 See docs/theory.md, (6.4), for the damping.
 """
@@ -36,51 +29,51 @@ from sdeflow.random_streams import Stream, normals
 How = Literal["add", "append", "attend"]
 
 TOKENS, FEATURES = 4, 8
-"""Tokens of a label in cross-attention, and features of a token, or of a label appended."""
+"""Tokens of a label in cross-attention; features of a token, or of a label that is appended."""
 
 Condition = tuple[Tensor, ...]
-"""What a network needs of noise and label, each part (1 or n, ...); the first two as in `MLP`."""
+"""What a network computes from noise level and label, each tensor (1 or n, ...)."""
 
 
 class Conditioned(nn.Module, ABC):
-    """A network whose noise and label can be worked out beforehand, once for a whole cloud.
+    """A network that splits into a part of noise level and label alone, and the rest:
 
     network(x, c, label) = body(x, condition(c, label)).
     """
 
     def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
-        """x (n, d), c () or (n,), label () or (n,) of whole numbers -> (n, d)."""
+        """The output (n, d) for x (n, d), c () or (n,), and label () or (n,), whole numbers."""
         return self.body(x, self.condition(c, label))
 
     @abstractmethod
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """What does not depend on x, one row for each c or label."""
+        """What depends on c () or (n,) and label () or (n,) alone."""
 
     @abstractmethod
     def body(self, x: Tensor, condition: Condition) -> Tensor:
-        """The network with its noise and label already worked out."""
+        """The output (n, d) for x (n, d), given the condition."""
 
     @abstractmethod
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        """`body` for blocks of up to `rows` particles, without gradient; equal to rounding."""
+        """A faster `body` for up to `rows` particles, without gradient; equal up to rounding."""
 
 
 class MLP(Conditioned):
-    """A multi-layer perceptron on damped waves, with noise features and, if asked, labels.
+    """A multilayer perceptron on damped Fourier features, with noise level and optional labels.
 
     Args:
-        dim: d, of the cloud.
+        dim: d, the dimension of the cloud.
         width, depth: hidden units per layer and number of hidden layers.
-        waves: how many wave vectors, of random direction (0: none).
-        finest: largest wave number, in radians per standard deviation; detail of 1 / finest is
-            resolved.
+        waves: number of wave vectors, of random direction (0: none).
+        finest: largest wave number, in radians per standard deviation; detail of size 1 / finest
+            is resolved. The smallest is 0.5; between them they are log-uniform.
         labels: number of classes (0: none); label `labels` means "no label".
         seed: of the initial weights.
-        how: labels enter, "add", "append" or "attend".
+        how: how labels enter, "add", "append" or "attend".
 
     Raises:
-        ValueError, TypeError: a size is not a whole number in its range, finest not positive, or
-            how is none of the three.
+        ValueError, TypeError: a size is not a whole number in its range, finest is not positive,
+            or how is unknown.
 
     Source: Tancik et al. 2020, for the waves; Rombach et al. 2022, eq. 3, for cross-attention.
     """
@@ -110,14 +103,14 @@ class MLP(Conditioned):
             "dim": dim, "width": width, "depth": depth, "waves": waves,
             "finest": finest, "labels": labels, "seed": seed,
         }  # fmt: skip
-        if how != "add":  # files written before there was a choice say nothing
+        if how != "add":  # files written before there was a choice do not have it
             self.config["how"] = how
         self.dim, self.labels = dim, labels
         directions = normals(seed, Stream.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
         numbers = torch.logspace(math.log10(0.5), math.log10(finest), waves)
         vectors = numbers * nn.functional.normalize(directions).T
         self.register_buffer("vectors", vectors.contiguous())
-        # c spans a few units; finer features of it buy nothing.
+        # c spans a few units; finer features of it do not help.
         self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed % 2**64)
@@ -130,8 +123,9 @@ class MLP(Conditioned):
             nn.init.zeros_(self.last.weight)
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """Bias (1 or n, width) and damping (1 or n, waves); if labels are attended to, their
-        keys (1 or n, tokens, features) and values (1 or n, tokens, width).
+        """Bias (1 or n, width) and damping (1 or n, waves).
+
+        With "attend", also keys (1 or n, tokens, features) and values (1 or n, tokens, width).
         """
         c = c.reshape(-1, 1).to(self.octaves)
         phase = c * self.octaves
@@ -139,13 +133,14 @@ class MLP(Conditioned):
         memory: Condition = ()
         if self.label is not None:
             label = torch.tensor(self.labels, device=c.device) if label is None else label
-            told = self.label(label.reshape(-1))
-            if isinstance(told, Tensor):
-                bias = bias + told
+            embedded = self.label(label.reshape(-1))
+            if isinstance(embedded, Tensor):
+                bias = bias + embedded
             else:
                 rows = max(len(c), label.numel())
-                memory = tuple(part.expand(rows, *part.shape[1:]) for part in told)
-        # In the ruler of x_t the noise is s = sigma / sqrt(V): s^2 = r^2 / (1 + r^2), r = e^(4 c).
+                memory = tuple(part.expand(rows, *part.shape[1:]) for part in embedded)
+        # The network sees x_t / sqrt(V), whose noise is s = sigma / sqrt(V).
+        # s^2 = r^2 / (1 + r^2), r = e^(4 c).
         s2 = torch.sigmoid(8 * c)
         return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2), *memory
 
@@ -166,10 +161,9 @@ class MLP(Conditioned):
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
         """See `Conditioned`.
 
-        It is quicker: it writes into working space of its own, not fresh memory at each layer, and
-        hands the kernels what they are quickest with. A narrow layer is where they differ: a bias
-        added apart costs a fifth of `addmm` there, and a narrow output a third if it lies on its
-        side.
+        It writes into a workspace of its own, not into fresh memory at each layer. In a narrow
+        layer a bias that is added separately costs a fifth of `addmm`, and a narrow output a third
+        if it is computed transposed.
         """
         linear = [m for m in (self.first, *self.hidden, self.last) if isinstance(m, nn.Linear)]
         (first, w0), *hidden, (end, w1) = [
@@ -194,18 +188,18 @@ class MLP(Conditioned):
 
 
 def _ways_in(how: How, labels: int, width: int) -> nn.Module:
-    """What turns labels (n,) into a bias (n, width), or into keys and values."""
+    """The module that maps labels (n,) to a bias (n, width), or to keys and values."""
     if how == "add":
         return nn.Embedding(labels + 1, width)
     if how == "append":
-        # Columns e beside x meet weights of their own in the first layer: [W U] [x e] = W x + U e.
+        # Columns e beside x have weights of their own in the first layer: [W U] [x e] = W x + U e.
         columns = nn.Linear(FEATURES, width, bias=False)
         return nn.Sequential(nn.Embedding(labels + 1, FEATURES), columns)
     return Tokens(labels, width)
 
 
 class Tokens(nn.Module):
-    """A few tokens for each label, and cross-attention to them: softmax(q k / sqrt(m)) v."""
+    """Cross-attention to a few tokens of each label: softmax(q k / sqrt(m)) v."""
 
     def __init__(self, labels: int, width: int) -> None:
         super().__init__()
@@ -220,6 +214,6 @@ class Tokens(nn.Module):
         return self.key(tokens), self.value(tokens)
 
     def look_up(self, h: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """What hidden features h (n, width) find there, (n, width)."""
+        """The result (n, width) of attention, for hidden features h (n, width)."""
         found = self.query(h)[:, None] @ keys.mT / math.sqrt(FEATURES)
         return (torch.softmax(found, -1) @ values)[:, 0]

@@ -1,4 +1,4 @@
-r"""What a network may be asked for, as rows.
+r"""Convert between predictions: clean data, noise, score, velocity.
 
 x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction is a second one,
 
@@ -9,19 +9,8 @@ x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction 
         score     -eps / sigma                     (0, -1 / sigma)     Tweedie; Vincent 2011
         velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
 
-and one 2x2 solve turns any of them into (x_0, eps), hence into any other. The determinant
-alpha b - sigma a says where a choice is blind: data at sigma = 0, noise at alpha = 0; velocity
-never.
-
-A fifth row needs s, the data's standard deviation: with V = alpha^2 s^2 + sigma^2 = Var x_t,
-
-        unit      (sigma x_0 / s - alpha s eps) / sqrt(V)
-
-is the combination that has unit variance and is uncorrelated with x_t, whatever the noise level. A
-network that sees x_t / sqrt(V) and gives this row is EDM's preconditioning (Karras et al. 2022,
-eq. 7, for any alpha); at s = 1 on a variance-preserving process it is minus the v of Salimans and
-Ho 2022.
-
+so one 2x2 solve gives (x_0, eps), hence any other prediction; not where alpha b = sigma a (data at
+sigma = 0, noise at alpha = 0). `unit_row` is a fifth prediction, EDM's target.
 See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
 """
 
@@ -37,7 +26,7 @@ Row = tuple[Scalar | float, Scalar | float]
 
 
 class Prediction(Enum):
-    """The four rows (a, b) of `prediction = a x_0 + b eps`."""
+    """What a network predicts, as a row (a, b): prediction = a x_0 + b eps."""
 
     DATA = "data"
     NOISE = "noise"
@@ -45,7 +34,7 @@ class Prediction(Enum):
     VELOCITY = "velocity"
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """(a, b) at one time."""
+        """The row (a, b) at the time of the coefficients c."""
         if self is Prediction.DATA:
             return 1.0, 0.0
         if self is Prediction.NOISE:
@@ -56,16 +45,21 @@ class Prediction(Enum):
 
 
 def unit_row(c: Coefficients[Scalar], data_std: float) -> Row[Scalar]:
-    """(sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2: EDM's network target.
+    """EDM's row (sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2, s = data_std.
 
-    Source: Karras et al. 2022, eq. 7, for any alpha; s = data_std.
+    For data of standard deviation s this prediction has unit variance and is uncorrelated with x_t
+    at every noise level. A network that takes x_t / sqrt(V) and predicts it is EDM's
+    preconditioning. At s = 1 on a variance-preserving process it is minus the v of Salimans and
+    Ho 2022.
+
+    Source: Karras et al. 2022, eq. 7, for any alpha.
     """
     root = (c.alpha**2 * data_std**2 + c.sigma**2) ** 0.5
     return c.sigma / (data_std * root), -c.alpha * data_std / root
 
 
 def encode(row: Row[Scalar], x0: Tensor, eps: Tensor) -> Tensor:
-    """prediction = a x0 + b eps, (n, d), for row = (a, b) and x0, eps (n, d)."""
+    """The prediction a x0 + b eps, (n, d), for row = (a, b) and x0, eps (n, d)."""
     a, b = row
     return a * x0 + b * eps
 
@@ -73,10 +67,9 @@ def encode(row: Row[Scalar], x0: Tensor, eps: Tensor) -> Tensor:
 def mixing(
     row: Row[Scalar], c: Coefficients[Scalar], target: Row[Scalar]
 ) -> tuple[Scalar, Scalar]:
-    """(u, v) such that `target` = u x_t + v prediction, the prediction being given by `row`.
+    """(u, v) such that target = u x_t + v prediction, for a prediction with this row (a, b).
 
-    Solve alpha x_0 + sigma eps = x_t, a x_0 + b eps = prediction by Cramer's rule and insert:
-    for the target p x_0 + q eps,
+    By Cramer's rule, for the target p x_0 + q eps,
 
         u = (p b - q a) / D,    v = (q alpha - p sigma) / D,    D = alpha b - sigma a.
     """
@@ -88,7 +81,7 @@ def mixing(
 def decode(
     row: Row[Tensor], prediction: Tensor, x: Tensor, c: Coefficients[Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """(x_0, eps), each (n, d), from a prediction (n, d) at x_t = x (n, d): the one 2x2 solve."""
+    """(x_0, eps), each (n, d), from a prediction (n, d) with this row at x_t = x (n, d)."""
     u, v = mixing(row, c, (1.0, 0.0))
     x0 = u * x + v * prediction
     u, v = mixing(row, c, (0.0, 1.0))

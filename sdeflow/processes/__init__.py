@@ -1,4 +1,4 @@
-"""How data are noised: choose a schedule (alpha, sigma), ask it for rates, times and grids of times."""
+"""Choose how data are noised: a noise schedule (alpha, sigma), its rates, its time grids."""
 
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP

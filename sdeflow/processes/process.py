@@ -1,4 +1,4 @@
-r"""How matter is noised: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
+r"""Noise data: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
 
 A process is a choice of (alpha, sigma) with alpha(0) = 1 and log SNR = 2 ln(alpha / sigma) falling
 from data (t = 0) to noise (t = t_max). Nothing else is free. The linear SDE with these marginals,
@@ -6,11 +6,10 @@ from data (t = 0) to noise (t = t_max). Nothing else is free. The linear SDE wit
     dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma),
 
 follows (Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the
-package is written once, in alpha and sigma. The flow-matching papers run time the other way (t = 1
-is data): convert at the door, t_ours = 1 - t_theirs.
+package is written once, in alpha and sigma. Flow-matching papers count time the other way (t = 1
+is data): t_ours = 1 - t_theirs.
 
-Each process owns the interval [t_min, t_max] on which its rates are finite. Rates are in closed
-form; autograd is their judge in the tests.
+A process is defined on the interval [t_min, t_max], on which its rates are finite.
 
 See docs/theory.md, (1.1) and (2.2).
 """
@@ -31,7 +30,7 @@ Scalar = TypeVar("Scalar", Tensor, float)
 
 
 class Coefficients(NamedTuple, Generic[Scalar]):
-    """alpha, sigma and their rates, shaped like t; plain floats inside a solver's step."""
+    """alpha, sigma and their time derivatives, shaped like t; plain floats inside a solver."""
 
     alpha: Scalar
     sigma: Scalar
@@ -40,28 +39,28 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
     @property
     def noise_rate(self) -> Scalar:
-        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha): what drift leaves to noise."""
+        """sigma_dot - f sigma = sigma d/dt ln(sigma / alpha), due to noise alone."""
         return self.sigma_dot - self.alpha_dot / self.alpha * self.sigma
 
     def along(self, x: Tensor) -> Coefficients[Tensor]:  # type: ignore[misc]
-        """The same, lined up with a cloud x (n, d): scalars stay, (n,) becomes (n, 1)."""
+        """The same in the type of a cloud x (n, d), (n,) as (n, 1), so that they multiply x."""
         row: list[Tensor] = [torch.as_tensor(c) for c in self]
         return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in row))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Process(ABC):
-    """A pair of schedules (alpha, sigma) on [t_min, t_max]; call it for its `Coefficients`.
+    """A noise schedule (alpha, sigma) on [t_min, t_max]; call it for its `Coefficients`.
 
     Raises:
-        ValueError, TypeError: the interval is empty, or a constant is no number in its range.
+        ValueError, TypeError: the interval is empty, or a constant is not a number in its range.
     """
 
     t_min: float
     t_max: float
 
     def __post_init__(self) -> None:
-        """Refuse an interval that is empty, starts before the data, or leaves the formula."""
+        """Check that alpha, sigma and their rates are finite on the interval."""
         if not self._kept("t_min", zero=True) < self._kept("t_max"):
             raise ValueError(f"t_min must lie below t_max, got {self.t_min} and {self.t_max}")
         c = self(torch.tensor([self.t_min, self.t_max], dtype=torch.float64))
@@ -74,46 +73,59 @@ class Process(ABC):
             )
 
     def _kept(self, name: str, *, zero: bool = False) -> float:
-        """The constant of this name if it is positive, kept as a plain float, fit for a file."""
+        """The constant of this name if it is positive; stored as a plain float, as JSON needs."""
         value = check_positive(getattr(self, name), name, zero=zero)
         object.__setattr__(self, name, value)
         return value
 
+    def __repr__(self) -> str:
+        """In words: the schedule, its constants, its interval."""
+        words = [
+            type(self).__name__,
+            self._constants(),
+            f"t from {self.t_min:g} to {self.t_max:g}",
+        ]
+        return ", ".join(filter(None, words))
+
+    def _constants(self) -> str:
+        """The constants of the schedule, in words."""
+        return ""
+
     @abstractmethod
     def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
-        """Coefficients at t, shape () or (n,), in t's dtype; differentiable in t.
+        """Coefficients at t, () or (n,), in the dtype of t; differentiable in t.
 
         A plain number is a time in float64.
         """
 
     @abstractmethod
     def time(self, log_snr: Tensor) -> Tensor:
-        """The time at which 2 ln(alpha / sigma) = log_snr, in its shape; undoes `log_snr`."""
+        """The time at which 2 ln(alpha / sigma) = log_snr, of its shape: inverse of `log_snr`."""
 
     def log_snr(self, t: Tensor | float) -> Tensor:
-        """2 ln(alpha / sigma) at t, of its shape; strictly falling."""
+        """The log signal-to-noise ratio 2 ln(alpha / sigma) at t, of its shape; it falls."""
         c = self(t)
         return 2 * torch.log(c.alpha / c.sigma)
 
     def noise_level(self, t: Tensor | float) -> Tensor:
-        """rho = sigma / alpha at t, of its shape (length); strictly rising."""
+        """rho = sigma / alpha at t, of its shape (in units of length); strictly rising."""
         c = self(t)
         return c.sigma / c.alpha
 
     def time_of(self, noise_level: Tensor | float) -> Tensor:
-        """The time in [t_min, t_max] at which sigma / alpha is this; undoes `noise_level`.
+        """The time in [t_min, t_max] at which sigma / alpha = noise_level, of its shape.
 
-        A level beyond an end of the interval, by rounding or more, gives that end.
+        The inverse of `noise_level`. A level beyond an end of the interval gives that end.
         """
         return self.time(-2 * torch.log(_real(noise_level))).clamp(self.t_min, self.t_max)
 
     def drift(self, t: Tensor | float) -> Tensor:
-        """f = alpha_dot / alpha, the rate of the linear drift f x (1 / time)."""
+        """f = alpha_dot / alpha, the rate of the linear drift f x (in units of 1 / time)."""
         c = self(t)
         return c.alpha_dot / c.alpha
 
     def diffusion(self, t: Tensor | float) -> Tensor:
-        """g = sqrt(2 sigma (sigma_dot - f sigma)) (length / sqrt(time))."""
+        """g = sqrt(2 sigma (sigma_dot - f sigma)) (in units of length / sqrt(time))."""
         c = self(t)
         return torch.sqrt(2 * c.sigma * c.noise_rate)
 
@@ -131,7 +143,7 @@ class Process(ABC):
         return c.alpha * x0 + c.sigma * eps
 
     def at(self, t: Tensor | float, x: Tensor) -> Tensor:
-        """t, one time () or one per particle (n,), on x's device and in x's dtype or finer.
+        """Return t, one time () or one per particle (n,), on the device of x, at least as precise.
 
         Raises:
             ValueError: t is neither () nor (n,), or leaves [t_min, t_max].
@@ -151,10 +163,10 @@ class Process(ABC):
         return t
 
     def prior(self, n: int, d: int, seed: int, dtype: torch.dtype | None = None) -> Tensor:
-        """n draws (n, d) from N(0, sigma(t_max)^2 I), the law that the reverse run starts from.
+        """n draws (n, d) from N(0, sigma(t_max)^2 I), the distribution that sampling starts from.
 
-        It differs from the law of x_{t_max} by alpha(t_max) x_0: the prior error, which the time
-        interval sets.
+        It differs from the distribution of x_{t_max} by alpha(t_max) x_0: the prior error, which
+        falls with t_max.
 
         Raises:
             ValueError, TypeError: n, d or seed is not a whole number in its range.
@@ -167,7 +179,7 @@ class Process(ABC):
 
 
 def _real(t: Tensor | float) -> Tensor:
-    """t as a floating-point tensor: float64 for a plain number, a tensor's own type if it can."""
+    """t as a floating-point tensor: float64 for a plain number, the type of a floating tensor."""
     if not isinstance(t, Tensor):
         return torch.as_tensor(t, dtype=torch.float64)
     return t if t.is_floating_point() else t.to(torch.get_default_dtype())

@@ -1,7 +1,7 @@
-r"""Noise schedules: variance preserving, sub-VP, variance exploding, EDM, the straight path, cosine.
+r"""Choose a noise schedule: VP, sub-VP, VE, EDM, the straight path, cosine.
 
-Each is a choice of (alpha, sigma) in closed form, with rates in closed form; autograd is their
-judge in the tests.
+Each is a choice of (alpha, sigma), with rates in closed form; the tests compare the rates with
+autograd.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class _VariancePreserving(Process):
         return Coefficients(alpha, sigma, rate * alpha, -rate * alpha**2 / sigma)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class VP(_VariancePreserving):
     r"""Variance preserving: alpha^2 + sigma^2 = 1, the continuous limit of DDPM.
 
         ln alpha = -(1/2) int_0^t beta,    beta = beta_min + t (beta_max - beta_min),
 
-    beta in units of 1 / time.
+    with beta in units of 1 / time.
 
     Raises:
         ValueError: beta_min is not positive, or exceeds beta_max.
@@ -45,10 +45,13 @@ class VP(_VariancePreserving):
     beta_max: float = 20.0
 
     def __post_init__(self) -> None:
-        """Refuse rates that are not positive and rising."""
+        """Check that beta is positive and does not fall."""
         if self._kept("beta_min") > self._kept("beta_max"):
             raise ValueError(f"beta_min {self.beta_min} must not exceed beta_max {self.beta_max}")
         super().__post_init__()
+
+    def _constants(self) -> str:
+        return f"beta {self.beta_min:g} to {self.beta_max:g}"
 
     def _log_alpha(self, t: Tensor) -> tuple[Tensor, Tensor]:
         slope = self.beta_max - self.beta_min
@@ -67,7 +70,7 @@ class VP(_VariancePreserving):
         return 2 * b / (self.beta_min + torch.sqrt(self.beta_min**2 + 2 * slope * b))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class SubVP(VP):
     r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2.
 
@@ -87,11 +90,11 @@ class SubVP(VP):
         return self._time_of_integral(2 * torch.asinh(torch.exp(-log_snr / 2) / 2))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class VE(Process):
     r"""Variance exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
-    At t = 0 the data carry sigma_min already. The defaults are the lecture's 10^(3t - 2).
+    At t = 0 the data have noise sigma_min already. The default is sigma = 10^(3t - 2).
 
     Raises:
         ValueError: sigma_min is not positive, or not below sigma_max.
@@ -105,12 +108,15 @@ class VE(Process):
     sigma_max: float = 10.0
 
     def __post_init__(self) -> None:
-        """Refuse noise levels that are not positive and rising."""
+        """Check that sigma is positive and rises."""
         if not self._kept("sigma_min") < self._kept("sigma_max"):
             raise ValueError(
                 f"sigma_min {self.sigma_min} must lie below sigma_max {self.sigma_max}"
             )
         super().__post_init__()
+
+    def _constants(self) -> str:
+        return f"sigma {self.sigma_min:g} to {self.sigma_max:g}"
 
     def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
         """See `Process`."""
@@ -124,9 +130,12 @@ class VE(Process):
         return (-log_snr / 2 - math.log(self.sigma_min)) / rate
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class EDM(Process):
-    """alpha = 1, sigma = t: time is the noise level. Source: Karras et al. 2022, table 1."""
+    """EDM: alpha = 1, sigma = t; time is the noise level.
+
+    Source: Karras et al. 2022, table 1.
+    """
 
     t_min: float = 0.002
     t_max: float = 80.0
@@ -141,11 +150,12 @@ class EDM(Process):
         return torch.exp(-log_snr / 2)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Linear(Process):
-    """alpha = 1 - t, sigma = t: the straight path of flow matching, rectified flow, SD3.
+    """Flow matching's straight path: alpha = 1 - t, sigma = t.
 
-    At t = 1 the drift rate f is infinite though the flow is not, so the interval stops just short.
+    Rectified flow and Stable Diffusion 3 use it too. At t = 1 the rate f is infinite, so the
+    interval ends at 0.999.
 
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0, time reversed); Liu et al. 2023, eq. 1.
     """
@@ -163,11 +173,11 @@ class Linear(Process):
         return torch.sigmoid(-log_snr / 2)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Cosine(Process):
-    """alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2), u = (pi / 2) (t + s) / (1 + s).
+    """Cosine: alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2), u = (pi / 2) (t + s) / (1 + s).
 
-    The offset s = 0.008 keeps the first steps from being too small.
+    u_0 is u at t = 0. Without the offset s the first steps of a uniform time grid are too small.
 
     Raises:
         ValueError: s is negative.
@@ -180,9 +190,12 @@ class Cosine(Process):
     s: float = 0.008
 
     def __post_init__(self) -> None:
-        """Refuse a negative offset."""
+        """Check the offset."""
         self._kept("s", zero=True)
         super().__post_init__()
+
+    def _constants(self) -> str:
+        return f"s {self.s:g}"
 
     def _angles(self) -> tuple[float, float]:
         rate = math.pi / 2 / (1 + self.s)

@@ -1,4 +1,4 @@
-r"""A noise schedule from a table, as DDPM and Stable Diffusion keep it."""
+r"""Make a process of a table of noise levels, such as those of DDPM and Stable Diffusion."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from sdeflow.processes.process import Coefficients, _real
 from sdeflow.processes.schedules import _VariancePreserving
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Tabulated(_VariancePreserving):
-    r"""A table of alpha-bar, alpha(k)^2 = alpha_bar[k - 1] at t = k = 1 ... T, as DDPM counts.
+    r"""A table of alpha-bar: alpha(t)^2 = alpha_bar[t - 1] at t = 1, ..., T, as DDPM counts.
 
-    Between the entries the log SNR is a monotone cubic of t (PCHIP), so that the table is an
-    ordinary process with continuous rates, and exact at its own times. `diffusers` counts from 0:
-    its timestep k is our t = k + 1.
+    Between the entries the log SNR is a monotone cubic in t (PCHIP), so that the process has
+    continuous rates and equals the table at its own times. `diffusers` counts from 0: its
+    timestep k is our t = k + 1.
 
     Raises:
         ValueError: the table does not fall strictly inside (0, 1), or does not hold all of
@@ -34,7 +34,7 @@ class Tabulated(_VariancePreserving):
     t_max: float = 0.0  # 0: the length of the table
 
     def __post_init__(self) -> None:
-        """Refuse a table that does not fall strictly inside (0, 1)."""
+        """Check the table and the interval, and interpolate."""
         table = np.asarray(self.alpha_bar, dtype=np.float64)
         if table.ndim != 1 or len(table) < 2:
             raise ValueError(f"alpha_bar must be a row of at least two numbers, got {table.shape}")
@@ -52,6 +52,10 @@ class Tabulated(_VariancePreserving):
         object.__setattr__(self, "_cubic", torch.from_numpy(cubic.c.copy()))
         object.__setattr__(self, "_knots", torch.from_numpy(knots))
         super().__post_init__()
+
+    def _constants(self) -> str:
+        first, last = self.alpha_bar[0], self.alpha_bar[-1]
+        return f"alpha-bar {first:.4g} to {last:.4g} in {len(self.alpha_bar)} entries"
 
     @staticmethod
     def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
@@ -85,7 +89,7 @@ class Tabulated(_VariancePreserving):
         )
 
     def time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`: find the interval, then bisect the cubic to rounding."""
+        """See `Process`: find the cubic, then bisect it to rounding."""
         knots = self._knots.to(log_snr)  # type: ignore[attr-defined]
         k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)
         low, high = k.to(log_snr), (k + 1).to(log_snr)

@@ -1,8 +1,8 @@
-r"""Grids of times, and which of their points a run keeps.
+r"""Make a time grid: the times between which a solver steps.
 
-A grid is a row of strictly monotone times in float64, in the direction of the run. What matters to
-a sampler is where its steps lie: in equal cuts of t, of the log signal-to-noise ratio, or of a
-power of the noise level.
+A time grid is a row (K + 1,) of strictly monotone times in float64, in the direction of the run.
+The steps are equal in t, in the log signal-to-noise ratio, or in a power of the noise level; where
+they lie decides how accurate a sampler is.
 
 See docs/theory.md, section 5.
 """
@@ -22,13 +22,16 @@ def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
 
 
 def log_snr_times(process: Process, steps: int) -> Tensor:
-    """(steps + 1,) from t_max to t_min, uniform in log SNR: each cuts sigma / alpha alike."""
+    """(steps + 1,) times from t_max to t_min, uniform in log SNR.
+
+    Each step divides sigma / alpha by the same factor.
+    """
     noisy, clean = process.log_snr(ends(process)).tolist()
     return _pinned(process, uniform_times(noisy, clean, steps))
 
 
 def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
-    """(steps + 1,) from t_max down to t_min, uniform in (sigma / alpha)^(1 / rho).
+    """(steps + 1,) times from t_max to t_min, uniform in (sigma / alpha)^(1 / rho).
 
     Raises:
         ValueError, TypeError: rho or steps is not positive, steps is not whole.
@@ -41,7 +44,7 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
 
 
 def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
-    """Where each wanted time stands on the grid; it may have been rounded to float32."""
+    """The index on the grid of each wanted time, which may have been rounded to float32."""
     sign = 1 if grid[-1] > grid[0] else -1
     above = torch.searchsorted(sign * grid, sign * wanted).clamp(1, len(grid) - 1)
     below = above - 1
@@ -60,12 +63,12 @@ def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
 
 
 def ends(process: Process) -> Tensor:
-    """(t_max, t_min), in float64."""
+    """(t_max, t_min) (2,), in float64."""
     return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
 
 
 def _pinned(process: Process, log_snr: Tensor) -> Tensor:
-    """The times of these log SNRs, the two ends exact."""
+    """The times of these log SNRs, with t_max and t_min themselves at the ends."""
     times = process.time(log_snr)
     times[0], times[-1] = process.t_max, process.t_min
     return times

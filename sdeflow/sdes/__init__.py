@@ -1,4 +1,4 @@
-"""Laws of motion: a drift and a diffusion, of noising, of its reverse, of classical physics."""
+"""Make an SDE, a drift and a diffusion: of noising, of its reverse, of classical physics."""
 
 from sdeflow.sdes.classical import (
     OrnsteinUhlenbeck,

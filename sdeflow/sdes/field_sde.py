@@ -1,9 +1,9 @@
-r"""An SDE whose drift is linear in x and in the evaluation of a field: one evaluation per drift.
+r"""Make an SDE whose drift is linear in x and in a field: one evaluation of the field per drift.
 
     dx = [state x + prediction field(scale x, t)] dt + g dW,
 
-state, prediction, scale and g being functions of time alone. On the step index they are worked out
-for all steps beforehand, so that a step costs one evaluation of the field and two passes over x.
+where state, prediction, scale and g are functions of time alone. They are computed for all steps
+beforehand, so a step costs one evaluation of the field and two passes over x.
 
 See docs/theory.md, (4.2) and (5.1).
 """
@@ -27,7 +27,7 @@ from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 
 class TimeCoefficients(NamedTuple):
-    """At one time: drift = state x + prediction field(scale x, t), diffusion g."""
+    """At one time: drift = state x + prediction field(scale x, t), and the diffusion g."""
 
     t: Tensor
     c: Coefficients[Tensor]
@@ -39,11 +39,12 @@ class TimeCoefficients(NamedTuple):
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class FieldSDE(SDE):
-    """An SDE driven by a `Field`: one evaluation of the field per drift.
+    """An SDE whose drift evaluates a `Field` once.
 
     Attributes:
+        field: the field.
         coefficients: t () or (K,) -> `TimeCoefficients` of that shape.
-        eta: the noise, relative to the reverse SDE.
+        eta: the diffusion relative to that of the reverse SDE.
     """
 
     field: Field
@@ -51,7 +52,7 @@ class FieldSDE(SDE):
     eta: float
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`; everything that depends on time alone is worked out here, once."""
+        """See `SDE`; what depends on time alone is computed here, once."""
         return (_SteppedFieldSDE if self.as_made else SteppedSDE)(self, times, like)
 
 
@@ -71,7 +72,7 @@ class _SteppedFieldSDE(SteppedSDE):
         return self.sde.field.table(now.t, now.c, self.like)
 
     def _stage(self, fraction: float) -> _Stage:
-        """What the steps ask for at u = k + fraction, for all k."""
+        """The coefficients at u = k + fraction, for all steps k."""
         if fraction not in self._stages:
             dt = torch.tensor(self.gaps, dtype=torch.float64)
             first = int(fraction)
@@ -89,8 +90,8 @@ class _SteppedFieldSDE(SteppedSDE):
         stage = self._stages.get(fraction) or self._stage(fraction)
         field, scale, ratio, prediction, state = stage.step(k)
         out = field(x) if scale is None else field(x * scale)
-        # Few passes, since a small cloud pays for each: a tensor () is a cheaper factor than a
-        # number, and a number in `alpha` is cheaper than either.
+        # Each pass over a small cloud costs: a tensor () is a cheaper factor than a number, and a
+        # number in `alpha` is cheaper than either.
         if -1e3 < ratio < 1e3:
             return torch.add(out, x, alpha=ratio).mul_(prediction)
         return torch.add(out * prediction, x, alpha=state)
@@ -104,11 +105,11 @@ class _SteppedFieldSDE(SteppedSDE):
 
 
 Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
-"""The field, its scale unless 1, state / prediction, prediction, state."""
+"""The field, its scale (None: 1), state / prediction, prediction, state."""
 
 
 class _Stage(NamedTuple):
-    """Of one stage of every step: drift dt = state x + prediction field(scale x); the noise."""
+    """One stage of every step: drift dt = state x + prediction field(scale x); the noise."""
 
     step: Callable[[int], Step]
     noise: Tensor
@@ -138,7 +139,7 @@ def driven(
     eta: float,
     name: str,
 ) -> FieldSDE:
-    """The SDE of these coefficients, with the drift and diffusion that they make."""
+    """The `FieldSDE` of these coefficients on this span, without noise if eta is 0."""
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
         now = coefficients(t)

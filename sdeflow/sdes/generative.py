@@ -1,10 +1,10 @@
-r"""The SDEs of generative models: noising, its reverse, the Brownian frame, ancestral sampling.
+r"""Make the SDEs of generative models: noising, its reverse, ancestral sampling.
 
     forward    dx = f x dt + g dW                                            data -> noise
     reverse    dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
                     + eta g dW                                               noise -> data
     comoving   dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,
-               y = x / alpha, rho = sigma / alpha                            Brownian frame
+               y = x / alpha, rho = sigma / alpha                            reverse, rescaled
     ancestral  x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
                kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)                     one step t -> s
 
@@ -34,14 +34,16 @@ from sdeflow.sdes.sde import SDE, SteppedSDE
 from sdeflow.sdes.transition import gaussian_transition, noising_transition
 
 Variance = Callable[[Tensor], Tensor]
-"""times (K + 1,) -> (K,): the variance that each step adds per coordinate (length^2)."""
+"""times (K + 1,) -> (K,), the variance that each step adds per coordinate (length^2)."""
 
 
 def forward(process: Process) -> SDE:
-    """dx = f x dt + g dW, from t_min to t_max (Song et al. 2021, eq. 5 and 29).
+    """The noising SDE dx = f x dt + g dW, from t_min to t_max.
 
     Raises:
-        TypeError: this is no `Process`.
+        TypeError: process is not a `Process`.
+
+    Source: Song et al. 2021, eq. 5 and 29.
     """
     if not isinstance(process, Process):
         raise TypeError(f"forward needs a Process, got {type(process).__name__}")
@@ -63,16 +65,16 @@ def _process(field: Field) -> Process:
 
 
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
-    r"""The time-reversed law, from t_max down to t_min, with noise eta.
+    r"""The reverse SDE, from t_max down to t_min, with noise eta.
 
         dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
-    eta = 0 is the probability-flow ODE, eta = 1 the reverse SDE; with the exact field the
-    marginals do not depend on eta.
+    eta = 0 is the probability-flow ODE, eta = 1 the time reversal of the noising SDE; with the
+    exact field the marginals do not depend on eta.
 
     Raises:
-        TypeError: this is no `Field`.
-        ValueError: eta negative or not finite.
+        TypeError: field is not a `Field`.
+        ValueError: eta is negative or not finite.
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
@@ -93,16 +95,16 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
-    r"""The same law in the Brownian frame y = x / alpha, whose time is rho = sigma / alpha.
+    r"""The reverse SDE for y = x / alpha with time rho = sigma / alpha, the Brownian frame.
 
         dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,    rho(t_max) down to rho(t_min).
 
-    It starts from x / alpha(t_max) and ends in y = x / alpha(t_min). torchdiffeq's `euler` is DDIM
-    here, and its `heun2` on Karras levels is EDM's Algorithm 1.
+    It starts from x / alpha(t_max) and ends at x / alpha(t_min). With eta = 0, Euler's method is
+    DDIM, and Heun's method on Karras levels is EDM's Algorithm 1.
 
     Raises:
-        TypeError: this is no `Field`.
-        ValueError: eta negative or not finite.
+        TypeError: field is not a `Field`.
+        ValueError: eta is negative or not finite.
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
@@ -134,18 +136,20 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
         x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
         kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2).
 
-    It is `reverse` in finite steps that keep x0_hat frozen: the exact step of the frozen SDE at
-    eta = 0 and 1, to first order in the step between. It suits the `euler` method only. DDPM's
-    last step, to sigma = 0, has no noise: it is `field.data` at the last time.
+    At eta = 0 and 1 a step is the exact solution of `reverse` with x0_hat held constant; between,
+    to first order in the step. Only the method `euler` can run it. DDPM's last step, to sigma = 0,
+    has no noise: it is `field.data` at the last time.
 
     Args:
-        variance: of the noise, if not eta^2 kappa (see `analysis.elbo`); the mean stays DDPM's.
-            Zeros leave the mean alone: the sampler without its noise line.
+        field: gives x0_hat and eps_hat.
+        eta: 0 to 1.
+        variance: times (K + 1,) -> (K,), the variance of the noise in each step, if not
+            eta^2 kappa (see `analysis.elbo`); the mean remains DDPM's.
 
     Raises:
-        TypeError: this is no `Field`, or the variance no function.
-        ValueError: eta outside [0, 1], or a variance with eta below 1; when run, a variance that
-            is negative, not finite or not (K,).
+        TypeError: field is not a `Field`, or variance not a function.
+        ValueError: eta is outside [0, 1], or below 1 with a variance; when run, variance is
+            negative, not finite or not (K,).
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
@@ -172,7 +176,7 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AncestralSDE(FieldSDE):
-    """What `ancestral` makes: as an SDE it is `reverse`, but its steps are whole."""
+    """The SDE that `ancestral` makes: `reverse`, with the steps given there."""
 
     variance: Variance | None = None
 
@@ -207,7 +211,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
                 variance = _chosen(self.sde.variance, self.times)
             one, noise = torch.ones_like(variance), eta * torch.sqrt(variance)
             table = field.table(self.times[:-1], start, self.like)
-            # The step is whole: the engine adds to x what is missing to x_s.
+            # A step of the solver adds to x, so the drift is x_s - x.
             self._stages[0.0] = _Stage.of(
                 table, one, state - one, prediction * one, noise, self.like
             )
@@ -215,7 +219,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
 
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:
-    """The variances that the user chose, (K,) in float64."""
+    """The user's variances, (K,) in float64, checked."""
     v = torch.as_tensor(variance(times)).detach().to("cpu", torch.float64)
     if v.shape != (len(times) - 1,):
         raise ValueError(

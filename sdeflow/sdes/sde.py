@@ -1,12 +1,11 @@
-r"""An SDE: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
+r"""Make an SDE of your own: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
 
-The same object moves particles (`solvers`) and densities (`fokker_planck`). An SDE whose t_start
-lies above its t_end runs backwards in t; then dt < 0, and dW has variance |dt|. Ready-made ones
-are in `generative` and `classical`; `SDE(drift, diffusion, t_start, t_end)` makes your own.
+`SDE(drift, diffusion, t_start, t_end)` moves particles (`solvers`) and densities
+(`fokker_planck`). If t_start is above t_end, time runs backwards: then dt < 0, and dW has variance
+|dt|. Ready-made SDEs are in `generative` and `classical`.
 
-A solver does not step in t but counts steps: on the step index u every time grid is uniform, the
-coefficients of a step are read from a table, and dt, sqrt(|dt|) are folded in. `SDE.stepped` gives
-an SDE in that form.
+Solvers do not step in t but on the step index u = 0, ..., K, on which every time grid is uniform.
+`SDE.stepped` gives an SDE in that form.
 
 See docs/theory.md, (5.1) the step index.
 """
@@ -41,25 +40,26 @@ Transition = Callable[[float, float], TransitionKernel]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SDE:
-    """dx = drift(x, t) dt + diffusion(x, t) dW.
+    """A stochastic differential equation dx = drift(x, t) dt + diffusion(x, t) dW.
 
     Args:
         drift: (x, t) -> (n, d); x (n, d), t ().
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
             for diagonal noise that depends on the state; None for an ordinary differential
             equation.
-        t_start, t_end: the span, in the order in which it is run.
-        calculus: how state-dependent noise is read; additive noise reads the same both ways.
-        time_grid: K -> (K + 1,), the SDE's own grid of times; uniform by default.
-        transition: (s, t) -> `TransitionKernel`, where the SDE is linear and its transition is
-            known in closed form; `evolve` then takes any span in one step.
-        name: what to call it in print.
+        t_start, t_end: first and last time.
+        calculus: interpretation of noise that depends on the state, "ito" or "stratonovich".
+        time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default.
+        transition: (s, t) -> `TransitionKernel` of this drift and this diffusion, if the SDE is
+            linear; `evolve` then needs one step for any span.
+        name: printed in reports.
         made_for: the drift and diffusion that `transition` belongs to, by default these. Where
             `dataclasses.replace` has changed either, `transition` is dropped.
 
     Raises:
-        TypeError: the drift is no function, or the diffusion neither a function nor None.
-        ValueError: t_start and t_end are the same or not finite, or an unknown calculus.
+        TypeError: drift is not a function, or diffusion, time_grid or transition is neither a
+            function nor None.
+        ValueError: t_start equals t_end, one of them is not finite, or calculus is unknown.
     """
 
     drift: Drift
@@ -73,10 +73,10 @@ class SDE:
     made_for: tuple[Drift, Diffusion | None] | None = None
 
     whole_step: ClassVar[bool] = False
-    """Whether a step of `stepped` is complete in itself, so that only `euler` may take it."""
+    """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no function, and an empty span."""
+        """Check the arguments."""
         for name in ("drift", "diffusion", "time_grid", "transition"):
             given = getattr(self, name)
             if not callable(given) and (name == "drift" or given is not None):
@@ -104,14 +104,15 @@ class SDE:
 
     @property
     def direction(self) -> float:
-        """1 where time runs up, -1 where it runs down: dW has variance direction dt."""
+        """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
     def check_times(self, times: Tensor, name: str = "times") -> Tensor:
-        """These times (K + 1,) in float64, if they lie in the span and run its way.
+        """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
-            TypeError, ValueError: they do not, or are no times.
+            TypeError: not a tensor of numbers.
+            ValueError: not strictly monotone, outside the span, or in the other direction.
         """
         low, high = sorted((self.t_start, self.t_end))
         times = check_times(times, low, high, name)
@@ -130,27 +131,27 @@ class SDE:
         return uniform_times(self.t_start, self.t_end, steps)
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """This SDE on the step index of `times` (K + 1,), for clouds like this one."""
+        """This SDE on the step index of `times` (K + 1,), for clouds (n, d) like `like`."""
         return SteppedSDE(self, times, like)
 
 
 def check_drift(f: object, x: Tensor) -> None:
-    """Refuse a drift of another shape than the cloud x.
+    """Check that a drift f is a tensor of the shape of the cloud x.
 
     Raises:
-        ValueError: it is another, or no tensor.
+        ValueError: it is not.
     """
     if getattr(f, "shape", None) != x.shape:
         got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
-        raise ValueError(f"the drift returned {got} for a cloud {tuple(x.shape)}")
+        raise ValueError(f"the drift returned {got} for a cloud of shape {tuple(x.shape)}")
 
 
 class SteppedSDE:
-    """An SDE on the step index: step k runs from u = k to k + 1, and `fraction` is u - k.
+    """An SDE on the step index u; step k runs from u = k to k + 1.
 
-        dx = drift dt_k du + diffusion sqrt(|dt_k|) dW_u;
+        dx = drift(x, t) dt_k du + diffusion(x, t) sqrt(|dt_k|) dW_u.
 
-    drift and diffusion come per unit of u, that is multiplied by dt_k and sqrt(|dt_k|).
+    The methods return the coefficients of du and dW_u, at u = k + fraction.
     """
 
     def __init__(self, sde: SDE, times: Tensor, like: Tensor) -> None:
@@ -164,19 +165,19 @@ class SteppedSDE:
         return float(self.times[k]) + fraction * self.gaps[k]
 
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
-        """drift dt_k, (n, d)."""
+        """drift dt_k, (n, d), at x (n, d)."""
         f = self.sde.drift(x, self._at(k, fraction))
         check_drift(f, x)
         return f * self.gaps[k]
 
     def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
-        """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None where there is no noise."""
+        """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None without noise."""
         if self.sde.diffusion is None:
             return None
         return self.sde.diffusion(x, self._at(k, fraction)) * abs(self.gaps[k]) ** 0.5
 
     def noise_scales(self) -> Tensor | None:
-        """(K,) the diffusion at the start of each step, where it is one number known beforehand."""
+        """The diffusion at the start of each step (K,), if it does not depend on x; else None."""
         return None
 
     def _at(self, k: int, fraction: float) -> Tensor:

@@ -1,11 +1,10 @@
-r"""Transition kernels in closed form: x_t given x_s is N(scale x_s + shift, variance).
+r"""Write down transition kernels: x_t given x_s is N(scale x_s + shift, variance).
 
     noising_transition      dx = f x dt + g dW, the noising of any process
     relaxation_transition   dx = -rate x dt + noise dW, axis by axis
     gaussian_transition     the reverse SDE of a single Gaussian, at any eta
 
-An SDE that carries one as its `transition` is not integrated by `evolve`: the density at any later
-time takes one step.
+With such a `transition` of an SDE, `evolve` computes the density at any later time in one step.
 """
 
 from __future__ import annotations
@@ -21,9 +20,11 @@ from sdeflow.sdes.sde import Transition, TransitionKernel
 
 
 def noising_transition(process: Process) -> Transition:
-    r"""x_t given x_s for s < t: scale alpha_t / alpha_s, variance alpha_t^2 (rho_t^2 - rho_s^2).
+    r"""The transition of the noising SDE, s < t.
 
-    Equal to sigma_t^2 - scale^2 sigma_s^2, as a product, which keeps its digits where t is near s.
+        scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),
+
+    with rho = sigma / alpha. The variance is a product, which keeps its digits where t is near s.
     """
 
     def transition(s: float, t: float) -> TransitionKernel:
@@ -36,9 +37,9 @@ def noising_transition(process: Process) -> Transition:
 
 
 def relaxation_transition(rate: Tensor, noise: Tensor) -> Transition:
-    """dx = -rate x dt + noise dW; rate > 0 and noise () or (d,):
+    """The transition of dx = -rate x dt + noise dW, for rate > 0 and noise () or (d,).
 
-    scale e^{-rate (t - s)}, variance noise^2 (1 - e^{-2 rate (t - s)}) / (2 rate).
+    scale = e^{-rate (t - s)},    variance = noise^2 (1 - e^{-2 rate (t - s)}) / (2 rate).
     """
 
     def transition(s: float, t: float) -> TransitionKernel:
@@ -49,7 +50,7 @@ def relaxation_transition(rate: Tensor, noise: Tensor) -> Transition:
 
 
 def gaussian_transition(field: Field, eta: float) -> Transition | None:
-    r"""x_t given x_s, t < s, under `reverse(field, eta)` if the data are N(m, diag(v)); else None.
+    r"""The transition of `reverse(field, eta)`, t < s, for data N(m, diag(v)); else None.
 
         scale = alpha_t / alpha_s r^{(1 + eta^2) / 2},    r = (v + rho_t^2) / (v + rho_s^2),
         shift = (alpha_t - scale alpha_s) m,

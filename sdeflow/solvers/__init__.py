@@ -1,4 +1,4 @@
-"""Move particles under an SDE, through torchsde and torchdiffeq."""
+"""Move particles under an SDE, with the methods of torchsde and torchdiffeq."""
 
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.ode_solver import ODESolver

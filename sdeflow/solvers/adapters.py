@@ -1,8 +1,8 @@
-"""An SDE in the words of the two engines, and the checks before a solve.
+"""Adapt an SDE to torchsde and torchdiffeq, and check the arguments of a solve.
 
-torchsde and torchdiffeq ask for (t, x), fixed steps on the step index (see `SDE.stepped`); an SDE
-answers (x, t). An adapter stands between the two for one solve and tells its `Monitor` which
-states are reached.
+The two libraries call f(t, x), an SDE is called as drift(x, t), and runs of fixed steps use the
+step index (see `SDE.stepped`). An adapter converts for one solve and records every evaluation in
+its `Monitor`.
 
 See docs/theory.md, section 5 and (5.1).
 """
@@ -21,7 +21,7 @@ from sdeflow.solvers.monitor import Monitor, finite
 
 
 def _fraction(u: Tensor | float, k: int) -> float:
-    """u - k, which the stages of every method make a multiple of 1/12; float32 may miss it."""
+    """u - k, rounded to a multiple of 1/12, as the stages of every method have it."""
     return round(12 * (float(u) - k)) / 12
 
 
@@ -49,9 +49,9 @@ class StepIndices(Tensor):
 class _Torchsde:
     """An SDE for torchsde, on the step index.
 
-    torchsde asks for the same drift more than once (its shape check, the stages of `srk`), so the
-    values of the current step are remembered; every method draws its increment first, which tells
-    which step that is.
+    torchsde evaluates some drifts more than once (its shape check, the stages of `srk`), so the
+    values of the current step are kept. Every method draws its Brownian increment first, so
+    `bm.step` is the current step.
     """
 
     def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, noise_type: str) -> None:
@@ -72,16 +72,16 @@ class _Torchsde:
         return value
 
     def close(self) -> None:
-        """Let go of the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
+        """Free the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
         self._known.clear()
         del self.monitor, self.steps, self.bm
 
 
 class TorchsdeJoint(_Torchsde):
-    """For methods that use drift and noise together: one call a stage, each stage asked once.
+    """For methods that use drift and noise together, with one call per stage.
 
     Args:
-        stages: of the method; the time of a single stage needs no reading.
+        stages: of the method; a single stage is at the start of the step.
     """
 
     def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, stages: int) -> None:
@@ -93,7 +93,7 @@ class TorchsdeJoint(_Torchsde):
         fraction = 0.0 if self._one else _fraction(u, k)
         first = self._known[0] if self._known else None
         if first is not None and k == 0 and first[0] == fraction and first[1] is y:
-            f = first[2]  # torchsde looked at its shape before the first step
+            f = first[2]  # torchsde checked its shape before the first step
         else:
             f = steps.drift(k, fraction, y)
             log = monitor.log
@@ -109,7 +109,7 @@ class TorchsdeJoint(_Torchsde):
 
 
 class TorchsdeAdditive(_Torchsde):
-    """For methods that use them apart, where the noise does not depend on the state."""
+    """For methods that use drift and noise separately, with additive noise."""
 
     def f(self, u: Tensor, y: Tensor) -> Tensor:
         return self.drift(self.bm.step, _fraction(u, self.bm.step), y)
@@ -133,10 +133,10 @@ class TorchsdeDiagonal(_Torchsde):
 
 
 class TorchdiffeqFixed:
-    """A drift for torchdiffeq on the step index; the engine says when a step begins.
+    """A drift for torchdiffeq on the step index; `callback_step` counts the steps.
 
     Args:
-        stages: of the method; the time of a single stage needs no reading.
+        stages: of the method; a single stage is at the start of the step.
     """
 
     def __init__(self, monitor: Monitor, stages: int) -> None:
@@ -183,10 +183,11 @@ def _logged(monitor: Monitor, k: int, fraction: float, f: Tensor, y: Tensor) -> 
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")
+"""Methods that reuse the drift of earlier steps."""
 
 
 def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
-    """Refuse what is no SDE or no cloud, and whole steps with another method than `euler`."""
+    """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
     if not isinstance(sde, SDE):
         raise TypeError(
             f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
@@ -201,19 +202,19 @@ def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
 
 
 def check_noise(g: Scale, x: Tensor) -> None:
-    """Refuse noise of a shape that no engine takes."""
+    """Check that the diffusion g is (), (d,) or (n, d)."""
     if isinstance(g, Tensor) and g.shape not in ((), x.shape[1:], x.shape):
         raise ValueError(
-            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), "
-            "(d,) or diagonal, (n, d): turn the axes so that a matrix of noise becomes diagonal"
+            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is "
+            "(), (d,) or (n, d): rotate the axes so that a matrix of noise becomes diagonal"
         )
 
 
 def check_grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
-    """The time grid of a run: the SDE's own, or the user's if it fits the span and direction."""
+    """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
     grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()
-    # On the step index a value of an earlier step carries that step's dt.
+    # On the step index a drift of an earlier step contains the dt of that step.
     if method in REMEMBERING and (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs():
         raise ValueError(
             f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "

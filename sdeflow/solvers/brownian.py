@@ -1,13 +1,13 @@
-r"""The Brownian motion that is handed to torchsde: a function of the seed, the particle and the step.
+r"""Draw the Brownian motion of a run: a function of seed, particle and step.
 
-On the step index W(k + 1) - W(k) is one standard normal per coordinate; the solver owns the
-physical size of the step. When a finer grid is given, each step sums the finer increments,
+On the step index W(k + 1) - W(k) is one standard normal per coordinate; the factor sqrt(|dt|) is
+in the diffusion. If a finer grid is given, each step sums the finer increments,
 
     W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
     u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
 
-so that the same path can be walked at any coarser step (sum_j h_j = 1; Roessler 2010 for U, the
-space-time Levy area).
+so that runs with different steps follow the same path (sum_j h_j = 1; U is the space-time Levy
+area, Roessler 2010).
 
 See docs/theory.md, (5.2).
 """
@@ -24,20 +24,20 @@ class Brownian:
     r"""Brownian increments on the step index, W(k + 1) - W(k) ~ N(0, 1), for `torchsde`.
 
     Args:
-        seed: the key of the path.
-        n, d: particles and coordinates.
-        dtype, device: of the increments; the bits are drawn on the CPU and so are the same
-            anywhere.
+        seed: of the path.
+        n, d: numbers of particles and coordinates.
+        dtype, device: of the increments; they are drawn on the CPU, so that every device gets the
+            same bits.
         first: id of the first particle.
         grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices
             into `fine`; by default every step is one increment.
         fine: (M + 1,) the physical times of the path's own grid.
-        levy: also serve the space-time Levy area U (torchsde's `srk` asks for it).
+        levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
         scales: (K,) by which each step's increment is multiplied, for additive noise whose size
             is known; not with `fine` or `levy`.
 
     Raises (when called):
-        ValueError: U is asked for without levy, or the full Levy area at all.
+        ValueError: U is requested without levy, or the full Levy area.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
     """
@@ -63,8 +63,13 @@ class Brownian:
         self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
         self._grid = grid
         self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()
-        self.step = 0
+        self._seed, self.step = seed, 0
         self._plain = grid is None and not levy and self._device.type == "cpu"
+
+    def __repr__(self) -> str:
+        """In words."""
+        n, d = self._shape
+        return f"Brownian path of {n} particles in {d} dimensions, seed {self._seed}"
 
     def __call__(
         self,
@@ -73,12 +78,12 @@ class Brownian:
         return_U: bool = False,
         return_A: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """W(tb) - W(ta), and U where asked; (ta, tb) must be one step (k, k + 1)."""
+        """W(tb) - W(ta) (n, d), and U (n, d) if requested, for one step (ta, tb) = (k, k + 1)."""
         if return_A:
             raise ValueError(
-                "this method asks for the full Levy area, which is not drawn; use another method"
+                "this method needs the full Levy area, which is not drawn; use another method"
             )
-        # Every torchsde method draws its increment first, so the draw tells which step is on.
+        # Every torchsde method draws its increment first: the adapters read the step from here.
         self.step = int(ta)
         if self._plain and not return_U:
             return self._w.read(self.step)
@@ -110,12 +115,12 @@ class Brownian:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the increments."""
+        """The floating-point type of the increments."""
         return self._dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the increments are delivered."""
+        """The device of the increments."""
         return self._device
 
     @property
@@ -125,5 +130,5 @@ class Brownian:
 
     @property
     def levy_area_approximation(self) -> str:
-        """torchsde's word for what U it may ask for."""
+        """torchsde's name of the Levy area that is drawn, "none" or "space-time"."""
         return "none" if self._h is None else "space-time"

@@ -1,4 +1,4 @@
-"""What is watched during a solve: evaluations are counted, bad states found, progress shown."""
+"""Monitor a solve: count evaluations, stop at the first NaN, show progress."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from sdeflow.sdes.sde import SteppedSDE
 from sdeflow.solvers.path import Path
 
 LOOK = 64
-"""Evaluations between two looks at a small cloud."""
+"""Evaluations between two checks of a small cloud."""
 
 SMALL = 2**14
-"""Numbers in a cloud that is small: looking at one costs as much as a step of it."""
+"""Numbers in a small cloud, for which a check costs as much as a step."""
 
 
 class Monitor:
-    """One solve: counts evaluations, finds where a drift or a state went bad, shows progress.
+    """Counts the evaluations of one solve, and finds the first drift or state that is not finite.
 
-    What is not finite stays so under every step. So a small cloud is looked at every `LOOK`
-    evaluations; `log` keeps those between two looks, and tells where it began. A large cloud, which
-    would cost memory, is looked at in every one.
+    A state that is not finite stays so. So a small cloud is checked every `LOOK` evaluations, and
+    `log` keeps those since the last check, to find the first bad one. A large cloud is checked at
+    every evaluation, since its log would cost memory.
 
     Attributes:
-        log: (k, fraction, drift, state) of each evaluation since the last look.
-        last: step (or time, if a float) and state of the last look; all good.
+        log: (k, fraction, drift, state) of each evaluation since the last check.
+        last: step (or time, if a float) and state at the last check; all finite.
     """
 
     def __init__(self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None) -> None:
@@ -41,7 +41,7 @@ class Monitor:
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
 
     def look(self) -> None:
-        """Look at the evaluations since the last look, and forget them.
+        """Check the evaluations since the last check, and clear the log.
 
         Raises:
             SdeflowError: a drift or a state is NaN or infinite.
@@ -57,7 +57,7 @@ class Monitor:
         self.log.clear()
 
     def _find(self) -> None:
-        """Raise the error of the first evaluation that is bad."""
+        """Raise the error of the first evaluation that is not finite."""
         for k, fraction, drift, state in self.log:
             if fraction == 0.0 and finite(state):
                 self.last = k, state
@@ -68,7 +68,7 @@ class Monitor:
                 raise self.failed(f"the state is NaN or infinite at t = {t:.6g}")
 
     def finish(self, x: Tensor) -> None:
-        """Look at what is left, and at the final state.
+        """Check the remaining evaluations and the final state.
 
         Raises:
             SdeflowError: a drift or a state is NaN or infinite.
@@ -79,7 +79,7 @@ class Monitor:
             raise self.failed("the final state is NaN or infinite")
 
     def failed(self, why: str) -> SdeflowError:
-        """The error to raise, with the path up to the last good state."""
+        """The error to raise; it carries the start and the last finite state."""
         when, x = self.last
         t = self.steps.time(when) if isinstance(when, int) else when
         error = SdeflowError(
@@ -90,10 +90,10 @@ class Monitor:
         return error
 
     def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
-        """The path of this solve, with its cost."""
+        """The path of this solve: times t (T,), states x (T, n, d), and the cost so far."""
         return Path(t, x, self.nfe, time.perf_counter() - self.started, status)
 
 
 def finite(x: Tensor) -> bool:
-    """Whether all of x is finite: one number tells, since a sum is finite only if all terms are."""
+    """Whether all of x is finite; a finite sum shows it in one pass."""
     return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())

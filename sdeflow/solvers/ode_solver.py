@@ -1,9 +1,9 @@
-r"""Move particles along the drift of an SDE without noise, through torchdiffeq.
+r"""Move particles under an SDE without noise, with the methods of torchdiffeq.
 
 Methods of fixed steps run on the step index, as in `sde_solver`. Adaptive methods run in process
-time; they are told where the SDE ends, because otherwise they step past it and ask the field where
-it is not defined. They choose one step for the whole cloud: change the cloud and every particle
-moves by an amount of the order of the tolerance.
+time; they are given the end of the span, because otherwise they evaluate the field beyond it. They
+choose one step for the whole cloud, so each particle depends on the others by an amount of the
+order of the tolerance.
 
 See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 """
@@ -28,25 +28,25 @@ from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
 
 FIXED = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4, "implicit_adams": 2}
-"""Methods of fixed steps, and the drifts of a step (at least)."""
+"""Methods of fixed steps, and their drifts per step (at least)."""
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ODESolver:
-    """Moves particles under an `SDE` without noise through `torchdiffeq.odeint`.
+    """Solves dx = drift(x, t) dt for a cloud of particles, through `torchdiffeq.odeint`.
 
     Args:
-        method: torchdiffeq's name, passed on untouched: euler, midpoint, heun2, heun3, rk4,
-            implicit_adams on a fixed grid; dopri5, dopri8, bosh3, fehlberg2,
-            adaptive_heun adaptive.
+        method: torchdiffeq's name: euler, midpoint, heun2, heun3, rk4 and implicit_adams have
+            fixed steps; dopri5, dopri8, bosh3, fehlberg2 and adaptive_heun are adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
-        rtol, atol: of adaptive methods. float32 cannot hold less than about 1e-6.
-        max_steps: after which an adaptive run gives up.
+        rtol, atol: tolerances of adaptive methods; in float32 at least about 1e-6.
+        max_steps: the most steps of an adaptive run.
 
     Raises (from `solve` too):
         ValueError, TypeError: as `SDESolver`; also for an SDE that has noise.
-        SdeflowError: as `SDESolver`; also if an adaptive step underflows or max_steps are spent.
+        SdeflowError: a state is not finite, an adaptive step becomes too small, or max_steps is
+            exceeded; `.path` holds the last finite state.
     """
 
     method: str = "dopri5"
@@ -57,7 +57,7 @@ class ODESolver:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        """Refuse what no run could use."""
+        """Check the arguments."""
         if self.method not in (*FIXED, *ADAPTIVE):
             raise ValueError(
                 f"unknown ODE method {self.method!r}; there are {', '.join((*FIXED, *ADAPTIVE))}"
@@ -81,11 +81,14 @@ class ODESolver:
         return f"torchdiffeq {self.method}, {steps} steps"
 
     def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
-        """Run the cloud x (n, d); `save` as in `SDESolver.solve`, and any time if adaptive."""
+        """Run the cloud x (n, d) from t_start to t_end of the SDE.
+
+        `save` and `progress` as in `SDESolver.solve`; adaptive methods save at any times.
+        """
         check_sde_and_cloud(sde, x, self.method)
         if sde.diffusion is not None:
             raise ValueError(
-                "this SDE has noise: use SDESolver, or its flow (eta = 0) for an ODE solver"
+                "this SDE has noise: use SDESolver, or the probability flow (eta = 0)"
             )
         if self.method in ADAPTIVE:
             return self._adaptive(sde, x, save, progress)
@@ -93,7 +96,7 @@ class ODESolver:
         saved = saved_indices(save, times)
         monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
         adapter = TorchdiffeqFixed(monitor, FIXED[self.method])
-        # The engine brings times to the cloud's type at every step, unless they have it.
+        # torchdiffeq converts times to the type of the cloud at every step, unless they have it.
         kind = x.dtype if len(times) < 1 / torch.finfo(x.dtype).eps else torch.float64
         ts = torch.tensor(sorted({0, *saved}), dtype=kind, device=x.device)
         grid = torch.arange(len(times), dtype=kind, device=x.device)
@@ -107,7 +110,7 @@ class ODESolver:
         wanted, from_start = _wanted(sde, save)
         monitor = Monitor(sde.stepped(wanted, x), x, progress, None)
         span = wanted.to(x)
-        # Left to itself the engine tries its first step blindly and its last beyond the end.
+        # By default torchdiffeq guesses the first step and takes the last one beyond the end.
         first = float((sde.times(100)[1] - sde.t_start).abs())
         options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
         try:
@@ -121,26 +124,26 @@ class ODESolver:
                     method=self.method,
                     options=options,
                 )
-        except AssertionError as error:  # torchdiffeq's way to say so
+        except AssertionError as error:  # so torchdiffeq reports a failure
             raise monitor.failed(
                 f"{self.method} stopped ({str(error) or 'step size underflow'}); "
                 "loosen rtol and atol, or use float64",
             ) from None
         monitor.finish(out[-1])
-        # The engine always gives the start; here as elsewhere it is kept only if asked for.
+        # torchdiffeq always returns the start; it is kept only if requested.
         return (
             monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
         )
 
 
 def _wanted(sde: SDE, save: Save) -> tuple[Tensor, bool]:
-    """The times of the states to keep, from the start to the end, and if the start is among them."""
+    """Times (T,) from the start to the end of the span, and whether the start is to be saved."""
     asked = requested(save)
     if isinstance(asked, int):
         return sde.times(max(asked - 1, 1)), asked > 1
     low, high = sorted((sde.t_start, sde.t_end))
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
-    # An end that was rounded to float32 is still that end.
+    # An end may have been rounded to float32.
     starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
     inner = asked[~(starts | stops)]
     wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")

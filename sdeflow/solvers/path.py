@@ -1,4 +1,4 @@
-r"""The path of a run, and which of its states are kept."""
+r"""Read the result of a run: its times, its states, its cost."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sdeflow.processes.time_grids import indices
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Path:
-    """The states of a run, and what they cost.
+    """The saved states of a run, and its cost.
 
     Attributes:
         t: (T,) process times of the saved states, in the order they were reached.
         x: (T, n, d) the states; x[-1] is the final cloud.
-        nfe: evaluations of the drift, that is of the field, per particle; counted, not inferred.
+        nfe: number of evaluations of the drift, that is of the field, per particle; counted.
         seconds: wall time of the solve.
-        status: "finished", or what stopped it.
+        status: "finished", or the reason of the failure.
     """
 
     t: Tensor
@@ -40,11 +40,11 @@ class Path:
 
 
 Save = int | Sequence[float] | Tensor
-"""How many states to keep, evenly over the steps, or the times of the states wanted."""
+"""The number of states to save, evenly over the steps, or the times of the states."""
 
 
 def saved_indices(save: Save, times: Tensor) -> list[int]:
-    """Indices of the states to keep; the last is always among them."""
+    """Indices of the states to save; the last is always among them."""
     last = len(times) - 1
     count = requested(save)
     if isinstance(count, Tensor):
@@ -55,7 +55,7 @@ def saved_indices(save: Save, times: Tensor) -> list[int]:
 
 
 def requested(save: Save) -> int | Tensor:
-    """The number of states asked for, or their times, (T,) in float64."""
+    """The number of states to save, or their times, (T,) in float64."""
     try:
         wanted = torch.as_tensor(save, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
@@ -69,7 +69,7 @@ def requested(save: Save) -> int | Tensor:
 
 
 def nested(times: Tensor, fine: Tensor) -> list[int]:
-    """Where the steps of `times` start and end on the grid of the Brownian path."""
+    """Indices of `times` (K + 1,) in `fine` (M + 1,), the grid of the Brownian path."""
     fine = check_times(fine, name="fine")
     if (fine[-1] > fine[0]) != (times[-1] > times[0]):
         raise ValueError(

@@ -1,9 +1,9 @@
-r"""Move particles under an SDE, through torchsde.
+r"""Move particles under an SDE, with the methods of torchsde.
 
-The engine runs on the step index u = 0 ... K (see `SDE.stepped`): any grid of times becomes a
-uniform one with dt = 1, no rounding adds a step, every saved state is a state that was computed,
-and what depends on time alone is in a table. Its Brownian motion is a function of the seed and of
-the particle (see `brownian`), so a run has no hidden state.
+torchsde runs on the step index u = 0, ..., K (see `SDE.stepped`), on which every time grid is
+uniform with dt = 1: rounding never adds a step, and every saved state is one that was computed.
+The Brownian motion is a function of seed, particle and step (see `brownian`), so equal arguments
+give equal results.
 
 See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 """
@@ -34,13 +34,13 @@ from sdeflow.solvers.path import Path, Save, nested, saved_indices
 
 
 class Method(NamedTuple):
-    """What a method of torchsde asks for.
+    """What a method of torchsde needs.
 
     Attributes:
-        calculus: how it reads noise that depends on the state; None: as it is told.
+        calculus: "ito" or "stratonovich", for noise that depends on the state; None: either.
         stages: drifts per step.
-        joint: it takes drift and noise in one call.
-        area: it needs the space-time Levy area.
+        joint: whether drift and noise are evaluated in one call.
+        area: whether it needs the space-time Levy area.
     """
 
     calculus: str | None
@@ -62,21 +62,20 @@ METHODS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SDESolver:
-    """Moves particles under an `SDE` through `torchsde.sdeint`.
+    """Solves dx = drift(x, t) dt + diffusion(x, t) dW for a cloud, through `torchsde.sdeint`.
 
     Args:
-        method: torchsde's name, passed on untouched: euler, milstein, srk (Ito); heun, midpoint,
-            euler_heun, reversible_heun (Stratonovich). Additive noise reads the same both ways.
-        steps: K, on the SDE's own grid of times; ignored if `times` is given.
-        times: (K + 1,) any strictly monotone grid within the SDE's span, in its direction.
+        method: torchsde's name: euler, milstein, srk (Ito); heun, midpoint, euler_heun,
+            reversible_heun (Stratonovich). Additive noise is the same in both.
+        steps: K, on the time grid of the SDE; ignored if `times` is given.
+        times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
         seed: of the Brownian path.
-        fine: (M + 1,) the grid on which the Brownian path lives, of which `times` is a part:
-            solvers with the same seed and `fine` walk the same path at different steps.
-            Default: `times`.
+        fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
+            seed and `fine` follow the same path with different steps. `times` by default.
 
     Raises (from `solve` too):
         ValueError, TypeError: an argument does not fit; the message names the cure.
-        SdeflowError: the state went NaN or infinite; `.path` holds the last good one.
+        SdeflowError: a state is NaN or infinite; `.path` holds the last finite state.
     """
 
     method: str = "euler"
@@ -86,7 +85,7 @@ class SDESolver:
     fine: Tensor | None = None
 
     def __post_init__(self) -> None:
-        """Refuse what no run could use."""
+        """Check the arguments."""
         if self.method not in METHODS:
             raise ValueError(f"unknown SDE method {self.method!r}; there are {', '.join(METHODS)}")
         check_int(self.steps, "steps")
@@ -103,13 +102,12 @@ class SDESolver:
         """Run the cloud x (n, d) from the first time to the last.
 
         Args:
-            sde: what moves it.
+            sde: the SDE.
             x: (n, d) the cloud at the first time.
-            save: how many states to keep, evenly over the steps (1: the final one alone, 2: start
-                and end), or the times of the states wanted, which must be on the grid. The final
-                state alone costs O(n) memory whatever the number of steps.
-            first: the id of the first particle, for a cloud that is run in parts.
-            progress: show a bar.
+            save: the number of states to save, evenly over the steps (1: the final one, 2: start
+                and end), or their times, which must be on the grid.
+            first: id of the first particle, for a cloud that is run in parts.
+            progress: show a progress bar.
         """
         check_sde_and_cloud(sde, x, self.method)
         times = check_grid(sde, self.steps, self.times, self.method)
@@ -134,7 +132,7 @@ class SDESolver:
 
     def _brownian(self, times: Tensor, x: Tensor, first: int, steps: SteppedSDE) -> Brownian:
         grid = None if self.fine is None else nested(times, self.fine)
-        # A single stage sees one noise a step: it can be scaled for many steps at once.
+        # With a single stage there is one noise per step: many are scaled at once.
         scales = steps.noise_scales() if self.method == "euler" else None
         n, d = x.shape
         return Brownian(
@@ -150,7 +148,7 @@ class SDESolver:
         if not additive and calculus != sde.calculus:
             fits = [k for k, m in METHODS.items() if m.calculus in (None, sde.calculus)]
             raise ValueError(
-                f"{self.method!r} reads state-dependent noise the other way: this SDE is "
+                f"{self.method!r} does not fit noise that depends on the state: this SDE is "
                 f"{sde.calculus}; use one of {', '.join(fits)}"
             )
         if method.joint:

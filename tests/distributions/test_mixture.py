@@ -39,59 +39,59 @@ def gradient(mixture: sf.GaussianMixture, x: Tensor) -> Tensor:
     return torch.autograd.grad(mixture.log_prob(x).sum(), x)[0]
 
 
-# ---------------------------------------------------------------------------- density and score
+# ------------------------------------------------------------------------------- density and score
 
 
-def test_log_prob_is_that_of_scipy(mixture: sf.GaussianMixture) -> None:
+def test_log_prob_equals_that_of_scipy(mixture: sf.GaussianMixture) -> None:
     x = 2 * randn(200, 2)
     assert close(mixture.log_prob(x), scipy_log_prob(mixture, x), 1e-12)
     # Far out, where every term underflows, the logarithm does not.
     assert close(mixture.log_prob(100 * x), scipy_log_prob(mixture, 100 * x), 1e-12)
 
 
-def test_a_density_has_mass_one(mixture: sf.GaussianMixture) -> None:
+def test_density_has_mass_one(mixture: sf.GaussianMixture) -> None:
     u = torch.linspace(-7, 7, 701, dtype=torch.float64)
     x = torch.cartesian_prod(u, u)
     assert float(mixture.log_prob(x).exp().sum() * 0.02**2) == pytest.approx(1, abs=1e-9)
 
 
-def test_score_is_the_gradient(mixture: sf.GaussianMixture) -> None:
-    for law in (mixture, mixture.noised(0.6, 0.3), mixture.noised(1.0, 5.0)):
+def test_score_is_the_gradient_of_log_prob(mixture: sf.GaussianMixture) -> None:
+    for noised in (mixture, mixture.noised(0.6, 0.3), mixture.noised(1.0, 5.0)):
         x = 2 * randn(50, 2)
-        assert close(law.score(x), gradient(law, x), 1e-12)
+        assert close(noised.score(x), gradient(noised, x), 1e-12)
 
 
 @pytest.mark.parametrize("d", [1, 3, 5])
-def test_any_dimension(d: int) -> None:
+def test_mixture_is_exact_in_any_dimension(d: int) -> None:
     root = randn(4, d, d)
-    law = sf.GaussianMixture(f64([1.0, 2.0, 3.0, 4.0]), randn(4, d, seed=1), root @ root.mT)
+    mixture = sf.GaussianMixture(f64([1.0, 2.0, 3.0, 4.0]), randn(4, d, seed=1), root @ root.mT)
     x = randn(20, d, seed=2)
-    assert law.dim == d
-    assert close(law.log_prob(x), scipy_log_prob(law, x), 1e-10)
-    assert close(law.score(x), gradient(law, x), 1e-9)
+    assert mixture.dim == d
+    assert close(mixture.log_prob(x), scipy_log_prob(mixture, x), 1e-10)
+    assert close(mixture.score(x), gradient(mixture, x), 1e-9)
 
 
-# --------------------------------------------------------------------------------------- noising
+# ----------------------------------------------------------------------------------------- noising
 
 
 @given(st.floats(0.01, 1.0), st.floats(0.01, 10.0))
-def test_noised_is_the_law_of_the_sum(alpha: float, sigma: float) -> None:
+def test_noised_mixture_agrees_with_noised_draws(alpha: float, sigma: float) -> None:
     """Component by component the sum of two Gaussians; scipy takes the covariances from here."""
     mixture, eye = lopsided(), torch.eye(2, dtype=torch.float64)
-    law = mixture.noised(alpha, sigma)
+    noised = mixture.noised(alpha, sigma)
     fresh = sf.GaussianMixture(
         mixture.weights,
         alpha * mixture.means,
         torch.stack([(alpha * c) @ (alpha * eye) + sigma**2 * eye for c in mixture.covariances]),
     )
     x = randn(20, 2) * (alpha + sigma)
-    assert close(law.log_prob(x), scipy_log_prob(fresh, x), 1e-9)
-    assert close(law.covariances, fresh.covariances, 1e-12)
+    assert close(noised.log_prob(x), scipy_log_prob(fresh, x), 1e-9)
+    assert close(noised.covariances, fresh.covariances, 1e-12)
 
 
-def test_noised_is_a_convolution() -> None:
+def test_noised_mixture_is_a_convolution() -> None:
     """In one dimension, against the integral of p(x_0) N(x; alpha x_0, sigma^2)."""
-    law = sf.GaussianMixture(
+    mixture = sf.GaussianMixture(
         f64([0.3, 0.7]),
         f64([[-1.0], [0.8]]),
         f64([[[0.04]], [[0.3]]]),
@@ -106,11 +106,11 @@ def test_noised_is_a_convolution() -> None:
             lambda u, at=at: p0(u) * stats.norm.pdf(at, alpha * u, sigma),
             -5, 5, points=[-1, 0.8], epsabs=1e-13,
         )[0]  # fmt: skip
-        got = law.noised(alpha, sigma).log_prob(f64([[at]])).exp()
+        got = mixture.noised(alpha, sigma).log_prob(f64([[at]])).exp()
         assert float(got) == pytest.approx(want, rel=1e-9)
 
 
-def test_noising_twice_composes(mixture: sf.GaussianMixture) -> None:
+def test_noising_in_two_steps_equals_noising_in_one(mixture: sf.GaussianMixture) -> None:
     one = mixture.noised(0.8, 0.3).noised(0.5, 0.6)
     other = mixture.noised(0.4, math.hypot(0.5 * 0.3, 0.6))
     x = randn(20, 2)
@@ -118,19 +118,19 @@ def test_noising_twice_composes(mixture: sf.GaussianMixture) -> None:
     assert close(one.score(x), other.score(x), 1e-12)
 
 
-def test_noised_is_differentiable_in_the_level(mixture: sf.GaussianMixture) -> None:
+def test_noised_mixture_is_differentiable_in_alpha_and_sigma(mixture: sf.GaussianMixture) -> None:
     """The heat equation: d p / d (sigma^2) = laplace p / 2."""
     v = torch.tensor(0.3, dtype=torch.float64, requires_grad=True)
     for x in randn(5, 1, 2):
-        law = mixture.noised(1.0, v.sqrt())
-        rate = torch.autograd.grad(law.log_prob(x).exp().sum(), v)[0]
+        noised = mixture.noised(1.0, v.sqrt())
+        rate = torch.autograd.grad(noised.log_prob(x).exp().sum(), v)[0]
         still = mixture.noised(1.0, 0.3**0.5)
         p, score = still.log_prob(x).exp(), gradient(still, x)
         laplace = p * (hessian_trace(still, x) + (score**2).sum(1))
         assert float(rate) == pytest.approx(float(laplace) / 2, rel=1e-10)
 
 
-# ------------------------------------------------------------------------------------- posterior
+# --------------------------------------------------------------------------------------- posterior
 
 
 def bayes(
@@ -148,42 +148,44 @@ def bayes(
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), LEVELS)
-def test_posterior_is_bayes_rule(mixture: sf.GaussianMixture, alpha: float, sigma: float) -> None:
+def test_posterior_equals_bayes_rule(
+    mixture: sf.GaussianMixture, alpha: float, sigma: float
+) -> None:
     x = mixture.noised(alpha, sigma).sample(4, seed=2)
     got = mixture.posterior(x, f64(alpha), f64(sigma))
     for mine, want in zip(got, bayes(mixture, x, alpha, sigma), strict=True):
         assert close(mine, want, 1e-8, 1e-9)
 
 
-def test_posterior_in_one_dimension() -> None:
-    law = sf.GaussianMixture(
+def test_posterior_equals_bayes_rule_in_one_dimension() -> None:
+    mixture = sf.GaussianMixture(
         f64([0.3, 0.7]),
         f64([[-1.0], [0.8]]),
         f64([[[0.04]], [[0.3]]]),
     )
     x = f64([[-1.5], [0.1], [2.0]])
-    got = law.posterior(x, f64(0.7), f64(0.4))
-    for mine, want in zip(got, bayes(law, x, 0.7, 0.4), strict=True):
+    got = mixture.posterior(x, f64(0.7), f64(0.4))
+    for mine, want in zip(got, bayes(mixture, x, 0.7, 0.4), strict=True):
         assert close(mine, want, 1e-8)
 
 
 @pytest.mark.parametrize(("alpha", "sigma"), LEVELS)
-def test_tweedie_to_first_and_second_order(
+def test_posterior_satisfies_tweedie_to_first_and_second_order(
     mixture: sf.GaussianMixture, alpha: float, sigma: float
 ) -> None:
     """alpha x0_hat = x + sigma^2 grad ln p;  alpha^2 tr Cov = sigma^2 d + sigma^4 laplace ln p."""
-    law = mixture.noised(alpha, sigma)
-    x = law.sample(30, seed=1)
+    noised = mixture.noised(alpha, sigma)
+    x = noised.sample(30, seed=1)
     got = mixture.posterior(x, f64(alpha), f64(sigma))
-    score = gradient(law, x)
+    score = gradient(noised, x)
     assert close(alpha * got.data, x + sigma**2 * score, 1e-11)
     assert close(got.noise, -sigma * score, 1e-11)
-    trace = (2 * sigma**2 + sigma**4 * hessian_trace(law, x)) / alpha**2
+    trace = (2 * sigma**2 + sigma**4 * hessian_trace(noised, x)) / alpha**2
     assert close(got.data_variance, trace, 1e-8 * max(1.0, (sigma / alpha) ** 2))
     assert (got.data_variance > 0).all()
 
 
-def test_posterior_takes_a_level_for_each_particle(mixture: sf.GaussianMixture) -> None:
+def test_posterior_takes_a_noise_level_per_particle(mixture: sf.GaussianMixture) -> None:
     alpha, sigma = (f64(v) for v in zip(*LEVELS, strict=True))
     x = randn(5, 2)
     together = mixture.posterior(x, alpha, sigma)
@@ -193,22 +195,22 @@ def test_posterior_takes_a_level_for_each_particle(mixture: sf.GaussianMixture) 
             assert close(a[i : i + 1], b, 1e-13)
 
 
-def test_a_point_set_is_a_mixture_of_no_width() -> None:
+def test_mixture_of_zero_width_is_a_point_set() -> None:
     """Zero covariances: x0_hat is the softmax mean of the points, and the field stays finite."""
     points = randn(6, 2)
-    law = sf.GaussianMixture.isotropic(points, 0.0)
+    mixture = sf.GaussianMixture.isotropic(points, 0.0)
     x, alpha, sigma = randn(4, 2, seed=1), 0.8, 0.3
     w = torch.softmax(-(torch.cdist(x, alpha * points) ** 2) / (2 * sigma**2), 1)
-    got = law.posterior(x, f64(alpha), f64(sigma))
+    got = mixture.posterior(x, f64(alpha), f64(sigma))
     assert close(got.data, w @ points, 1e-12)
     assert close(got.noise, (x - alpha * (w @ points)) / sigma, 1e-12)
-    assert set(map(tuple, law.sample(50, 0).tolist())) <= set(map(tuple, points.tolist()))
+    assert set(map(tuple, mixture.sample(50, 0).tolist())) <= set(map(tuple, points.tolist()))
 
 
-# -------------------------------------------------------------------------------------- sampling
+# ---------------------------------------------------------------------------------------- sampling
 
 
-def test_samples_have_the_law(mixture: sf.GaussianMixture) -> None:
+def test_samples_have_the_distribution_of_the_mixture(mixture: sf.GaussianMixture) -> None:
     """KS of the projection on three directions, and the two moments."""
     n = 40_000
     x = mixture.sample(n, seed=3)
@@ -229,7 +231,9 @@ def test_samples_have_the_law(mixture: sf.GaussianMixture) -> None:
     assert (z.abs() < 4).all()
 
 
-def test_the_density_of_samples_is_as_likely_as_scipy_says(mixture: sf.GaussianMixture) -> None:
+def test_samples_have_the_conditional_distribution_of_the_mixture(
+    mixture: sf.GaussianMixture,
+) -> None:
     """Rosenblatt: given x_1, the conditional distribution of x_2 is uniform; sees correlations."""
     x = mixture.sample(20_000, seed=4).numpy()
     w, m, c = mixture.weights.numpy(), mixture.means.numpy(), mixture.covariances.numpy()
@@ -257,14 +261,14 @@ def test_labels_are_the_components(mixture: sf.GaussianMixture) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("k", [1, 4097, 9999])
-def test_a_draw_of_n_begins_with_the_draw_of_k(dtype: torch.dtype, k: int) -> None:
-    law = lopsided(dtype)
-    assert law.sample(3, 0).dtype == dtype
-    x, labels = law.sample_labelled(10_000, seed=6)
-    y, some = law.sample_labelled(k, seed=6)
+def test_first_k_of_n_draws_are_the_draw_of_k(dtype: torch.dtype, k: int) -> None:
+    mixture = lopsided(dtype)
+    assert mixture.sample(3, 0).dtype == dtype
+    x, labels = mixture.sample_labelled(10_000, seed=6)
+    y, some = mixture.sample_labelled(k, seed=6)
     assert torch.equal(labels[:k], some)
     assert torch.equal(x[:k], y)
-    assert not torch.isclose(law.sample(k, seed=7), y).any()
+    assert not torch.isclose(mixture.sample(k, seed=7), y).any()
 
 
 def test_mean_and_covariance_are_moments_of_the_density(mixture: sf.GaussianMixture) -> None:
@@ -276,14 +280,14 @@ def test_mean_and_covariance_are_moments_of_the_density(mixture: sf.GaussianMixt
     assert close(mixture.covariance(), torch.einsum("n,ni,nj->ij", p, off, off), 1e-8)
 
 
-def test_float32_is_float64_rounded(mixture: sf.GaussianMixture) -> None:
+def test_float32_agrees_with_float64(mixture: sf.GaussianMixture) -> None:
     x = randn(50, 2)
     single = mixture.to(torch.float32)
     assert close(single.log_prob(x.float()).double(), mixture.log_prob(x), 1e-5)
     assert close(single.score(x.float()).double(), mixture.score(x), 1e-5)
 
 
-def test_a_float32_mixture_is_the_float64_one_of_the_same_numbers() -> None:
+def test_elongated_float32_mixture_agrees_with_float64() -> None:
     """Axes 1000 times longer than wide, whose spectrum float32 would not hold."""
     long = sf.GaussianMixture(
         f64([1.0]), f64([[0.0, 0.0]]), 0.5 * f64([[[1.0, 1 - 2e-6], [1 - 2e-6, 1.0]]])
@@ -294,14 +298,14 @@ def test_a_float32_mixture_is_the_float64_one_of_the_same_numbers() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_a_flat_component_is_a_law_too(dtype: torch.dtype) -> None:
+def test_singular_covariance_is_accepted(dtype: torch.dtype) -> None:
     """Covariance v v^T: rounding makes its zeros a little negative, or its halves differ."""
     for seed in range(20):
         v = randn(3, seed=seed, dtype=dtype)
         flat = torch.outer(v, v)
         flat[0, 1] *= 1 + 2 * torch.finfo(dtype).eps
-        law = sf.GaussianMixture(torch.ones(1), torch.zeros(1, 3, dtype=dtype), flat[None])
-        x = law.sample(50, 0)
+        mixture = sf.GaussianMixture(torch.ones(1), torch.zeros(1, 3, dtype=dtype), flat[None])
+        x = mixture.sample(50, 0)
         along = (x @ v / (v @ v))[:, None] * v
         assert close(x, along, 4 * torch.finfo(dtype).eps ** 0.5)
     # Nor does an off-diagonal that is all rounding.
@@ -309,7 +313,7 @@ def test_a_flat_component_is_a_law_too(dtype: torch.dtype) -> None:
     sf.GaussianMixture(torch.ones(1), torch.zeros(1, 2, dtype=dtype), tiny[None])
 
 
-# ------------------------------------------------------------------------------------ at the door
+# --------------------------------------------------------------------------------- wrong arguments
 
 EYES = torch.eye(2).expand(2, 2, 2)
 
@@ -332,14 +336,14 @@ EYES = torch.eye(2).expand(2, 2, 2)
         (torch.ones(2), torch.zeros(2), EYES, "means must be a cloud"),
     ],
 )
-def test_a_bad_mixture_is_refused(
+def test_wrong_arguments_of_a_mixture_are_refused(
     weights: Tensor, means: Tensor, covariances: Tensor, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         sf.GaussianMixture(weights, means, covariances)
 
 
-def test_bad_calls_are_refused(mixture: sf.GaussianMixture) -> None:
+def test_wrong_arguments_of_methods_are_refused(mixture: sf.GaussianMixture) -> None:
     with pytest.raises(ValueError, match="n must be at least 1"):
         mixture.sample(0, 0)
     with pytest.raises(ValueError, match="seed must be at least 0"):
@@ -351,14 +355,14 @@ def test_bad_calls_are_refused(mixture: sf.GaussianMixture) -> None:
 
 
 def test_weights_are_normalised() -> None:
-    law = sf.GaussianMixture(torch.tensor([1.0, 3.0]), torch.zeros(2, 2), EYES)
-    assert law.weights.tolist() == [0.25, 0.75]
+    mixture = sf.GaussianMixture(torch.tensor([1.0, 3.0]), torch.zeros(2, 2), EYES)
+    assert mixture.weights.tolist() == [0.25, 0.75]
 
 
-@pytest.mark.parametrize("law", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("cloud", [torch.float32, torch.float64])
-def test_density_and_score_come_in_the_type_of_the_cloud(law, cloud) -> None:
-    mixture, x = lopsided(law), randn(20, 2).to(cloud)
+def test_density_and_score_have_the_type_of_the_cloud(dtype, cloud) -> None:
+    mixture, x = lopsided(dtype), randn(20, 2).to(cloud)
     sure = lopsided(torch.float64)
     for ask in (sf.GaussianMixture.log_prob, sf.GaussianMixture.score):
         got = ask(mixture, x)
@@ -377,7 +381,7 @@ def test_density_and_score_come_in_the_type_of_the_cloud(law, cloud) -> None:
         (math.nan * randn(3, 2), ValueError, "NaN or infinite entries"),
     ],
 )
-def test_what_is_no_cloud_of_this_dimension_is_refused(ask, x, error, message) -> None:
+def test_wrong_clouds_are_refused(ask, x, error, message) -> None:
     with pytest.raises(error, match=message):
         ask(lopsided(), x)
 

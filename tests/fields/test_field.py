@@ -1,4 +1,4 @@
-"""What is known about x_0 and eps given x_t: exact, empirical and learned fields are one thing."""
+"""Exact and learned fields: E[x_0 | x_t], E[eps | x_t], and the predictions made of them."""
 
 import json
 import math
@@ -20,8 +20,8 @@ from sdeflow.processes.process import Coefficients
 from tests.problems import PROCESSES, Wavy, close, f64, lopsided, randn, times_of
 
 
-def clouds(process: sf.processes.Process, t: Tensor, n: int = 20) -> Tensor:
-    """Where x_t lives under the lopsided mixture, and beyond."""
+def cloud_at(process: sf.processes.Process, t: Tensor, n: int = 20) -> Tensor:
+    """Points where x_t has density under the lopsided mixture, and further out."""
     c = process(t)
     return 1.5 * lopsided().noised(c.alpha, c.sigma).sample(n, seed=8)
 
@@ -42,16 +42,16 @@ def softmax_field(
     return data, noise, spread + x.shape[1] * width**2 * sigma**2 / s2
 
 
-# ----------------------------------------------------------------------------------------- exact
+# ------------------------------------------------------------------------------------------- exact
 
 
-def test_the_exact_score_is_the_slope_of_the_log_density(process: sf.processes.Process) -> None:
-    """Tweedie; and the other three rows follow from it by the definition of x_t."""
+def test_exact_score_is_the_gradient_of_the_log_density(process: sf.processes.Process) -> None:
+    """Tweedie's formula; the other three predictions follow by the definition of x_t."""
     mixture = lopsided()
     field = sf.ExactField(process, mixture)
     for t in times_of(process, 5):
         c = process(t)
-        x = clouds(process, t).requires_grad_()
+        x = cloud_at(process, t).requires_grad_()
         score = torch.autograd.grad(mixture.noised(c.alpha, c.sigma).log_prob(x).sum(), x)[0]
         x = x.detach()
         assert close(field.score(x, t), score, 1e-9)
@@ -64,45 +64,50 @@ def test_the_exact_score_is_the_slope_of_the_log_density(process: sf.processes.P
         assert close(c.alpha * x0 + c.sigma * eps, x, 1e-12)
 
 
-def test_a_time_for_each_particle(process: sf.processes.Process) -> None:
+def test_one_time_per_particle_equals_particles_alone(process: sf.processes.Process) -> None:
     t = times_of(process, 6)
     x = randn(6, 2)
     points = lopsided().sample(30, 0)
     network = sf.LearnedField(process, Perfect(process, lopsided(), sf.fields.Prediction.NOISE))
     for field in (
-        sf.ExactField(process, lopsided()), sf.ExactField(process, sf.distributions.PointSet(points, width=0.1)), network,
-    ):  # fmt: skip
+        sf.ExactField(process, lopsided()),
+        sf.ExactField(process, sf.distributions.PointSet(points, width=0.1)),
+        network,
+    ):
         alone = torch.cat([field.data(x[i : i + 1], t[i]) for i in range(6)])
         assert close(field.data(x, t), alone, 1e-10)
 
 
 @pytest.mark.parametrize("width", [0.0, 0.2])
-def test_floats_are_as_good_as_tensors(process: sf.processes.Process, width: float) -> None:
-    """A solver's table holds plain floats: they must not pass through float32."""
+def test_float_coefficients_give_the_same_as_tensors(
+    process: sf.processes.Process, width: float
+) -> None:
+    """A solver's table holds plain floats; they must not be rounded to float32."""
     points = lopsided().sample(40, 0)
     for field in (
-        sf.ExactField(process, lopsided()), sf.ExactField(process, sf.distributions.PointSet(points, width=width)),
-    ):  # fmt: skip
+        sf.ExactField(process, lopsided()),
+        sf.ExactField(process, sf.distributions.PointSet(points, width=width)),
+    ):
         for t in times_of(process, 3):
-            c, x = process(t), clouds(process, t)
+            c, x = process(t), cloud_at(process, t)
             plain = field.at(t, Coefficients(*map(float, c)), x)(x)
             assert close(plain, field.at(t, c, x)(x), 1e-11)
             assert close(field.noise(x, float(t)), field.noise(x, t), 1e-11)
 
 
-# ------------------------------------------------------------------------------------- empirical
+# -------------------------------------------------------------------------------------- point sets
 
 
 @pytest.mark.parametrize("width", [0.0, 0.3])
-def test_the_empirical_field_is_that_of_its_points(
+def test_point_set_field_equals_that_of_equal_gaussians_and_bayes_rule(
     process: sf.processes.Process, width: float
 ) -> None:
-    """As ExactField of equal components, and as Bayes' rule written out."""
+    """Against a mixture of equal components, and against Bayes' rule written out."""
     points = lopsided().sample(150, seed=2)
     empirical = sf.ExactField(process, sf.distributions.PointSet(points, width=width))
     exact = sf.ExactField(process, sf.GaussianMixture.isotropic(points, width))
     for t in times_of(process, 5):
-        c, x = process(t), clouds(process, t)
+        c, x = process(t), cloud_at(process, t)
         mine, other = (field.posterior(x, c) for field in (empirical, exact))
         brute = softmax_field(points, x, float(c.alpha), float(c.sigma), width)
         # The logits are sums of size (alpha / s)^2 |x_i|^2, each rounded to 1e-16 of itself.
@@ -113,10 +118,10 @@ def test_the_empirical_field_is_that_of_its_points(
             assert close(b, want, rtol, rtol)
 
 
-def test_the_empirical_field_is_the_limit_of_narrow_components() -> None:
+def test_point_set_field_is_the_limit_of_narrow_gaussians() -> None:
     process, points = sf.VP(), lopsided().sample(50, seed=2)
     t = f64(0.3)
-    x = clouds(process, t)
+    x = cloud_at(process, t)
     still = sf.ExactField(process, sf.distributions.PointSet(points)).data(x, t)
     off = [
         float(
@@ -130,7 +135,7 @@ def test_the_empirical_field_is_the_limit_of_narrow_components() -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.01, 0.05, 0.3, 5.0])
-def test_float32_keeps_its_digits_at_small_noise(sigma: float) -> None:
+def test_point_set_field_in_float32_is_accurate_at_small_noise(sigma: float) -> None:
     """Against float64 at the very same float32 cloud; large logits are worked out in float64."""
     points = lopsided().sample(400, seed=2).float()
     field = sf.ExactField(sf.EDM(), sf.distributions.PointSet(points))
@@ -146,7 +151,7 @@ def test_float32_keeps_its_digits_at_small_noise(sigma: float) -> None:
 
 
 @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.5])
-def test_what_is_unknown_is_never_less_than_nothing(sigma: float) -> None:
+def test_posterior_variance_is_nonnegative(sigma: float) -> None:
     """Between and beyond the points, where a variance is a difference of equal numbers."""
     field = sf.ExactField(sf.EDM(), sf.distributions.PointSet(lopsided().sample(40, 0)))
     for dtype in (torch.float32, torch.float64):
@@ -155,7 +160,7 @@ def test_what_is_unknown_is_never_less_than_nothing(sigma: float) -> None:
         assert float(known.data_variance.min()) >= 0
 
 
-def test_far_from_the_origin_nothing_is_lost() -> None:
+def test_point_set_field_is_translation_equivariant_far_from_the_origin() -> None:
     """Moving points and cloud together moves x0_hat and leaves eps_hat."""
     points, process = lopsided().sample(100, seed=2), sf.EDM()
     x, shift = points[:30] + 0.2 * randn(30, 2), f64([1000.0, -300.0])
@@ -165,19 +170,19 @@ def test_far_from_the_origin_nothing_is_lost() -> None:
     assert close(there[1], here[1], 0.0, 1e-8)
 
 
-def test_classes_average_to_the_whole() -> None:
+def test_fields_of_classes_average_to_the_field_of_all() -> None:
     """x0_hat = sum_c P(c | x) x0_hat_c, the weights from the density of each class's points."""
     process, width = sf.processes.Cosine(), 0.1
     points, labels = lopsided().sample_labelled(90, seed=5)
     labels = 2 * labels + 1
     whole = sf.ExactField(process, sf.distributions.PointSet(points, labels, width))
     for t in times_of(process, 4):
-        c, x = process(t), clouds(process, t)
+        c, x = process(t), cloud_at(process, t)
         logits, data, noise = [], [], []
         for label in (1, 3, 5):
             mine = points[labels == label]
-            law = sf.GaussianMixture.isotropic(mine, width).noised(c.alpha, c.sigma)
-            logits.append(law.log_prob(x) + torch.log(f64(len(mine) / len(points))))
+            mixture = sf.GaussianMixture.isotropic(mine, width).noised(c.alpha, c.sigma)
+            logits.append(mixture.log_prob(x) + torch.log(f64(len(mine) / len(points))))
             part = whole.given(label)
             data.append(part.data(x, t))
             noise.append(part.noise(x, t))
@@ -188,7 +193,7 @@ def test_classes_average_to_the_whole() -> None:
         assert close(whole.noise(x, t), (w * torch.stack(noise)).sum(0), 1e-9)
 
 
-def test_an_empirical_field_samples_its_points() -> None:
+def test_point_set_field_samples_its_points() -> None:
     points = lopsided().sample(20, seed=5)
     x = sf.ExactField(sf.VP(), sf.distributions.PointSet(points)).sample(500, 0)
     assert (x[:, None] - points).abs().sum(-1).min(1).values.max() == 0
@@ -198,17 +203,17 @@ def test_an_empirical_field_samples_its_points() -> None:
         - points[0]
     )
     assert float(wide.std()) == pytest.approx(0.3, rel=0.04)
-    law = sf.ExactField(sf.VP(), lopsided())
-    assert torch.equal(law.sample(50, 3), lopsided().sample(50, 3))
+    exact = sf.ExactField(sf.VP(), lopsided())
+    assert torch.equal(exact.sample(50, 3), lopsided().sample(50, 3))
 
 
 @pytest.mark.parametrize("t", [0.01, 0.5])
-def test_derivatives_of_the_empirical_field(t: float) -> None:
+def test_jacobian_trace_of_the_point_set_field_is_the_posterior_variance(t: float) -> None:
     """Backwards twice, and forwards: tr d(x0_hat)/dx = alpha / sigma^2 tr Cov(x_0 | x)."""
     process = sf.VP()
     field = sf.ExactField(process, sf.distributions.PointSet(lopsided().sample(60, seed=1)))
     c = process(f64(t))
-    x = clouds(process, f64(t), 5)
+    x = cloud_at(process, f64(t), 5)
     trace = c.alpha / c.sigma**2 * field.posterior(x, c).data_variance
     jacobian = torch.autograd.functional.jacobian(lambda x: field.data(x, t), x)
     assert close(torch.einsum("nini->n", jacobian), trace, 1e-6, 1e-9)
@@ -218,7 +223,7 @@ def test_derivatives_of_the_empirical_field(t: float) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch's own, on first use
-def test_forward_derivatives_of_the_empirical_field() -> None:
+def test_point_set_field_has_forward_mode_derivatives() -> None:
     process = sf.VP()
     field = sf.ExactField(process, sf.distributions.PointSet(lopsided().sample(60, seed=1)))
     c, x, v = process(f64(0.5)), randn(5, 2), randn(5, 2, seed=1)
@@ -236,7 +241,7 @@ def test_forward_derivatives_of_the_empirical_field() -> None:
 
 
 class Largest(TorchDispatchMode):
-    """Watches every tensor that torch makes."""
+    """Records the size of the largest tensor that torch makes."""
 
     numel = 0
 
@@ -249,8 +254,8 @@ class Largest(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("sigma", [0.01, 1.0])
-def test_the_empirical_field_never_forms_the_matrix(sigma: float) -> None:
-    """No n x m tensor, unless a derivative is due (which shows that the watch works)."""
+def test_point_set_field_never_forms_the_matrix_of_particles_and_points(sigma: float) -> None:
+    """No n x m tensor, unless a derivative is needed (which shows that `Largest` works)."""
     n = m = 1500
     field = sf.ExactField(sf.EDM(), sf.distributions.PointSet(randn(m, 2, dtype=torch.float32)))
     x = randn(n, 2, seed=1, dtype=torch.float32)
@@ -263,7 +268,7 @@ def test_the_empirical_field_never_forms_the_matrix(sigma: float) -> None:
     assert seen.numel >= n * m
 
 
-def test_a_large_cloud_against_many_points_takes_little_memory() -> None:
+def test_point_set_field_of_many_points_takes_little_memory() -> None:
     """20000 x 20000 logits would be 1.6 GB."""
     n = 20_000
     field = sf.ExactField(sf.EDM(), sf.distributions.PointSet(randn(n, 2, dtype=torch.float32)))
@@ -273,11 +278,11 @@ def test_a_large_cloud_against_many_points_takes_little_memory() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # kB
 
 
-# --------------------------------------------------------------------------------------- learned
+# ----------------------------------------------------------------------------------------- learned
 
 
 class Perfect(nn.Module):
-    """A network that has learned everything: it knows the mixture, and answers in one row."""
+    """A network that predicts one row exactly."""
 
     def __init__(
         self, process: sf.processes.Process, mixture: sf.GaussianMixture, row: sf.fields.Prediction
@@ -290,7 +295,7 @@ class Perfect(nn.Module):
 
 
 class PerfectUnit(nn.Module):
-    """The same, for EDM's preconditioning: it sees x / sqrt(V), ln(sigma / (alpha s)) / 4."""
+    """The same with EDM's preconditioning: it takes x / sqrt(V) and ln(sigma / (alpha s)) / 4."""
 
     def __init__(
         self, process: sf.processes.Process, mixture: sf.GaussianMixture, std: float
@@ -306,22 +311,22 @@ class PerfectUnit(nn.Module):
 
 
 @pytest.mark.parametrize("row", sf.fields.Prediction)
-def test_a_perfect_network_is_the_exact_field(
+def test_network_that_predicts_exactly_gives_the_exact_field(
     process: sf.processes.Process, row: sf.fields.Prediction
 ) -> None:
     mixture = lopsided()
     exact = sf.ExactField(process, mixture)
     learned = sf.LearnedField(process, Perfect(process, mixture, row), predicts=row)
     for t in times_of(process, 5)[1:]:
-        c, x = process(t), clouds(process, t)
-        blur = float(max(c.sigma / c.alpha, c.alpha / c.sigma))  # what a row is blind to
+        c, x = process(t), cloud_at(process, t)
+        blur = float(max(c.sigma / c.alpha, c.alpha / c.sigma))  # where a row loses digits
         for name in ("data", "noise", "score", "velocity"):
             got, want = getattr(learned, name)(x, t), getattr(exact, name)(x, t)
             assert close(got, want, 1e-12 * blur, 1e-12 * blur)
 
 
 @pytest.mark.parametrize("std", [0.5, 1.0, 3.0])
-def test_a_perfect_preconditioned_network_is_the_exact_field(
+def test_preconditioned_network_that_predicts_exactly_gives_the_exact_field(
     process: sf.processes.Process, std: float
 ) -> None:
     mixture = lopsided()
@@ -329,7 +334,7 @@ def test_a_perfect_preconditioned_network_is_the_exact_field(
     learned = sf.LearnedField(process, PerfectUnit(process, mixture, std), data_std=std)
     times = times_of(process, 5)
     for t in times:
-        x = clouds(process, t)
+        x = cloud_at(process, t)
         for grad in (True, False):  # in blocks, and as one
             with torch.set_grad_enabled(grad):
                 assert close(learned.data(x, t), exact.data(x, t), 1e-8)
@@ -341,7 +346,7 @@ def test_a_perfect_preconditioned_network_is_the_exact_field(
     assert close(learned.data(x, times), exact.data(x, times), 1e-8)
 
 
-def test_what_a_preconditioned_network_sees_and_gives_has_unit_size() -> None:
+def test_preconditioned_network_takes_input_of_unit_variance() -> None:
     process, mixture = sf.EDM(), lopsided()
     std = float((mixture.covariance().trace() + (mixture.mean() ** 2).sum()) / 2) ** 0.5
     seen = []
@@ -361,8 +366,8 @@ def test_what_a_preconditioned_network_sees_and_gives_has_unit_size() -> None:
         assert field.row(c) == unit_row(c, std)
 
 
-def shaken(labels: int = 0) -> sf.MLP:
-    """An untrained MLP ends in zeros, which would agree with anything."""
+def random_mlp(labels: int = 0) -> sf.MLP:
+    """An MLP with random last weights; those of an untrained one are zero."""
     network = sf.MLP(width=64, depth=3, labels=labels)
     with torch.no_grad():
         network.last.weight.normal_(generator=torch.Generator().manual_seed(1))
@@ -370,8 +375,8 @@ def shaken(labels: int = 0) -> sf.MLP:
 
 
 @pytest.mark.parametrize("waves", [0, 48])
-def test_a_bound_network_is_the_network(waves: int) -> None:
-    """In its own working space: what it gave before does not change when it is called again."""
+def test_bound_network_equals_the_network(waves: int) -> None:
+    """A second call does not change the result of the first, though they share a workspace."""
     network = sf.MLP(width=64, depth=4, waves=waves, labels=2)
     with torch.no_grad():
         network.last.weight.normal_(generator=torch.Generator().manual_seed(1))
@@ -390,15 +395,15 @@ def fields(process: sf.processes.Process) -> dict[str, sf.fields.Field]:
     class Plain(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner = shaken()
+            self.inner = random_mlp()
 
         def forward(self, x: Tensor, t: Tensor) -> Tensor:
             return self.inner(x, t)
 
     return {
-        "MLP": sf.LearnedField(process, shaken()),
-        "MLP, labelled": sf.LearnedField(process, shaken(3)).given(1),
-        "MLP, preconditioned": sf.LearnedField(process, shaken(), data_std=0.7),
+        "MLP": sf.LearnedField(process, random_mlp()),
+        "MLP, labelled": sf.LearnedField(process, random_mlp(3)).given(1),
+        "MLP, preconditioned": sf.LearnedField(process, random_mlp(), data_std=0.7),
         "plain module": sf.LearnedField(process, Plain()),
         "exact": sf.ExactField(process, mixture),
         "empirical": sf.ExactField(process, sf.distributions.PointSet(mixture.sample(777, 0))),
@@ -410,15 +415,15 @@ def fields(process: sf.processes.Process) -> dict[str, sf.fields.Field]:
 
 @pytest.fixture(params=(1, 2), ids=("one thread", "two threads"))
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """torch's own threads, for one test."""
+    """The number of threads of torch, for one test."""
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("name", fields(sf.VP()))
-def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> None:
-    """Float32, on a solver's path: the rows of k are those of n, for k of no block's size."""
+def test_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> None:
+    """In float32, as a solver evaluates it, for k that are not multiples of a block."""
     field = fields(sf.VP())[name]
     n = 3 * ROWS + 87  # for two threads a block and more than half of one
     x = lopsided(torch.float32).sample(n, 3)
@@ -441,8 +446,8 @@ def test_a_particle_gets_the_same_bits_in_any_cloud(name: str, threads: int) -> 
             assert close(whole, together, 1e-4)
 
 
-def test_a_label_is_bound_and_reaches_the_network() -> None:
-    network = shaken(labels=3)
+def test_label_is_passed_to_the_network() -> None:
+    network = random_mlp(labels=3)
     field = sf.LearnedField(sf.VP(), network)
     x, t = randn(4, 2, dtype=torch.float32), torch.tensor(0.4)
     answers = [field.given(k).noise(x, t) for k in (0, 1, 2, None)]
@@ -461,21 +466,23 @@ def test_a_label_is_bound_and_reaches_the_network() -> None:
             assert torch.allclose(field.given(k).noise(x, t), want, atol=1e-6)
 
 
-class Told(nn.Module):
-    """Somebody else's network, that is told a label."""
+class Labelled(nn.Module):
+    """A network of the user, with labels."""
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         return torch.sin(x) if label is None else torch.sin(x + label.reshape(-1, 1) + 1)
 
 
 @pytest.mark.parametrize("std", [None, 0.7])
-@pytest.mark.parametrize("network", [shaken(labels=3), Told()], ids=["MLP", "your own"])
-def test_a_label_for_all_or_for_each_on_every_way_in(network: nn.Module, std: float) -> None:
-    """At one time or many, with a gradient or without, or from a solver's table: one function."""
+@pytest.mark.parametrize("network", [random_mlp(labels=3), Labelled()], ids=["MLP", "your own"])
+def test_label_per_particle_equals_label_for_all_in_every_evaluation(
+    network: nn.Module, std: float
+) -> None:
+    """At one time or many, with a gradient or without, and from a solver's table."""
     field = sf.LearnedField(sf.VP(), network, data_std=std)
     x, t, labels = randn(4, 2, dtype=torch.float32), torch.tensor(0.4), (2, 0, 1, 0)
 
-    def asked(field: sf.LearnedField, grad: bool, t: Tensor) -> Tensor:
+    def evaluated(field: sf.LearnedField, grad: bool, t: Tensor) -> Tensor:
         with torch.set_grad_enabled(grad):
             return field.noise(x, t).detach()
 
@@ -485,9 +492,9 @@ def test_a_label_for_all_or_for_each_on_every_way_in(network: nn.Module, std: fl
 
     each = field.given(torch.tensor(labels))
     for way in (
-        lambda f: asked(f, True, t),
-        lambda f: asked(f, False, t),
-        lambda f: asked(f, False, t.expand(4)),
+        lambda f: evaluated(f, True, t),
+        lambda f: evaluated(f, False, t),
+        lambda f: evaluated(f, False, t.expand(4)),
         tabled,
     ):
         rows = torch.stack([way(field.given(k))[i] for i, k in enumerate(labels)])
@@ -498,23 +505,23 @@ def test_a_label_for_all_or_for_each_on_every_way_in(network: nn.Module, std: fl
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("std", [None, 0.7])
 @pytest.mark.parametrize("name", ["MLP", "MLP, labelled", "your own"])
-def test_a_table_is_the_law_at_each_of_its_times(
+def test_table_of_a_field_equals_the_field_at_each_time(
     name: str, std: float | None, dtype: torch.dtype
 ) -> None:
-    """On either side of a page's end, in any order of steps: drift dt is that of the plain law."""
-    network = Wavy().to(dtype) if name == "your own" else shaken(labels=3)
+    """On either side of a page's end, in any order of steps, the drift is drift(x, t) dt."""
+    network = Wavy().to(dtype) if name == "your own" else random_mlp(labels=3)
     fine = name == "your own" and dtype == torch.float64  # an MLP rounds its input to its own type
     field = sf.LearnedField(sf.VP(), network, data_std=std)
-    law = sf.reverse(field.given(2) if name == "MLP, labelled" else field, 0.6)
-    x, times = randn(5, 2, dtype=dtype), law.times(2 * PAGE + 5)
+    sde = sf.reverse(field.given(2) if name == "MLP, labelled" else field, 0.6)
+    x, times = randn(5, 2, dtype=dtype), sde.times(2 * PAGE + 5)
     with torch.no_grad():
-        steps = law.stepped(times, x)
+        steps = sde.stepped(times, x)
         for k in (0, 1, PAGE - 1, PAGE, 2 * PAGE + 4, 3, PAGE + 1):
-            want = law.drift(x, times[k].to(dtype)) * (times[k + 1] - times[k])
+            want = sde.drift(x, times[k].to(dtype)) * (times[k + 1] - times[k])
             assert close(steps.drift(k, 0.0, x), want.to(dtype), 1e-11 if fine else 1e-4), k
 
 
-# ------------------------------------------------------------------------------------ at the door
+# --------------------------------------------------------------------------------- wrong arguments
 
 
 @pytest.mark.parametrize("grad", [True, False])
@@ -527,7 +534,7 @@ def test_a_table_is_the_law_at_each_of_its_times(
         (lambda x: None, "NoneType"),
     ],
 )
-def test_a_network_of_the_wrong_shape_is_refused(answer, got: str, grad: bool) -> None:
+def test_network_output_of_the_wrong_shape_is_refused(answer, got: str, grad: bool) -> None:
     class Odd(nn.Module):
         def forward(self, x: Tensor, t: Tensor) -> Tensor:
             return answer(x)
@@ -538,7 +545,7 @@ def test_a_network_of_the_wrong_shape_is_refused(answer, got: str, grad: bool) -
 
 
 @pytest.mark.parametrize("name", ["VP", "EDM", "DDPM"])
-def test_bad_questions_are_refused(name: str) -> None:
+def test_wrong_times_and_clouds_are_refused(name: str) -> None:
     process = PROCESSES[name]
     t, points = float(times_of(process, 3)[1]), lopsided().sample(5, 0)
     for field in (
@@ -559,7 +566,7 @@ def test_bad_questions_are_refused(name: str) -> None:
                 ask(points.long(), t)
 
 
-def test_bad_fields_are_refused() -> None:
+def test_wrong_arguments_of_fields_are_refused() -> None:
     points = lopsided().sample(5, 0)
     with pytest.raises(ValueError, match="width must be zero or more"):
         sf.ExactField(sf.VP(), sf.distributions.PointSet(points, width=-1.0))
@@ -583,17 +590,17 @@ def test_bad_fields_are_refused() -> None:
         sf.LearnedField(sf.VP(), sf.MLP(), data_std=0.0)
 
 
-def test_the_law_on_a_grid_is_that_of_the_noised_draws(process: sf.processes.Process) -> None:
+def test_density_of_a_field_agrees_with_noised_draws(process: sf.processes.Process) -> None:
     """Draws of x_0, noised by hand: their counts pass against `density` at t and at the start."""
-    tiles = sf.datasets.checkerboard().distribution
-    assert tiles is not None
+    squares = sf.datasets.checkerboard().distribution
+    assert squares is not None
     grid = sf.Grid(-9.0, 9.0, (48, 48))
     points = lopsided().sample(40, 5)
     for i, field in enumerate(
         (
             sf.ExactField(process, lopsided()),
             sf.ExactField(process, sf.distributions.PointSet(points, width=0.2)),
-            sf.ExactField(process, tiles),
+            sf.ExactField(process, squares),
         )
     ):
         x0 = field.sample(20_000, i).double()
@@ -604,8 +611,8 @@ def test_the_law_on_a_grid_is_that_of_the_noised_draws(process: sf.processes.Pro
         assert not sf.check_density(x0, field.density(grid, float(t))).passed()
 
 
-def test_the_density_is_taken_at_the_time_itself(process: sf.processes.Process) -> None:
-    """Not at its float32 neighbour: cell by cell, the noised mixture."""
+def test_density_of_a_field_uses_the_time_in_float64(process: sf.processes.Process) -> None:
+    """Not rounded to float32: cell by cell, the noised mixture."""
     grid = sf.Grid(-9.0, 9.0, (48, 48))
     t = process.time(f64(1.0))
     c = process(t)
@@ -615,8 +622,8 @@ def test_the_density_is_taken_at_the_time_itself(process: sf.processes.Process) 
 
 
 @pytest.mark.parametrize("std", [None, 0.7])
-def test_a_network_takes_a_cloud_of_another_type_at_one_time_or_many(std: float | None) -> None:
-    """float64 particles, a float32 network: rounded on the way in, whatever the shape of t."""
+def test_network_takes_a_cloud_of_another_floating_type(std: float | None) -> None:
+    """float64 particles and a float32 network, whatever the shape of t."""
     network = sf.MLP(width=8, depth=1)
     nn.init.normal_(network.last.weight)
     field = sf.LearnedField(sf.Linear(), network, data_std=std)
@@ -641,8 +648,8 @@ IN_THE_PLANE = [
 
 @pytest.mark.parametrize("make", IN_THE_PLANE)
 @pytest.mark.parametrize("d", [1, 3])
-def test_a_cloud_of_another_dimension_is_refused(make, d: int) -> None:
-    """At every door; a column would else be broadcast to a plane in silence."""
+def test_cloud_of_another_dimension_is_refused(make, d: int) -> None:
+    """By every function; otherwise a column would be broadcast to a plane."""
     field, x = make(), randn(4, d)
     assert field.dim == 2
     flow = sf.reverse(field, 0.0)
@@ -661,13 +668,13 @@ def test_a_cloud_of_another_dimension_is_refused(make, d: int) -> None:
             ask()
 
 
-def test_a_field_that_does_not_say_takes_any_dimension() -> None:
+def test_field_without_dimension_takes_any_cloud() -> None:
     assert sf.LearnedField(sf.VP(), Anything()).dim is None
     assert sf.LearnedField(sf.VP(), Anything()).noise(randn(4, 3), 0.5).shape == (4, 3)
 
 
 class Anything(nn.Module):
-    """Any network, for any dimension."""
+    """A network for any dimension."""
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         return x
@@ -683,7 +690,7 @@ class Anything(nn.Module):
         lambda process: sf.LearnedField(process, Anything()),
     ],
 )
-def test_a_field_needs_a_process(make, process) -> None:
+def test_field_refuses_what_is_not_a_process(make, process) -> None:
     with pytest.raises(TypeError, match="process must be a Process, such as") as said:
         make(process)
     assert "\n" not in str(said.value)
@@ -707,7 +714,7 @@ def test_a_field_needs_a_process(make, process) -> None:
         ),
     ],
 )
-def test_swapped_and_mistaken_arguments_are_refused(mistake, error, message: str) -> None:
+def test_arguments_of_the_wrong_type_are_refused(mistake, error, message: str) -> None:
     with pytest.raises(error, match=message):
         mistake()
     points = randn(3, 2)
@@ -725,12 +732,12 @@ def test_swapped_and_mistaken_arguments_are_refused(mistake, error, message: str
         (1.5, TypeError, "label must be whole numbers, got torch.float32"),
         (True, TypeError, "label must be whole numbers, got torch.bool"),
         ("a", TypeError, "label must be whole numbers, got str"),
-        (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one each"),
+        (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one for each"),
         (4, ValueError, "label must be 0 to 3, got 4 to 4"),
         (torch.tensor([0, -1]), ValueError, "label must be 0 to 3, got -1 to 0"),
     ],
 )
-def test_a_label_that_the_network_cannot_know_is_refused(bind, label, error, message) -> None:
+def test_labels_unknown_to_the_network_are_refused(bind, label, error, message) -> None:
     field = sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1, labels=3))
     with pytest.raises(error, match=message):
         bind(field, label)
@@ -738,15 +745,15 @@ def test_a_label_that_the_network_cannot_know_is_refused(bind, label, error, mes
         assert bind(field, fits).noise(randn(4, 2), 0.5).shape == (4, 2)
 
 
-def test_a_network_without_labels_is_given_none() -> None:
+def test_network_without_labels_refuses_a_label() -> None:
     with pytest.raises(ValueError, match="knows no labels; make it with labels="):
         sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(0)
     assert sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(None).label is None
-    # What another network knows, it may not say.
+    # Of another network the number of labels is not known.
     assert int(sf.LearnedField(sf.VP(), Anything()).given(7).label) == 7
 
 
-def test_sizes_of_a_learned_field_are_kept_plain() -> None:
+def test_numbers_of_a_learned_field_are_stored_plain() -> None:
     """A file holds them as JSON."""
     network = sf.MLP(
         np.int64(2), np.int64(8), np.int32(1), np.int64(4), np.float32(9), np.int64(2)

@@ -1,4 +1,4 @@
-"""Guidance: one affine law in every row, in one convention, at one network call."""
+"""Guided fields: the formula, the number of network calls, runs and densities."""
 
 import copy
 import math
@@ -15,23 +15,23 @@ from sdeflow.processes.process import Coefficients, Scalar
 from tests.problems import PROCESSES, close, f64, lopsided, randn, times_of
 
 
-def part(*which: int) -> sf.GaussianMixture:
-    """The law of some classes of `lopsided`, each of its components being one."""
+def classes(*which: int) -> sf.GaussianMixture:
+    """Some classes of `lopsided`, whose components are its classes."""
     whole, keep = lopsided(), list(which)
     return sf.GaussianMixture(whole.weights[keep], whole.means[keep], whole.covariances[keep])
 
 
 def pair(process: sf.processes.Process) -> tuple[sf.ExactField, sf.ExactField]:
     """Class 2, and all classes."""
-    return sf.ExactField(process, part(2)), sf.ExactField(process, lopsided())
+    return sf.ExactField(process, classes(2)), sf.ExactField(process, lopsided())
 
 
-def spots(process: sf.processes.Process, t: Tensor, n: int = 12) -> Tensor:
+def cloud_at(process: sf.processes.Process, t: Tensor, n: int = 12) -> Tensor:
     c = process(t)
     return 1.5 * lopsided().noised(c.alpha, c.sigma).sample(n, seed=8)
 
 
-class Read(sf.fields.Field):
+class InRow(sf.fields.Field):
     """Another field, read in a row of its own."""
 
     def __init__(self, known: sf.fields.Field, as_row: sf.fields.Prediction) -> None:
@@ -47,7 +47,7 @@ class Read(sf.fields.Field):
         return lambda x: encode(self.row(c), *self.known.split(x, t))
 
 
-class Watched(nn.Module):
+class Counted(nn.Module):
     """Any network with labels, as users bring it; counts its calls and rows."""
 
     labels = 3
@@ -64,8 +64,8 @@ class Watched(nn.Module):
         return self.last(torch.tanh(self.first(torch.cat([x, about], 1))))
 
 
-class WatchedMLP(sf.MLP):
-    """Our own network, counted on both of its ways through."""
+class CountedMLP(sf.MLP):
+    """An `MLP` that counts calls and rows of `body` and of `bound`."""
 
     def __init__(self, how: str = "add") -> None:
         super().__init__(width=16, depth=2, waves=8, labels=3, how=how)
@@ -75,38 +75,38 @@ class WatchedMLP(sf.MLP):
             for p in self.parameters():
                 p.add_(0.4 * torch.randn(p.shape, generator=g))
 
-    def seen(self, x: Tensor) -> Tensor:
+    def count(self, x: Tensor) -> Tensor:
         self.calls, self.rows = self.calls + 1, self.rows + len(x)
         return x
 
     def body(self, x: Tensor, condition: tuple[Tensor, ...]) -> Tensor:
-        return super().body(self.seen(x), condition)
+        return super().body(self.count(x), condition)
 
     def bound(self, rows: int) -> Callable[[Tensor, tuple[Tensor, ...]], Tensor]:
         body = super().bound(rows)
-        return lambda x, condition: body(self.seen(x), condition)
+        return lambda x, condition: body(self.count(x), condition)
 
 
-def watched(kind: str) -> sf.LearnedField:
+def counted(kind: str) -> sf.LearnedField:
     torch.manual_seed(0)
     if kind == "any network":
-        return sf.LearnedField(sf.VP(), Watched().eval())
+        return sf.LearnedField(sf.VP(), Counted().eval())
     std = 0.9 if kind == "preconditioned" else None
     how = kind if kind in ("append", "attend") else "add"
-    return sf.LearnedField(sf.VP(), WatchedMLP(how).eval(), data_std=std)
+    return sf.LearnedField(sf.VP(), CountedMLP(how).eval(), data_std=std)
 
 
 KINDS = ["any network", "MLP", "preconditioned", "append", "attend"]
 kinds = pytest.mark.parametrize("kind", KINDS)
 
-# ------------------------------------------------------------------------------------- the law
+# ------------------------------------------------------------------------------------- the formula
 
 
-def test_the_scale_is_named_once(process: sf.processes.Process) -> None:
+def test_scale_zero_and_one_give_the_two_fields(process: sf.processes.Process) -> None:
     """w = 1 is the conditional field to the bit, w = 0 the other; s = w - 1 counts beyond."""
     wanted, whole = pair(process)
     for t in times_of(process, 3):
-        x = spots(process, t)
+        x = cloud_at(process, t)
         eps_c, eps_u = wanted.noise(x, t), whole.noise(x, t)
         assert torch.equal(sf.GuidedField(wanted, whole, 1.0).noise(x, t), eps_c)
         assert close(sf.GuidedField(wanted, whole, 0.0).noise(x, t), eps_u, 1e-12, 1e-12)
@@ -117,36 +117,38 @@ def test_the_scale_is_named_once(process: sf.processes.Process) -> None:
     assert sf.fields.strength_from_scale(sf.fields.scale_from_strength(3.0)) == 3.0
 
 
-def test_guidance_is_one_affine_law_in_every_row(process: sf.processes.Process) -> None:
-    """Whatever rows the parts are known in, and whatever row is asked for."""
+def test_guidance_is_the_same_affine_combination_in_every_prediction(
+    process: sf.processes.Process,
+) -> None:
+    """For parts known in any rows, and for any prediction."""
     wanted, whole = pair(process)
     t = times_of(process, 5)[2]
-    x, w = spots(process, t), 2.5
+    x, w = cloud_at(process, t), 2.5
     for ask in sf.fields.Prediction:
         c, u = wanted.predict(ask, x, t), whole.predict(ask, x, t)
         want = w * c + (1 - w) * u
         for one in sf.fields.Prediction:
             for other in sf.fields.Prediction:
-                guided = sf.GuidedField(Read(wanted, one), Read(whole, other), w)
+                guided = sf.GuidedField(InRow(wanted, one), InRow(whole, other), w)
                 # One solve to and fro costs digits where alpha or sigma is small.
                 assert close(guided.predict(ask, x, t), want, 1e-10), (ask, one, other)
 
 
-def test_the_guided_drift_is_the_tilted_score(process: sf.processes.Process) -> None:
+def test_guided_drift_uses_the_score_of_the_tilted_density(process: sf.processes.Process) -> None:
     """F x - (1 + eta^2) / 2 g^2 grad [ln p_c + (w - 1) (ln p_c - ln p_u)], by autograd."""
     wanted, whole = pair(process)
     w, eta = 3.0, 0.7
-    law = sf.reverse(sf.GuidedField(wanted, whole, w), eta)
+    sde = sf.reverse(sf.GuidedField(wanted, whole, w), eta)
     for t in times_of(process, 4):
-        c, x = process(t), spots(process, t).requires_grad_()
-        p, q = (m.noised(c.alpha, c.sigma).log_prob(x) for m in (part(2), lopsided()))
+        c, x = process(t), cloud_at(process, t).requires_grad_()
+        p, q = (m.noised(c.alpha, c.sigma).log_prob(x) for m in (classes(2), lopsided()))
         score = torch.autograd.grad((p + (w - 1) * (p - q)).sum(), x)[0]
         x = x.detach()
         pull = (1 + eta**2) / 2 * process.diffusion(t) ** 2 * score
-        assert close(law.drift(x, t), process.drift(t) * x - pull, 1e-8, 1e-9)
+        assert close(sde.drift(x, t), process.drift(t) * x - pull, 1e-8, 1e-9)
 
 
-def test_guidance_away_from_a_worse_model_of_the_same() -> None:
+def test_autoguidance_uses_the_score_of_the_tilted_density() -> None:
     """Autoguidance: the same points, known more coarsely; again the score of p (p / q)^(w - 1)."""
     process, points = sf.EDM(), lopsided().sample(30, 4)
     good, bad = (
@@ -158,7 +160,7 @@ def test_guidance_away_from_a_worse_model_of_the_same() -> None:
     assert close(sf.GuidedField(good, bad, w).score(x.detach(), t), score, 1e-9)
 
 
-def test_a_class_of_points_against_another() -> None:
+def test_negative_condition_uses_the_score_of_the_tilted_density() -> None:
     """The lecture's spiral, cat and not dog: the score of p_cat^w p_dog^(1 - w), by autograd."""
     data, width, w, t = sf.datasets.spiral(), 0.05, 1.5, f64(0.2)
     assert data.distribution.points is not None
@@ -201,27 +203,27 @@ def test_guidance_acts_in_its_interval_only(process: sf.processes.Process) -> No
     assert close(guided.noise(x, t), each, 1e-10)  # a time for each particle
 
 
-def test_a_table_of_unlike_rows_is_the_law(process: sf.processes.Process) -> None:
-    """On a solver's tables, parts known in different rows give the drift that they give off it."""
+def test_table_of_parts_in_different_rows_gives_the_drift(process: sf.processes.Process) -> None:
+    """For parts known in different rows, the drift from a solver's table is drift(x, t) dt."""
     wanted, whole = pair(process)
     t, x = times_of(process, 4), randn(6, 2)
     for one, other in (("noise", "velocity"), ("data", "score"), ("velocity", "data")):
-        parts = Read(wanted, sf.fields.Prediction(one)), Read(whole, sf.fields.Prediction(other))
-        law = sf.reverse(sf.GuidedField(*parts, 2.0), 0.5)
-        steps = law.stepped(t, x)
+        parts = InRow(wanted, sf.fields.Prediction(one)), InRow(whole, sf.fields.Prediction(other))
+        sde = sf.reverse(sf.GuidedField(*parts, 2.0), 0.5)
+        steps = sde.stepped(t, x)
         for k in range(3):
-            want = law.drift(x, t[k]) * float(t[k + 1] - t[k])
+            want = sde.drift(x, t[k]) * float(t[k + 1] - t[k])
             assert close(steps.drift(k, 0.0, x), want, 1e-9)
 
 
-# -------------------------------------------------------------------- one call for two labels
+# ------------------------------------------------------------------------- one call for two labels
 
 
 @kinds
 @pytest.mark.parametrize("n", [ROWS, 2 * ROWS])
 def test_two_labels_of_one_network_are_one_call(kind: str, n: int) -> None:
     """On twice the rows, in each block; step by step and on a solver's tables alike."""
-    field = watched(kind)
+    field = counted(kind)
     network, x = field.network, randn(n, 2, dtype=torch.float32)
     guided = sf.GuidedField(field.given(0), field.given(None), 2.0)
     with torch.no_grad():
@@ -238,9 +240,9 @@ def test_two_labels_of_one_network_are_one_call(kind: str, n: int) -> None:
 
 
 @kinds
-def test_nothing_is_called_for_nothing(kind: str) -> None:
-    """At w = 1 and outside the interval, only the conditional field is asked."""
-    field, x = watched(kind), randn(ROWS, 2, dtype=torch.float32)
+def test_without_guidance_only_the_conditional_field_is_evaluated(kind: str) -> None:
+    """At w = 1 and outside the interval, only the conditional field is evaluated."""
+    field, x = counted(kind), randn(ROWS, 2, dtype=torch.float32)
     parts, network = (field.given(1), field.given(None)), field.network
     times = torch.linspace(1.0, 0.01, 9, dtype=torch.float64)
     level = torch.exp(-sf.VP().log_snr(times) / 2)
@@ -253,9 +255,9 @@ def test_nothing_is_called_for_nothing(kind: str) -> None:
 
 
 @kinds
-def test_one_call_is_two(kind: str) -> None:
+def test_one_call_on_two_labels_equals_two_calls(kind: str) -> None:
     """Against the two fields evaluated one after the other, as for two networks."""
-    field, x = watched(kind), randn(ROWS + 40, 2, dtype=torch.float32)
+    field, x = counted(kind), randn(ROWS + 40, 2, dtype=torch.float32)
     other = sf.LearnedField(field.process, copy.deepcopy(field.network), data_std=field.data_std)
     t = torch.linspace(0.1, 0.9, len(x))
     mine = torch.arange(len(x)) % 3
@@ -276,9 +278,9 @@ def test_one_call_is_two(kind: str) -> None:
 
 
 @kinds
-def test_a_negative_that_says_nothing_is_plain_guidance(kind: str) -> None:
-    """The label for "no label", and a negative condition: one formula."""
-    field, x = watched(kind), randn(50, 2, dtype=torch.float32)
+def test_guiding_away_from_the_null_label_is_classifier_free_guidance(kind: str) -> None:
+    """The null label and a negative condition use one formula."""
+    field, x = counted(kind), randn(50, 2, dtype=torch.float32)
     with torch.no_grad():
         plain, null, negative = (
             sf.GuidedField(field.given(1), field.given(k), 3.0).noise(x, 0.5) for k in (None, 3, 0)
@@ -290,29 +292,29 @@ def test_a_negative_that_says_nothing_is_plain_guidance(kind: str) -> None:
 
 
 @kinds
-def test_a_guided_particle_gets_the_same_bits_in_any_cloud(kind: str) -> None:
-    field, n = watched(kind), 2 * ROWS + 87
+def test_guided_particle_gets_the_same_bits_in_any_cloud(kind: str) -> None:
+    field, n = counted(kind), 2 * ROWS + 87
     x = randn(n, 2, dtype=torch.float32)
     guided = sf.GuidedField(field.given(0), field.given(None), 2.0)
-    law = sf.reverse(guided, 0.5).stepped(f64([0.6, 0.01]), x)
+    sde = sf.reverse(guided, 0.5).stepped(f64([0.6, 0.01]), x)
     with torch.no_grad():
-        whole, drift = guided.noise(x, 0.5), law.drift(0, 0.0, x)
+        whole, drift = guided.noise(x, 0.5), sde.drift(0, 0.0, x)
         for k in (1, 101, ROWS, ROWS + 1, 2 * ROWS + 33):
             assert torch.equal(guided.noise(x[:k].clone(), 0.5), whole[:k]), k
-            assert torch.equal(law.drift(0, 0.0, x[:k].clone()), drift[:k]), k
+            assert torch.equal(sde.drift(0, 0.0, x[:k].clone()), drift[:k]), k
 
 
-# ------------------------------------------------------------------------ through the two worlds
+# ------------------------------------------------------------------------------ runs and densities
 
 
 @pytest.mark.parametrize("name", ["VP", "EDM", "Linear"])
-def test_ddim_by_hand(name: str) -> None:
+def test_guided_euler_in_the_brownian_frame_is_ddim(name: str) -> None:
     """Euler in the Brownian frame, against x_s = alpha_s x0_hat + sigma_s eps_hat in a loop."""
     process = PROCESSES[name]
     guided = sf.GuidedField(*pair(process), 2.0, (0.05, 5.0))
     times = sf.processes.log_snr_times(process, 12)
     c = process(times)
-    x = start = spots(process, times[0], 7)
+    x = start = cloud_at(process, times[0], 7)
     for k in range(12):
         x0, eps = guided.split(x, times[k])
         x = c.alpha[k + 1] * x0 + c.sigma[k + 1] * eps
@@ -321,14 +323,14 @@ def test_ddim_by_hand(name: str) -> None:
     assert close(end, x, 1e-9)
 
 
-def test_an_sde_run_is_its_loop() -> None:
-    """torchsde's euler on a guided law, against the formula written out with the same noise."""
+def test_guided_sde_run_equals_an_explicit_loop() -> None:
+    """torchsde's euler on a guided SDE, against the formula written out with the same noise."""
     process, x = sf.VP(), randn(5, 2)
     guided = sf.GuidedField(*pair(process), 3.0)
-    law = sf.reverse(guided, 1.0)
+    sde = sf.reverse(guided, 1.0)
     times = torch.linspace(1.0, 0.05, 9, dtype=torch.float64)
     noise = sf.solvers.Brownian(7, 5, 2, torch.float64)
-    end = sf.SDESolver("euler", times=times, seed=7).solve(law, x).x[-1]
+    end = sf.SDESolver("euler", times=times, seed=7).solve(sde, x).x[-1]
     for k in range(8):
         dt, t = float(times[k + 1] - times[k]), times[k]
         drift = process.drift(t) * x - process.diffusion(t) ** 2 * guided.score(x, t)
@@ -352,13 +354,13 @@ def shrinking(v: float) -> float:
     return 0.5 * (W * math.log(NARROW**2 + v) - (W - 1) * math.log(WIDE**2 + v))
 
 
-def test_two_gaussians_by_hand() -> None:
-    """The guided flow's end in closed form; it is not the tilted law p (p / q)^(w - 1)."""
+def test_guided_flow_of_two_gaussians_equals_the_closed_form() -> None:
+    """The guided flow's end in closed form; it is not the tilted density p (p / q)^(w - 1)."""
     guided = linear_pair()
     process, x = guided.process, f64([[-30.0], [1.0], [12.0]])
-    law = sf.reverse(guided, 0.0)
+    sde = sf.reverse(guided, 0.0)
     factor = math.exp(shrinking(process.t_min**2) - shrinking(process.t_max**2))
-    end = sf.ODESolver("rk4", steps=200).solve(law, x).x[-1]
+    end = sf.ODESolver("rk4", steps=200).solve(sde, x).x[-1]
     assert close(end, factor * x, 1e-5)
     spread = factor * process.t_max
     assert spread == pytest.approx(NARROW**W * WIDE ** (1 - W), rel=WIDE**2 / process.t_max**2)
@@ -370,14 +372,14 @@ def test_two_gaussians_by_hand() -> None:
 
 
 @pytest.mark.parametrize("eta", [0.0, 1.0])
-def test_the_density_moves_as_the_particles_do(eta: float) -> None:
-    """Fokker-Planck on a guided law, against the linear law's own variance equation."""
+def test_guided_density_has_the_variance_of_the_linear_sde(eta: float) -> None:
+    """`evolve` on a guided SDE that is linear, against the equation of its variance."""
     guided = linear_pair()
     start, stop = 1.5, 0.4
     times, grid = f64([start, stop]), sf.Grid((-12.0,), (12.0,), (600,))
     spread = 2.0
-    law = sf.GaussianMixture.isotropic(torch.zeros(1, 1, dtype=torch.float64), spread)
-    end = sf.evolve(sf.reverse(guided, eta), law.on_grid(grid), times)[-1]
+    mixture = sf.GaussianMixture.isotropic(torch.zeros(1, 1, dtype=torch.float64), spread)
+    end = sf.evolve(sf.reverse(guided, eta), mixture.on_grid(grid), times)[-1]
     x = grid.middles(0)
     found = float((end.mass * x**2).sum() / end.mass.sum())
     # d S / d v = 2 r S - eta^2 with r = (1 + eta^2) d ln x / d v of the flow, integrated from S_0.
@@ -388,10 +390,10 @@ def test_the_density_moves_as_the_particles_do(eta: float) -> None:
     assert found == pytest.approx(float(torch.exp(growth[-1]) * (spread**2 + source)), rel=4e-3)
 
 
-# --------------------------------------------------------------------------------- at the door
+# --------------------------------------------------------------------------------- wrong arguments
 
 
-def test_what_cannot_be_combined_is_refused() -> None:
+def test_fields_that_cannot_be_combined_are_refused() -> None:
     wanted, whole = pair(sf.VP())
     with pytest.raises(ValueError, match="different processes"):
         sf.GuidedField(wanted, sf.ExactField(sf.Linear(), lopsided()), 2.0)
@@ -412,7 +414,7 @@ def test_what_cannot_be_combined_is_refused() -> None:
         sf.GuidedField(wanted, whole, 2.0, 3.0)  # type: ignore[arg-type]
 
 
-def test_what_the_network_returns_is_looked_at() -> None:
+def test_network_output_of_the_wrong_shape_is_refused() -> None:
     class Wrong(nn.Module):
         labels = 2
 

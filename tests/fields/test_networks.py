@@ -14,8 +14,8 @@ from sdeflow._blocks import ROWS
 from tests.problems import randn
 
 
-def stirred(scale: float = 0.5, **config: object) -> sf.MLP:
-    """A network whose weights are all at work, the last layer too."""
+def random_mlp(scale: float = 0.5, **config: object) -> sf.MLP:
+    """A network with random weights, those of the last layer too."""
     network = sf.MLP(**{"width": 16, "depth": 2, "waves": 12, **config}).eval()
     g = torch.Generator().manual_seed(3)
     with torch.no_grad():
@@ -36,9 +36,9 @@ def cloud(n: int = ROWS, d: int = 2) -> Tensor:
 
 @pytest.mark.parametrize("labels", [0, 4])
 @pytest.mark.parametrize("waves", [0, 12])
-def test_conditioning_once_is_conditioning_each(labels: int, waves: int) -> None:
-    """One noise level for all, a level each, and the body on its own: the same function."""
-    network, x = stirred(labels=labels, waves=waves), cloud(50)
+def test_one_noise_level_for_all_equals_one_per_particle(labels: int, waves: int) -> None:
+    """One noise level for all, one for each particle, and `body` on its own."""
+    network, x = random_mlp(labels=labels, waves=waves), cloud(50)
     c = torch.tensor(-0.3)
     for label in (None, *range(labels)):
         given = None if label is None else torch.tensor(label)
@@ -46,13 +46,13 @@ def test_conditioning_once_is_conditioning_each(labels: int, waves: int) -> None
         one = network(x, c, given)
         assert torch.allclose(network(x, c.expand(50), each), one, rtol=1e-5, atol=1e-5)
         assert torch.equal(network.body(x, network.condition(c, given)), one)
-    # Rows do not see each other.
+    # Rows do not depend on each other.
     alone = torch.cat([network(x[i : i + 1], c) for i in range(50)])
     assert torch.allclose(alone, network(x, c), rtol=1e-5, atol=1e-5)
 
 
-def test_noise_and_position_both_count() -> None:
-    network, x = stirred(), cloud(50)
+def test_output_depends_on_noise_level_and_position() -> None:
+    network, x = random_mlp(), cloud(50)
     assert (
         float((network(x, torch.tensor(0.1)) - network(x, torch.tensor(0.4))).abs().max()) > 0.01
     )
@@ -61,7 +61,7 @@ def test_noise_and_position_both_count() -> None:
     assert torch.allclose(network(x, c), alone, rtol=1e-5, atol=1e-5)
 
 
-def test_damping_is_what_noise_leaves_of_a_wave() -> None:
+def test_damping_is_the_mean_of_a_wave_under_noise() -> None:
     """E cos(k . (x + s z)) = damping cos(k . x), s the share of noise in x_t: by Monte Carlo."""
     network = sf.MLP(waves=20, finest=30.0)
     n = 20_000
@@ -74,9 +74,9 @@ def test_damping_is_what_noise_leaves_of_a_wave() -> None:
         assert float((left - damping).abs().max()) < 4.5 * math.sqrt(0.5 / n), c
 
 
-def test_no_fine_detail_at_large_noise() -> None:
-    """Waves finer than the noise are gone: the output bends no faster than the noise allows."""
-    network, x = stirred(finest=60.0), cloud(200)
+def test_fine_waves_do_not_matter_at_large_noise() -> None:
+    """Waves finer than the noise do not change the output."""
+    network, x = random_mlp(finest=60.0), cloud(200)
     fine = copy.deepcopy(network)
     short = fine.vectors.norm(dim=0) > 8
     assert 4 <= int(short.sum()) < 12
@@ -88,27 +88,27 @@ def test_no_fine_detail_at_large_noise() -> None:
     assert float((network(x, clean) - fine(x, clean)).abs().max()) > 0.01
 
 
-def test_wave_numbers_run_from_the_cloud_to_the_finest_detail() -> None:
+def test_wave_numbers_are_log_uniform_up_to_the_finest() -> None:
     network = sf.MLP(dim=3, waves=40, finest=25.0)
     k = network.vectors.norm(dim=0)
     assert float(k.min()) == pytest.approx(0.5, rel=1e-5)
     assert float(k.max()) == pytest.approx(25.0, rel=1e-5)
     ratios = k[1:] / k[:-1]
     assert torch.allclose(ratios, ratios[0].expand(39), rtol=1e-4)  # log-uniform
-    # Directions are no preference: their mean is short, its square 1 / 40 on average.
+    # Directions are uniform: their mean is short, its square 1 / 40 on average.
     assert float((network.vectors / k).mean(1).norm()) < 3 / math.sqrt(40)
 
 
-def test_training_starts_from_a_constant() -> None:
-    """Zero last weights: the first output does not depend on where or when."""
+def test_initial_output_is_constant() -> None:
+    """The last weights are zero, so the first output depends on neither x nor c."""
     out = sf.MLP(seed=5)(cloud(40), torch.linspace(-1, 1, 40))
     assert torch.equal(out, out[:1].expand(40, 2))
     # With preconditioning a small unit row: the field is the linear one of a Gaussian, nearly.
     assert float(out.abs().max()) < 0.2
 
 
-def test_labels_have_a_row_each_and_one_more_for_none() -> None:
-    network, x = stirred(labels=3), cloud(30)
+def test_labels_give_different_outputs_and_none_is_the_last() -> None:
+    network, x = random_mlp(labels=3), cloud(30)
     c = torch.tensor(0.0)
     outs = [network(x, c, torch.tensor(k)) for k in range(4)]
     for i in range(4):
@@ -133,10 +133,10 @@ def test_weights_are_a_function_of_the_config() -> None:
     assert not torch.equal(a.vectors, other.vectors)
     torch.set_rng_state(before)
     sf.MLP(seed=9)
-    assert torch.equal(torch.get_rng_state(), before)  # and global chance is left alone
+    assert torch.equal(torch.get_rng_state(), before)  # and the global generator is unchanged
 
 
-def test_the_shape_is_what_was_asked_for() -> None:
+def test_network_has_the_requested_shape() -> None:
     for depth, width, dim in ((1, 4, 1), (3, 6, 5)):
         network = sf.MLP(dim=dim, width=width, depth=depth, waves=3)
         assert network(cloud(7, dim), torch.tensor(0.0)).shape == (7, dim)
@@ -162,20 +162,20 @@ def test_the_shape_is_what_was_asked_for() -> None:
         ({"seed": 0.5}, TypeError),
     ],
 )
-def test_bad_sizes_are_refused(bad: dict, error: type[Exception]) -> None:
+def test_wrong_sizes_are_refused(bad: dict, error: type[Exception]) -> None:
     with pytest.raises(error, match=f"{next(iter(bad))} must be"):
         sf.MLP(**bad)
 
 
-# -------------------------------------------------------------------------- three ways to be told
+# ------------------------------------------------------------------ three ways for labels to enter
 
 ways = pytest.mark.parametrize("how", ["add", "append", "attend"])
 
 
 @ways
-def test_every_way_in_is_one_function(how: str) -> None:
-    """A label for all, a label each, noise and label beforehand, bound: the same, row by row."""
-    network, x, c = stirred(labels=3, how=how), cloud(60), torch.tensor(-0.3)
+def test_every_evaluation_of_a_labelled_network_is_equal(how: str) -> None:
+    """A label for all, one for each particle, `body` on a condition, and `bound`."""
+    network, x, c = random_mlp(labels=3, how=how), cloud(60), torch.tensor(-0.3)
     bound = network.bound(60)
     for label in range(4):
         given = torch.tensor(label)
@@ -197,8 +197,8 @@ def test_every_way_in_is_one_function(how: str) -> None:
 
 
 @ways
-def test_labels_count_and_no_label_is_one_of_them(how: str) -> None:
-    network, x, c = stirred(labels=3, how=how), cloud(60), torch.tensor(-0.3)
+def test_labels_change_the_output_in_every_mode(how: str) -> None:
+    network, x, c = random_mlp(labels=3, how=how), cloud(60), torch.tensor(-0.3)
     said = [network(x, c, torch.tensor(k)) for k in range(4)]
     for j in range(4):
         for k in range(j):
@@ -206,9 +206,9 @@ def test_labels_count_and_no_label_is_one_of_them(how: str) -> None:
     assert torch.equal(network(x, c), said[3])
 
 
-def test_appending_is_concatenation() -> None:
-    """The first layer on [features, e], its columns side by side: columns by hand."""
-    network, x, c = stirred(labels=3, how="append"), cloud(50), torch.tensor(-0.3)
+def test_append_equals_concatenation_with_the_embedding() -> None:
+    """The first layer applied to [features, e], with its weights side by side."""
+    network, x, c = random_mlp(labels=3, how="append"), cloud(50), torch.tensor(-0.3)
     label = torch.arange(50) % 3
     table, columns = network.label
     whole = torch.nn.Linear(2 + 24 + table.embedding_dim, 16)
@@ -224,9 +224,9 @@ def test_appending_is_concatenation() -> None:
     assert torch.allclose(network(x, c[0, 0], label), want, rtol=1e-5, atol=1e-5)
 
 
-def test_attending_is_attention() -> None:
-    """Against torch's own; and what a particle finds depends on where it is, not on its label."""
-    network, h = stirred(labels=3, how="attend"), randn(50, 16, dtype=torch.float32)
+def test_attend_equals_scaled_dot_product_attention() -> None:
+    """Against torch; and the result depends on the particle, not on its label alone."""
+    network, h = random_mlp(labels=3, how="attend"), randn(50, 16, dtype=torch.float32)
     label = torch.arange(50) % 4
     keys, values = network.label(label)
     found = network.label.look_up(h, keys, values)
@@ -240,48 +240,48 @@ def test_attending_is_attention() -> None:
 
 
 @ways
-def test_a_class_is_learned(how: str) -> None:
+def test_labelled_network_learns_the_conditional_mean(how: str) -> None:
     """E[x_0 | x_t, class] of two Gaussians, and of both together, in 400 small steps."""
     process = sf.VP()
     means = torch.tensor([[1.0, 0.2], [-0.8, -0.5]])
-    law = sf.GaussianMixture.isotropic(means, 0.2)
+    mixture = sf.GaussianMixture.isotropic(means, 0.2)
     network = sf.MLP(width=32, depth=2, waves=8, finest=4.0, labels=2, how=how)
     field = sf.LearnedField(process, network, data_std=1.0)
     with torch.enable_grad():
         for _ in sf.fit(
             field,
-            law.sample_labelled,
+            mixture.sample_labelled,
             400,
             config=sf.training.TrainingConfig(batch=256, drop=0.25, decay=0.98),
         ):
             pass
     classes = [sf.ExactField(process, sf.GaussianMixture.isotropic(m[None], 0.2)) for m in means]
-    both = sf.ExactField(process, law)
+    both = sf.ExactField(process, mixture)
     for t in (0.3, 0.6):
         c = process(torch.tensor(t))
-        x = law.noised(c.alpha, c.sigma).sample(500, 1)
+        x = mixture.noised(c.alpha, c.sigma).sample(500, 1)
         for label, truth in ((0, classes[0]), (1, classes[1]), (None, both)):
             want = truth.data(x, t)
             off = (field.given(label).data(x, t) - want).square().mean().sqrt()
             assert float(off) < 0.19, (t, label)  # a tenth of the way between the classes
-    # Told the wrong thing, it would be off by that much.
+    # With the wrong label the error is larger.
     assert float((field.given(0).data(x, t) - classes[1].data(x, t)).square().mean().sqrt()) > 0.5
 
 
 @ways
-def test_files_say_how(how: str, tmp_path: Path) -> None:
-    network = stirred(labels=3, how=how)
+def test_saved_network_keeps_how_labels_enter(how: str, tmp_path: Path) -> None:
+    network = random_mlp(labels=3, how=how)
     assert network.config.get("how", "add") == how
     sf.training.save(sf.LearnedField(sf.VP(), network), tmp_path / "field")
     again = sf.training.load(tmp_path / "field").network
     x, c, label = cloud(20), torch.tensor(-0.3), torch.arange(20) % 4
     assert torch.equal(again(x, c, label), network(x, c, label))
-    # A file from before there was a choice: no word of it, and these weights.
+    # As in files from before there was a choice.
     if how == "add":
         assert "how" not in network.config
         assert network.state_dict()["label.weight"].shape == (4, 16)
 
 
-def test_an_unknown_way_in_is_refused() -> None:
+def test_unknown_label_mode_is_refused() -> None:
     with pytest.raises(ValueError, match="how must be one of add, append, attend, got 'shout'"):
         sf.MLP(labels=2, how="shout")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Rows: what one prediction says, every other says too."""
+"""Predictions: rows, conversion between them, and the unit row."""
 
 import math
 
@@ -19,7 +19,7 @@ numbers = st.floats(-5.0, 5.0)
 
 
 def coefficients(alpha: float, sigma: float, fall: float, rise: float) -> Coefficients[Tensor]:
-    """alpha falls and sigma rises: then no row is blind."""
+    """alpha falls and sigma rises, so that every row has a solution."""
     return Coefficients(*f64([alpha, sigma, -fall, rise]))
 
 
@@ -28,7 +28,7 @@ def rows(c: Coefficients) -> list[Row]:
 
 
 @given(levels, levels, rates, rates, numbers, numbers)
-def test_decode_undoes_encode_in_every_row(
+def test_decode_is_the_inverse_of_encode_in_every_row(
     alpha: float, sigma: float, fall: float, rise: float, a: float, b: float
 ) -> None:
     c = coefficients(alpha, sigma, fall, rise)
@@ -39,8 +39,8 @@ def test_decode_undoes_encode_in_every_row(
             assert close(got, want, 0.0, 1e-12 * 100)  # sizes up to 5 / 0.05
 
 
-def test_what_is_predicted_is_handed_on_as_it_is(process: sf.processes.Process) -> None:
-    """Data from data, noise from noise: to a rounding, also where x_t tells of neither."""
+def test_decode_returns_predicted_data_and_noise_unchanged(process: sf.processes.Process) -> None:
+    """Data from data and noise from noise, to rounding, also where x_t contains little of them."""
     t = times_of(process, 20).float()
     c = process(t).along(torch.zeros(20, 2))
     x, prediction = randn(20, 2).float(), randn(20, 2, seed=1).float()
@@ -50,10 +50,10 @@ def test_what_is_predicted_is_handed_on_as_it_is(process: sf.processes.Process) 
 
 
 @given(levels, levels, rates, rates, numbers, numbers)
-def test_every_row_says_the_same(
+def test_conversion_between_rows_keeps_data_and_noise(
     alpha: float, sigma: float, fall: float, rise: float, at: float, said: float
 ) -> None:
-    """A prediction made in one row, carried into another and read there, gives the same pair."""
+    """A prediction in one row, converted to another and decoded there, gives the same pair."""
     c = coefficients(alpha, sigma, fall, rise)
     x = f64([[at]])
     eps = f64([[said]])
@@ -68,7 +68,7 @@ def test_every_row_says_the_same(
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_the_rows_are_what_they_are_called(name: str) -> None:
+def test_rows_are_data_noise_score_and_velocity(name: str) -> None:
     """Score: the slope of ln N(x; alpha x_0, sigma^2). Velocity: that of x_t at fixed x_0, eps."""
     process = PROCESSES[name]
     x0, eps = randn(3, 2), randn(3, 2, seed=1)
@@ -92,7 +92,7 @@ def test_the_rows_are_what_they_are_called(name: str) -> None:
             assert close(encode(row.row(c), x0, eps), want, 1e-9)
 
 
-def test_rows_take_floats_and_tensors_alike() -> None:
+def test_rows_of_floats_equal_rows_of_tensors() -> None:
     c = coefficients(0.8, 0.5, 1.2, 0.7)
     plain = Coefficients(*(float(v) for v in c))
     for one, other in zip(rows(c), rows(plain), strict=True):
@@ -102,11 +102,11 @@ def test_rows_take_floats_and_tensors_alike() -> None:
             assert all(float(a) == pytest.approx(float(b), rel=1e-14) for a, b in both)
 
 
-# ---------------------------------------------------------------------------------- the unit row
+# ------------------------------------------------------------------------------------ the unit row
 
 
 @given(levels, levels, st.floats(0.1, 10.0))
-def test_the_unit_row_has_unit_variance_and_does_not_see_x(
+def test_unit_row_has_unit_variance_and_is_uncorrelated_with_x(
     alpha: float, sigma: float, s: float
 ) -> None:
     """(x_0, eps) has covariance diag(s^2, 1), of which x_t and the target are two projections."""
@@ -117,8 +117,8 @@ def test_the_unit_row_has_unit_variance_and_does_not_see_x(
     assert float(covariance[0, 1]) == pytest.approx(0, abs=1e-13 * s)
 
 
-def test_the_unit_row_of_real_data_has_unit_variance() -> None:
-    """Not Gaussian, not centred on purpose but scaled: only the second moments matter."""
+def test_unit_row_of_a_mixture_has_unit_variance() -> None:
+    """Not Gaussian: only the second moments matter."""
     mixture = lopsided()
     x0 = mixture.sample(100_000, seed=1) - mixture.mean()
     eps = randn(100_000, 2)
@@ -131,7 +131,7 @@ def test_the_unit_row_of_real_data_has_unit_variance() -> None:
 
 
 @given(st.floats(0.01, 1.55))
-def test_the_unit_row_is_minus_v(angle: float) -> None:
+def test_unit_row_is_minus_v(angle: float) -> None:
     """Salimans and Ho 2022: on the circle alpha = cos phi, v = d x_t / d phi, when s = 1."""
     c = coefficients(math.cos(angle), math.sin(angle), 1.0, 1.0)
     x0, eps = randn(3, 2), randn(3, 2, seed=1)
@@ -142,8 +142,8 @@ def test_the_unit_row_is_minus_v(angle: float) -> None:
     assert close(encode(unit_row(c, 1.0), x0, eps), -v, 1e-12)
 
 
-def test_the_unit_row_is_edm_preconditioning() -> None:
-    """diffusers turns a network output into the denoised sample; so does our row."""
+def test_unit_row_is_edm_preconditioning() -> None:
+    """Against the denoised sample that diffusers computes from a network output."""
     diffusers = pytest.importorskip("diffusers")
     edm = diffusers.EDMEulerScheduler(sigma_data=0.5)
     x, out = randn(4, 2), randn(4, 2, seed=1)

@@ -1,4 +1,4 @@
-"""A process is a choice of (alpha, sigma); its rates, its SDE and its inverse follow from it."""
+"""Processes: schedules, rates, inverse, the noising SDE, and the literature."""
 
 import json
 import math
@@ -20,7 +20,7 @@ parts = st.floats(0.0, 1.0)
 
 
 def between(process: sf.processes.Process, part: float) -> Tensor:
-    """A time, at this part of the span."""
+    """The time at this fraction of the interval."""
     t = process.t_min + part * (process.t_max - process.t_min)
     return f64(t)
 
@@ -30,12 +30,12 @@ def slope(f, t: Tensor) -> Tensor:
     return torch.autograd.grad(f(t).sum(), t)[0]
 
 
-# --------------------------------------------------------------------------------- the schedules
+# ----------------------------------------------------------------------------------- the schedules
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 @given(part=parts)
-def test_rates_are_the_slopes(name: str, part: float) -> None:
+def test_rates_are_derivatives_of_the_schedules(name: str, part: float) -> None:
     process = PROCESSES[name]
     t = between(process, part)
     c = process(t)
@@ -50,13 +50,13 @@ def test_rates_are_the_slopes(name: str, part: float) -> None:
 
 @pytest.mark.parametrize("name", PROCESSES)
 @given(part=parts)
-def test_time_undoes_log_snr(name: str, part: float) -> None:
+def test_time_is_the_inverse_of_log_snr(name: str, part: float) -> None:
     process = PROCESSES[name]
     t = between(process, part)
     assert abs(float(process.time(process.log_snr(t)) - t)) < 1e-9 * process.t_max
 
 
-def test_time_takes_a_row_of_times(process: sf.processes.Process) -> None:
+def test_time_accepts_a_row_of_times(process: sf.processes.Process) -> None:
     t = times_of(process, 11)
     assert close(process.time(process.log_snr(t)), t, 1e-9)
     for mine, one in zip(
@@ -65,8 +65,8 @@ def test_time_takes_a_row_of_times(process: sf.processes.Process) -> None:
         assert close(mine, torch.stack(one), 1e-15)
 
 
-def test_time_undoes_log_snr_at_a_constant_rate() -> None:
-    """beta_min = beta_max: the quadratic of the linear rate has lost its square."""
+def test_time_is_the_inverse_of_log_snr_at_constant_beta() -> None:
+    """beta_min = beta_max, where the quadratic equation for t becomes linear."""
     for process in (
         sf.VP(beta_min=2.0, beta_max=2.0),
         sf.processes.SubVP(beta_min=2.0, beta_max=2.0),
@@ -85,21 +85,21 @@ def test_log_snr_falls_strictly_from_data_to_noise(process: sf.processes.Process
     assert close(snr, torch.log(c.alpha**2 / c.sigma**2), 1e-9)
 
 
-def test_small_noise_keeps_its_digits_in_float32(process: sf.processes.Process) -> None:
-    """sigma of a float32 time, entry by entry: 1 - alpha^2 would lose them near the data."""
+def test_sigma_in_float32_is_accurate_near_the_data(process: sf.processes.Process) -> None:
+    """Entry by entry; 1 - alpha^2 would lose digits near the data."""
     t = times_of(process, 200).float()
     assert torch.allclose(process(t).sigma.double(), process(t.double()).sigma, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", VARIANCE_PRESERVING)
 @given(part=parts)
-def test_variance_is_preserved(name: str, part: float) -> None:
+def test_variance_preserving_schedules_preserve_variance(name: str, part: float) -> None:
     c = PROCESSES[name](between(PROCESSES[name], part))
     assert float(c.alpha**2 + c.sigma**2) == pytest.approx(1, abs=1e-12)
     assert float(c.alpha * c.alpha_dot + c.sigma * c.sigma_dot) == pytest.approx(0, abs=1e-10)
 
 
-def test_the_data_are_whole_at_time_zero() -> None:
+def test_alpha_is_one_and_sigma_zero_at_time_zero() -> None:
     """alpha(0) = 1 and sigma(0) = 0; VE starts at sigma_min, and a table has no time zero."""
     for name in ("VP", "SubVP", "EDM", "Linear", "Cosine"):
         c = PROCESSES[name](torch.zeros((), dtype=torch.float64))
@@ -109,12 +109,12 @@ def test_the_data_are_whole_at_time_zero() -> None:
     assert (float(c.alpha), float(c.sigma)) == pytest.approx((1, 0.03))
 
 
-# ------------------------------------------------------------------------------- the linear SDE
+# ---------------------------------------------------------------------------------- the linear SDE
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 @given(part=parts)
-def test_drift_and_diffusion_keep_the_moments(name: str, part: float) -> None:
+def test_drift_and_diffusion_satisfy_the_moment_equations(name: str, part: float) -> None:
     """d alpha / dt = f alpha and d sigma^2 / dt = 2 f sigma^2 + g^2, the slopes by autograd."""
     process = PROCESSES[name]
     t = between(process, part)
@@ -132,8 +132,8 @@ def test_drift_and_diffusion_keep_the_moments(name: str, part: float) -> None:
     assert g2 > 0
 
 
-def test_the_moments_integrate_to_the_schedules(process: sf.processes.Process) -> None:
-    """scipy carries (ln alpha, sigma^2) from t_min to t_max under f and g alone."""
+def test_moment_equations_integrate_to_the_schedules(process: sf.processes.Process) -> None:
+    """scipy integrates (ln alpha, sigma^2) from t_min to t_max, given f and g alone."""
     ends = f64([process.t_min, process.t_max])
 
     def rate(t: float, y: np.ndarray) -> list[float]:
@@ -149,7 +149,7 @@ def test_the_moments_integrate_to_the_schedules(process: sf.processes.Process) -
     assert out.y[1, -1] == pytest.approx(float(last[1]), rel=1e-4)
 
 
-def test_noising_twice_is_noising_once(process: sf.processes.Process) -> None:
+def test_noising_in_two_steps_equals_noising_in_one(process: sf.processes.Process) -> None:
     """Through the SDE's own kernel from s to t, x_t = e^F x_s + N(0, int e^2F_u g_u^2 du)."""
     s, t = times_of(process, 4).flip(0)[1:3]
     (as_, ss), (at, st_) = (map(float, process(v)[:2]) for v in (s, t))
@@ -176,11 +176,11 @@ def test_noising_twice_is_noising_once(process: sf.processes.Process) -> None:
     assert gain(float(s)) ** 2 * ss**2 + rule(noise, float(s)) == pytest.approx(st_**2, rel=rel)
 
 
-# ------------------------------------------------------------------------------- the literature
+# ---------------------------------------------------------------------------------- the literature
 
 
 @given(part=parts, low=st.floats(0.01, 1.0), high=st.floats(2.0, 30.0))
-def test_vp_and_subvp_are_songs(part: float, low: float, high: float) -> None:
+def test_vp_and_subvp_equal_those_of_song(part: float, low: float, high: float) -> None:
     """Song et al. 2021, eq. 11, 14: f = -beta / 2, g^2 = beta, or beta (1 - e^(-2 int beta))."""
     vp, sub = (kind(beta_min=low, beta_max=high) for kind in (sf.VP, sf.processes.SubVP))
     t = between(sub, part)
@@ -198,7 +198,7 @@ def test_vp_and_subvp_are_songs(part: float, low: float, high: float) -> None:
 
 
 @given(part=parts)
-def test_ve_is_songs_and_edm_is_karras(part: float) -> None:
+def test_ve_equals_that_of_song_and_edm_that_of_karras(part: float) -> None:
     """g = sigma sqrt(2 ln(sigma_max / sigma_min)), eq. 30; Karras et al.: dx = sqrt(2 t) dW."""
     ve, edm = sf.VE(sigma_min=0.02, sigma_max=50.0), sf.EDM()
     t = between(ve, part)
@@ -209,12 +209,12 @@ def test_ve_is_songs_and_edm_is_karras(part: float) -> None:
     assert float(edm.diffusion(t)) == pytest.approx(math.sqrt(2 * float(t)), rel=1e-12)
 
 
-def test_the_lecture_default_of_ve() -> None:
+def test_ve_default_equals_that_of_the_lecture() -> None:
     t = torch.linspace(0, 1, 5, dtype=torch.float64)
     assert close(sf.VE()(t).sigma, 10 ** (3 * t - 2), 1e-12)
 
 
-def test_linear_is_the_straight_path() -> None:
+def test_linear_moves_at_constant_velocity() -> None:
     """Velocity eps - x_0 at every time, so x_t moves from x_0 to eps at constant speed."""
     t = times_of(sf.Linear(), 5)
     x0, eps = randn(5, 2), randn(5, 2, seed=1)
@@ -233,7 +233,7 @@ def test_linear_is_the_straight_path() -> None:
     ],
     ids=["DDPM", "StableDiffusion"],
 )
-def test_the_tables_are_those_of_diffusers(table: sf.processes.Tabulated, options: dict) -> None:
+def test_tables_equal_those_of_diffusers(table: sf.processes.Tabulated, options: dict) -> None:
     """Its timestep k is our t = k + 1; it accumulates in float32."""
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.DDPMScheduler(**options).alphas_cumprod.double()
@@ -241,14 +241,14 @@ def test_the_tables_are_those_of_diffusers(table: sf.processes.Tabulated, option
     assert torch.allclose(table(k + 1).alpha ** 2, theirs, rtol=5e-5)
 
 
-def test_cosine_is_that_of_diffusers() -> None:
+def test_cosine_equals_that_of_diffusers() -> None:
     diffusers = pytest.importorskip("diffusers")
     theirs = diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod.double()
     k = torch.arange(1, 990, dtype=torch.float64)  # before its cap on beta
     assert torch.allclose(sf.processes.Cosine()(k / 1000).alpha ** 2, theirs[:989], rtol=1e-4)
 
 
-def test_the_known_ends_of_the_tables() -> None:
+def test_tables_have_the_published_first_and_last_entries() -> None:
     one, last = f64([1.0, 1000.0])
     assert float(sf.processes.Tabulated.ddpm()(last).alpha ** 2) == pytest.approx(
         4.036e-5, rel=2e-4
@@ -262,7 +262,7 @@ def test_the_known_ends_of_the_tables() -> None:
 
 
 @given(st.lists(st.floats(1e-4, 0.3), min_size=2, max_size=30))
-def test_a_table_is_exact_at_its_own_times(betas: list[float]) -> None:
+def test_tabulated_process_equals_its_table_at_whole_times(betas: list[float]) -> None:
     bars = [math.prod(1 - b for b in betas[: k + 1]) for k in range(len(betas))]
     process = sf.processes.Tabulated.from_betas(f64(betas))
     t = torch.arange(1, len(betas) + 1, dtype=torch.float64)
@@ -272,14 +272,14 @@ def test_a_table_is_exact_at_its_own_times(betas: list[float]) -> None:
 
 
 def test_betas_are_multiplied_in_float64() -> None:
-    """A table of float32 betas is that of the same numbers, not of their float32 products."""
+    """A table of float32 betas equals that of the same numbers in float64."""
     betas = torch.linspace(1e-4, 0.02, 1000)
     assert sf.processes.Tabulated.from_betas(betas) == sf.processes.Tabulated.from_betas(
         betas.double()
     )
 
 
-def test_ddpm_becomes_vp_as_its_steps_become_short() -> None:
+def test_ddpm_tables_converge_to_vp_with_the_number_of_steps() -> None:
     """beta_k = beta(k / T) / T: ln alpha is off by O(1 / T)."""
     t = torch.linspace(0.1, 1.0, 10, dtype=torch.float64)
     off = []
@@ -293,7 +293,7 @@ def test_ddpm_becomes_vp_as_its_steps_become_short() -> None:
 # --------------------------------------------------------------------------- noising and the prior
 
 
-def test_perturb_scales_and_adds(process: sf.processes.Process) -> None:
+def test_perturb_scales_data_and_noise_and_adds_them(process: sf.processes.Process) -> None:
     """Linear in x_0 and in eps, with variances alpha^2 and sigma^2; one time, or one each."""
     n = 20_000
     t = times_of(process, 3)[1]
@@ -312,7 +312,7 @@ def test_perturb_scales_and_adds(process: sf.processes.Process) -> None:
     assert torch.allclose(process.perturb(x0, t, eps) - mean, process.perturb(0 * x0, t, eps))
 
 
-def test_perturb_moves_at_the_rates(process: sf.processes.Process) -> None:
+def test_perturb_has_the_rates_as_time_derivative(process: sf.processes.Process) -> None:
     """At fixed (x_0, eps), d x_t / dt = alpha_dot x_0 + sigma_dot eps."""
     t = times_of(process, 3)[1]
     x0, eps = randn(4, 2), randn(4, 2, seed=1)
@@ -322,7 +322,7 @@ def test_perturb_moves_at_the_rates(process: sf.processes.Process) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_the_prior_is_the_noise_at_the_end(
+def test_prior_is_normal_with_sigma_at_t_max(
     process: sf.processes.Process, dtype: torch.dtype
 ) -> None:
     sigma = float(process(f64(process.t_max)).sigma)
@@ -334,7 +334,9 @@ def test_the_prior_is_the_noise_at_the_end(
     assert process.prior(2, 2, 0).dtype == torch.get_default_dtype()
 
 
-def test_a_prior_is_one_draw_in_units_of_its_noise(process: sf.processes.Process) -> None:
+def test_prior_of_one_seed_is_the_same_for_all_processes_in_units_of_sigma(
+    process: sf.processes.Process,
+) -> None:
     """Of one seed, for all processes: x / sigma(t_max) = z, to all the digits of float64."""
     sigma = process(f64(process.t_max)).sigma
     other = sf.EDM(t_max=1.0)
@@ -348,10 +350,10 @@ def test_a_prior_is_one_draw_in_units_of_its_noise(process: sf.processes.Process
         torch.set_default_dtype(default)
 
 
-# ------------------------------------------------------------------------------------ at the door
+# --------------------------------------------------------------------------------- wrong arguments
 
 
-def test_a_time_outside_the_span_is_refused(process: sf.processes.Process) -> None:
+def test_times_outside_the_interval_are_refused(process: sf.processes.Process) -> None:
     x = randn(3, 2)
     for t in (process.t_max * 1.001, process.t_min - 2e-3, float("nan"), -1.0):
         with pytest.raises(ValueError, match=r"outside .* where this \w+ process is defined"):
@@ -367,7 +369,7 @@ def test_a_time_outside_the_span_is_refused(process: sf.processes.Process) -> No
             process.perturb(x, bad, x)
 
 
-def test_only_rounding_is_forgiven_at_the_ends(process: sf.processes.Process) -> None:
+def test_times_beyond_the_ends_by_rounding_are_accepted(process: sf.processes.Process) -> None:
     """A float64 time may miss an end by float64's rounding, a float32 one by float32's."""
     x, span = randn(3, 2), process.t_max - process.t_min
     for dtype, off in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
@@ -405,12 +407,12 @@ def test_only_rounding_is_forgiven_at_the_ends(process: sf.processes.Process) ->
         (lambda: sf.VP().prior(2, 2, -1), "seed must be at least 0"),
     ],
 )
-def test_bad_constants_are_refused(make, message: str) -> None:
+def test_wrong_constants_are_refused(make, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
 
 
-def test_time_is_never_coarser_than_the_cloud(process: sf.processes.Process) -> None:
+def test_time_is_as_precise_as_the_cloud(process: sf.processes.Process) -> None:
     """A plain float, or a float32 time, is not worked out in float32 for a float64 cloud."""
     x, eps = randn(3, 2), randn(3, 2, seed=1)
     t = times_of(process, 3)[1]
@@ -422,7 +424,7 @@ def test_time_is_never_coarser_than_the_cloud(process: sf.processes.Process) -> 
         assert torch.equal(process.perturb(x, whole, eps), process.perturb(x, 2.0, eps))
 
 
-def test_what_is_no_number_is_refused() -> None:
+def test_constants_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(TypeError, match="beta_min must be a number"):
         sf.VP(beta_min="small")
     with pytest.raises(TypeError, match="n must be a whole number"):
@@ -441,8 +443,8 @@ def test_what_is_no_number_is_refused() -> None:
         (lambda: sf.processes.Cosine(t_max=1.1), "Cosine"),
     ],
 )
-def test_an_interval_that_leaves_the_formula_is_refused(make, name: str) -> None:
-    """Clean data is an end that a process may have, where its rates are finite there."""
+def test_intervals_with_infinite_rates_are_refused(make, name: str) -> None:
+    """An interval may start at the data, if the rates are finite there."""
     with pytest.raises(ValueError, match=f"no {name} process runs from t_min") as said:
         make()
     assert "\n" not in str(said.value)
@@ -451,13 +453,13 @@ def test_an_interval_that_leaves_the_formula_is_refused(make, name: str) -> None
 
 
 @pytest.mark.parametrize("text", ["10", b"10", True])
-def test_text_and_truth_are_no_constants(text) -> None:
+def test_text_and_booleans_are_refused_as_constants(text) -> None:
     with pytest.raises(TypeError, match="must be a number"):
         sf.VE(sigma_max=text)
 
 
 @pytest.mark.parametrize("number", [np.float32(5), np.int64(5), torch.tensor(5.0), 5])
-def test_constants_are_kept_as_plain_floats(number) -> None:
+def test_constants_are_stored_as_plain_floats(number) -> None:
     """A file holds them as JSON."""
     for process in (sf.VE(sigma_max=number), sf.VP(beta_max=number), sf.EDM(t_max=number)):
         assert {type(v) for v in vars(process).values()} == {float}
@@ -465,7 +467,7 @@ def test_constants_are_kept_as_plain_floats(number) -> None:
     assert sf.VE(sigma_max=number) == sf.VE(sigma_max=5.0)
 
 
-def test_a_plain_number_is_a_time_in_float64(process: sf.processes.Process) -> None:
+def test_plain_number_is_a_time_in_float64(process: sf.processes.Process) -> None:
     t = times_of(process, 3)[1]
     for got, sure in zip(process(float(t)), process(t), strict=True):
         assert got.dtype == torch.float64

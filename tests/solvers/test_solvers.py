@@ -1,8 +1,8 @@
-"""The doors to the two engines: what a run does besides being accurate.
+"""Solvers: reproducibility, saved states, counts of evaluations, memory, errors.
 
-Accuracy has its own files (test_orders, test_parity, test_marginals). Here: a run is a function of
-its arguments, particle by particle; what it saves is what it computed; it counts what it asks; it
-holds one cloud whatever the number of steps; and it says no at the door, in one sentence.
+Accuracy has its own files in tests/theorems. Here: a run is a function of its arguments, particle
+by particle; saved states are computed states; evaluations are counted; memory does not grow with
+the number of steps; wrong arguments are refused in one sentence.
 """
 
 import math
@@ -31,7 +31,7 @@ ONE_STEP = [m for m in SDE_METHODS if m not in MEMORY]
 
 
 def mlp(seed: int = 0) -> sf.MLP:
-    """A network with something to say: its last layer starts at zero."""
+    """A network whose last layer is not zero."""
     network = sf.MLP(width=32, depth=2, waves=8)
     network.last.weight.data = randn(2, 32, seed=seed).float() / 8
     return network.requires_grad_(False)
@@ -57,152 +57,152 @@ def solver(method: str, **options) -> sf.SDESolver | sf.ODESolver:
     return kind(method.removeprefix("ode "), **options)
 
 
-def law_for(method: str, known: sf.fields.Field) -> sf.SDE:
+def sde_for(method: str, known: sf.fields.Field) -> sf.SDE:
     return sf.reverse(known, 0.0 if isinstance(solver(method, steps=1), sf.ODESolver) else 1.0)
 
 
 METHODS = ["euler", "heun", "milstein", "srk", "midpoint", "ode euler", "heun2", "rk4"]
 
 
-# -------------------------------------------------------------------- D. one particle at a time
+# -------------------------------------------------------------------------- one particle at a time
 
 
 @every_field
 @pytest.mark.parametrize("method", METHODS)
-def test_the_first_particles_of_a_run_are_the_run_of_the_first(known, method):
-    law, x = law_for(method, known), prior(known, 1000)
+def test_first_particles_of_a_run_are_the_run_of_those_particles(known, method):
+    sde, x = sde_for(method, known), prior(known, 1000)
     run = solver(method, steps=9)
-    whole = run.solve(law, x, save=4).x
+    whole = run.solve(sde, x, save=4).x
     for k in (1, 3, 255, 257, 333, 999):
-        assert torch.equal(whole[:, :k], run.solve(law, x[:k], save=4).x)
+        assert torch.equal(whole[:, :k], run.solve(sde, x[:k], save=4).x)
 
 
 @every_field
 @pytest.mark.parametrize("method", ["euler", "heun", "srk"])
-def test_a_run_in_parts_is_the_run(known, method):
-    """Any size of part: the noise goes by the particle's id, and the kernels by fixed blocks."""
-    law, x = sf.reverse(known), prior(known, 37)
+def test_run_in_parts_equals_the_whole_run(known, method):
+    """For parts of any size: noise depends on the particle's id, and kernels on fixed blocks."""
+    sde, x = sf.reverse(known), prior(known, 37)
     run = sf.SDESolver(method, steps=6, seed=3)
-    whole = run.solve(law, x, save=1).x
+    whole = run.solve(sde, x, save=1).x
     for size in range(1, 38):
         parts = [
-            run.solve(law, part, save=1, first=i * size).x for i, part in enumerate(x.split(size))
+            run.solve(sde, part, save=1, first=i * size).x for i, part in enumerate(x.split(size))
         ]
         assert torch.equal(torch.cat(parts, 1), whole)
 
 
-def test_parts_may_cross_the_blocks_of_the_noise():
-    law, n = sf.ancestral(FIELDS["learned"]), BLOCK + 300
+def test_parts_across_noise_blocks_equal_the_whole_run():
+    sde, n = sf.ancestral(FIELDS["learned"]), BLOCK + 300
     x = prior(FIELDS["learned"], n)
     run = sf.SDESolver(steps=4, seed=3)
-    whole = run.solve(law, x).x[-1]
+    whole = run.solve(sde, x).x[-1]
     for first, stop in ((BLOCK - 5, BLOCK + 6), (BLOCK, n), (1, BLOCK + 1)):
-        part = run.solve(law, x[first:stop], first=first).x[-1]
+        part = run.solve(sde, x[first:stop], first=first).x[-1]
         assert torch.equal(part, whole[first:stop])
 
 
-def test_the_parts_of_a_run_have_different_noise():
-    law, x = sf.reverse(FIELDS["exact"]), prior(FIELDS["exact"], 1).expand(2, 2)
+def test_parts_of_a_run_have_different_noise():
+    sde, x = sf.reverse(FIELDS["exact"]), prior(FIELDS["exact"], 1).expand(2, 2)
     run = sf.SDESolver(steps=4)
-    a, b = run.solve(law, x[:1], first=0).x[-1], run.solve(law, x[:1], first=1).x[-1]
+    a, b = run.solve(sde, x[:1], first=0).x[-1], run.solve(sde, x[:1], first=1).x[-1]
     assert not torch.equal(a, b)
-    assert torch.equal(run.solve(law, x).x[-1], torch.cat([a, b]))
+    assert torch.equal(run.solve(sde, x).x[-1], torch.cat([a, b]))
 
 
 def stationary(steps: int) -> None:
     """dx = -x dt + sqrt(2) dW from 0 for 10 units of time: N(0, 1), Euler's bias h / 2."""
-    law = sf.SDE(lambda x, t: -x, lambda x, t: torch.tensor(2.0).sqrt(), 0.0, 10.0)
-    path = sf.SDESolver(steps=steps, seed=8).solve(law, torch.zeros(32, 2), save=1)
+    sde = sf.SDE(lambda x, t: -x, lambda x, t: torch.tensor(2.0).sqrt(), 0.0, 10.0)
+    path = sf.SDESolver(steps=steps, seed=8).solve(sde, torch.zeros(32, 2), save=1)
     assert (path.nfe, path.status) == (steps, "finished")
     energy = float(path.x[-1].double().square().sum())
     assert 2 * min(chi2.sf(energy, 64), chi2.cdf(energy, 64)) > 1e-3
 
 
-def test_a_long_run_needs_no_recursion_and_no_tree():
+def test_long_run_exceeds_no_recursion_limit():
     stationary(20 * sys.getrecursionlimit())
 
 
 @pytest.mark.slow  # a million steps at some 60 us each
 @pytest.mark.timeout(900)
-def test_a_run_of_a_million_steps():
+def test_run_of_a_million_steps_has_the_stationary_variance():
     stationary(1_000_000)
 
 
-# ------------------------------------------------------------------- F. a function, and counted
+# ------------------------------------------------------------------------ reproducible and counted
 
 
 @pytest.mark.parametrize("method", [*METHODS, "dopri5"])
-def test_a_run_is_a_function_of_its_arguments_and_touches_no_global_state(method):
-    """Twice the same, whatever torch's, numpy's and Python's own generators do meanwhile."""
+def test_run_is_a_function_of_its_arguments_and_keeps_global_state(method):
+    """Twice the same; the generators of torch, numpy and Python are neither used nor changed."""
     known = FIELDS["learned"]
     x = prior(known, 50)
     if method == "dopri5":
-        run, law = sf.ODESolver(), sf.reverse(known, 0.0)
+        run, sde = sf.ODESolver(), sf.reverse(known, 0.0)
     else:
-        run, law = solver(method, steps=7), law_for(method, known)
+        run, sde = solver(method, steps=7), sde_for(method, known)
     before = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
     kept = x.clone()
-    once = run.solve(law, x).x
+    once = run.solve(sde, x).x
     after = torch.get_rng_state(), np.random.get_state()[1], random.getstate()  # noqa: NPY002
     assert torch.equal(before[0], after[0])
     assert (before[1] == after[1]).all()
     assert before[2] == after[2]
     assert torch.equal(x, kept)
     torch.rand(3)
-    assert torch.equal(run.solve(law, x).x, once)
+    assert torch.equal(run.solve(sde, x).x, once)
 
 
-def test_another_seed_is_another_path():
-    law, x = sf.reverse(FIELDS["exact"]), prior(FIELDS["exact"], 5)
-    a, b = (sf.SDESolver(steps=5, seed=seed).solve(law, x).x[-1] for seed in (1, 2))
+def test_another_seed_gives_another_path():
+    sde, x = sf.reverse(FIELDS["exact"]), prior(FIELDS["exact"], 5)
+    a, b = (sf.SDESolver(steps=5, seed=seed).solve(sde, x).x[-1] for seed in (1, 2))
     assert (a != b).all()
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("make", [sf.reverse, sf.sdes.comoving])
-def test_what_is_saved_is_what_was_computed(method, make):
+def test_saved_state_equals_the_end_of_a_shorter_run(method, make):
     """A state saved at a grid time is, bit for bit, the end of the run that stops there."""
     known = FIELDS["exact"]
-    law = make(known, 0.0 if isinstance(solver(method, steps=1), sf.ODESolver) else 0.7)
-    x, grid = prior(known, 20), law.times(8)
-    path = solver(method, times=grid).solve(law, x, save=grid[[0, 3, 5]])
+    sde = make(known, 0.0 if isinstance(solver(method, steps=1), sf.ODESolver) else 0.7)
+    x, grid = prior(known, 20), sde.times(8)
+    path = solver(method, times=grid).solve(sde, x, save=grid[[0, 3, 5]])
     assert torch.equal(path.t, grid[[0, 3, 5, 8]])  # the end is always kept
     assert torch.equal(path.x[0], x)
     for j, state in zip((3, 5, 8), path.x[1:], strict=True):
-        assert torch.equal(solver(method, times=grid[: j + 1]).solve(law, x).x[-1], state)
+        assert torch.equal(solver(method, times=grid[: j + 1]).solve(sde, x).x[-1], state)
 
 
 @pytest.mark.parametrize("method", ["euler", "ode euler"])
-def test_how_many_states_are_kept_changes_none_of_them(method):
+def test_number_of_saved_states_does_not_change_them(method):
     known = FIELDS["exact"]
-    law, x = law_for(method, known), prior(known, 20)
-    full = solver(method, steps=12).solve(law, x, save=13)
-    assert torch.equal(full.t, law.times(12))
+    sde, x = sde_for(method, known), prior(known, 20)
+    full = solver(method, steps=12).solve(sde, x, save=13)
+    assert torch.equal(full.t, sde.times(12))
     for save, index in ((1, [12]), (2, [0, 12]), (3, [0, 6, 12]), (5, [0, 3, 6, 9, 12])):
-        path = solver(method, steps=12).solve(law, x, save)
+        path = solver(method, steps=12).solve(sde, x, save)
         assert torch.equal(path.t, full.t[index])
         assert torch.equal(path.x, full.x[index])
         assert (path.status, path.nfe) == ("finished", 12)
         assert path.seconds > 0
-    assert torch.equal(solver(method, steps=12).solve(law, x, [law.t_end]).x, full.x[[12]])
+    assert torch.equal(solver(method, steps=12).solve(sde, x, [sde.t_end]).x, full.x[[12]])
 
 
-def test_states_are_kept_as_evenly_as_the_grid_allows():
-    """None is further than half a step from its even place, and a kept cloud holds no other."""
+def test_saved_states_are_evenly_spaced_and_hold_no_other_memory():
+    """None is more than half a step from its even place, and no other states stay in memory."""
     known = FIELDS["exact"]
     for method in ("euler", "ode euler"):
-        law, x = law_for(method, known), prior(known, 5)
-        grid = law.times(11)
+        sde, x = sde_for(method, known), prior(known, 5)
+        grid = sde.times(11)
         for save in range(1, 13):
-            path = solver(method, steps=11).solve(law, x, save)
+            path = solver(method, steps=11).solve(sde, x, save)
             at = torch.searchsorted(-grid, -path.t).double()
             even = torch.linspace(0, 11, save, dtype=F64) if save > 1 else torch.tensor([11.0])
             assert (at - even).abs().max() <= 0.5 + 1e-9
             assert path.x.untyped_storage().nbytes() == path.x.nbytes
 
 
-def test_time_runs_as_the_law_does():
-    """Process time: falling in a reverse run, rising in a forward one, ends exact."""
+def test_path_times_run_in_the_direction_of_the_sde():
+    """Falling in a reverse run, rising in a forward one, with exact ends."""
     known = FIELDS["exact"]
     process, x = known.process, prior(known, 4)
     for path in (
@@ -222,26 +222,26 @@ def test_time_runs_as_the_law_does():
 @pytest.mark.parametrize("method", ["dopri5", "bosh3"])
 def test_adaptive_runs_save_at_any_time(method):
     known = FIELDS["exact"]
-    law, x = sf.reverse(known, 0.0), prior(known, 10)
+    sde, x = sf.reverse(known, 0.0), prior(known, 10)
     fine = {"rtol": 1e-7, "atol": 1e-7}
     wanted = torch.tensor([0.7, 0.3, 0.05], dtype=F64)
-    path = sf.ODESolver(method, **fine).solve(law, x, save=wanted)
+    path = sf.ODESolver(method, **fine).solve(sde, x, save=wanted)
     assert path.t.tolist() == [0.7, 0.3, 0.05, known.process.t_min]  # as on a grid
     for t, state in zip(wanted, path.x[:-1], strict=True):
         stopped = sf.ODESolver("rk4", times=torch.linspace(1.0, float(t), 801, dtype=F64))
-        assert torch.allclose(stopped.solve(law, x).x[-1], state, rtol=0, atol=1e-4)
-    kept = sf.ODESolver(method, **fine).solve(law, x, save=[1.0, 0.3])
+        assert torch.allclose(stopped.solve(sde, x).x[-1], state, rtol=0, atol=1e-4)
+    kept = sf.ODESolver(method, **fine).solve(sde, x, save=[1.0, 0.3])
     assert kept.t.tolist() == [1.0, 0.3, known.process.t_min]
     assert torch.equal(kept.x[0], x)
-    alone = sf.ODESolver(method, **fine).solve(law, x, save=1)
-    ends = sf.ODESolver(method, **fine).solve(law, x, save=[law.t_end])
+    alone = sf.ODESolver(method, **fine).solve(sde, x, save=1)
+    ends = sf.ODESolver(method, **fine).solve(sde, x, save=[sde.t_end])
     for path in (alone, ends):
-        assert path.t.tolist() == [law.t_end]
+        assert path.t.tolist() == [sde.t_end]
         assert torch.allclose(path.x, kept.x[[-1]], rtol=0, atol=1e-4)
 
 
 class Counting(nn.Module):
-    """Counts rows, and records the times it was asked at."""
+    """Counts rows, and records times."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -258,19 +258,19 @@ CALLS |= {"ode euler": 1, "heun2": 2, "ode midpoint": 2, "heun3": 3, "rk4": 4}
 
 
 @pytest.mark.parametrize("method", CALLS)
-def test_evaluations_are_counted_and_none_is_wasted(method):
-    """nfe is what the network saw and the method needs: the engines' shape checks are free."""
+def test_nfe_equals_the_evaluations_that_the_method_needs(method):
+    """nfe counts the network calls; the shape checks of torchsde and torchdiffeq add none."""
     network, n = Counting(), 512
     known = sf.LearnedField(sf.VP(), network)
     path = solver(method, steps=6).solve(
-        law_for(method, known) if method != "ode midpoint" else sf.reverse(known, 0.0),
+        sde_for(method, known) if method != "ode midpoint" else sf.reverse(known, 0.0),
         prior(known, n),
     )
     assert path.nfe == network.rows / n == 6 * CALLS[method]
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
-def test_adaptive_evaluations_are_counted(method):
+def test_nfe_of_adaptive_methods_equals_the_network_calls(method):
     network, n = Counting(), 256
     known = sf.LearnedField(sf.VP(), network)
     path = sf.ODESolver(method, rtol=1e-3, atol=1e-3).solve(
@@ -281,7 +281,7 @@ def test_adaptive_evaluations_are_counted(method):
 
 @dataclass(frozen=True, eq=False)
 class Recording(sf.ExactField):
-    """Remembers when it was asked."""
+    """Records the times at which it is evaluated."""
 
     asked: list[float] = field(default_factory=list)
 
@@ -292,7 +292,7 @@ class Recording(sf.ExactField):
 
 @pytest.mark.parametrize("method", ADAPTIVE)
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-5])
-def test_adaptive_methods_never_ask_outside_the_span(process, method, tolerance):
+def test_adaptive_methods_never_evaluate_outside_the_span(process, method, tolerance):
     for dtype, slack in ((F64, 0.0), (torch.float32, torch.finfo(torch.float32).eps)):
         known = Recording(process, lopsided(dtype))
         x = process.prior(16, 2, seed=0, dtype=dtype)
@@ -305,8 +305,8 @@ def test_adaptive_methods_never_ask_outside_the_span(process, method, tolerance)
 
 
 @pytest.mark.parametrize("method", SDE_METHODS)
-def test_noise_that_is_alike_on_all_axes_is_one_number(method):
-    """(d,) is additive noise as () is: every method takes it, and to the same bits."""
+def test_noise_equal_on_all_axes_gives_the_bits_of_scalar_noise(method):
+    """Noise of shape (d,) is additive like (), for every method."""
     one, row = (
         sf.SDE(lambda x, t: -x, lambda x, t, g=g: (1 + t) * g, 0.0, 1.0)
         for g in (torch.tensor(1.3), torch.full((2,), 1.3))
@@ -316,20 +316,20 @@ def test_noise_that_is_alike_on_all_axes_is_one_number(method):
 
 
 @pytest.mark.parametrize("method", [m for m in SDE_METHODS if m in ONE_STEP])
-def test_steps_of_any_size_keep_the_variance(method):
+def test_unequal_steps_keep_the_variance(method):
     """Steps 1, 3, 1, 3 ...: forward VP from 0 to sigma^2, to the scatter of 2e4 numbers."""
     process = sf.VP()
     gaps = torch.tensor([1.0, 3.0], dtype=F64).repeat(256).cumsum(0)
     u = torch.cat([torch.zeros(1, dtype=F64), gaps]) / gaps[-1]
     times = process.t_min + (process.t_max - process.t_min) * u
-    law = sf.forward(process)
-    end = sf.SDESolver(method, times=times, seed=4).solve(law, torch.zeros(10_000, 2)).x[-1]
+    sde = sf.forward(process)
+    end = sf.SDESolver(method, times=times, seed=4).solve(sde, torch.zeros(10_000, 2)).x[-1]
     energy = float(end.double().square().sum() / process(times[-1]).sigma ** 2)
     # Four standard deviations, and beta h = 20 / 512 for the methods of weak order one.
     assert energy / 20_000 == pytest.approx(1, abs=4 * math.sqrt(2 / 20_000) + 20 / 512)
 
 
-# --------------------------------------------------------------------------------- E. memory
+# ------------------------------------------------------------------------------------------ memory
 
 MEMORY_SCRIPT = """
 import sys, torch, sdeflow as sf
@@ -345,14 +345,14 @@ def status(key):
         return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(key))
 
 field = sf.LearnedField(sf.EDM(), Gauss())
-law = sf.reverse(field)
+sde = sf.reverse(field)
 x = field.process.prior(n, 2, seed=0)
-sf.SDESolver(steps=1).solve(law, x[:300], save=1)
+sf.SDESolver(steps=1).solve(sde, x[:300], save=1)
 before = status("VmRSS")
 for k in steps:
     with open("/proc/self/clear_refs", "w") as reset:
         reset.write("5")
-    path = sf.SDESolver(steps=k).solve(law, x, save=1)
+    path = sf.SDESolver(steps=k).solve(sde, x, save=1)
     print(k, status("VmHWM") - before, float(path.x.std()), path.nfe, path.seconds, flush=True)
     del path
 """
@@ -361,7 +361,7 @@ for k in steps:
 def peak_growth(n: int, *steps: int, exact: bool) -> list[float]:
     """MiB by which a run's peak stands above the start, for runs of so many steps in one process.
 
-    exact: freed clouds go back to the system at once; else as glibc likes, which keeps some."""
+    exact: freed clouds are returned to the system at once; otherwise glibc keeps some."""
     out = subprocess.run(
         [sys.executable, "-c", MEMORY_SCRIPT, str(n), *map(str, steps)],
         env=os.environ | ({"MALLOC_MMAP_THRESHOLD_": "1000000"} if exact else {}),
@@ -379,7 +379,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
 @linux
-def test_a_run_holds_a_few_clouds_whatever_its_steps_and_leaves_none():
+def test_memory_of_a_run_does_not_grow_with_its_steps():
     """A million particles are 8 MiB: not one cloud more for 12 more steps, or a third run."""
     short, long, again = peak_growth(1_000_000, 4, 16, 4, exact=True)
     assert max(short, long) < 300
@@ -396,7 +396,7 @@ def test_a_million_particles_and_256_steps_stay_below_300_mib():
     assert peak_growth(1_000_000, 256, exact=False)[0] < 300
 
 
-# ------------------------------------------------------------------------------ G. at the door
+# --------------------------------------------------------------------------------- wrong arguments
 
 KNOWN = sf.ExactField(sf.VP(), lopsided(torch.float32))
 CLOUD = KNOWN.process.prior(8, 2, seed=0)
@@ -411,25 +411,25 @@ class Wrong(nn.Module):
         return x[:, :1]
 
 
-def euler(law: sf.SDE = NOISY, x: Tensor = CLOUD, save=2, **options) -> sf.solvers.Path:
-    return sf.SDESolver("euler", **options).solve(law, x, save)
+def euler(sde: sf.SDE = NOISY, x: Tensor = CLOUD, save=2, **options) -> sf.solvers.Path:
+    return sf.SDESolver("euler", **options).solve(sde, x, save)
 
 
 def ode(
-    law: sf.SDE = FLOW, x: Tensor = CLOUD, save=2, method="euler", **options
+    sde: sf.SDE = FLOW, x: Tensor = CLOUD, save=2, method="euler", **options
 ) -> sf.solvers.Path:
-    return sf.ODESolver(method, **options).solve(law, x, save)
+    return sf.ODESolver(method, **options).solve(sde, x, save)
 
 
-def spoilt(value: float) -> Tensor:
+def cloud_with(value: float) -> Tensor:
     x = CLOUD.clone()
     x[3, 1] = value
     return x
 
 
 REFUSED = {
-    "a NaN": (lambda: euler(x=spoilt(math.nan)), ValueError, "row 3"),
-    "an infinity": (lambda: ode(x=spoilt(math.inf), steps=3), ValueError, "row 3"),
+    "a NaN": (lambda: euler(x=cloud_with(math.nan)), ValueError, "row 3"),
+    "an infinity": (lambda: ode(x=cloud_with(math.inf), steps=3), ValueError, "row 3"),
     "one axis": (lambda: euler(x=CLOUD[0]), ValueError, r"\(n, d\)"),
     "three axes": (lambda: ode(x=CLOUD[None], steps=3), ValueError, r"\(n, d\)"),
     "no particle": (lambda: euler(x=CLOUD[:0]), ValueError, "empty"),
@@ -442,7 +442,7 @@ REFUSED = {
     "a negative seed": (lambda: euler(seed=-1), ValueError, "seed"),
     "a negative eta": (lambda: sf.reverse(KNOWN, -0.1), ValueError, "eta"),
     "a NaN eta": (lambda: sf.sdes.comoving(KNOWN, math.nan), ValueError, "eta"),
-    "a bridge's eta": (lambda: sf.ancestral(KNOWN, 1.1), ValueError, "between 0"),
+    "an ancestral eta above 1": (lambda: sf.ancestral(KNOWN, 1.1), ValueError, "between 0"),
     "an unknown method": (lambda: sf.SDESolver("rk5"), ValueError, "euler"),
     "an unknown ODE method": (lambda: sf.ODESolver("heun"), ValueError, "heun2"),
     "times that turn": (
@@ -471,17 +471,17 @@ REFUSED = {
     "adaptive with times": (lambda: sf.ODESolver("dopri5", times=TIMES), ValueError, "own steps"),
     "fixed without steps": (lambda: sf.ODESolver("rk4"), ValueError, "steps="),
     "a tolerance of zero": (lambda: sf.ODESolver(rtol=0.0), ValueError, "rtol"),
-    "a bridge by Heun": (
+    "ancestral by Heun": (
         lambda: sf.SDESolver("heun", 5).solve(sf.ancestral(KNOWN), CLOUD),
         ValueError,
         "euler",
     ),
-    "a bridge by rk4": (
+    "ancestral by rk4": (
         lambda: ode(sf.ancestral(KNOWN, 0), method="rk4", steps=5),
         ValueError,
         "eul",
     ),
-    "a bridge by dopri5": (
+    "ancestral by dopri5": (
         lambda: ode(sf.ancestral(KNOWN, 0), method="dopri5"),
         ValueError,
         "euler",
@@ -574,9 +574,9 @@ REFUSED = {
         ValueError,
         "returned float",
     ),
-    "a field for a law": (lambda: euler(KNOWN), TypeError, r"pass sf.reverse\(field\)"),
-    "a process for a law": (lambda: ode(sf.VP(), steps=3), TypeError, r"sf.forward\(process\)"),
-    "a law for a field": (lambda: sf.reverse(NOISY), TypeError, "needs a Field, got FieldSDE"),
+    "a field for an SDE": (lambda: euler(KNOWN), TypeError, r"pass sf.reverse\(field\)"),
+    "a process for an SDE": (lambda: ode(sf.VP(), steps=3), TypeError, r"sf.forward\(process\)"),
+    "an SDE for a field": (lambda: sf.reverse(NOISY), TypeError, "needs a Field, got FieldSDE"),
     "a mixture for a field": (lambda: sf.sdes.comoving(lopsided()), TypeError, "needs a Field"),
     "no field": (lambda: sf.ancestral(None), TypeError, "needs a Field"),
     "a field for a process": (lambda: sf.forward(KNOWN), TypeError, "needs a Process"),
@@ -613,7 +613,7 @@ def one_sentence(message: str) -> bool:
 
 
 @pytest.mark.parametrize(("do", "kind", "says"), REFUSED.values(), ids=REFUSED.keys())
-def test_bad_input_is_refused_in_one_sentence(do, kind, says):
+def test_wrong_input_is_refused_in_one_sentence(do, kind, says):
     with pytest.raises(kind, match=says) as caught:
         do()
     assert type(caught.value) is kind
@@ -621,8 +621,8 @@ def test_bad_input_is_refused_in_one_sentence(do, kind, says):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64])
-def test_a_grid_kept_in_float32_is_the_same_grid(dtype):
-    """Save times and the path's grid may be rounded, ends and all; a count may be numpy's."""
+def test_grid_rounded_to_float32_is_the_same_grid(dtype):
+    """Save times and the path's grid may be rounded, with their ends; a count may be numpy's."""
     noisy, steps = sf.reverse(KNOWN), sf.SDESolver("euler", 50)
     grid = noisy.times(50)
     whole = steps.solve(noisy, CLOUD, save=51)
@@ -635,7 +635,7 @@ def test_a_grid_kept_in_float32_is_the_same_grid(dtype):
 
 
 @pytest.mark.parametrize("process", [sf.VP(), sf.EDM(), sf.Linear()], ids=repr)
-def test_the_ends_of_a_law_kept_in_float32_are_its_ends(process):
+def test_ends_of_the_span_rounded_to_float32_are_accepted(process):
     flow = sf.reverse(sf.ExactField(process, lopsided(torch.float32)), 0.0)
     x = process.prior(5, 2, 0, torch.float32)
     wanted = torch.tensor([process.t_max, (process.t_min + process.t_max) / 2, process.t_min])
@@ -647,7 +647,7 @@ def test_the_ends_of_a_law_kept_in_float32_are_its_ends(process):
     assert process.t_min <= float(fixed.t[-1]) < float(fixed.t[0]) <= process.t_max
 
 
-# ---------------------------------------------------------------------------- G. on the way
+# ------------------------------------------------------------------------------------ failing runs
 
 
 class Failing(nn.Module):
@@ -665,16 +665,16 @@ class Failing(nn.Module):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_run_that_goes_bad_stops_with_its_last_good_state(method):
+def test_failed_run_stops_with_its_last_finite_state(method):
     """The network is NaN from step 7 on: the error holds the state at step 7, or at step 6 if the
     method looks ahead."""
     probe = sf.LearnedField(sf.VP(), Failing(0.0))
-    law, x = law_for(method, probe), prior(probe, 5)
-    times = law.times(12)
+    sde, x = sde_for(method, probe), prior(probe, 5)
+    times = sde.times(12)
     below = float(times[6]) * (1 - 1e-6)
     bad = sf.LearnedField(sf.VP(), Failing(below))
     with pytest.raises(sf.SdeflowError, match="NaN or infinite at t = ") as caught:
-        solver(method, times=times).solve(law_for(method, bad), x)
+        solver(method, times=times).solve(sde_for(method, bad), x)
     assert one_sentence(str(caught.value))
     named = float(str(caught.value).partition("at t = ")[2].partition(";")[0])
     assert float(times[7]) * (1 - 1e-5) <= named < below  # where it was NaN, not where it was good
@@ -683,7 +683,7 @@ def test_a_run_that_goes_bad_stops_with_its_last_good_state(method):
     good = 6 if looks_ahead else 7
     assert path.t.tolist() == [float(times[0]), float(times[good])]
     assert f"{float(times[good]):.6g}" in str(caught.value)
-    stopped = solver(method, times=times[: good + 1]).solve(law, x).x
+    stopped = solver(method, times=times[: good + 1]).solve(sde, x).x
     assert torch.equal(path.x, stopped)
     assert "NaN" in path.status
     assert path.nfe > good
@@ -691,19 +691,19 @@ def test_a_run_that_goes_bad_stops_with_its_last_good_state(method):
 
 @pytest.mark.parametrize("method", ["euler", "heun", "ode euler", "rk4"])
 @pytest.mark.parametrize("first", ["drift", "state"])
-def test_a_state_that_overflows_is_not_called_good(method, first):
+def test_overflowing_state_is_not_kept_as_finite(method, first):
     """Steps of one: x^3 is infinite before x is; 3e38 + 3e38 / 2 is, while the drift was not."""
-    law, x = {
+    sde, x = {
         "drift": (sf.SDE(lambda x, t: x**3, None, 0.0, 20.0), torch.full((3, 2), 4.0)),
         "state": (sf.SDE(lambda x, t: x / 2, None, 0.0, 20.0), torch.full((1, 1), 3e38)),
     }[first]
     with pytest.raises(sf.SdeflowError, match="infinite") as caught:
-        solver(method, steps=20).solve(law, x)
+        solver(method, steps=20).solve(sde, x)
     assert torch.isfinite(caught.value.path.x).all()
     assert 0 <= float(caught.value.path.t[-1]) < 20
 
 
-def test_an_adaptive_run_that_goes_bad_says_so():
+def test_failed_adaptive_run_stops_with_its_last_finite_state():
     bad = sf.LearnedField(sf.VP(), Failing(0.5))
     with pytest.raises(sf.SdeflowError, match="at t = ") as caught:
         sf.ODESolver("dopri5").solve(sf.reverse(bad, 0.0), prior(bad, 5))
@@ -711,28 +711,28 @@ def test_an_adaptive_run_that_goes_bad_says_so():
     assert torch.isfinite(caught.value.path.x).all()
 
 
-def test_an_adaptive_run_gives_up_after_its_budget():
+def test_adaptive_run_stops_after_max_steps():
     with pytest.raises(sf.SdeflowError, match="dopri5 stopped") as caught:
         sf.ODESolver("dopri5", max_steps=5).solve(FLOW, CLOUD)
     assert one_sentence(str(caught.value))
     assert torch.isfinite(caught.value.path.x).all()
 
 
-def test_a_final_state_that_is_bad_is_not_returned():
-    """3e38 + 1.5e38 is infinite in float32: the last step overflows, and nothing asks again."""
-    law = sf.SDE(lambda x, t: 1.5e38 * torch.sign(x), None, 0.0, 1.0)
+def test_final_state_that_overflows_is_not_returned():
+    """3e38 + 1.5e38 is infinite in float32: the last step overflows."""
+    sde = sf.SDE(lambda x, t: 1.5e38 * torch.sign(x), None, 0.0, 1.0)
     for method in ("euler", "ode euler"):
         with pytest.raises(sf.SdeflowError, match="final state") as caught:
-            solver(method, steps=1).solve(law, torch.full((2, 1), 3e38))
+            solver(method, steps=1).solve(sde, torch.full((2, 1), 3e38))
         assert float(caught.value.path.t[-1]) == 0.0
         assert torch.isfinite(caught.value.path.x).all()
 
 
-def test_a_drift_whose_sum_overflows_is_not_called_infinite():
+def test_drift_whose_sum_overflows_is_finite():
     """60 rows of 3000 sum to more than float16 holds."""
-    law = sf.SDE(lambda x, t: torch.full_like(x, 3000.0), None, 0.0, 1.0)
+    sde = sf.SDE(lambda x, t: torch.full_like(x, 3000.0), None, 0.0, 1.0)
     for method in ("euler", "ode euler"):
-        x = solver(method, steps=2).solve(law, torch.zeros(60, 2, dtype=torch.float16)).x[-1]
+        x = solver(method, steps=2).solve(sde, torch.zeros(60, 2, dtype=torch.float16)).x[-1]
         assert torch.equal(x, torch.full_like(x, 3000.0))
 
 

@@ -1,9 +1,9 @@
-"""Theorems over several modules. The first of them: particles and density obey one law.
+"""The exact density solves the Fokker-Planck equation of every SDE; exact steps and drifts.
 
 The exact density of a mixture must solve the Fokker-Planck equation of `forward`, `reverse` and
 `comoving`, for every process and every eta. Nothing is simulated: the density comes from
-`Mixture.noised`, the drift and the diffusion are called as the SDE hands them out, and torch
-differentiates. So what is left is round-off.
+`GaussianMixture.noised`, drift and diffusion are those of the SDE, and torch differentiates. So
+what is left is round-off.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ Schedule = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 
 def of_x(process: sf.processes.Process) -> Schedule:
-    """The law of x_t is that of alpha x_0 + sigma eps."""
+    """x_t is distributed as alpha x_0 + sigma eps."""
     return lambda t: process(t)[:2]
 
 
 def of_y(rho: Tensor) -> tuple[Tensor, Tensor]:
-    """The law of y = x / alpha at level rho is that of x_0 + rho eps."""
+    """y = x / alpha at noise level rho is distributed as x_0 + rho eps."""
     return torch.ones_like(rho), rho
 
 
@@ -54,8 +54,8 @@ def fokker_planck(sde: sf.SDE, schedule: Schedule, x: Tensor, t: Tensor) -> Tens
     def derivative(y: Tensor, i: int) -> Tensor:
         return torch.autograd.grad(y.sum(), x, create_graph=True)[0][:, i]
 
-    flux = sde.drift(x, t) * p[:, None]
-    flow = sum(derivative(flux[:, i], i) for i in range(2))
+    current = sde.drift(x, t) * p[:, None]
+    flow = sum(derivative(current[:, i], i) for i in range(2))
     spread = torch.zeros_like(p)
     if sde.diffusion is not None:
         heat = (sde.diffusion(x, t) ** 2).expand_as(x) * p[:, None] / 2
@@ -67,17 +67,17 @@ def fokker_planck(sde: sf.SDE, schedule: Schedule, x: Tensor, t: Tensor) -> Tens
 def violation(sde: sf.SDE, schedule: Schedule, points: int = 20) -> tuple[float, float]:
     """The largest residual of p: absolute, and relative to the largest term at its own point.
 
-    At four times, one in each quarter of the law's own clock, and at both ends; at 20 points each,
-    drawn from p (where it lives) and from twice as wide (its tails).
+    At four times, one in each quarter of the SDE's time grid, and at both ends; at 20 points each,
+    drawn from p and from a density twice as wide (its tails).
     """
     grid = sde.times(4)
     part = torch.rand(4, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     times = [*(grid[:-1] + part * (grid[1:] - grid[:-1])), grid[0], grid[-1]]
     absolute = relative = 0.0
     for k, t in enumerate(times):
-        law = lopsided().noised(*schedule(t))
-        x = law.sample(points, seed=k)
-        x[points // 2 :] = law.mean() + 2 * (x[points // 2 :] - law.mean())
+        mixture = lopsided().noised(*schedule(t))
+        x = mixture.sample(points, seed=k)
+        x[points // 2 :] = mixture.mean() + 2 * (x[points // 2 :] - mixture.mean())
         terms = fokker_planck(sde, schedule, x, t)
         residual = terms.sum(0).abs()
         absolute = max(absolute, float(residual.max()))
@@ -91,25 +91,29 @@ def violation(sde: sf.SDE, schedule: Schedule, points: int = 20) -> tuple[float,
 ABSOLUTE = 1e-11
 # Of the largest of the three terms at the same point, so that a small p hides nothing. The worst,
 # 1.3e-10, is the flow (eta = 0) of SubVP at t_max: p is all but at rest there, and both terms are
-# 1e-6 of the f p that they are made of. Every other law keeps 1e-10.
+# 1e-6 of the f p that they are made of. Every other SDE keeps 1e-10.
 RELATIVE = 1e-8
 BROKEN = 1e-2  # six orders above it
 
 
-def laws(process: sf.processes.Process, eta: float) -> list[tuple[sf.SDE, Schedule]]:
+def reverse_sdes(process: sf.processes.Process, eta: float) -> list[tuple[sf.SDE, Schedule]]:
     field = sf.ExactField(process, lopsided())
     return [(sf.reverse(field, eta), of_x(process)), (sf.sdes.comoving(field, eta), of_y)]
 
 
-def test_fokker_planck_forward(process: sf.processes.Process) -> None:
+def test_exact_density_solves_the_fokker_planck_equation_of_the_forward_sde(
+    process: sf.processes.Process,
+) -> None:
     absolute, relative = violation(sf.forward(process), of_x(process))
     assert absolute < ABSOLUTE
     assert relative < RELATIVE
 
 
 @pytest.mark.parametrize("eta", ETAS)
-def test_fokker_planck_backward(process: sf.processes.Process, eta: float) -> None:
-    for sde, schedule in laws(process, eta):
+def test_exact_density_solves_the_fokker_planck_equation_of_the_reverse_sdes(
+    process: sf.processes.Process, eta: float
+) -> None:
+    for sde, schedule in reverse_sdes(process, eta):
         absolute, relative = violation(sde, schedule)
         assert absolute < ABSOLUTE
         assert relative < RELATIVE
@@ -139,21 +143,21 @@ def scaled(sde: sf.SDE, drift: float = 1.0, diffusion: float = 1.0) -> sf.SDE:
 @pytest.mark.parametrize(
     "broken",
     [
-        lambda law: scaled(law, drift=-1.0),
-        lambda law: scaled(law, drift=2.0),
-        lambda law: scaled(law, diffusion=2**0.5),  # the 2 of g^2 = 2 sigma (...), twice
-        lambda law: scaled(law, diffusion=1.05),
-        lambda law: replace(law, diffusion=None),
-        lambda law: replace(law, t_start=law.t_end, t_end=law.t_start),
+        lambda sde: scaled(sde, drift=-1.0),
+        lambda sde: scaled(sde, drift=2.0),
+        lambda sde: scaled(sde, diffusion=2**0.5),  # the 2 of g^2 = 2 sigma (...), twice
+        lambda sde: scaled(sde, diffusion=1.05),
+        lambda sde: replace(sde, diffusion=None),
+        lambda sde: replace(sde, t_start=sde.t_end, t_end=sde.t_start),
     ],
     ids=["drift reversed", "drift doubled", "2 g^2", "g 5 %", "no noise", "time reversed"],
 )
-def test_a_broken_law_is_caught(
+def test_broken_sde_leaves_a_residual(
     process: sf.processes.Process,
     broken: Callable[[sf.SDE], sf.SDE],
     request: pytest.FixtureRequest,
 ) -> None:
-    both = [(sf.forward(process), of_x(process)), *laws(process, 0.7)]
+    both = [(sf.forward(process), of_x(process)), *reverse_sdes(process, 0.7)]
     if "drift" in request.node.name and process.drift(torch.tensor(process.t_max)) == 0:
         both = both[1:]  # VE and EDM have no drift forwards: nothing to break
     for sde, schedule in both:
@@ -161,7 +165,7 @@ def test_a_broken_law_is_caught(
 
 
 @pytest.mark.parametrize("eta", [0.5, 1.7])
-def test_a_broken_eta_or_score_is_caught(process: sf.processes.Process, eta: float) -> None:
+def test_broken_eta_or_score_leaves_a_residual(process: sf.processes.Process, eta: float) -> None:
     exact = sf.ExactField(process, lopsided())
     for make, schedule in ((sf.reverse, of_x(process)), (sf.sdes.comoving, of_y)):
         right = make(exact, eta)
@@ -172,13 +176,13 @@ def test_a_broken_eta_or_score_is_caught(process: sf.processes.Process, eta: flo
             "score reversed": make(Scaled(process, lopsided(), -1.0), eta),
             "score 5 %": make(Scaled(process, lopsided(), 1.05), eta),
         }
-        for name, law in wrong.items():
-            assert violation(law, schedule)[1] > BROKEN, name
+        for name, sde in wrong.items():
+            assert violation(sde, schedule)[1] > BROKEN, name
         assert violation(make(Scaled(process, lopsided(), 1.05), 0.0), schedule)[1] > BROKEN
 
 
-# --------------------------------------------------------- what Fokker-Planck alone does not tell
-# (a drift may turn without changing p: these compare the drift itself)
+# ---------------------------------------------------------- what Fokker-Planck alone does not tell
+# (a divergence-free part of the flow does not change p: these compare the drift itself)
 
 
 def rates(process: sf.processes.Process, t: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -190,25 +194,25 @@ def rates(process: sf.processes.Process, t: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 @pytest.mark.parametrize("eta", ETAS)
-def test_reverse_is_the_forward_drift_less_the_score(
+def test_reverse_drift_is_the_forward_drift_less_the_score(
     process: sf.processes.Process, mixture: sf.GaussianMixture, eta: float
 ) -> None:
     """Anderson 1982; Song et al. 2021, eq. 6 and 13: f x - (1 + eta^2) / 2 g^2 grad ln p."""
-    law = sf.reverse(sf.ExactField(process, mixture), eta)
+    sde = sf.reverse(sf.ExactField(process, mixture), eta)
     for t in times_of(process, 5):
         alpha, sigma, f, g2 = rates(process, t)
         x = (alpha + sigma) * randn(7, 2)
         y = x.clone().requires_grad_()
         score = torch.autograd.grad(mixture.noised(alpha, sigma).log_prob(y).sum(), y)[0]
-        assert close(law.drift(x, t), f * x - (1 + eta**2) / 2 * g2 * score, 1e-9)
-        if law.diffusion is None:
+        assert close(sde.drift(x, t), f * x - (1 + eta**2) / 2 * g2 * score, 1e-9)
+        if sde.diffusion is None:
             assert eta == 0
         else:
-            assert close(law.diffusion(x, t) ** 2, eta**2 * g2, 1e-9)
+            assert close(sde.diffusion(x, t) ** 2, eta**2 * g2, 1e-9)
 
 
 @pytest.mark.parametrize("eta", ETAS)
-def test_comoving_is_reverse_read_off_another_clock_and_ruler(
+def test_comoving_equals_reverse_in_rescaled_space_and_time(
     process: sf.processes.Process, mixture: sf.GaussianMixture, eta: float
 ) -> None:
     """y = x / alpha: dy/dt = (drift - f x) / alpha, and the noise is g / alpha."""
@@ -232,10 +236,10 @@ def test_comoving_is_reverse_read_off_another_clock_and_ruler(
 
 
 @pytest.mark.parametrize("row", sf.fields.Prediction)
-def test_every_row_drives_the_same_motion(
+def test_every_prediction_gives_the_same_drift(
     mixture: sf.GaussianMixture, row: sf.fields.Prediction
 ) -> None:
-    """One law, whichever of its four words the network speaks."""
+    """The drift does not depend on which row the network predicts."""
     process = sf.processes.Cosine()
 
     class Perfect(torch.nn.Module):
@@ -246,19 +250,19 @@ def test_every_row_drives_the_same_motion(
     learned = sf.LearnedField(process, Perfect(), predicts=row)
     x = randn(5, 2)
     for t in times_of(process, 4):
-        for law in (sf.reverse, sf.sdes.comoving):
-            at = t if law is sf.reverse else process(t).sigma / process(t).alpha
-            assert close(law(learned, 0.6).drift(x, at), law(exact, 0.6).drift(x, at), 1e-9)
+        for make in (sf.reverse, sf.sdes.comoving):
+            at = t if make is sf.reverse else process(t).sigma / process(t).alpha
+            assert close(make(learned, 0.6).drift(x, at), make(exact, 0.6).drift(x, at), 1e-9)
 
 
 # ------------------------------------------------------------------- the form that solvers step in
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.7])
-def test_the_table_of_a_law_is_the_law(
+def test_stepped_sde_equals_the_sde_times_the_step(
     process: sf.processes.Process, mixture: sf.GaussianMixture, eta: float
 ) -> None:
-    """Per unit of the step-number clock: drift dt at both ends and inside, diffusion sqrt |dt|."""
+    """Per unit of the step index: drift dt and diffusion sqrt |dt|, at both ends and inside."""
     field = sf.ExactField(process, mixture)
     for sde in (sf.forward(process), sf.reverse(field, eta), sf.sdes.comoving(field, eta)):
         times = sde.times(4)
@@ -277,23 +281,25 @@ def test_the_table_of_a_law_is_the_law(
                     assert close(torch.as_tensor(got, dtype=torch.float64), want, 1e-12)
 
 
-@pytest.mark.parametrize("clock", [sf.processes.log_snr_times, sf.processes.karras_times])
-def test_a_clock_falls_over_the_whole_span(
-    process: sf.processes.Process, clock: Callable[[sf.processes.Process, int], Tensor]
+@pytest.mark.parametrize("grid", [sf.processes.log_snr_times, sf.processes.karras_times])
+def test_time_grids_fall_from_t_max_to_t_min(
+    process: sf.processes.Process, grid: Callable[[sf.processes.Process, int], Tensor]
 ) -> None:
-    times = clock(process, 17)
+    times = grid(process, 17)
     assert times.shape == (18,)
     assert (times[0], times[-1]) == (process.t_max, process.t_min)
     assert (times.diff() < 0).all()
 
 
-def test_log_snr_clock_divides_the_noise_level_evenly(process: sf.processes.Process) -> None:
+def test_log_snr_times_divide_the_noise_level_by_equal_factors(
+    process: sf.processes.Process,
+) -> None:
     level = process(sf.processes.log_snr_times(process, 9))
     ratios = torch.exp(torch.log(level.sigma / level.alpha).diff())
     assert close(ratios, ratios[:1].expand(9), 1e-8)
 
 
-def test_karras_clock_is_that_of_diffusers() -> None:
+def test_karras_times_equal_those_of_diffusers() -> None:
     diffusers = pytest.importorskip("diffusers")
     scheduler = diffusers.EDMEulerScheduler(sigma_min=0.002, sigma_max=80.0, rho=7.0)
     scheduler.set_timesteps(18)
@@ -301,30 +307,34 @@ def test_karras_clock_is_that_of_diffusers() -> None:
     assert close(ours, scheduler.sigmas[:-1].double(), 1e-6)
 
 
-# ------------------------------------------------------------------------------------- the bridge
+# --------------------------------------------------------------------------------- ancestral steps
 
 
 @dataclass(frozen=True, eq=False)
 class Frozen(sf.fields.Field):
-    """Somebody who knows x_0, and says so in the row (a, b) of any prediction."""
+    """The field of a single known point x_0, in the row (a, b) of any prediction."""
 
     x0: Tensor
-    says: sf.fields.Prediction
+    predicts: sf.fields.Prediction
 
     def row(self, c: Coefficients) -> Row:
-        return self.says.row(c)
+        return self.predicts.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Callable[[Tensor], Tensor]:
-        a, b = self.says.row(c)
+        a, b = self.predicts.row(c)
         return lambda x: a * self.x0 + b * (x - c.alpha * self.x0) / c.sigma
 
 
 def affine_step(
-    process: sf.processes.Process, says: sf.fields.Prediction, eta: float, times: Tensor, k: int
+    process: sf.processes.Process,
+    predicts: sf.fields.Prediction,
+    eta: float,
+    times: Tensor,
+    k: int,
 ):
     """The step k is x_s = scale x_t + shift + noise z, each read off the step itself."""
     x0 = torch.tensor([[0.7, -1.3]], dtype=torch.float64)
-    steps = sf.ancestral(Frozen(process, x0, says), eta).stepped(times, x0)
+    steps = sf.ancestral(Frozen(process, x0, predicts), eta).stepped(times, x0)
     zero, one = torch.zeros_like(x0), torch.ones_like(x0)
     shift = zero + steps.drift(k, 0.0, zero)
     scale = one + steps.drift(k, 0.0, one) - shift
@@ -333,14 +343,14 @@ def affine_step(
     return x0, scale, shift, float(steps.diffusion(k, 0.0, x) or 0.0)
 
 
-@pytest.mark.parametrize("says", sf.fields.Prediction)
-def test_the_bridge_is_the_gaussian_posterior(
-    process: sf.processes.Process, says: sf.fields.Prediction
+@pytest.mark.parametrize("predicts", sf.fields.Prediction)
+def test_ancestral_step_is_the_gaussian_posterior(
+    process: sf.processes.Process, predicts: sf.fields.Prediction
 ) -> None:
     """eta = 1: q(x_s | x_t, x_0), by conditioning the joint Gaussian of (x_s, x_t) given x_0."""
     times = times_of(process, 6)
     for k in range(5):
-        x0, scale, shift, noise = affine_step(process, says, 1.0, times, k)
+        x0, scale, shift, noise = affine_step(process, predicts, 1.0, times, k)
         (at, st), (as_, ss) = (map(float, process(t)[:2]) for t in times[k : k + 2])
         # Given x_0, x_t = (at / as_) x_s + fresh noise, of whatever size gives x_t variance st^2.
         joint = np.array([[ss**2, at / as_ * ss**2], [at / as_ * ss**2, st**2]])
@@ -351,7 +361,7 @@ def test_the_bridge_is_the_gaussian_posterior(
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.3, 0.8, 1.0])
-def test_the_bridge_keeps_the_marginal(process: sf.processes.Process, eta: float) -> None:
+def test_ancestral_step_keeps_the_marginal(process: sf.processes.Process, eta: float) -> None:
     """x_t ~ N(alpha_t x_0, sigma_t^2) goes to x_s ~ N(alpha_s x_0, sigma_s^2) for every eta."""
     times = times_of(process, 6)
     noises = []
@@ -365,7 +375,7 @@ def test_the_bridge_keeps_the_marginal(process: sf.processes.Process, eta: float
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.6, 1.0])
-def test_a_short_bridge_is_a_step_of_reverse(
+def test_short_ancestral_step_approaches_a_step_of_reverse(
     process: sf.processes.Process, mixture: sf.GaussianMixture, eta: float
 ) -> None:
     """They differ by O(dt^2): halve the step and the difference falls to a quarter."""
@@ -375,7 +385,7 @@ def test_a_short_bridge_is_a_step_of_reverse(
     drift, noise = [], []
     for h in (0.01, 0.005):
         times = torch.stack([start, torch.lerp(start, end, h)])
-        pair = [law(field, eta).stepped(times, x) for law in (sf.ancestral, sf.reverse)]
+        pair = [make(field, eta).stepped(times, x) for make in (sf.ancestral, sf.reverse)]
         one, other = (steps.drift(0, 0.0, x) for steps in pair)
         drift.append(float((one - other).norm()))
         one, other = (float(steps.diffusion(0, 0.0, x) or 0.0) ** 2 for steps in pair)
@@ -388,7 +398,7 @@ def test_a_short_bridge_is_a_step_of_reverse(
         assert np.log2(noise[0] / noise[1]) == pytest.approx(2, abs=0.1)
 
 
-def test_laws_refuse_what_has_no_meaning(mixture: sf.GaussianMixture) -> None:
+def test_sdes_refuse_wrong_arguments(mixture: sf.GaussianMixture) -> None:
     field = sf.ExactField(sf.VP(), mixture)
     for make in (sf.reverse, sf.sdes.comoving, sf.ancestral):
         for eta in (-0.1, float("nan"), float("inf")):
@@ -398,8 +408,8 @@ def test_laws_refuse_what_has_no_meaning(mixture: sf.GaussianMixture) -> None:
         sf.ancestral(field, 1.01)
     with pytest.raises(ValueError, match="must differ"):
         sf.SDE(lambda x, t: x, None, 1.0, 1.0)
-    law = sf.ancestral(field)
+    sde = sf.ancestral(field)
     with pytest.raises(ValueError, match="whole steps"):
-        law.stepped(law.times(3), randn(1, 2)).drift(0, 0.5, randn(1, 2))
+        sde.stepped(sde.times(3), randn(1, 2)).drift(0, 0.5, randn(1, 2))
     with pytest.raises(ValueError, match="steps must be at least 1"):
-        law.times(0)
+        sde.times(0)

@@ -1,20 +1,20 @@
-r"""The theorem of the subject, with particles: for every process and every eta, the same marginal.
+r"""With particles: for every process and every eta, the same marginal.
 
 A ring of eight modes of unequal weight, radius 2, width w = 0.15: the modes stand five widths from
-the lines between them, so each particle has one mode. The run starts from the exact law at t_max
-and ends at t_min; its cloud is judged against the exact law there by
+the lines between them, so each particle has one mode. The run starts from the exact distribution
+at t_max and ends at t_min; its cloud is compared with the exact distribution there by
 
     weights    chi-square with 7 degrees of freedom, p > 0.001
     widths     the standard deviation along and across the radius, over all modes, within 1 %;
                and chi-square of the 16 variances of the modes, p > 0.001
 
 The widths of 1e5 particles scatter by 1 / sqrt(2e5) = 0.22 %, so 1 % is 4.5 standard deviations
-less the solver's bias. That bias is a number, not a guess: inside one mode the law is linear,
+less the solver's bias. That bias is known: inside one mode the SDE is linear,
 
     dy = a y dt + eta g dW,    a = f + (1 + eta^2) g^2 / (2 v),    v = alpha^2 w^2 + sigma^2,
 
-and a solver's variance obeys an exact recursion (`one_mode`). With 128 steps (256
-calls of the field) it is off by less than 0.2 % for all nine laws. While modes still overlap a
+and a solver's variance obeys an exact recursion (`width_error_of_heun`). With 128 steps (256
+calls of the field) it is off by less than 0.2 % in all nine cases. While modes still overlap a
 little is added (8e5 particles of EDM: -0.2 % at eta = 1 and -0.3 % at 0.5, +- 0.08 %).
 """
 
@@ -44,7 +44,7 @@ three = pytest.mark.parametrize("name", PROCESSES)
 
 @dataclass(frozen=True, eq=False)
 class RingField(sf.ExactField):
-    """The exact field of the ring, times a factor: 1, or a mistake."""
+    """The exact field of the ring, times a factor: 1, or wrong on purpose."""
 
     distribution: sf.GaussianMixture = RING
     factor: float = 1.0
@@ -64,7 +64,7 @@ def start(process: sf.processes.Process, n: int = N) -> Tensor:
     return RING.noised(*ends(process)[0]).sample(n, seed=1)
 
 
-class Judgement(NamedTuple):
+class Comparison(NamedTuple):
     weights_p: float
     radial: float  # relative errors of the width
     tangential: float
@@ -76,8 +76,8 @@ class Judgement(NamedTuple):
         return self.weights_p > 1e-3 and self.widths_p > 1e-3 and widths < 0.01
 
 
-def judge(x: Tensor, process: sf.processes.Process) -> Judgement:
-    """The cloud x at t_min against the exact law there."""
+def compared(x: Tensor, process: sf.processes.Process) -> Comparison:
+    """The cloud x at t_min against the exact distribution there."""
     alpha, sigma = ends(process)[1]
     v, x = alpha**2 * WIDTH**2 + sigma**2, x.double()
     mode = torch.round(torch.atan2(x[:, 1], x[:, 0]) / (math.pi / 4)).long() % 8
@@ -92,17 +92,17 @@ def judge(x: Tensor, process: sf.processes.Process) -> Judgement:
         square = torch.zeros(8, dtype=torch.float64).index_add_(0, mode, off**2) / v
         widths += float(((square - count) ** 2 / (2 * count.clamp_min(1))).sum())
         errors.append(math.sqrt(float((off**2).mean()) / v) - 1)
-    return Judgement(float(chi2.sf(weights, 7)), *errors, float(chi2.sf(widths, 16)))
+    return Comparison(float(chi2.sf(weights, 7)), *errors, float(chi2.sf(widths, 16)))
 
 
-def run(law: sf.SDE, x: Tensor, steps: int = STEPS) -> Tensor:
-    """Heun's method, of both engines."""
-    if law.diffusion is None:
-        return sf.ODESolver("heun2", steps=steps).solve(law, x).x[-1]
-    return sf.SDESolver("heun", steps=steps, seed=2).solve(law, x).x[-1]
+def run(sde: sf.SDE, x: Tensor, steps: int = STEPS) -> Tensor:
+    """Heun's method, of torchsde or torchdiffeq."""
+    if sde.diffusion is None:
+        return sf.ODESolver("heun2", steps=steps).solve(sde, x).x[-1]
+    return sf.SDESolver("heun", steps=steps, seed=2).solve(sde, x).x[-1]
 
 
-def one_mode(process: sf.processes.Process, eta: float, steps: int) -> float:
+def width_error_of_heun(process: sf.processes.Process, eta: float, steps: int) -> float:
     """The relative error of the width of one mode that Heun's method leaves, by its recursion."""
     times = sf.processes.log_snr_times(process, steps)
     c = process(times)
@@ -117,7 +117,7 @@ def one_mode(process: sf.processes.Process, eta: float, steps: int) -> float:
     return math.sqrt(variance / float(v[-1])) - 1
 
 
-def test_the_fast_field_is_the_exact_one():
+def test_fast_field_equals_the_exact_field():
     x = 2 * torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
     for process in PROCESSES.values():
         for t in sf.processes.log_snr_times(process, 7):
@@ -129,9 +129,9 @@ def test_the_fast_field_is_the_exact_one():
 @nine
 def test_modes_keep_their_weights_and_widths(name, eta):
     process = PROCESSES[name]
-    assert abs(one_mode(process, eta, STEPS)) < 0.002
+    assert abs(width_error_of_heun(process, eta, STEPS)) < 0.002
     x = run(sf.reverse(RingField(process), eta), start(process))
-    assert judge(x, process).passed
+    assert compared(x, process).passed
 
 
 @pytest.mark.slow  # 256 calls of the general mixture on 1e5 particles: half a minute each
@@ -141,28 +141,28 @@ def test_modes_keep_their_weights_and_widths(name, eta):
 def test_modes_keep_their_weights_and_widths_with_the_general_field(name, eta):
     process = PROCESSES[name]
     x = run(sf.reverse(sf.ExactField(process, RING), eta), start(process))
-    assert judge(x, process).passed
+    assert compared(x, process).passed
 
 
-# ---------------------------------------------------------------------------- broken on purpose
+# ------------------------------------------------------------------------------- broken on purpose
 
 
 def noise_dropped(process: sf.processes.Process) -> sf.SDE:
-    law = sf.reverse(RingField(process), 1.0)
-    return sf.SDE(law.drift, None, law.t_start, law.t_end, time_grid=law.time_grid)
+    sde = sf.reverse(RingField(process), 1.0)
+    return sf.SDE(sde.drift, None, sde.t_start, sde.t_end, time_grid=sde.time_grid)
 
 
 def drift_doubled(process: sf.processes.Process) -> sf.SDE:
-    law = sf.reverse(RingField(process), 1.0)
-    double = lambda x, t: 2 * law.drift(x, t)  # noqa: E731
-    return sf.SDE(double, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid)
+    sde = sf.reverse(RingField(process), 1.0)
+    double = lambda x, t: 2 * sde.drift(x, t)  # noqa: E731
+    return sf.SDE(double, sde.diffusion, sde.t_start, sde.t_end, time_grid=sde.time_grid)
 
 
 def time_reversed(process: sf.processes.Process) -> sf.SDE:
-    """The drift is asked at the mirrored time."""
-    law = sf.reverse(RingField(process), 1.0)
-    mirrored = lambda x, t: law.drift(x, process.t_max + process.t_min - t)  # noqa: E731
-    return sf.SDE(mirrored, law.diffusion, law.t_start, law.t_end, time_grid=law.time_grid)
+    """The drift is evaluated at the mirrored time."""
+    sde = sf.reverse(RingField(process), 1.0)
+    mirrored = lambda x, t: sde.drift(x, process.t_max + process.t_min - t)  # noqa: E731
+    return sf.SDE(mirrored, sde.diffusion, sde.t_start, sde.t_end, time_grid=sde.time_grid)
 
 
 def score_off_by_five_per_cent(process: sf.processes.Process) -> sf.SDE:
@@ -173,16 +173,18 @@ def score_off_by_five_per_cent(process: sf.processes.Process) -> sf.SDE:
 @pytest.mark.parametrize(
     "broken", [noise_dropped, drift_doubled, time_reversed, score_off_by_five_per_cent]
 )
-def test_a_broken_sampler_is_caught(name, broken: Callable[[sf.processes.Process], sf.SDE]):
-    """The same judge says no, or the run itself does, on a fifth of the particles."""
+def test_broken_sampler_changes_weights_or_widths(
+    name, broken: Callable[[sf.processes.Process], sf.SDE]
+):
+    """On a fifth of the particles the same comparison fails, or the run itself."""
     process = PROCESSES[name]
     try:
         x = run(broken(process), start(process, N // 5))
     except sf.SdeflowError:  # it blew up
         return
-    assert not judge(x, process).passed
+    assert not compared(x, process).passed
 
 
-def test_the_judge_accepts_the_exact_law():
+def test_exact_draws_have_the_weights_and_widths():
     for process in PROCESSES.values():
-        assert judge(RING.noised(*ends(process)[1]).sample(N, seed=3), process).passed
+        assert compared(RING.noised(*ends(process)[1]).sample(N, seed=3), process).passed

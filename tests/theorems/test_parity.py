@@ -1,11 +1,11 @@
-"""Other samplers are ours under another name: the same network, the same noise, every state.
+"""Known samplers equal ours: the same network, the same noise, every state.
 
-Four laws, and a judge for each that is not our code:
+Four samplers, each compared with code that is not ours:
 
-    bridge, eta = 1      DDPM      diffusers' DDPMScheduler; Ho et al. 2020, Algorithm 2
-    bridge, eta = 0      DDIM      diffusers' DDIMScheduler; `euler` in the Brownian frame
-    bridge, 0 < eta < 1  DDIM-eta  diffusers' DDIMScheduler, the noise handed to it
-    comoving, eta = 0    EDM       Karras et al. 2022, Algorithm 1 (no churn), levels of eq. 5
+    ancestral, eta = 1      DDPM      diffusers' DDPMScheduler; Ho et al. 2020, Algorithm 2
+    ancestral, eta = 0      DDIM      diffusers' DDIMScheduler; `euler` in the Brownian frame
+    ancestral, 0 < eta < 1  DDIM-eta  diffusers' DDIMScheduler, the noise handed to it
+    comoving, eta = 0       EDM       Karras et al. 2022, Algorithm 1 (no churn), levels of eq. 5
 
 A difference is measured in units of the state (its largest entry, or 1 where that is smaller): a
 network that was never trained lets the state grow with 1 / sqrt(alpha-bar), 157-fold over DDPM's
@@ -14,7 +14,7 @@ table.
 diffusers keeps alpha-bar in float32, where 1 - alpha-bar_t / alpha-bar_s of one step (1e-4) has
 three digits left: on 1000 steps that alone moves its states by 6e-5. So it is compared as shipped
 on 10 and 50 steps; with its table replaced by the float64 one on any number; and on 1000 steps
-there is a third party, the same chain in float64, which says who is right.
+we are compared with its chain in float64.
 """
 
 import itertools
@@ -50,7 +50,7 @@ class Smooth(nn.Module):
         return torch.tanh(torch.cat([x, time], 1) @ self.first) @ self.last
 
 
-def apart(ours: Tensor, theirs: Tensor) -> float:
+def difference(ours: Tensor, theirs: Tensor) -> float:
     """The largest difference of any state on the path, in units of that state."""
     assert ours.shape == theirs.shape
     size = theirs.abs().amax((1, 2)).clamp_min(1)
@@ -67,13 +67,13 @@ def start(dtype: torch.dtype) -> Tensor:
 
 def ours(eta: float, times: Tensor, field: sf.fields.Field, x: Tensor) -> Tensor:
     """Every state, and x0_hat at the end: the last step of DDPM and DDIM goes to sigma = 0."""
-    law = sf.ancestral(field, eta)
-    path = sf.SDESolver(times=times, seed=SEED).solve(law, x, save=len(times))
+    sde = sf.ancestral(field, eta)
+    path = sf.SDESolver(times=times, seed=SEED).solve(sde, x, save=len(times))
     return torch.cat([path.x, field.data(path.x[-1], times[-1])[None]])
 
 
 class Chain(NamedTuple):
-    """A chain that both sides can run."""
+    """A sampler that diffusers and we can run."""
 
     eta: float
     predicts: str
@@ -126,36 +126,36 @@ CHAINS = [
 ]
 
 
-def spelt(value: object) -> str:
+def chain_name(value: object) -> str:
     return "-".join(map(str, value)) if isinstance(value, Chain) else str(value)
 
 
-@pytest.mark.parametrize("chain", CHAINS, ids=spelt)
-def test_the_bridge_is_diffusers_in_float64(chain, monkeypatch):
+@pytest.mark.parametrize("chain", CHAINS, ids=chain_name)
+def test_ancestral_equals_diffusers_in_float64(chain, monkeypatch):
     theirs = chain.theirs(torch.float64, True, monkeypatch)
-    assert apart(chain.ours(torch.float64), theirs) <= 1e-10
+    assert difference(chain.ours(torch.float64), theirs) <= 1e-10
 
 
-@pytest.mark.parametrize("chain", CHAINS, ids=spelt)
-def test_the_bridge_is_diffusers_in_float32_on_the_same_table(chain, monkeypatch):
+@pytest.mark.parametrize("chain", CHAINS, ids=chain_name)
+def test_ancestral_equals_diffusers_in_float32_on_the_same_table(chain, monkeypatch):
     theirs = chain.theirs(torch.float32, True, monkeypatch)
-    assert apart(chain.ours(torch.float32), theirs) <= 1e-5
+    assert difference(chain.ours(torch.float32), theirs) <= 1e-5
 
 
-@pytest.mark.parametrize("chain", [c for c in CHAINS if c.steps < 1000], ids=spelt)
-def test_the_bridge_is_diffusers_as_shipped(chain, monkeypatch):
+@pytest.mark.parametrize("chain", [c for c in CHAINS if c.steps < 1000], ids=chain_name)
+def test_ancestral_equals_diffusers_as_shipped(chain, monkeypatch):
     theirs = chain.theirs(torch.float32, False, monkeypatch)
-    assert apart(chain.ours(torch.float32), theirs) <= 1e-5
+    assert difference(chain.ours(torch.float32), theirs) <= 1e-5
 
 
-@pytest.mark.parametrize("chain", [c for c in CHAINS if c.steps == 1000], ids=spelt)
-def test_a_thousand_steps_in_float32_stay_at_the_float64_chain(chain, monkeypatch):
+@pytest.mark.parametrize("chain", [c for c in CHAINS if c.steps == 1000], ids=chain_name)
+def test_a_thousand_steps_in_float32_stay_near_the_float64_chain(chain, monkeypatch):
     truth = chain.theirs(torch.float64, True, monkeypatch, drawn=torch.float32)
-    assert apart(chain.ours(torch.float32).double(), truth) <= 1e-5
+    assert difference(chain.ours(torch.float32).double(), truth) <= 1e-5
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_a_fifty_step_ddpm_chain_is_the_textbook_loop(dtype):
+def test_fifty_ddpm_steps_equal_the_textbook_loop(dtype):
     """Ho et al. 2020, Algorithm 2, with their sigma_t^2 = beta-tilde_t (section 3.2); T = 50."""
     betas = torch.linspace(1e-3, 0.2, 50, dtype=torch.float64)
     network, noise, x = Smooth(50.0, dtype), draws(dtype), start(dtype)
@@ -173,10 +173,10 @@ def test_a_fifty_step_ddpm_chain_is_the_textbook_loop(dtype):
         )
         loop.append(mean + math.sqrt((1 - before) / (1 - bar) * beta) * z)
     # Fifty steps of a few roundings each, amplified no more than the state itself.
-    assert apart(mine, torch.stack(loop)) <= 1000 * torch.finfo(dtype).eps
+    assert difference(mine, torch.stack(loop)) <= 1000 * torch.finfo(dtype).eps
 
 
-# ------------------------------------------------------------------------- the Brownian frame
+# ------------------------------------------------------------------------------ the Brownian frame
 
 
 def ring(dtype: torch.dtype = torch.float64) -> sf.GaussianMixture:
@@ -206,7 +206,7 @@ def schedule(process: sf.processes.Process, t: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=named)
-def test_ddim_is_euler_in_the_brownian_frame(process):
+def test_ddim_equals_euler_in_the_brownian_frame(process):
     field = sf.ExactField(process, ring())
     times = sf.processes.log_snr_times(process, 20)
     alpha, sigma = schedule(process, times)
@@ -218,15 +218,15 @@ def test_ddim_is_euler_in_the_brownian_frame(process):
     )
     # The time of a level is found again from its log SNR: roundings (5e-11 for Cosine, whose sigma
     # at t_min is a difference of angles; else below 1e-12).
-    assert apart(flow.x * alpha[:, None, None], ddim.x) <= 1e-9
+    assert difference(flow.x * alpha[:, None, None], ddim.x) <= 1e-9
     assert flow.nfe == ddim.nfe == 20
 
 
 @pytest.mark.parametrize("process", PROCESSES, ids=named)
-def test_ddim_is_the_straight_flow_of_flow_matching(process):
-    """Euler's step in t of x_t = (1 - t) x_0 + t eps, whatever process one came by."""
+def test_ddim_equals_euler_on_the_straight_path(process):
+    """Euler's step in t of x_t = (1 - t) x_0 + t eps, for the noise levels of any process."""
     field, flow = sf.ExactField(process, ring()), sf.ExactField(sf.Linear(), ring())
-    # The levels that both processes know.
+    # The levels that both processes have.
     times = sf.processes.log_snr_times(process, 30)
     straight = torch.sigmoid(-process.log_snr(times) / 2)  # t / (1 - t) = sigma / alpha
     known = (straight >= 1e-3) & (straight <= 0.999)
@@ -238,11 +238,11 @@ def test_ddim_is_the_straight_flow_of_flow_matching(process):
     line = sf.ODESolver("euler", times=straight).solve(
         sf.reverse(flow, 0.0), x * rescaling[0], save=len(times)
     )
-    assert apart(line.x, ddim.x * rescaling[:, None, None]) <= 1e-10
+    assert difference(line.x, ddim.x * rescaling[:, None, None]) <= 1e-10
 
 
 @pytest.mark.parametrize("levels", [10, 18, 40])
-def test_heun_on_karras_levels_is_edm(levels):
+def test_heun_on_karras_levels_equals_edm(levels):
     """Karras et al. 2022, Algorithm 1 without churn; the last step, to sigma = 0, is Euler's."""
     network = Smooth(80.0, torch.float64)
     field = sf.LearnedField(sf.EDM(), network, sf.fields.Prediction.DATA)
@@ -264,9 +264,9 @@ def test_heun_on_karras_levels_is_edm(levels):
 
     network.calls = 0
     times = sf.processes.karras_times(sf.EDM(), levels - 1)
-    for law in (sf.sdes.comoving(field), sf.reverse(field, 0.0)):  # for EDM, rho = t and y = x
-        path = sf.ODESolver("heun2", times=times).solve(law, x, save=levels)
+    for sde in (sf.sdes.comoving(field), sf.reverse(field, 0.0)):  # for EDM, rho = t and y = x
+        path = sf.ODESolver("heun2", times=times).solve(sde, x, save=levels)
         mine = torch.cat([path.x, field.data(path.x[-1], times[-1])[None]])
-        assert apart(mine, torch.stack(edm)) <= 1e-10
+        assert difference(mine, torch.stack(edm)) <= 1e-10
         assert path.nfe + 1 == 2 * levels - 1
     assert network.calls == 2 * (2 * levels - 1)
