@@ -41,7 +41,7 @@ def test_first_program_splits_its_loss_and_counts_its_calls() -> None:
     assert out.count("64 calls") == 2
 
 
-def test_check_passes_and_the_budget_blames_the_step() -> None:
+def test_check_passes_and_the_budget_detects_the_step() -> None:
     """On a coarser grid than it stands there, with fewer particles."""
     names: dict = {}
     changes = {
