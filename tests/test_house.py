@@ -496,7 +496,6 @@ MADE = {"command", "commit", "sdeflow", "torch", "torchsde", "torchdiffeq", "dev
 # Folders and files made before the rule; it only shrinks.
 UNCLEAN = (
     "benchmarks/results/fokker_planck.jsonl",
-    "docs/claims",
     "figures/check.png",
     "figures/demo.png",
 )
