@@ -12,7 +12,7 @@ PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint bench claims figures clean
 
-help:  ## this list
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
 
 $(READY): pyproject.toml constraints.txt
@@ -39,10 +39,10 @@ lint: $(READY)  ## style, form and types: ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(BENCH_READY)  ## the speed benchmark
+bench: $(BENCH_READY)  ## the speed benchmark; the others: .venv/bin/python -m benchmarks --help
 	$(BIN)/python -m benchmarks speed
 
-claims: $(READY)  ## run every claim of the lectures anew, or go on: docs/claims.md
+claims: $(READY)  ## measure every claim of the lectures, or go on with it; writes docs/claims.md
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m benchmarks claims all --out docs/claims
 
 figures: $(READY)  ## every figure

@@ -2,7 +2,7 @@
 
 The particles obey dx = -U'(x) dt + sqrt(2 T) dW with U = B (x^2 - 1)^2, and all start in the left
 well. Their density obeys dp/dt = (U' p)' + T p'', which is at rest for p ~ exp(-U / T) alone.
-Long before, at t = 1, cloud and density agree too, although few particles have crossed by then.
+Cloud and density agree at t = 1 already, when few particles have crossed the barrier.
 """
 
 import torch

@@ -15,7 +15,7 @@ SECONDS = 500  # the longest needs twelve on an idle machine
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.stem)
-def test_example_runs_and_keeps_its_promise(program: Path, tmp_path: Path) -> None:
+def test_example_runs_and_its_assertions_hold(program: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)],
         cwd=tmp_path,
@@ -40,7 +40,7 @@ def test_example_is_short_and_asserts_its_point(program: Path) -> None:
     assert isinstance(tree.body[-1], ast.Assert)
 
 
-def test_the_examples_are_found() -> None:
+def test_examples_are_found() -> None:
     names = {program.stem for program in PROGRAMS}
     first = {"langevin_double_well", "eta_family", "ddpm_is_one_engine_step"}
     assert names >= first | {"density_against_cloud"}

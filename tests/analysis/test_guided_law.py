@@ -107,6 +107,16 @@ def test_three_densities_without_guidance_are_equal() -> None:
     assert unguided.coverage == pytest.approx(0.95, abs=5e-3)
 
 
+def test_guided_density_at_scale_one_is_that_of_the_conditional_field() -> None:
+    """For every eta, up to the prior, N(0, t_max^2) in place of N(0, a^2 + t_max^2)."""
+    true = pair().conditional.density(GRID, PROCESS.t_min)
+    for eta in (0.0, 1.0):
+        found = sf.analysis.guided_density(pair(1.0), GRID, eta=eta, steps=60)
+        assert found.total_variation(true) < 2e-4, eta
+    guided = sf.analysis.guided_density(pair(), GRID, steps=60)
+    assert guided.total_variation(true) > 0.1
+
+
 def test_guided_density_depends_on_eta(guided_by_two: GuidedLaw) -> None:
     """Other than for unguided fields. With eta = 1 dS/dv = 2 r S - 1 for the variance S."""
     noisy = sf.analysis.guided_law(pair(), GRID, eta=1.0, n=4000, steps=120)
