@@ -87,19 +87,13 @@ def __getattr__(name: str) -> object:
         found = getattr(_import_module(f"sdeflow.{_HOME[name]}"), name)
         globals()[name] = found
         return found
-    raise AttributeError(
-        f"module 'sdeflow' has no attribute {name!r}{_whereabouts(name)}",
-        name=name,
-        obj=_sys.modules[__name__],
-    )
-
-
-def _whereabouts(name: str) -> str:
-    """Where a name that is not here stands, for the error message; "" if nowhere."""
+    where = ""
     for package in () if name.startswith("_") else __all__[:9]:
         if name in getattr(_import_module(f"sdeflow.{package}"), "__all__", ()):
-            return f"; it is sf.{package}.{name}"
-    return ""
+            where = f"; it is sf.{package}.{name}"
+    raise AttributeError(
+        f"module 'sdeflow' has no attribute {name!r}{where}", name=name, obj=_sys.modules[__name__]
+    )
 
 
 def __dir__() -> list[str]:

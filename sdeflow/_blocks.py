@@ -50,10 +50,16 @@ def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
             out = network(x, *rest)
             return out if getattr(out, "shape", None) == x.shape else _misfit(out, x)
         parts = []
-        for part in whole_blocks(x).split(most):
+        whole = None if torch.is_grad_enabled() else torch.empty_like(x)  # not two clouds for one
+        for i, part in enumerate(whole_blocks(x).split(most)):
             out = network(part, *rest)
-            parts.append(out if getattr(out, "shape", None) == part.shape else _misfit(out, part))
-        return torch.cat(parts)[:n]
+            if getattr(out, "shape", None) != part.shape:
+                _misfit(out, part)
+            if whole is None:
+                parts.append(out)
+            else:
+                whole[i * most : (i + 1) * most] = out[: n - i * most]
+        return torch.cat(parts)[:n] if whole is None else whole
 
     return evaluate
 
@@ -71,12 +77,16 @@ def whole_blocks(x: Tensor) -> Tensor:
 
 def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0) -> Tensor:
     """x a + scale add, (n, m) for x (n, k) of whole blocks and a (k, m); add (m,) or (n, m)."""
+    if a.shape[1] == 1:  # one column would take another kernel for one block than for many
+        wide = torch.cat([a, torch.zeros_like(a)], 1)
+        add = None if add is None else add.expand(*add.shape[:-1], 2)
+        return product(x, wide, add, scale)[:, :1]
     blocks = x.view(-1, ROWS, x.shape[1])
     many = a.expand(len(blocks), -1, -1)
     if add is None:
         return torch.bmm(blocks, many).view(len(x), -1)
     if add.ndim == 2:
-        add = add.view(len(blocks), ROWS, -1)
+        add = add.reshape(len(blocks), ROWS, -1)
     return torch.baddbmm(add, blocks, many, beta=scale).view(len(x), -1)
 
 

@@ -252,7 +252,8 @@ class PiecewiseConstant(Distribution):
         careful = super().noise_mean(alpha, sigma, like)
         if not self.has_posterior or width < NARROW[torch.float64]:
             return careful
-        kind = torch.float64 if width < NARROW[torch.float32] else like.dtype
+        wide = width >= NARROW[torch.float32] and like.dtype != torch.float64
+        kind = torch.float32 if wide else torch.float64
         edges = [(alpha / sigma * e).to(like.device, kind) for e in self._edges]
         weights = (self.weights.double() / self.weights.double().sum()).to(like.device, kind)
 
@@ -261,9 +262,11 @@ class PiecewiseConstant(Distribution):
             (zx, dx), (zy, dy) = (tails(e - rows[:, i : i + 1]) for i, e in enumerate(edges))
             across, up = product(zy, weights), product(zx, weights.T)
             total = (zx * across).sum(1)
-            noise = torch.stack([(dx * across).sum(1), (dy * up).sum(1)], 1) / total[:, None]
-            out = noise[: len(x)].to(x.dtype)
-            lost = total[: len(x)] < TINY[kind]
+            lost = total < TINY[kind]
+            # Where nothing is left, 1 keeps the derivative finite too.
+            total = torch.where(lost, 1.0, total)[:, None]
+            noise = torch.stack([(dx * across).sum(1), (dy * up).sum(1)], 1) / total
+            out, lost = noise[: len(x)].to(x.dtype), lost[: len(x)]
             if lost.any():
                 out = torch.where(lost[:, None], careful(x), out)
             return out

@@ -24,6 +24,7 @@ from sdeflow._validation import check_cloud, check_labels, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
+from sdeflow.distributions.responsibilities import round_noise_mean
 from sdeflow.random_streams import Stream, normals, uniform
 
 DIGITS = 1e3  # (alpha |x_i| / s)^2 above which float32 loses more than three of its seven digits
@@ -145,7 +146,9 @@ class PointSet(Distribution):
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
         """See `Distribution`: that of round Gaussians of equal weight."""
-        return self.mixture.noise_mean(alpha, sigma, like)
+        points = self.points.double()
+        s2 = (alpha * self.width) ** 2 + sigma**2
+        return round_noise_mean(points, points.new_zeros(len(points)), s2, alpha, sigma, like)
 
     @cached_property
     def _centre(self) -> Tensor:

@@ -85,7 +85,7 @@ class Field(ABC):
         def evaluate(k: int, x: Tensor) -> Tensor:
             if last[0][0] != k:
                 last[0] = k, self.at(times[k], Coefficients(*rows[k].tolist()), like)
-            return last[0][1](x)
+            return _shaped(last[0][1](x), x)
 
         return lambda k: partial(evaluate, k)
 
@@ -113,7 +113,7 @@ class Field(ABC):
         """One evaluation (n, d), and the coefficients shaped to multiply x."""
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         c = self.process(t)
-        return self.at(t, c, x)(x), c.along(x)
+        return _shaped(self.at(t, c, x)(x), x), c.along(x)
 
     def data(self, x: Tensor, t: Tensor | float) -> Tensor:
         """x0_hat = E[x_0 | x_t], the denoiser, (n, d)."""
@@ -130,3 +130,12 @@ class Field(ABC):
     def velocity(self, x: Tensor, t: Tensor | float) -> Tensor:
         """alpha_dot x0_hat + sigma_dot eps_hat, (n, d) (Lipman et al. 2023, eq. 8)."""
         return self.predict(Prediction.VELOCITY, x, t)
+
+
+def _shaped(out: Tensor, x: Tensor) -> Tensor:
+    """Refuse what would be broadcast to the cloud."""
+    if out.shape != x.shape:
+        raise ValueError(
+            f"the field returned {tuple(out.shape)} for a cloud of shape {tuple(x.shape)}"
+        )
+    return out

@@ -113,7 +113,6 @@ class GuidedField(Field):
                 return self.conditional.at(t, c, like)
             together = self._together
         else:
-            scale = scale.to(like)
             together = self._one_call(scale)
         if together is not None:
             return together.at(t, c, like)
@@ -213,7 +212,7 @@ def _combined(
 
 def _pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
     """other + w (wanted - other); exact at w = 0 and at w = 1."""
-    return torch.lerp(other, wanted, scale)
+    return torch.lerp(other, wanted, scale.to(wanted) if isinstance(scale, Tensor) else scale)
 
 
 def _same(a: Tensor | None, b: Tensor | None) -> bool:

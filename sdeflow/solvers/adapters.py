@@ -133,22 +133,25 @@ class TorchsdeDiagonal(_Torchsde):
 
 
 class TorchdiffeqFixed:
-    """A drift for torchdiffeq on the step index; `callback_step` counts the steps.
+    """A drift for torchdiffeq on the step index; the engine says when a step begins.
 
     Args:
-        stages: of the method; a single stage is at the start of the step.
+        stages: where in its step each stage of the method lies, in order; None: read the time
+            that the engine gives. It is rounded to the cloud's type.
     """
 
-    def __init__(self, monitor: Monitor, stages: int) -> None:
-        self.monitor, self.steps, self.k = monitor, monitor.steps, -1
-        self._one = stages == 1
+    def __init__(self, monitor: Monitor, stages: tuple[float, ...] | None) -> None:
+        self.monitor, self.steps, self.k, self.stage = monitor, monitor.steps, -1, 0
+        self._stages = stages
 
     def callback_step(self, u: Tensor, y: Tensor, du: Tensor) -> None:
         self.k += 1
+        self.stage = 0
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
         k, monitor = self.k, self.monitor
-        fraction = 0.0 if self._one else _fraction(u, k)
+        fraction = _fraction(u, k) if self._stages is None else self._stages[self.stage]
+        self.stage += 1
         f = self.steps.drift(k, fraction, y)
         log = monitor.log
         log.append((k, fraction, f, y))

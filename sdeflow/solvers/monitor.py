@@ -40,16 +40,25 @@ class Monitor:
         self.started = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
 
+    def __enter__(self) -> Monitor:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close the bar; an error that a bad state has caused gives way to that of the state."""
+        self.bar.close()
+        if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
+            self._find()
+
     def look(self) -> None:
         """Check the evaluations since the last check, and clear the log.
 
         Raises:
             SdeflowError: a drift or a state is NaN or infinite.
         """
-        self.nfe += len(self.log)
         _, _, drift, state = self.log[-1]
         if not (finite(drift) and finite(state)):
             self._find()
+        self.nfe += len(self.log)
         begun = [(k, state) for k, fraction, _, state in self.log if fraction == 0.0]
         if begun:
             self.last = begun[-1]
@@ -59,6 +68,7 @@ class Monitor:
     def _find(self) -> None:
         """Raise the error of the first evaluation that is not finite."""
         for k, fraction, drift, state in self.log:
+            self.nfe += 1
             if fraction == 0.0 and finite(state):
                 self.last = k, state
             t = self.steps.time(k, fraction)

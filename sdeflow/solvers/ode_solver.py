@@ -27,8 +27,15 @@ from sdeflow.solvers.adapters import (
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
 
-FIXED = {"euler": 1, "midpoint": 2, "heun2": 2, "heun3": 3, "rk4": 4, "implicit_adams": 2}
-"""Methods of fixed steps, and their drifts per step (at least)."""
+FIXED: dict[str, tuple[float, ...] | None] = {
+    "euler": (0.0,),
+    "midpoint": (0.0, 1 / 2),
+    "heun2": (0.0, 1.0),
+    "heun3": (0.0, 1 / 3, 2 / 3),
+    "rk4": (0.0, 1 / 3, 2 / 3, 1.0),
+    "implicit_adams": None,
+}
+"""Methods of fixed steps: where in its step each stage asks for the drift; None: it varies."""
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
 
 
@@ -92,6 +99,11 @@ class ODESolver:
             )
         if self.method in ADAPTIVE:
             return self._adaptive(sde, x, save, progress)
+        if FIXED[self.method] is None and torch.finfo(x.dtype).bits < 32:
+            raise ValueError(
+                f"{self.method!r} reads its times in the type of the cloud, and {x.dtype} cannot "
+                "hold them; use x.float()"
+            )
         times = check_grid(sde, self.steps or 1, self.times, self.method)
         saved = saved_indices(save, times)
         monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
@@ -101,7 +113,7 @@ class ODESolver:
         ts = torch.tensor(sorted({0, *saved}), dtype=kind, device=x.device)
         grid = torch.arange(len(times), dtype=kind, device=x.device)
         options = {"grid_constructor": lambda f, y, t: grid}
-        with torch.no_grad(), monitor.bar:
+        with torch.no_grad(), monitor:
             out = torchdiffeq.odeint(adapter, x, ts, method=self.method, options=options)
         monitor.finish(out[-1])
         return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
@@ -114,7 +126,7 @@ class ODESolver:
         first = float((sde.times(100)[1] - sde.t_start).abs())
         options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
         try:
-            with torch.no_grad(), monitor.bar:
+            with torch.no_grad(), monitor:
                 out = torchdiffeq.odeint(
                     TorchdiffeqAdaptive(monitor, sde),
                     x,

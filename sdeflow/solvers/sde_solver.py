@@ -114,7 +114,7 @@ class SDESolver:
         saved = saved_indices(save, times)
         steps = sde.stepped(times, x)
         monitor = Monitor(steps, x, progress, len(times) - 1)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor.bar:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor:
             bm = self._brownian(times, x, check_int(first, "first", 0), steps)
             g = steps.diffusion(0, 0.0, x)
             check_noise(g, x)

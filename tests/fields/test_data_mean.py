@@ -81,7 +81,7 @@ def test_guided_parts_of_unlike_means_are_two_calls() -> None:
 @pytest.mark.parametrize(
     ("mean", "std", "message"),
     [
-        (MEAN, None, "data_mean goes with data_std"),
+        (MEAN, None, "data_mean needs data_std"),
         (f64([[1.0, 2.0]]), 1.0, r"data_mean must be \(d,\)"),
         (f64([1.0, float("nan")]), 1.0, r"data_mean must be \(d,\)"),
     ],

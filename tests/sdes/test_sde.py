@@ -1,4 +1,4 @@
-"""An SDE as an object: its span, its own stepped form, and what happens when a part is replaced."""
+"""An SDE as an object: its span, its stepped form, and what happens when a part is replaced."""
 
 from dataclasses import replace
 
