@@ -13,10 +13,10 @@ from sdeflow._validation import SdeflowError
 from sdeflow.sdes.sde import SteppedSDE
 from sdeflow.solvers.path import Path
 
-LOOK = 64
+LOOK = 16
 """Evaluations between two checks of a small cloud."""
 
-SMALL = 2**14
+SMALL = 2**12
 """Numbers in a small cloud, for which a check costs as much as a step."""
 
 
