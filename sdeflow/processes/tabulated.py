@@ -3,6 +3,7 @@ r"""Make a process of a table of noise levels, such as those of DDPM and Stable 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -47,11 +48,19 @@ class Tabulated(_VariancePreserving):
             raise ValueError(
                 f"the table holds times 1 to {len(table)}, not all of {self.t_min} to {self.t_max}"
             )
-        knots = np.log(table) - np.log1p(-table)
-        cubic = PchipInterpolator(np.arange(1, len(table) + 1), knots)
-        object.__setattr__(self, "_cubic", torch.from_numpy(cubic.c.copy()))
-        object.__setattr__(self, "_knots", torch.from_numpy(knots))
         super().__post_init__()
+
+    @cached_property
+    def _knots(self) -> Tensor:
+        """The log SNR at the entries, (T,)."""
+        table = np.asarray(self.alpha_bar)
+        return torch.from_numpy(np.log(table) - np.log1p(-table))
+
+    @cached_property
+    def _cubic(self) -> Tensor:
+        """Coefficients (4, T - 1) of the log SNR between the entries, highest power first."""
+        times = np.arange(1, len(self.alpha_bar) + 1)
+        return torch.from_numpy(PchipInterpolator(times, self._knots.numpy()).c.copy())
 
     def _constants(self) -> str:
         first, last = self.alpha_bar[0], self.alpha_bar[-1]
@@ -74,7 +83,7 @@ class Tabulated(_VariancePreserving):
         return Tabulated(tuple(torch.cumprod(1 - betas.double(), 0).tolist()))
 
     def _log_snr_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
-        c: Tensor = self._cubic.to(t)  # type: ignore[attr-defined]
+        c = self._cubic.to(t)
         k = (t.detach().floor().long() - 1).clamp(0, c.shape[1] - 1)
         u = t - (k + 1)
         value = ((c[0, k] * u + c[1, k]) * u + c[2, k]) * u + c[3, k]
@@ -90,7 +99,7 @@ class Tabulated(_VariancePreserving):
 
     def time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: find the cubic, then bisect it to rounding."""
-        knots = self._knots.to(log_snr)  # type: ignore[attr-defined]
+        knots = self._knots.to(log_snr)
         k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)
         low, high = k.to(log_snr), (k + 1).to(log_snr)
         for _ in range(60):
