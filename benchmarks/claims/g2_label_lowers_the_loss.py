@@ -6,8 +6,6 @@ being that of eps, so the area is the mutual information of label and x_t, known
 posterior of the label; 5000 draws, the same at each of 61 levels, four standard errors.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -50,18 +48,10 @@ def measure(lab: Lab, told: Label) -> Finding:
     gain = middle.mean(1) / (middle.std(1) / math.sqrt(N))
     return Finding(
         [
-            Check(
-                "largest deviation of the area from the information (standard errors)",
-                float(deviation.abs().max()),
-                below(SURE),
-                "four standard errors",
-            ),
-            Check(
-                "smallest gain between noise 0.1 and 1 (standard errors)",
-                float(gain.min()),
-                above(SURE),
-                "four standard errors",
-            ),
+            Check("largest deviation of the area from the information (standard errors)",
+                  float(deviation.abs().max()), below(SURE), "four standard errors"),
+            Check("smallest gain between noise 0.1 and 1 (standard errors)",
+                  float(gain.min()), above(SURE), "four standard errors"),
         ],
         draw=lambda fig: _gap_and_area(fig, gaps, area, nats),
         notes={
@@ -70,7 +60,7 @@ def measure(lab: Lab, told: Label) -> Finding:
             "entropy of the label, in nats": ENTROPY,
             "noise at which the label helps most": float(SIGMAS[gaps.mean(1).argmax()]),
         },
-    )
+    )  # fmt: skip
 
 
 def _gap_and_area(fig: plot.Figure, gaps: Tensor, area: Tensor, nats: Tensor) -> None:

@@ -7,8 +7,6 @@ Source: docs/sources.md, N5 and N12; five networks, DDIM over 64 levels from sig
 lecture's cat point, which the exact field takes to (0.684, 0.445).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
@@ -76,10 +74,7 @@ def measure(lab: Lab, told: Label) -> Finding:
 def _shares(table: Tensor) -> dict[str, float]:
     """Shares of those asked for a class that land in one, with intervals over the networks."""
     right = table.diagonal(dim1=1, dim2=2)
-    cats = {
-        "cats that are dogs": table[:, CAT, DOG],
-        "cats that are persons": table[:, CAT, PERSON],
-    }
+    cats = {f"cats that are {NAMES[k]}s": table[:, CAT, k] for k in (DOG, PERSON)}
     columns = {name: right[:, i] for i, name in enumerate(NAMES)} | cats
     out = {k: v for name, share in columns.items() for k, v in with_interval(name, share).items()}
     return out | {"cat, in the worst network": float(right[:, CAT].min())}

@@ -8,8 +8,6 @@ within four standard errors. Five networks, from sigma 1 and from 10. With the e
 their stead, the broken subject, it holds.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 
@@ -53,11 +51,8 @@ def measure(lab: Lab, known: Callable[[Lab, VE], Sequence[Known]]) -> Finding:
     allowed = 0.995 - SURE * math.sqrt(0.005 * 0.995 / EACH)
     fits = (found["from 1", 2.0][:, :, 0] >= allowed).all(1)
     good, bad = int(fits.int().argmax()), int(fits.int().argmin())
-    shown = {
-        f"network {i}, $w = {w:g}$": clouds["from 1", w][i]
-        for i in (good, bad)
-        for w in (1.0, 2.0)
-    }
+    pairs = [(i, w) for i in (good, bad) for w in (1.0, 2.0)]
+    shown = {f"network {i}, $w = {w:g}$": clouds["from 1", w][i] for i, w in pairs}
     return Finding(
         [
             Check(

@@ -5,8 +5,6 @@ what the training set holds.
 Source: Bayes' rule; the classes of the spiral are 30, 30 and 40 of 100 points.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 
