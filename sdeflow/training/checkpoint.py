@@ -93,7 +93,7 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         if name != MLP.__name__:
             raise TypeError(f"its network is a {name}: pass one as network=")
         network = MLP(**config)
-    mean = about["data_mean"]
+    mean = about.get("data_mean")  # files written before there was one say nothing
     return LearnedField(
         kind(**constants),
         network,
