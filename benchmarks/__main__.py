@@ -10,6 +10,7 @@ import argparse
 
 from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed, spiral
 from benchmarks.claims import command
+from sdeflow.provenance import commit
 
 QUESTIONS = {
     "speed": speed.main,
@@ -32,6 +33,7 @@ def main() -> None:
         one.set_defaults(run=lambda given: QUESTIONS[given.name](given.quick))
     command.add_parser(names)
     given = parser.parse_args()
+    commit()  # that of the code which runs, whatever happens to the tree meanwhile
     given.run(given)
 
 

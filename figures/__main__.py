@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from figures import check, demo
+from sdeflow.provenance import commit
 
 FIGURES = {"demo": demo.main, "check": check.main}
 
@@ -15,6 +16,7 @@ def main() -> None:
     parser.add_argument("name", choices=[*FIGURES, "all"])
     parser.add_argument("--quick", action="store_true", help="a rough one, in seconds")
     given = parser.parse_args()
+    commit()  # before the first picture makes the tree another
     for name in FIGURES if given.name == "all" else [given.name]:
         print(FIGURES[name](given.quick))
 

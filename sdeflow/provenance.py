@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,16 +24,9 @@ import torch
 
 def provenance(seed: int | None = None) -> dict[str, str | int]:
     """Command, commit, versions, device, threads, dtype, seed: what every result file carries."""
-    try:
-        commit = subprocess.run(
-            ["git", "describe", "--always", "--dirty"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        commit = "unknown"
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
-        "commit": commit,
+        "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
         "device": platform.processor() or platform.machine(),
@@ -40,6 +34,22 @@ def provenance(seed: int | None = None) -> dict[str, str | int]:
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
     }
+
+
+@cache
+def commit() -> str:
+    """The commit of the code, with "-dirty" where the tree differs from it; "unknown" without git.
+
+    It is asked once a process: the code that runs is that of the start, whatever is written or
+    edited meanwhile. A program that writes into the tree asks before it writes.
+    """
+    try:
+        return subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=5, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
 
 
 def write_files(files: dict[Path, bytes]) -> None:

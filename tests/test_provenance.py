@@ -1,11 +1,13 @@
 """A result's signature, and that a file is there whole or not at all."""
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import torch
 
+import sdeflow.provenance as provenance_module
 from sdeflow.provenance import provenance, write_bytes, write_files, write_text
 
 
@@ -66,3 +68,20 @@ def test_write_files_replaces_all_files_or_none(tmp_path: Path, blocked: str) ->
     (tmp_path / blocked).rmdir()
     write_files(files)
     assert all(f.read_bytes() == b"new" for f in files)
+
+
+def test_commit_of_a_process_is_that_of_its_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written or edited meanwhile does not change the code that runs."""
+    calls: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        calls.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout=f"abc{len(calls)}\n")
+
+    monkeypatch.setattr(provenance_module.subprocess, "run", run)
+    provenance_module.commit.cache_clear()
+    try:
+        assert [provenance_module.commit() for _ in range(3)] == 3 * ["abc1"]
+        assert provenance_module.provenance()["commit"] == "abc1"
+    finally:
+        provenance_module.commit.cache_clear()
