@@ -68,7 +68,7 @@ class _Torchsde:
                 return value
         value = self.steps.drift(k, fraction, y)
         self._known.append((fraction, y, value))
-        _logged(self.monitor, k, fraction, value, y)
+        self.monitor.evaluated(k, fraction, value, y)
         return value
 
     def close(self) -> None:
@@ -96,10 +96,7 @@ class TorchsdeJoint(_Torchsde):
             f = first[2]  # torchsde checked its shape before the first step
         else:
             f = steps.drift(k, fraction, y)
-            log = monitor.log
-            log.append((k, fraction, f, y))
-            if len(log) >= monitor.every:
-                monitor.look()
+            monitor.evaluated(k, fraction, f, y)
             if first is None:
                 self._known.append((fraction, y, f))
         if self._scaled:
@@ -149,14 +146,11 @@ class TorchdiffeqFixed:
         self.stage = 0
 
     def __call__(self, u: Tensor, y: Tensor) -> Tensor:
-        k, monitor = self.k, self.monitor
+        k = self.k
         fraction = _fraction(u, k) if self._stages is None else self._stages[self.stage]
         self.stage += 1
         f = self.steps.drift(k, fraction, y)
-        log = monitor.log
-        log.append((k, fraction, f, y))
-        if len(log) >= monitor.every:
-            monitor.look()
+        self.monitor.evaluated(k, fraction, f, y)
         return f
 
 
@@ -177,12 +171,6 @@ class TorchdiffeqAdaptive:
         if not finite(f):
             raise monitor.failed(f"the drift is NaN or infinite at t = {float(t):.6g}")
         return f
-
-
-def _logged(monitor: Monitor, k: int, fraction: float, f: Tensor, y: Tensor) -> None:
-    monitor.log.append((k, fraction, f, y))
-    if len(monitor.log) >= monitor.every:
-        monitor.look()
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")

@@ -49,6 +49,16 @@ class Monitor:
         if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
             self._find()
 
+    def evaluated(self, k: int, fraction: float, drift: Tensor, state: Tensor) -> None:
+        """Log one evaluation, and look if it is time.
+
+        Raises:
+            SdeflowError: a drift or a state is NaN or infinite.
+        """
+        self.log.append((k, fraction, drift, state))
+        if len(self.log) >= self.every:
+            self.look()
+
     def look(self) -> None:
         """Check the evaluations since the last check, and clear the log.
 
