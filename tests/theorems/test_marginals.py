@@ -134,16 +134,6 @@ def test_modes_keep_their_weights_and_widths(name, eta):
     assert compared(x, process).passed
 
 
-@pytest.mark.slow  # 256 calls of the general mixture on 1e5 particles: half a minute each
-@pytest.mark.timeout(900)
-@three
-@nine
-def test_modes_keep_their_weights_and_widths_with_the_general_field(name, eta):
-    process = PROCESSES[name]
-    x = run(sf.reverse(sf.ExactField(process, RING), eta), start(process))
-    assert compared(x, process).passed
-
-
 # ------------------------------------------------------------------------------- broken on purpose
 
 
