@@ -195,6 +195,10 @@ class LearnedField(Field):
             if kind == own:
                 return lambda x: inner(x * scale)
             return lambda x: inner(x.to(kind) * scale).to(own)
+        if len(self.data_mean) != like.shape[1]:  # one number would be broadcast to all axes
+            raise ValueError(
+                f"data_mean has {len(self.data_mean)} numbers, the cloud {like.shape[1]} axes"
+            )
         mean = self.data_mean.to(like.device, kind)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
         return lambda x: (inner((x.to(kind) - shift) * scale) + back).to(own)

@@ -89,3 +89,12 @@ def test_guided_parts_of_unlike_means_are_two_calls() -> None:
 def test_what_is_no_mean_is_refused(mean: torch.Tensor, std: float | None, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         sf.LearnedField(sf.VP(), sf.MLP(), data_std=std, data_mean=mean)
+
+
+def test_mean_of_another_dimension_is_refused() -> None:
+    field = sf.LearnedField(sf.VP(), sf.MLP(), data_std=1.0, data_mean=f64([1.0]))
+    x = randn(4, 2, dtype=torch.float32)
+    with pytest.raises(ValueError, match="data_mean has 1 numbers, the cloud 2 axes"):
+        field.noise(x, 0.5)
+    with pytest.raises(ValueError, match="data_mean has 1 numbers, the cloud 2 axes"):
+        sf.SDESolver(steps=3).solve(sf.reverse(field), x)
