@@ -46,6 +46,52 @@ class StepIndices(Tensor):
         return self.numbers[i]
 
 
+class StepIndex(Tensor):
+    """A step index for torchdiffeq; `StepIndex.grid(K, saved)` is its time grid.
+
+    At every step the engine subtracts two indices, multiplies the drift by the difference, which
+    is 1, and asks whether the later index is to be saved. On tensors () that is a quarter of a
+    small cloud's step; here the answers are known. Only for methods whose stages the adapter
+    knows: the indices of steps that are not saved have no value.
+    """
+
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    number: float | None = None
+
+    @staticmethod
+    def grid(steps: int, saved: list[int]) -> list[StepIndex]:
+        """(steps + 1,) indices."""
+        unsaved = torch.tensor(torch.nan).as_subclass(StepIndex)
+        made = [unsaved] * (steps + 1)
+        for k in saved:
+            made[k] = torch.tensor(float(k), dtype=torch.float64).as_subclass(StepIndex)
+            made[k].number = k
+        return made
+
+    def __sub__(self, other: Any) -> Any:
+        return ONE
+
+    def __add__(self, other: Any) -> Any:
+        return self
+
+    def __ge__(self, other: Any) -> Any:
+        return self.number is not None and self.number >= other.item()
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """The index itself."""
+        return self
+
+
+class _One(float):
+    """The length of every step on the step index."""
+
+    def __mul__(self, other: Any) -> Any:
+        return other
+
+
+ONE = _One(1.0)
+
+
 class _Torchsde:
     """An SDE for torchsde, on the step index.
 

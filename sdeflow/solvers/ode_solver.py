@@ -19,6 +19,7 @@ from torch import Tensor
 from sdeflow._validation import FLOAT32_EPS, check_int, check_positive, check_times
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.adapters import (
+    StepIndex,
     TorchdiffeqAdaptive,
     TorchdiffeqFixed,
     check_grid,
@@ -108,10 +109,13 @@ class ODESolver:
         saved = saved_indices(save, times)
         monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
         adapter = TorchdiffeqFixed(monitor, FIXED[self.method])
+        wanted = sorted({0, *saved})
         # torchdiffeq converts times to the type of the cloud at every step, unless they have it.
         kind = x.dtype if len(times) < 1 / torch.finfo(x.dtype).eps else torch.float64
-        ts = torch.tensor(sorted({0, *saved}), dtype=kind, device=x.device)
-        grid = torch.arange(len(times), dtype=kind, device=x.device)
+        ts = torch.tensor(wanted, dtype=kind, device=x.device)
+        grid: object = torch.arange(len(times), dtype=kind, device=x.device)
+        if FIXED[self.method] is not None:
+            grid = StepIndex.grid(len(times) - 1, [*wanted, len(times) - 1])
         options = {"grid_constructor": lambda f, y, t: grid}
         with torch.no_grad(), monitor:
             out = torchdiffeq.odeint(adapter, x, ts, method=self.method, options=options)
