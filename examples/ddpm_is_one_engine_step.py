@@ -16,7 +16,7 @@ noise = process.prior(1000, 2, seed=0, dtype=torch.float64)
 times = torch.arange(50, 0, -1, dtype=torch.float64)
 path = sf.SDESolver("euler", times=times, seed=1).solve(sf.ancestral(field), noise)
 
-increments = sf.solvers.Brownian(1, 1000, 2, torch.float64)
+increments = sf.solvers.Brownian(1, 1000, 2, torch.float64, times=times)
 bars, x = torch.cumprod(1 - betas, 0), noise
 for k, t in enumerate(range(50, 1, -1)):
     beta, bar, before = betas[t - 1], bars[t - 1], bars[t - 2]

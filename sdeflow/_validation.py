@@ -92,6 +92,26 @@ def check_positive(value: float, name: str, *, zero: bool = False) -> float:
     return number
 
 
+def check_numbers(value: object, name: str, least: int = 1) -> Tensor:
+    """Return `value` as a row of at least `least` finite numbers, (n,) in float64.
+
+    Raises:
+        TypeError: not numbers.
+        ValueError: not one row, fewer than `least`, NaN or infinity.
+    """
+    try:
+        row = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a row of numbers, got {type(value).__name__}") from None
+    if row.ndim != 1 or len(row) < least:
+        raise ValueError(
+            f"{name} must be one row of at least {least} numbers, got shape {tuple(row.shape)}"
+        )
+    if not torch.isfinite(row).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity; drop those entries")
+    return row
+
+
 def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     """Return `value`, one label () or one for each particle (n,), as whole numbers 0 to `most`."""
     try:
@@ -112,16 +132,20 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
 
 
 def check_times(
-    t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
+    t: object, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone row of times (K + 1,) in [low, high].
 
     Raises:
-        TypeError: not a tensor of numbers.
+        TypeError: not numbers.
         ValueError: fewer than two times, not finite, not strictly monotone, outside [low, high].
     """
-    if not isinstance(t, Tensor) or t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"{name} must be a tensor of times, got {type(t).__name__}")
+    try:
+        t = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a row of times, got {type(t).__name__}") from None
+    if t.is_complex() or t.dtype == torch.bool:
+        raise TypeError(f"{name} must be a row of times, got {t.dtype}")
     if t.ndim != 1 or len(t) < 2:
         raise ValueError(f"{name} must hold at least two times in one row, got {tuple(t.shape)}")
     t = t.detach().to("cpu", torch.float64)

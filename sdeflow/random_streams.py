@@ -1,8 +1,8 @@
-r"""Draw random numbers by their address: seed, stream, step and particle.
+r"""Draw random numbers by their address: seed, stream, leg, step and particle.
 
 A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function, not a state:
 
-    normals = Philox(key = (seed, stream); counter = (step, block of particles)).
+    normals = Philox(key = (seed, stream); counter = (leg, step, block of particles)).
 
 So the number of particle i at step k does not depend on the order of access, on the size of the
 run, on the chunks it is cut into or on the number of workers, and nothing is stored.
@@ -12,6 +12,7 @@ See docs/theory.md, section 5.
 
 from __future__ import annotations
 
+import hashlib
 import operator
 from enum import IntEnum
 from typing import Any
@@ -64,11 +65,13 @@ class KeyedNormals:
         dtype: of the numbers.
         first: id of the first particle.
         scales: (K,) by which `read` multiplies the numbers of each step; 1 if left out.
+        steps: (K,) the address of each step, below 2^64; its number by default.
+        leg: the part of the address that all steps share.
     """
 
     def __init__(
         self, seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype, first: int = 0,
-        scales: Tensor | None = None,
+        *, scales: Tensor | None = None, steps: list[int] | None = None, leg: int = 0,
     ) -> None:  # fmt: skip
         self.n, self.d, self.first = n, d, first
         # numpy draws float32 and float64; narrower types are rounded from float32.
@@ -76,6 +79,8 @@ class KeyedNormals:
         self._numpy = np.float64 if dtype == torch.float64 else np.float32
         self._state = _philox_state(seed, stream)
         self._counter = self._state["state"]["counter"]
+        self._counter[1] = leg
+        self._steps = steps
         self._bits = np.random.Philox(key=0)
         self._normal = np.random.Generator(self._bits).standard_normal
         self._length = max(1, min(64, AHEAD // (n * d)))
@@ -96,8 +101,9 @@ class KeyedNormals:
 
     def _together(self, start: int) -> tuple[Tensor, ...]:
         """The steps of one group."""
-        z = np.empty((self._length, self.n, self.d), dtype=self._numpy)
-        for j in range(self._length):
+        left = self._length if self._steps is None else len(self._steps) - start
+        z = np.empty((min(self._length, left), self.n, self.d), dtype=self._numpy)
+        for j in range(len(z)):
             self._fill(z[j], start + j)
         drawn = torch.from_numpy(z).to(self.dtype)
         if self._scales is not None:
@@ -112,7 +118,7 @@ class KeyedNormals:
         return torch.from_numpy(z).to(self.dtype)
 
     def _fill(self, z: np.ndarray, step: int) -> None:
-        self._counter[2] = step
+        self._counter[2] = step if self._steps is None else self._steps[step]
         row = 0
         while row < self.n:
             block, skip = divmod(self.first + row, BLOCK)
@@ -137,6 +143,12 @@ def random_generator(seed: int, stream: Stream, step: int = 0) -> np.random.Gene
 def normals(seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype) -> Tensor:
     """Standard normals z (n, d); the first k rows are those of a call with n = k."""
     return KeyedNormals(seed, stream, n, d, dtype).draw(0)
+
+
+def seed_of(row: Tensor) -> int:
+    """A seed below 2^63 made of the numbers of a row (d,): equal rows have equal seeds."""
+    numbers = row.detach().cpu().double() + 0.0  # -0 and 0 are one number
+    return int.from_bytes(hashlib.blake2b(numbers.numpy().tobytes(), digest_size=8).digest()) >> 1
 
 
 def uniform(seed: int, step: int, n: int) -> Tensor:

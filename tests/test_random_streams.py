@@ -134,7 +134,7 @@ def test_increments_are_normal_and_independent(dtype: torch.dtype) -> None:
 def test_increments_over_a_time_h_have_variance_h(h: float) -> None:
     """The solver gives a step its size: sqrt(h) W ~ N(0, h), also where W sums finer steps."""
     fine = torch.tensor([0.0, 0.1, 0.2, 0.7, 1.0], dtype=torch.float64) * h
-    bm = Brownian(2, 20_000, 2, torch.float64, grid=[0, 4], fine=fine)
+    bm = Brownian(2, 20_000, 2, torch.float64, times=fine[[0, 4]], fine=fine)
     w = bm(torch.tensor(0.0), torch.tensor(1.0))
     assert stats.kstest((h**0.5 * w).flatten().numpy(), "norm", (0, h**0.5)).pvalue > 1e-3
 
@@ -232,9 +232,9 @@ def test_a_coarse_step_is_the_sum_of_its_fine_steps(descending: bool) -> None:
     if descending:
         fine = fine[-1] - fine
     gaps = fine.diff().abs()
-    unit = Brownian(9, 5, 2, torch.float64, levy=True)  # the fine path, one unit step at a time
+    unit = Brownian(9, 5, 2, torch.float64, times=fine, levy=True)  # one unit step at a time
     grid = [0, 1, 4, 7]
-    coarse = Brownian(9, 5, 2, torch.float64, grid=grid, fine=fine, levy=True)
+    coarse = Brownian(9, 5, 2, torch.float64, times=fine[grid], fine=fine, levy=True)
     for k in range(3):
         length = gaps[grid[k] : grid[k + 1]].sum()
         path, area = torch.zeros(2, 5, 2, dtype=torch.float64)
@@ -252,11 +252,11 @@ def test_levy_area_is_the_integral_of_the_path() -> None:
     """Against the trapezoidal sum over 4096 fine steps, whose error is sqrt(sum h^3 / 12)."""
     m = 4096
     fine = torch.linspace(0, 1, m + 1, dtype=torch.float64)
-    bm = Brownian(1, 500, 1, torch.float64, grid=[0, m], fine=fine, levy=True)
+    bm = Brownian(1, 500, 1, torch.float64, times=fine[[0, m]], fine=fine, levy=True)
     path = [torch.zeros(500, 1, dtype=torch.float64)]
-    stream = KeyedNormals(1, MOTION, 500, 1, torch.float64)
+    unit = Brownian(1, 500, 1, torch.float64, times=fine)
     for j in range(m):
-        path.append(path[-1] + stream.draw(j) / m**0.5)
+        path.append(path[-1] + unit(j, j + 1) / m**0.5)
     w, u = step(bm, 0)
     assert close(w, path[-1], 1e-12)
     error = (u - torch.trapezoid(torch.cat(path, 1), dx=1 / m)[:, None]) * m * 12**0.5

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_cloud, check_positive
 from sdeflow.analysis.estimate import Estimate
-from sdeflow.random_streams import Stream, random_generator
+from sdeflow.random_streams import Stream, random_generator, seed_of
 from sdeflow.sdes.potentials import Potential, gradient, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
@@ -107,10 +107,10 @@ def first_passage(
     """
     if sde.diffusion is None:
         raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
-    times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
-    fine = times if solver.fine is None else solver.fine
-    middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
+    seed = seed_of(x[0]) if solver.seed is None else solver.seed
+    times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
+    middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     arrived = scalar(distance, x) <= 0
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     for first in range(0, len(middle), STEPS_HELD):
@@ -118,9 +118,8 @@ def first_passage(
         if not len(away):
             break
         part = times[first : first + STEPS_HELD + 1]
-        # On the fine grid a step keeps its index, so that no noise is used twice.
-        path = replace(solver, times=part, fine=fine).solve(sde, x[away], save=len(part))
-        crossed = _crossed(sde, path, distance, solver.seed, first)
+        path = replace(solver, times=part, seed=seed).solve(sde, x[away], save=len(part))
+        crossed = _crossed(sde, path, distance, seed, first)
         now = crossed.any(0)
         time[away[now]] = middle[first + crossed.int().argmax(0)[now]]
         arrived[away[now]] = True

@@ -17,13 +17,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_finite, check_int, check_numbers, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.sdes.potentials import Potential, Protocol, scalar
-from sdeflow.sdes.sde import SDE
-from sdeflow.solvers.path import Path
+from sdeflow.sdes.sde import SDE, check_sde
+from sdeflow.solvers.path import Path, check_path
 
 # --------------------------------------------------------------------------------------- two times
 
@@ -34,7 +34,8 @@ def two_time_covariance(path: Path, t: float, s: float) -> Estimate:
     Raises:
         ValueError: the path has no state at t or s.
     """
-    x, y = (_state(path, time) for time in (t, s))
+    check_path(path)
+    x, y = (_state(path, check_finite(v, name)) for v, name in ((t, "t"), (s, "s")))
     x, y = x - x.mean(0), y - y.mean(0)
     n = check_int(len(x), "the number of particles", 2)
     return Estimate.of(x[:, :, None] * y[:, None, :] * (n / (n - 1)))
@@ -73,9 +74,10 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
 
     Source: Seifert 2005; Seifert 2012.
     """
-    sde.check_times(path.t, "path.t")
+    check_sde(sde).check_times(check_path(path).t, "path.t")
+    path.check_every_step("the entropy flow")
     total = torch.zeros(path.x.shape[1], dtype=torch.float64)
-    times = path.t.to(path.x)
+    times = path.t.to(path.x.device)  # in float64, whatever the type of the cloud
     with torch.no_grad():
         before = sde.drift(path.x[0], times[0])
         for k in range(len(times) - 1):
@@ -100,8 +102,10 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
 
     Source: Seifert 2005; Seifert 2012.
     """
-    when = torch.tensor(float(t), dtype=torch.float64)
-    diffusivity = _diffusivity(sde, density.grid.centres(), when)
+    when = torch.tensor(check_finite(t, "t"), dtype=torch.float64)
+    if not isinstance(density, Density):
+        raise TypeError(f"density must be a Density, got {type(density).__name__}")
+    diffusivity = _diffusivity(check_sde(sde), density.grid.centres(), when)
     p = density.mass / density.grid.volume
     held = density.mass > ROUND_OFF * density.total()
     velocity = probability_current(sde, density, t)[held] / p[held][:, None]
@@ -131,6 +135,10 @@ def heat(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
 
 
 def _along(path: Path, potential: Potential, protocol: Protocol, driven: bool) -> Tensor:
+    check_path(path).check_every_step("the work" if driven else "the heat")
+    for name, given in (("potential", potential), ("protocol", protocol)):
+        if not callable(given):
+            raise TypeError(f"{name} must be a function, got {type(given).__name__}")
     total = torch.zeros(path.x.shape[1], dtype=torch.float64)
     for k in range(len(path.t) - 1):
         x, y = path.x[k].double(), path.x[k + 1].double()
@@ -147,12 +155,13 @@ def free_energy_difference(work: Tensor, temperature: float = 1.0) -> Estimate:
     Rare small W dominate the mean: where std(W) is many T, the stated error is too small.
 
     Args:
-        work: W (n,) of runs that started in equilibrium.
+        work: W (n,), n >= 2, of runs that started in equilibrium.
         temperature: T.
 
     Source: Jarzynski 1997, eq. 2.
     """
     kt = check_positive(temperature, "temperature")
+    work = check_numbers(work, "work", 2)
     lowest = work.min()
     mean = Estimate.of(torch.exp(-(work - lowest) / kt))
     return Estimate(lowest - kt * mean.value.log(), kt * mean.error / mean.value)

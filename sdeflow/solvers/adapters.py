@@ -18,6 +18,7 @@ from sdeflow._validation import check_cloud
 from sdeflow.sdes.sde import SDE, Scale, check_drift
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import Monitor, finite
+from sdeflow.solvers.path import Times
 
 
 def _fraction(u: Tensor | float, k: int) -> float:
@@ -77,7 +78,7 @@ class StepIndex(Tensor):
     def __ge__(self, other: Any) -> Any:
         return self.number is not None and self.number >= other.item()
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
+    def to(self, *args: Any) -> Any:  # type: ignore[override]
         """The index itself."""
         return self
 
@@ -247,7 +248,7 @@ def check_noise(g: Scale, x: Tensor) -> None:
         )
 
 
-def check_grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
+def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
     """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
     grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()

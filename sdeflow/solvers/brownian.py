@@ -1,7 +1,9 @@
-r"""Draw the Brownian motion of a run: a function of seed, particle and step.
+r"""Draw the Brownian motion of a run: a function of seed, particle and time.
 
 On the step index W(k + 1) - W(k) is one standard normal per coordinate; the factor sqrt(|dt|) is
-in the diffusion. If a finer grid is given, each step sums the finer increments,
+in the diffusion. The address of a step is the time at which it starts, the direction of time and
+the leg (see `Path`): a run that is cut in parts is the run, and a run that goes on from the end of
+another has numbers of its own. If a finer grid is given, each step sums the finer increments,
 
     W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
     u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
@@ -17,7 +19,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdeflow._validation import check_times
 from sdeflow.random_streams import KeyedNormals, Stream
+from sdeflow.solvers.path import Times, nested
 
 
 class Brownian:
@@ -29,9 +33,9 @@ class Brownian:
         dtype, device: of the increments; they are drawn on the CPU, so that every device gets the
             same bits.
         first: id of the first particle.
-        grid: (K + 1,) where each step starts and ends on the finer grid of the path, as indices
-            into `fine`; by default every step is one increment.
-        fine: (M + 1,) the physical times of the path's own grid.
+        times: (K + 1,) of the steps; by default the address of step k is k.
+        fine: (M + 1,) the path's own grid, which contains `times`; `times` by default.
+        leg: of the run.
         levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
         scales: (K,) by which each step's increment is multiplied, for additive noise whose size
             is known; not with `fine` or `levy`.
@@ -51,20 +55,30 @@ class Brownian:
         device: torch.device | str = "cpu",
         *,
         first: int = 0,
-        grid: list[int] | None = None,
-        fine: Tensor | None = None,
+        times: Tensor | None = None,
+        fine: Times | None = None,
+        leg: int = 0,
         levy: bool = False,
         scales: Tensor | None = None,
     ) -> None:
         self.scaled = scales is not None and fine is None and not levy
-        own = scales if self.scaled else None
-        self._w = KeyedNormals(seed, Stream.MOTION, n, d, dtype, first, own)
-        self._h = KeyedNormals(seed, Stream.LEVY, n, d, dtype, first) if levy else None
+        path = None if fine is None else check_times(fine, name="fine")
+        own = times if path is None else path
+        steps = None if own is None else addresses(own)
+        leg = 2 * leg + (own is not None and bool(own[-1] < own[0]))
+
+        def draws(stream: Stream, scales: Tensor | None = None) -> KeyedNormals:
+            return KeyedNormals(
+                seed, stream, n, d, dtype, first, scales=scales, steps=steps, leg=leg
+            )
+
+        self._w = draws(Stream.MOTION, scales if self.scaled else None)
+        self._h = draws(Stream.LEVY) if levy else None
         self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
-        self._grid = grid
-        self._gaps = None if fine is None else (fine[1:] - fine[:-1]).abs().tolist()
+        self._grid = None if path is None or times is None else nested(times, path)
+        self._gaps = None if path is None else (path[1:] - path[:-1]).abs().tolist()
         self._seed, self.step = seed, 0
-        self._plain = grid is None and not levy and self._device.type == "cpu"
+        self._plain = fine is None and not levy and self._device.type == "cpu"
 
     def __repr__(self) -> str:
         """In words."""
@@ -132,3 +146,9 @@ class Brownian:
     def levy_area_approximation(self) -> str:
         """torchsde's name of the Levy area that is drawn, "none" or "space-time"."""
         return "none" if self._h is None else "space-time"
+
+
+def addresses(times: Tensor) -> list[int]:
+    """The time at which each step starts, as the 64 bits of its float64."""
+    starts = times[:-1].double() + 0.0  # -0 and 0 are one time
+    return [bits % 2**64 for bits in starts.view(torch.int64).tolist()]

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_times
+from sdeflow._validation import check_int
 from sdeflow.processes.time_grids import indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Path:
-    """The saved states of a run, and its cost.
+    """The saved states of a run, and its cost; `solve(sde, path)` goes on from its end.
 
     Attributes:
         t: (T,) process times of the saved states, in the order they were reached.
@@ -22,6 +22,10 @@ class Path:
         nfe: number of evaluations of the drift, that is of the field, per particle; counted.
         seconds: wall time of the solve.
         status: "finished", or the reason of the failure.
+        steps: number of steps taken from the first state to the last; None if not known.
+        seed: of its Brownian path; None without noise.
+        leg: 0, and one more whenever a run goes on from the end of another at a time that does not
+            follow it (a burn-in and the run after it). Its noise differs from leg to leg.
     """
 
     t: Tensor
@@ -29,6 +33,9 @@ class Path:
     nfe: int
     seconds: float
     status: str = "finished"
+    steps: int | None = None
+    seed: int | None = None
+    leg: int = 0
 
     def __repr__(self) -> str:
         """In words."""
@@ -38,8 +45,34 @@ class Path:
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
         )
 
+    def check_every_step(self, needs: str) -> None:
+        """Check that every step was saved, as far as it is known.
 
-Save = int | Sequence[float] | Tensor
+        Raises:
+            ValueError: it was not; `needs` says what needs that.
+        """
+        if self.steps not in (None, len(self.t) - 1):
+            raise ValueError(
+                f"{needs} needs every step, but the path holds {len(self.t)} of its "
+                f"{self.steps + 1} states; solve with save={self.steps + 1}"
+            )
+
+
+def check_path(path: object) -> Path:
+    """Return `path` if it is one.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(path, Path):
+        raise TypeError(f"path must be a Path, as solve returns, got {type(path).__name__}")
+    return path
+
+
+Times = Sequence[float] | Tensor
+"""A row of times (K + 1,); a numpy array is one too."""
+
+Save = int | Times
 """The number of states to save, evenly over the steps, or the times of the states."""
 
 
@@ -70,7 +103,6 @@ def requested(save: Save) -> int | Tensor:
 
 def nested(times: Tensor, fine: Tensor) -> list[int]:
     """Indices of `times` (K + 1,) in `fine` (M + 1,), the grid of the Brownian path."""
-    fine = check_times(fine, name="fine")
     if (fine[-1] > fine[0]) != (times[-1] > times[0]):
         raise ValueError(
             f"fine runs from {fine[0]:g} to {fine[-1]:g}, but times from {times[0]:g} to "

@@ -10,15 +10,16 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 import torchsde
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_int, check_times
 from sdeflow.sdes.sde import SDE, SteppedSDE
+from sdeflow.solvers import legs
 from sdeflow.solvers.adapters import (
     StepIndices,
     TorchsdeAdditive,
@@ -29,8 +30,9 @@ from sdeflow.solvers.adapters import (
     check_sde_and_cloud,
 )
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.monitor import Monitor
-from sdeflow.solvers.path import Path, Save, nested, saved_indices
+from sdeflow.solvers.path import Path, Save, Times, saved_indices
 
 
 class Method(NamedTuple):
@@ -69,7 +71,9 @@ class SDESolver:
             reversible_heun (Stratonovich). Additive noise is the same in both.
         steps: K, on the time grid of the SDE; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
-        seed: of the Brownian path.
+        seed: of the Brownian path. By default it is made of the first particle's numbers: equal
+            starts have equal noise, whatever the SDE, and a run that starts where another ended
+            has noise of its own.
         fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
             seed and `fine` follow the same path with different steps. `times` by default.
 
@@ -80,42 +84,58 @@ class SDESolver:
 
     method: str = "euler"
     steps: int = 200
-    times: Tensor | None = None
-    seed: int = 0
-    fine: Tensor | None = None
+    times: Times | None = None
+    seed: int | None = None
+    fine: Times | None = None
 
     def __post_init__(self) -> None:
         """Check the arguments."""
         if self.method not in METHODS:
             raise ValueError(f"unknown SDE method {self.method!r}; there are {', '.join(METHODS)}")
         check_int(self.steps, "steps")
-        check_int(self.seed, "seed", 0)
+        for name in ("times", "fine"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_times(getattr(self, name), name=name))
+        if self.seed is not None:
+            check_int(self.seed, "seed", 0)
 
     def __repr__(self) -> str:
         """In words."""
         steps = self.steps if self.times is None else len(self.times) - 1
-        return f"torchsde {self.method}, {steps} steps, seed {self.seed}"
+        seed = "seed of the start" if self.seed is None else f"seed {self.seed}"
+        return f"torchsde {self.method}, {steps} steps, {seed}"
 
     def solve(
-        self, sde: SDE, x: Tensor, save: Save = 2, *, first: int = 0, progress: bool = False
+        self, sde: SDE, x: Tensor | Path, save: Save = 2, *, first: int = 0, progress: bool = False
     ) -> Path:
         """Run the cloud x (n, d) from the first time to the last.
 
+        A run that is cut in parts is the run: parts of its time grid, with the same seed, have the
+        same noise.
+
         Args:
             sde: the SDE.
-            x: (n, d) the cloud at the first time.
+            x: (n, d) the cloud at the first time; or the path of which this run goes on.
             save: the number of states to save, evenly over the steps (1: the final one, 2: start
                 and end), or their times, which must be on the grid.
-            first: id of the first particle, for a cloud that is run in parts.
+            first: id of the first particle, for a cloud that is run in parts; needs a seed.
             progress: show a progress bar.
+
+        Warns:
+            UserWarning: the cloud ended a run that had the same noise.
         """
+        before, x = (x, x.x[-1]) if isinstance(x, Path) else (None, x)
         check_sde_and_cloud(sde, x, self.method)
         times = check_grid(sde, self.steps, self.times, self.method)
+        first = check_int(first, "first", 0)
+        noise = legs.continued(before, self.seed, times) or legs.started(
+            x, self.seed, times, first
+        )
         saved = saved_indices(save, times)
         steps = sde.stepped(times, x)
         monitor = Monitor(steps, x, progress, len(times) - 1)
         with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor:
-            bm = self._brownian(times, x, check_int(first, "first", 0), steps)
+            bm = self._brownian(noise, times, x, first, steps)
             g = steps.diffusion(0, 0.0, x)
             check_noise(g, x)
             adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
@@ -123,21 +143,24 @@ class SDESolver:
             out = torchsde.sdeint(adapter, x, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
         monitor.finish(out[-1])
-        return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+        path = monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+        legs.ended(noise, times, x, path.x[-1])
+        return replace(path, steps=saved[-1] - saved[0], seed=noise.seed, leg=noise.leg)
 
     def _step_indices(self, steps: list[int]) -> Tensor:
         if METHODS[self.method].joint:
             return StepIndices.of(steps)
         return torch.tensor(steps, dtype=torch.float64)  # `srk` takes roots of its times
 
-    def _brownian(self, times: Tensor, x: Tensor, first: int, steps: SteppedSDE) -> Brownian:
-        grid = None if self.fine is None else nested(times, self.fine)
+    def _brownian(
+        self, noise: Leg, times: Tensor, x: Tensor, first: int, steps: SteppedSDE
+    ) -> Brownian:
         # With a single stage there is one noise per step: many are scaled at once.
         scales = steps.noise_scales() if self.method == "euler" else None
         n, d = x.shape
         return Brownian(
-            self.seed, n, d, x.dtype, x.device,
-            first=first, grid=grid, fine=self.fine, levy=METHODS[self.method].area, scales=scales,
+            noise.seed, n, d, x.dtype, x.device, first=first, times=times, fine=self.fine,
+            leg=noise.leg, levy=METHODS[self.method].area, scales=scales,
         )  # fmt: skip
 
     def _adapter(

@@ -329,7 +329,7 @@ def test_guided_sde_run_equals_an_explicit_loop() -> None:
     guided = sf.GuidedField(*pair(process), 3.0)
     sde = sf.reverse(guided, 1.0)
     times = torch.linspace(1.0, 0.05, 9, dtype=torch.float64)
-    noise = sf.solvers.Brownian(7, 5, 2, torch.float64)
+    noise = sf.solvers.Brownian(7, 5, 2, torch.float64, times=times)
     end = sf.SDESolver("euler", times=times, seed=7).solve(sde, x).x[-1]
     for k in range(8):
         dt, t = float(times[k + 1] - times[k]), times[k]

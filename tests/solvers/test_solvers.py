@@ -103,7 +103,7 @@ def test_parts_across_noise_blocks_equal_the_whole_run():
 
 def test_parts_of_a_run_have_different_noise():
     sde, x = sf.reverse(FIELDS["exact"]), prior(FIELDS["exact"], 1).expand(2, 2)
-    run = sf.SDESolver(steps=4)
+    run = sf.SDESolver(steps=4, seed=3)
     a, b = run.solve(sde, x[:1], first=0).x[-1], run.solve(sde, x[:1], first=1).x[-1]
     assert not torch.equal(a, b)
     assert torch.equal(run.solve(sde, x).x[-1], torch.cat([a, b]))
@@ -457,7 +457,6 @@ REFUSED = {
     "ODE times the other way": (lambda: ode(times=TIMES.flip(0)), ValueError, "flip"),
     "one time": (lambda: euler(times=TIMES[:1]), ValueError, "two times"),
     "a NaN time": (lambda: euler(times=TIMES * math.nan), ValueError, "finite"),
-    "a list of times": (lambda: euler(times=[1.0, 0.5]), TypeError, "tensor"),
     "a save off the grid": (lambda: euler(save=[0.512], times=TIMES), ValueError, "nearest"),
     "an ODE save off the grid": (lambda: ode(save=[0.512], times=TIMES), ValueError, "nearest"),
     "too many saves": (lambda: euler(save=6, times=TIMES), ValueError, "more states"),
@@ -521,7 +520,6 @@ REFUSED = {
     "a path of nothing": (lambda: euler(times=TIMES, fine=TIMES[:0]), ValueError, "fine"),
     "a path of one number": (lambda: euler(times=TIMES, fine=TIMES[0]), ValueError, "fine"),
     "a path of two axes": (lambda: euler(times=TIMES, fine=TIMES[None]), ValueError, "fine"),
-    "a path in a list": (lambda: euler(times=TIMES, fine=TIMES.tolist()), TypeError, "fine"),
     "a path that turns": (
         lambda: euler(times=TIMES, fine=TIMES[[0, 1, 3, 2, 4]]),
         ValueError,
@@ -631,7 +629,8 @@ def test_grid_rounded_to_float32_is_the_same_grid(dtype):
     assert torch.equal(steps.solve(noisy, CLOUD, save=np.int64(51)).x, whole.x)
     assert torch.equal(steps.solve(noisy, CLOUD, save=torch.tensor(51)).x, whole.x)
     rounded = sf.SDESolver("euler", times=grid, fine=grid.to(dtype)).solve(noisy, CLOUD)
-    assert (rounded.x - whole.x[[0, 50]]).abs().max() < 1e-4
+    near = sf.SDESolver("euler", times=grid.to(dtype)).solve(noisy, CLOUD)
+    assert (rounded.x - near.x).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("process", [sf.VP(), sf.EDM(), sf.Linear()], ids=repr)

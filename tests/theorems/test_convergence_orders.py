@@ -22,7 +22,7 @@ from scipy.stats import chi2, norm
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.random_streams import KeyedNormals, Stream
+from sdeflow.solvers import brownian
 from sdeflow.solvers.ode_solver import FIXED
 from tests.problems import lopsided
 
@@ -186,9 +186,11 @@ def test_methods_have_their_strong_order_on_the_reverse_sde(stochastic, method):
 @pytest.mark.parametrize(
     "process", [sf.VP(), sf.processes.SubVP(), sf.Linear()], ids=lambda p: type(p).__name__
 )
-def test_comoving_and_reverse_converge_to_the_same_path(process, eta):
+def test_comoving_and_reverse_converge_to_the_same_path(process, eta, monkeypatch):
     """x and alpha y, driven by the same normals, converge to each other as the steps shrink, with
     strong order one like each of them."""
+    # Their times differ, t and sigma / alpha, and so would the noise of a step.
+    monkeypatch.setattr(brownian, "addresses", lambda times: list(range(len(times) - 1)))
     mixture = overlapping()
     field, x = sf.ExactField(process, mixture), exact_start(process, mixture, 256)
     first, last = process(torch.tensor([process.t_max, process.t_min], dtype=F64)).alpha
@@ -203,8 +205,8 @@ def test_comoving_and_reverse_converge_to_the_same_path(process, eta):
 
 def walk(fine: Tensor, n: int, d: int) -> Tensor:
     """W at the end of the path of seed 4, summed by hand."""
-    draws = KeyedNormals(4, Stream.MOTION, n, d, F64)
-    return sum(h**0.5 * draws.draw(j) for j, h in enumerate(fine.diff().abs().tolist()))
+    w = sf.solvers.Brownian(4, n, d, F64, times=fine)
+    return sum(h**0.5 * w(j, j + 1) for j, h in enumerate(fine.diff().abs().tolist()))
 
 
 @pytest.mark.parametrize(

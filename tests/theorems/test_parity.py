@@ -28,7 +28,6 @@ from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor, nn
 
 import sdeflow as sf
-from sdeflow.random_streams import KeyedNormals, Stream
 
 N = 100
 SEED = 11
@@ -57,8 +56,8 @@ def difference(ours: Tensor, theirs: Tensor) -> float:
     return float(((ours - theirs).abs().amax((1, 2)) / size).max())
 
 
-def draws(dtype: torch.dtype) -> KeyedNormals:
-    return KeyedNormals(SEED, Stream.MOTION, N, 2, dtype)
+def draws(dtype: torch.dtype, times: Tensor) -> sf.solvers.Brownian:
+    return sf.solvers.Brownian(SEED, N, 2, dtype, times=times)
 
 
 def start(dtype: torch.dtype) -> Tensor:
@@ -107,10 +106,12 @@ class Chain(NamedTuple):
     ) -> Tensor:
         """Every state of diffusers' loop, in `dtype`, on normals and a start drawn as `drawn`."""
         scheduler, network = self.scheduler(exact), self.field(dtype).network
-        noise, states = draws(drawn or dtype), [start(drawn or dtype).to(dtype)]
+        noise = draws(drawn or dtype, scheduler.timesteps + 1)
+        states = [start(drawn or dtype).to(dtype)]
         for k, t in enumerate(scheduler.timesteps):
             # Trailing steps end at t > 0: DDPM's z is zero, diffusers draws one of size 1e-10.
-            z = noise.draw(k).to(dtype) * (k < self.steps - 1)
+            last = k == self.steps - 1
+            z = torch.zeros_like(states[0]) if last else noise(k, k + 1).to(dtype)
             monkeypatch.setattr(scheduling_ddpm, "randn_tensor", lambda *_, z=z, **__: z)
             given = {} if self.eta == 1.0 else {"eta": self.eta, "variance_noise": z}
             x = states[-1]
@@ -158,7 +159,8 @@ def test_a_thousand_steps_in_float32_stay_near_the_float64_chain(chain, monkeypa
 def test_fifty_ddpm_steps_equal_the_textbook_loop(dtype):
     """Ho et al. 2020, Algorithm 2, with their sigma_t^2 = beta-tilde_t (section 3.2); T = 50."""
     betas = torch.linspace(1e-3, 0.2, 50, dtype=torch.float64)
-    network, noise, x = Smooth(50.0, dtype), draws(dtype), start(dtype)
+    network, x = Smooth(50.0, dtype), start(dtype)
+    noise = draws(dtype, torch.arange(50, 0, -1))
     field = sf.LearnedField(sf.processes.Tabulated.from_betas(betas), network)
     mine = ours(1.0, torch.arange(50, 0, -1), field, x)
     bars = [1.0]
@@ -167,7 +169,7 @@ def test_fifty_ddpm_steps_equal_the_textbook_loop(dtype):
     loop = [x]
     for k, t in enumerate(range(50, 0, -1)):
         beta, bar, before = float(betas[t - 1]), bars[t], bars[t - 1]
-        z = noise.draw(k) if t > 1 else torch.zeros_like(x)
+        z = noise(k, k + 1) if t > 1 else torch.zeros_like(x)
         mean = (loop[-1] - beta / math.sqrt(1 - bar) * network(loop[-1], torch.tensor(t))) / (
             math.sqrt(1 - beta)
         )

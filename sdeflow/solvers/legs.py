@@ -1,0 +1,108 @@
+"""Give each run a noise of its own: the seed and the leg of a run that goes on from another.
+
+The noise of a step has the address (seed, leg, time, direction). So two runs with the same seed
+over the same times have the same noise, as a comparison of solvers needs. A run that goes on from
+the end of another must not: its start depends on that noise.
+
+See docs/theory.md, section 5.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError
+from sdeflow.random_streams import seed_of
+from sdeflow.solvers.path import Path
+
+ROWS = 8
+"""Particles by which the end of a run is recognised."""
+
+RUNS = 1024
+"""Runs whose ends are remembered."""
+
+
+class Leg(NamedTuple):
+    """The seed of a run, and its leg (see `Path`)."""
+
+    seed: int
+    leg: int
+
+
+class _End(NamedTuple):
+    """The end of a run: the seed and the span of the noise that has led there."""
+
+    seed: int
+    start: float
+    end: float
+
+    def overlaps(self, noise: Leg, times: Tensor) -> bool:
+        """Whether a run over these times repeats a part of that noise."""
+        sign = 1.0 if self.end > self.start else -1.0
+        start, end = float(times[0]), float(times[-1])
+        later, sooner = max(sign * self.start, sign * start), min(sign * self.end, sign * end)
+        return self.seed == noise.seed and sign * (end - start) > 0 and later < sooner
+
+
+_ends: OrderedDict[int, _End] = OrderedDict()
+
+
+def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
+    """The noise of a run over `times` that goes on from a path; None if there is no such path.
+
+    Raises:
+        SdeflowError: the path has not finished.
+    """
+    if path is None:
+        return None
+    if path.status != "finished":
+        raise SdeflowError(
+            f"the path has not finished ({path.status}), so no run can go on from it"
+        )
+    if path.seed is None:  # a path without noise
+        return None
+    if seed not in (None, path.seed):
+        return Leg(seed, 0)
+    onward = len(path.t) < 2 or (path.t[-1] > path.t[0]) == (times[-1] > times[0])
+    follows = onward and bool(path.t[-1] == times[0])
+    return Leg(path.seed, path.leg if follows else path.leg + 1)
+
+
+def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:
+    """The noise of a run over `times` that starts from the cloud x.
+
+    Raises:
+        ValueError: a part of a cloud is run without a seed.
+
+    Warns:
+        UserWarning: x is the end of a run with the same seed over some of these times.
+    """
+    if seed is None:
+        if first:
+            raise ValueError("a cloud that is run in parts needs one seed for all; give seed=")
+        return Leg(seed_of(x[0]), 0)
+    noise, end = Leg(seed, 0), _ends.get(seed_of(x[0]))
+    if end is not None and end.overlaps(noise, times):
+        warnings.warn(
+            f"this cloud ended a run with seed {seed} over the same times, so its noise comes "
+            "again; give the path in place of its last state, solve(sde, path), or another seed",
+            UserWarning,
+            stacklevel=3,
+        )
+    return noise
+
+
+def ended(noise: Leg, times: Tensor, x: Tensor, end: Tensor) -> None:
+    """Remember the end of a run that started from x."""
+    start, before = float(times[0]), _ends.get(seed_of(x[0]))
+    if before is not None and before.seed == noise.seed and before.end == start:
+        start = before.start
+    for row, at_start in zip(end[:ROWS], x[:ROWS], strict=True):
+        if not row.equal(at_start):
+            _ends[seed_of(row)] = _End(noise.seed, start, float(times[-1]))
+    while len(_ends) > ROWS * RUNS:
+        _ends.popitem(last=False)
