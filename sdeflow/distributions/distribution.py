@@ -58,6 +58,11 @@ class Distribution(ABC):
     def std(self) -> float:
         """sqrt(tr Cov / d), the root-mean-square deviation per coordinate (in units of length)."""
 
+    def widest(self) -> float:
+        """The standard deviation along the first principal axis (length), from 4,096 draws."""
+        variances = torch.linalg.eigvalsh(torch.cov(self.sample(4096, seed=0).double().T))
+        return max(float(variances.max()) ** 0.5, self.std())
+
     @abstractmethod
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """n exact draws (n, d) and their labels (n,), whole numbers."""

@@ -43,6 +43,26 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
 
 
+def angle_times(
+    process: Process, steps: int, scale: float = 1.0, power: float = 2.0
+) -> Tensor:
+    """(steps + 1,) times from t_max to t_min, uniform in arctan(sigma / (alpha scale))^(1 / power).
+
+    Args:
+        process: the process.
+        steps: K.
+        scale: the standard deviation of the data along their first principal axis (length).
+        power: above 1 for smaller steps at low noise.
+
+    Raises:
+        ValueError, TypeError: scale or power is not positive, steps is not whole.
+    """
+    scale, power = check_positive(scale, "scale"), check_positive(power, "power")
+    angles = torch.atan(process.noise_level(ends(process)) / scale) ** (1 / power)
+    levels = scale * torch.tan(uniform_times(*angles.tolist(), steps) ** power)
+    return _pinned(process, -2 * torch.log(levels))
+
+
 def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:
     """The index on the grid of each wanted time, which may have been rounded to float32."""
     sign = 1 if grid[-1] > grid[0] else -1
