@@ -8,8 +8,9 @@
     >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
 
 The names of most programs stand here: VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField,
-LearnedField, GuidedField, MLP, fit; SDE, forward, reverse, ancestral, SDESolver, ODESolver; Grid,
-Density, evolve; check_density, wasserstein; SdeflowError. All else stands in the packages below:
+LearnedField, GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver,
+ODESolver; Grid, Density, evolve; check_density, wasserstein; SdeflowError. All else stands in the
+packages below:
 `help(sf.sdes)` tells what is in one. docs/architecture.md is the plan of the package.
 """
 
@@ -50,6 +51,7 @@ if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors rea
     from sdeflow.sdes import SDE as SDE
     from sdeflow.sdes import ancestral as ancestral
     from sdeflow.sdes import forward as forward
+    from sdeflow.sdes import multistep as multistep
     from sdeflow.sdes import reverse as reverse
     from sdeflow.solvers import ODESolver as ODESolver
     from sdeflow.solvers import SDESolver as SDESolver
@@ -69,7 +71,7 @@ _NAMES = {
     "distributions": ("GaussianMixture", "datasets"),
     "fields": ("ExactField", "LearnedField", "GuidedField", "MLP"),
     "training": ("fit",),
-    "sdes": ("SDE", "forward", "reverse", "ancestral"),
+    "sdes": ("SDE", "forward", "reverse", "ancestral", "multistep"),
     "solvers": ("SDESolver", "ODESolver"),
     "density": ("Grid", "Density"),
     "fokker_planck": ("evolve",),

@@ -579,7 +579,7 @@ def test_warnings_are_errors() -> None:
 
 NAMES = """
     VP VE EDM Linear GaussianMixture datasets ExactField LearnedField GuidedField MLP fit
-    SDE forward reverse ancestral SDESolver ODESolver Grid Density evolve
+    SDE forward reverse ancestral multistep SDESolver ODESolver Grid Density evolve
     check_density wasserstein SdeflowError
     processes distributions fields training sdes solvers fokker_planck
     diagnostics analysis density plot experiment

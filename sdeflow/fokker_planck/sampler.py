@@ -69,6 +69,11 @@ def sampler_density(
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
     check_arguments(sde, density, rescaling)
+    if sde.remembers:
+        raise ValueError(
+            f"{sde.name} remembers earlier steps, so its density does not follow from the one "
+            "before; compare clouds, or use reverse or ancestral"
+        )
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")

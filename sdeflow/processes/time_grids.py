@@ -43,10 +43,8 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
     return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
 
 
-def angle_times(
-    process: Process, steps: int, scale: float = 1.0, power: float = 2.0
-) -> Tensor:
-    """(steps + 1,) times from t_max to t_min, uniform in arctan(sigma / (alpha scale))^(1 / power).
+def angle_times(process: Process, steps: int, scale: float = 1.0, power: float = 2.0) -> Tensor:
+    """(steps + 1,) times from t_max to t_min, uniform in atan(sigma / (alpha scale))^(1 / power).
 
     Args:
         process: the process.
@@ -58,8 +56,8 @@ def angle_times(
         ValueError, TypeError: scale or power is not positive, steps is not whole.
     """
     scale, power = check_positive(scale, "scale"), check_positive(power, "power")
-    angles = torch.atan(process.noise_level(ends(process)) / scale) ** (1 / power)
-    levels = scale * torch.tan(uniform_times(*angles.tolist(), steps) ** power)
+    first, last = (torch.atan(process.noise_level(ends(process)) / scale) ** (1 / power)).tolist()
+    levels = scale * torch.tan(uniform_times(first, last, steps) ** power)
     return _pinned(process, -2 * torch.log(levels))
 
 

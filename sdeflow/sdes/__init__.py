@@ -1,5 +1,6 @@
 """Make an SDE, a drift and a diffusion: of noising, of its reverse, of classical physics."""
 
+from sdeflow.sdes.calibration import calibrate
 from sdeflow.sdes.classical import (
     OrnsteinUhlenbeck,
     brownian,
@@ -9,6 +10,8 @@ from sdeflow.sdes.classical import (
     underdamped,
 )
 from sdeflow.sdes.generative import ancestral, comoving, forward, reverse
+from sdeflow.sdes.multistep import Spread, multistep
+from sdeflow.sdes.plan import Recipe, recipe
 from sdeflow.sdes.potentials import double_well, harmonic, mexican_hat
 from sdeflow.sdes.sde import SDE, TransitionKernel
 
@@ -19,6 +22,11 @@ __all__ = [
     "reverse",
     "comoving",
     "ancestral",
+    "multistep",
+    "calibrate",
+    "recipe",
+    "Recipe",
+    "Spread",
     "brownian",
     "ornstein_uhlenbeck",
     "OrnsteinUhlenbeck",

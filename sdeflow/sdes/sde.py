@@ -75,6 +75,9 @@ class SDE:
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
 
+    remembers: ClassVar[bool] = False
+    """Whether a step depends on earlier states than the last, so that no Markov chain runs."""
+
     def __post_init__(self) -> None:
         """Check the arguments."""
         for name in ("drift", "diffusion", "time_grid", "transition"):

@@ -1,0 +1,158 @@
+r"""Work out the weights of a multistep sampler before its first call.
+
+    x_{k+1} = state x_k + before x_{k-1} + sum_j units_j F_{k-j} + noise z,
+
+F the unit row of the field at the start of a step (see `multistep`). `Plan.adams` has the weights
+of exponential Adams-Bashforth steps with a corrector, `recipe` the orders to use; `calibrate` fits
+weights to one field.
+
+See docs/theory.md, (4.8).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow.processes.process import Coefficients
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
+
+
+class Recipe(NamedTuple):
+    """How a run of K steps is made.
+
+    Attributes:
+        power: P of `angle_times`.
+        order: values of F in the polynomial of a step.
+        corrector: values of F in the polynomial of the corrector; 0: no corrector.
+    """
+
+    power: float
+    order: int
+    corrector: int
+
+
+def recipe(steps: int, eta: float = 0.0) -> Recipe:
+    """The default recipe for this number of steps, chosen once for nine unlike problems."""
+    if eta:
+        return Recipe(2.0, 2, 0)
+    if steps < 10:
+        return Recipe(2.5, 2, 3 if steps > 6 else 0)
+    return Recipe(3.0, 3 if steps < 20 else 4, 4)
+
+
+class Plan(NamedTuple):
+    """The weights of every step.
+
+    Attributes:
+        state: (K,), of the state at the start of the step.
+        before: (K,), of the state one step before.
+        units: (K, J), of F at the start of the step first; zero where there is no value yet.
+        noise: (K,) standard deviation per coordinate.
+    """
+
+    state: np.ndarray
+    before: np.ndarray
+    units: np.ndarray
+    noise: np.ndarray
+
+    @staticmethod
+    def adams(c: Coefficients[Tensor], std: float, eta: float, order: int, corrector: int) -> Plan:
+        """Exponential Adams-Bashforth steps between the times of the coefficients c (K + 1,)."""
+        angle = torch.atan2(c.sigma, c.alpha * std).numpy()
+        root = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2).numpy()
+        decay = np.cos(angle[:-1]) / np.cos(angle[1:])
+        state = decay**eta**2 * root[1:] / root[:-1]
+        units = np.zeros((len(state), max(order + 1, corrector) if corrector else order))
+        units[:, :order] = root[1:, None] * _adams(angle, eta, order, 0)
+        if corrector:
+            # The corrected state differs from the state by the difference of the two polynomials'
+            # weights, and the step goes on from it.
+            change = root[1:, None] * _adams(angle, eta, corrector, 1)
+            change = np.pad(change, ((0, 0), (0, units.shape[1] - corrector)))
+            change[:, 1:] -= units[:, :-1]
+            units[1:] += state[1:, None] * change[:-1]
+        noise = root[1:] * np.sqrt(np.maximum(0.0, 1 - decay ** (2 * eta**2)))
+        return Plan(state, np.zeros_like(state), units, noise)
+
+
+def _adams(angle: np.ndarray, eta: float, count: int, ahead: int) -> np.ndarray:
+    """(K, count) weights of F in u at the end of each step, by Gauss's rule in the angle.
+
+    F goes through its values at the last `count` angles, up to the start of the step (ahead = 0)
+    or its end (ahead = 1).
+    """
+    a, b = angle[:-1, None], angle[1:, None]
+    nodes = (a + b) / 2 + (a - b) / 2 * NODES
+    kernel = (1 + eta**2) * (np.cos(nodes) / np.cos(b)) ** eta**2 * WEIGHTS * (a - b) / 2
+    out = np.zeros((len(a), count))
+    for known in range(1, count + 1):  # the first steps know fewer values
+        first = known - 1 - ahead
+        steps = np.arange(first, len(a) if known == count else first + 1)
+        steps = steps[(steps >= 0) & (steps < len(a))]
+        near = angle[steps[:, None] + ahead - np.arange(known)]
+        polynomials = _lagrange(nodes[steps], near)
+        out[steps, :known] = (polynomials * kernel[steps][:, None, :]).sum(2)
+    return out
+
+
+def _lagrange(x: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """At x (K, Q): the polynomials that are 1 at one of the points near (K, J), 0 at the others.
+
+    (K, J, Q).
+    """
+    one, other = near[:, :, None], near[:, None, :]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factors = (x[:, None, None, :] - other[..., None]) / (one - other)[..., None]
+    own = np.eye(near.shape[1], dtype=bool)
+    factors[:, own] = 1.0
+    return factors.prod(2)
+
+
+class FittedPlan(NamedTuple):
+    """Steps that `calibrate` has fitted to a field.
+
+    Attributes:
+        times: (K + 1,) for which they are.
+        plan: their weights.
+        name: of the plan that was best on the pilot.
+        error: RMS distance to the flow's end without the worst 1 %, per coordinate (length), on
+            particles that played no part in the fit.
+        default_error: that of the default recipe.
+        evaluations: of the field, by particle, that the calibration has cost.
+        points, answers: (n, d) and (2, n, d), the field's predictions by which it is recognised.
+    """
+
+    times: Tensor
+    plan: Plan
+    name: str
+    error: float
+    default_error: float
+    evaluations: int
+    points: Tensor
+    answers: Tensor
+
+    def on(self, times: Tensor) -> Plan:
+        """The weights, if these are their times."""
+        if times.shape != self.times.shape or not torch.allclose(times, self.times, rtol=1e-9):
+            raise ValueError(
+                f"this sampler is calibrated for its own {len(self.times) - 1} steps; use "
+                f"steps={len(self.times) - 1} without times=, or calibrate again"
+            )
+        return self.plan
+
+    def grid(self, steps: int) -> Tensor:
+        """The times, if there are so many steps."""
+        if steps != len(self.times) - 1:
+            self.on(torch.empty(0))
+        return self.times
+
+
+def aligned(values: np.ndarray, count: int) -> np.ndarray:
+    """(K, count): the values (K,) at each step, at the step before, ...; zero before the first."""
+    at = np.arange(len(values))[:, None] - np.arange(count)
+    return np.where(at >= 0, values[np.maximum(at, 0)], 0.0)

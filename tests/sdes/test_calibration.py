@@ -1,0 +1,119 @@
+"""Steps fitted to one field: better on fresh particles, refused for another field."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+import sdeflow as sf
+from sdeflow.sdes.calibration import DEPTHS, TEACHER, with_plan
+from tests.problems import lopsided
+from tests.sdes.test_multistep import MEAN, eight, gaussian
+
+F64 = torch.float64
+FIELD = sf.ExactField(sf.EDM(t_min=0.01, t_max=20.0), eight())
+FITTED = sf.sdes.calibrate(FIELD, 6)
+
+
+def apart(sde: sf.SDE, field: sf.ExactField, steps: int, seed: int) -> Tensor:
+    """Sorted distances per coordinate of 300 fresh particles to the end of the flow."""
+    x = field.process.prior(300, 2, seed, F64)
+    truth = sf.ODESolver("euler", 400).solve(sf.multistep(field, 0.0, 4, 4), x).x[-1]
+    end = sf.ODESolver("euler", steps).solve(sde, x).x[-1]
+    return (end - truth).square().mean(1).sqrt().sort().values
+
+
+def test_fitted_steps_are_better_on_particles_of_no_part_in_the_fit():
+    fitted, usual = (apart(sde, FIELD, 6, 99)[:297] for sde in (FITTED, sf.multistep(FIELD)))
+    fitted, usual = (float(d.square().mean().sqrt()) for d in (fitted, usual))
+    assert fitted < 0.4 * usual
+    assert 0.5 < FITTED.fitted.error / fitted < 2  # as it says itself
+    assert 0.5 < FITTED.fitted.default_error / usual < 2
+    assert "fitted" in FITTED.fitted.name
+
+
+def test_calibration_costs_what_it_says():
+    calls = 0
+
+    class Counted(sf.fields.Field):
+        @property
+        def dim(self) -> int:
+            return 2
+
+        def row(self, c):
+            return FIELD.row(c)
+
+        def at(self, t, c, like):
+            inner = FIELD.at(t, c, like)
+
+            def evaluate(x: Tensor) -> Tensor:
+                nonlocal calls
+                calls += len(x)
+                return inner(x)
+
+            return evaluate
+
+    found = sf.sdes.calibrate(Counted(FIELD.process), 4, pilot=32)
+    plans = 6 * len(DEPTHS) + 2
+    assert found.fitted.evaluations == 32 * (TEACHER + 4 * plans) + 128 * (TEACHER + 8)
+    assert calls == found.fitted.evaluations + 2 * 8  # the predictions that recognise the field
+
+
+def test_equal_arguments_give_equal_bits_and_one_call_a_step():
+    again = sf.sdes.calibrate(FIELD, 6)
+    x = FIELD.process.prior(9, 2, 5, F64)
+    run = sf.ODESolver("euler", 6)
+    one, two = run.solve(FITTED, x), run.solve(again, x)
+    assert torch.equal(one.x, two.x)
+    assert one.nfe == 6
+    assert torch.equal(run.solve(FITTED, x[:4]).x[-1], one.x[-1][:4])
+
+
+@pytest.mark.parametrize("process", [sf.VP(), sf.Linear()], ids=repr)
+def test_gaussian_data_of_any_mean_stay_exact(process):
+    """Nothing is left to fit; the mean goes into the shift of every step."""
+    field = gaussian(process)
+    sde = sf.sdes.calibrate(field, 5)
+    assert sde.fitted.error < 1e-9
+    moved = sf.ExactField(process, lopsided(F64).moved(-MEAN, 1.0))
+    far = apart(sf.sdes.calibrate(moved, 6), moved, 6, 3)
+    near = sf.ExactField(process, lopsided(F64))
+    assert far.median() < 2 * apart(sf.sdes.calibrate(near, 6), near, 6, 3).median() + 1e-9
+
+
+def test_guided_field_is_fitted_itself():
+    mixture = eight()
+    few = sf.GaussianMixture.isotropic(mixture.means[:2], 0.2)
+    guided = sf.GuidedField(sf.ExactField(FIELD.process, few), FIELD, 3.0)
+    sde = sf.sdes.calibrate(guided, 8)
+    assert sde.fitted.error < sde.fitted.default_error
+    with pytest.raises(ValueError, match="guidance"):
+        with_plan(sf.multistep(replace(guided, scale=4.0)), sde.fitted)
+
+
+@pytest.mark.parametrize(
+    ("do", "says"),
+    [
+        (lambda: with_plan(sf.multistep(OTHER), P), "another"),
+        (lambda: with_plan(sf.multistep(sf.ExactField(sf.EDM(), eight())), P), "from t ="),
+        (lambda: sf.ODESolver("euler", 7).solve(FITTED, CLOUD), "steps=6"),
+        (
+            lambda: sf.ODESolver("euler", times=sf.multistep(FIELD).times(6)).solve(FITTED, CLOUD),
+            "steps=6",
+        ),
+        (lambda: sf.sdes.calibrate(FIELD, 6, pilot=3), "pilot"),
+        (
+            lambda: sf.sdes.calibrate(sf.LearnedField(sf.VP(), torch.nn.Identity()), 6),
+            "give the pilot",
+        ),
+    ],
+    ids=["field", "span", "steps", "times", "pilot", "dimension"],
+)
+def test_what_was_not_fitted_is_refused_in_one_sentence(do, says):
+    with pytest.raises(ValueError, match=says):
+        do()
+
+
+P, OTHER = FITTED.fitted, sf.ExactField(FIELD.process, lopsided(F64))
+CLOUD = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
