@@ -3,7 +3,7 @@
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.processes.time_grids import karras_times, log_snr_times, uniform_times
+from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times, uniform_times
 
 __all__ = [
     "Process",
@@ -18,4 +18,5 @@ __all__ = [
     "uniform_times",
     "log_snr_times",
     "karras_times",
+    "angle_times",
 ]

@@ -26,7 +26,7 @@ from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
-from sdeflow.sdes.multistep import MultistepSDE, multistep
+from sdeflow.sdes.multistep import MultistepSDE, Spread, multistep
 from sdeflow.sdes.plan import FittedPlan, Plan
 
 TEACHER = 96
@@ -36,7 +36,13 @@ DEPTHS = (3, 4)
 """Numbers of values of F that a fitted step combines."""
 
 
-def calibrate(field: Field, steps: int, pilot: int | Tensor = 128, seed: int = 0) -> MultistepSDE:
+def calibrate(
+    field: Field,
+    steps: int,
+    pilot: int | Tensor = 128,
+    seed: int = 0,
+    spread: Spread | None = None,
+) -> MultistepSDE:
     """The probability flow in `steps` multistep steps that are fitted to this field.
 
     It costs pilot (96 + 14 K) evaluations, and 128 (96 + 2 K) for the errors that it states, on
@@ -48,12 +54,13 @@ def calibrate(field: Field, steps: int, pilot: int | Tensor = 128, seed: int = 0
         steps: K, the calls of the sampler.
         pilot: number of particles, or their starting points (n, d).
         seed: of the pilot and of the fresh particles.
+        spread: of the data, as in `multistep`.
 
     Raises:
         TypeError, ValueError: field is not a `Field`, its dimension is not known and pilot is a
             number, or a number is out of range.
     """
-    sde = multistep(field)
+    sde = multistep(field, spread=spread)
     steps, start = check_int(steps, "steps", 2), _start(field, pilot, seed)
     flow = _Flow(sde, start)
     plans = list(_candidates(flow, steps))
