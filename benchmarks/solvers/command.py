@@ -1,4 +1,4 @@
-"""`python -m benchmarks solvers [--quick] [--latex]`: measure, or go on with a run that was stopped.
+"""`python -m benchmarks solvers [--quick] [--latex]`: measure, or go on with a stopped run.
 
 Each row is appended to results/solvers.jsonl as soon as it is known, with its provenance. A run
 takes over the rows of the same commit that are there; a line that cannot be read is named and

@@ -1,9 +1,9 @@
 r"""Run a scheduler of diffusers as a solver, on any field and any times.
 
-A scheduler of diffusers works on x / sqrt(alpha^2 + sigma^2), whatever the process, with the levels
-sigma / alpha of its steps in `scheduler.sigmas`. `solver` sets these to the levels of the given
-times and hands it the field's noise prediction, so that schedulers and our own solvers can be
-compared on one field. diffusers itself is not imported here.
+A scheduler of diffusers works on x / sqrt(alpha^2 + sigma^2), whatever the process, with the
+levels sigma / alpha of its steps in `scheduler.sigmas`. `solver` sets these to the levels of the
+given times and hands it the field's noise prediction, so that schedulers and our own solvers can
+be compared on one field. diffusers itself is not imported here.
 """
 
 from __future__ import annotations
@@ -80,7 +80,6 @@ def _reset(scheduler: Any, levels: Tensor) -> None:
     scheduler.timesteps = torch.arange(steps).flip(0)
     scheduler.num_inference_steps = steps
     scheduler._step_index, scheduler._begin_index, scheduler.lower_order_nums = None, 0, 0
-    order = scheduler.config.get("solver_order", 2)
     scheduler.model_outputs = [None] * len(scheduler.model_outputs)
     if hasattr(scheduler, "timestep_list"):
         scheduler.timestep_list = [None] * len(scheduler.timestep_list)
@@ -88,4 +87,3 @@ def _reset(scheduler: Any, levels: Tensor) -> None:
         scheduler.last_sample = None
     if hasattr(scheduler, "order_list"):
         scheduler.order_list = scheduler.get_order_list(steps)
-    assert order >= 1
