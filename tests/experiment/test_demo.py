@@ -22,8 +22,9 @@ def squeezed(table: str) -> str:
 
 @pytest.mark.parametrize("sampler", demo.SAMPLERS, ids=lambda s: s.name)
 def test_every_sampler_with_the_exact_field_ends_at_the_data(sampler: demo.Sampler) -> None:
-    """Every process: the cloud is as near to the data as another draw of the data is, in four times
-    the steps (in the demo's 64, DDPM's cloud is a tenth too narrow)."""
+    """Every process: the cloud is as near to the data as another draw is, in four times the steps.
+
+    In the demo's 64 steps DDPM's cloud is a tenth too narrow."""
     steps = 4 * sampler.solver.steps
     sampler = replace(sampler, solver=replace(sampler.solver, steps=steps))
     for process in ("VE", "VP", "Linear"):
