@@ -10,7 +10,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from sdeflow.processes.process import Coefficients, _real
+from sdeflow.processes.process import Coefficients
 from sdeflow.processes.schedules import _VariancePreserving
 
 
@@ -89,15 +89,15 @@ class Tabulated(_VariancePreserving):
         value = ((c[0, k] * u + c[1, k]) * u + c[2, k]) * u + c[3, k]
         return value, (3 * c[0, k] * u + 2 * c[1, k]) * u + c[2, k]
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        snr, rate = self._log_snr_and_rate(_real(t))
+        snr, rate = self._log_snr_and_rate(t)
         # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
         return self._from_log_alpha(
             torch.nn.functional.logsigmoid(snr) / 2, rate * torch.sigmoid(-snr) / 2
         )
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: find the cubic, then bisect it to rounding."""
         knots = self._knots.to(log_snr)
         k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)
