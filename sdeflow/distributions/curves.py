@@ -33,9 +33,7 @@ class Arc(NamedTuple):
         return Arc(partial(_moved, self.place, shift, scale), self.low, self.high)
 
 
-def _moved(
-    place: Callable[[Tensor], Tensor], shift: Tensor, scale: float, u: Tensor
-) -> Tensor:
+def _moved(place: Callable[[Tensor], Tensor], shift: Tensor, scale: float, u: Tensor) -> Tensor:
     return (place(u) - shift) / scale
 
 

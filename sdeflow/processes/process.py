@@ -134,10 +134,11 @@ class Process(ABC):
         slack = (1e-12 if rounding < 1e-12 else max(rounding, 1e-6)) * self.t_max
         inside = t.detach().clamp(self.t_min, self.t_max)
         if not ((t - inside).abs() <= slack).all():  # NaN is outside too
+            low, high = float(t.min()), float(t.max())
             raise ValueError(
-                f"t runs from {float(t.min()):g} to {float(t.max()):g}, outside "
-                f"[{self.t_min:g}, {self.t_max:g}] where this {type(self).__name__} process is "
-                "defined"
+                f"t {f'runs from {low:g} to {high:g},' if low < high else f'= {low:g} lies'} "
+                f"outside [{self.t_min:g}, {self.t_max:g}] where this {type(self).__name__} "
+                "process is defined; give times inside it"
             )
         return t + (inside - t.detach())
 
@@ -167,8 +168,13 @@ class Process(ABC):
         """The time in [t_min, t_max] at which sigma / alpha = noise_level, of its shape.
 
         The inverse of `noise_level`. A level beyond an end of the interval gives that end.
+
+        Raises:
+            ValueError: a level is negative or NaN.
         """
         level = as_numbers(noise_level, "noise_level")
+        if not (level >= 0).all():
+            raise ValueError(f"a noise level is zero or more, got {float(level.min()):g}")
         return self._time(-2 * torch.log(level)).clamp(self.t_min, self.t_max)
 
     def drift(self, t: Tensor | float) -> Tensor:
@@ -185,8 +191,11 @@ class Process(ABC):
         """x_t = alpha x0 + sigma eps, (n, d), from x0 and eps (n, d) and t () or (n,).
 
         Raises:
-            ValueError: eps or t does not fit the cloud, or t leaves [t_min, t_max].
+            TypeError, ValueError: x0 is no cloud, eps or t does not fit it, or t leaves
+                [t_min, t_max].
         """
+        check_cloud(x0, "x0")
+        check_cloud(eps, "eps")
         if eps.shape != x0.shape:
             raise ValueError(
                 f"eps must have the shape of x0, {tuple(x0.shape)}, got {tuple(eps.shape)}"
@@ -236,10 +245,10 @@ class Process(ABC):
                 distribution and no cloud, or has another dimension.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_int(seed, "seed", 0)
-        c = self(self.t_max)
-        noise = float(c.sigma) * normals(
-            seed, Stream.PRIOR, n, d, dtype or torch.get_default_dtype()
-        )
+        kind, c = dtype or torch.get_default_dtype(), self(self.t_max)
+        if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
+            raise TypeError(f"dtype must be a floating-point type of torch, got {dtype!r}")
+        noise = float(c.sigma) * normals(seed, Stream.PRIOR, n, d, kind)
         if data is not None:
             return float(c.alpha) * _drawn(data, n, d, seed).to(noise) + noise
         if c.alpha**2 > SHORT * c.sigma**2:

@@ -163,7 +163,6 @@ def _distinct(times: Tensor) -> Tensor:
         first, last = float(times[0]), float(times[-1])
         raise ValueError(
             f"float64 does not hold {len(gaps)} such steps between {first!r} and {last!r}: "
-            "some have no length; take fewer steps, or move the ends apart, away from where "
-            "alpha or sigma is 0"
+            "some would have no length; take fewer steps, or move the ends"
         )
     return times

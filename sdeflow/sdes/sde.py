@@ -170,7 +170,7 @@ class SDE:
         if max(abs(grid[0] - self.t_start), abs(grid[-1] - self.t_end)) > rounding:
             raise ValueError(
                 f"the times of time_grid run from {grid[0]:g} to {grid[-1]:g}, but this SDE from "
-                f"{self.t_start:g} to {self.t_end:g}; give SDE that t_start and t_end"
+                f"{self.t_start:g} to {self.t_end:g}; change one of them"
             )
         grid[0], grid[-1] = self.t_start, self.t_end
         return grid
