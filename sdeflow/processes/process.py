@@ -287,11 +287,12 @@ def check_process(value: object, name: str = "process") -> Process:
     """
     if isinstance(value, Process):
         return value
-    if isinstance(value, type) and issubclass(value, Process):
-        raise TypeError(
-            f"{name} must be a Process, such as sf.VP(), got the class {value.__name__}; call it"
-        )
-    raise TypeError(f"{name} must be a Process, such as sf.VP(), got {type(value).__name__}")
+    if not isinstance(value, type):
+        raise TypeError(f"{name} must be a Process, such as sf.VP(), got {type(value).__name__}")
+    cure = f"; make one, {value.__name__}(...)" if issubclass(value, Process) else ""
+    raise TypeError(
+        f"{name} must be a Process, such as sf.VP(), got the class {value.__name__}{cure}"
+    )
 
 
 def as_numbers(value: object, name: str) -> Tensor:

@@ -191,7 +191,7 @@ def ornstein_uhlenbeck(
         TypeError, ValueError: the matrix is not square or not stable; the noise is negative or of
             another shape.
     """
-    a = as_numbers(matrix, "matrix").double()
+    a = as_numbers(matrix, "matrix").detach().to("cpu", torch.float64, copy=True)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix must be square, (d, d), got {tuple(a.shape)}")
     slowest = float(torch.linalg.eigvals(a).real.min()) if torch.isfinite(a).all() else np.nan
@@ -200,7 +200,7 @@ def ornstein_uhlenbeck(
             "matrix must have eigenvalues with positive real parts, so that dx = -matrix x dt "
             f"relaxes; the smallest real part is {slowest:.3g}; use SDE for motion that does not"
         )
-    b = as_numbers(noise, "noise").double()
+    b = as_numbers(noise, "noise").detach().to("cpu", torch.float64)
     if b.shape not in ((), a.shape[:1]):
         raise ValueError(
             f"noise must be a number or one amplitude for each axis, ({len(a)},), got shape "
@@ -208,7 +208,7 @@ def ornstein_uhlenbeck(
         )
     if not (torch.isfinite(b).all() and (b >= 0).all() and b.any()):
         raise ValueError(f"noise must be finite, not negative and not all zero, got {b.tolist()}")
-    b = b.expand(len(a)).contiguous()
+    b = b.expand(len(a)).clone()
     return OrnsteinUhlenbeck(
         LinearDrift(a),
         NoisePerAxis(b),

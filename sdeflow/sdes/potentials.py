@@ -176,8 +176,8 @@ class Force:
         if self.protocol is None:
             check_function(self.potential, "potential", "x")
         else:
-            check_function(self.potential, "potential of a protocol", "x", "control")
             check_function(self.protocol, "protocol", "t")
+            check_function(self.potential, "with a protocol, potential", "x", "control")
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         return -gradient(self.potential, x, self._control(t))
