@@ -95,9 +95,9 @@ class FieldSDE(SDE):
     def __post_init__(self) -> None:
         """Check that the parts belong together."""
         super().__post_init__()
-        own = self.coefficients
-        drift = self.drift.coefficients if isinstance(self.drift, FieldDrift) else own
-        if not (drift is own and own.field is self.field and own.eta == self.eta):
+        own, drift = self.coefficients, self.drift if self.as_made else None
+        known = own if not isinstance(drift, FieldDrift) else drift.coefficients
+        if not (known is own and own.field is self.field and own.eta == self.eta):
             raise ValueError(
                 "field, eta and coefficients belong to the drift of this SDE and cannot be "
                 "replaced; make it anew, as in sf.reverse(field, eta)"
