@@ -19,6 +19,9 @@ from torch import Tensor
 from sdeflow._validation import check_finite, check_int, check_positive
 from sdeflow.processes.process import Process, check_process
 
+POWER = 7.0
+"""rho of Karras et al. 2022, eq. 5."""
+
 
 def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
     """steps + 1 equally spaced times from t_start to t_end, in float64.
@@ -41,11 +44,15 @@ def log_snr_times(process: Process, steps: int) -> Tensor:
         ValueError, TypeError: sigma is 0 at t_min, the times are too near for float64, or steps
             is not a positive whole number.
     """
-    check_process(process)
+    if not check_process(process).noise_level(process.t_min) > 0:
+        raise ValueError(
+            f"no grid uniform in log SNR reaches t = {process.t_min:g}, where sigma is 0; use "
+            "karras_times, or a process with a larger t_min"
+        )
     return LogSNRTimes(process.t_max, process.t_min, process)(steps)
 
 
-def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
+def karras_times(process: Process, steps: int, rho: float = POWER) -> Tensor:
     """(steps + 1,) times from t_max to t_min, uniform in (sigma / alpha)^(1 / rho).
 
     Raises:
@@ -54,11 +61,13 @@ def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
 
     Source: Karras et al. 2022, eq. 5.
     """
-    power, k = check_positive(rho, "rho"), check_int(steps, "steps")
-    levels = check_process(process).noise_level(ends(process))
-    first, last = (levels ** (1 / power)).tolist()
-    log_snr = -2 * power * torch.log(torch.linspace(first, last, k + 1, dtype=torch.float64))
-    return _pinned(process.time(log_snr), process.t_max, process.t_min)
+    return _power_times(check_process(process), ends(process), steps, check_positive(rho, "rho"))
+
+
+def _power_times(process: Process, span: Tensor, steps: int, power: float) -> Tensor:
+    first, last = (process.noise_level(span) ** (1 / power)).tolist()
+    roots = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
+    return _pinned(process.time(-2 * power * torch.log(roots)), *span.tolist())
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ class SpanTimes(ABC):
 
 @dataclass(frozen=True)
 class LogSNRTimes(SpanTimes):
-    """Uniform in the log SNR of a process.
+    """Uniform in the log SNR of a process; Karras' grid if it reaches sigma = 0.
 
     Raises:
         ValueError: the span leaves the interval of the process.
@@ -98,28 +107,24 @@ class LogSNRTimes(SpanTimes):
         span = torch.tensor([self.t_start, self.t_end], dtype=torch.float64)
         first, last = self.process.log_snr(span).tolist()
         if math.inf in (first, last):
-            raise ValueError(
-                f"no grid uniform in log SNR reaches t = {float(span.min()):g}, where sigma is 0; "
-                "give times=karras_times(process, steps), or a process with a larger t_min"
-            )
+            return _power_times(self.process, span, steps, POWER)
         log_snr = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
         return _pinned(self.process.time(log_snr), self.t_start, self.t_end)
 
 
 @dataclass(frozen=True)
-class GeometricTimes(SpanTimes):
-    """Each time is the same multiple of the one before; noise levels uniform in log SNR."""
+class NoiseLevels(SpanTimes):
+    """The same in the noise level: equal ratios, or equal steps of its root if one end is 0."""
 
     def __call__(self, steps: int) -> Tensor:
         """See `SpanTimes`."""
-        if not min(self.t_start, self.t_end) > 0:
-            raise ValueError(
-                f"no grid of equal ratios runs from {self.t_start:g} to {self.t_end:g}: give "
-                "times=, or a process with a larger t_min"
-            )
-        first, last = math.log(self.t_start), math.log(self.t_end)
-        powers = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
-        return _pinned(torch.exp(powers), self.t_start, self.t_end)
+        span = torch.tensor([self.t_start, self.t_end], dtype=torch.float64)
+        if bool((span < 0).any()):
+            raise ValueError(f"noise levels are not negative, got {self.t_start} to {self.t_end}")
+        k, positive = check_int(steps, "steps"), bool(span.all())
+        first, last = (span.log() if positive else span ** (1 / POWER)).tolist()
+        row = torch.linspace(first, last, k + 1, dtype=torch.float64)
+        return _pinned(row.exp() if positive else row**POWER, self.t_start, self.t_end)
 
 
 def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:

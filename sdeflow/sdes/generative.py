@@ -27,7 +27,7 @@ from sdeflow._validation import check_positive
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Process, as_numbers, check_process
-from sdeflow.processes.time_grids import GeometricTimes, LogSNRTimes, ends
+from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
 from sdeflow.sdes.field_sde import (
     FieldCoefficients,
     FieldSDE,
@@ -140,7 +140,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
     """
     process, eta = _checked(field, eta)
     first, last = process.noise_level(ends(process)).tolist()
-    levels = GeometricTimes(first, last)
+    levels = NoiseLevels(first, last)
     return driven(ComovingCoefficients(field, eta), levels, "Brownian frame", FieldSDE)
 
 

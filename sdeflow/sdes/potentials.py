@@ -124,9 +124,11 @@ def scalar(function: Potential, x: Tensor, control: Tensor | float | None = None
     """
     u = function(x) if control is None else function(x, control)
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
+        total = isinstance(u, Tensor) and not u.ndim
+        cure = "a total energy does not tell them apart" if total else "sum over the coordinates"
         raise ValueError(
             f"a function of a cloud {tuple(x.shape)}, such as a potential, must return one number "
-            f"per particle, {tuple(x.shape[:1])}, got {_shape(u)}; sum over the coordinates"
+            f"per particle, {tuple(x.shape[:1])}, got {_shape(u)}; {cure}"
         )
     return u
 

@@ -101,8 +101,17 @@ def uniform_time(p: Process, u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: equal weight for every scale."""
+    """log SNR uniform between its values at t_max and t_min: equal weight for every scale.
+
+    Raises:
+        ValueError: sigma is 0 at t_min, where log SNR is infinite.
+    """
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+    if torch.isinf(ends[1]):
+        raise ValueError(
+            f"log SNR is infinite at t_min = {p.t_min:g}, where sigma is 0; give the field "
+            "data_std, a time density, or a process with a larger t_min"
+        )
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 

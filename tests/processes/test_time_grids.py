@@ -49,18 +49,33 @@ def test_forward_of_cosine_near_one_ends_normal() -> None:
         Cosine(t_max=1.0)
 
 
-@pytest.mark.parametrize("process", [sf.EDM(t_min=0.0), sf.Linear(t_min=0.0), SubVP(t_min=0.0)])
-def test_grid_to_zero_noise_is_refused_where_log_snr_is_infinite(process) -> None:
-    """It was NaN. Karras' grid reaches sigma = 0, and a sampler runs on it."""
-    field = sf.ExactField(process, sf.GaussianMixture.isotropic(f64([[0.5]]), 0.4))
-    x = process.prior(2000, 1, 0, torch.float64)
-    for sde in (sf.reverse(field, 0.0), sf.sdes.comoving(field), sf.forward(process)):
-        with pytest.raises(ValueError, match="give times="):
-            sde.times(4)
-    times = karras_times(process, 40)
-    assert falls_through(process, times)
-    end = sf.SDESolver("euler", times=times).solve(sf.reverse(field), x).x[-1]
-    assert float(end.std()) == pytest.approx(0.4, abs=0.05)
+@pytest.mark.parametrize("zero", [sf.EDM(t_min=0.0), sf.Linear(t_min=0.0), SubVP(t_min=0.0)])
+def test_grids_reach_zero_noise(zero: sf.processes.Process) -> None:
+    """They were NaN. Log SNR is infinite there, so the SDEs' own grid is that of Karras."""
+    field = sf.ExactField(zero, sf.GaussianMixture.isotropic(f64([[0.5]]), 0.4))
+    x = zero.prior(2000, 1, 0, torch.float64)
+    assert falls_through(zero, karras_times(zero, 40))
+    for sde in (sf.reverse(field), sf.reverse(field, 0.0), sf.ancestral(field)):
+        assert torch.equal(sde.times(9), karras_times(zero, 9))
+    c = zero(zero.t_max)
+    runs = [
+        sf.SDESolver("euler", 60).solve(sf.reverse(field), x),
+        sf.ODESolver("heun2", 30).solve(sf.sdes.comoving(field), x / c.alpha),
+        sf.ODESolver("dopri5").solve(sf.reverse(field, 0.0), x),
+    ]
+    for path in runs:
+        assert float(path.x[-1].std()) == pytest.approx(0.4, abs=0.04)
+    data = field.sample(2000, 1).double()
+    end = sf.SDESolver("heun", 60).solve(sf.forward(zero), data).x[-1]
+    assert float(end.std()) == pytest.approx(math.hypot(0.4 * c.alpha, c.sigma), rel=0.05)
+
+
+@pytest.mark.parametrize("zero", [sf.EDM(t_min=0.0), sf.Linear(t_min=0.0), SubVP(t_min=0.0)])
+def test_log_snr_is_refused_where_it_is_infinite(zero: sf.processes.Process) -> None:
+    with pytest.raises(ValueError, match="where sigma is 0; use karras_times"):
+        log_snr_times(zero, 4)
+    with pytest.raises(ValueError, match="log SNR is infinite at t_min = 0"):
+        sf.training.uniform_log_snr(zero, f64([0.5]))
 
 
 def test_grids_that_float64_does_not_hold_are_refused() -> None:
