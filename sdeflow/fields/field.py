@@ -27,7 +27,7 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud
 from sdeflow.fields.prediction import Prediction, Row, decode, mixing
-from sdeflow.processes.process import Coefficients, Process, Scalar
+from sdeflow.processes.process import Coefficients, Process, Scalar, check_process
 
 Table = Callable[[int], Evaluate]
 """k -> the evaluation at the k-th time of a row of times."""
@@ -47,9 +47,7 @@ class Field(ABC):
 
     def __post_init__(self) -> None:
         """Check the process."""
-        if not isinstance(self.process, Process):
-            got = self.process if isinstance(self.process, type) else type(self.process)
-            raise TypeError(f"process must be a Process, such as sf.VP(), got {got.__name__}")
+        check_process(self.process)
 
     def __repr__(self) -> str:
         """In words."""
