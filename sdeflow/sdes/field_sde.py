@@ -144,7 +144,7 @@ def driven(
     def drift(x: Tensor, t: Tensor) -> Tensor:
         now = coefficients(t)
         state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
-        return state * x + prediction * field.at(now.t.to(x.dtype), now.c, x)(scale * x)
+        return state * x + prediction * field.at(now.t, now.c, x)(scale * x)
 
     return FieldSDE(
         drift,
