@@ -52,8 +52,8 @@ class LearnedField(Field):
 
     Raises:
         ValueError: data_std is not positive or given together with `predicts`, the network does
-            not know this label, or (when evaluated) it returns a shape other than that of x,
-            changes x in place, or has not one label for each particle.
+            not know this label, or (when evaluated) it returns a shape other than that of x, or
+            there is not one label for each particle.
         TypeError: network is not a torch module, predicts not a `Prediction`, or label or batch
             not a whole number.
 

@@ -22,18 +22,23 @@ from sdeflow.fields.networks import MLP, Tokens
 Rest = tuple[Tensor, ...]
 """What a network takes after x: time, labels; each () or (n,)."""
 
-MODELESS = frozenset({MLP, Tokens, nn.Linear, nn.Embedding, nn.SiLU, nn.ReLU, nn.Sequential})
+MODELESS = frozenset(
+    {MLP, Tokens, nn.Linear, nn.Embedding, nn.SiLU, nn.ReLU, nn.GELU, nn.Tanh, nn.Identity}
+    | {nn.Sequential, nn.ModuleList, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.GroupNorm, nn.LayerNorm}
+)
 """Modules that do the same in both modes, themselves."""
 
 _LOCK = threading.Lock()
 _PAUSED: dict[nn.Module, int] = {}
-"""Modules in train mode that are in eval mode now: by how many calls, of any thread."""
+"""Modules of train mode that are in eval mode now: for how many calls, of any thread."""
+_changes = 0
+"""How often `_PAUSED` has changed."""
 
 
 def called(
     network: nn.Module, rows: int | None = None, *, as_it_is: bool = False
 ) -> Callable[[Rest, Tensor], Tensor]:
-    """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode.
+    """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode; x is kept.
 
     Args:
         network: called as network(x, *rest).
@@ -41,21 +46,26 @@ def called(
         as_it_is: leave the network in its mode, for training.
 
     Raises (when called):
-        ValueError: the network returns another shape than that of x, or changes x in place.
+        ValueError: the network returns another shape than that of x.
     """
     modules = [] if as_it_is else [m for m in network.modules() if type(m) not in MODELESS]
 
+    copied = True
+
     def evaluate(rest: Rest, x: Tensor) -> Tensor:
-        version = -1 if x.is_inference() else x._version
-        paused = _pause(modules) if modules else None
+        nonlocal copied
+        paused = _pause(modules) if modules and _in_train_mode(modules) else None
+        # The first call shows whether the network changes its input in place.
+        given = x.clone() if copied else x
+        version = given._version if copied and not given.is_inference() else -1
         try:
             if rows is None:
-                out = network(x, *rest)
+                out = network(given, *rest)
                 if getattr(out, "shape", None) != x.shape:
                     misfit(out, x)
             else:
                 parts = []
-                for part, its in _blocks(x, rest, rows):
+                for part, its in _blocks(given, rest, rows):
                     parts.append(network(part, *its))
                     if getattr(parts[-1], "shape", None) != part.shape:
                         misfit(parts[-1], part)
@@ -63,11 +73,8 @@ def called(
         finally:
             if paused:
                 _resume(paused)
-        if version >= 0 and x._version != version:
-            raise ValueError(
-                "the network changes its input in place, and with it the cloud; set "
-                "inplace=False in its first layer, or let it clone its input"
-            )
+        if version >= 0:
+            copied = given._version != version
         return out
 
     return evaluate
@@ -82,9 +89,20 @@ def _blocks(x: Tensor, rest: Rest, rows: int) -> Iterator[tuple[Tensor, Iterable
         yield part, [r[here] if cut else r for r, cut in zip(rest, each, strict=True)]
 
 
+def _in_train_mode(modules: list[nn.Module]) -> bool:
+    """Whether a module is in train mode, or may be again before a call that begins now ends."""
+    before = _changes
+    for m in modules:
+        if m.training:
+            return True
+    return bool(_PAUSED) or before != _changes
+
+
 def _pause(modules: list[nn.Module]) -> list[nn.Module]:
-    """Put modules in eval mode; those that `_resume` has to put back, when all calls are done."""
+    """Put modules in eval mode; those that `_resume` puts back, when no call needs them so."""
+    global _changes
     with _LOCK:
+        _changes += 1
         paused = [m for m in modules if m.training or m in _PAUSED]
         for m in paused:
             _PAUSED[m] = _PAUSED.get(m, 0) + 1
@@ -93,7 +111,9 @@ def _pause(modules: list[nn.Module]) -> list[nn.Module]:
 
 
 def _resume(paused: list[nn.Module]) -> None:
+    global _changes
     with _LOCK:
+        _changes += 1
         for m in paused:
             _PAUSED[m] -= 1
             if not _PAUSED[m]:
