@@ -171,8 +171,12 @@ class GuidedField(Field):
     def _together(self) -> LearnedField | None:
         """Both parts as one field if they are one `Conditioned` network under two labels."""
         a, b = self._parts
-        if not (type(a) is type(b) is LearnedField and a.network is b.network):
+        if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
             return None
+        if a.network is not b.network or type(a) is not type(b):
+            return None
+        if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
+            return None  # a class of its own evaluation
         if a.label is None or b.label is None or not isinstance(a.network, Conditioned):
             return None
         if (

@@ -248,20 +248,21 @@ class LearnedField(Field):
         kind, own = self._type(like), like.dtype
         if self.data_std is None:
             return inner if kind == own else lambda x: inner(x.to(kind)).to(own)
+        wide = torch.promote_types(kind, torch.float32)  # of what the network sees, not its type
         if isinstance(c.alpha, Tensor):
-            c = Coefficients(*(v.reshape(-1, 1).to(like.device, kind) for v in c))
+            c = Coefficients(*(v.reshape(-1, 1).to(like.device, wide) for v in c))
         scale = (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
         if self.data_mean is None:
-            if kind == own:
+            if kind == own == wide:
                 return lambda x: inner(x * scale)
-            return lambda x: inner(x.to(kind) * scale).to(own)
+            return lambda x: inner((x.to(wide) * scale).to(kind)).to(own)
         if len(self.data_mean) != like.shape[1]:  # one number would be broadcast to all axes
             raise ValueError(
                 f"data_mean has {len(self.data_mean)} numbers, the cloud {like.shape[1]} axes"
             )
-        mean = self.data_mean.to(like.device, kind)
+        mean = self.data_mean.to(like.device, wide)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
-        return lambda x: (inner((x.to(kind) - shift) * scale) + back).to(own)
+        return lambda x: (inner(((x.to(wide) - shift) * scale).to(kind)) + back).to(own)
 
 
 def _checked_mean(mean: object, std: float | None) -> Tensor:

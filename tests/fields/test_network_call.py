@@ -316,6 +316,25 @@ def test_narrow_mlp_computes_its_noise_level_in_float32(dtype: torch.dtype) -> N
         assert field.noise(randn(4, 2).to(dtype), 875).dtype == dtype
 
 
+@pytest.mark.parametrize("grad", [False, True])
+def test_narrow_network_takes_the_difference_to_the_mean(grad: bool) -> None:
+    """Data at 40 +- 0.1: rounded to bfloat16 before the mean is taken off, only 40 is left."""
+    narrow = sf.MLP(width=32, waves=4, finest=2.0)
+    nn.init.normal_(narrow.last.weight, generator=torch.Generator().manual_seed(0))
+    narrow, wide = narrow.bfloat16(), sf.MLP(width=32, waves=4, finest=2.0)
+    wide.load_state_dict(narrow.state_dict())
+    mean, std = f64([40.0, -7.0]), 0.1
+    fields = [
+        sf.LearnedField(sf.EDM(), m, data_std=std, data_mean=mean).given(None)
+        for m in (narrow, wide)
+    ]
+    x = (mean + std * randn(50, 2)).float()
+    for t in (torch.tensor(0.1), torch.full((50,), 0.1)):
+        with torch.set_grad_enabled(grad):
+            got, want = (f.data(x, t).detach() - mean.float() for f in fields)
+        assert close(got, want, 0.03)
+
+
 # ------------------------------------------------------------------------------- wrapped networks
 
 
