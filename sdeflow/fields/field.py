@@ -77,7 +77,8 @@ class Field(ABC):
 
         Only the latest evaluation is kept, so that memory does not grow with K.
         """
-        times, rows = t.to(like), torch.stack([*c], 1).numpy()
+        # In their own precision: a narrow cloud does not round them.
+        times, rows = t.to(like.device), torch.stack([*c], 1).numpy()
         last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
 
         def evaluate(k: int, x: Tensor) -> Tensor:

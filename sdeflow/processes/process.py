@@ -7,7 +7,7 @@ from data (t = 0) to noise (t = t_max). Nothing else is free. The linear SDE wit
 
 follows (Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8), so every other formula of the
 package is written once, in alpha and sigma. Flow-matching papers count time the other way (t = 1
-is data): t_ours = 1 - t_theirs.
+is data): t_ours = 1 - t_theirs, and our velocity is minus theirs (`integrations.FlowMatching`).
 
 A process is defined on the interval [t_min, t_max], on which its rates are finite.
 

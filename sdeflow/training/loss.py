@@ -192,7 +192,7 @@ def loss(
     wide = c.along(x0)
     x = wide.alpha * x0 + wide.sigma * eps
     row = field.row(wide)
-    error = field.at(t, c, x)(x) - encode(row, x0, eps)
+    error = field.predicted(x, t, c) - encode(row, x0, eps)
     weight = (weighting or default_weighting(field))(c) / _error_ratio(field.row(c), c) ** 2
     return weight * (error**2).mean(1)
 
