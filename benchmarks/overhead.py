@@ -1,9 +1,10 @@
 """What a step costs beside the network: ours, as a ratio to the bare engines' own Euler step.
 
-The network is free: it returns numbers made beforehand. An engine's own step is a call as a user
-makes it, with a drift (and noise) that is free too: torchdiffeq with `step_size`, torchsde with a
-Brownian motion whose numbers lie ready. Ours includes the noise, the reverse SDE's coefficients,
-the check of every state, and Python. Interleaved in one process, one thread, n = 256 particles.
+The network is free: it returns numbers made beforehand, in eval mode, as `fit` leaves one. An
+engine's own step is a call as a user makes it, with a drift (and noise) that is free too:
+torchdiffeq with `step_size`, torchsde with a Brownian motion whose numbers lie ready. Ours
+includes the noise, the reverse SDE's coefficients, the check of every state, and Python.
+Interleaved in one process, one thread, n = 256 particles.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Ready:
 def runs(n: int, steps: int) -> dict[str, tuple[Callable[[], object], str]]:
     """Each run, and the engine's own step that it is compared with."""
     zero, x = torch.zeros(n, 2), PROCESS.prior(n, 2, 0)
-    field = sf.LearnedField(PROCESS, Free(zero))
+    field = sf.LearnedField(PROCESS, Free(zero).eval())
     sde, chain, flow = sf.reverse(field), sf.ancestral(field), sf.reverse(field, 0.0)
     free, ready, unit = FreeSDE(zero), Ready(zero), torch.tensor([0.0, 1.0])
     options = {"step_size": 1 / steps}

@@ -34,27 +34,27 @@ def block() -> int:
     return ROWS * torch.get_num_threads()
 
 
-def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def blocked(network: Callable[..., Tensor], rows: int | None = None) -> Callable[..., Tensor]:
     """A function (rest, x) -> network(x, *rest) that calls the network on one `block` at a time.
 
-    x (n, d) -> (n, d).
+    x (n, d) -> (n, d). `rows` is another number of rows for a block.
 
     Raises (when called):
         ValueError: the network returns a shape other than that of its input.
     """
-    most = block()
+    most, rows = rows or block(), rows or ROWS
 
     def evaluate(rest: tuple[Tensor, ...], x: Tensor) -> Tensor:
         n = x.shape[0]  # len(x) takes four times as long
-        if n <= most and n % ROWS == 0:
+        if n <= most and n % rows == 0:
             out = network(x, *rest)
-            return out if getattr(out, "shape", None) == x.shape else _misfit(out, x)
+            return out if getattr(out, "shape", None) == x.shape else misfit(out, x)
         parts = []
         whole = None if torch.is_grad_enabled() else torch.empty_like(x)  # not two clouds for one
-        for i, part in enumerate(whole_blocks(x).split(most)):
+        for i, part in enumerate(whole_blocks(x, rows).split(most)):
             out = network(part, *rest)
             if getattr(out, "shape", None) != part.shape:
-                _misfit(out, part)
+                misfit(out, part)
             if whole is None:
                 parts.append(out)
             else:
@@ -64,15 +64,16 @@ def blocked(network: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return evaluate
 
 
-def _misfit(out: object, x: Tensor) -> Tensor:
+def misfit(out: object, x: Tensor) -> Tensor:
+    """Raise the ValueError for a network that returned `out` for a cloud x."""
     got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
     raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
 
 
-def whole_blocks(x: Tensor) -> Tensor:
-    """x (n, d), padded with copies of its last row to a multiple of `ROWS` rows."""
-    missing = -len(x) % ROWS
-    return torch.cat([x, x[-1:].expand(missing, -1)]) if missing else x
+def whole_blocks(x: Tensor, rows: int = ROWS) -> Tensor:
+    """x (n, ...), padded with copies of its last row to a multiple of `rows` rows."""
+    missing = -len(x) % rows
+    return torch.cat([x, x[-1:].expand(missing, *x.shape[1:])]) if missing else x
 
 
 def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0) -> Tensor:

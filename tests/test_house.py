@@ -443,7 +443,7 @@ def test_all_is_what_each_package_binds() -> None:
 def test_each_unit_stands_on_one_floor() -> None:
     units = [unit for floor in FLOORS for unit in floor]
     assert len(units) == len(set(units))
-    assert {source.names[0] for source in HOUSE} >= set(units) - {"integrations"}
+    assert {source.names[0] for source in HOUSE} >= set(units)
 
 
 def test_every_work_cited_is_in_the_list() -> None:
@@ -487,7 +487,7 @@ def test_architecture_shows_the_floors() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
     rows = re.findall(r"^\| (?:top|\d|ground) \| (.*?) \|", text, re.MULTILINE)
     shown = [set(re.findall(r"`(\w+)`", row)) for row in reversed(rows)]
-    assert shown == [set(floor) - {"integrations"} for floor in FLOORS]
+    assert shown == [set(floor) for floor in FLOORS]
 
 
 # ------------------------------------------------------------------------- what is published
@@ -582,7 +582,7 @@ NAMES = """
     SDE forward reverse ancestral multistep SDESolver ODESolver Grid Density evolve
     check_density wasserstein SdeflowError
     processes distributions fields training sdes solvers fokker_planck
-    diagnostics analysis density plot experiment
+    diagnostics analysis integrations density plot experiment
 """
 
 

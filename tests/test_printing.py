@@ -43,8 +43,12 @@ WORDS = [
     (EXACT, EXACT_WORDS),
     (LEARNED, "learned field of EDM, Still, predicts noise"),
     (
-        sf.LearnedField(sf.VP(), sf.MLP(labels=4), Prediction.VELOCITY, data_std=0.7).given(3),
-        "learned field of VP, MLP, predicts velocity, data std 0.7, label 3",
+        sf.LearnedField(sf.VP(), sf.MLP(labels=4), data_std=0.7).given(3),
+        "learned field of VP, MLP, predicts the unit row, data std 0.7, label 3",
+    ),
+    (
+        sf.LearnedField(sf.VP(), sf.MLP(), Prediction.VELOCITY),
+        "learned field of VP, MLP, predicts velocity",
     ),
     (
         LEARNED.given(torch.tensor([0, 1])),

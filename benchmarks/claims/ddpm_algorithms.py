@@ -10,6 +10,7 @@ from torch import Tensor
 
 from benchmarks.claims.noising_and_back import UNUSED_STEP
 from sdeflow.random_streams import KeyedNormals, Stream
+from sdeflow.solvers.brownian import Brownian
 
 Network = Callable[[Tensor, Tensor], Tensor]
 """(x, t) -> eps."""
@@ -47,6 +48,7 @@ def algorithm_2(
 
 def renewed(seed: int, n: int, fresh: float) -> Callable[[int], Tensor]:
     """z (n, 2) of step k, of which a part `fresh` is new and the rest the same in every step."""
-    draws = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64)
-    again = math.sqrt(1 - fresh**2) * draws.draw(UNUSED_STEP)
-    return lambda k: fresh * draws.read(k) + again
+    times = torch.arange(1000, 0, -1, dtype=torch.float64)
+    w = Brownian(seed, n, 2, torch.float64, times=times)
+    again = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64).draw(UNUSED_STEP)
+    return lambda k: fresh * w(k, k + 1) + math.sqrt(1 - fresh**2) * again

@@ -181,7 +181,7 @@ def our_field(
 
 def board_field(seed: int, steps: int = 12_000) -> LearnedField:
     """Flow matching on the checkerboard by `fit` as it comes."""
-    learned = LearnedField(FLOW, MLP(seed=seed), Prediction.VELOCITY, data_std=BOARD.std)
+    learned = LearnedField(FLOW, MLP(seed=seed), data_std=BOARD.std)
     for _ in training.fit(learned, BOARD.sample, steps, seed):
         pass
     return learned

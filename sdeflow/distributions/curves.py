@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -29,7 +30,11 @@ class Arc(NamedTuple):
 
     def moved(self, shift: Tensor, scale: float) -> Arc:
         """The arc of (x - shift) / scale."""
-        return Arc(lambda u: (self.place(u) - shift) / scale, self.low, self.high)
+        return Arc(partial(_moved, self.place, shift, scale), self.low, self.high)
+
+
+def _moved(place: Callable[[Tensor], Tensor], shift: Tensor, scale: float, u: Tensor) -> Tensor:
+    return (place(u) - shift) / scale
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -14,7 +14,6 @@ from sdeflow.experiment.config import Config
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
-from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
 
@@ -59,7 +58,7 @@ def problem(config: Config) -> Problem:
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
-    field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
+    field = LearnedField(process, network, data_std=1.0)
     standard = data.standardised()
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None

@@ -30,6 +30,7 @@ from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import Problem, problem
 from sdeflow.fields.field import Field
+from sdeflow.fields.prediction import Prediction
 from sdeflow.provenance import provenance, write_files, write_text
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
@@ -84,7 +85,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         config.steps,
         config.seed,
         config=TrainingConfig(batch=config.batch, rate=config.rate),
-        weighting=prediction_weighting(built.field.predicts),
+        weighting=prediction_weighting(Prediction(config.predicts)),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )

@@ -4,7 +4,7 @@ from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
 from sdeflow.fields.learned import LearnedField
-from sdeflow.fields.networks import MLP
+from sdeflow.fields.networks import MLP, TimeInput
 from sdeflow.fields.prediction import Prediction
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "scale_from_strength",
     "strength_from_scale",
     "MLP",
+    "TimeInput",
 ]

@@ -27,7 +27,7 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud
 from sdeflow.fields.prediction import Prediction, Row, decode, mixing
-from sdeflow.processes.process import Coefficients, Process, Scalar
+from sdeflow.processes.process import Coefficients, Process, Scalar, check_process
 
 Table = Callable[[int], Evaluate]
 """k -> the evaluation at the k-th time of a row of times."""
@@ -47,9 +47,7 @@ class Field(ABC):
 
     def __post_init__(self) -> None:
         """Check the process."""
-        if not isinstance(self.process, Process):
-            got = self.process if isinstance(self.process, type) else type(self.process)
-            raise TypeError(f"process must be a Process, such as sf.VP(), got {got.__name__}")
+        check_process(self.process)
 
     def __repr__(self) -> str:
         """In words."""
@@ -79,7 +77,8 @@ class Field(ABC):
 
         Only the latest evaluation is kept, so that memory does not grow with K.
         """
-        times, rows = t.to(like), torch.stack([*c], 1).numpy()
+        # In their own precision: a narrow cloud does not round them.
+        times, rows = t.to(like.device), torch.stack([*c], 1).numpy()
         last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
 
         def evaluate(k: int, x: Tensor) -> Tensor:

@@ -16,16 +16,17 @@ do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
 from sdeflow.fields.field import Field, Table
 from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.network_call import Rest
 from sdeflow.fields.networks import Condition, Conditioned
 from sdeflow.fields.prediction import Row, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar
@@ -45,8 +46,10 @@ def strength_from_scale(scale: float) -> float:
 class GuidedField(Field):
     r"""A field pushed away from another: eps_u + w (eps_c - eps_u).
 
-    If both are one network under two labels, they are evaluated in one call on 2 n rows. Where w
-    is 1, or outside the interval, only `conditional` is evaluated.
+    If both are one `MLP` under two labels, they are evaluated in one call on 2 n rows; any other
+    network gets its cloud twice, as its rows may depend on each other. Where w is 1, or outside
+    the interval, only `conditional` is evaluated. A field of a network with `labels` and no label
+    bound counts as that of the label "none".
 
     Args:
         conditional: c, the field that is wanted.
@@ -108,27 +111,26 @@ class GuidedField(Field):
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`."""
         scale = self._scale_at(c)
+        one, two = self._parts
         if isinstance(scale, float):
             if scale == 1.0:
-                return self.conditional.at(t, c, like)
-            together = self._together
-        else:
-            together = self._one_call(scale)
-        if together is not None:
-            return together.at(t, c, like)
-        wanted, other = self.conditional.at(t, c, like), self.against.at(t, c, like)
+                return one.at(t, c, like)
+            if self._together is not None:
+                return self._together.at(t, c, like)
+        wanted, other = one.at(t, c, like), two.at(t, c, like)
         if isinstance(c.alpha, Tensor):
             c = c.along(like)
-        return _combined(wanted, other, mixing(self.against.row(c), c, self.row(c)), scale)
+        return _combined(wanted, other, mixing(two.row(c), c, self.row(c)), scale)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
         """See `Field`; made of the tables of the parts."""
         scales = self._scales(c.sigma / c.alpha).tolist()
-        wanted = self.conditional.table(t, c, like)
+        one, two = self._parts
+        wanted = one.table(t, c, like)
         if self._together is not None:
             guided = self._together.table(t, c, like)
         else:
-            guided = self._paired(wanted, self.against.table(t, c, like), c)
+            guided = self._paired(wanted, two.table(t, c, like), c)
         return lambda k: wanted(k) if scales[k] == 1.0 else guided(k)
 
     def _paired(self, wanted: Table, other: Table, c: Coefficients[Tensor]) -> Table:
@@ -138,10 +140,6 @@ class GuidedField(Field):
             for w in mixing(self.against.row(c), c, self.row(c))
         )
         return lambda k: _combined(wanted(k), other(k), (u[k], v[k]), self.scale)
-
-    @cached_property
-    def _together(self) -> LearnedField | None:
-        return self._one_call(self.scale)
 
     def _scales(self, level: Tensor) -> Tensor:
         """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""
@@ -161,27 +159,36 @@ class GuidedField(Field):
             return scales.reshape(-1, 1)
         return 1.0 if float(scales) == 1.0 else self.scale
 
-    def _one_call(self, scale: float | Tensor) -> LearnedField | None:
-        """Both parts as one field if they are one network under two labels, else None."""
+    @cached_property
+    def _parts(self) -> tuple[Field, Field]:
+        """The two fields; of one network with labels, each with a label."""
         a, b = self.conditional, self.against
-        if not (type(a) is type(b) is LearnedField and a.network is b.network):
+        if isinstance(a, LearnedField) and isinstance(b, LearnedField) and a.network is b.network:
+            return _labelled(a), _labelled(b)
+        return a, b
+
+    @cached_property
+    def _together(self) -> LearnedField | None:
+        """Both parts as one field if they are one `Conditioned` network under two labels."""
+        a, b = self._parts
+        if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
+            return None
+        if a.network is not b.network or type(a) is not type(b):
+            return None
+        if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
+            return None  # a class of its own evaluation
+        if a.label is None or b.label is None or not isinstance(a.network, Conditioned):
             return None
         if (
-            a.predicts is not b.predicts
-            or a.data_std != b.data_std
+            (a.predicts, a.data_std, a.batch) != (b.predicts, b.data_std, b.batch)
             or not _same(a.data_mean, b.data_mean)
-        ):
+        ):  # fmt: skip
             return None
-        wanted, other = _label(a), _label(b)
-        if wanted is None or other is None:
-            return None
-        wanted, other = torch.broadcast_tensors(wanted, other)
-        both: nn.Module
-        if isinstance(a.network, Conditioned):
-            both = _BothConditioned(a.network, other, scale)
-        else:
-            both = _Both(a.network, other, scale)
-        return replace(a, network=both, label=wanted)
+        wanted, other = torch.broadcast_tensors(a.label, b.label)
+        return _Pair(
+            self.process, _BothConditioned(a.network, self.scale), a.predicts, a.data_std,
+            a.data_mean, wanted, batch=a.batch, other=other,
+        )  # fmt: skip
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:
@@ -219,46 +226,45 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
     return a is b or (a is not None and b is not None and torch.equal(a, b))
 
 
-def _label(known: LearnedField) -> Tensor | None:
-    """The bound label, or the network's own label for "no label"; None if it has none."""
-    if known.label is not None:
-        return known.label
-    labels = getattr(known.network, "labels", None)
-    return torch.as_tensor(labels) if isinstance(labels, int) and labels > 0 else None
+def _labelled(known: LearnedField) -> LearnedField:
+    """The field with a label bound: that for "none" if there is none, and the network has one."""
+    return known.given(known.labels) if known.label is None and known.labels else known
 
 
-class _Both(nn.Module):
+@dataclass(frozen=True, eq=False, repr=False)
+class _Pair(LearnedField):
+    """A `_BothConditioned` network under `label` and `other`."""
+
+    other: Tensor | None = field(default=None, kw_only=True)
+
+    @property
+    def _labels(self) -> Rest:
+        assert self.label is not None
+        assert self.other is not None
+        return self.label, self.other
+
+
+class _BothConditioned(Conditioned):
     """One network under two labels, evaluated in one call on 2 n rows, combined with weight w.
 
     The 2 `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
     """
 
-    def __init__(self, network: nn.Module, against: Tensor, scale: float | Tensor) -> None:
+    def __init__(self, network: Conditioned, scale: float) -> None:
         super().__init__()
-        self.network, self.against, self.scale = network, against, scale
+        self.network, self.scale = network, scale
 
-    def forward(self, x: Tensor, t: Tensor, label: Tensor) -> Tensor:
-        n = len(x)
-        labels = torch.cat([label.expand(n), self.against.expand(n)])
-        twice = torch.cat([x, x])
-        out = self.network(twice, torch.cat([t, t]) if t.ndim else t, labels)
-        if not isinstance(out, Tensor) or out.shape != twice.shape:
-            return out  # `LearnedField` raises the error
-        wanted, other = out.chunk(2)
-        return _pushed(wanted, other, self.scale)
+    def forward(
+        self, x: Tensor, c: Tensor, label: Tensor | None = None, other: Tensor | None = None
+    ) -> Tensor:
+        return self.body(x, self.condition(c, label, other))
 
-
-class _BothConditioned(Conditioned):
-    """`_Both` for a `Conditioned` network."""
-
-    def __init__(self, network: Conditioned, against: Tensor, scale: float | Tensor) -> None:
-        super().__init__()
-        self.network, self.against, self.scale = network, against, scale
-
-    def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
+    def condition(
+        self, c: Tensor, label: Tensor | None = None, other: Tensor | None = None
+    ) -> Condition:
         """The condition of the wanted label, then that of the other."""
-        wanted, other = (self.network.condition(c, each) for each in (label, self.against))
-        return *wanted, *other
+        wanted, against = (self.network.condition(c, each) for each in (label, other))
+        return *wanted, *against
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
         return self._in_one(self.network.body, x, condition)

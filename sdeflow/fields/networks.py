@@ -18,7 +18,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from enum import Enum
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +36,28 @@ Condition = tuple[Tensor, ...]
 """What a network computes from noise level and label, each tensor (1 or n, ...)."""
 
 
+class TimeInput(Enum):
+    """What a network takes for the time t of its process.
+
+    A network says so by an attribute `takes`; it may stand in any module inside, and the outermost
+    holds. So a network keeps its meaning in `DataParallel`, `torch.compile`, `AveragedModel` or a
+    module of your own that calls it. A module that converts t itself before it calls an `MLP` says
+    `takes = TimeInput.TIME`. A network that says nothing takes t.
+    """
+
+    TIME = "t"
+    NOISE_LEVEL = "ln(sigma / (alpha s)) / 4"
+
+
 class Conditioned(nn.Module, ABC):
     """A network that splits into a part of noise level and label alone, and the rest:
 
     network(x, c, label) = body(x, condition(c, label)).
+
+    The rows of x do not depend on each other.
     """
+
+    takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
 
     def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
         """The output (n, d) for x (n, d), c () or (n,), and label () or (n,), whole numbers."""
@@ -127,9 +145,13 @@ class MLP(Conditioned):
 
         With "attend", also keys (1 or n, tokens, features) and values (1 or n, tokens, width).
         """
-        c = c.reshape(-1, 1).to(self.octaves)
+        own = self.octaves.dtype
+        # A narrow type has too few digits for the noise level; only what is made of it is rounded.
+        wide = torch.promote_types(own, torch.float32)
+        c = c.reshape(-1, 1).to(self.octaves.device, wide)
         phase = c * self.octaves
-        bias = self.noise(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1))
+        waves = torch.cat([c, torch.sin(phase), torch.cos(phase)], 1)
+        bias = nn.functional.linear(waves, self.noise.weight.to(wide)).to(own)
         memory: Condition = ()
         if self.label is not None:
             label = torch.tensor(self.labels, device=c.device) if label is None else label
@@ -142,7 +164,7 @@ class MLP(Conditioned):
         # The network sees x_t / sqrt(V), whose noise is s = sigma / sqrt(V).
         # s^2 = r^2 / (1 + r^2), r = e^(4 c).
         s2 = torch.sigmoid(8 * c)
-        return bias, torch.exp(-(self.vectors**2).sum(0) * s2 / 2), *memory
+        return bias, torch.exp(-(self.vectors.to(wide) ** 2).sum(0) * s2 / 2).to(own), *memory
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
         """See `Conditioned`."""

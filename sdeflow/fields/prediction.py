@@ -8,9 +8,16 @@ x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction 
         noise     eps                              (0, 1)
         score     -eps / sigma                     (0, -1 / sigma)     Tweedie; Vincent 2011
         velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
+        v         alpha eps - sigma x_0            (-sigma, alpha)     Salimans and Ho 2022
 
 so one 2x2 solve gives (x_0, eps), hence any other prediction; not where alpha b = sigma a (data at
-sigma = 0, noise at alpha = 0). `unit_row` is a fifth prediction, EDM's target.
+sigma = 0, noise at alpha = 0). `unit_row` is one more prediction, EDM's target.
+
+VELOCITY and V are different things. VELOCITY is the time derivative of x_t, what flow matching
+learns. V is "v-prediction", what diffusers calls v_prediction: it does not depend on the unit of
+time. On a variance-preserving process VELOCITY is V times the rate of arctan(sigma / alpha), which
+on DDPM's table is a thousandth.
+
 See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
 """
 
@@ -26,12 +33,18 @@ Row = tuple[Scalar | float, Scalar | float]
 
 
 class Prediction(Enum):
-    """What a network predicts, as a row (a, b): prediction = a x_0 + b eps."""
+    """What a network predicts, as a row (a, b): prediction = a x_0 + b eps.
+
+    DATA x_0; NOISE eps; SCORE -eps / sigma; VELOCITY alpha_dot x_0 + sigma_dot eps, the velocity
+    of flow matching, in our time; V alpha eps - sigma x_0, the v of Salimans and Ho 2022
+    (v-prediction), which is no velocity in any time t.
+    """
 
     DATA = "data"
     NOISE = "noise"
     SCORE = "score"
     VELOCITY = "velocity"
+    V = "v"
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """The row (a, b) at the time of the coefficients c."""
@@ -41,6 +54,8 @@ class Prediction(Enum):
             return 0.0, 1.0
         if self is Prediction.SCORE:
             return 0.0, -1.0 / c.sigma
+        if self is Prediction.V:
+            return -c.sigma, c.alpha
         return c.alpha_dot, c.sigma_dot
 
 
@@ -49,8 +64,7 @@ def unit_row(c: Coefficients[Scalar], data_std: float) -> Row[Scalar]:
 
     For data of standard deviation s this prediction has unit variance and is uncorrelated with x_t
     at every noise level. A network that takes x_t / sqrt(V) and predicts it is EDM's
-    preconditioning. At s = 1 on a variance-preserving process it is minus the v of Salimans and
-    Ho 2022.
+    preconditioning. At s = 1 on a variance-preserving process it is minus `Prediction.V`.
 
     Source: Karras et al. 2022, eq. 7, for any alpha.
     """

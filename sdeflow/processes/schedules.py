@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow.processes.process import Coefficients, Process, _real
+from sdeflow.processes.process import Coefficients, Process
 
 
 class _VariancePreserving(Process):
@@ -57,11 +57,11 @@ class VP(_VariancePreserving):
         slope = self.beta_max - self.beta_min
         return -t * (self.beta_min + slope * t / 2) / 2, -(self.beta_min + slope * t) / 2
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        return self._from_log_alpha(*self._log_alpha(_real(t)))
+        return self._from_log_alpha(*self._log_alpha(t))
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: solve the quadratic int beta = ln(1 + 1 / SNR)."""
         return self._time_of_integral(torch.nn.functional.softplus(-log_snr))
 
@@ -79,13 +79,13 @@ class SubVP(VP):
 
     t_min: float = 1e-3
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        log_alpha, rate = self._log_alpha(_real(t))
+        log_alpha, rate = self._log_alpha(t)
         alpha = torch.exp(log_alpha)
         return Coefficients(alpha, -torch.expm1(2 * log_alpha), rate * alpha, -2 * rate * alpha**2)
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: sigma / alpha = 2 sinh(-ln alpha)."""
         return self._time_of_integral(2 * torch.asinh(torch.exp(-log_snr / 2) / 2))
 
@@ -118,13 +118,13 @@ class VE(Process):
     def _constants(self) -> str:
         return f"sigma {self.sigma_min:g} to {self.sigma_max:g}"
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        t, rate = _real(t), math.log(self.sigma_max / self.sigma_min)
+        rate = math.log(self.sigma_max / self.sigma_min)
         sigma = self.sigma_min * torch.exp(rate * t)
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`."""
         rate = math.log(self.sigma_max / self.sigma_min)
         return (-log_snr / 2 - math.log(self.sigma_min)) / rate
@@ -140,12 +140,11 @@ class EDM(Process):
     t_min: float = 0.002
     t_max: float = 80.0
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        t = _real(t)
         return Coefficients(torch.ones_like(t), t, torch.zeros_like(t), torch.ones_like(t))
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`."""
         return torch.exp(-log_snr / 2)
 
@@ -163,12 +162,11 @@ class Linear(Process):
     t_min: float = 1e-3
     t_max: float = 0.999
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        t = _real(t)
         return Coefficients(1 - t, t, -torch.ones_like(t), torch.ones_like(t))
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`."""
         return torch.sigmoid(-log_snr / 2)
 
@@ -201,18 +199,22 @@ class Cosine(Process):
         rate = math.pi / 2 / (1 + self.s)
         return rate, rate * self.s
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        t, (rate, start) = _real(t), self._angles()
+        rate, start = self._angles()
         u, rescaling = start + rate * t, math.cos(start)
-        alpha, alpha_dot = torch.cos(u) / rescaling, -rate * torch.sin(u) / rescaling
+        # pi / 2 - u = rate (1 - t): cos(u) would lose its digits near t = 1.
+        alpha = torch.sin(rate * (1 - t)) / rescaling
+        alpha_dot = -rate * torch.sin(u) / rescaling
         # 1 - alpha^2 without cancellation: a product of sines.
         sigma = torch.sqrt(torch.sin(rate * t) * torch.sin(u + start)) / rescaling
         return Coefficients(alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma)
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`."""
         rate, start = self._angles()
-        # sigma^2 = sin(u - u_0) sin(u + u_0) / cos(u_0)^2 = (sin(u)^2 - sin(u_0)^2) / cos(u_0)^2.
-        square = torch.sigmoid(-log_snr) * math.cos(start) ** 2 + math.sin(start) ** 2
-        return (torch.asin(torch.sqrt(square)) - start) / rate
+        # sigma^2 = sin(u - u_0) sin(u + u_0) / cos(u_0)^2 = (sin(u)^2 - sin(u_0)^2) / cos(u_0)^2,
+        # and alpha = cos(u) / cos(u_0); the arc tangent keeps its digits near t = 1.
+        sine = torch.sigmoid(-log_snr) * math.cos(start) ** 2 + math.sin(start) ** 2
+        cosine = torch.sigmoid(log_snr) * math.cos(start) ** 2
+        return (torch.atan2(torch.sqrt(sine), torch.sqrt(cosine)) - start) / rate

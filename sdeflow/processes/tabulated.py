@@ -2,6 +2,7 @@ r"""Make a process of a table of noise levels, such as those of DDPM and Stable 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,7 +11,8 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from sdeflow.processes.process import Coefficients, _real
+from sdeflow._validation import check_int, check_positive
+from sdeflow.processes.process import Coefficients, as_numbers
 from sdeflow.processes.schedules import _VariancePreserving
 
 
@@ -36,7 +38,7 @@ class Tabulated(_VariancePreserving):
 
     def __post_init__(self) -> None:
         """Check the table and the interval, and interpolate."""
-        table = np.asarray(self.alpha_bar, dtype=np.float64)
+        table = as_numbers(self.alpha_bar, "alpha_bar").detach().cpu().double().numpy()
         if table.ndim != 1 or len(table) < 2:
             raise ValueError(f"alpha_bar must be a row of at least two numbers, got {table.shape}")
         if not (np.all(table > 0) and np.all(table < 1) and np.all(np.diff(table) < 0)):
@@ -69,18 +71,24 @@ class Tabulated(_VariancePreserving):
     @staticmethod
     def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
         """beta linear from beta_min to beta_max in `steps` entries (Ho et al. 2020)."""
-        return Tabulated.from_betas(torch.linspace(beta_min, beta_max, steps, dtype=torch.float64))
+        first, last = check_positive(beta_min, "beta_min"), check_positive(beta_max, "beta_max")
+        steps = check_int(steps, "steps", 2)
+        return Tabulated.from_betas(torch.linspace(first, last, steps, dtype=torch.float64))
 
     @staticmethod
     def stable_diffusion(steps: int = 1000) -> Tabulated:
         """sqrt(beta) linear from 0.00085 to 0.012 (Rombach et al. 2022, 'scaled linear')."""
+        steps = check_int(steps, "steps", 2)
         root = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64)
         return Tabulated.from_betas(root**2)
 
     @staticmethod
-    def from_betas(betas: Tensor) -> Tabulated:
+    def from_betas(betas: Tensor | np.ndarray | Sequence[float]) -> Tabulated:
         """alpha_bar[k] = prod_{j <= k} (1 - beta_j), betas (T,) (Ho et al. 2020, eq. 4)."""
-        return Tabulated(tuple(torch.cumprod(1 - betas.double(), 0).tolist()))
+        betas = as_numbers(betas, "betas").double()
+        if betas.ndim != 1:
+            raise ValueError(f"betas must be a row of numbers (T,), got {tuple(betas.shape)}")
+        return Tabulated(tuple(torch.cumprod(1 - betas, 0).tolist()))
 
     def _log_snr_and_rate(self, t: Tensor) -> tuple[Tensor, Tensor]:
         c = self._cubic.to(t)
@@ -89,15 +97,15 @@ class Tabulated(_VariancePreserving):
         value = ((c[0, k] * u + c[1, k]) * u + c[2, k]) * u + c[3, k]
         return value, (3 * c[0, k] * u + 2 * c[1, k]) * u + c[2, k]
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
         """See `Process`."""
-        snr, rate = self._log_snr_and_rate(_real(t))
+        snr, rate = self._log_snr_and_rate(t)
         # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
         return self._from_log_alpha(
             torch.nn.functional.logsigmoid(snr) / 2, rate * torch.sigmoid(-snr) / 2
         )
 
-    def time(self, log_snr: Tensor) -> Tensor:
+    def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: find the cubic, then bisect it to rounding."""
         knots = self._knots.to(log_snr)
         k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)

@@ -9,38 +9,122 @@ See docs/theory.md, section 5.
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
-from sdeflow.processes.process import Process
+from sdeflow._validation import check_finite, check_int, check_positive
+from sdeflow.processes.process import Process, check_process
+
+POWER = 7.0
+"""rho of Karras et al. 2022, eq. 5."""
 
 
 def uniform_times(t_start: float, t_end: float, steps: int) -> Tensor:
-    """steps + 1 equally spaced times from t_start to t_end, in float64."""
-    return torch.linspace(t_start, t_end, check_int(steps, "steps") + 1, dtype=torch.float64)
+    """steps + 1 equally spaced times from t_start to t_end, in float64.
+
+    Raises:
+        ValueError, TypeError: an end is not a finite number, the ends are equal or too near for
+            so many steps, or steps is not a positive whole number.
+    """
+    first, last = check_finite(t_start, "t_start"), check_finite(t_end, "t_end")
+    times = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
+    return _distinct(times)
 
 
 def log_snr_times(process: Process, steps: int) -> Tensor:
     """(steps + 1,) times from t_max to t_min, uniform in log SNR.
 
     Each step divides sigma / alpha by the same factor.
+
+    Raises:
+        ValueError, TypeError: sigma is 0 at t_min, the times are too near for float64, or steps
+            is not a positive whole number.
     """
-    noisy, clean = process.log_snr(ends(process)).tolist()
-    return _pinned(process, uniform_times(noisy, clean, steps))
+    if not check_process(process).noise_level(process.t_min) > 0:
+        raise ValueError(
+            f"no grid uniform in log SNR reaches t = {process.t_min:g}, where sigma is 0; use "
+            "karras_times, or a process with a larger t_min"
+        )
+    return LogSNRTimes(process.t_max, process.t_min, process)(steps)
 
 
-def karras_times(process: Process, steps: int, rho: float = 7.0) -> Tensor:
+def karras_times(process: Process, steps: int, rho: float = POWER) -> Tensor:
     """(steps + 1,) times from t_max to t_min, uniform in (sigma / alpha)^(1 / rho).
 
     Raises:
-        ValueError, TypeError: rho or steps is not positive, steps is not whole.
+        ValueError, TypeError: rho or steps is not positive, steps is not whole, or the times are
+            too near for float64.
 
     Source: Karras et al. 2022, eq. 5.
     """
-    power = check_positive(rho, "rho")
-    first, last = (process.noise_level(ends(process)) ** (1 / power)).tolist()
-    return _pinned(process, -2 * power * torch.log(uniform_times(first, last, steps)))
+    return _power_times(check_process(process), ends(process), steps, check_positive(rho, "rho"))
+
+
+def _power_times(process: Process, span: Tensor, steps: int, power: float) -> Tensor:
+    first, last = (process.noise_level(span) ** (1 / power)).tolist()
+    roots = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
+    return _pinned(process.time(-2 * power * torch.log(roots)), *span.tolist())
+
+
+@dataclass(frozen=True)
+class SpanTimes(ABC):
+    """A time grid that `dataclasses.replace` moves to another span: K -> times (K + 1,)."""
+
+    t_start: float
+    t_end: float
+
+    @abstractmethod
+    def __call__(self, steps: int) -> Tensor:
+        """(steps + 1,) times from t_start to t_end, in float64."""
+
+
+@dataclass(frozen=True)
+class LogSNRTimes(SpanTimes):
+    """Uniform in the log SNR of a process; Karras' grid if it reaches sigma = 0.
+
+    Raises:
+        ValueError: the span leaves the interval of the process.
+    """
+
+    process: Process
+
+    def __post_init__(self) -> None:
+        """Check the span."""
+        low, high = sorted((self.t_start, self.t_end))
+        if low < self.process.t_min or high > self.process.t_max:
+            raise ValueError(
+                f"the span {self.t_start:g} to {self.t_end:g} leaves [{self.process.t_min:g}, "
+                f"{self.process.t_max:g}], where this {type(self.process).__name__} process is "
+                "defined; give the process that interval"
+            )
+
+    def __call__(self, steps: int) -> Tensor:
+        """See `SpanTimes`."""
+        span = torch.tensor([self.t_start, self.t_end], dtype=torch.float64)
+        first, last = self.process.log_snr(span).tolist()
+        if math.inf in (first, last):
+            return _power_times(self.process, span, steps, POWER)
+        log_snr = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
+        return _pinned(self.process.time(log_snr), self.t_start, self.t_end)
+
+
+@dataclass(frozen=True)
+class NoiseLevels(SpanTimes):
+    """The same in the noise level: equal ratios, or equal steps of its root if one end is 0."""
+
+    def __call__(self, steps: int) -> Tensor:
+        """See `SpanTimes`."""
+        span = torch.tensor([self.t_start, self.t_end], dtype=torch.float64)
+        if bool((span < 0).any()):
+            raise ValueError(f"noise levels are not negative, got {self.t_start} to {self.t_end}")
+        k, positive = check_int(steps, "steps"), bool(span.all())
+        first, last = (span.log() if positive else span ** (1 / POWER)).tolist()
+        row = torch.linspace(first, last, k + 1, dtype=torch.float64)
+        return _pinned(row.exp() if positive else row**POWER, self.t_start, self.t_end)
 
 
 def angle_times(process: Process, steps: int, scale: float = 1.0, power: float = 2.0) -> Tensor:
@@ -85,8 +169,23 @@ def ends(process: Process) -> Tensor:
     return torch.tensor([process.t_max, process.t_min], dtype=torch.float64)
 
 
-def _pinned(process: Process, log_snr: Tensor) -> Tensor:
-    """The times of these log SNRs, with t_max and t_min themselves at the ends."""
-    times = process.time(log_snr)
-    times[0], times[-1] = process.t_max, process.t_min
+def _pinned(times: Tensor, first: float, last: float) -> Tensor:
+    """The same times, with first and last themselves at the ends."""
+    times[0], times[-1] = first, last
+    return _distinct(times)
+
+
+def _distinct(times: Tensor) -> Tensor:
+    """The same times, if they are strictly monotone.
+
+    Raises:
+        ValueError: they are not.
+    """
+    gaps = times.diff()
+    if not ((gaps > 0).all() or (gaps < 0).all()):
+        first, last = float(times[0]), float(times[-1])
+        raise ValueError(
+            f"float64 does not hold {len(gaps)} such steps between {first!r} and {last!r}: "
+            "some would have no length; take fewer steps, or move the ends"
+        )
     return times

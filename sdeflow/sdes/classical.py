@@ -7,9 +7,10 @@ r"""The SDEs of classical physics, from t = 0 to t_end.
     geometric_brownian  dx = growth x dt + volatility x dW        Ito or Stratonovich
 
 Boltzmann's constant is 1: a temperature is an energy. A potential is a torch function that gives
-one energy per particle, (n, d) -> (n,); autograd makes the force. With a protocol lambda(t) the
-energy is U(x, lambda(t)), and `sdeflow.analysis.work` is the work done by it. The stationary
-density of `langevin` is e^{-U/T}, that of `underdamped` e^{-U/T - m v^2 / 2T}.
+the energy of each particle, (n, d) -> (n,), or the total energy of particles that interact, ();
+autograd makes the force. With a protocol lambda(t) the energy is U(x, lambda(t)), and
+`sdeflow.analysis.work` is the work done by it. The stationary density of `langevin` is e^{-U/T},
+that of `underdamped` e^{-U/T - m v^2 / 2T}.
 
 Source: Risken 1989, chapters 3, 5 and 10; Sekimoto 2010, chapter 1.
 """
@@ -27,9 +28,20 @@ from torch import Tensor
 
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.distributions.mixture import GaussianMixture
-from sdeflow.sdes.potentials import Harmonic, Potential, Protocol, force_of
-from sdeflow.sdes.sde import SDE, TransitionKernel
-from sdeflow.sdes.transition import relaxation_transition
+from sdeflow.processes.process import as_numbers
+from sdeflow.sdes.drifts import (
+    ConstantNoise,
+    LinearDrift,
+    Multiple,
+    NoDrift,
+    NoisePerAxis,
+    OverdampedDrift,
+    UnderdampedDrift,
+    UnderdampedNoise,
+)
+from sdeflow.sdes.potentials import Force, Harmonic, Potential, Protocol
+from sdeflow.sdes.sde import SDE, SteppedSDE
+from sdeflow.sdes.transition import BrownianTransition, RelaxationTransition
 
 
 def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
@@ -39,13 +51,12 @@ def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
         TypeError, ValueError: diffusivity or t_end is not positive.
     """
     variance = 2 * check_positive(diffusivity, "diffusivity")
-    size, one = variance**0.5, torch.ones((), dtype=torch.float64)
     return SDE(
-        lambda x, t: torch.zeros_like(x),
-        lambda x, t: x.new_tensor(size),
+        NoDrift(),
+        ConstantNoise(variance**0.5),
         0.0,
         check_positive(t_end, "t_end"),
-        transition=lambda s, t: TransitionKernel(one, 0 * one, variance * (t - s) * one),
+        transition=BrownianTransition(variance),
         name=f"Brownian motion, diffusivity {diffusivity:g}",
     )
 
@@ -60,28 +71,31 @@ def langevin(
     """Overdamped Langevin dynamics, dx = -mobility grad U dt + sqrt(2 mobility temperature) dW.
 
     Args:
-        potential: U(x), (n, d) -> (n,), in units of energy; with a protocol U(x, control).
+        potential: U(x), (n, d) -> (n,), in units of energy, or the total energy () of particles
+            that interact; with a protocol U(x, control).
         temperature: kT, an energy.
         mobility: velocity per force.
         protocol: t -> control, for a potential that is driven.
 
     Raises:
         TypeError, ValueError: a number is not positive, or the potential no function; in a run,
-            the potential gives not one number per particle, or is not differentiable.
+            the potential gives neither (n,) nor (), is not differentiable, or gives (n,) energies
+            that depend on other particles.
 
     Source: Risken 1989, chapter 5.
     """
-    force, mu = force_of(potential, protocol), check_positive(mobility, "mobility")
-    size = (2 * mu * check_positive(temperature, "temperature")) ** 0.5
+    force, mu = Force(potential, protocol), check_positive(mobility, "mobility")
+    temperature = check_positive(temperature, "temperature")
+    size = (2 * mu * temperature) ** 0.5
     transition = None
     if isinstance(potential, Harmonic) and protocol is None:
         rate, noise = (
             torch.tensor(v, dtype=torch.float64) for v in (mu * potential.stiffness, size)
         )
-        transition = relaxation_transition(rate, noise)
-    return SDE(
-        lambda x, t: mu * force(x, t),
-        lambda x, t: x.new_tensor(size),
+        transition = RelaxationTransition(rate, noise)
+    return LangevinSDE(
+        OverdampedDrift(force, mu),
+        ConstantNoise(size),
         0.0,
         check_positive(t_end, "t_end"),
         transition=transition,
@@ -102,7 +116,7 @@ def underdamped(
     The state is (q, v), (n, 2 k): k positions, then k velocities. The noise acts on v alone.
 
     Args:
-        potential: U(q), (n, k) -> (n,); with a protocol U(q, control).
+        potential: U(q), (n, k) -> (n,), or the total energy (); with a protocol U(q, control).
         friction: gamma, the rate at which velocities relax (1 / time).
         temperature: kT, an energy.
         mass: m.
@@ -113,21 +127,11 @@ def underdamped(
 
     Source: Kramers 1940; Risken 1989, chapter 10.
     """
-    force, gamma = force_of(potential, protocol), check_positive(friction, "friction")
-    m = check_positive(mass, "mass")
-    size = (2 * gamma * check_positive(temperature, "temperature") / m) ** 0.5
-
-    def drift(x: Tensor, t: Tensor) -> Tensor:
-        q, v = _positions_and_velocities(x)
-        return torch.cat([v, force(q, t) / m - gamma * v], 1)
-
-    def diffusion(x: Tensor, t: Tensor) -> Tensor:
-        q, v = _positions_and_velocities(x[0])
-        return torch.cat([torch.zeros_like(q), torch.full_like(v, size)])
-
-    return SDE(
-        drift,
-        diffusion,
+    force, gamma = Force(potential, protocol), check_positive(friction, "friction")
+    m, temperature = check_positive(mass, "mass"), check_positive(temperature, "temperature")
+    return LangevinSDE(
+        UnderdampedDrift(force, m, gamma),
+        UnderdampedNoise((2 * gamma * temperature / m) ** 0.5),
         0.0,
         check_positive(t_end, "t_end"),
         name=f"underdamped Langevin dynamics, friction {gamma:g}, temperature {temperature:g}, "
@@ -135,14 +139,14 @@ def underdamped(
     )
 
 
-def _positions_and_velocities(x: Tensor) -> tuple[Tensor, Tensor]:
-    if x.shape[-1] % 2:
-        raise ValueError(
-            f"underdamped motion has a velocity for every position, got {x.shape[-1]} columns; "
-            "give (q, v)"
-        )
-    q, v = x.chunk(2, -1)
-    return q, v
+class LangevinSDE(SDE):
+    """The SDE of `langevin` and `underdamped`."""
+
+    def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
+        """See `SDE`; a run begins with a look at the energies of its particles."""
+        if isinstance(self.drift, OverdampedDrift | UnderdampedDrift):
+            self.drift.check_pairs(like, times[0])
+        return super().stepped(times, like)
 
 
 def geometric_brownian(
@@ -163,8 +167,8 @@ def geometric_brownian(
     """
     rate, size = check_finite(growth, "growth"), check_positive(volatility, "volatility")
     return SDE(
-        lambda x, t: rate * x,
-        lambda x, t: size * x,
+        Multiple(rate),
+        Multiple(size),
         0.0,
         check_positive(t_end, "t_end"),
         calculus=calculus,
@@ -187,7 +191,7 @@ def ornstein_uhlenbeck(
         TypeError, ValueError: the matrix is not square or not stable; the noise is negative or of
             another shape.
     """
-    a = torch.as_tensor(matrix, dtype=torch.float64)
+    a = as_numbers(matrix, "matrix").detach().to("cpu", torch.float64, copy=True)
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix must be square, (d, d), got {tuple(a.shape)}")
     slowest = float(torch.linalg.eigvals(a).real.min()) if torch.isfinite(a).all() else np.nan
@@ -196,7 +200,7 @@ def ornstein_uhlenbeck(
             "matrix must have eigenvalues with positive real parts, so that dx = -matrix x dt "
             f"relaxes; the smallest real part is {slowest:.3g}; use SDE for motion that does not"
         )
-    b = torch.as_tensor(noise, dtype=torch.float64)
+    b = as_numbers(noise, "noise").detach().to("cpu", torch.float64)
     if b.shape not in ((), a.shape[:1]):
         raise ValueError(
             f"noise must be a number or one amplitude for each axis, ({len(a)},), got shape "
@@ -204,15 +208,16 @@ def ornstein_uhlenbeck(
         )
     if not (torch.isfinite(b).all() and (b >= 0).all() and b.any()):
         raise ValueError(f"noise must be finite, not negative and not all zero, got {b.tolist()}")
+    b = b.expand(len(a)).clone()
     return OrnsteinUhlenbeck(
-        lambda x, t: -x @ a.to(x).T,
-        lambda x, t: b.to(x),
+        LinearDrift(a),
+        NoisePerAxis(b),
         0.0,
         check_positive(t_end, "t_end"),
-        transition=relaxation_transition(a.diagonal(), b) if _is_diagonal(a) else None,
+        transition=RelaxationTransition(a.diagonal(), b) if _is_diagonal(a) else None,
         name=f"Ornstein-Uhlenbeck process in {len(a)} dimension{'s' * (len(a) > 1)}",
         matrix=a,
-        noise=b.expand(len(a)),
+        noise=b,
     )
 
 
@@ -232,6 +237,18 @@ class OrnsteinUhlenbeck(SDE):
     matrix: Tensor
     noise: Tensor
 
+    def __post_init__(self) -> None:
+        """Check that matrix and noise are those of drift and diffusion."""
+        super().__post_init__()
+        drift, noise = self.drift, self.diffusion
+        if (isinstance(drift, LinearDrift) and drift.matrix is not self.matrix) or (
+            isinstance(noise, NoisePerAxis) and noise.size is not self.noise
+        ):
+            raise ValueError(
+                "matrix and noise belong to the drift and diffusion of this SDE and cannot be "
+                "replaced; make it anew with sf.sdes.ornstein_uhlenbeck(matrix, noise)"
+            )
+
     def covariance(self, lag: float = 0.0) -> Tensor:
         """The stationary Cov(x_{t + lag}, x_t) = e^{-A lag} C, (d, d); A C + C A^T = diag(b^2).
 
@@ -240,6 +257,11 @@ class OrnsteinUhlenbeck(SDE):
 
         Source: Gardiner 2009, section 4.5.
         """
+        if not self.as_made:
+            raise ValueError(
+                "the drift or the diffusion has been replaced: closed forms hold for those of the "
+                "matrix and the noise alone; make the process anew with ornstein_uhlenbeck"
+            )
         spread = solve_continuous_lyapunov(self.matrix.numpy(), np.diag(self.noise.numpy() ** 2))
         fade = self._propagator(check_positive(lag, "lag", zero=True))
         return fade @ torch.from_numpy((spread + spread.T) / 2)
@@ -257,6 +279,8 @@ class OrnsteinUhlenbeck(SDE):
         Raises:
             TypeError, ValueError: time is negative, or the dimensions differ.
         """
+        if not isinstance(start, GaussianMixture):
+            raise TypeError(f"start must be a GaussianMixture, got {type(start).__name__}")
         if start.dim != len(self.noise):
             raise ValueError(
                 f"the mixture has dimension {start.dim}, the process {len(self.noise)}; give a "

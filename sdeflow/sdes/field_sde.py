@@ -10,11 +10,12 @@ See docs/theory.md, (4.2) and (5.1).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from sdeflow._blocks import Evaluate, paged
 from sdeflow._validation import check_cloud
 from sdeflow.fields.field import Field, Table
 from sdeflow.processes.process import Coefficients
+from sdeflow.processes.time_grids import SpanTimes
 from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 
@@ -37,6 +39,41 @@ class TimeCoefficients(NamedTuple):
     diffusion: Tensor
 
 
+@dataclass(frozen=True, eq=False)
+class FieldCoefficients(ABC):
+    """t () or (K,) -> `TimeCoefficients` of that shape, for one field and one eta."""
+
+    field: Field
+    eta: float
+
+    @abstractmethod
+    def __call__(self, t: Tensor) -> TimeCoefficients:
+        """The coefficients at t, in its dtype."""
+
+
+@dataclass(frozen=True, eq=False)
+class FieldDrift:
+    """(x, t) -> state x + prediction field(scale x, t)."""
+
+    coefficients: FieldCoefficients
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        now = self.coefficients(t)
+        state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
+        field = self.coefficients.field.at(now.t, now.c, x)
+        return state * x + prediction * field(scale * x)
+
+
+@dataclass(frozen=True, eq=False)
+class FieldNoise:
+    """(x, t) -> g."""
+
+    coefficients: FieldCoefficients
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.coefficients(t).diffusion
+
+
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class FieldSDE(SDE):
     """An SDE whose drift evaluates a `Field` once.
@@ -45,15 +82,33 @@ class FieldSDE(SDE):
         field: the field.
         coefficients: t () or (K,) -> `TimeCoefficients` of that shape.
         eta: the diffusion relative to that of the reverse SDE.
+
+    Raises:
+        ValueError: `dataclasses.replace` has changed field, eta or coefficients, which the drift
+            belongs to.
     """
 
     field: Field
-    coefficients: Callable[[Tensor], TimeCoefficients]
+    coefficients: FieldCoefficients
     eta: float
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together."""
+        super().__post_init__()
+        own, drift = self.coefficients, self.drift if self.as_made else None
+        known = own if not isinstance(drift, FieldDrift) else drift.coefficients
+        if not (known is own and own.field is self.field and own.eta == self.eta):
+            raise ValueError(
+                "field, eta and coefficients belong to the drift of this SDE and cannot be "
+                "replaced; make it anew, as in sf.reverse(field, eta)"
+            )
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`; what depends on time alone is computed here, once."""
         return (_SteppedFieldSDE if self.as_made else SteppedSDE)(self, times, like)
+
+
+F = TypeVar("F", bound=FieldSDE)
 
 
 class _SteppedFieldSDE(SteppedSDE):
@@ -131,25 +186,14 @@ class _Stage(NamedTuple):
         return _Stage(paged(page), noise)
 
 
-def driven(
-    field: Field,
-    coefficients: Callable[[Tensor], TimeCoefficients],
-    span: tuple[float, float],
-    time_grid: Callable[[int], Tensor],
-    eta: float,
-    name: str,
-) -> FieldSDE:
-    """The `FieldSDE` of these coefficients on this span, without noise if eta is 0."""
-
-    def drift(x: Tensor, t: Tensor) -> Tensor:
-        now = coefficients(t)
-        state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
-        return state * x + prediction * field.at(now.t.to(x.dtype), now.c, x)(scale * x)
-
-    return FieldSDE(
-        drift,
-        (lambda x, t: coefficients(t).diffusion) if eta else None,
-        *span,
+def driven(coefficients: FieldCoefficients, time_grid: SpanTimes, name: str, kind: type[F]) -> F:
+    """The SDE of these coefficients on the span of this time grid, without noise if eta is 0."""
+    field, eta = coefficients.field, coefficients.eta
+    return kind(
+        FieldDrift(coefficients),
+        FieldNoise(coefficients) if eta else None,
+        time_grid.t_start,
+        time_grid.t_end,
         time_grid=time_grid,
         name=f"{name} of {type(field.process).__name__}, eta {eta:g}",
         field=field,

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import ClassVar
 
 import torch
@@ -27,11 +26,18 @@ from torch import Tensor
 from sdeflow._validation import check_positive
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import mixing
-from sdeflow.processes.process import Process
-from sdeflow.processes.time_grids import ends, log_snr_times
-from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients, _Stage, _SteppedFieldSDE, driven
-from sdeflow.sdes.sde import SDE, SteppedSDE
-from sdeflow.sdes.transition import gaussian_transition, noising_transition
+from sdeflow.processes.process import Process, as_numbers, check_process
+from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
+from sdeflow.sdes.field_sde import (
+    FieldCoefficients,
+    FieldSDE,
+    TimeCoefficients,
+    _Stage,
+    _SteppedFieldSDE,
+    driven,
+)
+from sdeflow.sdes.sde import SDE, SteppedSDE, check_function
+from sdeflow.sdes.transition import NoisingTransition, gaussian_transition
 
 Variance = Callable[[Tensor], Tensor]
 """times (K + 1,) -> (K,), the variance that each step adds per coordinate (length^2)."""
@@ -45,23 +51,43 @@ def forward(process: Process) -> SDE:
 
     Source: Song et al. 2021, eq. 5 and 29.
     """
-    if not isinstance(process, Process):
-        raise TypeError(f"forward needs a Process, got {type(process).__name__}")
+    check_process(process)
     return SDE(
-        lambda x, t: process.drift(t) * x,
-        lambda x, t: process.diffusion(t),
+        NoisingDrift(process),
+        Noising(process),
         process.t_min,
         process.t_max,
-        time_grid=lambda steps: log_snr_times(process, steps).flip(0),
+        time_grid=LogSNRTimes(process.t_min, process.t_max, process),
         name=f"forward SDE of {type(process).__name__}",
-        transition=noising_transition(process),
+        transition=NoisingTransition(process),
     )
 
 
-def _process(field: Field) -> Process:
+@dataclass(frozen=True)
+class NoisingDrift:
+    """(x, t) -> f x."""
+
+    process: Process
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.process.drift(t) * x
+
+
+@dataclass(frozen=True)
+class Noising:
+    """(x, t) -> g."""
+
+    process: Process
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.process.diffusion(t)
+
+
+def _checked(field: Field, eta: float) -> tuple[Process, float]:
     if not isinstance(field, Field):
-        raise TypeError(f"this SDE needs a Field, got {type(field).__name__}; see sf.ExactField")
-    return field.process
+        got = f"the class {field.__name__}" if isinstance(field, type) else type(field).__name__
+        raise TypeError(f"this SDE needs a Field, got {got}; see sf.ExactField")
+    return field.process, check_positive(eta, "eta", zero=True)
 
 
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
@@ -70,7 +96,8 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
         dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
     eta = 0 is the probability-flow ODE, eta = 1 the time reversal of the noising SDE; with the
-    exact field the marginals do not depend on eta.
+    exact field the marginals do not depend on eta. Both start from x_{t_max}, which
+    `Process.prior` draws.
 
     Raises:
         TypeError: field is not a `Field`.
@@ -78,20 +105,23 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
-    process, eta = _process(field), check_positive(eta, "eta", zero=True)
-
-    def coefficients(t: Tensor) -> TimeCoefficients:
-        c = process(t)
-        target = c.alpha_dot, c.sigma_dot + eta**2 * c.noise_rate
-        state, prediction = mixing(field.row(c), c, target)
-        g = eta * torch.sqrt(2 * c.sigma * c.noise_rate)
-        return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
-
-    span = process.t_max, process.t_min
-    grid = partial(log_snr_times, process)
+    process, eta = _checked(field, eta)
+    grid = LogSNRTimes(process.t_max, process.t_min, process)
     name = "reverse SDE" if eta else "probability flow"
-    sde = driven(field, coefficients, span, grid, eta, name)
+    sde = driven(ReverseCoefficients(field, eta), grid, name, FieldSDE)
     return replace(sde, transition=gaussian_transition(field, eta))
+
+
+class ReverseCoefficients(FieldCoefficients):
+    """Those of `reverse`."""
+
+    def __call__(self, t: Tensor) -> TimeCoefficients:
+        """See `FieldCoefficients`."""
+        c = self.field.process(t)
+        target = c.alpha_dot, c.sigma_dot + self.eta**2 * c.noise_rate
+        state, prediction = mixing(self.field.row(c), c, target)
+        g = self.eta * torch.sqrt(2 * c.sigma * c.noise_rate)
+        return TimeCoefficients(t, c, torch.ones_like(t), state, prediction, g)
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
@@ -108,26 +138,25 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
-    process, eta = _process(field), check_positive(eta, "eta", zero=True)
+    process, eta = _checked(field, eta)
+    first, last = process.noise_level(ends(process)).tolist()
+    levels = NoiseLevels(first, last)
+    return driven(ComovingCoefficients(field, eta), levels, "Brownian frame", FieldSDE)
 
-    def coefficients(rho: Tensor) -> TimeCoefficients:
+
+class ComovingCoefficients(FieldCoefficients):
+    """Those of `comoving`."""
+
+    def __call__(self, t: Tensor) -> TimeCoefficients:
+        """See `FieldCoefficients`; the time t of the SDE is rho."""
+        process, rho = self.field.process, t
         t = process.time_of(rho)
         c = process(t)
-        state, prediction = mixing(field.row(c), c, (0.0, 1.0 + eta**2))
-        g = eta * torch.sqrt(2 * rho)
+        state, prediction = mixing(self.field.row(c), c, (0.0, 1.0 + self.eta**2))
+        g = self.eta * torch.sqrt(2 * rho)
         return TimeCoefficients(
             t, c, c.alpha, state * c.alpha, prediction * torch.ones_like(rho), g
         )
-
-    first, last = process.noise_level(ends(process)).tolist()
-    return driven(
-        field,
-        coefficients,
-        (first, last),
-        lambda steps: process.noise_level(log_snr_times(process, steps)),
-        eta,
-        "Brownian frame",
-    )
 
 
 def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) -> AncestralSDE:
@@ -153,25 +182,10 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
-    if check_positive(eta, "eta", zero=True) > 1:
-        raise ValueError(f"ancestral sampling needs eta between 0 (DDIM) and 1 (DDPM), got {eta}")
-    if variance is not None and not callable(variance):
-        raise TypeError(f"variance must be a function of the times, got {variance!r}")
-    if variance is not None and eta != 1:
-        raise ValueError(f"a variance of your own goes with DDPM's mean: use eta = 1, not {eta}")
-    sde = reverse(field, eta)
-    return AncestralSDE(
-        sde.drift,
-        sde.diffusion,
-        sde.t_start,
-        sde.t_end,
-        time_grid=sde.time_grid,
-        name=f"ancestral sampling of {type(field.process).__name__}, eta {eta:g}",
-        field=field,
-        coefficients=sde.coefficients,
-        eta=eta,
-        variance=variance,
-    )
+    process, eta = _checked(field, eta)
+    grid = LogSNRTimes(process.t_max, process.t_min, process)
+    sde = driven(ReverseCoefficients(field, eta), grid, "ancestral sampling", AncestralSDE)
+    return sde if variance is None else replace(sde, variance=variance)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -182,12 +196,27 @@ class AncestralSDE(FieldSDE):
 
     whole_step: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        """Check eta and the variance."""
+        super().__post_init__()
+        if self.eta > 1:
+            raise ValueError(
+                f"ancestral sampling needs eta between 0 (DDIM) and 1 (DDPM), got {self.eta}"
+            )
+        if self.variance is None:
+            return
+        check_function(self.variance, "variance", "times")
+        if self.eta != 1:
+            raise ValueError(
+                f"a variance of your own goes with DDPM's mean: use eta = 1, not {self.eta}"
+            )
+
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`."""
         if not self.as_made:
             raise ValueError(
-                "the steps of ancestral sampling come from its field, not from a drift of your "
-                "own; replace the drift of reverse(field) instead"
+                "the steps of ancestral sampling come from its field, not from a drift or noise "
+                "of your own; replace the drift of reverse(field) instead"
             )
         return _SteppedAncestralSDE(self, times, like)
 
@@ -220,7 +249,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:
     """The user's variances, (K,) in float64, checked."""
-    v = torch.as_tensor(variance(times)).detach().to("cpu", torch.float64)
+    v = as_numbers(variance(times), "variance").detach().to("cpu", torch.float64)
     if v.shape != (len(times) - 1,):
         raise ValueError(
             f"variance must give ({len(times) - 1},), one for each step, got {tuple(v.shape)}"

@@ -12,18 +12,24 @@ See docs/theory.md, (5.1) the step index.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
-from sdeflow._validation import check_finite, check_int, check_times
-from sdeflow.processes.time_grids import uniform_times
+from sdeflow._validation import FLOAT32_EPS, check_finite, check_int, check_times
+from sdeflow.processes.time_grids import SpanTimes, uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
+Times = Tensor | np.ndarray | Sequence[float]
+
+
+ARGUMENTS = {"drift": "xt", "diffusion": "xt", "time_grid": ["steps"], "transition": "st"}
 
 
 class TransitionKernel(NamedTuple):
@@ -49,17 +55,20 @@ class SDE:
             equation.
         t_start, t_end: first and last time.
         calculus: interpretation of noise that depends on the state, "ito" or "stratonovich".
-        time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default.
+        time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default. A `SpanTimes`
+            follows the span.
         transition: (s, t) -> `TransitionKernel` of this drift and this diffusion, if the SDE is
             linear; `evolve` then needs one step for any span.
         name: printed in reports.
-        made_for: the drift and diffusion that `transition` belongs to, by default these. Where
-            `dataclasses.replace` has changed either, `transition` is dropped.
+        made_for: the drift and diffusion that `transition` belongs to, by default these, and the
+            direction of time. Where `dataclasses.replace` has changed any, `transition` is
+            dropped.
 
     Raises:
-        TypeError: drift is not a function, or diffusion, time_grid or transition is neither a
-            function nor None.
-        ValueError: t_start equals t_end, one of them is not finite, or calculus is unknown.
+        TypeError: drift is not a function of (x, t), or diffusion, time_grid or transition is
+            neither None nor a function of its arguments, or name is no text.
+        ValueError: t_start equals t_end, one of them is not finite, calculus is unknown, or
+            `replace` has turned the time of an SDE with noise.
     """
 
     drift: Drift
@@ -70,7 +79,7 @@ class SDE:
     time_grid: Callable[[int], Tensor] | None = None
     transition: Transition | None = None
     name: str = "SDE"
-    made_for: tuple[Drift, Diffusion | None] | None = None
+    made_for: tuple[Drift, Diffusion | None] | tuple[Drift, Diffusion | None, float] | None = None
 
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
@@ -80,19 +89,34 @@ class SDE:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        for name in ("drift", "diffusion", "time_grid", "transition"):
-            given = getattr(self, name)
-            if not callable(given) and (name == "drift" or given is not None):
-                raise TypeError(f"{name} must be a function, got {type(given).__name__}")
+        for name, arguments in ARGUMENTS.items():
+            if name == "drift" or getattr(self, name) is not None:
+                check_function(getattr(self, name), name, *arguments)
         for name in ("t_start", "t_end"):
             object.__setattr__(self, name, check_finite(getattr(self, name), name))
         if self.t_start == self.t_end:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
         if self.calculus not in ("ito", "stratonovich"):
             raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a text, got {type(self.name).__name__}")
+        if isinstance(self.time_grid, SpanTimes):
+            grid = replace(self.time_grid, t_start=self.t_start, t_end=self.t_end)
+            object.__setattr__(self, "time_grid", grid)
+        self._compare_with_made()
+
+    def _compare_with_made(self) -> None:
+        """Drop the transition of another SDE; refuse noise whose time was turned."""
         if self.made_for is None:
-            object.__setattr__(self, "made_for", (self.drift, self.diffusion))
-        elif not self.as_made:
+            object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
+            return
+        turned = self.made_for[2:] not in ((), (self.direction,))
+        if turned and self.diffusion is not None:
+            raise ValueError(
+                "an SDE with noise does not retrace its path when its time is turned; take "
+                "sf.reverse or sf.forward, or make SDE(drift, diffusion, t_start, t_end) anew"
+            )
+        if turned or not self.as_made:
             object.__setattr__(self, "transition", None)
 
     @property
@@ -103,7 +127,8 @@ class SDE:
 
     def __repr__(self) -> str:
         """In words."""
-        return f"{self.name}, t from {self.t_start:g} to {self.t_end:g}"
+        other = "" if self.as_made else ", with another drift or diffusion"
+        return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}"
 
     @property
     def direction(self) -> float:
@@ -114,7 +139,7 @@ class SDE:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
-            TypeError: not a tensor of numbers.
+            TypeError: no numbers in a tensor, an array or a sequence.
             ValueError: not strictly monotone, outside the span, or in the other direction.
         """
         low, high = sorted((self.t_start, self.t_end))
@@ -127,11 +152,28 @@ class SDE:
         return row
 
     def times(self, steps: int) -> Tensor:
-        """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end."""
-        check_int(steps, "steps")
-        if self.time_grid is not None:
-            return self.time_grid(steps)
-        return uniform_times(self.t_start, self.t_end, steps)
+        """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end.
+
+        Raises:
+            TypeError, ValueError: steps is not a positive whole number, or `time_grid` gave
+                something else than such a row.
+        """
+        steps = check_int(steps, "steps")
+        if self.time_grid is None:
+            return uniform_times(self.t_start, self.t_end, steps)
+        grid = self.check_times(self.time_grid(steps), "the times of time_grid")
+        if len(grid) != steps + 1:
+            raise ValueError(
+                f"time_grid gave {len(grid)} times for {steps} steps; it must give {steps + 1}"
+            )
+        rounding = FLOAT32_EPS * max(abs(self.t_start), abs(self.t_end))
+        if max(abs(grid[0] - self.t_start), abs(grid[-1] - self.t_end)) > rounding:
+            raise ValueError(
+                f"the times of time_grid run from {grid[0]:g} to {grid[-1]:g}, but this SDE from "
+                f"{self.t_start:g} to {self.t_end:g}; change one of them"
+            )
+        grid[0], grid[-1] = self.t_start, self.t_end
+        return grid
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """This SDE on the step index of `times` (K + 1,), for clouds (n, d) like `like`."""
@@ -150,6 +192,28 @@ def check_sde(sde: object) -> SDE:
             "sf.forward(process)"
         )
     return sde
+
+
+def check_function(function: object, name: str, *arguments: str) -> None:
+    """Check that a function takes these arguments.
+
+    Raises:
+        TypeError: it does not, or is none.
+    """
+    if isinstance(function, type) or not callable(function):
+        got = f"the class {function.__name__}" if isinstance(function, type) else type(function)
+        got = got if isinstance(got, str) else got.__name__
+        raise TypeError(f"{name} must be a function of ({', '.join(arguments)}), got {got}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions of C do not tell
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{name} must be a function of ({', '.join(arguments)}), got one of {signature}"
+        ) from None
 
 
 def check_drift(f: object, x: Tensor) -> None:

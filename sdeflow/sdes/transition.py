@@ -1,13 +1,16 @@
 r"""Write down transition kernels: x_t given x_s is N(scale x_s + shift, variance).
 
-    noising_transition      dx = f x dt + g dW, the noising of any process
-    relaxation_transition   dx = -rate x dt + noise dW, axis by axis
+    NoisingTransition       dx = f x dt + g dW, the noising of any process
+    RelaxationTransition    dx = -rate x dt + noise dW, axis by axis
+    BrownianTransition      dx = sqrt(rate) dW
     gaussian_transition     the reverse SDE of a single Gaussian, at any eta
 
 With such a `transition` of an SDE, `evolve` computes the density at any later time in one step.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -16,10 +19,11 @@ from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.processes.process import Process
-from sdeflow.sdes.sde import Transition, TransitionKernel
+from sdeflow.sdes.sde import TransitionKernel
 
 
-def noising_transition(process: Process) -> Transition:
+@dataclass(frozen=True)
+class NoisingTransition:
     r"""The transition of the noising SDE, s < t.
 
         scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),
@@ -27,30 +31,45 @@ def noising_transition(process: Process) -> Transition:
     with rho = sigma / alpha. The variance is a product, which keeps its digits where t is near s.
     """
 
-    def transition(s: float, t: float) -> TransitionKernel:
-        before, after = process(s), process(t)
+    process: Process
+
+    def __call__(self, s: float, t: float) -> TransitionKernel:
+        before, after = self.process(s), self.process(t)
         low, high = before.sigma / before.alpha, after.sigma / after.alpha
         variance = after.alpha**2 * (high - low).clamp_min(0) * (high + low)
         return TransitionKernel(after.alpha / before.alpha, torch.zeros_like(variance), variance)
 
-    return transition
 
-
-def relaxation_transition(rate: Tensor, noise: Tensor) -> Transition:
+@dataclass(frozen=True, eq=False)
+class RelaxationTransition:
     """The transition of dx = -rate x dt + noise dW, for rate > 0 and noise () or (d,).
 
     scale = e^{-rate (t - s)},    variance = noise^2 (1 - e^{-2 rate (t - s)}) / (2 rate).
     """
 
-    def transition(s: float, t: float) -> TransitionKernel:
-        variance = noise**2 * -torch.expm1(-2 * rate * (t - s)) / (2 * rate)
-        return TransitionKernel(torch.exp(-rate * (t - s)), torch.zeros_like(rate), variance)
+    rate: Tensor
+    noise: Tensor
 
-    return transition
+    def __call__(self, s: float, t: float) -> TransitionKernel:
+        rate, gone = self.rate, self.rate * (t - s)
+        variance = self.noise**2 * -torch.expm1(-2 * gone) / (2 * rate)
+        return TransitionKernel(torch.exp(-gone), torch.zeros_like(rate), variance)
 
 
-def gaussian_transition(field: Field, eta: float) -> Transition | None:
-    r"""The transition of `reverse(field, eta)`, t < s, for data N(m, diag(v)); else None.
+@dataclass(frozen=True)
+class BrownianTransition:
+    """The transition of dx = sqrt(rate) dW: variance = rate (t - s)."""
+
+    rate: float
+
+    def __call__(self, s: float, t: float) -> TransitionKernel:
+        one = torch.ones((), dtype=torch.float64)
+        return TransitionKernel(one, 0 * one, self.rate * (t - s) * one)
+
+
+@dataclass(frozen=True, eq=False)
+class GaussianTransition:
+    r"""The transition of `reverse(field, eta)`, t < s, for data N(mean, diag(variance)).
 
         scale = alpha_t / alpha_s r^{(1 + eta^2) / 2},    r = (v + rho_t^2) / (v + rho_s^2),
         shift = (alpha_t - scale alpha_s) m,
@@ -58,21 +77,31 @@ def gaussian_transition(field: Field, eta: float) -> Transition | None:
 
     because the score of a Gaussian is linear in x, and the marginals do not depend on eta.
     """
+
+    process: Process
+    mean: Tensor
+    variance: Tensor
+    eta: float
+
+    def __call__(self, s: float, t: float) -> TransitionKernel:
+        before, after = self.process(s), self.process(t)
+        wide, narrow = (self.variance + (c.sigma / c.alpha) ** 2 for c in (before, after))
+        log_ratio = torch.log(narrow / wide)
+        scale = after.alpha / before.alpha * torch.exp((1 + self.eta**2) / 2 * log_ratio)
+        shift = (after.alpha - scale * before.alpha) * self.mean
+        variance = after.alpha**2 * narrow * -torch.expm1(self.eta**2 * log_ratio)
+        return TransitionKernel(scale, shift, variance)
+
+
+def gaussian_transition(field: Field, eta: float) -> GaussianTransition | None:
+    """The transition of `reverse(field, eta)` if the data are one Gaussian with axes along the
+    coordinates; else None.
+    """
     data = field.distribution if isinstance(field, ExactField) else None
     if not isinstance(data, GaussianMixture) or len(data.weights) > 1:
         return None
     mean, covariance = data.means[0].double(), data.covariances[0].double()
-    v, process = covariance.diagonal(), field.process
+    v = covariance.diagonal()
     if (covariance != torch.diag(v)).any():
         return None
-
-    def transition(s: float, t: float) -> TransitionKernel:
-        before, after = process(s), process(t)
-        wide, narrow = (v + (c.sigma / c.alpha) ** 2 for c in (before, after))
-        log_ratio = torch.log(narrow / wide)
-        scale = after.alpha / before.alpha * torch.exp((1 + eta**2) / 2 * log_ratio)
-        shift = (after.alpha - scale * before.alpha) * mean
-        variance = after.alpha**2 * narrow * -torch.expm1(eta**2 * log_ratio)
-        return TransitionKernel(scale, shift, variance)
-
-    return transition
+    return GaussianTransition(field.process, mean, v, eta)

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Scale, check_drift
+from sdeflow.sdes.sde import SDE, Scale, Times, check_drift
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import Monitor, finite
-from sdeflow.solvers.path import Times
 
 
 def _fraction(u: Tensor | float, k: int) -> float:

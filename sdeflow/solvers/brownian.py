@@ -21,7 +21,8 @@ from torch import Tensor
 
 from sdeflow._validation import check_times
 from sdeflow.random_streams import KeyedNormals, Stream
-from sdeflow.solvers.path import Times, nested
+from sdeflow.sdes.sde import Times
+from sdeflow.solvers.path import nested
 
 
 class Brownian:

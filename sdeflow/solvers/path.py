@@ -2,7 +2,6 @@ r"""Read the result of a run: its times, its states, its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.processes.time_grids import indices
+from sdeflow.sdes.sde import Times
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,9 +68,6 @@ def check_path(path: object) -> Path:
         raise TypeError(f"path must be a Path, as solve returns, got {type(path).__name__}")
     return path
 
-
-Times = Sequence[float] | Tensor
-"""A row of times (K + 1,); a numpy array is one too."""
 
 Save = int | Times
 """The number of states to save, evenly over the steps, or the times of the states."""

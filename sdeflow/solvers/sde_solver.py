@@ -18,7 +18,7 @@ import torchsde
 from torch import Tensor
 
 from sdeflow._validation import check_int, check_times
-from sdeflow.sdes.sde import SDE, SteppedSDE
+from sdeflow.sdes.sde import SDE, SteppedSDE, Times
 from sdeflow.solvers import legs
 from sdeflow.solvers.adapters import (
     StepIndices,
@@ -32,7 +32,7 @@ from sdeflow.solvers.adapters import (
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.monitor import Monitor
-from sdeflow.solvers.path import Path, Save, Times, saved_indices
+from sdeflow.solvers.path import Path, Save, saved_indices
 
 
 class Method(NamedTuple):

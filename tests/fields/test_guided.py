@@ -96,8 +96,9 @@ def counted(kind: str) -> sf.LearnedField:
     return sf.LearnedField(sf.VP(), CountedMLP(how).eval(), data_std=std)
 
 
-KINDS = ["any network", "MLP", "preconditioned", "append", "attend"]
-kinds = pytest.mark.parametrize("kind", KINDS)
+OURS = ["MLP", "preconditioned", "append", "attend"]
+ours = pytest.mark.parametrize("kind", OURS)
+kinds = pytest.mark.parametrize("kind", ["any network", *OURS])
 
 # ------------------------------------------------------------------------------------- the formula
 
@@ -219,7 +220,7 @@ def test_table_of_parts_in_different_rows_gives_the_drift(process: sf.processes.
 # ------------------------------------------------------------------------- one call for two labels
 
 
-@kinds
+@ours
 @pytest.mark.parametrize("n", [ROWS, 2 * ROWS])
 def test_two_labels_of_one_network_are_one_call(kind: str, n: int) -> None:
     """On twice the rows, in each block; step by step and on a solver's tables alike."""
@@ -237,6 +238,18 @@ def test_two_labels_of_one_network_are_one_call(kind: str, n: int) -> None:
     guided.noise(x, 0.5)  # with gradients: the whole cloud at once
     guided.noise(x, torch.full((n,), 0.5))
     assert (network.calls, network.rows) == (2, 4 * n)
+
+
+@pytest.mark.parametrize("n", [5, ROWS + 1])
+def test_two_labels_of_a_network_of_the_user_are_two_calls_on_its_cloud(n: int) -> None:
+    """Its rows may depend on each other: 2 n rows would be another cloud."""
+    field = counted("any network")
+    network, x = field.network, randn(n, 2, dtype=torch.float32)
+    guided = sf.GuidedField(field.given(0), field.given(None), 2.0)
+    guided.noise(x, 0.5)
+    assert (network.calls, network.rows) == (2, 2 * n)
+    sf.ODESolver("heun2", steps=5).solve(sf.reverse(guided, 0.0), x)
+    assert (network.calls, network.rows) == (22, 22 * n)
 
 
 @kinds
@@ -291,7 +304,7 @@ def test_guiding_away_from_the_null_label_is_classifier_free_guidance(kind: str)
     assert close(negative, 3 * eps_c - 2 * eps_n, 1e-4)
 
 
-@kinds
+@ours
 def test_guided_particle_gets_the_same_bits_in_any_cloud(kind: str) -> None:
     field, n = counted(kind), 2 * ROWS + 87
     x = randn(n, 2, dtype=torch.float32)

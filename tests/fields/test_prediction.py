@@ -68,7 +68,7 @@ def test_conversion_between_rows_keeps_data_and_noise(
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_rows_are_data_noise_score_and_velocity(name: str) -> None:
+def test_rows_are_data_noise_score_velocity_and_v(name: str) -> None:
     """Score: the slope of ln N(x; alpha x_0, sigma^2). Velocity: that of x_t at fixed x_0, eps."""
     process = PROCESSES[name]
     x0, eps = randn(3, 2), randn(3, 2, seed=1)
@@ -78,13 +78,14 @@ def test_rows_are_data_noise_score_and_velocity(name: str) -> None:
         normal = torch.distributions.Normal(c.alpha * x0, c.sigma)
         score = torch.autograd.grad(normal.log_prob(x).sum(), x)[0]
         moving = torch.autograd.functional.jacobian(lambda t: process.perturb(x0, t, eps), t)
-        wants = (x0, eps, score, moving)
+        wants = (x0, eps, score, moving, c.alpha * eps - c.sigma * x0)
         for row, want in zip(
             (
                 sf.fields.Prediction.DATA,
                 sf.fields.Prediction.NOISE,
                 sf.fields.Prediction.SCORE,
                 sf.fields.Prediction.VELOCITY,
+                sf.fields.Prediction.V,
             ),
             wants,
             strict=True,
@@ -140,6 +141,7 @@ def test_unit_row_is_minus_v(angle: float) -> None:
         f64(angle),
     )
     assert close(encode(unit_row(c, 1.0), x0, eps), -v, 1e-12)
+    assert close(encode(sf.fields.Prediction.V.row(c), x0, eps), v, 1e-12)
 
 
 def test_unit_row_is_edm_preconditioning() -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,8 +103,8 @@ def test_variance_preserving_schedules_preserve_variance(name: str, part: float)
 def test_alpha_is_one_and_sigma_zero_at_time_zero() -> None:
     """alpha(0) = 1 and sigma(0) = 0; VE starts at sigma_min, and a table has no time zero."""
     for name in ("VP", "SubVP", "EDM", "Linear", "Cosine"):
-        c = PROCESSES[name](torch.zeros((), dtype=torch.float64))
-        assert float(c.alpha) == pytest.approx(1, abs=1e-14)
+        c = replace(PROCESSES[name], t_min=1e-15)(1e-15)
+        assert float(c.alpha) == pytest.approx(1, abs=1e-13)
         assert float(c.sigma) == pytest.approx(0, abs=1e-7)
     c = sf.VE(sigma_min=0.03)(torch.zeros((), dtype=torch.float64))
     assert (float(c.alpha), float(c.sigma)) == pytest.approx((1, 0.03))
@@ -339,15 +340,86 @@ def test_prior_of_one_seed_is_the_same_for_all_processes_in_units_of_sigma(
 ) -> None:
     """Of one seed, for all processes: x / sigma(t_max) = z, to all the digits of float64."""
     sigma = process(f64(process.t_max)).sigma
-    other = sf.EDM(t_max=1.0)
+    other = sf.EDM(t_max=64.0)
     x = process.prior(100, 2, 5, dtype=torch.float64)
-    assert close(x / sigma, other.prior(100, 2, 5, dtype=torch.float64), 1e-14)
+    assert close(x / sigma, other.prior(100, 2, 5, dtype=torch.float64) / 64, 1e-14)
     default = torch.get_default_dtype()
     try:
         torch.set_default_dtype(torch.float64)
         assert torch.equal(process.prior(100, 2, 5), x)
     finally:
         torch.set_default_dtype(default)
+
+
+SHORT = {
+    "DDPM in 10 steps": sf.processes.Tabulated.ddpm(10),
+    "DDPM in 100 steps": sf.processes.Tabulated.ddpm(100),
+    "VP to 0.3": replace(sf.VP(), t_max=0.3),
+    "straight path to 0.5": sf.Linear(t_max=0.5),
+}
+
+
+def test_prior_is_silent_where_it_is_right_and_warns_where_it_is_not(
+    process: sf.processes.Process,
+) -> None:
+    """SNR(t_max) of the processes as they come is at most 0.01; warnings are errors here."""
+    assert float(process.log_snr(process.t_max)) < math.log(0.0101)
+    process.prior(2, 2, 0)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_prior_of_a_short_process_says_what_is_missing(name: str) -> None:
+    short = SHORT[name]
+    alpha = float(short(short.t_max).alpha)
+    with pytest.warns(UserWarning, match=rf"alpha is {alpha:.3g} at the end.*data=") as said:
+        short.prior(2, 2, 0)
+    assert "\n" not in str(said[0].message)
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_prior_of_the_data_is_the_distribution_at_t_max(name: str) -> None:
+    """N(m, s^2) becomes N(alpha m, alpha^2 s^2 + sigma^2), and the flow leads back to it."""
+    short, data = SHORT[name], sf.GaussianMixture.isotropic(f64([[1.0, -2.0]]), 3.0)
+    c = short(short.t_max)
+    x = short.prior(8000, 2, 1, torch.float64, data=data)
+    size = math.hypot(3 * float(c.alpha), float(c.sigma))
+    z = (x - c.alpha * data.mean()) / size
+    assert stats.kstest(z.flatten().numpy(), "norm").pvalue > 1e-3
+    assert torch.equal(short.prior(100, 2, 1, torch.float64, data=data), x[:100])
+    flow = sf.reverse(sf.ExactField(short, data), 0.0)
+    end = sf.ODESolver("heun2", 20).solve(flow, x).x[-1]
+    assert float(end.std(0).mean()) == pytest.approx(3.0, abs=0.1)
+
+
+def test_prior_draws_data_from_a_cloud_apart_from_the_noise() -> None:
+    """Rows of the cloud; not the draws of the same seed, which it may be compared with."""
+    short, cloud = SHORT["DDPM in 10 steps"], randn(50, 2)
+    alpha, sigma = (float(v) for v in short(short.t_max)[:2])
+    x = short.prior(500, 2, 3, torch.float64, data=cloud)
+    noise = sf.EDM().prior(500, 2, 3, torch.float64) / 80
+    x0 = (x - sigma * noise) / alpha
+    distance, row = (x0[:, None] - cloud).norm(dim=-1).min(1)
+    assert float(distance.max()) < 1e-12
+    assert len(row.unique()) > 45
+    data = sf.datasets.ring()
+    same = short.prior(500, 2, 3, torch.float64, data=data)
+    off = (same - sigma * noise) / alpha - data.sample(500, 3, torch.float64)
+    assert float(off.norm(dim=1).median()) > 1
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (sf.GaussianMixture, "got GaussianMixture"),
+        (sf.datasets.ring, "got function"),
+        ([[1.0, 2.0]], "got list"),
+        (torch.zeros(3, 5), "data must have dimension 2, got 5"),
+        (sf.GaussianMixture.isotropic(f64([[0.0]]), 1.0), "data has dimension 1, but d is 2"),
+    ],
+)
+def test_prior_refuses_data_that_are_none(data, words: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=words):
+        sf.VP().prior(4, 2, 0, data=data)
 
 
 # --------------------------------------------------------------------------------- wrong arguments
@@ -367,6 +439,82 @@ def test_times_outside_the_interval_are_refused(process: sf.processes.Process) -
     for bad in (torch.full((2,), process.t_max), torch.full((3, 1), process.t_max)):
         with pytest.raises(ValueError, match=r"t must be \(\) or \(3,\)"):
             process.perturb(x, bad, x)
+
+
+QUESTIONS = ("__call__", "log_snr", "noise_level", "drift", "diffusion")
+
+
+@pytest.mark.parametrize("ask", QUESTIONS)
+def test_no_process_answers_outside_of_its_interval(
+    process: sf.processes.Process, ask: str
+) -> None:
+    """A table was extrapolated, a formula went on."""
+    for t in (process.t_max * 1.001, process.t_min - 2e-3, math.nan, math.inf):
+        for time in (t, f64(t), f64([process.t_max, t]), torch.tensor(t)):
+            with pytest.raises(ValueError, match=r"outside .* give times inside it"):
+                getattr(process, ask)(time)
+
+
+def test_table_of_ddpm_ends_at_1000() -> None:
+    with pytest.raises(ValueError, match=r"t = 1001 lies outside \[1, 1000\]"):
+        sf.processes.Tabulated.ddpm()(1001)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_ends_that_were_rounded_belong_to_the_interval(
+    process: sf.processes.Process, dtype: torch.dtype
+) -> None:
+    """The coefficients are those of the end itself, in the type of t, and differentiable."""
+    for end in (process.t_min, process.t_max):
+        t = torch.tensor(end, dtype=dtype).requires_grad_()
+        got, sure = process(t), process(end)
+        assert all(c.dtype == dtype and torch.isfinite(c) for c in got)
+        if not process.t_min <= t.item() <= process.t_max:
+            assert torch.equal(torch.stack(got), torch.stack(sure).to(dtype))
+        if dtype != torch.bfloat16:
+            rate = torch.autograd.grad(got.sigma, t)[0]
+            assert float(rate) == pytest.approx(got.sigma_dot.item(), rel=0.05)
+
+
+def test_end_that_float32_cannot_tell_from_one_is_exact() -> None:
+    """float32(1 - 1e-9) = 1, where alpha is 0 and the rate of the straight path infinite."""
+    for process in (sf.Linear(t_max=1 - 1e-9), sf.processes.Cosine(t_max=1 - 1e-9)):
+        c = process(torch.tensor(process.t_max, dtype=torch.float32))
+        assert c.alpha.dtype == torch.float32
+        assert torch.equal(c.alpha, process(process.t_max).alpha.float())
+        assert torch.isfinite(process.drift(torch.tensor(1.0)))
+
+
+@pytest.mark.parametrize("wrong", ["0.5", None, True, 2j, sf.VP, torch.tensor(True), {}])
+@pytest.mark.parametrize("ask", [*QUESTIONS, "time", "time_of"])
+def test_process_refuses_times_that_are_no_numbers(ask: str, wrong) -> None:
+    with pytest.raises(TypeError, match="must be a number or a tensor of numbers, got"):
+        getattr(sf.VP(), ask)(wrong)
+
+
+def test_process_takes_lists_and_arrays_in_float64() -> None:
+    times = [0.1, 0.7]
+    for ask in (*QUESTIONS, "time", "time_of"):
+        sure = getattr(sf.VP(), ask)(f64(times))
+        for same in (times, np.array(times), tuple(times)):
+            got = getattr(sf.VP(), ask)(same)
+            for a, b in zip(got, sure, strict=True):
+                assert torch.equal(a, b)
+    with pytest.raises(ValueError, match="noise level is zero or more, got -1"):
+        sf.VP().time_of(-1.0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"t_max": 0.3}, {"t_min": 0.2}, {"beta_max": 5.0}, {"beta_min": 1.0}],
+    ids=lambda c: next(iter(c)),
+)
+def test_replaced_constant_makes_the_process_that_has_it(change: dict) -> None:
+    assert replace(sf.VP(), **change) == sf.VP(**change)
+    table = sf.processes.Tabulated.ddpm(20)
+    table(5.0)  # works out its cubic
+    longer = replace(table, alpha_bar=sf.processes.Tabulated.ddpm(40).alpha_bar, t_max=40.0)
+    assert torch.equal(longer(30.5).alpha, sf.processes.Tabulated.ddpm(40)(30.5).alpha)
 
 
 def test_times_beyond_the_ends_by_rounding_are_accepted(process: sf.processes.Process) -> None:
@@ -394,6 +542,9 @@ def test_times_beyond_the_ends_by_rounding_are_accepted(process: sf.processes.Pr
         (lambda: sf.Linear(t_min=-0.1), "t_min must be zero or more"),
         (lambda: sf.VP(t_max=float("nan")), "t_max must be positive and finite"),
         (lambda: sf.processes.Tabulated((0.9,)), "at least two numbers"),
+        (lambda: sf.processes.Tabulated.from_betas(0.5), r"a row of numbers \(T,\), got \(\)"),
+        (lambda: sf.processes.Tabulated.ddpm(1), "steps must be at least 2"),
+        (lambda: sf.processes.Tabulated.ddpm(10, 0.0), "beta_min must be positive"),
         (lambda: sf.processes.Tabulated((0.5, 0.9)), "must fall strictly"),
         (lambda: sf.processes.Tabulated((0.9, 0.9)), "must fall strictly"),
         (lambda: sf.processes.Tabulated((0.9, 0.5, 0.0)), "between 0 and 1"),
@@ -429,6 +580,14 @@ def test_constants_that_are_not_numbers_are_refused() -> None:
         sf.VP(beta_min="small")
     with pytest.raises(TypeError, match="n must be a whole number"):
         sf.VP().prior(2.5, 2, 0)
+    with pytest.raises(TypeError, match="dtype must be a floating-point type of torch"):
+        sf.VP().prior(2, 2, 0, "float32")
+    with pytest.raises(TypeError, match="alpha_bar must be a number or a tensor of numbers"):
+        sf.processes.Tabulated("ddpm")
+    with pytest.raises(TypeError, match="steps must be a whole number"):
+        sf.processes.Tabulated.stable_diffusion(2.5)
+    with pytest.raises(TypeError, match="eps must be a floating-point tensor"):
+        sf.VP().perturb(randn(2, 2), 0.5, None)
 
 
 @pytest.mark.parametrize(

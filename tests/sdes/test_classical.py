@@ -212,6 +212,95 @@ def test_particles_and_density_follow_a_driven_potential() -> None:
     assert abs(Estimate.of(x[:, 0]).standard_score(mean)) < 4
 
 
+# ------------------------------------------------------------------------- particles that interact
+
+
+def total(x: Tensor) -> Tensor:
+    """Springs between all pairs, sum_{i < j} |x_i - x_j|^2 / (2 n) = sum_i |x_i - mean|^2 / 2."""
+    return ((x[:, None] - x) ** 2).sum() / (4 * len(x))
+
+
+def per_particle(x: Tensor) -> Tensor:
+    """sum_j |x_i - x_j|^2 / (2 n): the sum over i is twice the energy."""
+    return ((x[:, None] - x) ** 2).sum((1, 2)) / (2 * len(x))
+
+
+def test_total_energy_gives_the_force_of_pairs() -> None:
+    x = randn(30, 2)
+    want = -(x - x.mean(0))
+    assert close(sf.sdes.langevin(total).drift(x, f64(0.0)), want)
+    q, v = x.chunk(2, 1)
+    drift = sf.sdes.underdamped(total, friction=0.5, mass=2.0).drift(x, f64(0.0))
+    assert close(drift, torch.cat([v, -(q - q.mean(0)) / 2 - v / 2], 1))
+    pulled = sf.sdes.langevin(lambda x, c: total(x - c) + c * x.sum(), protocol=lambda t: 3 * t)
+    assert close(pulled.drift(x, f64(0.5)), want - 1.5)
+
+
+def test_particles_on_springs_have_the_boltzmann_variance() -> None:
+    """T about their mean; half of it if each pair counted twice."""
+    sde = sf.sdes.langevin(lambda x: ((x - x.mean(0)) ** 2).sum() / 2, t_end=6.0)
+    x = SDESolver("heun", 200, seed=4).solve(sde, torch.zeros(4000, 1, dtype=F64)).x[-1]
+    assert abs(Estimate.of((x - x.mean()) ** 2).standard_score(1.0)) < 4
+
+
+@pytest.mark.parametrize("solver", [SDESolver(steps=2), sf.ODESolver(), sf.ODESolver("euler", 2)])
+@pytest.mark.parametrize("inertia", [False, True])
+def test_energies_that_count_pairs_twice_are_refused(solver, inertia: bool) -> None:
+    make = sf.sdes.underdamped if inertia else sf.sdes.langevin
+    for energies in (per_particle, lambda x: 1 / torch.cdist(x, x).fill_diagonal_(1.0).sum(1)):
+        sde = make(energies)
+        if isinstance(solver, sf.ODESolver):
+            sde = replace(sde, diffusion=None)
+        with pytest.raises(ValueError, match="return the total energy of the cloud, a scalar"):
+            solver.solve(sde, randn(9, 2))
+
+
+@pytest.mark.parametrize(
+    "energies",
+    [
+        lambda x: torch.linspace(1, 2, len(x)) * (x**2).sum(1),  # another spring for each
+        lambda x: (x.reshape(3, 3, 2) ** 2).sum(2).reshape(-1),  # a cloud of this size alone
+        lambda x: torch.where(x[:, 0] > 1, torch.inf, (x**2).sum(1)),
+        lambda x: 0 * x.sum(1),
+        torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Flatten(0)).double(),
+    ],
+    ids=["springs", "shaped", "wall", "flat", "network"],
+)
+def test_energies_of_one_particle_each_are_taken(energies) -> None:
+    x = randn(9, 2)
+    sde = sf.sdes.langevin(energies, t_end=1e-3)
+    end = SDESolver(steps=1).solve(sde, x).x[-1]
+    noise = SDESolver(steps=1).solve(sf.sdes.brownian(1.0, 1e-3), x).x[-1]
+    assert close(end - noise, 1e-3 * sde.drift(x, f64(0.0)), 1e-9)
+
+
+def test_energies_are_compared_once_in_a_run() -> None:
+    asked: list[int] = []
+
+    def counted(x: Tensor) -> Tensor:
+        asked.append(len(x))
+        return (x**2).sum(1)
+
+    for steps in (3, 7):
+        asked.clear()
+        SDESolver(steps=steps).solve(sf.sdes.langevin(counted), randn(4, 2))
+        assert len(asked) == steps + 2
+    SDESolver(steps=2).solve(sf.sdes.langevin(counted), randn(1, 2))
+
+
+def test_potentials_print_in_words_and_check_their_constants() -> None:
+    assert repr(sf.sdes.harmonic(2.0)) == "harmonic potential, stiffness 2"
+    assert repr(sf.sdes.double_well(3.0, 0.5)) == "double well, barrier 3, stiffness 0.5"
+    assert repr(sf.sdes.mexican_hat()) == "Mexican hat, barrier 1"
+    for potential in (sf.sdes.harmonic(), sf.sdes.double_well()):
+        with pytest.raises(ValueError, match="stiffness must be positive"):
+            replace(potential, stiffness=-1.0)
+    for potential in (sf.sdes.harmonic(), sf.sdes.double_well(), sf.sdes.mexican_hat()):
+        for wrong in (randn(5), [[1.0]], None):
+            with pytest.raises(ValueError, match=r"a potential takes a cloud, a tensor \(n, d\)"):
+                potential(wrong)
+
+
 # ------------------------------------------------------------------------------------- underdamped
 
 GAMMA, T, M, K = 0.5, 0.8, 2.0, 1.5
@@ -393,7 +482,7 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
         (lambda: sf.sdes.langevin(tilted, t_end=0.0), ValueError, "t_end must be positive"),
         (lambda: sf.sdes.langevin(2.0), TypeError, "potential must be a function"),  # type: ignore[arg-type]
         (lambda: run(sf.sdes.langevin(lambda x: x**2)), ValueError, r"\(5,\), got \(5, 2\)"),
-        (lambda: run(sf.sdes.langevin(lambda x: (x**2).sum())), ValueError, r"\(5,\), got \(\)"),
+        (lambda: run(sf.sdes.langevin(lambda x: x[:2].sum(1))), ValueError, "the total energy"),
         (lambda: run(sf.sdes.langevin(lambda x: np.ones(5))), ValueError, "got ndarray"),  # type: ignore[arg-type,return-value]
         (lambda: run(sf.sdes.langevin(lambda x: x.detach().sum(1))), ValueError, "no gradient"),
         (
@@ -408,6 +497,38 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
             "a velocity for every position, got 3 columns",
         ),
         (lambda: sf.sdes.brownian(-0.5), ValueError, "diffusivity must be positive"),
+        (lambda: sf.sdes.brownian("fast"), TypeError, "diffusivity must be a number"),  # type: ignore[arg-type]
+        (lambda: sf.sdes.ornstein_uhlenbeck("A"), TypeError, "matrix must be a number or a tens"),  # type: ignore[arg-type]
+        (
+            lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, None),  # type: ignore[arg-type]
+            TypeError,
+            "noise must be a number or a tensor",
+        ),
+        (
+            lambda: sf.sdes.ornstein_uhlenbeck(ROTATING).evolved(sf.datasets.ring(), 1.0),  # type: ignore[arg-type]
+            TypeError,
+            "start must be a GaussianMixture, got Dataset",
+        ),
+        (
+            lambda: sf.sdes.langevin(tilted, protocol=2.0),  # type: ignore[arg-type]
+            TypeError,
+            r"protocol must be a function of \(t\), got float",
+        ),
+        (
+            lambda: sf.sdes.langevin(sf.sdes.harmonic(), protocol=lambda t: t),
+            TypeError,
+            r"with a protocol, potential must be a function of \(x, control\)",
+        ),
+        (
+            lambda: sf.sdes.langevin(lambda x, c: x.sum(1) * c),
+            TypeError,
+            r"potential must be a function of \(x\), got one of \(x, c\)",
+        ),
+        (
+            lambda: run(sf.sdes.langevin(lambda x, c: tilted(x), protocol=lambda t: None)),  # type: ignore[arg-type,return-value]
+            ValueError,
+            "the protocol returned None",
+        ),
         (lambda: sf.sdes.geometric_brownian(0.1, -0.2), ValueError, "volatility must be positive"),
         (lambda: sf.sdes.geometric_brownian(np.nan, 0.2), ValueError, "growth must be finite"),
         (

@@ -577,7 +577,7 @@ REFUSED = {
     "an SDE for a field": (lambda: sf.reverse(NOISY), TypeError, "needs a Field, got FieldSDE"),
     "a mixture for a field": (lambda: sf.sdes.comoving(lopsided()), TypeError, "needs a Field"),
     "no field": (lambda: sf.ancestral(None), TypeError, "needs a Field"),
-    "a field for a process": (lambda: sf.forward(KNOWN), TypeError, "needs a Process"),
+    "a field for a process": (lambda: sf.forward(KNOWN), TypeError, "must be a Process"),
     "a variance that is a tensor": (
         lambda: sf.ancestral(KNOWN, variance=0.5),
         TypeError,

@@ -148,7 +148,7 @@ def scaled(sde: sf.SDE, drift: float = 1.0, diffusion: float = 1.0) -> sf.SDE:
         lambda sde: scaled(sde, diffusion=2**0.5),  # the 2 of g^2 = 2 sigma (...), twice
         lambda sde: scaled(sde, diffusion=1.05),
         lambda sde: replace(sde, diffusion=None),
-        lambda sde: replace(sde, t_start=sde.t_end, t_end=sde.t_start),
+        lambda sde: sf.SDE(sde.drift, sde.diffusion, sde.t_end, sde.t_start),
     ],
     ids=["drift reversed", "drift doubled", "2 g^2", "g 5 %", "no noise", "time reversed"],
 )

@@ -408,9 +408,7 @@ def test_the_spiral_is_learned() -> None:
 def test_a_short_training_halves_the_error_on_the_checkerboard() -> None:
     """A twentieth of the steps leaves less than half the dirt of an untrained field."""
     board = sf.datasets.checkerboard()
-    blank = sf.LearnedField(
-        checkerboard.PROCESS, sf.MLP(), predicts=sf.fields.Prediction.VELOCITY, data_std=board.std
-    )
+    blank = sf.LearnedField(checkerboard.PROCESS, sf.MLP(), data_std=board.std)
     before = checkerboard.judge(blank, 0, n=4000)
     after = checkerboard.judge(checkerboard.train(0, steps=600), 0, n=4000)
     # Squares fill half of the board and nothing outside it: of a round cloud half is off, or more.

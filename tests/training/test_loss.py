@@ -22,6 +22,11 @@ from tests.problems import (
 )
 
 ROWS = list(sf.fields.Prediction)
+rows_and_preconditioning = pytest.mark.parametrize(
+    ("predicts", "data_std"),
+    [*((row, None) for row in ROWS), (None, 1.7)],
+    ids=[*(row.value for row in ROWS), "preconditioned"],
+)
 
 
 class Known(nn.Module):
@@ -50,10 +55,9 @@ def truths(process: sf.processes.Process) -> dict[str, sf.fields.ExactField]:
 # ------------------------------------------------------------------------------------- the loss
 
 
-@pytest.mark.parametrize("data_std", [None, 1.7], ids=["plain", "preconditioned"])
-@pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
+@rows_and_preconditioning
 def test_every_weighting_is_a_regression_of_the_literature(
-    process: sf.processes.Process, predicts: sf.fields.Prediction, data_std: float | None
+    process: sf.processes.Process, predicts: sf.fields.Prediction | None, data_std: float | None
 ) -> None:
     """Each loss as its paper writes it, from the denoiser D that the network stands for."""
     t = times_of(process, 12)
@@ -68,6 +72,7 @@ def test_every_weighting_is_a_regression_of_the_literature(
         sf.fields.Prediction.NOISE: (torch.zeros_like(t), torch.ones_like(t)),
         sf.fields.Prediction.SCORE: (torch.zeros_like(t), -1 / c.sigma),
         sf.fields.Prediction.VELOCITY: (c.alpha_dot, c.sigma_dot),
+        sf.fields.Prediction.V: (-c.sigma, c.alpha),
     }
     rho = sigma / alpha
     if data_std is None:
@@ -96,6 +101,7 @@ def test_every_weighting_is_a_regression_of_the_literature(
         sf.fields.Prediction.NOISE: mean(noise - eps),
         sf.fields.Prediction.SCORE: mean(-noise / sigma - -eps / sigma),
         sf.fields.Prediction.VELOCITY: mean(alpha_dot * (d - x0) + sigma_dot * (noise - eps)),
+        sf.fields.Prediction.V: mean(alpha * (noise - eps) - sigma * (d - x0)),
     }
 
     def agree(a: Tensor, b: Tensor) -> bool:
@@ -112,10 +118,9 @@ def test_every_weighting_is_a_regression_of_the_literature(
     assert agree(loss(sf.training.min_snr(3.0)), snr.clamp_max(3.0) * mean(d - x0))
 
 
-@pytest.mark.parametrize("data_std", [None, 1.7], ids=["plain", "preconditioned"])
-@pytest.mark.parametrize("predicts", ROWS, ids=lambda p: p.value)
+@rows_and_preconditioning
 def test_simple_loss_has_the_same_gradient_in_every_prediction(
-    process: sf.processes.Process, predicts: sf.fields.Prediction, data_std: float | None
+    process: sf.processes.Process, predicts: sf.fields.Prediction | None, data_std: float | None
 ) -> None:
     t, x0, eps = times_of(process, 12), randn(12, 2, seed=3), randn(12, 2, seed=4)
     network = Wavy()

@@ -1,0 +1,129 @@
+r"""Call a network as it was trained to be called: its own batch, in eval mode.
+
+    called(network)        (rest, x) -> network(x, *rest), one call for the whole cloud
+    called(network, rows)  the same in blocks of `rows` rows, so that a row's bits do not depend on
+                           the others, and memory does not grow with the cloud
+
+A network that was left in train mode drops units at random and moves the statistics of its batch
+norms. So each module is put in eval mode for the call, and back in its own mode after it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sdeflow._blocks import misfit, whole_blocks
+from sdeflow.fields.networks import MLP, Tokens
+
+Rest = tuple[Tensor, ...]
+"""What a network takes after x: time, labels; each () or (n,)."""
+
+MODELESS = frozenset(
+    {MLP, Tokens, nn.Linear, nn.Embedding, nn.SiLU, nn.ReLU, nn.GELU, nn.Tanh, nn.Identity}
+    | {nn.Sequential, nn.ModuleList, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.GroupNorm, nn.LayerNorm}
+)
+"""Modules that do the same in both modes, themselves."""
+
+_LOCK = threading.Lock()
+_PAUSED: dict[nn.Module, int] = {}
+"""Modules of train mode that are in eval mode now: for how many calls, of any thread."""
+_changes = 0
+"""How often `_PAUSED` has changed."""
+
+
+def called(
+    network: nn.Module, rows: int | None = None, *, as_it_is: bool = False
+) -> Callable[[Rest, Tensor], Tensor]:
+    """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode; x is kept.
+
+    Args:
+        network: called as network(x, *rest).
+        rows: of a call; the last block is padded with copies of the last row. None: one call.
+        as_it_is: leave the network in its mode, for training.
+
+    Raises (when called):
+        ValueError: the network returns another shape than that of x.
+    """
+    modules = [] if as_it_is else [m for m in network.modules() if type(m) not in MODELESS]
+
+    copied = True
+
+    def evaluate(rest: Rest, x: Tensor) -> Tensor:
+        nonlocal copied
+        paused = _pause(modules) if modules and _in_train_mode(modules) else None
+        # The first call shows whether the network changes its input in place.
+        given = x.clone() if copied else x
+        version = given._version if copied and not given.is_inference() else -1
+        try:
+            if rows is None:
+                out = network(given, *rest)
+                if getattr(out, "shape", None) != x.shape:
+                    misfit(out, x)
+            else:
+                parts = []
+                for part, its in _blocks(given, rest, rows):
+                    parts.append(network(part, *its))
+                    if getattr(parts[-1], "shape", None) != part.shape:
+                        misfit(parts[-1], part)
+                out = torch.cat(parts)[: x.shape[0]]
+        finally:
+            if paused:
+                _resume(paused)
+        if version >= 0:
+            copied = given._version != version
+        return out
+
+    return evaluate
+
+
+def _blocks(x: Tensor, rest: Rest, rows: int) -> Iterator[tuple[Tensor, Iterable[Tensor]]]:
+    """Blocks of exactly `rows` rows of x, each with its part of `rest`."""
+    each = [r.ndim == 1 for r in rest]
+    rest = tuple(whole_blocks(r, rows) if cut else r for r, cut in zip(rest, each, strict=True))
+    for i, part in enumerate(whole_blocks(x, rows).split(rows)):
+        here = slice(i * rows, (i + 1) * rows)
+        yield part, [r[here] if cut else r for r, cut in zip(rest, each, strict=True)]
+
+
+def _in_train_mode(modules: list[nn.Module]) -> bool:
+    """Whether a module is in train mode, or may be again before a call that begins now ends."""
+    before = _changes
+    for m in modules:
+        if m.training:
+            return True
+    return bool(_PAUSED) or before != _changes
+
+
+def _pause(modules: list[nn.Module]) -> list[nn.Module]:
+    """Put modules in eval mode; those that `_resume` puts back, when no call needs them so."""
+    global _changes
+    with _LOCK:
+        _changes += 1
+        paused = [m for m in modules if m.training or m in _PAUSED]
+        for m in paused:
+            _PAUSED[m] = _PAUSED.get(m, 0) + 1
+            _set(m, False)
+    return paused
+
+
+def _resume(paused: list[nn.Module]) -> None:
+    global _changes
+    with _LOCK:
+        _changes += 1
+        for m in paused:
+            _PAUSED[m] -= 1
+            if not _PAUSED[m]:
+                del _PAUSED[m]
+                _set(m, True)
+
+
+def _set(module: nn.Module, training: bool) -> None:
+    """module.training = training for this module alone, past the slow `__setattr__` of modules."""
+    if "training" in vars(module):
+        vars(module)["training"] = training
+    else:  # compiled and scripted modules keep it elsewhere
+        module.training = training

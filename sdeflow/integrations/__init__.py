@@ -1,0 +1,6 @@
+"""Use networks of other programs as fields: diffusion and flow-matching models in torch."""
+
+from sdeflow.integrations.conventions import DDPM, Convention, Denoiser, FlowMatching
+from sdeflow.integrations.torch_network import from_torch
+
+__all__ = ["from_torch", "Convention", "DDPM", "FlowMatching", "Denoiser"]

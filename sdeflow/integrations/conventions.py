@@ -1,0 +1,284 @@
+r"""Say how a network was trained: what it takes for time, and what it gives.
+
+    DDPM(alphas_cumprod)    network(x, k), k = 0 .. T - 1; gives eps, x_0 or v
+    FlowMatching(data_at)   network(x, s), s in [0, 1]; gives the velocity d x_s / d s
+    Denoiser()              network(x, sigma); gives x_0 (EDM)
+
+Here t runs from data to noise. Each convention states the time of the network as a function of t,
+and the factor that turns what it gives into one of our predictions.
+
+See docs/theory.md, (3.1) for the rows, and the dictionary in section 7.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sdeflow._validation import check_int, check_positive
+from sdeflow.fields.prediction import Prediction
+from sdeflow.processes.process import Process
+from sdeflow.processes.schedules import EDM, Linear
+from sdeflow.processes.tabulated import Tabulated
+
+HARDLY_NOISED = 0.95
+"""alpha-bar at the end of a table that is none: of 1 - beta, for example."""
+
+
+class Convention(ABC):
+    """How a network was trained: its process, its time, and what it gives."""
+
+    @property
+    @abstractmethod
+    def process(self) -> Process:
+        """How its data were noised, in our time t."""
+
+    @property
+    @abstractmethod
+    def predicts(self) -> Prediction:
+        """The prediction that `factor` times the network's output is."""
+
+    @property
+    def factor(self) -> float:
+        """1 or -1."""
+        return 1.0
+
+    @abstractmethod
+    def time(self, t: Tensor) -> Tensor:
+        """What the network takes for t, of its shape."""
+
+    @property
+    @abstractmethod
+    def words(self) -> str:
+        """The map, for reports: "timestep t - 1"."""
+
+    def __repr__(self) -> str:
+        """In words."""
+        minus = "minus " if self.factor < 0 else ""
+        return (
+            f"network at {self.words} predicts {minus}{self.predicts.value}, under {self.process}"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DDPM(Convention):
+    r"""A network of whole timesteps k = 0 .. T - 1 and a table, as in DDPM and diffusers.
+
+        x_k = sqrt(alphas_cumprod[k]) x_0 + sqrt(1 - alphas_cumprod[k]) eps.
+
+    The process is `Tabulated(alphas_cumprod)`, in which t = 1 .. T; the network is called with
+    k = t - 1 and what it gives is taken as it is. `times` gives time grids of whole timesteps.
+
+    Args:
+        alphas_cumprod: (T,) alpha-bar, a falling row; `scheduler.alphas_cumprod` in diffusers.
+        predicts: what the network gives: NOISE (epsilon), V (v_prediction) or DATA (sample).
+        whole: whether the network takes whole timesteps only. False: it embeds them as numbers
+            (in sinusoids, for example) and is called with any t - 1, in float32.
+
+    Raises:
+        TypeError: the table is not a row of numbers, or predicts no `Prediction`.
+        ValueError: the table is none of alpha-bar, predicts is another row, or (when evaluated, if
+            whole) t - 1 is no whole number.
+
+    Source: Ho et al. 2020, eq. 4; Salimans and Ho 2022, for v.
+    """
+
+    alphas_cumprod: Tensor
+    predicts: Prediction = Prediction.NOISE
+    whole: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the table, and make the process."""
+        if not isinstance(self.predicts, Prediction):
+            raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
+        if self.predicts not in (Prediction.NOISE, Prediction.V, Prediction.DATA):
+            raise ValueError(
+                f"a network of a table predicts NOISE, V or DATA, not {self.predicts.name}; "
+                "v-prediction is Prediction.V"
+            )
+        try:
+            table = torch.as_tensor(self.alphas_cumprod).detach().to("cpu", torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            got = type(self.alphas_cumprod).__name__
+            raise TypeError(f"alphas_cumprod must be a row of numbers, got {got}") from None
+        if table.ndim == 1 and len(table) and float(table[-1]) > HARDLY_NOISED:
+            raise ValueError(
+                f"alphas_cumprod ends at {float(table[-1]):.4g}, where the data are hardly "
+                "noised; give the products of the alphas, as scheduler.alphas_cumprod"
+            )
+        object.__setattr__(self, "alphas_cumprod", table)
+        self.process  # noqa: B018 - it checks the table
+
+    @cached_property
+    def process(self) -> Tabulated:
+        """See `Convention`."""
+        return Tabulated(tuple(self.alphas_cumprod.tolist()))
+
+    @staticmethod
+    def from_scheduler(scheduler: Any, *, whole: bool = True) -> DDPM:
+        """The convention of a scheduler of diffusers: its table and its `prediction_type`.
+
+        Raises:
+            TypeError: it has no `alphas_cumprod` or no `config.prediction_type`.
+            ValueError: its prediction_type is unknown.
+        """
+        table = getattr(scheduler, "alphas_cumprod", None)
+        kind = getattr(getattr(scheduler, "config", None), "prediction_type", None)
+        if table is None or kind is None:
+            raise TypeError(
+                "scheduler must have alphas_cumprod and config.prediction_type, as DDPMScheduler "
+                f"of diffusers has; got {type(scheduler).__name__}"
+            )
+        rows = {
+            "epsilon": Prediction.NOISE,
+            "v_prediction": Prediction.V,
+            "sample": Prediction.DATA,
+        }
+        if kind not in rows:
+            raise ValueError(f"prediction_type must be one of {', '.join(rows)}, got {kind!r}")
+        return DDPM(table, rows[kind], whole)
+
+    def time(self, t: Tensor) -> Tensor:
+        """k = t - 1; whole numbers are int64."""
+        k = t - 1
+        if not self.whole:
+            return k
+        nearest = k.detach().round()
+        off = (k.detach() - nearest).abs().reshape(-1)
+        if float(off.max()) > 1e-3:
+            between = float(t.detach().reshape(-1)[off.argmax()])
+            raise ValueError(
+                f"t = {between:.6g} lies between two timesteps of this network; give "
+                "times=convention.times(steps), or DDPM(whole=False) if it takes fractions"
+            )
+        return nearest.long()
+
+    def times(self, steps: int) -> Tensor:
+        """(steps + 1,) whole times from T down to 1, evenly spaced up to rounding.
+
+        Raises:
+            ValueError, TypeError: steps is not a whole number from 1 to T - 1.
+        """
+        last = int(self.process.t_max)
+        if check_int(steps, "steps") > last - 1:
+            raise ValueError(f"the table has {last - 1} steps, so steps cannot be {steps}")
+        return torch.linspace(last, 1, steps + 1, dtype=torch.float64).round()
+
+    @property
+    def words(self) -> str:
+        """See `Convention`."""
+        return "timestep t - 1"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FlowMatching(Convention):
+    r"""A network that gives the velocity of flow matching's straight path, in its time s.
+
+        data_at=1:  s = 1 - t,  x_s = s x_0 + (1 - s) eps,  velocity x_0 - eps,  ours is minus that
+        data_at=0:  s = t,      x_s = (1 - s) x_0 + s eps,  velocity eps - x_0,  which is ours
+
+    The process is `Linear`. The first is that of Lipman et al. 2023 and of most papers, the second
+    that of Stable Diffusion 3 and its kin.
+
+    Args:
+        data_at: 0 or 1, the network's time at which x is data.
+        scale: the network is called with scale s; 1000 for Stable Diffusion 3 in diffusers.
+        t_min, t_max: the interval of our t in which the network is used.
+
+    Raises:
+        TypeError, ValueError: an argument is out of its range.
+
+    Source: Lipman et al. 2023, eq. 20 (sigma_min = 0); Liu et al. 2023, eq. 1.
+    """
+
+    data_at: int
+    scale: float = 1.0
+    t_min: float = 1e-3
+    t_max: float = 0.999
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        if self.data_at not in (0, 1):
+            raise ValueError(
+                "data_at must be 0 or 1, the network's time at which x is data, got "
+                f"{self.data_at!r}"
+            )
+        object.__setattr__(self, "scale", check_positive(self.scale, "scale"))
+        self.process  # noqa: B018 - it checks its interval
+
+    @cached_property
+    def process(self) -> Linear:
+        """See `Convention`."""
+        return Linear(t_min=self.t_min, t_max=self.t_max)
+
+    @property
+    def predicts(self) -> Prediction:
+        """See `Convention`."""
+        return Prediction.VELOCITY
+
+    @property
+    def factor(self) -> float:
+        """See `Convention`."""
+        return -1.0 if self.data_at else 1.0
+
+    def time(self, t: Tensor) -> Tensor:
+        """Scale (1 - t), or scale t."""
+        return self.scale * (1 - t if self.data_at else t)
+
+    @property
+    def words(self) -> str:
+        """See `Convention`."""
+        time = "1 - t" if self.data_at else "t"
+        return f"time {time}" if self.scale == 1.0 else f"time {self.scale:g} ({time})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Denoiser(Convention):
+    r"""A denoiser D(x, sigma) -> x_0 of x = x_0 + sigma eps, as EDM's networks are.
+
+    The process is `EDM`, in which t = sigma; what the network gives is taken as it is.
+
+    Args:
+        sigma_min, sigma_max: the noise levels between which the network is used.
+
+    Raises:
+        TypeError, ValueError: not 0 < sigma_min < sigma_max.
+
+    Source: Karras et al. 2022, eq. 2 and 7.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+
+    def __post_init__(self) -> None:
+        """Make the process."""
+        for name in ("sigma_min", "sigma_max"):
+            object.__setattr__(self, name, check_positive(getattr(self, name), name))
+        if self.sigma_min >= self.sigma_max:
+            raise ValueError(
+                f"sigma_min must lie below sigma_max, got {self.sigma_min} and {self.sigma_max}"
+            )
+
+    @cached_property
+    def process(self) -> EDM:
+        """See `Convention`."""
+        return EDM(t_min=self.sigma_min, t_max=self.sigma_max)
+
+    @property
+    def predicts(self) -> Prediction:
+        """See `Convention`."""
+        return Prediction.DATA
+
+    def time(self, t: Tensor) -> Tensor:
+        """Sigma = t."""
+        return t
+
+    @property
+    def words(self) -> str:
+        """See `Convention`."""
+        return "sigma = t"

@@ -1,0 +1,120 @@
+r"""Write down the drifts and diffusions of classical physics as functions (x, t) of a cloud.
+
+They are frozen dataclasses and not closures, so that an SDE can be copied, and sent to another
+process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sdeflow.sdes.potentials import Force
+
+
+@dataclass(frozen=True)
+class NoDrift:
+    """0."""
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+
+@dataclass(frozen=True)
+class ConstantNoise:
+    """One number for all axes, ()."""
+
+    size: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return x.new_tensor(self.size)
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """factor x."""
+
+    factor: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.factor * x
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDrift:
+    """-matrix x, for a matrix (d, d)."""
+
+    matrix: Tensor
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return -x @ self.matrix.to(x).T
+
+
+@dataclass(frozen=True, eq=False)
+class NoisePerAxis:
+    """One number for each axis, (d,)."""
+
+    size: Tensor
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.size.to(x)
+
+
+@dataclass(frozen=True)
+class OverdampedDrift:
+    """mobility force."""
+
+    force: Force
+    mobility: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.mobility * self.force(x, t)
+
+    def check_pairs(self, x: Tensor, t: Tensor) -> None:
+        """See `Force`."""
+        self.force.check_pairs(x, t)
+
+
+@dataclass(frozen=True)
+class UnderdampedDrift:
+    """(v, force / mass - friction v) for the state (q, v)."""
+
+    force: Force
+    mass: float
+    friction: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        q, v = positions_and_velocities(x)
+        return torch.cat([v, self.force(q, t) / self.mass - self.friction * v], 1)
+
+    def check_pairs(self, x: Tensor, t: Tensor) -> None:
+        """See `Force`."""
+        self.force.check_pairs(positions_and_velocities(x)[0], t)
+
+
+@dataclass(frozen=True)
+class UnderdampedNoise:
+    """0 for positions, size for velocities, (2 k,)."""
+
+    size: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        q, v = positions_and_velocities(x[0])
+        return torch.cat([torch.zeros_like(q), torch.full_like(v, self.size)])
+
+
+def positions_and_velocities(x: Tensor) -> tuple[Tensor, Tensor]:
+    """q and v, (n, k) each, of the state x (n, 2 k).
+
+    Raises:
+        ValueError: x has an odd number of columns.
+    """
+    if x.shape[-1] % 2:
+        raise ValueError(
+            f"underdamped motion has a velocity for every position, got {x.shape[-1]} columns; "
+            "give (q, v)"
+        )
+    q, v = x.chunk(2, -1)
+    return q, v
