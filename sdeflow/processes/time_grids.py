@@ -137,12 +137,30 @@ def angle_times(process: Process, steps: int, scale: float = 1.0, power: float =
         power: above 1 for smaller steps at low noise.
 
     Raises:
-        ValueError, TypeError: scale or power is not positive, steps is not whole.
+        ValueError, TypeError: scale or power is not positive, steps is not whole, or the times are
+            too near for float64.
     """
     scale, power = check_positive(scale, "scale"), check_positive(power, "power")
-    first, last = (torch.atan(process.noise_level(ends(process)) / scale) ** (1 / power)).tolist()
-    levels = scale * torch.tan(uniform_times(first, last, steps) ** power)
-    return _pinned(process, -2 * torch.log(levels))
+    first, last = ends(check_process(process)).tolist()
+    return AngleTimes(first, last, process, scale, power)(steps)
+
+
+@dataclass(frozen=True)
+class AngleTimes(SpanTimes):
+    """Uniform in a root of the angle atan(sigma / (alpha scale)); see `angle_times`."""
+
+    process: Process
+    scale: float
+    power: float
+
+    def __call__(self, steps: int) -> Tensor:
+        """See `SpanTimes`."""
+        span = torch.tensor([self.t_start, self.t_end], dtype=torch.float64)
+        angles = torch.atan(self.process.noise_level(span) / self.scale) ** (1 / self.power)
+        first, last = angles.tolist()
+        row = torch.linspace(first, last, check_int(steps, "steps") + 1, dtype=torch.float64)
+        levels = self.scale * torch.tan(row**self.power)
+        return _pinned(self.process.time(-2 * torch.log(levels)), self.t_start, self.t_end)
 
 
 def indices(wanted: Tensor, grid: Tensor, name: str) -> list[int]:

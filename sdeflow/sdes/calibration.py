@@ -27,7 +27,7 @@ from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
 from sdeflow.sdes.multistep import MultistepSDE, Spread, multistep
-from sdeflow.sdes.plan import FittedPlan, Plan
+from sdeflow.sdes.plan import FittedPlan, FittedTimes, Plan
 
 TEACHER = 96
 """Steps in which the pilot follows the flow."""
@@ -74,7 +74,7 @@ def calibrate(
     fitted = FittedPlan(
         best.times, best.plan, best.name, error, default, cost, points, answers(field, points)
     )
-    return replace(sde, fitted=fitted, time_grid=fitted.grid)
+    return _on(sde, fitted)
 
 
 def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
@@ -83,12 +83,7 @@ def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
     Raises:
         ValueError: they were fitted to another field, other guidance or another span.
     """
-    ends = fitted.times[[0, -1]].tolist()
-    if not np.allclose(ends, (sde.t_start, sde.t_end), rtol=1e-9):
-        raise ValueError(
-            f"these steps were fitted from t = {ends[0]:g} to {ends[1]:g}, but the sampler runs "
-            f"from {sde.t_start:g} to {sde.t_end:g}; calibrate again"
-        )
+    _on(sde, fitted)
     if fitted.points.shape[1] != (sde.field.dim or fitted.points.shape[1]):
         raise ValueError(
             "these steps were fitted to a field of another dimension; calibrate again"
@@ -99,7 +94,11 @@ def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
             "these steps were fitted to another field, or to another strength of guidance; "
             "calibrate again"
         )
-    return replace(sde, fitted=fitted, time_grid=fitted.grid)
+    return _on(sde, fitted)
+
+
+def _on(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
+    return replace(sde, fitted=fitted, time_grid=FittedTimes(sde.t_start, sde.t_end, fitted))
 
 
 def answers(field: Field, points: Tensor) -> Tensor:

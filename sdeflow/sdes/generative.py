@@ -83,7 +83,12 @@ class Noising:
         return self.process.diffusion(t)
 
 
-def _checked(field: Field, eta: float) -> tuple[Process, float]:
+def checked(field: Field, eta: float) -> tuple[Process, float]:
+    """The process of a field, and eta, if they are what their names say.
+
+    Raises:
+        TypeError, ValueError: they are not.
+    """
     if not isinstance(field, Field):
         got = f"the class {field.__name__}" if isinstance(field, type) else type(field).__name__
         raise TypeError(f"this SDE needs a Field, got {got}; see sf.ExactField")
@@ -105,7 +110,7 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
-    process, eta = _checked(field, eta)
+    process, eta = checked(field, eta)
     grid = LogSNRTimes(process.t_max, process.t_min, process)
     name = "reverse SDE" if eta else "probability flow"
     sde = driven(ReverseCoefficients(field, eta), grid, name, FieldSDE)
@@ -138,7 +143,7 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
-    process, eta = _checked(field, eta)
+    process, eta = checked(field, eta)
     first, last = process.noise_level(ends(process)).tolist()
     levels = NoiseLevels(first, last)
     return driven(ComovingCoefficients(field, eta), levels, "Brownian frame", FieldSDE)
@@ -182,7 +187,7 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
-    process, eta = _checked(field, eta)
+    process, eta = checked(field, eta)
     grid = LogSNRTimes(process.t_max, process.t_min, process)
     sde = driven(ReverseCoefficients(field, eta), grid, "ancestral sampling", AncestralSDE)
     return sde if variance is None else replace(sde, variance=variance)

@@ -16,8 +16,7 @@ See docs/theory.md, (4.8).
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -31,9 +30,9 @@ from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Coefficients, Process
-from sdeflow.processes.time_grids import angle_times
-from sdeflow.sdes.field_sde import FieldSDE, _SteppedFieldSDE
-from sdeflow.sdes.generative import reverse
+from sdeflow.processes.time_grids import AngleTimes, SpanTimes
+from sdeflow.sdes.field_sde import FieldSDE, _SteppedFieldSDE, driven
+from sdeflow.sdes.generative import ReverseCoefficients, checked
 from sdeflow.sdes.plan import FittedPlan, Plan, aligned, recipe
 from sdeflow.sdes.sde import Scale, SteppedSDE
 
@@ -52,6 +51,9 @@ class Spread(NamedTuple):
     widest: float
 
 
+CENTRED = Spread(None, 1.0, 1.0)
+
+
 def spread_of(field: Field) -> Spread:
     """The spread of the data of a field, as far as it knows it: by default centred, with s = 1."""
     if isinstance(field, GuidedField):
@@ -61,7 +63,7 @@ def spread_of(field: Field) -> Spread:
         return Spread(data.mean(), data.std(), data.widest())
     if isinstance(field, LearnedField) and field.data_std is not None:
         return Spread(field.data_mean, field.data_std, field.data_std)
-    return Spread(None, 1.0, 1.0)
+    return CENTRED
 
 
 def multistep(
@@ -91,40 +93,39 @@ def multistep(
     Source: Salimans and Ho 2022 for the frame at eta = 0; multistep samplers in another frame are
     in Lu et al. 2022, such correctors in Zhao et al. 2023.
     """
-    sde = reverse(field, eta)
+    process, eta = checked(field, eta)
     found = spread_of(field) if spread is None else spread
     check_positive(found.std, "spread.std")
     check_positive(found.widest, "spread.widest")
     for name, value, least, most in (("order", order, 1, 4), ("corrector", corrector, 0, 5)):
         if value is not None and check_int(value, name, least) > most:
             raise ValueError(f"{name} must be at most {most}, got {value}")
-    return MultistepSDE(
-        sde.drift,
-        sde.diffusion,
-        sde.t_start,
-        sde.t_end,
-        time_grid=partial(_times, field.process, found.widest, sde.eta),
-        name=f"multistep sampling of {type(field.process).__name__}, eta {eta:g}",
-        field=field,
-        coefficients=sde.coefficients,
-        eta=sde.eta,
-        order=order,
-        corrector=corrector,
-        spread=found,
-    )
+    grid = RecipeTimes(process.t_max, process.t_min, process, found.widest, eta)
+    sde = driven(ReverseCoefficients(field, eta), grid, "multistep sampling", MultistepSDE)
+    return replace(sde, order=order, corrector=corrector, spread=found)
 
 
-def _times(process: Process, widest: float, eta: float, steps: int) -> Tensor:
-    return angle_times(process, steps, widest, recipe(steps, eta).power)
+@dataclass(frozen=True)
+class RecipeTimes(SpanTimes):
+    """The times of the default `recipe`."""
+
+    process: Process
+    widest: float
+    eta: float
+
+    def __call__(self, steps: int) -> Tensor:
+        """See `SpanTimes`."""
+        power = recipe(check_int(steps, "steps"), self.eta).power
+        return AngleTimes(self.t_start, self.t_end, self.process, self.widest, power)(steps)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MultistepSDE(FieldSDE):
     """The SDE that `multistep` makes: `reverse`, with the steps given there."""
 
-    order: int | None
-    corrector: int | None
-    spread: Spread
+    order: int | None = None
+    corrector: int | None = None
+    spread: Spread = CENTRED
     fitted: FittedPlan | None = None
 
     whole_step: ClassVar[bool] = True

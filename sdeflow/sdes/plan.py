@@ -11,6 +11,7 @@ See docs/theory.md, (4.8).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sdeflow.processes.process import Coefficients
+from sdeflow.processes.time_grids import SpanTimes
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
@@ -145,11 +147,31 @@ class FittedPlan(NamedTuple):
             )
         return self.plan
 
-    def grid(self, steps: int) -> Tensor:
-        """The times, if there are so many steps."""
-        if steps != len(self.times) - 1:
-            self.on(torch.empty(0))
-        return self.times
+
+@dataclass(frozen=True, eq=False)
+class FittedTimes(SpanTimes):
+    """The times of a fitted plan.
+
+    Raises:
+        ValueError: the span is not theirs, or (when called) there are not so many steps.
+    """
+
+    fitted: FittedPlan
+
+    def __post_init__(self) -> None:
+        """Check the span."""
+        ends = self.fitted.times[[0, -1]].tolist()
+        if not np.allclose(ends, (self.t_start, self.t_end), rtol=1e-9, atol=0.0):
+            raise ValueError(
+                f"these steps were fitted from t = {ends[0]:g} to {ends[1]:g}, but the sampler "
+                f"runs from {self.t_start:g} to {self.t_end:g}; calibrate again"
+            )
+
+    def __call__(self, steps: int) -> Tensor:
+        """See `SpanTimes`."""
+        if steps != len(self.fitted.times) - 1:
+            self.fitted.on(torch.empty(0))
+        return self.fitted.times.clone()
 
 
 def aligned(values: np.ndarray, count: int) -> np.ndarray:
