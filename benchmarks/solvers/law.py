@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
-from benchmarks.solvers.contenders import LAST, Contender, Counted, first, scheduler
+from benchmarks.solvers.contenders import LAST, Contender, Counted, scheduler
 from benchmarks.solvers.problems import PROBLEMS, PROCESS, Problem, problem
 from benchmarks.solvers.work import Job, Row
 from sdeflow.fields.field import Field
@@ -25,6 +25,7 @@ CALLS = (10, 20)
 SEEDS = 10
 PARTICLES = 10_000
 SLICES = 32
+GRIDS = ("Karras", "log SNR", "angle 2")
 
 DPM, SA = diffusers.DPMSolverMultistepScheduler, diffusers.SASolverScheduler
 
@@ -61,11 +62,11 @@ def adams(order: int) -> dict[str, object]:
 NOISY = [
     Contender("multistep, eta 0.5", multistep(0.5), euler, 1, ("own",), ours=True),
     Contender("multistep, eta 1", multistep(1.0), euler, 1, ("own",), ours=True),
-    Contender("DDPM", lambda p, f, k: sf.ancestral(f), euler, 1, first("log SNR")),
-    Contender("SDE-DPM++ 2M", reverse, scheduler(DPM, **noisy(2)), 1, first("Karras")),
-    Contender("SDE-DPM++ 3M", reverse, scheduler(DPM, **noisy(3)), 1, first("Karras")),
-    Contender("SA 2/2", reverse, scheduler(SA, **adams(2)), 1, first("Karras")),
-    Contender("SA 3/3", reverse, scheduler(SA, **adams(3)), 1, first("Karras")),
+    Contender("DDPM", lambda p, f, k: sf.ancestral(f), euler, 1, GRIDS),
+    Contender("SDE-DPM++ 2M", reverse, scheduler(DPM, **noisy(2)), 1, GRIDS),
+    Contender("SDE-DPM++ 3M", reverse, scheduler(DPM, **noisy(3)), 1, GRIDS),
+    Contender("SA 2/2", reverse, scheduler(SA, **adams(2)), 1, GRIDS),
+    Contender("SA 3/3", reverse, scheduler(SA, **adams(3)), 1, GRIDS),
 ]
 
 
@@ -113,7 +114,7 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 
 def summary(rows: list[Row]) -> list[Row]:
-    """For each problem and calls: ours, the best peer on any grid, and whether ours ties or wins."""
+    """For each problem and calls: ours, the best peer on any grid, and whether ours ties."""
     out: list[Row] = []
     for name, calls in dict.fromkeys((r["problem"], r["calls"]) for r in rows):
         here = [r for r in rows if (r["problem"], r["calls"]) == (name, calls)]
