@@ -457,7 +457,7 @@ REFUSED = {
     "ODE times the other way": (lambda: ode(times=TIMES.flip(0)), ValueError, "flip"),
     "one time": (lambda: euler(times=TIMES[:1]), ValueError, "two times"),
     "a NaN time": (lambda: euler(times=TIMES * math.nan), ValueError, "finite"),
-    "a list of times": (lambda: euler(times=[1.0, 0.5]), TypeError, "tensor"),
+    "times of words": (lambda: euler(times=["1", "0.5"]), TypeError, "numbers"),
     "a save off the grid": (lambda: euler(save=[0.512], times=TIMES), ValueError, "nearest"),
     "an ODE save off the grid": (lambda: ode(save=[0.512], times=TIMES), ValueError, "nearest"),
     "too many saves": (lambda: euler(save=6, times=TIMES), ValueError, "more states"),
@@ -521,7 +521,7 @@ REFUSED = {
     "a path of nothing": (lambda: euler(times=TIMES, fine=TIMES[:0]), ValueError, "fine"),
     "a path of one number": (lambda: euler(times=TIMES, fine=TIMES[0]), ValueError, "fine"),
     "a path of two axes": (lambda: euler(times=TIMES, fine=TIMES[None]), ValueError, "fine"),
-    "a path in a list": (lambda: euler(times=TIMES, fine=TIMES.tolist()), TypeError, "fine"),
+    "a path in a word": (lambda: euler(times=TIMES, fine="uniform"), TypeError, "fine"),
     "a path that turns": (
         lambda: euler(times=TIMES, fine=TIMES[[0, 1, 3, 2, 4]]),
         ValueError,
