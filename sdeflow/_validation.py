@@ -83,7 +83,8 @@ def _as_cloud(value: object) -> str:
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
         return "; use torch.from_numpy" + ("" if value.dtype.kind == "f" else "(...).double()")
     if isinstance(value, list | tuple):
-        return "; use torch.tensor(..., dtype=torch.float64)"
+        rows = len(value) > 0 and all(isinstance(row, Tensor) for row in value)
+        return "; use torch.stack" if rows else "; use torch.tensor(..., dtype=torch.float64)"
     if isinstance(getattr(value, "x", None), Tensor):  # a Path
         return "; its last cloud is .x[-1]"
     if callable(getattr(value, "sample", None)) and not isinstance(value, type):
@@ -157,7 +158,8 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be whole numbers, got {shown(value)}") from None
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise TypeError(f"{name} must be whole numbers, got {found.dtype}; use .long()")
+        cure = "; use .long()" if isinstance(value, Tensor) and not found.is_complex() else ""
+        raise TypeError(f"{name} must be whole numbers, got {found.dtype}{cure}")
     if found.ndim > 1 or not found.numel():
         raise ValueError(
             f"{name} must be one () or one for each particle (n,), got {tuple(found.shape)}"

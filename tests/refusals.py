@@ -1,4 +1,4 @@
-"""Judge an error: is it a refusal in one sentence, or did something break? And list public names."""
+"""List the public names, and judge an error: a refusal in one sentence, or a broken thing?"""
 
 import dis
 import traceback

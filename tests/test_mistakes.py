@@ -58,6 +58,7 @@ BOARD = ds.checkerboard().distribution
 GUIDED = sf.GuidedField(FIELD.given(0), FIELD, 2.0)
 OU = sd.ornstein_uhlenbeck([[1.0, 0.0], [0.0, 2.0]], 1.0)
 OU1 = sd.ornstein_uhlenbeck([[1.0]], 1.0)
+ODE_AS_SDE = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
 ODE = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
 REVERSE = sf.reverse(FIELD)
 FLOW = sf.reverse(FIELD, 0.0)
