@@ -21,6 +21,7 @@ from tests.problems import f64, randn
 pr, sd, fp, dg, an = sf.processes, sf.sdes, sf.fokker_planck, sf.diagnostics, sf.analysis
 GBM = sd.geometric_brownian(0.1, 0.2)
 STRATONOVICH = sd.geometric_brownian(0.1, 0.2, calculus="stratonovich")
+UNEQUAL = replace(m.ODE, time_grid=lambda k: torch.linspace(0, 1, k + 1).double() ** 2)
 CROWD = randn(300, 2)
 SHORT = sf.SDESolver("heun", steps=20).solve(m.OU, CROWD)
 NARROW = sf.GaussianMixture(f64([1.0]), torch.zeros(1, 2), f64([[[1.0, 0.99999], [0.99999, 1.0]]]))
@@ -156,10 +157,10 @@ CURES: Cures = {
         lambda: sf.ODESolver("euler", steps=4).solve(sf.ancestral(m.FIELD, 0.0), m.X),
     ),
     "equal steps": (
-        lambda: sf.ODESolver("implicit_adams", steps=4).solve(m.FLOW, m.X),
+        lambda: sf.ODESolver("implicit_adams", steps=9).solve(UNEQUAL, m.X),
         "times=uniform_times(...)",
-        lambda: sf.ODESolver("implicit_adams", times=pr.uniform_times(1.0, 1e-4, 64)).solve(
-            m.FLOW, m.X
+        lambda: sf.ODESolver("implicit_adams", times=pr.uniform_times(0.0, 1.0, 9)).solve(
+            UNEQUAL, m.X
         ),
     ),
     "narrow times": (
