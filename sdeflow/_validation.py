@@ -44,8 +44,11 @@ def shown(value: object) -> str:
         return f"{kind} {tuple(value.shape)}" if value.ndim else f"{value.item()!r}"
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    if value is None or isinstance(value, bool | int | float | complex | str | bytes):
-        text = repr(value)
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or isinstance(
+        plain, bool | int | float | complex | str | bytes | torch.dtype
+    ):
+        text = repr(plain)
         return text if len(text) <= 60 else f"{text[:57]}..."
     return type(value).__name__
 
@@ -261,6 +264,6 @@ def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
     """Return a floating-point type of torch."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise TypeError(
-            f"{name} must be a floating-point type, such as torch.float64, got {dtype!r}"
+            f"{name} must be a floating-point type, such as torch.float64, got {shown(dtype)}"
         )
     return dtype
