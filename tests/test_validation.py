@@ -119,7 +119,7 @@ def test_an_end_may_have_been_rounded() -> None:
         (f64([1.0]), 3, "label must be whole numbers, got torch.float64; use .long()"),
         (1.0, 3, "label must be whole numbers, got torch.float32"),
         (np.float64(2.5), 3, "label must be whole numbers, got torch.float64"),
-        ("dog", 3, "label must be whole numbers, got 'dog'"),
+        ("dog", 3, "label must be whole numbers, got str"),
     ],
 )
 def test_labels_out_of_range_are_told(value: object, most: int | None, sentence: str) -> None:

@@ -731,10 +731,10 @@ def test_arguments_of_the_wrong_type_are_refused(mistake, error, message: str) -
     [
         (1.5, TypeError, "label must be whole numbers, got torch.float32"),
         (True, TypeError, "label must be whole numbers, got torch.bool"),
-        ("a", TypeError, "label must be whole numbers, got 'a'"),
+        ("a", TypeError, "label must be whole numbers, got str"),
         (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one for each"),
-        (4, ValueError, "label must be 0 to 3, got 4"),
-        (torch.tensor([0, -1]), ValueError, "label must .*, got -1 to 0"),
+        (4, ValueError, "label must be 0 to 3, got 4 to 4"),
+        (torch.tensor([0, -1]), ValueError, "label must be 0 to 3, got -1 to 0"),
     ],
 )
 def test_labels_unknown_to_the_network_are_refused(bind, label, error, message) -> None:
