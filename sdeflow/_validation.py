@@ -197,7 +197,9 @@ def check_numbers(value: Numbers, name: str, shape: tuple[int, ...] | None = Non
     """
     found = _as_numbers(value, name)
     if shape is not None and found.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}, got {tuple(found.shape)}")
+        raise ValueError(
+            f"{name} must hold finite numbers of shape {shape}, got shape {tuple(found.shape)}"
+        )
     if not torch.isfinite(found).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     return found

@@ -96,7 +96,9 @@ def test_numbers_keep_their_shape() -> None:
     assert check_numbers([[1, 2], [3, 4]], "a", (2, 2)).tolist() == [[1, 2], [3, 4]]
     assert check_numbers(np.float32(0.5), "a", ()).item() == 0.5
     assert check_numbers(f64(1.0).requires_grad_(), "a").requires_grad is False
-    with pytest.raises(ValueError, match=r"a must have shape \(3,\), got \(2,\)"):
+    with pytest.raises(
+        ValueError, match=r"a must hold finite numbers of shape \(3,\), got shape \(2,\)"
+    ):
         check_numbers([1.0, 2.0], "a", (3,))
     with pytest.raises(ValueError, match="a must be finite"):
         check_numbers([1.0, math.nan], "a")
