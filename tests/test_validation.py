@@ -21,6 +21,7 @@ from sdeflow._validation import (
     check_labels,
     check_numbers,
     check_positive,
+    check_seed,
     check_times,
     shown,
 )
@@ -63,6 +64,7 @@ def test_a_value_is_shown_on_one_short_line(value: object) -> None:
 CHECKS = {
     "cloud": lambda v: check_cloud(v),
     "int": lambda v: check_int(v, "n"),
+    "seed": lambda v: check_seed(v),
     "finite": lambda v: check_finite(v, "a"),
     "positive": lambda v: check_positive(v, "a"),
     "between": lambda v: check_between(v, "a", 0.0, 1.0),
@@ -102,6 +104,13 @@ def test_numbers_keep_their_shape() -> None:
         check_numbers([1.0, 2.0], "a", (3,))
     with pytest.raises(ValueError, match="a must be finite"):
         check_numbers([1.0, math.nan], "a")
+
+
+def test_a_seed_is_a_key() -> None:
+    """Seeds are kept modulo 2^64: one beyond would draw the numbers of another."""
+    assert check_seed(2**64 - 1) == 2**64 - 1
+    with pytest.raises(ValueError, match=r"seed must be below 2\^64"):
+        check_seed(2**64)
 
 
 def test_an_end_may_have_been_rounded() -> None:
