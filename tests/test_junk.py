@@ -57,7 +57,8 @@ NOT_DRIVEN = {
     r"\.(Coefficients|Posterior|TransitionKernel|Arc)\b": "rows of numbers, which check nothing",
     r"\.(ErrorSource|ErrorBudget|Verdict|PathVerdict|LossReport|GuidedLaw|Bound|Passage"
     r"|Estimate|OrnsteinUhlenbeck|Training)$": "results, which the package makes",
-    r"\.(at|table|row|stepped|noise_mean|posterior|predicted)$|\.captured$": "inside of a step, where nothing is checked again",
+    r"\.(at|table|row|stepped|noise_mean|posterior|predicted|captured)$": "the inside of a step, "
+    "where nothing is checked again",
     r"\.MLP\.|\.Conditioned\b": "the inside of a network",
 }
 """What is left out, and why."""

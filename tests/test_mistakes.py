@@ -1428,7 +1428,7 @@ def test_every_public_name_is_mistaken_somewhere() -> None:
 
 NAMES_OF_RESULTS = {
     "Bound", "ErrorBudget", "ErrorSource", "GuidedLaw", "LossReport", "OrnsteinUhlenbeck",
-    "PathVerdict", "Posterior", "Verdict",
+    "PathVerdict", "Posterior", "Training", "Verdict",
     "Distribution", "TransitionKernel", "TimeDensity", "Weighting",
     "cli", "pictures",
 }  # fmt: skip
