@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -118,6 +119,18 @@ class Wrong(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> object:
         return self.out
+
+
+class Echo(nn.Module):
+    """A network of some other program."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return x
+
+
+def ig() -> ModuleType:
+    """sdeflow.integrations, when it is asked for."""
+    return sf.integrations
 
 
 Expected = str | Callable[[object], bool]
@@ -851,6 +864,7 @@ DENSITIES_OF: Table = {
         lambda: sf.evolve(sf.SDE(lambda x, t: -x, lambda x, t: [1, 1], 0, 1), DENSITY, TIMES),
         "the diffusion returned",
     ),
+    "evolve(REFUSE)": (lambda: sf.evolve(OU1, FINE, [0.0, 0.1], refuse=fp.REFUSE), works),
     "DensityPath(list)": (lambda: fp.DensityPath(TIMES, [DENSITY], fp.Diagnostics()), "densities"),
     "DensityPath(diagnostics)": (
         lambda: fp.DensityPath(TIMES, (DENSITY,) * 3, None),
@@ -985,6 +999,13 @@ DIAGNOSTICS: Table = {
     ),
     "wasserstein(dtypes)": (lambda: sf.wasserstein(X, X.float()), finite),
     "wasserstein(grad)": (lambda: sf.wasserstein(X, HARD), finite),
+    "column_scale(list)": (lambda: dg.column_scale(LIST), "x must be"),
+    "column_scale(row)": (lambda: dg.column_scale(ROW), "cloud of shape (n, d)"),
+    "column_scale(nan)": (lambda: dg.column_scale(NAN), "row 2"),
+    "wasserstein(scale str)": (lambda: sf.wasserstein(X, X, scale="std"), "scale must be"),
+    "wasserstein(scale 0)": (lambda: sf.wasserstein(X, X, scale=0.0), "scale must be"),
+    "wasserstein(scale of 3)": (lambda: sf.wasserstein(X, X, scale=[1, 1, 1]), "scale must be"),
+    "wasserstein(scale list)": (lambda: sf.wasserstein(X, X, scale=[1.0, 2.0]), finite),
     "sliced(directions=0)": (lambda: dg.sliced_wasserstein(X, X, 0), "directions must be"),
     "sliced(seed)": (lambda: dg.sliced_wasserstein(X, X, seed=-1), "seed must be at least 0"),
     "sliced(nan)": (lambda: dg.sliced_wasserstein(X, NAN), "row 2"),
@@ -1353,6 +1374,71 @@ EXPERIMENT: Table = {
     "verify.check(nowhere)": (lambda: ex.verify.check(Path(NOWHERE)), "no"),
 }
 
+BAR = torch.linspace(0.99, 0.01, 10, dtype=torch.float64)
+INTEGRATIONS: Table = {
+    "DDPM(betas)": (lambda: ig().DDPM(torch.linspace(1e-4, 0.02, 10)), "alpha"),
+    "DDPM(alphas)": (lambda: ig().DDPM(1 - torch.linspace(1e-4, 0.02, 10)), "hardly noised"),
+    "DDPM(int)": (lambda: ig().DDPM(1000), "alpha"),
+    "DDPM(str)": (lambda: ig().DDPM("linear"), "alphas_cumprod"),
+    "DDPM(None)": (lambda: ig().DDPM(None), "alphas_cumprod"),
+    "DDPM(list)": (lambda: ig().DDPM(BAR.tolist()), works),
+    "DDPM(numpy)": (lambda: ig().DDPM(BAR.numpy()), works),
+    "DDPM(predicts str)": (lambda: ig().DDPM(BAR, "v_prediction"), "predicts must be"),
+    "DDPM(velocity)": (lambda: ig().DDPM(BAR, fi.Prediction.VELOCITY), "Prediction.V"),
+    "DDPM.times(float)": (lambda: ig().DDPM(BAR).times(5.0), "steps must be a whole number"),
+    "DDPM.times(too many)": (lambda: ig().DDPM(BAR).times(10), "steps"),
+    "DDPM between": (
+        lambda: ig().from_torch(Echo(), ig().DDPM(BAR)).noise(X, 1.5),
+        "two timesteps",
+    ),
+    "from_scheduler(None)": (lambda: ig().DDPM.from_scheduler(None), "scheduler must have"),
+    "from_scheduler(table)": (lambda: ig().DDPM.from_scheduler(BAR), "scheduler must have"),
+    "FlowMatching(2)": (lambda: ig().FlowMatching(2), "data_at must be 0 or 1"),
+    "FlowMatching(None)": (lambda: ig().FlowMatching(None), "data_at must be 0 or 1"),
+    "FlowMatching(str)": (lambda: ig().FlowMatching("noise"), "data_at must be 0 or 1"),
+    "FlowMatching(scale=0)": (lambda: ig().FlowMatching(1, 0.0), "scale must be positive"),
+    "FlowMatching(t_max=1)": (lambda: ig().FlowMatching(1, t_max=1.0), "t_max"),
+    "Denoiser(swapped)": (lambda: ig().Denoiser(80.0, 0.002), "sigma_min must lie below"),
+    "Denoiser(str)": (lambda: ig().Denoiser("0.1"), "sigma_min must be a number"),
+    "from_torch(swapped)": (lambda: ig().from_torch(ig().Denoiser(), Echo()), "must be a"),
+    "from_torch(name)": (lambda: ig().from_torch(Echo(), "ddpm"), "convention must be"),
+    "from_torch(class)": (lambda: ig().from_torch(Echo(), ig().Denoiser), "convention must be"),
+    "from_torch(process)": (lambda: ig().from_torch(Echo(), VP), "convention must be"),
+    "from_torch(class of network)": (
+        lambda: ig().from_torch(Echo, ig().Denoiser()),
+        "network must be",
+    ),
+    "from_torch(function)": (
+        lambda: ig().from_torch(lambda x, t: x, ig().Denoiser()),
+        "network must be",
+    ),
+    "from_torch(MLP)": (lambda: ig().from_torch(NET, ig().Denoiser()), "LearnedField"),
+    "from_torch(shape int)": (lambda: ig().from_torch(Echo(), ig().Denoiser(), 4), "shape"),
+    "from_torch(shape float)": (
+        lambda: ig().from_torch(Echo(), ig().Denoiser(), (2.0,)),
+        "shape must be a whole number",
+    ),
+    "from_torch(shape other)": (
+        lambda: ig().from_torch(Echo(), ig().Denoiser(), (3, 4)).noise(X, 1.0),
+        "dimension 12",
+    ),
+    "from_torch(conditions tensor)": (
+        lambda: ig().from_torch(Echo(), ig().Denoiser(), conditions=X),
+        "conditions",
+    ),
+    "from_torch(conditions of n)": (
+        lambda: ig().from_torch(Echo(), ig().Denoiser(), conditions={"c": X}),
+        "condition 'c'",
+    ),
+    "from_torch(batch=0)": (lambda: ig().from_torch(Echo(), ig().Denoiser(), batch=0), "batch"),
+    "from_torch(batch=True)": (
+        lambda: ig().from_torch(Echo(), ig().Denoiser(), batch="all"),
+        "batch",
+    ),
+    "Convention()": (lambda: ig().from_torch(Echo(), ig().Convention), "convention must be"),
+    "a field of TimeInput": (lambda: sf.LearnedField(VP, fi.TimeInput.TIME), "network must be"),
+}
+
 TABLES: dict[str, Table] = {
     "processes": PROCESSES,
     "distributions": DISTRIBUTIONS,
@@ -1365,6 +1451,7 @@ TABLES: dict[str, Table] = {
     "analysis": ANALYSIS,
     "plot": PLOTS,
     "experiment": EXPERIMENT,
+    "integrations": INTEGRATIONS,
 }
 
 
