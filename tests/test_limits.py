@@ -202,6 +202,10 @@ def pictures() -> None:
     assert diffusers.DiffusionPipeline
 
 
+def other_frameworks() -> None:
+    refused("networks of JAX", lambda: sf.LearnedField(VP, lambda x, t: x))
+
+
 def own_training() -> None:
     field = sf.LearnedField(VP, sf.MLP(width=8, depth=1), data_std=1.0)
     optimiser, x0 = torch.optim.SGD(field.network.parameters(), 0.1), X.float()
@@ -264,6 +268,7 @@ TRIED: dict[str, Callable[[], None]] = {
     "complex numbers": flat_space,
     "tokens": discrete,
     "text to image": pictures,
+    "networks of JAX": other_frameworks,
     "training on many": own_training,
     "flow matching between": pairs,
     "the exact Wasserstein": large_distances,
