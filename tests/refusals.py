@@ -20,7 +20,7 @@ def raised_by_us(error: BaseException) -> bool:
     while trace.tb_next is not None:
         trace = trace.tb_next
     code = trace.tb_frame.f_code
-    raises = dis.opname[code.co_code[trace.tb_lasti]] in ("RAISE_VARARGS", "RERAISE")
+    raises = dis.opname[code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
     return code.co_filename.startswith(PACKAGE) and raises
 
 

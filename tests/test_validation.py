@@ -169,3 +169,28 @@ def test_long_text_is_cut() -> None:
     with pytest.raises(TypeError) as error:
         check_int("x" * 10_000, "n")
     assert len(str(error.value)) < LONGEST
+
+
+def test_what_broke_is_told_from_what_was_refused() -> None:
+    """The judge itself: an error of an operation is no refusal, whatever its type."""
+    with pytest.raises(TypeError) as broken:
+        len(5)  # type: ignore[arg-type]
+    assert "raw TypeError" in faults(broken.value)
+    for call, word in (
+        (lambda: sf.Density.normalised("no density"), "raw AttributeError"),
+        (lambda: check_int(Unprintable(), "n"), "lines"),
+        (lambda: check_kind(None, sf.SDE, "sde", "x" * LONGEST), "characters"),
+        (lambda: check_int("a", "n"), ""),
+    ):
+        with pytest.raises((TypeError, AttributeError)) as error:
+            call()
+        fault = faults(error.value)
+        assert word in fault
+        assert bool(word) == bool(fault)
+
+
+class Unprintable:
+    """Its class has a name of two lines."""
+
+
+Unprintable.__name__ = "Un\nprintable"
