@@ -1458,8 +1458,7 @@ OPEN: dict[str, tuple[str, ...]] = {
     "processes": (
         "EDM(t_min=0)",
         "Linear(t_min=0)",
-        "EDM(t_min=0) with Karras": (lambda: pr.karras_times(sf.EDM(t_min=0.0), 4), finite),
-    "Cosine(t_max=1)",
+        "Cosine(t_max=1)",
         "Tabulated(str)",
         "ddpm(steps=float)",
         "ddpm(steps=1)",
