@@ -279,7 +279,7 @@ def check_function(value: object, name: str, what: str = "") -> None:
 
 def check_file(path: object, name: str = "path") -> Path:
     """Return the name of a file or folder as a Path."""
-    if not isinstance(path, str | os.PathLike):
+    if not isinstance(path, str | os.PathLike) or path == "":
         raise TypeError(f"{name} must be a file name or a Path, got {shown(path)}")
     return Path(path)
 

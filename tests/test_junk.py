@@ -243,6 +243,19 @@ def right(parameter: inspect.Parameter) -> list:
     return found or ANNOTATED["Tensor"]
 
 
+FUNCTIONS = {
+    "Callable", "Potential", "Protocol", "Sample", "Distance", "LogDensity", "Weighting",
+    "TimeDensity", "Variance", "Drift", "Diffusion", "Transition",
+}  # fmt: skip
+
+
+def junk(parameter: inspect.Parameter) -> list:
+    """Values of the wrong kind; for a function, none that fails in its own code."""
+    if FUNCTIONS.isdisjoint(re.findall(r"\w+", str(parameter.annotation))):
+        return JUNK
+    return [value for value in JUNK if not callable(value) or inspect.isfunction(value)]
+
+
 def owner(name: str, function: Callable) -> list | None:
     """Instances to call a method on; None for functions, classes and static methods."""
     kind = name.split(".")[-2]
@@ -262,12 +275,12 @@ def calls(draw: st.DrawFn, name: str) -> tuple[list, dict[str, Any]]:
     if instances is not None:
         parameters.pop("self")
         first = [draw(st.sampled_from(instances))]
-    # What is asked for its truth may be anything.
-    open_to_junk = [key for key, p in parameters.items() if p.annotation != "bool"]
+    # What is asked for its truth may be anything; a name in a message is the package's own.
+    open_to_junk = [k for k, p in parameters.items() if p.annotation != "bool" and k != "name"]
     wrong = draw(st.sampled_from([None, *open_to_junk, *open_to_junk]))
     chosen: dict[str, Any] = {}
     for key, parameter in parameters.items():
-        values = JUNK if key == wrong else right(parameter)
+        values = junk(parameter) if key == wrong else right(parameter)
         chosen[key] = draw(st.sampled_from(values))
     return first, chosen
 
