@@ -13,20 +13,19 @@ See docs/theory.md, (5.1) the step index.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, check_finite, check_int, check_times
+from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
-Times = Tensor | np.ndarray | Sequence[float]
+Times = Numbers
 
 
 ARGUMENTS = {"drift": "xt", "diffusion": "xt", "time_grid": ["steps"], "transition": "st"}
@@ -132,7 +131,7 @@ class SDE:
         """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
-    def check_times(self, times: object, name: str = "times") -> Tensor:
+    def check_times(self, times: Times, name: str = "times") -> Tensor:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
