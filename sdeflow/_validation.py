@@ -75,6 +75,21 @@ def _number(value: object, name: str) -> float:
         raise TypeError(f"{name} must be a number, got {value!r}") from None
 
 
+def check_numbers(value: object, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Return `value`, a tensor, an array or nested lists of finite numbers, in float64."""
+    try:
+        found = torch.as_tensor(value)
+        if found.is_complex() or found.dtype == torch.bool:
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must hold real numbers, got {type(value).__name__}") from None
+    if found.shape != shape or not torch.isfinite(found).all():
+        raise ValueError(
+            f"{name} must hold finite numbers of shape {shape}, got shape {tuple(found.shape)}"
+        )
+    return found.detach().to("cpu", torch.float64)
+
+
 def check_finite(value: float, name: str) -> float:
     """Return `value` as a float if it is a finite number."""
     number = _number(value, name)

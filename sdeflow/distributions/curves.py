@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
-from sdeflow.distributions.distribution import Distribution
+from sdeflow.distributions.distribution import Distribution, check_move, check_one_number
 from sdeflow.random_streams import Stream, normals, uniform
 
 NODES = 2**14
@@ -82,8 +82,10 @@ class Curves(Distribution):
         x, share = self._quadrature()
         return math.sqrt(float((share * (x - self.mean()) ** 2).sum()) / 2 + self.noise**2)
 
-    def moved(self, shift: Tensor, scale: float) -> Curves:
-        """See `Distribution`."""
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Curves:
+        """See `Distribution`; scale is one number."""
+        shift, scale = check_move(shift, scale, self)
+        scale = check_one_number(scale, self)
         return Curves(tuple(arc.moved(shift, scale) for arc in self.arcs), self.noise / scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:

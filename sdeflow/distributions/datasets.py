@@ -29,7 +29,7 @@ from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
 from sdeflow.distributions.dataset import from_points as from_points
-from sdeflow.distributions.distribution import Distribution
+from sdeflow.distributions.distribution import Distribution, check_move, check_one_number
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
 from sdeflow.distributions.mixture import GaussianMixture
@@ -39,7 +39,8 @@ from sdeflow.random_streams import Stream, normals, uniform
 
 def _modes(name: str, mixture: GaussianMixture) -> Dataset:
     """A set whose classes are the components."""
-    return Dataset(name, mixture, tuple(f"mode {k}" for k in range(len(mixture.weights))))
+    names = tuple(f"mode {k}" for k in range(len(mixture.weights)))
+    return Dataset(name, mixture, names, isotropic=True)
 
 
 def _along(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
@@ -302,9 +303,11 @@ class Pinwheel(Distribution):
         """See `Distribution`."""
         return math.sqrt(2 * (1 + self.radial**2 + self.tangential**2)) / self.scale
 
-    def moved(self, shift: Tensor, scale: float) -> Pinwheel:
-        """See `Distribution`."""
-        x, y = (torch.tensor(self.centre) + self.scale * shift.cpu()).tolist()
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Pinwheel:
+        """See `Distribution`; scale is one number."""
+        shift, scale = check_move(shift, scale, self)
+        scale = check_one_number(scale, self)
+        x, y = (torch.tensor(self.centre, dtype=torch.float64) + self.scale * shift).tolist()
         return replace(self, centre=(x, y), scale=self.scale * scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:

@@ -14,10 +14,12 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
+from sdeflow._validation import check_numbers, check_positive
 from sdeflow.density import Density, Grid
 
 Noise = float | Tensor
@@ -36,6 +38,31 @@ class Posterior(NamedTuple):
     data: Tensor
     noise: Tensor
     data_variance: Tensor
+
+
+def check_move(
+    shift: Tensor, scale: float | Tensor, law: Distribution
+) -> tuple[Tensor, float | Tensor]:
+    """Return the arguments of `moved`: shift (d,), and scale as a number or a matrix (d, d).
+
+    Raises:
+        TypeError, ValueError: they are none, or the matrix has no inverse.
+    """
+    d = law.dim
+    shift = check_numbers(shift, "shift", (d,))
+    if not np.ndim(scale):
+        return shift, check_positive(scale, "scale")  # type: ignore[arg-type]
+    matrix = check_numbers(scale, "scale", (d, d))
+    if float(torch.linalg.cond(matrix / matrix.norm(dim=1, keepdim=True))) > 1e12:
+        raise ValueError("scale must be a matrix with an inverse; its rows depend on each other")
+    return shift, matrix
+
+
+def check_one_number(scale: float | Tensor, law: Distribution) -> float:
+    """Return the scale if it is one number."""
+    if isinstance(scale, Tensor):
+        raise ValueError(f"{law} takes a scale of one number; a matrix would change its kind")
+    return scale
 
 
 class Distribution(ABC):
@@ -63,8 +90,14 @@ class Distribution(ABC):
         """n exact draws (n, d) and their labels (n,), whole numbers."""
 
     @abstractmethod
-    def moved(self, shift: Tensor, scale: float) -> Distribution:
-        """The distribution of (x - shift) / scale; shift (d,), scale positive."""
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
+        """The distribution of scale^-1 (x - shift); shift (d,).
+
+        scale is a positive number, or an invertible matrix (d, d), which turns and stretches.
+
+        Raises:
+            ValueError: a matrix would make it a distribution of another kind.
+        """
 
     def sample(self, n: int, seed: int) -> Tensor:
         """n exact draws (n, d); the first k of them are the draw of size k."""

@@ -23,7 +23,7 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import Distribution, Noise, Posterior
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior, check_move
 from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
@@ -126,10 +126,19 @@ class GaussianMixture(Distribution):
         """See `Distribution`."""
         return float(torch.linalg.eigvalsh(self.covariances.double()).min().clamp_min(0).sqrt())
 
-    def moved(self, shift: Tensor, scale: float) -> GaussianMixture:
+    def moved(self, shift: Tensor, scale: float | Tensor) -> GaussianMixture:
         """See `Distribution`."""
-        means = (self.means - shift.to(self.means)) / scale
-        return GaussianMixture(self.weights, means, self.covariances / scale**2)
+        shift, scale = check_move(shift, scale, self)
+        if isinstance(scale, float):
+            means = (self.means - shift.to(self.means)) / scale
+            return GaussianMixture(self.weights, means, self.covariances / scale**2)
+        inverse = torch.linalg.inv(scale).to(self.means.device)
+        means = (self.means.double() - shift.to(self.means.device)) @ inverse.T
+        covariances = inverse @ self.covariances.double() @ inverse.T
+        covariances = (covariances + covariances.mT) / 2
+        return GaussianMixture(
+            self.weights, means.to(self.means), covariances.to(self.covariances)
+        )
 
     def given(self, label: int) -> GaussianMixture:
         """Component `label` alone.

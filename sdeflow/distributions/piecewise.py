@@ -21,7 +21,13 @@ from torch import Tensor
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import Distribution, Noise, Posterior
+from sdeflow.distributions.distribution import (
+    Distribution,
+    Noise,
+    Posterior,
+    check_move,
+    check_one_number,
+)
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
 from sdeflow.random_streams import uniform
 
@@ -109,8 +115,10 @@ class PiecewiseConstant(Distribution):
         spread = float((self.filled()[2][:, None] * off**2).sum()) / 2
         return math.sqrt(spread + self.side**2 / 12)
 
-    def moved(self, shift: Tensor, scale: float) -> PiecewiseConstant:
-        """See `Distribution`."""
+    def moved(self, shift: Tensor, scale: float | Tensor) -> PiecewiseConstant:
+        """See `Distribution`; scale is one number."""
+        shift, scale = check_move(shift, scale, self)
+        scale = check_one_number(scale, self)
         return PiecewiseConstant(
             (self.low - shift.to(self.low)) / scale, self.side / scale, self.weights
         )

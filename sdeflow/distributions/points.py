@@ -22,7 +22,7 @@ from torch.autograd import forward_ad
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.distribution import Distribution, Noise, Posterior
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior, check_move
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean
 from sdeflow.random_streams import Stream, normals, uniform
@@ -94,11 +94,20 @@ class PointSet(Distribution):
         """See `Distribution`."""
         return self.width
 
-    def moved(self, shift: Tensor, scale: float) -> PointSet:
-        """See `Distribution`."""
-        return PointSet(
-            (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
-        )
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
+        """See `Distribution`; a matrix makes a mixture of points that have a width."""
+        shift, scale = check_move(shift, scale, self)
+        if isinstance(scale, float):
+            return PointSet(
+                (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
+            )
+        if self.width > 0.0:
+            if self.labels is not None:
+                raise ValueError(f"{self} with a width and labels takes a scale of one number")
+            return self.mixture.moved(shift, scale)
+        off = self.points.double() - shift.to(self.points.device)
+        points = off @ torch.linalg.inv(scale).T.to(off.device)
+        return PointSet(points.to(self.points), self.labels)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`; without labels every draw has label 0."""
