@@ -137,10 +137,9 @@ def _ratio(covariance: Tensor) -> float:
 def of_points(points: Tensor) -> Units:
     """The units of points (m, d), outliers left out."""
     x = points.double()
-    low, median, high = (
-        torch.from_numpy(np.quantile(x.numpy(), q, axis=0, method=side))
-        for q, side in ((0.05, "higher"), (0.5, "lower"), (0.95, "lower"))
-    )
+    ordered = np.sort(x.numpy(), axis=0)
+    ranks = (math.ceil(0.05 * (len(x) - 1)), len(x) // 2, math.floor(0.95 * (len(x) - 1)))
+    low, median, high = (torch.from_numpy(ordered[k]) for k in ranks)
     width = (high - low) / NORMAL
     # A column of which 90 % are one number has no such width, and no outliers.
     far = (((x - median).abs() > FAR * width) & (width > 0)).any(1)

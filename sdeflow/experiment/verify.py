@@ -23,7 +23,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
@@ -173,6 +173,11 @@ def _setting(problem: Problem, cells: int) -> Setting:
     rescaling = Rescaling(process, std, max(width, least))
     end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
     end = max(end, process.t_min)
+    if end >= process.t_max:
+        raise SdeflowError(
+            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
+            "is wider than the noise; drop the far points, or take more cells"
+        )
     half = 5 * rescaling(end)
     return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
 
