@@ -36,6 +36,16 @@ from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant as PiecewiseConstant
 from sdeflow.random_streams import Stream, normals, uniform
 
+__all__ = [
+    "spiral", "checkerboard", "ring", "eight_gaussians", "gaussian_grid", "two_moons", "circles",
+    "s_curve", "swiss_roll", "pinwheel", "named", "NAMES", "from_points", "from_file", "Dataset",
+    "Pinwheel", "Arc", "PiecewiseConstant",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def _modes(name: str, mixture: GaussianMixture) -> Dataset:
     """A set whose classes are the components."""
