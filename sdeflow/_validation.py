@@ -80,6 +80,14 @@ def check_int(value: object, name: str, least: int = 1) -> int:
     return number
 
 
+def check_seed(value: object, name: str = "seed") -> int:
+    """Return `value` as an int if it is a whole number from 0 to 2^64 - 1, a generator's key."""
+    seed = check_int(value, name, 0)
+    if seed >= 2**64:
+        raise ValueError(f"{name} must be below 2^64, got {seed}")
+    return seed
+
+
 def _number(value: object, name: str) -> float:
     try:
         if isinstance(value, (str, bytes, bool)):  # `float` takes them, arithmetic does not

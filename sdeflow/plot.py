@@ -206,7 +206,7 @@ def distances(
     places = np.arange(len(names))
     mean, sd = sampling_floor
     low, high = mean - 2 * sd, mean + 2 * sd
-    band = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
+    band: dict[str, Any] = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
     ax.axvspan(max(low, 0.0), high, label="two samples of the data", **band)
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)

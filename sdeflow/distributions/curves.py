@@ -13,7 +13,12 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
-from sdeflow.distributions.distribution import Distribution, check_move, check_one_number
+from sdeflow.distributions.distribution import (
+    Distribution,
+    check_draw,
+    check_move,
+    check_one_number,
+)
 from sdeflow.random_streams import Stream, normals, uniform
 
 NODES = 2**14
@@ -29,7 +34,19 @@ class Arc(NamedTuple):
 
     def moved(self, shift: Tensor, scale: float) -> Arc:
         """The arc of (x - shift) / scale."""
-        return Arc(lambda u: (self.place(u) - shift) / scale, self.low, self.high)
+        return Arc(_Moved(self.place, shift, scale), self.low, self.high)
+
+
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """The curve (place(u) - shift) / scale; a class and no function, so that it can be pickled."""
+
+    place: Callable[[Tensor], Tensor]
+    shift: Tensor
+    scale: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return (self.place(u) - self.shift) / self.scale
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +67,9 @@ class Curves(Distribution):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the noise."""
+        """Check the arcs and the noise."""
+        if not self.arcs or not all(isinstance(arc, Arc) for arc in self.arcs):
+            raise TypeError("arcs must hold at least one Arc(place, low, high)")
         check_positive(self.noise, "noise", zero=True)
 
     def __repr__(self) -> str:
@@ -90,6 +109,7 @@ class Curves(Distribution):
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`."""
+        n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * len(self.arcs)).long()
         u = uniform(seed, 1, n)
         x = self.noise * normals(seed, Stream.DATA, n, 2, torch.float64)

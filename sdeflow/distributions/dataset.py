@@ -23,9 +23,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_positive
 from sdeflow.distributions.curves import Arc, distance_to
-from sdeflow.distributions.distribution import Distribution
+from sdeflow.distributions.distribution import Distribution, check_draw
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.points import PointSet
@@ -124,9 +124,9 @@ class Dataset:
         return self._draw(n, seed, dtype)
 
     def _draw(self, n: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        if not dtype.is_floating_point:
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(f"dtype must be a floating-point type, got {dtype}")
-        n, seed = check_int(n, "n"), check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
         if self.units.digits_lost(dtype) > 0.01:
             raise ValueError(
                 f"{str(dtype).removeprefix('torch.')} has too few digits for {self.name}: its "

@@ -29,7 +29,12 @@ from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
 from sdeflow.distributions.dataset import from_points as from_points
-from sdeflow.distributions.distribution import Distribution, check_move, check_one_number
+from sdeflow.distributions.distribution import (
+    Distribution,
+    check_draw,
+    check_move,
+    check_one_number,
+)
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
 from sdeflow.distributions.mixture import GaussianMixture
@@ -322,6 +327,7 @@ class Pinwheel(Distribution):
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`."""
+        n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * self.arms).long()
         z = normals(seed, Stream.DATA, n, 2, torch.float64)
         f, g = 1 + self.radial * z[:, 0], self.tangential * z[:, 1]

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
-from sdeflow._validation import check_numbers, check_positive
+from sdeflow._validation import check_finite, check_int, check_numbers, check_positive, check_seed
 from sdeflow.density import Density, Grid
 
 Noise = float | Tensor
@@ -58,6 +58,38 @@ def check_move(
     return shift, matrix
 
 
+def check_draw(n: int, seed: int) -> tuple[int, int]:
+    """Return the arguments of `sample` as whole numbers."""
+    return check_int(n, "n"), check_seed(seed)
+
+
+def check_grid(grid: Grid) -> Grid:
+    """Return the grid if it is one."""
+    if not isinstance(grid, Grid):
+        raise TypeError(f"grid must be a Grid, got {type(grid).__name__}")
+    return grid
+
+
+def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return alpha and sigma, () or (n,) each, as tensors like the cloud x (n, d)."""
+    found = []
+    for value, name in ((alpha, "alpha"), (sigma, "sigma")):
+        if not isinstance(value, Tensor):
+            value = check_finite(value, name)
+        tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
+        if tensor.shape not in ((), x.shape[:1]):
+            raise ValueError(
+                f"{name} must be one number or ({len(x)},), one per particle, got "
+                f"{tuple(tensor.shape)}"
+            )
+        found.append(tensor)
+    if not (torch.isfinite(found[0]).all() and (found[0] > 0).all()):
+        raise ValueError("alpha must be positive and finite")
+    if not (torch.isfinite(found[1]).all() and (found[1] >= 0).all()):
+        raise ValueError("sigma must be zero or more and finite")
+    return found[0], found[1]
+
+
 def check_one_number(scale: float | Tensor, law: Distribution) -> float:
     """Return the scale if it is one number."""
     if isinstance(scale, Tensor):
@@ -68,8 +100,9 @@ def check_one_number(scale: float | Tensor, law: Distribution) -> float:
 class Distribution(ABC):
     """A probability distribution of data, with exact draws.
 
-    The first k of n draws are, bit for bit, the draw of size k. A density or a posterior without
-    closed form raises a ValueError.
+    The first k of n draws are, bit for bit, the draw of size k. One seed gives one stream of
+    numbers, whatever the distribution: draws from two distributions with one seed are correlated,
+    so take two seeds. A density or a posterior without closed form raises a ValueError.
     """
 
     @property

@@ -23,7 +23,15 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import Distribution, Noise, Posterior, check_move
+from sdeflow.distributions.distribution import (
+    Distribution,
+    Noise,
+    Posterior,
+    check_draw,
+    check_grid,
+    check_move,
+    check_noise,
+)
 from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
@@ -54,8 +62,8 @@ class GaussianMixture(Distribution):
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
-            torch.as_tensor(v, dtype=means.dtype, device=means.device)
-            for v in (self.weights, self.covariances)
+            _numbers(v, name, means)
+            for v, name in ((self.weights, "weights"), (self.covariances, "covariances"))
         )
         if weights.shape != (k,) or covariances.shape != (k, d, d):
             raise ValueError(
@@ -65,16 +73,12 @@ class GaussianMixture(Distribution):
             )
         if not (torch.isfinite(weights).all() and (weights > 0).all()):
             raise ValueError("weights must be positive and finite; drop empty components")
-        if not torch.isfinite(covariances).all() or not torch.allclose(
-            covariances, covariances.mT, atol=1e-6 * float(covariances.abs().max())
-        ):
-            raise ValueError("covariances must be finite and symmetric")
+        _check_covariances(covariances.double())
+        # Copies: the mixture does not change when the arguments do.
         object.__setattr__(self, "weights", weights / weights.sum())
-        object.__setattr__(self, "covariances", covariances)
-        variances = self._eigen[0]
-        if (variances < -1e-6 * variances.abs().max()).any():
-            raise ValueError("covariances must be positive semi-definite")
-        variances.clamp_(min=0)
+        object.__setattr__(self, "means", means.clone())
+        object.__setattr__(self, "covariances", covariances.clone())
+        self._eigen[0].clamp_(min=0)
 
     @cached_property
     def _eigen(self) -> tuple[Tensor, Tensor]:
@@ -93,6 +97,8 @@ class GaussianMixture(Distribution):
         """
         k, d = check_cloud(means, "means").shape
         width = check_positive(width, "width", zero=True)
+        if width > 0.0 == torch.tensor(width**2, dtype=means.dtype):
+            raise ValueError(f"the square of width {width:g} is zero in {means.dtype}; rescale")
         covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
         return GaussianMixture(
             means.new_ones(k) if weights is None else weights, means, covariance
@@ -186,8 +192,7 @@ class GaussianMixture(Distribution):
         Raises:
             ValueError, TypeError: n or seed is not a whole number in its range.
         """
-        check_int(n, "n")
-        check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
         edges = torch.cumsum(self.weights.double(), 0)
         u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
@@ -202,9 +207,10 @@ class GaussianMixture(Distribution):
         Raises:
             TypeError, ValueError: x is not a finite cloud of this dimension.
         """
-        check_cloud(x, dim=self.dim)
-        a, s = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (alpha, sigma))
-        return torch.logsumexp(self._logits(x, a, s)[0], -1)
+        a, s = check_noise(alpha, sigma, check_cloud(x, dim=self.dim))
+        logits, _, spectrum = self._logits(x, a, s)
+        _check_wide(spectrum)
+        return torch.logsumexp(logits, -1)
 
     def score(self, x: Tensor) -> Tensor:
         """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d), r_k the responsibilities.
@@ -214,6 +220,7 @@ class GaussianMixture(Distribution):
         """
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
+        _check_wide(spectrum)
         axes = self._eigen[1].to(x)
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
@@ -287,6 +294,8 @@ class GaussianMixture(Distribution):
             ValueError: dimensions differ, more than `missing` lies outside, or a tilted component
                 is too narrow for the cells.
         """
+        check_grid(grid)
+        alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
         if self.dim != grid.dim:
             raise ValueError(
                 f"the mixture has dimension {self.dim}, the grid {grid.dim}; they must agree"
@@ -294,6 +303,35 @@ class GaussianMixture(Distribution):
         noised = self.to(torch.float64).noised(alpha, sigma)
         parts = (noised.weights.numpy(), noised.means.numpy(), noised.covariances.numpy())
         return captured(gaussian_masses(grid, *parts), grid, missing)
+
+
+def _numbers(value: object, name: str, like: Tensor) -> Tensor:
+    try:
+        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must hold numbers, got {type(value).__name__}") from None
+
+
+def _check_covariances(c: Tensor) -> None:
+    """Refuse what is no covariance, in units of each coordinate's own standard deviation."""
+    if not torch.isfinite(c).all():
+        raise ValueError("covariances must be finite and symmetric")
+    s = c.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
+    s = torch.where(s > 0, s, s.amax(1, keepdim=True))
+    s = torch.where(s > 0, s, 1.0)
+    scaled = c / (s[:, :, None] * s[:, None, :])
+    if float((scaled - scaled.mT).abs().max()) > 1e-6:
+        raise ValueError("covariances must be finite and symmetric; take (C + C.mT) / 2")
+    values = torch.linalg.eigvalsh(scaled)
+    if (values[:, 0] < -1e-6 * values.abs().amax(1)).any():
+        raise ValueError("covariances must be positive semi-definite: no negative eigenvalue")
+
+
+def _check_wide(spectrum: Tensor) -> None:
+    if not (spectrum > 0).all():
+        raise ValueError(
+            "a component has zero variance and so no density; give it a width, or ask with noise"
+        )
 
 
 def prior_density(grid: Grid, process: Process, t: float | None = None) -> Density:

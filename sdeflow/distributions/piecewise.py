@@ -25,7 +25,10 @@ from sdeflow.distributions.distribution import (
     Distribution,
     Noise,
     Posterior,
+    check_draw,
+    check_grid,
     check_move,
+    check_noise,
     check_one_number,
 )
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
@@ -71,6 +74,11 @@ class PiecewiseConstant(Distribution):
     def __post_init__(self) -> None:
         """Check the corner, the side and the weights."""
         check_positive(self.side, "side")
+        for name in ("low", "weights"):  # copies, in float64
+            value = torch.as_tensor(getattr(self, name), dtype=torch.float64, device="cpu")
+            object.__setattr__(self, name, value.detach().clone())
+        if not torch.isfinite(self.low).all():
+            raise ValueError("low must be finite")
         if self.low.shape != (2,) or self.weights.ndim != 2:
             raise ValueError(
                 "a piecewise constant density needs low (2,) and weights (rows, columns), got "
@@ -125,8 +133,7 @@ class PiecewiseConstant(Distribution):
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`: the label is the number of the square."""
-        check_int(n, "n")
-        check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
         row, column, _ = self.filled()
         edges = torch.cumsum(self.weights[row, column], 0)
         which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
@@ -191,7 +198,7 @@ class PiecewiseConstant(Distribution):
             ValueError: the grid is not two-dimensional, more than `missing` lies outside it, alpha
                 is not positive, or sigma negative.
         """
-        if grid.dim != 2:
+        if check_grid(grid).dim != 2:
             raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
         side = alpha * self.side
@@ -210,9 +217,11 @@ class PiecewiseConstant(Distribution):
         Raises:
             TypeError, ValueError: x is not a finite cloud in the plane.
         """
-        check_cloud(x, dim=2)
-        if not torch.as_tensor(sigma).any():
-            return self._log_height(x / alpha).to(x) - 2 * torch.as_tensor(alpha).log()
+        alpha, sigma = check_noise(alpha, sigma, check_cloud(x, dim=2))
+        if not sigma.any():
+            return self._log_height(x / alpha.reshape(-1, 1)).to(x) - 2 * alpha.log()
+        if not sigma.all():
+            raise ValueError("sigma must be zero for all particles or for none; ask twice")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
         area = torch.as_tensor(alpha, dtype=torch.float64).reshape(-1) * self.side
         return (torch.logsumexp(torch.cat(parts), (1, 2)) - 2 * torch.log(area)).to(x)

@@ -20,9 +20,16 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_labels, check_positive
+from sdeflow._validation import check_cloud, check_int, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.distribution import Distribution, Noise, Posterior, check_move
+from sdeflow.distributions.distribution import (
+    Distribution,
+    Noise,
+    Posterior,
+    check_draw,
+    check_move,
+    check_noise,
+)
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean
 from sdeflow.random_streams import Stream, normals, uniform
@@ -52,7 +59,8 @@ class PointSet(Distribution):
 
     def __post_init__(self) -> None:
         """Check the points, the labels and the width."""
-        points = check_cloud(self.points, "points")
+        points = check_cloud(self.points, "points").clone()  # no edit of the argument reaches it
+        object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
         if self.labels is not None:
             labels = check_labels(self.labels, "labels")
@@ -60,7 +68,7 @@ class PointSet(Distribution):
                 raise ValueError(
                     f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
                 )
-            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "labels", labels.clone())
 
     def __repr__(self) -> str:
         """In words."""
@@ -111,6 +119,7 @@ class PointSet(Distribution):
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`; without labels every draw has label 0."""
+        n, seed = check_draw(n, seed)
         i = (uniform(seed, 0, n) * len(self.points)).long()
         x = self.points[i]
         if self.width:
@@ -125,11 +134,10 @@ class PointSet(Distribution):
         """
         if self.labels is None:
             raise ValueError("these points have no labels; pass labels= when making the set")
-        mine = self.labels == label
+        mine = self.labels == check_int(label, "label", int(self.labels.min()))
         if not mine.any():
-            raise ValueError(
-                f"no point carries label {label}; there are {sorted(set(self.labels.tolist()))}"
-            )
+            known = self.labels.unique().tolist()[:20]
+            raise ValueError(f"no point carries label {label}; there are {known}")
         return PointSet(self.points[mine], None, self.width)
 
     @cached_property
@@ -143,7 +151,7 @@ class PointSet(Distribution):
         Raises:
             ValueError: width and sigma are both zero: bare points have no density.
         """
-        if self.width == 0.0 and not torch.as_tensor(sigma).all():
+        if self.width == 0.0 and not check_noise(alpha, sigma, check_cloud(x))[1].all():
             raise ValueError("bare points have no density; give them a width, or ask with noise")
         return self.mixture.log_prob(x, alpha, sigma)
 
