@@ -86,8 +86,8 @@ class Dataset:
     def units(self) -> Units:
         """The map between `standardised` and these data: see the module `units`.
 
-        One number, or a matrix for bare points and mixtures whose principal standard deviations
-        differ by a factor of more than 2.5.
+        One number, or a matrix for bare points, mixtures and piecewise constant densities whose
+        principal standard deviations differ by a factor of more than 2.5.
         """
         law = self.distribution
         if not (self.isotropic or self.curve):
@@ -95,6 +95,8 @@ class Dataset:
                 return of_moments(self.mean, law.covariance().double())
             if isinstance(law, PointSet) and law.width == 0.0:
                 return of_points(law.points)
+            if isinstance(law, PiecewiseConstant):
+                return of_moments(self.mean, law.variances().diag())
         return self.one_number
 
     @property

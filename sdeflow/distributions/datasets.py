@@ -124,7 +124,8 @@ def checkerboard() -> Dataset:
     i = torch.arange(4)
     weights = ((i[:, None] + i) % 2).double()
     board = PiecewiseConstant(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
-    return Dataset("checkerboard", board, tuple(f"square {k}" for k in range(8)))
+    names = tuple(f"square {k}" for k in range(8))
+    return Dataset("checkerboard", board, names, isotropic=True)
 
 
 # ---------------------------------------------------------------------- sets of the literature

@@ -10,7 +10,7 @@ See docs/theory.md, (3.9).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -29,7 +29,6 @@ from sdeflow.distributions.distribution import (
     check_grid,
     check_move,
     check_noise,
-    check_one_number,
 )
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
 from sdeflow.random_streams import uniform
@@ -58,7 +57,7 @@ class PiecewiseConstant(Distribution):
 
     Args:
         low: (2,) the lower left corner.
-        side: the side of a square (length).
+        side: the side of a square (length), or the two sides of a rectangle.
         weights: (rows, columns), row 0 lowest, not negative. The squares of positive weight are
             numbered along rows, lowest row first; the number is the label.
 
@@ -68,12 +67,14 @@ class PiecewiseConstant(Distribution):
     """
 
     low: Tensor
-    side: float
+    side: float | tuple[float, float]
     weights: Tensor
 
     def __post_init__(self) -> None:
         """Check the corner, the side and the weights."""
-        check_positive(self.side, "side")
+        sides = self.side if isinstance(self.side, Sequence) else (self.side,)
+        if len([check_positive(side, "side") for side in sides]) > 2:
+            raise ValueError(f"side must be one number or two, got {len(sides)}")
         for name in ("low", "weights"):  # copies, in float64
             value = torch.as_tensor(getattr(self, name), dtype=torch.float64, device="cpu")
             object.__setattr__(self, name, value.detach().clone())
@@ -109,27 +110,37 @@ class PiecewiseConstant(Distribution):
         weights = self.weights[row, column]
         return row, column, weights / weights.sum()
 
+    @cached_property
+    def _sides(self) -> Tensor:
+        """The two sides of a square, (2,)."""
+        return torch.tensor(self.side, dtype=torch.float64).expand(2)
+
     def _corners(self) -> Tensor:
         row, column, _ = self.filled()
-        return self.low + self.side * torch.stack([column, row], 1).double()
+        return self.low + self._sides * torch.stack([column, row], 1).double()
 
     def mean(self) -> Tensor:
         """See `Distribution`."""
-        return (self.filled()[2][:, None] * (self._corners() + self.side / 2)).sum(0)
+        return (self.filled()[2][:, None] * (self._corners() + self._sides / 2)).sum(0)
 
     def std(self) -> float:
         """See `Distribution`."""
-        off = self._corners() + self.side / 2 - self.mean()
-        spread = float((self.filled()[2][:, None] * off**2).sum()) / 2
-        return math.sqrt(spread + self.side**2 / 12)
+        return math.sqrt(float(self.variances().sum()) / 2)
+
+    def variances(self) -> Tensor:
+        """The variance of each coordinate, (2,)."""
+        off = self._corners() + self._sides / 2 - self.mean()
+        return (self.filled()[2][:, None] * off**2).sum(0) + self._sides**2 / 12
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> PiecewiseConstant:
-        """See `Distribution`; scale is one number."""
+        """See `Distribution`; a matrix must be diagonal and positive: it makes rectangles."""
         shift, scale = check_move(shift, scale, self)
-        scale = check_one_number(scale, self)
-        return PiecewiseConstant(
-            (self.low - shift.to(self.low)) / scale, self.side / scale, self.weights
-        )
+        by = torch.as_tensor(scale, dtype=torch.float64)
+        if by.ndim and not (torch.equal(by, by.diagonal().diag()) and (by.diagonal() > 0).all()):
+            raise ValueError(f"{self} takes a diagonal matrix, or a scale of one number")
+        by = by.diagonal() if by.ndim else by
+        x, y = (self._sides / by).tolist()
+        return PiecewiseConstant((self.low - shift) / by, x if x == y else (x, y), self.weights)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`: the label is the number of the square."""
@@ -139,7 +150,7 @@ class PiecewiseConstant(Distribution):
         which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
         which = which.clamp_max(len(edges) - 1)
         u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
-        return self._corners()[which] + self.side * u, which
+        return self._corners()[which] + self._sides * u, which
 
     def given(self, label: int) -> PiecewiseConstant:
         """The uniform distribution on one square, by its number (see the class).
@@ -164,7 +175,7 @@ class PiecewiseConstant(Distribution):
             TypeError, ValueError: x is not a finite cloud in the plane.
         """
         z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
-        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self.side)
+        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self._sides)
         rows, columns = self.weights.shape
         filled = self.weights > 0
         # A frame of -1 around the squares: points outside are clamped onto it.
@@ -173,7 +184,9 @@ class PiecewiseConstant(Distribution):
         inside[filled] = torch.arange(int(filled.sum()))
         edge = torch.tensor([columns, rows], dtype=torch.float64)
         before, after = (
-            torch.minimum(((z + shift - self.low) / self.side).floor().clamp_min(-1), edge).long()
+            torch.minimum(
+                ((z + shift - self.low) / self._sides).floor().clamp_min(-1), edge
+            ).long()
             + 1
             for shift in (-slack, slack)
         )
@@ -201,9 +214,9 @@ class PiecewiseConstant(Distribution):
         if check_grid(grid).dim != 2:
             raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
-        side = alpha * self.side
         shares = []
         for i, count in enumerate(self.weights.T.shape):
+            side = alpha * float(self._sides[i])
             starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
             second = ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
             shares.append(-np.diff(np.diff(second, axis=0), axis=1) / side)
@@ -223,11 +236,11 @@ class PiecewiseConstant(Distribution):
         if not sigma.all():
             raise ValueError("sigma must be zero for all particles or for none; ask twice")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
-        area = torch.as_tensor(alpha, dtype=torch.float64).reshape(-1) * self.side
-        return (torch.logsumexp(torch.cat(parts), (1, 2)) - 2 * torch.log(area)).to(x)
+        area = alpha.double() ** 2 * self._sides.prod()
+        return (torch.logsumexp(torch.cat(parts), (1, 2)) - torch.log(area)).to(x)
 
     def _log_height(self, x: Tensor) -> Tensor:
-        share = torch.log(self.filled()[2].double() / self.side**2)
+        share = torch.log(self.filled()[2].double() / self._sides.prod())
         cell = self.cell(x)
         return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
 
@@ -265,7 +278,7 @@ class PiecewiseConstant(Distribution):
         Where they would lose digits (noise much wider than a square) or vanish (a particle far
         outside), `posterior` is used instead.
         """
-        width = alpha * self.side / sigma
+        width = alpha * float(self._sides.min()) / sigma
         careful = super().noise_mean(alpha, sigma, like)
         if not self.has_posterior or width < NARROW[torch.float64]:
             return careful
@@ -294,7 +307,8 @@ class PiecewiseConstant(Distribution):
     def _edges(self) -> tuple[Tensor, Tensor]:
         """The edges of the columns (columns + 1,) and of the rows (rows + 1,)."""
         columns, rows = (
-            self.side * torch.arange(n + 1, dtype=torch.float64) for n in self.weights.T.shape
+            side * torch.arange(n + 1, dtype=torch.float64)
+            for side, n in zip(self._sides, self.weights.T.shape, strict=True)
         )
         return self.low[0] + columns, self.low[1] + rows
 

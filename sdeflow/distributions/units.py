@@ -55,10 +55,10 @@ class Units:
         pairs = off[torch.ones_like(off).triu(1) > 0]
         values = [f"{v:.3g}" for v in s.tolist()]
         most = float(pairs[pairs.abs().argmax()]) if len(pairs) else 0.0
-        return (
-            f"columns scaled by {', '.join(values[:-1])} and {values[-1]}, whitened, "
-            f"{'largest ' if len(pairs) > 1 else ''}correlation {most:.2g}{self.note}"
+        white = (
+            f", whitened, {'largest ' * (len(pairs) > 1)}correlation {most:.2g}" if most else ""
         )
+        return f"columns scaled by {', '.join(values[:-1])} and {values[-1]}{white}{self.note}"
 
     def standardise(self, x: Tensor) -> Tensor:
         """scale^-1 (x - centre), points (..., d) in units of the data."""

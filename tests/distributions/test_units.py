@@ -179,6 +179,53 @@ def test_moved_density_is_that_of_the_map(law: sf.distributions.Distribution) ->
     assert close(both[0].log_prob(z), both[1].log_prob(z), tolerance)
 
 
+def rectangles(side: float | tuple[float, float]) -> sf.distributions.PiecewiseConstant:
+    weights = torch.tensor([[1.0, 0, 3], [0, 2, 2]])
+    return sf.distributions.PiecewiseConstant(torch.tensor([0.5, -1.0]), side, weights)
+
+
+def test_piecewise_densities_keep_their_axes() -> None:
+    """Rectangles of 1 K by 700 Pa are squares of other units, at every noise level."""
+    unit = torch.tensor([1.0, 700.0], dtype=DOUBLE)
+    squares = rectangles(0.25)
+    back = rectangles((0.25, 175.0)).moved(torch.tensor([0.0, 699.0]), torch.diag(unit))
+    assert back.side == 0.25
+    moved = squares.moved(torch.zeros(2), torch.diag(1 / unit))
+    assert close(moved.mean(), squares.mean() * unit, 1e-12)
+    assert moved.std() == pytest.approx(float((squares.variances() * unit**2).mean().sqrt()))
+    z = squares.sample(400, 1)
+    assert close(moved.sample(400, 1), z * unit, 1e-12)
+    assert torch.equal(moved.cell(z * unit), squares.cell(z))
+    assert close(moved.log_prob(z * unit), squares.log_prob(z) - math.log(700), 1e-12)
+    ends = [-2.0, -3.0], [3.0, 2.0]
+    there = (
+        [float(a) for a in torch.tensor(ends[0]) * unit],
+        [float(b) for b in torch.tensor(ends[1]) * unit],
+    )
+    assert close(
+        moved.on_grid(sf.Grid(*there, (20, 20))).mass,
+        squares.on_grid(sf.Grid(*ends, (20, 20))).mass,
+        1e-12,
+    )
+    data = ds.Dataset("map", moved)
+    assert isinstance(data.units.scale, Tensor)
+    assert "whitened" not in str(data.units)
+    standard = data.standardised().distribution
+    # Both coordinates have variance 1 there, and the posterior is the one of Bayes' rule.
+    assert close(standard.variances(), torch.ones(2), 1e-12)
+    y = randn(9, 2, seed=8)
+    known = standard.posterior(y, *torch.tensor([0.8, 0.5], dtype=DOUBLE))
+    weights = torch.exp(-((y[:, None] - 0.8 * standard.sample(50_000, 5)) ** 2).sum(-1) / 0.5)
+    mean = (weights[..., None] * standard.sample(50_000, 5)).sum(1) / weights.sum(1, True)
+    assert close(known.data, mean, 0.02)
+    assert close(standard.noise_mean(0.8, 0.5, y)(y), known.noise, 1e-9)
+    for wrong in (MATRIX, torch.diag(torch.tensor([1.0, -1.0]))):
+        with pytest.raises(ValueError, match="takes a diagonal matrix"):
+            squares.moved(SHIFT, wrong)
+    with pytest.raises(ValueError, match="side must be one number or two"):
+        rectangles((1.0, 2.0, 3.0))
+
+
 def test_moved_points_carry_their_labels() -> None:
     points, labels = randn(30, 2), torch.arange(30) % 3
     moved = PointSet(points, labels).moved(SHIFT, MATRIX)
