@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_finite, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.distribution import (
     Distribution,
@@ -196,7 +196,8 @@ class GaussianMixture(Distribution):
         edges = torch.cumsum(self.weights.double(), 0)
         u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
-        z = normals(seed, Stream.DATA, n, self.dim, self.means.dtype)
+        # In float64, so that another type of the mixture has the same draws, rounded.
+        z = normals(seed, Stream.DATA, n, self.dim, torch.float64).to(self.means)
         variances, axes = (v.to(self.means) for v in self._eigen)
         roots = axes * variances.sqrt()[:, None, :]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
@@ -340,8 +341,9 @@ def prior_density(grid: Grid, process: Process, t: float | None = None) -> Densi
     t is t_max by default.
 
     Raises:
-        ValueError: more than 1e-4 of the mass lies outside the grid.
+        ValueError: more than 1e-4 of the mass lies outside the grid, or t outside the process's
+            span.
     """
-    when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
-    centre = torch.zeros(1, grid.dim, dtype=torch.float64)
+    centre = torch.zeros(1, check_grid(grid).dim, dtype=torch.float64)
+    when = process.at(process.t_max if t is None else check_finite(t, "t"), centre)
     return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)

@@ -123,7 +123,7 @@ class PointSet(Distribution):
         i = (uniform(seed, 0, n) * len(self.points)).long()
         x = self.points[i]
         if self.width:
-            x = x + self.width * normals(seed, Stream.DATA, n, self.dim, x.dtype)
+            x = x + self.width * normals(seed, Stream.DATA, n, self.dim, torch.float64).to(x)
         return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
 
     def given(self, label: int) -> PointSet:

@@ -18,8 +18,9 @@ from pathlib import Path
 import numpy as np
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "nil", "inf", "-", "?")
-INDEX = ("id", "ids", "idx", "index", "no", "no.", "nr", "nr.", "#", "row", "number", "rank")
-ROWS = 4  # that count 0, 1, 2, ... before the column counts as an index
+INDEX = ("id", "ids", "idx", "index", "no.", "nr", "nr.", "row", "unnamed")
+ROWS = 4  # that count from 0 or 1 make an index of a column
+MANY = 10  # and so do as many that count from another number
 WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
@@ -39,6 +40,15 @@ class _Line:
         """Whether the cells are 0, 1, ...: pandas' header over columns without names."""
         cells = self.cells[self.cells[0] == "" :]
         return len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
+
+    def may_be_decimal(self) -> bool:
+        """Whether it is a whole number, a comma and digits."""
+        return (
+            self.delimiter == ","
+            and len(self.cells) == 2
+            and WHOLE.fullmatch(self.cells[0]) is not None
+            and re.fullmatch("[0-9]+", self.cells[1]) is not None
+        )
 
     def numbers(self) -> list[float]:
         """One finite number per cell."""
@@ -60,12 +70,14 @@ def read_text(file: Path) -> np.ndarray:
     """
     header: list[str] = []
     rows: list[list[float]] = []
-    body: list[_Line] = []
+    first: _Line | None = None
+    column: list[str] = []  # the first one, as it is written
+    whole, digits = True, 0  # whether all lines may be decimals with a comma
     for line in _lines(file):
-        if not header and not body and _is_header(line):
+        if not header and not rows and _is_header(line):
             header = line.cells
             continue
-        if header and not body and line.names_columns():
+        if header and not rows and line.names_columns():
             raise ValueError(
                 f"{line.place}: {line.cells[0][:40]!r} is no number; leave out what stands under "
                 "the header, such as units"
@@ -77,10 +89,19 @@ def read_text(file: Path) -> np.ndarray:
                 "give every point the same"
             )
         rows.append(row)
-        body.append(line)
-    if not rows:
+        first = first or line
+        column.append(line.cells[0])
+        whole = whole and line.may_be_decimal()
+        digits = max(digits, len(line.cells[-1]))
+    if first is None:
         raise ValueError(f"{file} is empty; give one point per line")
-    _check_columns(header, body)
+    _check_header(first, header)
+    _check_no_count(first, column)
+    if not header and whole and digits > 1:
+        raise ValueError(
+            f"{first.place}: {','.join(first.cells)} may be one number with a decimal comma, or "
+            "two whole numbers; write a point for the comma, or add a header x,y"
+        )
     return np.array(rows)
 
 
@@ -94,9 +115,8 @@ def _is_header(line: _Line) -> bool:
     return line.names_columns()
 
 
-def _check_columns(header: list[str], body: list[_Line]) -> None:
-    """Refuse columns that are no coordinates, and commas that may be decimal ones."""
-    first = body[0]
+def _check_header(first: _Line, header: list[str]) -> None:
+    """Refuse names of columns that are no coordinates."""
     if header and (header[0] == "" or (len(header), len(first.cells)) == (2, 3)):
         raise ValueError(
             f"{first.place} starts with an index, which is no coordinate; write the file "
@@ -118,33 +138,18 @@ def _check_columns(header: list[str], body: list[_Line]) -> None:
             f"{first.place}: points of three dimensions cannot be read; keep two columns, or name "
             "the third `label` if it is one"
         )
-    column = [line.cells[0] for line in body]
-    if len(body) >= ROWS and any(
-        column == [str(k) for k in range(s, len(body) + s)] for s in (0, 1)
-    ):
+
+
+def _check_no_count(first: _Line, column: list[str]) -> None:
+    """Refuse a first column that counts the lines."""
+    start, m = column[0], len(column)
+    if not WHOLE.fullmatch(start) or m < (ROWS if start in ("0", "1") else MANY):
+        return
+    if column == [str(k) for k in range(int(start), int(start) + m)]:
         raise ValueError(
             f"{first.place}: the first column counts the lines: an index, which is no coordinate; "
             f"leave it out, or write {column[0]}.0 for {column[0]} if it is one"
         )
-    if not header and _may_be_decimal(body):
-        raise ValueError(
-            f"{first.place}: {','.join(first.cells)} may be one number with a decimal comma, or "
-            "two whole numbers; write a point for the comma, or add a header x,y"
-        )
-
-
-def _may_be_decimal(body: list[_Line]) -> bool:
-    """Whether every line is a whole number, a comma and digits, two of them somewhere."""
-    return (
-        all(
-            line.delimiter == ","
-            and len(line.cells) == 2
-            and WHOLE.fullmatch(line.cells[0])
-            and re.fullmatch("[0-9]+", line.cells[1])
-            for line in body
-        )
-        and max(len(line.cells[1]) for line in body) > 1
-    )
 
 
 def _lines(file: Path) -> Iterator[_Line]:

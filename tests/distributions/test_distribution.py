@@ -49,6 +49,28 @@ def test_copies_give_the_same_answers(law: sf.distributions.Distribution) -> Non
     assert close(moved.moved(torch.full((2,), -0.5), 0.5).sample(50, 3).double(), x, 1e-6)
 
 
+@pytest.mark.parametrize("name", ["mixture", "points"])
+def test_draws_of_another_type_are_the_same_rounded(name: str) -> None:
+    law = LAWS[name]
+    single = (
+        law.to(torch.float32)
+        if isinstance(law, sf.GaussianMixture)
+        else sf.distributions.PointSet(law.points.float(), law.labels, law.width)
+    )
+    x, y = law.sample(500, 2), single.sample(500, 2)
+    assert y.dtype == torch.float32
+    assert close(y.double(), x, 1e-6)
+
+
+def test_a_prior_density_is_asked_inside_the_span() -> None:
+    grid = sf.Grid(-5.0, 5.0, (16, 16))
+    for t in (1.5, -0.1):
+        with pytest.raises(ValueError, match="where this VP process is defined"):
+            sf.distributions.prior_density(grid, sf.VP(), t)
+    with pytest.raises(TypeError, match="grid must be a Grid"):
+        sf.distributions.prior_density(5, sf.VP())
+
+
 def test_edits_of_the_arguments_do_not_reach_a_distribution() -> None:
     means, points, low = randn(3, 2), randn(9, 2), torch.zeros(2)
     laws = (

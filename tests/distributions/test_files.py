@@ -149,6 +149,7 @@ BAD_TEXTS = {
     "Index [1],x,y\n7,1,2\n9,3,4\n": "is an index, which is no coordinate",
     "0 5 3\n1 7 3\n2 8 4\n3 9 4\n": "first column counts the lines.*write 0.0 for 0",
     "n,x\n1,0.5\n2,0.7\n3,0.1\n4,0.2\n": "line 2: the first column counts the lines",
+    "".join(f"{k} {k % 3}.5\n" for k in range(1990, 2000)): "first column counts the lines",
     "x,y,z\n0,1,2\n3,4,5\n": "points of three dimensions cannot be read; keep two",
     "x;y;Z [m]\n0;1;2\n3;4;5\n": "points of three dimensions cannot be read",
     "".join(f"{k}.5,1,{k}\n" for k in range(20)): "labels have 20 different values on 20 points",
