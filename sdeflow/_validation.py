@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import operator
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -100,7 +101,8 @@ def _number(value: object, name: str) -> float:
 def check_numbers(value: object, name: str, shape: tuple[int, ...]) -> Tensor:
     """Return `value`, a tensor, an array or nested lists of finite numbers, in float64."""
     try:
-        found = torch.as_tensor(value)
+        # numpy holds Python's numbers in float64, torch in its default type.
+        found = value if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
         if found.is_complex() or found.dtype == torch.bool:
             raise TypeError
     except (TypeError, ValueError, RuntimeError):

@@ -31,7 +31,7 @@ from matplotlib.patches import StepPatch
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_plane
+from sdeflow._validation import check_int, check_numbers, check_plane
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict
@@ -155,6 +155,7 @@ def arrows(
     Raises:
         ValueError: the field is not one of the plane.
     """
+    _check(field, Field, "field", "ExactField")
     if field.dim not in (None, 2):
         raise ValueError(f"arrows stand in a plane, the field has dimension {field.dim}")
     axis = torch.linspace(-half, half, nodes)
@@ -173,14 +174,14 @@ def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
     ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
     if title is not None:
         ax.set_title(title)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(True)
+    ax.spines[["top", "right"]].set_visible(True)
     return ax
 
 
 def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2D]:
     """Irreducible part and excess of the noise loss at each noise level (L,), both axes log."""
-    at = noise_level.numpy()
+    _check(report, LossReport, "report", "loss_decomposition")
+    at = check_numbers(noise_level, "noise_level", report.excess.shape).numpy()
     lines = ax.plot(at, report.irreducible.numpy(), color=GREY, label="irreducible: exact field")
     lines += ax.plot(at, report.loss.numpy(), color=BLUE, label="loss: learned field")
     lines += ax.plot(at, report.excess.numpy(), color=VERMILION, label="excess: the difference")
@@ -204,7 +205,8 @@ def distances(
     band.
     """
     places = np.arange(len(names))
-    mean, sd = sampling_floor
+    values = check_numbers(values, "values", (len(names),)).tolist()
+    mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()
     low, high = mean - 2 * sd, mean + 2 * sd
     band: dict[str, Any] = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
     ax.axvspan(max(low, 0.0), high, label="two samples of the data", **band)
@@ -292,12 +294,11 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     """Total variation of each source of error with its interval, log scale. The band holds what a
     cloud of this size cannot detect; a value left of the axis is an arrow with a bound beside it.
     """
+    _check(found, ErrorBudget, "found", "error_budget")
     least = found.detectable / 300
     names = [source.name for source in found.sources]
     at = np.arange(len(names))
-    value = np.array([source.value for source in found.sources])
-    low = np.array([source.low for source in found.sources])
-    high = np.array([source.high for source in found.sources])
+    value, low, high = np.array([(s.value, s.low, s.high) for s in found.sources]).T
     ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
     spans = ax.hlines(at, np.maximum(low, least), np.maximum(high, least), color=BLUE, lw=3)
     spans.set_alpha(0.35)

@@ -13,12 +13,8 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
-from sdeflow.distributions.distribution import (
-    Distribution,
-    check_draw,
-    check_move,
-    check_one_number,
-)
+from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
+from sdeflow.distributions.distribution import Distribution
 from sdeflow.random_streams import Stream, normals, uniform
 
 NODES = 2**14
@@ -49,6 +45,13 @@ class _Moved:
         return (self.place(u) - self.shift) / self.scale
 
 
+def check_arcs(arcs: object) -> tuple[Arc, ...]:
+    """Return the arcs as a tuple."""
+    if not isinstance(arcs, list | tuple) or not all(isinstance(arc, Arc) for arc in arcs):
+        raise TypeError(f"a curve must be a list of Arc(place, low, high), got {arcs!r}"[:120])
+    return tuple(arcs)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Curves(Distribution):
     """Points along curves: x = c(u) + noise z, z ~ N(0, I).
@@ -68,8 +71,8 @@ class Curves(Distribution):
 
     def __post_init__(self) -> None:
         """Check the arcs and the noise."""
-        if not self.arcs or not all(isinstance(arc, Arc) for arc in self.arcs):
-            raise TypeError("arcs must hold at least one Arc(place, low, high)")
+        if not check_arcs(self.arcs):
+            raise ValueError("arcs is empty; give at least one Arc(place, low, high)")
         check_positive(self.noise, "noise", zero=True)
 
     def __repr__(self) -> str:
@@ -103,7 +106,7 @@ class Curves(Distribution):
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Curves:
         """See `Distribution`; scale is one number."""
-        shift, scale = check_move(shift, scale, self)
+        shift, scale = check_move(shift, scale, self.dim)
         scale = check_one_number(scale, self)
         return Curves(tuple(arc.moved(shift, scale) for arc in self.arcs), self.noise / scale)
 

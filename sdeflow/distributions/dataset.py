@@ -24,8 +24,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
-from sdeflow.distributions.curves import Arc, distance_to
-from sdeflow.distributions.distribution import Distribution, check_draw
+from sdeflow.distributions.arguments import check_draw
+from sdeflow.distributions.curves import Arc, check_arcs, distance_to
+from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.points import PointSet
@@ -64,6 +65,12 @@ class Dataset:
             raise TypeError(
                 f"distribution must be a Distribution, got {type(self.distribution).__name__}"
             )
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a text, got {type(self.name).__name__}")
+        object.__setattr__(self, "classes", _checked_names(self.classes))
+        object.__setattr__(self, "curve", check_arcs(self.curve))
+        if not isinstance(self.isotropic, bool):
+            raise TypeError(f"isotropic must be True or False, got {self.isotropic!r}")
         check_positive(self.std, f"std of {self.name}")
 
     def __repr__(self) -> str:
@@ -140,7 +147,9 @@ class Dataset:
 
     def standardised(self, units: Units | None = None) -> Dataset:
         """The set of scale^-1 (x - centre), in the given units, by default its own `units`."""
-        units = units or self.units
+        units = self.units if units is None else units
+        if not isinstance(units, Units):
+            raise TypeError(f"units must be Units, got {type(units).__name__}")
         moved = self.distribution.moved(units.centre, units.scale)
         if not self.curve:
             return replace(self, distribution=moved)
@@ -216,10 +225,16 @@ def from_points(
         raise ValueError(f"{name} has class names but no labels; pass labels=")
     if which is not None:
         most = int(which.max())
-        classes = tuple(classes) or tuple(str(k) for k in range(most + 1))
+        classes = _checked_names(classes) or tuple(str(k) for k in range(most + 1))
         if most >= len(classes):
             raise ValueError(f"{name} has label {most} but only {len(classes)} class names")
-    return Dataset(name, PointSet(points, which, width), tuple(classes), tuple(curve))
+    return Dataset(name, PointSet(points, which, width), tuple(classes), check_arcs(curve))
+
+
+def _checked_names(classes: object) -> tuple[str, ...]:
+    if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
+        raise TypeError(f"classes must be a list of names, got {type(classes).__name__}")
+    return tuple(classes)
 
 
 def _checked_points(points: Tensor, name: str) -> Tensor:

@@ -21,20 +21,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_int, check_numbers, check_positive
+from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
 from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
 from sdeflow.distributions.dataset import from_points as from_points
-from sdeflow.distributions.distribution import (
-    Distribution,
-    check_draw,
-    check_move,
-    check_one_number,
-)
+from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
 from sdeflow.distributions.mixture import GaussianMixture
@@ -152,7 +149,7 @@ def ring(
     """
     k = torch.arange(check_int(modes, "modes"), dtype=torch.float64)
     means = _circle(2 * math.pi * k / modes, check_positive(radius, "radius"))
-    shares = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+    shares = None if weights is None else check_numbers(weights, "weights", (modes,))
     return _modes(name, GaussianMixture.isotropic(means, check_positive(std, "std"), shares))
 
 
@@ -221,6 +218,8 @@ def circles(radii: Sequence[float] = (1.0, 0.5), noise: float = 0.05) -> Dataset
     Source: scikit-learn, make_circles with factor 0.5 (Grathwohl et al. 2019, code: noise 0.08,
     all times 3).
     """
+    if not np.iterable(radii):
+        raise TypeError(f"radii must be a list of numbers, got {radii!r}")
     if len(radii) == 0:
         raise ValueError("radii is empty; give at least one radius")
     arcs = [
@@ -321,7 +320,7 @@ class Pinwheel(Distribution):
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Pinwheel:
         """See `Distribution`; scale is one number."""
-        shift, scale = check_move(shift, scale, self)
+        shift, scale = check_move(shift, scale, self.dim)
         scale = check_one_number(scale, self)
         x, y = (torch.tensor(self.centre, dtype=torch.float64) + self.scale * shift).tolist()
         return replace(self, centre=(x, y), scale=self.scale * scale)
@@ -360,7 +359,7 @@ def named(name: str) -> Dataset:
     Raises:
         ValueError: neither a known set nor a file that can be read; TypeError: not a name.
     """
-    if name in NAMES:
+    if isinstance(name, str) and name in NAMES:
         return NAMES[name]()
     if isinstance(name, str) and not Path(name).suffix:
         raise ValueError(

@@ -14,16 +14,12 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
-from sdeflow._validation import check_finite, check_int, check_numbers, check_positive, check_seed
 from sdeflow.density import Density, Grid
-
-Noise = float | Tensor
-"""alpha or sigma: one number, or one for each particle (n,)."""
+from sdeflow.distributions.arguments import Noise as Noise
 
 
 class Posterior(NamedTuple):
@@ -38,63 +34,6 @@ class Posterior(NamedTuple):
     data: Tensor
     noise: Tensor
     data_variance: Tensor
-
-
-def check_move(
-    shift: Tensor, scale: float | Tensor, law: Distribution
-) -> tuple[Tensor, float | Tensor]:
-    """Return the arguments of `moved`: shift (d,), and scale as a number or a matrix (d, d).
-
-    Raises:
-        TypeError, ValueError: they are none, or the matrix has no inverse.
-    """
-    d = law.dim
-    shift = check_numbers(shift, "shift", (d,))
-    if not np.ndim(scale):
-        return shift, check_positive(scale, "scale")  # type: ignore[arg-type]
-    matrix = check_numbers(scale, "scale", (d, d))
-    if float(torch.linalg.cond(matrix / matrix.norm(dim=1, keepdim=True))) > 1e12:
-        raise ValueError("scale must be a matrix with an inverse; its rows depend on each other")
-    return shift, matrix
-
-
-def check_draw(n: int, seed: int) -> tuple[int, int]:
-    """Return the arguments of `sample` as whole numbers."""
-    return check_int(n, "n"), check_seed(seed)
-
-
-def check_grid(grid: Grid) -> Grid:
-    """Return the grid if it is one."""
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a Grid, got {type(grid).__name__}")
-    return grid
-
-
-def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return alpha and sigma, () or (n,) each, as tensors like the cloud x (n, d)."""
-    found = []
-    for value, name in ((alpha, "alpha"), (sigma, "sigma")):
-        if not isinstance(value, Tensor):
-            value = check_finite(value, name)
-        tensor = torch.as_tensor(value, dtype=x.dtype, device=x.device)
-        if tensor.shape not in ((), x.shape[:1]):
-            raise ValueError(
-                f"{name} must be one number or ({len(x)},), one per particle, got "
-                f"{tuple(tensor.shape)}"
-            )
-        found.append(tensor)
-    if not (torch.isfinite(found[0]).all() and (found[0] > 0).all()):
-        raise ValueError("alpha must be positive and finite")
-    if not (torch.isfinite(found[1]).all() and (found[1] >= 0).all()):
-        raise ValueError("sigma must be zero or more and finite")
-    return found[0], found[1]
-
-
-def check_one_number(scale: float | Tensor, law: Distribution) -> float:
-    """Return the scale if it is one number."""
-    if isinstance(scale, Tensor):
-        raise ValueError(f"{law} takes a scale of one number; a matrix would change its kind")
-    return scale
 
 
 class Distribution(ABC):
@@ -154,7 +93,7 @@ class Distribution(ABC):
         """ln p(x) of alpha x_0 + sigma eps, (n,) for x (n, d)."""
         raise ValueError(f"{self} has no density in closed form")
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """The `Posterior` of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
 
         alpha and sigma are () or (n,).

@@ -23,15 +23,18 @@ from torch import Tensor
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_finite, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import (
-    Distribution,
-    Noise,
-    Posterior,
+from sdeflow.distributions.arguments import (
+    check_asked,
+    check_coefficient,
+    check_covariances,
     check_draw,
     check_grid,
+    check_like,
     check_move,
     check_noise,
+    check_wide,
 )
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
 from sdeflow.processes.process import Process
@@ -62,7 +65,7 @@ class GaussianMixture(Distribution):
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
-            _numbers(v, name, means)
+            check_like(v, name, means)
             for v, name in ((self.weights, "weights"), (self.covariances, "covariances"))
         )
         if weights.shape != (k,) or covariances.shape != (k, d, d):
@@ -73,7 +76,7 @@ class GaussianMixture(Distribution):
             )
         if not (torch.isfinite(weights).all() and (weights > 0).all()):
             raise ValueError("weights must be positive and finite; drop empty components")
-        _check_covariances(covariances.double())
+        check_covariances(covariances.double())
         # Copies: the mixture does not change when the arguments do.
         object.__setattr__(self, "weights", weights / weights.sum())
         object.__setattr__(self, "means", means.clone())
@@ -106,6 +109,8 @@ class GaussianMixture(Distribution):
 
     def to(self, dtype: torch.dtype) -> GaussianMixture:
         """The same mixture in another floating-point type."""
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype must be a floating-point type, got {dtype!r}")
         return GaussianMixture(
             self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
         )
@@ -134,7 +139,7 @@ class GaussianMixture(Distribution):
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> GaussianMixture:
         """See `Distribution`."""
-        shift, scale = check_move(shift, scale, self)
+        shift, scale = check_move(shift, scale, self.dim)
         if isinstance(scale, float):
             means = (self.means - shift.to(self.means)) / scale
             return GaussianMixture(self.weights, means, self.covariances / scale**2)
@@ -174,6 +179,7 @@ class GaussianMixture(Distribution):
         It has weights w_k, means alpha mu_k and covariances alpha^2 C_k + sigma^2 I, and is
         differentiable in alpha and sigma, each ().
         """
+        alpha, sigma = check_coefficient(alpha, "alpha"), check_coefficient(sigma, "sigma")
         # Without __init__: the arguments are checked and the eigenvectors known.
         noised = object.__new__(GaussianMixture)
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
@@ -210,7 +216,7 @@ class GaussianMixture(Distribution):
         """
         a, s = check_noise(alpha, sigma, check_cloud(x, dim=self.dim))
         logits, _, spectrum = self._logits(x, a, s)
-        _check_wide(spectrum)
+        check_wide(spectrum)
         return torch.logsumexp(logits, -1)
 
     def score(self, x: Tensor) -> Tensor:
@@ -221,7 +227,7 @@ class GaussianMixture(Distribution):
         """
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
-        _check_wide(spectrum)
+        check_wide(spectrum)
         axes = self._eigen[1].to(x)
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
@@ -255,7 +261,7 @@ class GaussianMixture(Distribution):
         variances = alpha**2 * variances + sigma**2
         return noise_mean(alpha * means, log_weights, axes, variances, sigma, like)
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         r"""The exact posterior of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
 
         For each component, in its principal axes, with s^2 = alpha^2 lambda + sigma^2,
@@ -265,6 +271,7 @@ class GaussianMixture(Distribution):
 
         neither divides by alpha or by sigma alone. alpha, sigma: () or (n,).
         """
+        alpha, sigma = check_asked(x, alpha, sigma, self.dim)
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         r = torch.softmax(logits, -1)
@@ -296,6 +303,7 @@ class GaussianMixture(Distribution):
                 is too narrow for the cells.
         """
         check_grid(grid)
+        check_positive(missing, "missing", zero=True)
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
         if self.dim != grid.dim:
             raise ValueError(
@@ -304,35 +312,6 @@ class GaussianMixture(Distribution):
         noised = self.to(torch.float64).noised(alpha, sigma)
         parts = (noised.weights.numpy(), noised.means.numpy(), noised.covariances.numpy())
         return captured(gaussian_masses(grid, *parts), grid, missing)
-
-
-def _numbers(value: object, name: str, like: Tensor) -> Tensor:
-    try:
-        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must hold numbers, got {type(value).__name__}") from None
-
-
-def _check_covariances(c: Tensor) -> None:
-    """Refuse what is no covariance, in units of each coordinate's own standard deviation."""
-    if not torch.isfinite(c).all():
-        raise ValueError("covariances must be finite and symmetric")
-    s = c.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
-    s = torch.where(s > 0, s, s.amax(1, keepdim=True))
-    s = torch.where(s > 0, s, 1.0)
-    scaled = c / (s[:, :, None] * s[:, None, :])
-    if float((scaled - scaled.mT).abs().max()) > 1e-6:
-        raise ValueError("covariances must be finite and symmetric; take (C + C.mT) / 2")
-    values = torch.linalg.eigvalsh(scaled)
-    if (values[:, 0] < -1e-6 * values.abs().amax(1)).any():
-        raise ValueError("covariances must be positive semi-definite: no negative eigenvalue")
-
-
-def _check_wide(spectrum: Tensor) -> None:
-    if not (spectrum > 0).all():
-        raise ValueError(
-            "a component has zero variance and so no density; give it a width, or ask with noise"
-        )
 
 
 def prior_density(grid: Grid, process: Process, t: float | None = None) -> Density:
@@ -344,6 +323,8 @@ def prior_density(grid: Grid, process: Process, t: float | None = None) -> Densi
         ValueError: more than 1e-4 of the mass lies outside the grid, or t outside the process's
             span.
     """
+    if not isinstance(process, Process):
+        raise TypeError(f"process must be a Process, got {type(process).__name__}")
     centre = torch.zeros(1, check_grid(grid).dim, dtype=torch.float64)
     when = process.at(process.t_max if t is None else check_finite(t, "t"), centre)
     return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)

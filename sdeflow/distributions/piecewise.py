@@ -21,15 +21,14 @@ from torch import Tensor
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.distribution import (
-    Distribution,
-    Noise,
-    Posterior,
+from sdeflow.distributions.arguments import (
+    check_asked,
     check_draw,
     check_grid,
     check_move,
     check_noise,
 )
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
 from sdeflow.random_streams import uniform
 
@@ -76,11 +75,14 @@ class PiecewiseConstant(Distribution):
         if len([check_positive(side, "side") for side in sides]) > 2:
             raise ValueError(f"side must be one number or two, got {len(sides)}")
         for name in ("low", "weights"):  # copies, in float64
-            value = torch.as_tensor(getattr(self, name), dtype=torch.float64, device="cpu")
+            given = getattr(self, name)
+            try:
+                value = torch.as_tensor(given, dtype=torch.float64, device="cpu")
+            except (TypeError, ValueError, RuntimeError):
+                kind = type(given).__name__
+                raise TypeError(f"{name} must hold numbers, got {kind}") from None
             object.__setattr__(self, name, value.detach().clone())
-        if not torch.isfinite(self.low).all():
-            raise ValueError("low must be finite")
-        if self.low.shape != (2,) or self.weights.ndim != 2:
+        if self.low.shape != (2,) or self.weights.ndim != 2 or not torch.isfinite(self.low).all():
             raise ValueError(
                 "a piecewise constant density needs low (2,) and weights (rows, columns), got "
                 f"{tuple(self.low.shape)} and {tuple(self.weights.shape)}"
@@ -134,7 +136,7 @@ class PiecewiseConstant(Distribution):
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> PiecewiseConstant:
         """See `Distribution`; a matrix must be diagonal and positive: it makes rectangles."""
-        shift, scale = check_move(shift, scale, self)
+        shift, scale = check_move(shift, scale, self.dim)
         by = torch.as_tensor(scale, dtype=torch.float64)
         if by.ndim and not (torch.equal(by, by.diagonal().diag()) and (by.diagonal() > 0).all()):
             raise ValueError(f"{self} takes a diagonal matrix, or a scale of one number")
@@ -211,6 +213,7 @@ class PiecewiseConstant(Distribution):
             ValueError: the grid is not two-dimensional, more than `missing` lies outside it, alpha
                 is not positive, or sigma negative.
         """
+        check_positive(missing, "missing", zero=True)
         if check_grid(grid).dim != 2:
             raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
@@ -244,7 +247,7 @@ class PiecewiseConstant(Distribution):
         cell = self.cell(x)
         return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """See `Distribution`.
 
         Raises:
@@ -255,6 +258,7 @@ class PiecewiseConstant(Distribution):
                 f"the posterior of {self.weights.numel()} squares is too slow, the most is "
                 f"{SQUARES}; shrink the picture"
             )
+        alpha, sigma = check_asked(x, alpha, sigma, 2)
         parts = []
         for rows, a, s in _portions(x, alpha, sigma):
             logits, sides = self._cut(rows, a, s)

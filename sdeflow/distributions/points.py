@@ -22,14 +22,8 @@ from torch.autograd import forward_ad
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.distribution import (
-    Distribution,
-    Noise,
-    Posterior,
-    check_draw,
-    check_move,
-    check_noise,
-)
+from sdeflow.distributions.arguments import check_asked, check_draw, check_move, check_noise
+from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean
 from sdeflow.random_streams import Stream, normals, uniform
@@ -104,7 +98,7 @@ class PointSet(Distribution):
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
         """See `Distribution`; a matrix makes a mixture of points that have a width."""
-        shift, scale = check_move(shift, scale, self)
+        shift, scale = check_move(shift, scale, self.dim)
         if isinstance(scale, float):
             return PointSet(
                 (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
@@ -184,11 +178,11 @@ class PointSet(Distribution):
     def _radius2(self) -> float:
         return float(self._keys[torch.float64][:, self.dim].max())
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """See `Distribution`."""
         alpha, sigma = (
-            torch.as_tensor(v, dtype=torch.float64, device=x.device).reshape(-1, 1)
-            for v in (alpha, sigma)
+            v.to(x.device, torch.float64).reshape(-1, 1)
+            for v in check_asked(x, alpha, sigma, self.dim)
         )
         s2 = (alpha * self.width) ** 2 + sigma**2
         lossy = float((alpha**2 / s2).max()) * self._radius2 > DIGITS

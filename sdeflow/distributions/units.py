@@ -62,7 +62,7 @@ class Units:
 
     def standardise(self, x: Tensor) -> Tensor:
         """scale^-1 (x - centre), points (..., d) in units of the data."""
-        off = x - self.centre.to(x)
+        off = self._checked(x) - self.centre.to(x)
         if isinstance(self.scale, float):
             return off / self.scale
         return off @ torch.linalg.inv(self.scale).T.to(x)
@@ -72,11 +72,19 @@ class Units:
 
         In the type of z, or in float64 if that type has too few digits to tell the points apart.
         """
-        if self.digits_lost(z.dtype) > 1e-4:
+        if self.digits_lost(self._checked(z).dtype) > 1e-4:
             z = z.double()
         if isinstance(self.scale, float):
             return z * self.scale + self.centre.to(z)
         return z @ self.scale.T.to(z) + self.centre.to(z)
+
+    def _checked(self, x: Tensor) -> Tensor:
+        d = len(self.centre)
+        if not isinstance(x, Tensor) or not x.is_floating_point():
+            raise TypeError(f"points must be a floating-point tensor, got {type(x).__name__}")
+        if not x.ndim or x.shape[-1] != d:
+            raise ValueError(f"points must be (..., {d}), got {tuple(x.shape)}")
+        return x
 
     def digits_lost(self, dtype: torch.dtype) -> float:
         """The rounding error of the centre in this type, in units of each column's spread."""

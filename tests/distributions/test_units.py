@@ -179,6 +179,14 @@ def test_moved_density_is_that_of_the_map(law: sf.distributions.Distribution) ->
     assert close(both[0].log_prob(z), both[1].log_prob(z), tolerance)
 
 
+def test_lists_are_read_in_double_precision() -> None:
+    law = lopsided()
+    same = law.moved([0.1, 1 / 3], [[1.1, 0.0], [0.0, 0.7]])
+    shift, scale = ([0.1, 1 / 3], [[1.1, 0.0], [0.0, 0.7]])
+    there = law.moved(torch.tensor(shift, dtype=DOUBLE), torch.tensor(scale, dtype=DOUBLE))
+    assert torch.equal(same.means, there.means)
+
+
 def rectangles(side: float | tuple[float, float]) -> sf.distributions.PiecewiseConstant:
     weights = torch.tensor([[1.0, 0, 3], [0, 2, 2]])
     return sf.distributions.PiecewiseConstant(torch.tensor([0.5, -1.0]), side, weights)
