@@ -81,6 +81,13 @@ def check_int(value: object, name: str, least: int = 1) -> int:
     return number
 
 
+def check_kind(value: object, kind: type, name: str, makers: str) -> None:
+    """Refuse what is not of this class, and name what makes one."""
+    if not isinstance(value, kind):
+        got = type(value).__name__
+        raise TypeError(f"{name} must be a {kind.__name__} ({makers}), got {got}")
+
+
 def check_seed(value: object, name: str = "seed") -> int:
     """Return `value` as an int if it is a whole number from 0 to 2^64 - 1, a generator's key."""
     seed = check_int(value, name, 0)

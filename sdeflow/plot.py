@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
+from matplotlib.colors import is_color_like
 from matplotlib.container import BarContainer, ErrorbarContainer
 from matplotlib.figure import Figure as Figure
 from matplotlib.image import AxesImage
@@ -31,7 +32,14 @@ from matplotlib.patches import StepPatch
 from matplotlib.quiver import Quiver
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_numbers, check_plane
+from sdeflow._validation import (
+    check_int,
+    check_kind,
+    check_labels,
+    check_numbers,
+    check_plane,
+    check_positive,
+)
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict
@@ -90,6 +98,7 @@ def write(
         ValueError: another suffix, or none.
         OSError: it cannot be written; what was there is left.
     """
+    check_kind(fig, Figure, "fig", "plot.figure")
     path = pathlib.Path(path)
     metadata = picture_metadata(path, provenance() if about is None else about)
     buffer = io.BytesIO()
@@ -99,29 +108,21 @@ def write(
     return path
 
 
-def _check(value: object, kind: type, name: str, makers: str) -> None:
-    if not isinstance(value, kind):
-        raise TypeError(f"{name} must be a {kind.__name__} ({makers}), got {type(value).__name__}")
-
-
 def cloud(
-    ax: Axes,
-    x: Tensor | np.ndarray | Path,
-    colour: str | Tensor | np.ndarray = BLUE,
-    size: float = 1.5,
-    label: str | None = None,
-) -> PathCollection:
+    ax: Axes, x: Tensor | np.ndarray | Path, colour: str | Tensor | np.ndarray = BLUE,
+    size: float = 1.5, label: str | None = None,
+) -> PathCollection:  # fmt: skip
     """Particles x (n, 2) as dots, equal scales on both axes; one colour or a number (n,) each.
 
     Raises:
         TypeError, ValueError: x is not a finite cloud in the plane, or colour no (n,).
     """
+    check_kind(ax, Axes, "ax", "fig.subplots")
+    size = check_positive(size, "size")
     a = check_plane(x.x[-1] if isinstance(x, Path) else x).cpu().numpy()
-    numbers = None if isinstance(colour, str) else np.asarray(torch.as_tensor(colour).detach())
-    if numbers is not None and numbers.shape != a.shape[:1]:
-        raise ValueError(
-            f"colour must be a name or one number each, ({len(a)},); got {numbers.shape}"
-        )
+    numbers = None
+    if not (isinstance(colour, str | tuple) and is_color_like(colour)):
+        numbers = check_numbers(colour, "colour, if it is no colour,", (len(a),)).numpy()
     dots = ax.scatter(
         a[:, 0], a[:, 1], s=size, c=colour if numbers is None else numbers, linewidths=0,
         alpha=0.7, label=label, cmap=None if numbers is None else "viridis", rasterized=True,
@@ -136,13 +137,12 @@ def trails(ax: Axes, path: Path, particles: Sequence[int], colour: str = GREY) -
     Raises:
         TypeError, ValueError: path is no `Path`, or has more than two coordinates.
     """
-    _check(path, Path, "path", "solvers")
+    check_kind(path, Path, "path", "solvers")
     n, d = path.x.shape[1:]
     if d > 2:
         raise ValueError(f"path has {d} coordinates, trails show two; choose them")
-    if not all(check_int(i, "every particle", 0) < n for i in particles):
-        raise ValueError(f"particles must be 0 to {n - 1}, got {list(particles)}")
-    x = path.x[:, list(particles)].detach().cpu().numpy()
+    chosen = check_labels(particles, "particles", n - 1).reshape(-1)
+    x = path.x[:, chosen].detach().cpu().numpy()
     across = x[:, :, 0] if d == 2 else path.t.cpu().numpy()
     return ax.plot(across, x[:, :, -1], color=colour, lw=0.5, alpha=0.8, rasterized=True)
 
@@ -155,9 +155,10 @@ def arrows(
     Raises:
         ValueError: the field is not one of the plane.
     """
-    _check(field, Field, "field", "ExactField")
+    check_kind(field, Field, "field", "ExactField")
     if field.dim not in (None, 2):
         raise ValueError(f"arrows stand in a plane, the field has dimension {field.dim}")
+    half, nodes = check_positive(half, "half"), check_int(nodes, "nodes", 2)
     axis = torch.linspace(-half, half, nodes)
     grid = torch.cartesian_prod(axis, axis)
     with torch.no_grad():
@@ -171,6 +172,7 @@ def arrows(
 
 def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
     """A square window [-half, half]^2 without ticks, for snapshots that share a scale."""
+    half = check_positive(half, "half")
     ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
     if title is not None:
         ax.set_title(title)
@@ -180,7 +182,7 @@ def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
 
 def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2D]:
     """Irreducible part and excess of the noise loss at each noise level (L,), both axes log."""
-    _check(report, LossReport, "report", "loss_decomposition")
+    check_kind(report, LossReport, "report", "loss_decomposition")
     at = check_numbers(noise_level, "noise_level", report.excess.shape).numpy()
     lines = ax.plot(at, report.irreducible.numpy(), color=GREY, label="irreducible: exact field")
     lines += ax.plot(at, report.loss.numpy(), color=BLUE, label="loss: learned field")
@@ -194,16 +196,13 @@ def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2
 
 
 def distances(
-    ax: Axes,
-    names: Sequence[str],
-    values: Sequence[float],
-    sampling_floor: tuple[float, float],
-    unit: str,
-    colours: Sequence[str] | None = None,
-) -> BarContainer:
+    ax: Axes, names: Sequence[str], values: Sequence[float], sampling_floor: tuple[float, float],
+    unit: str, colours: Sequence[str] | None = None,
+) -> BarContainer:  # fmt: skip
     """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
     band.
     """
+    check_kind(names, Sequence, "names", "a list")
     places = np.arange(len(names))
     values = check_numbers(values, "values", (len(names),)).tolist()
     mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()
@@ -228,7 +227,8 @@ def density(ax: Axes, p: Density) -> AxesImage | StepPatch:
     Raises:
         TypeError: p is no `Density`.
     """
-    _check(p, Density, "p", "evolve and on_grid")
+    check_kind(ax, Axes, "ax", "fig.subplots")
+    check_kind(p, Density, "p", "evolve and on_grid")
     height = p.mass / p.grid.volume
     if p.grid.dim == 1:
         return _steps(ax, height, p, "p (1 / data unit)")
@@ -242,8 +242,8 @@ def residual(ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0) -> Axes
     Raises:
         TypeError, ValueError: verdict is no `Verdict`, p no `Density`, or their grids differ.
     """
-    _check(p, Density, "p", "evolve and on_grid")
-    _check(verdict, Verdict, "verdict", "check_density")
+    check_kind(p, Density, "p", "evolve and on_grid")
+    check_kind(verdict, Verdict, "verdict", "check_density")
     if not verdict.grid.same(p.grid):
         raise ValueError(f"the verdict is on {verdict.grid}, the density on {p.grid}; use one")
     sizes = p.mass.flatten().sort().values
@@ -294,14 +294,13 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     """Total variation of each source of error with its interval, log scale. The band holds what a
     cloud of this size cannot detect; a value left of the axis is an arrow with a bound beside it.
     """
-    _check(found, ErrorBudget, "found", "error_budget")
+    check_kind(found, ErrorBudget, "found", "error_budget")
     least = found.detectable / 300
     names = [source.name for source in found.sources]
     at = np.arange(len(names))
     value, low, high = np.array([(s.value, s.low, s.high) for s in found.sources]).T
     ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
-    spans = ax.hlines(at, np.maximum(low, least), np.maximum(high, least), color=BLUE, lw=3)
-    spans.set_alpha(0.35)
+    ax.hlines(at, low.clip(least), high.clip(least), color=BLUE, lw=3, alpha=0.35)
     inside = value > least
     points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
     for k in at[~inside]:

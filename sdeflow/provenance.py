@@ -47,6 +47,8 @@ def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str]:
     Raises:
         ValueError: it can hold none, or there is no suffix.
     """
+    if not isinstance(about, Mapping):
+        raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
     suffix = path.suffix.lower()
     if suffix not in FIELDS:
         raise ValueError(f"{path} must end in one of {', '.join(FIELDS)}, which keep metadata")

@@ -245,6 +245,8 @@ def test_clouds_may_be_arrays_lists_or_paths(ax: Axes) -> None:
     for same in (x, x.numpy(), x.tolist(), path, x.clone().requires_grad_()):
         assert np.array_equal(plot.cloud(ax, same).get_offsets(), x.numpy())
     numbers = np.arange(30)
+    three = torch.tensor([0.1, 0.5, 0.9])  # numbers of three particles, and no colour
+    assert np.allclose(plot.cloud(ax, x[:3], three).get_array(), three)
     assert np.array_equal(plot.cloud(ax, x, numbers).get_array(), numbers)
 
 
@@ -263,10 +265,20 @@ CLOUDS = randn(6, 1), randn(6, 3), randn(6, 2)[:, 0], randn(6, 2)[None], randn(6
         ), strict=True)),
         (lambda ax: plot.cloud(ax, "points"), "x must be a cloud"),
         (lambda ax: plot.cloud(ax, None), "x must be a cloud"),
-        (lambda ax: plot.cloud(ax, randn(6, 2), torch.ones(5)), r"one number each, \(6,\)"),
+        (lambda ax: plot.cloud(ax, randn(6, 2), torch.ones(5)), r"of shape \(6,\), got"),
         (lambda ax: plot.trails(ax, randn(6, 2), [0]), "path must be a Path"),
         (lambda ax: plot.trails(ax, walk3(), [0]), "path has 3 coordinates"),
         (lambda ax: plot.trails(ax, walk3(2), [10]), "particles must be 0 to 9"),
+        (lambda ax: plot.trails(ax, walk3(2), None), "particles must be whole numbers"),
+        (lambda ax: plot.cloud(ax, randn(6, 2), "bluish"), "colour, if it is no colour,"),
+        (lambda ax: plot.cloud([ax], randn(6, 2)), r"ax must be a Axes .*got list"),
+        (lambda ax: plot.density(None, lopsided_density()), "ax must be a Axes"),
+        (lambda ax: plot.frame(ax, -1.0), "half must be positive"),
+        (lambda ax: plot.arrows(ax, None, 0.5, 1.0), "field must be a Field"),
+        (lambda ax: plot.error_budget(ax, None), "found must be a ErrorBudget"),
+        (lambda ax: plot.loss_levels(ax, None, [1.0]), "report must be a LossReport"),
+        (lambda ax: plot.distances(ax, ["a"], [1.0, 2.0], (0.1, 0.1), "m"), r"shape \(1,\)"),
+        (lambda ax: plot.write(None, "f.png"), "fig must be a Figure"),
         (lambda ax: plot.density(ax, randn(6, 2)), "p must be a Density"),
         (lambda ax: plot.residual(ax, None, lopsided_density()), "verdict must be a Verdict"),
         (lambda ax: plot.arrows(ax, line_field(), 0.5, 1.0), "the field has dimension 1"),
