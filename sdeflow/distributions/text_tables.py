@@ -9,6 +9,7 @@ reads 1e999 as infinity and counts rows, not lines) is used.
 from __future__ import annotations
 
 import codecs
+import csv
 import math
 import re
 from collections.abc import Iterator
@@ -159,8 +160,15 @@ def _lines(file: Path) -> Iterator[_Line]:
         if at == 1 and re.fullmatch(r"sep=[;,\t]", line):  # Excel's way to name the delimiter
             delimiters = line[-1]
         elif line.strip():
-            delimiter = next((mark for mark in delimiters if mark in line), None)
-            cells = [cell.strip().strip("\"'").strip() for cell in line.split(delimiter)]
+            bare = re.sub('"[^"]*"', "", line)  # a mark in quotes divides nothing
+            delimiter = next((mark for mark in delimiters if mark in bare), None)
+            cells = line.split(delimiter)
+            if delimiter is not None and bare != line:
+                try:
+                    cells = next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))
+                except csv.Error as error:
+                    raise ValueError(f"{file}, line {at} cannot be read: {error}") from None
+            cells = [cell.strip().strip("\"'").strip() for cell in cells]
             yield _Line(f"{file}, line {at}", delimiter, cells)
 
 

@@ -39,6 +39,7 @@ POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
         "+0 1\r-2.5 0.125\r0.003 10000\r",
         "% by Matlab\n0.0 1\n%\n-2.5 0.125\n0.003 10000\n",
         "sep=;\r\nx;y\r\n0;1\r\n-2.5;0.125\r\n0.003;10000\r\n",
+        '"x, in m" , "y; in s"\n"0", "1"\n"-2.5",0.125\n0.003,"10000"\n',
     ],
     ids=[
         "commas",
@@ -52,6 +53,7 @@ POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
         "old Macintosh",
         "Matlab",
         "Excel",
+        "marks in quotes",
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".TXT", ".tsv"])
@@ -143,6 +145,8 @@ BAD_TEXTS = {
     "0,435\n1,286\n": "line 1: 0,435 may be one number with a decimal comma.*header x,y",
     "-0,5\n1,25\n": "may be one number with a decimal comma",
     "value\n0,435\n1,286\n": r"line 2 has 2 columns, the header 1.*a point, not a comma",
+    '"1,234.5","2"\n"2","3"\n': "line 1: '1,234.5' is no number",
+    '"0,435"\n"1,286"\n': "line 1: '0,435' is no number",
     # Columns that are no coordinates.
     "id,x\n7,1.5\n9,2.5\n": "line 2: the column 'id' is an index",
     "id,x,y\n7,1,2\n9,3,4\n": "line 2: the column 'id' is an index",
