@@ -49,6 +49,40 @@ def test_copies_give_the_same_answers(law: sf.distributions.Distribution) -> Non
     assert close(moved.moved(torch.full((2,), -0.5), 0.5).sample(50, 3).double(), x, 1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-9, 1e9])
+@pytest.mark.parametrize("law", LAWS.values(), ids=LAWS.keys())
+def test_answers_follow_the_unit_of_length(
+    law: sf.distributions.Distribution, unit: float
+) -> None:
+    z, moved = randn(30, 2), law.moved(torch.zeros(2), 1 / unit)
+    assert close(moved.sample(20, 0) / unit, law.sample(20, 0), 1e-12)
+    assert close(moved.mean() / unit, law.mean(), 1e-12, 1e-12)
+    assert moved.std() / unit == pytest.approx(law.std(), rel=1e-12)
+    standard = [sf.distributions.Dataset("d", one).standardised() for one in (moved, law)]
+    assert close(*(one.distribution.sample(20, 0) for one in standard), 1e-9)
+    if not law.has_posterior:
+        return
+    known, there = law.posterior(z, 0.8, 0.3), moved.posterior(z * unit, 0.8, 0.3 * unit)
+    assert close(there.data / unit, known.data, 1e-9)
+    assert close(there.noise, known.noise, 1e-9)
+    assert close(there.data_variance / unit**2, known.data_variance, 1e-9)
+    ask = law.noise_mean(0.8, 0.3, z)(z), moved.noise_mean(0.8, 0.3 * unit, z)(z * unit)
+    assert close(*ask, 1e-9)
+    height = moved.log_prob(z * unit, 0.8, 0.3 * unit) + 2 * math.log(unit)
+    assert close(height, law.log_prob(z, 0.8, 0.3), 1e-9)
+
+
+@pytest.mark.parametrize("name", sf.datasets.NAMES)
+def test_data_sets_can_be_pickled(name: str) -> None:
+    for data in (sf.datasets.named(name), sf.datasets.named(name).standardised()):
+        for other in (copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
+            x = data.sample(20, 1)
+            assert torch.equal(other.sample(20, 1), x)
+            assert torch.equal(other.restore(x), data.restore(x))
+            if data.curve:
+                assert torch.equal(other.distance(x), data.distance(x))
+
+
 @pytest.mark.parametrize("name", ["mixture", "points"])
 def test_draws_of_another_type_are_the_same_rounded(name: str) -> None:
     law = LAWS[name]
