@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,27 @@ def provenance(seed: int | None = None) -> dict[str, str | int]:
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
     }
+
+
+FIELDS = {".png": "", ".pdf": "Keywords", ".svg": "Description", ".eps": "Creator"}
+"""The formats of pictures that keep metadata, and the field for text; .png has any fields."""
+
+
+def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str]:
+    """`about` as the metadata that a picture of this suffix can hold.
+
+    Raises:
+        ValueError: it can hold none, or there is no suffix.
+    """
+    if not isinstance(about, Mapping):
+        raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
+    suffix = path.suffix.lower()
+    if suffix not in FIELDS:
+        raise ValueError(f"{path} must end in one of {', '.join(FIELDS)}, which keep metadata")
+    lines = {key: str(value) for key, value in about.items()}
+    if suffix == ".png":
+        return lines
+    return {FIELDS[suffix]: "; ".join(f"{key}: {value}" for key, value in lines.items())}
 
 
 @cache

@@ -22,11 +22,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.distributions import datasets
+from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import Problem, problem
 from sdeflow.fields.field import Field
@@ -72,10 +74,11 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     built = problem(config)
     known, digest = folder / "config.json", _digest(config)
     if known.exists():
-        there, digest = _read_config(known)
+        there, digest, units = _read_config(known)
         if there != config:
             raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
         _check_same_data(config, digest)
+        built = _build(config, units)
     log = folder / "metrics.jsonl"
     lines = _read_log(log)
     standard = built.standard
@@ -89,8 +92,8 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
-    about = {**asdict(config), "digest": digest, "made": provenance(config.seed)}
-    write_text(known, json.dumps(about, indent=1))
+    about = {"digest": digest, "units": built.units.plain(), "made": provenance(config.seed)}
+    write_text(known, json.dumps({**asdict(config), **about}, indent=1))
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
@@ -127,8 +130,8 @@ def reopen(folder: Path) -> Problem:
     _check_run(folder)
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
-    config, digest = _read_config(folder / "config.json")
-    built = problem(config)
+    config, digest, units = _read_config(folder / "config.json")
+    built = _build(config, units)
     _check_same_data(config, digest)
     field = checkpoint.load(folder / "field.safetensors")
     if checkpoint.describe(field) != checkpoint.describe(built.field):
@@ -165,7 +168,7 @@ def clear(folder: Path, config: Config) -> None:
     folder = Path(folder)
     known = folder / "config.json"
     if known.is_file():
-        there, digest = _read_config(known)
+        there, digest, _ = _read_config(known)
         if there != config or digest not in (None, _digest(config)):
             for name in FILES:
                 (folder / name).unlink(missing_ok=True)
@@ -205,15 +208,21 @@ def _read_log(path: Path) -> list[dict[str, float]]:
     return lines
 
 
-def _read_config(path: Path) -> tuple[Config, str | None]:
-    """The config, and the digest of its data if there is one."""
+def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
+    """The config, and where they are known the digest of its data and its units."""
     try:
         found = json.loads(path.read_text())
         found.pop("made", None)
-        digest = found.pop("digest", None)
-        return Config(**found), digest
-    except (ValueError, TypeError, AttributeError) as error:
+        digest, units = found.pop("digest", None), found.pop("units", None)
+        return Config(**found), digest, units and Units.from_plain(units)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
+
+
+def _build(config: Config, units: Units | None) -> Problem:
+    """The problem of a run that has begun; older versions kept no units, and knew one number."""
+    built = problem(config, units)
+    return built if units else problem(config, built.data.one_number)
 
 
 # ------------------------------------------------------------------------------------ sampling
@@ -255,7 +264,7 @@ def sample(
     built = reopen(folder)
     sde = reverse(_conditioned(built, label), eta)
     path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
-    _write_cloud(folder, path.t, built.data.restore(path.x), seed)
+    _write_cloud(folder, path.t, built.units.restore(path.x), seed)
     return folder / "cloud.csv"
 
 
@@ -275,6 +284,7 @@ def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
-    rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
+    digits = 15 if x.dtype == torch.float64 else 7
+    rows = "\n".join(f"{a:.{digits}g},{b:.{digits}g}" for a, b in x[-1].tolist())
     text = f"x,y\n{rows}\n".encode()
     write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

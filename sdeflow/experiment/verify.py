@@ -23,12 +23,13 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
+from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
 from sdeflow.experiment.problem import Problem
 from sdeflow.fokker_planck.evolve import evolve
@@ -54,6 +55,7 @@ class Verification:
             SDE's, and the numerical error of it.
         budget: of a DDPM cloud; None where the data's exact density is not known.
         density: under the learned drift, at the end.
+        units: of all lengths.
     """
 
     noise_level: float
@@ -62,6 +64,7 @@ class Verification:
     inconsistency_error: float
     budget: ErrorBudget | None
     density: Density
+    units: Units
 
     def __repr__(self) -> str:
         """In words."""
@@ -115,6 +118,7 @@ def verify(
         (of_flow.error or 0.0) + (densities[-1].error or 0.0),
         _budget(problem, setting, n, steps, chain, seed),
         densities[-1],
+        problem.units,
     )
 
 
@@ -169,6 +173,11 @@ def _setting(problem: Problem, cells: int) -> Setting:
     rescaling = Rescaling(process, std, max(width, least))
     end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
     end = max(end, process.t_min)
+    if end >= process.t_max:
+        raise SdeflowError(
+            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
+            "is wider than the noise; drop the far points, or take more cells"
+        )
     half = 5 * rescaling(end)
     return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
 
@@ -227,10 +236,10 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
     out = [
         f"### {name}: the check",
         "",
-        f"Down to noise level {found.noise_level:.3g} (data std), below which the grid is too "
-        f"coarse, {v.verdicts[0].n} particles of the reverse SDE and the density under the same "
-        f"learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over {len(v.tests)} "
-        "tests.",
+        f"Down to noise level {found.noise_level:.3g} (data std: {found.units}), below which the "
+        f"grid is too coarse, {v.verdicts[0].n} particles of the reverse SDE and the density "
+        f"under the same learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over "
+        f"{len(v.tests)} tests.",
         "",
         tabulate(rows, headers, tablefmt="github", disable_numparse=True),
         "",
@@ -259,6 +268,7 @@ def _numbers(found: Verification) -> dict[str, object]:
     budget = found.budget
     return {
         "noise_level": found.noise_level,
+        "units": str(found.units),
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],

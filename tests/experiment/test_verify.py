@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from sdeflow._validation import SdeflowError
 from sdeflow.diagnostics.error_budget import CAUSES
 from sdeflow.experiment import problem as build
 from sdeflow.experiment import run, verify
@@ -116,6 +117,16 @@ def test_check_ends_at_the_noise_level_of_its_grid() -> None:
 
 
 @spreads
+def test_check_of_data_with_a_far_point_names_the_cure() -> None:
+    points = torch.randn(99, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points[3] = 1e5
+    found = build.problem(Config(width=8, depth=1))
+    standard = sf.datasets.from_points(points)
+    far = replace(found, standard=standard)
+    with pytest.raises(SdeflowError, match="drop the far points"):
+        verify.verify(far, n=1000, cells=32)
+
+
 def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     config = Config(data="eight_gaussians", process="VP", steps=150, width=32, depth=2)
     run.fit(config, tmp_path)
