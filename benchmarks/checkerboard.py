@@ -24,8 +24,7 @@ def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
     field = sf.LearnedField(
         PROCESS, sf.MLP(seed=seed), predicts=sf.fields.Prediction.VELOCITY, data_std=data.std
     )
-    for _ in sf.fit(field, data.sample, steps, seed):
-        pass
+    sf.fit(field, data.sample, steps, seed)
     return field
 
 

@@ -73,6 +73,14 @@ def write_files(files: dict[Path, bytes]) -> None:
         raise
 
 
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written later, and raise OSError if it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trial = path.with_name(path.name + ".part")
+    trial.write_bytes(b"")
+    trial.unlink()
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole: a reader sees the old one or the new one, also after a crash."""
     write_files({path: data})

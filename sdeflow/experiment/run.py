@@ -35,9 +35,9 @@ from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
-from sdeflow.training.fit import Training, TrainingConfig
-from sdeflow.training.fit import fit as train
+from sdeflow.training.fit import Training
 from sdeflow.training.loss import prediction_weighting
+from sdeflow.training.task import TrainingConfig
 
 Solver = SDESolver | ODESolver
 
@@ -78,7 +78,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     log = folder / "metrics.jsonl"
     lines = _read_log(log)
     standard = built.standard
-    training = train(
+    training = Training(
         built.field,
         standard.sample_labelled if config.conditional else standard.sample,
         config.steps,

@@ -6,6 +6,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(
     damage(file)
     field = small()
     with pytest.warns(UserWarning, match="going on from .*previous"):
-        run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert run.step == 7
     if file.is_dir():
         file.rmdir()
@@ -81,7 +82,9 @@ def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(
     half_done(file, 7)
     damage(file)
     if not file.exists():
-        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(
+            small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+        )
         assert run.step == 0
         return
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh") as caught:
@@ -140,13 +143,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
     for run, differs in (
         (lambda: go_on(seed=1), "seed"),
-        (lambda: go_on(steps=31), "steps"),
         (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "config"),
         (lambda: go_on(small(seed=1)), "field"),
-        (lambda: go_on(sf.LearnedField(sf.VP(), small().network, data_std=DATA.std)), "field"),
+        (lambda: go_on(replace(small(), process=sf.VP())), "field, times, weighting"),
+        (lambda: go_on(weighting=sf.training.min_snr()), "weighting"),
+        (lambda: go_on(time_density=sf.training.uniform_time), "times"),
     ):
         with pytest.raises(sf.SdeflowError, match=rf"another run \(its {differs} differ\)"):
             run()
+    with pytest.raises(sf.SdeflowError, match="14 steps behind it, more than the 10 asked for"):
+        go_on(steps=10)
     # A field is no checkpoint.
     sf.training.save(small(), tmp_path / "f")
     with pytest.raises(sf.SdeflowError, match="belongs to another run"):
@@ -176,7 +182,9 @@ def test_a_crash_while_writing_leaves_a_usable_checkpoint(
             if calls[0] == k:
                 raise Crash
 
-        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(
+            small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+        )
         with monkeypatch.context() as patch:
             patch.setattr(os, moment, crash)
             try:
@@ -189,7 +197,9 @@ def test_a_crash_while_writing_leaves_a_usable_checkpoint(
         field = small()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            again = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+            again = sf.training.Training(
+                field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+            )
         # While one checkpoint is written, the one before it is still there.
         assert again.step >= (run.step - 1) // 7 * 7
         for _ in again:
@@ -287,8 +297,8 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
             sf.training.load(tmp_path / "g")
         assert str(tmp_path / "g") in str(caught.value)
         assert "\n" not in str(caught.value)
-    half_done(tmp_path / "c", 7)
-    with pytest.raises(sf.SdeflowError, match="holds a training, not a field"):
+    checkpoint.write(tmp_path / "c", field.network.state_dict(), {"kind": "cloud"})
+    with pytest.raises(sf.SdeflowError, match="holds a cloud, not a field"):
         sf.training.load(tmp_path / "c")
     for about in (
         {"kind": "field"},
@@ -336,7 +346,7 @@ class Gains(nn.Module):
 def test_a_checkpoint_of_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
     def go_on(size: int) -> sf.training.Training:
         field = sf.LearnedField(sf.VP(), Gains(size))
-        return sf.fit(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
+        return sf.training.Training(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
 
     for _ in go_on(3):
         pass

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import sdeflow as sf
@@ -25,6 +24,8 @@ from tests.problems import (
     trained,
     weights,
 )
+
+Training = sf.training.Training
 
 # ----------------------------------------------------------------------------------------- a run
 
@@ -46,21 +47,24 @@ def test_training_leaves_the_global_generators_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_training_yields_one_loss_per_step_and_ends_in_eval_mode() -> None:
+def test_fit_trains_and_returns_one_loss_per_step() -> None:
+    """Called and not iterated over; step by step it gives the same."""
     field = small()
-    run = sf.fit(field, DATA.sample, 12, config=SMALL)
-    assert field.network.training
-    losses = [float(v) for v in run]
-    assert len(losses) == run.step == 12
-    assert all(map(math.isfinite, losses))
+    losses = sf.fit(field, DATA.sample, 12, config=SMALL)
+    assert losses.shape == (12,)
+    assert torch.isfinite(losses).all()
     assert not field.network.training
-    final = weights(field)
+    again = small()
+    run = Training(again, DATA.sample, 12, config=SMALL)
+    assert [float(v) for v in run] == losses.tolist()
+    assert run.step == 12
     assert next(run, None) is None
-    assert same(weights(field), final)
+    assert same(weights(field), weights(again))
+    assert not same(weights(field), weights(small()))
 
 
 def test_training_prints_its_step_in_one_line() -> None:
-    run = sf.fit(small(), DATA.sample, 12, config=SMALL)
+    run = Training(small(), DATA.sample, 12, config=SMALL)
     next(run)
     assert repr(run) == "training with batches of 32, seed 0: step 1 of 12"
 
@@ -75,40 +79,37 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, stop: int) -> None:
         with torch.no_grad():
             for p in field.network.parameters():
                 p.fill_(0.3)
-    run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    run = Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert run.step == (30 if stop == 30 else stop // 7 * 7)
     for _ in run:
         pass
     assert same(weights(field), trained())
 
 
-def test_kept_weights_are_the_exponential_moving_average(tmp_path: Path) -> None:
-    """a_1 = w_1, a_k+1 = decay a_k + (1 - decay) w_k+1, in float64, from the raw weights."""
-    field, raw = small(), []
-    file = tmp_path / "c"
-    run = sf.fit(
-        field,
-        DATA.sample,
-        25,
-        config=sf.training.TrainingConfig(batch=32, decay=0.8),
-        checkpoint=file,
-        every=1,
-    )
-    for _ in run:
-        stored = load_file(file)
-        raw.append({k[8:]: v.double() for k, v in stored.items() if k.startswith("network.")})
-    mean = raw[0]
-    for w in raw[1:]:
-        mean = {k: 0.8 * mean[k] + 0.2 * w[k] for k in mean}
-    for name, value in field.network.named_parameters():
-        assert close(value.detach().double(), mean[name], 1e-5)
-        assert not close(raw[-1][name], mean[name], 1e-3)
+def test_field_holds_the_average_after_every_step() -> None:
+    """a_k = beta a_k-1 + (1 - beta) w_k, beta = min(decay, (1 - 1/k)^17.97), in float64."""
+    field = small()
+    config = sf.training.TrainingConfig(batch=32, decay=0.3)
+    run = Training(field, DATA.sample, 25, config=config)
+    mean: dict[str, Tensor] = {}
+    for k, _ in enumerate(run, 1):
+        assert run.network.training
+        assert not field.network.training
+        raw = {name: w.detach().double() for name, w in run.network.named_parameters()}
+        beta = min(0.3, (1 - 1 / k) ** 17.97)
+        assert (beta == 0.3) is (k >= 16)
+        mean = {name: w if k == 1 else beta * mean[name] + (1 - beta) * w
+                for name, w in raw.items()}  # fmt: skip
+        for name, value in field.network.named_parameters():
+            assert close(value.detach().double(), mean[name], 1e-6)
+    assert not close(raw["last.bias"], mean["last.bias"], 1e-4)
 
 
 def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
     steps, peak = 100, 0.01
     field = small()
-    run = sf.fit(field, DATA.sample, steps, config=sf.training.TrainingConfig(batch=8, rate=peak))
+    config = sf.training.TrainingConfig(batch=8, rate=peak)
+    run = Training(field, DATA.sample, steps, config=config)
     start = weights(field)
     rates = []
     for _ in range(steps):
@@ -116,7 +117,7 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
         next(run)
         if len(rates) == 1:
             # Adam's very first step is its rate, up or down, in every weight that has a slope.
-            moved = (field.network.last.bias.detach() - start["last.bias"]).abs()
+            moved = (run.network.last.bias.detach() - start["last.bias"]).abs()
             assert torch.allclose(moved, torch.full_like(moved, rates[0]), rtol=1e-3)
     r = np.array(rates)
     assert max(rates) <= peak
@@ -132,7 +133,7 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
 
 
 class Spy(nn.Module):
-    """Remembers the labels and times that it is shown."""
+    """Remembers the labels and times that it and its copies are shown, from the first step on."""
 
     def __init__(self, labels: int | None) -> None:
         super().__init__()
@@ -142,11 +143,21 @@ class Spy(nn.Module):
         if labels is not None:
             self.labels = labels
 
+    def __deepcopy__(self, memo: dict) -> "Spy":
+        twin = type(self)(getattr(self, "labels", None))
+        twin.seen, twin.times = self.seen, self.times
+        return twin
+
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         self.times.append(t)
         if label is not None:
             self.seen.append(label)
         return self.gain * x
+
+    def forget(self) -> None:
+        """What was shown to it before the first step."""
+        self.seen.clear()
+        self.times.clear()
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.1, 0.4])
@@ -159,17 +170,12 @@ def test_share_of_dropped_labels_is_drop(drop: float) -> None:
         return x, label
 
     spy = Spy(3)
-    for _ in sf.fit(
-        sf.LearnedField(sf.VE(), spy),
-        sample,
-        20,
-        config=sf.training.TrainingConfig(batch=200, drop=drop),
-    ):
-        pass
-    shown, true = (
-        torch.cat(spy.seen),
-        torch.cat(given[1:]),
-    )  # the first was only looked at
+    config = sf.training.TrainingConfig(batch=200, drop=drop)
+    run = Training(sf.LearnedField(sf.VE(), spy), sample, 20, config=config)
+    spy.forget()
+    given.clear()
+    list(run)
+    shown, true = torch.cat(spy.seen), torch.cat(given)
     none = shown == 3
     assert torch.equal(shown[~none], true[~none])
     share = float(none.double().mean())
@@ -180,26 +186,28 @@ def test_share_of_dropped_labels_is_drop(drop: float) -> None:
         assert abs(float(mine.mean()) - drop) <= 5 * math.sqrt(drop * (1 - drop) / len(mine))
 
 
-def test_null_label_defaults_to_the_next_number() -> None:
-    spy = Spy(None)
-    config = sf.training.TrainingConfig(batch=200, drop=0.3)
-    for _ in sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample_labelled, 3, config=config):
-        pass
-    assert sorted(torch.cat(spy.seen).unique().tolist()) == [0, 1, 2, 3]
+def test_network_must_say_which_label_means_none() -> None:
+    """The next number after a batch's largest would be a class, if that batch lacks some."""
+    field = sf.LearnedField(sf.VE(), Spy(None))
+    with pytest.raises(ValueError, match="does not say which label means none"):
+        sf.fit(field, DATA.sample_labelled, 3, config=SMALL)
+    config = sf.training.TrainingConfig(batch=200, drop=0.0)
+    sf.fit(field, DATA.sample_labelled, 3, config=config)
+    assert sorted(torch.cat(field.network.seen).unique().tolist()) == [0, 1, 2]
 
 
 def test_batch_times_are_stratified() -> None:
     """Stratified: the time average of a batch is nearly free of noise; and each time is fresh."""
     spy = Spy(None)
-    field = sf.LearnedField(sf.EDM(), spy)
-    for _ in sf.fit(
-        field,
+    run = Training(
+        sf.LearnedField(sf.EDM(), spy),
         DATA.sample,
         5,
         config=sf.training.TrainingConfig(batch=64),
         time_density=sf.training.uniform_time,
-    ):
-        pass
+    )
+    spy.forget()
+    list(run)
     part = torch.stack(spy.times).double().sub(0.002).div(80 - 0.002)
     assert torch.equal((part * 64).floor().long().sort(1).values, torch.arange(64).expand(5, 64))
     inside = (part * 64 - (part * 64).floor()).flatten()
@@ -213,11 +221,13 @@ def test_each_step_draws_data_with_its_own_seed() -> None:
         seeds.append((n, seed))
         return DATA.sample(n, seed)
 
+    drawn: list[int] = []
     for run_seed in (0, 1):
-        for _ in sf.fit(small(), sample, 10, run_seed, config=SMALL):
-            pass
-    assert [n for n, _ in seeds] == [32] * 22  # first the check of a batch, then batches
-    drawn = [seed for k, (_, seed) in enumerate(seeds) if k % 11]
+        run = Training(small(), sample, 10, run_seed, config=SMALL)
+        seeds.clear()
+        list(run)
+        assert [n for n, _ in seeds] == [32] * 10
+        drawn += [seed for _, seed in seeds]
     assert len(set(drawn)) == 20
     assert min(drawn) >= 0
 
@@ -231,11 +241,11 @@ def test_the_noise_of_training_is_standard_and_independent_of_the_data() -> None
             return super().forward(x, t, label)
 
     x0 = torch.zeros(400, 2)
+    config = sf.training.TrainingConfig(batch=400)
     field = sf.LearnedField(sf.EDM(), Inputs(None))
-    for _ in sf.fit(
-        field, lambda n, seed: x0[:n], 10, config=sf.training.TrainingConfig(batch=400)
-    ):
-        pass
+    run = Training(field, lambda n, seed: x0[:n], 10, config=config)
+    seen.clear()
+    list(run)
     eps = torch.cat([x / t[:, None] for x, t in seen]).double()
     assert scipy.stats.kstest(eps.flatten().numpy(), "norm").pvalue > 1e-3
     n = len(eps)
@@ -260,7 +270,8 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
     ):
         seen.clear()
         field = sf.LearnedField(sf.EDM(), Inputs(None).eval())
-        run = sf.fit(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        run = Training(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        seen.clear()
         value = next(run)
         ((x, t, training),) = seen
         assert training  # whatever it was in before: dropout and its like are at work
@@ -327,18 +338,13 @@ def test_a_network_that_cannot_learn_is_refused() -> None:
             sf.fit(sf.LearnedField(sf.VE(), network), DATA.sample, 5)
 
 
-def test_unwritable_configs_are_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_numbers_of_a_config_can_be_written(tmp_path: Path) -> None:
     """Whole numbers and reals of numpy and torch are kept as Python's, and so can be written."""
     config = sf.training.TrainingConfig(
         np.int64(32), np.float32(5e-3), torch.tensor(0.5), np.float64(0.25)
     )
     assert [type(v) for v in dataclasses.astuple(config)] == [int, float, float, float]
-    for _ in sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c"):
-        pass
-    spy = Spy(None)
-    spy.config = {"width": torch.tensor(8)}
-    with pytest.raises(TypeError, match="a checkpoint holds plain numbers and text only"):
-        sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample, 9, checkpoint=tmp_path / "d")
+    sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c")
 
 
 def test_fit_refuses_an_exact_field() -> None:
@@ -365,28 +371,29 @@ def test_training_config_refuses_numbers_out_of_range(bad: dict) -> None:
 def test_infinite_weights_stop_the_run(tmp_path: Path) -> None:
     """The loss of the last step is that of the weights before it, and finite."""
     config = sf.training.TrainingConfig(batch=32, rate=1e38)
-    run = sf.fit(small(), DATA.sample, 1, config=config, checkpoint=tmp_path / "c")
     with pytest.raises(sf.SdeflowError, match=r"weight is infinite at step 1; lower the rate"):
-        next(run)
+        sf.fit(small(), DATA.sample, 1, config=config, checkpoint=tmp_path / "c")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_goes_nan_stops_the_run(tmp_path: Path) -> None:
+def test_a_loss_that_goes_nan_stops_the_run_at_once() -> None:
+    """The field keeps the average of the steps before it; NaN data are said to be NaN."""
+    field = small()
+    config = sf.training.TrainingConfig(batch=32, rate=1e30)
+    with pytest.raises(sf.SdeflowError, match=r"the loss is (nan|inf) at step 2; lower the rate"):
+        sf.fit(field, DATA.sample, 1000, config=config)
+    assert all(torch.isfinite(w).all() for w in weights(field).values())
+
     calls = [0]
 
     def sample(n: int, seed: int) -> Tensor:
         calls[0] += 1
-        return DATA.sample(n, seed) * (math.nan if calls[0] > 20 else 1.0)
+        return DATA.sample(n, seed) * (math.nan if calls[0] > 12 else 1.0)
 
-    run = sf.fit(small(), sample, 1000, config=SMALL, checkpoint=tmp_path / "c")
-    with pytest.raises(sf.SdeflowError, match=r"the loss is nan at step 50; lower the rate"):
-        for _ in run:
-            pass
-    # At the last step too, where no fiftieth step is left.
-    calls[0] = 15
-    with pytest.raises(sf.SdeflowError, match="the loss is nan at step 9"):
-        for _ in sf.fit(small(), sample, 9, config=SMALL):
-            pass
+    field = small()
+    with pytest.raises(sf.SdeflowError, match="the data of step 11 have NaN or infinite entries"):
+        sf.fit(field, sample, 1000, config=SMALL)
+    assert all(torch.isfinite(w).all() for w in weights(field).values())
 
 
 # ------------------------------------------------------------------------------------ learning
