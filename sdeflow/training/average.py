@@ -34,7 +34,6 @@ class WeightAverage:
 
     def __init__(self, source: nn.Module, target: nn.Module, decay: float) -> None:
         self.decay = decay
-        self._names = [name for name, _ in target.named_parameters()]
         self._weights, self._kept = list(source.parameters()), list(target.parameters())
         self._source, self._target = source, target
         self._mean = [_wide(p.detach()) for p in self._kept]  # the same memory, where wide enough
@@ -47,8 +46,10 @@ class WeightAverage:
         self._show()
 
     def state(self) -> dict[str, Tensor]:
-        """The average by name of parameter, to be saved."""
-        return dict(zip(self._names, self._mean, strict=True))
+        """The average by name of parameter, to be saved; tied weights under every name."""
+        mean = {id(p): m for p, m in zip(self._kept, self._mean, strict=True)}
+        named = self._target.named_parameters(remove_duplicate=False)
+        return {name: mean[id(p)] for name, p in named}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -57,9 +58,10 @@ class WeightAverage:
         Raises:
             RuntimeError: names or shapes are those of another network.
         """
-        if state.keys() != set(self._names):
+        own = self.state()
+        if state.keys() != own.keys():
             raise RuntimeError("the average is of another network")
-        for name, mean in zip(self._names, self._mean, strict=True):
+        for name, mean in own.items():
             mean.copy_(state[name])
         self._show()
 

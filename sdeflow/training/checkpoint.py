@@ -1,22 +1,14 @@
 r"""Save a field and load it again, from its own file or from the checkpoint of a training.
 
-A file is a safetensors file: tensors and one line of JSON, nothing that could be executed. The
-line begins with a SHA-256 digest of itself and of every tensor, so a file that was cut short or of
-which a single bit has changed is refused. Equal fields make equal files.
+The header of a file (`tensor_file`) tells how to rebuild the field:
 
     {"kind": "field", "field": {process, predicts, data_std, network, ...}}
     {"kind": "training", "field": ..., "seed", "steps", "step", "config", ...}    (see `state`)
-
-A training keeps its previous file as `.previous` until the next one is whole: a run that was
-killed while it wrote, or whose newest file is damaged, goes on from there to the same bits.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
@@ -24,8 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from sdeflow._validation import SdeflowError
@@ -35,7 +25,7 @@ from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.provenance import write_bytes
+from sdeflow.training.tensor_file import check_path, read, write
 
 FORMAT = 2
 """Of training files. Those of 1 hold another average of the weights."""
@@ -64,7 +54,9 @@ def save(field: LearnedField, path: str | Path) -> None:
             f"a process of the class {kind.__name__} cannot be saved, as `load` does not know it; "
             "save the weights alone, by field.network.state_dict()"
         )
-    write(Path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)})
+    write(
+        check_path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)}
+    )
 
 
 def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
@@ -92,7 +84,7 @@ def load_described(
     path: str | Path, network: nn.Module | None = None
 ) -> tuple[LearnedField, dict]:
     """The field of a file, in whatever units, and what `describe` said of it; errors of `load`."""
-    tensors, about = read(Path(path))
+    tensors, about = read(check_path(path))
     if about.get("kind") not in ("field", "training"):
         raise SdeflowError(f"{path} holds a {about.get('kind')}, not a field")
     try:
@@ -135,7 +127,7 @@ def describe(field: LearnedField) -> dict:
     about: dict = {
         "process": _plain({"name": type(field.process).__name__, **asdict(field.process)}),
         "predicts": field.predicts.value,
-        "data_std": field.data_std,
+        "data_std": _plain(field.data_std),
         "data_mean": None if field.data_mean is None else field.data_mean.double().tolist(),
         "network": _describe_network(field.network),
     }
@@ -199,92 +191,3 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         None if mean is None else torch.tensor(mean, dtype=torch.float64),
         None if label is None else torch.tensor(label),
     )
-
-
-def write(
-    path: Path, tensors: dict[str, Tensor], about: dict, *, keep_previous: bool = False
-) -> None:
-    """Write tensors and JSON with their checksum.
-
-    Raises:
-        TypeError: a tensor is of a kind that a file cannot hold.
-    """
-    data = encoded(tensors, about)
-    if keep_previous and path.exists():
-        os.replace(path, _previous(path))
-    write_bytes(path, data)
-
-
-def encoded(tensors: dict[str, Tensor], about: dict) -> bytes:
-    """The bytes of a file; TypeError if it cannot hold a tensor."""
-    text = json.dumps(about, sort_keys=True)
-    flat = _separate(tensors)
-    # One entry: safetensors keeps several in no fixed order; equal fields make equal files.
-    return to_bytes(flat, {"sdeflow": f"{_digest(flat, text)} {text}"})
-
-
-def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Dense tensors, each with memory of its own: a file cannot say that weights are tied."""
-    flat: dict[str, Tensor] = {}
-    seen = set[int]()
-    for name, value in tensors.items():
-        try:
-            own = value.detach().cpu().contiguous()
-            own = own.clone() if own.untyped_storage().data_ptr() in seen else own
-            to_bytes({name: own})
-        except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
-            reason = " ".join(str(error).split())
-            raise TypeError(
-                f"{name!r} of the network cannot be saved ({reason}); make it a dense real tensor"
-            ) from None
-        flat[name] = own
-        seen.add(own.untyped_storage().data_ptr())
-    return flat
-
-
-def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and JSON of a file that `write` made; SdeflowError if it is not whole."""
-    if not path.is_file():
-        raise SdeflowError(f"there is no file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        digest, _, text = header["sdeflow"].partition(" ")
-        about = json.loads(text)
-        if not isinstance(about, dict):
-            raise ValueError("its header is no JSON object")
-        intact = digest == _digest(tensors, text)
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise SdeflowError(f"{path} is damaged or not ours ({error})") from None
-    if not intact:
-        raise SdeflowError(f"{path} was altered after it was written (its checksum differs)")
-    return tensors, about
-
-
-def latest(path: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The checkpoint, or the one before it if the newest is damaged, or None if there is none."""
-    older = _previous(path)
-    if not path.exists() and not older.exists():
-        return None
-    try:
-        return read(path)
-    except SdeflowError as error:
-        if not older.exists():
-            raise SdeflowError(f"{error}; remove it to start afresh") from None
-        found = read(older)
-        warnings.warn(f"{error}; going on from {older}", stacklevel=4)
-        return found
-
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        value = tensors[name]
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _previous(path: Path) -> Path:
-    return path.with_name(path.name + ".previous")

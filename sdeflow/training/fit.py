@@ -41,6 +41,7 @@ from sdeflow.training.task import (
     check_task,
     seeded,
 )
+from sdeflow.training.tensor_file import check_path
 
 
 class Training(Iterator[Tensor]):
@@ -82,7 +83,7 @@ class Training(Iterator[Tensor]):
             config,
             weighting or default_weighting(field),
             time_density or default_time_density(field),
-            None if checkpoint is None else Path(checkpoint),
+            None if checkpoint is None else check_path(checkpoint, "checkpoint"),
             check_int(every, "every"),
         )
         self._draws = check_task(task)

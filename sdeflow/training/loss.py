@@ -172,6 +172,10 @@ def loss(
         raise ValueError(
             f"eps must have the shape of x0, {tuple(x0.shape)}, got {tuple(eps.shape)}"
         )
+    if weighting is not None and not callable(weighting):
+        raise TypeError(
+            f"weighting must be a function, such as min_snr(), got {type(weighting).__name__}"
+        )
     t = field.process.at(t, x0).expand(len(x0))
     return regression_error(field, x0, t, eps, weighting or default_weighting(field))
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from sdeflow._validation import SdeflowError
 from sdeflow.provenance import check_writable
 from sdeflow.training.average import WeightAverage
-from sdeflow.training.checkpoint import FORMAT, encoded, latest, split, write
+from sdeflow.training.checkpoint import FORMAT, split
+from sdeflow.training.tensor_file import encoded, latest, write
 
 
 @dataclass(frozen=True, eq=False)

@@ -170,7 +170,12 @@ def check_task(task: TrainingTask) -> bool:
     except ValueError:
         pass  # a function written in C may have no signature
     drawn = sample(n, task.seed)
-    x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
+    if isinstance(drawn, list | tuple) and not (isinstance(drawn, tuple) and len(drawn) == 2):
+        raise TypeError(
+            f"sample must give x0 (n, d) or a pair (x0, label), got a {type(drawn).__name__} of "
+            f"{len(drawn)}"
+        )
+    x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
     check_cloud(x0, "the training data", field.dim)
     if label is not None:
         _check_labels(task, x0, label)
@@ -208,9 +213,18 @@ def _try(task: TrainingTask) -> bool:
         raise TypeError(
             f"the network cannot be copied, as an average of its weights needs: {one_line(error)}"
         ) from error
+    for name, function in (("weighting", task.weighting), ("time_density", task.time_density)):
+        if not callable(function):
+            raise TypeError(
+                f"{name} must be a function, such as those of sdeflow.training, got "
+                f"{type(function).__name__}"
+            )
     batch = task.batch(0, network)
     p, n = task.field.process, len(batch.x0)
-    if batch.t.shape != (n,) or not ((p.t_min <= batch.t) & (batch.t <= p.t_max)).all():
+    if (
+        getattr(batch.t, "shape", None) != (n,)
+        or not ((p.t_min <= batch.t) & (batch.t <= p.t_max)).all()
+    ):
         raise ValueError(
             f"time_density must give ({n},) times in [{p.t_min:g}, {p.t_max:g}]; clamp them"
         )

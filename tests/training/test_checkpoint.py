@@ -6,8 +6,9 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,11 +17,12 @@ from safetensors import safe_open
 from torch import nn
 
 import sdeflow as sf
-from sdeflow.training import checkpoint
+from sdeflow.training import checkpoint, tensor_file
 from tests.problems import (
     DATA,
     SMALL,
     Wavy,
+    f64,
     half_done,
     randn,
     same,
@@ -104,13 +106,13 @@ def test_a_flipped_bit_anywhere_is_detected(tmp_path: Path) -> None:
         file.write_bytes(whole)
         flip(file, int(at), int(rng.integers(8)))
         with pytest.raises(sf.SdeflowError):
-            checkpoint.read(file)
+            tensor_file.read(file)
     for size in [*range(16), *rng.integers(16, len(whole), 30)]:
         file.write_bytes(whole[: int(size)])
         with pytest.raises(sf.SdeflowError):
-            checkpoint.read(file)
+            tensor_file.read(file)
     file.write_bytes(whole)
-    checkpoint.read(file)
+    tensor_file.read(file)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +299,7 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
             sf.training.load(tmp_path / "g")
         assert str(tmp_path / "g") in str(caught.value)
         assert "\n" not in str(caught.value)
-    checkpoint.write(tmp_path / "c", field.network.state_dict(), {"kind": "cloud"})
+    tensor_file.write(tmp_path / "c", field.network.state_dict(), {"kind": "cloud"})
     with pytest.raises(sf.SdeflowError, match="holds a cloud, not a field"):
         sf.training.load(tmp_path / "c")
     for about in (
@@ -306,14 +308,14 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
         {"kind": "field", "field": {**checkpoint.describe(field), "predicts": "omens"}},
         {"kind": "field", "field": {**checkpoint.describe(field), "data_std": -1.0}},
     ):
-        checkpoint.write(tmp_path / "h", field.network.state_dict(), about)
+        tensor_file.write(tmp_path / "h", field.network.state_dict(), about)
         with pytest.raises(sf.SdeflowError, match="h does not fit"):
             sf.training.load(tmp_path / "h")
 
 
 @pytest.mark.parametrize("about", [[], None, "text", 3])
 def test_header_that_is_no_object_is_refused(tmp_path: Path, about: object) -> None:
-    checkpoint.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
+    tensor_file.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
     with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
         sf.training.load(tmp_path / "f")
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
@@ -330,6 +332,166 @@ def test_save_and_load_refuse_what_does_not_fit(
     with pytest.raises(sf.SdeflowError, match="f does not fit this network") as caught:
         sf.training.load(tmp_path / "f", nn.Linear(2, 3))
     assert "\n" not in str(caught.value)
+
+
+def test_load_reads_the_average_from_the_checkpoint_of_a_training(tmp_path: Path) -> None:
+    """Of an unfinished one too: it is the field that the loop had after that step."""
+    field = small()
+    run = sf.training.Training(
+        field, DATA.sample, 9, config=SMALL, checkpoint=tmp_path / "c", every=4
+    )
+    for _ in range(4):
+        next(run)
+    back = sf.training.load(tmp_path / "c")
+    assert same(weights(back), weights(field))
+    assert back.data_std == DATA.std
+    assert not back.network.training
+    raw = run.network.state_dict()
+    assert not torch.equal(raw["last.bias"], back.network.state_dict()["last.bias"])
+
+
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self, config: object = None) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.b.weight = self.a.weight
+        self.config = config
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.tanh(self.a(x)))
+
+
+def test_tied_weights_are_saved_and_stay_tied(tmp_path: Path) -> None:
+    x = randn(5, 2, dtype=torch.float32)
+    field = sf.LearnedField(sf.VP(), Tied())
+    for steps in (4, 6):
+        sf.fit(field, DATA.sample, steps, config=SMALL, checkpoint=tmp_path / "c", every=2)
+        sf.training.save(field, tmp_path / "f")
+        for name in "cf":
+            back = sf.training.load(tmp_path / name, Tied())
+            assert back.network.a.weight is back.network.b.weight
+            assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+
+
+@dataclass
+class Shape:
+    """The config of a network in the style of Hugging Face."""
+
+    width: int
+    dtype: torch.dtype
+    weights: object
+
+
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [
+        (None, None),
+        (SimpleNamespace(a=1, dtype=torch.float16), {"a": 1, "dtype": "torch.float16"}),
+        (Shape(8, torch.float32, torch.ones(2)),
+         {"width": 8, "dtype": "torch.float32", "weights": [1.0, 1.0]}),
+        ({"name": "x", 3: (np.float32(0.5), Path("a"))}, {"name": "x", "3": [0.5, "a"]}),
+        ({"call": torch.relu, "kind": nn.Linear, "set": {1}, "rows": {"b": None}},
+         {"call": "relu", "kind": "Linear", "set": "set", "rows": {"b": None}}),
+        ("large", "large"),
+    ],
+    ids=lambda v: type(v).__name__,
+)  # fmt: skip
+def test_config_of_any_kind_is_saved(config: object, kept: object, tmp_path: Path) -> None:
+    """And a training with one goes on: what is kept is the same in another process."""
+    field = sf.LearnedField(sf.VP(), Tied(config))
+    for steps in (2, 3):
+        sf.fit(field, DATA.sample, steps, config=SMALL, checkpoint=tmp_path / "c")
+    sf.training.save(field, tmp_path / "f")
+    about = tensor_file.read(tmp_path / "f")[1]["field"]["network"]
+    assert about == ({"name": "Tied"} if kept is None else {"name": "Tied", "config": kept})
+    assert same(weights(sf.training.load(tmp_path / "f", Tied())), weights(field))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_type_of_the_weights_survives_the_file(
+    dtype: torch.dtype, default: torch.dtype, tmp_path: Path
+) -> None:
+    x, network = randn(5, 2), sf.MLP(width=8, depth=2, waves=4).to(dtype)
+    field = sf.LearnedField(sf.VP(), network, data_std=2.0, data_mean=f64([1.0, 3.0]))
+    sf.fit(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
+    sf.training.save(field, tmp_path / "f")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        for name in "cf":
+            back = sf.training.load(tmp_path / name)
+            assert back.network.last.weight.dtype == dtype
+            assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_bound_label_survives_the_file(tmp_path: Path) -> None:
+    x = randn(3, 2, dtype=torch.float32)
+    for label in (2, torch.tensor([0, 3, 1])):
+        field = small(labels=3).given(label)
+        field.network.last.weight.data.fill_(0.3)
+        sf.training.save(field, tmp_path / "f")
+        back = sf.training.load(tmp_path / "f")
+        assert torch.equal(back.label, field.label)
+        assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+
+
+class OwnVP(sf.VP):
+    """A process of the user's."""
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    field = small()
+    with pytest.raises(TypeError, match="a process of the class OwnVP cannot be saved"):
+        sf.training.save(replace(field, process=OwnVP()), tmp_path / "f")
+    with pytest.raises(TypeError, match="got GuidedField; save its parts"):
+        sf.training.save(sf.GuidedField(field, field, 2.0), tmp_path / "f")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="path must be a path, got int"):
+        sf.training.save(field, 3)  # type: ignore[arg-type]
+    with pytest.raises(sf.SdeflowError, match="is a folder, not a file; a run is opened by"):
+        sf.training.load(tmp_path)
+    network = nn.Linear(2, 2)
+    network.register_buffer("grid", torch.eye(3).to_sparse())
+    sparse = sf.LearnedField(sf.VP(), network)
+    with pytest.raises(TypeError, match="'grid' of the network cannot be saved"):
+        sf.training.save(sparse, tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    field = small()
+    with pytest.raises(OSError, match="file"):
+        sf.fit(field, DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "file" / "c")
+    field.network.register_buffer("grid", torch.eye(3).to_sparse())
+    before = weights(field)
+    with pytest.raises(TypeError, match="grid' of the network cannot be saved"):
+        sf.fit(field, DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "c")
+    assert all(torch.equal(before[k], v) for k, v in weights(field).items() if k != "grid")
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_another_class_called_mlp_is_not_taken_for_ours(tmp_path: Path) -> None:
+    class MLP(Tied):
+        pass
+
+    sf.training.save(sf.LearnedField(sf.VP(), MLP()), tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match=r"a .*test_checkpoint\.MLP: pass one"):
+        sf.training.load(tmp_path / "f")
+
+
+def test_checkpoints_of_another_version_are_refused(tmp_path: Path) -> None:
+    half_done(tmp_path / "c", 7)
+    tensors, about = tensor_file.read(tmp_path / "c")
+    tensor_file.write(tmp_path / "c", tensors, {**about, "format": 1})
+    with pytest.raises(sf.SdeflowError, match="another version of sdeflow; remove it to start"):
+        sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=tmp_path / "c")
 
 
 class Gains(nn.Module):

@@ -63,6 +63,108 @@ def test_fit_trains_and_returns_one_loss_per_step() -> None:
     assert not same(weights(field), weights(small()))
 
 
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_loop_may_be_left_and_gone_on_with(stop: int) -> None:
+    """After `break` the field is the average so far, in eval mode; the rest is as without it."""
+    field, whole = small(), []
+    for _ in Training(field, DATA.sample, 9, config=SMALL):
+        whole.append(weights(field))
+    again = small()
+    run = Training(again, DATA.sample, 9, config=SMALL)
+    for _ in run:
+        if run.step == stop:
+            break
+    assert same(weights(again), whole[stop - 1])
+    assert not again.network.training
+    list(run)
+    assert same(weights(again), whole[-1])
+
+
+def test_an_interrupted_fit_leaves_the_average_so_far() -> None:
+    field, stopped = small(), small()
+    run = Training(field, DATA.sample, 9, config=SMALL)
+    for _ in range(4):
+        next(run)
+    calls = [0]
+
+    def sample(n: int, seed: int) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 7:  # two batches were only looked at
+            raise KeyboardInterrupt
+        return DATA.sample(n, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        sf.fit(stopped, sample, 9, config=SMALL)
+    assert same(weights(stopped), weights(field))
+    assert not stopped.network.training
+
+
+class Dropped(nn.Module):
+    """A network that draws numbers of torch's and keeps statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2), nn.Linear(2, 2))
+        nn.init.eye_(self.body[2].weight)
+        nn.init.zeros_(self.body[2].bias)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def test_a_network_with_dropout_is_a_function_of_the_seed_too(tmp_path: Path) -> None:
+    """Whatever torch's own generator does, which keeps its state; and after a resumption."""
+
+    def go(steps: int, torch_seed: int, **more: object) -> dict[str, Tensor]:
+        torch.manual_seed(torch_seed)
+        before = torch.get_rng_state()
+        field = sf.LearnedField(sf.VP(), Dropped(), data_std=DATA.std)
+        torch.set_rng_state(before)
+        run = Training(field, DATA.sample, 8, config=SMALL, **more)
+        while run.step < steps:
+            next(run)
+        assert torch.equal(torch.get_rng_state(), before)
+        return weights(field)
+
+    first = go(8, 0)
+    assert same(first, go(8, 1))
+    assert first["body.1.num_batches_tracked"] == 8
+    go(5, 2, checkpoint=tmp_path / "c", every=3)
+    assert same(first, go(8, 3, checkpoint=tmp_path / "c", every=3))
+
+
+def test_training_goes_on_longer_from_its_checkpoint(tmp_path: Path) -> None:
+    """At the rate of the longer run, with its moments and its average; stopped or not."""
+    ends = []
+    for stops in ([30], [26, 30]):
+        file, short = tmp_path / f"{stops[0]}", small()
+        assert len(sf.fit(short, DATA.sample, 20, config=SMALL, checkpoint=file)) == 20
+        for start, stop in zip((20, 24), stops, strict=False):
+            field = small()
+            run = Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=4)
+            assert run.step == start
+            assert run.rate == run.task.rate(start) > 1e-4
+            assert same(weights(field), weights(short)) is (start == 20)
+            while run.step < stop:
+                next(run)
+        ends.append(weights(field))
+    assert same(*ends)
+    assert not same(ends[0], trained())
+    with pytest.raises(sf.SdeflowError, match="30 steps behind it, more than the 29 asked for"):
+        sf.fit(small(), DATA.sample, 29, config=SMALL, checkpoint=tmp_path / "30")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_data_and_times_are_not_rounded_to_the_type_of_the_network(dtype: torch.dtype) -> None:
+    """bfloat16 has three digits: data at 1000 and 1001 would be one point."""
+    spy = Spy(None).to(dtype)
+    run = Training(sf.LearnedField(sf.VP(), spy), DATA.sample, 3, config=SMALL)
+    batch = run.task.batch(0, run.network)
+    assert batch.t.dtype == torch.float64
+    assert batch.x0.dtype == batch.eps.dtype == torch.promote_types(dtype, torch.float32)
+    assert math.isfinite(next(run))
+
+
 def test_training_prints_its_step_in_one_line() -> None:
     run = Training(small(), DATA.sample, 12, config=SMALL)
     next(run)
@@ -144,7 +246,7 @@ class Spy(nn.Module):
             self.labels = labels
 
     def __deepcopy__(self, memo: dict) -> "Spy":
-        twin = type(self)(getattr(self, "labels", None))
+        twin = type(self)(getattr(self, "labels", None)).to(self.gain.dtype)
         twin.seen, twin.times = self.seen, self.times
         return twin
 
@@ -295,7 +397,16 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": DATA}, "this Dataset does not; pass data.sample"),
         ({"sample": DATA.distribution.points}, "this Tensor does not; pass data.sample"),
         ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
+        ({"sample": lambda n, seed: [torch.zeros(n, 2)]}, "pair .x0, label., got a list of 1"),
+        ({"sample": lambda n, seed: (torch.zeros(n, 2),) * 3}, "got a tuple of 3"),
         ({"config": {"batch": 8}}, "config must be a TrainingConfig, got dict"),
+        ({"time_density": lambda p, u: 2 * u}, r"must give \(32,\) times in \[0, 1\]"),
+        ({"time_density": lambda p, u: 0.5}, "time_density must give"),
+        ({"time_density": "uniform"}, "time_density must be a function"),
+        ({"weighting": lambda c: -c.alpha}, "finite numbers of zero or more"),
+        ({"weighting": lambda c: c.alpha[:3]}, r"weighting must give \(\) or \(32,\)"),
+        ({"weighting": 1.0}, "weighting must be a function"),
+        ({"checkpoint": 5}, "checkpoint must be a path, got int"),
     ],
 )
 def test_fit_refuses_arguments_out_of_range(change: dict, complaint: str, tmp_path: Path) -> None:
@@ -345,6 +456,35 @@ def test_numbers_of_a_config_can_be_written(tmp_path: Path) -> None:
     )
     assert [type(v) for v in dataclasses.astuple(config)] == [int, float, float, float]
     sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("network", "complaint"),
+    [
+        (nn.Linear(3, 3), "fails on the first batch, x .32, 2. and t .32,.: "),
+        (nn.LazyLinear(2), "lazy layers"),
+        (sf.MLP(width=8, labels=3), "has 3 labels, the data none; pass data.sample_labelled"),
+    ],
+    ids=["another call", "lazy", "labels"],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused(
+    network: nn.Module, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        sf.fit(sf.LearnedField(sf.VP(), network), DATA.sample, 5, config=SMALL)
+
+
+def test_a_labelled_network_may_learn_one_class_of_data_without_labels() -> None:
+    field = small(labels=3)
+    sf.fit(field.given(1), DATA.sample, 2, config=sf.training.TrainingConfig(batch=1))
+    assert not same(weights(field), weights(small(labels=3)))
+
+
+def test_training_without_gradients_is_refused_or_turns_them_on() -> None:
+    with torch.no_grad():
+        sf.fit(small(), DATA.sample, 2, config=SMALL)
+    with torch.inference_mode(), pytest.raises(ValueError, match="call it outside torch"):
+        sf.fit(small(), DATA.sample, 2, config=SMALL)
 
 
 def test_fit_refuses_an_exact_field() -> None:
