@@ -7,6 +7,7 @@ serves any data set. `Dataset.restore` brings clouds back to the data's own unit
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
@@ -17,6 +18,16 @@ from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StandardField(LearnedField):
+    """A learned field in the standard units of its run's data.
+
+    `training.load` refuses its file, because a cloud sampled with it is not in the data's units.
+    """
+
+    units: ClassVar[str] = "the standard units of its run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +70,7 @@ def problem(config: Config) -> Problem:
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
-    field = LearnedField(process, network, Prediction(config.predicts), data_std=1.0)
+    field = StandardField(process, network, Prediction(config.predicts), data_std=1.0)
     standard = data.standardised()
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None
