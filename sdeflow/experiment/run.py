@@ -136,7 +136,8 @@ def reopen(folder: Path) -> Problem:
     check_same_data(config, digest)
     field, about = checkpoint.load_described(folder / "field.safetensors")
     # Older versions did not say in which units a field is; those of a run were always these.
-    if {**about, "units": StandardField.units} != checkpoint.describe(built.field):
+    described = {**about["field"], "units": StandardField.units}
+    if about["kind"] != "field" or described != checkpoint.describe(built.field):
         raise SdeflowError(
             f"{folder / 'field.safetensors'} is not of the run that config.json there describes; "
             "restore it or train again"

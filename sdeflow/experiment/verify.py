@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
@@ -33,11 +34,18 @@ from sdeflow.experiment import pictures, run
 from sdeflow.experiment.problem import Problem
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.provenance import provenance, write_text
+from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
+CURES = {
+    "reached the wall": "the field spreads its cloud beyond the data: train it longer",
+    "L dt": "take more steps",
+    "cells": "take more cells",
+}
+"""What to do at the sizes of a check, by a word of the complaint of `evolve`."""
+
 TIMES = 5  # at which particles and density are compared
 MAX_CELLS = 2048  # along each axis
 PARTICLE_STEPS = 200  # of the path that stands for the SDE itself
@@ -92,9 +100,31 @@ def verify(
 
     Raises:
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
-            `evolve`.
+            `evolve`, with what to do here.
     """
     _check_sizes(n, cells, steps, chain)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            found = _verify(problem, n, cells, steps, chain, seed)
+        except SdeflowError as error:
+            raise SdeflowError(_cured(str(error))) from None
+    told = dict.fromkeys((_cured(str(w.message)), w.category) for w in caught)
+    for text, category in told:  # several densities complain of the same
+        warnings.warn(text, category, stacklevel=2)
+    return found
+
+
+def _cured(complaint: str) -> str:
+    """A complaint of `evolve` with what to do in a check, which has no box and no rescaling."""
+    what = complaint.split(";")[0]
+    cure = next((cure for word, cure in CURES.items() if word in complaint), None)
+    return f"{what}; {cure or 'take more cells or steps'}"
+
+
+def _verify(
+    problem: Problem, n: int, cells: int, steps: int, chain: int, seed: int
+) -> Verification:
     process = problem.process
     setting = _setting(problem, cells)
     rescaling, grid = setting.rescaling, setting.grid
@@ -124,6 +154,8 @@ def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
         raise ValueError(
             f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
         )
+    if cells % 2:
+        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
     check_int(steps, "steps")
     check_int(chain, "chain")
 
@@ -186,15 +218,16 @@ def _until(times: Tensor, end: float) -> Tensor:
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0,
-) -> str:  # fmt: skip
-    """Verify a run, write check.json, check.md and check.png, and return the report as Markdown.
+) -> Verification:  # fmt: skip
+    """Verify a run, and write check.json, check.md (the report) and check.png.
 
     Raises:
-        SdeflowError: as `run.reopen` and `verify`.
+        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written.
     """
     start = time.perf_counter()
     folder = Path(folder)
     problem = run.reopen(folder)
+    check_writable(folder / "check.json")
     found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, problem.config.data, time.perf_counter() - start)
     made = provenance(seed)
@@ -207,7 +240,7 @@ def check(
     )
     write_text(folder / "check.json", json.dumps({**_numbers(found), "made": made}, indent=1))
     write_text(folder / "check.md", text)
-    return text
+    return found
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:

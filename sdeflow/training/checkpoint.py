@@ -72,10 +72,11 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
             run, which takes points in standard units only.
     """
     field, about = load_described(path, network)
-    if "units" in about:
+    units = about["field"].get("units")
+    if units is not None:
         raise SdeflowError(
-            f"{path} takes and gives points in {about['units']}, not in those of the data: open "
-            "its run by sdeflow.experiment.run.reopen(folder), and sample by `run.draw`"
+            f"{path} takes and gives points in {units}, not in those of the data: open its run "
+            "by sdeflow.experiment.run.reopen(folder), and sample by `run.draw`"
         )
     return field
 
@@ -83,7 +84,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
 def load_described(
     path: str | Path, network: nn.Module | None = None
 ) -> tuple[LearnedField, dict]:
-    """The field of a file, in whatever units, and what `describe` said of it; errors of `load`."""
+    """The field of a file, in whatever units, and the file's header; errors as for `load`."""
     tensors, about = read(check_path(path))
     if about.get("kind") not in ("field", "training"):
         raise SdeflowError(f"{path} holds a {about.get('kind')}, not a field")
@@ -97,7 +98,7 @@ def load_described(
         reason = " ".join(str(error).split())  # torch's message has many lines
         raise SdeflowError(f"{path} does not fit this network: {reason}") from None
     field.network.eval()
-    return field, about["field"]
+    return field, about
 
 
 def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
