@@ -59,7 +59,7 @@ def check_same_run(folder: Path, there: Config, config: Config) -> None:
     differing = [name for name in names if getattr(there, name) != getattr(config, name)]
     if differing:
         raise SdeflowError(
-            f"{folder} holds another run (its {', '.join(differing)} differ); choose another "
+            f"{folder} holds another run (another {', '.join(differing)}); choose another "
             "folder or remove it"
         )
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import json
 import math
 import time
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +23,14 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int
+from sdeflow._validation import check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import pictures, run
+from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling
@@ -39,13 +39,6 @@ from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
-CURES = {
-    "reached the wall": "the field spreads its cloud beyond the data: train it longer",
-    "L dt": "take more steps",
-    "cells": "take more cells",
-}
-"""What to do at the sizes of a check, by a word of the complaint of `evolve`."""
-
 TIMES = 5  # at which particles and density are compared
 MAX_CELLS = 2048  # along each axis
 PARTICLE_STEPS = 200  # of the path that stands for the SDE itself
@@ -103,23 +96,8 @@ def verify(
             `evolve`, with what to do here.
     """
     _check_sizes(n, cells, steps, chain)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            found = _verify(problem, n, cells, steps, chain, seed)
-        except SdeflowError as error:
-            raise SdeflowError(_cured(str(error))) from None
-    told = dict.fromkeys((_cured(str(w.message)), w.category) for w in caught)
-    for text, category in told:  # several densities complain of the same
-        warnings.warn(text, category, stacklevel=2)
-    return found
-
-
-def _cured(complaint: str) -> str:
-    """A complaint of `evolve` with what to do in a check, which has no box and no rescaling."""
-    what = complaint.split(";")[0]
-    cure = next((cure for word, cure in CURES.items() if word in complaint), None)
-    return f"{what}; {cure or 'take more cells or steps'}"
+    with advised():
+        return _verify(problem, n, cells, steps, chain, seed)
 
 
 def _verify(

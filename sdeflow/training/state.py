@@ -64,8 +64,8 @@ class TrainingState:
         differing = [k for k, v in about.items() if header.get(k) != v]
         if differing:
             raise SdeflowError(
-                f"the checkpoint {path} belongs to another run (its {', '.join(differing)} "
-                "differ); remove it or choose another folder"
+                f"the checkpoint {path} belongs to another run (another "
+                f"{', '.join(differing)}); remove it or choose another folder"
             )
         step = int(header["step"])
         if step > steps:

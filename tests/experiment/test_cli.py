@@ -301,9 +301,7 @@ def test_damaged_files_of_a_run_are_refused(sdeflow: Command, tmp_path: Path) ->
 def test_training_in_the_folder_of_another_run_is_refused(sdeflow: Command, done: Path) -> None:
     before = contents(done)
     answer = sdeflow("train", *TINY, "--width", "9", "--out", done)
-    assert refused(
-        answer, "holds another run (its width differ); choose another folder or remove it"
-    )
+    assert refused(answer, "holds another run (another width); choose another folder or remove it")
     assert contents(done) == before
 
 

@@ -224,7 +224,7 @@ def test_run_of_another_config_is_refused_and_kept(tmp_path: Path) -> None:
         ({"steps": 39}, "steps"),
         ({"steps": 41, "seed": 1, "process": "VP"}, "process, seed"),
     ):
-        complaint = rf"another run \(its {differs} differ\); choose another folder"
+        complaint = rf"another run \(another {differs}\); choose another folder"
         with pytest.raises(sf.SdeflowError, match=complaint):
             run.fit(replace(TINY, **change), tmp_path)
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before

@@ -151,7 +151,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         (lambda: go_on(weighting=sf.training.min_snr()), "weighting"),
         (lambda: go_on(time_density=sf.training.uniform_time), "times"),
     ):
-        with pytest.raises(sf.SdeflowError, match=rf"another run \(its {differs} differ\)"):
+        with pytest.raises(sf.SdeflowError, match=rf"another run \(another {differs}\)"):
             run()
     with pytest.raises(sf.SdeflowError, match="14 steps behind it, more than the 10 asked for"):
         go_on(steps=10)
