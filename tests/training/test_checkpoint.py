@@ -58,7 +58,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+FALLS_BACK = {name: damage for name, damage in DAMAGES.items() if name != "a folder"}
+
+
+@pytest.mark.parametrize("damage", FALLS_BACK.values(), ids=FALLS_BACK.keys())
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
@@ -69,8 +72,6 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(
     with pytest.warns(UserWarning, match="going on from .*previous"):
         run = sf.training.Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert run.step == 7
-    if file.is_dir():
-        file.rmdir()
     for _ in run:
         pass
     assert same(weights(field), trained())
