@@ -11,10 +11,11 @@ from sdeflow._validation import SdeflowError
 
 CURES = {
     "reached the wall": "the field spreads its cloud beyond the data: train it longer",
-    "L dt": "take more steps",
-    "cells": "take more cells",
+    "finer cells or more steps": "take more cells or steps",
+    "finer cells": "take more cells",
+    "more steps": "take more steps",
 }
-"""What to do, by a word of the complaint."""
+"""What to do, by words of the complaint; whatever has none of them stays as it is."""
 
 
 @contextmanager
@@ -29,6 +30,8 @@ def advised() -> Iterator[None]:
         try:
             yield
         except SdeflowError as error:
+            if _advice(str(error)) == str(error):
+                raise
             raise SdeflowError(_advice(str(error))) from None
     told = {re.sub(r"\d[\d.e+-]*", "", str(w.message)): w for w in reversed(caught)}
     for each in reversed(told.values()):  # several densities complain of the same
@@ -36,6 +39,7 @@ def advised() -> Iterator[None]:
 
 
 def _advice(complaint: str) -> str:
-    what = complaint.split(";")[0]
-    cure = next((cure for word, cure in CURES.items() if word in complaint), None)
-    return f"{what}; {cure or 'take more cells or steps'}"
+    for words, cure in CURES.items():
+        if words in complaint:
+            return f"{complaint.split(';')[0]}; {cure}"
+    return complaint

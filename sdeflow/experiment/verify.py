@@ -96,15 +96,15 @@ def verify(
             `evolve`, with what to do here.
     """
     _check_sizes(n, cells, steps, chain)
+    setting = _setting(problem, cells)
     with advised():
-        return _verify(problem, n, cells, steps, chain, seed)
+        return _verify(problem, setting, n, steps, chain, seed)
 
 
 def _verify(
-    problem: Problem, n: int, cells: int, steps: int, chain: int, seed: int
+    problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
 ) -> Verification:
     process = problem.process
-    setting = _setting(problem, cells)
     rescaling, grid = setting.rescaling, setting.grid
     sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
@@ -174,7 +174,7 @@ def _setting(problem: Problem, cells: int) -> Setting:
     std = 0.42 * reach
     width = 0.0 if problem.truth is None else problem.truth.distribution.narrowest()
     least = RESOLVED * 10 * std / cells
-    clean = float(torch.exp(-process.log_snr(torch.tensor(process.t_min).double()) / 2))
+    clean = float(process.noise_level(torch.tensor(process.t_min, dtype=torch.float64)))
     noise_level = max(math.sqrt(max(least**2 - width**2, 0.0)), clean)
     rescaling = Rescaling(process, std, max(width, least))
     end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))

@@ -163,8 +163,8 @@ def test_check_sizes_out_of_range_are_refused(mistake: dict[str, int], words: st
         ("the drift changes by 2 of itself over one step (L dt); use more steps",
          "the drift changes by 2 of itself over one step (L dt); take more steps"),
         ("twice the cell and twice the step change it by 3; use finer cells or more steps",
-         "twice the cell and twice the step change it by 3; take more cells"),
-        ("the rates are all zero", "the rates are all zero; take more cells or steps"),
+         "twice the cell and twice the step change it by 3; take more cells or steps"),
+        ("the drift is NaN; the last good state is in the error's .path",) * 2,
     ],
 )  # fmt: skip
 def test_complaints_of_a_check_advise_what_a_check_can_do(
