@@ -79,8 +79,7 @@ def write_files(files: dict[Path, bytes]) -> None:
     parts = {path.with_name(path.name + ".part"): path for path in files}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():  # else seen only when others have taken their places
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        _no_folder(path)  # else seen only when others have taken their places
     try:
         for part, path in parts.items():
             with open(part, "wb") as file:
@@ -93,6 +92,20 @@ def write_files(files: dict[Path, bytes]) -> None:
         for part in parts:
             part.unlink(missing_ok=True)
         raise
+
+
+def _no_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written later, and raise OSError if it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _no_folder(path)
+    trial = path.with_name(path.name + ".part")
+    trial.write_bytes(b"")
+    trial.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

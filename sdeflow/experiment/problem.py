@@ -7,6 +7,7 @@ data set. `Problem.units` brings clouds back to the data's own units; a run's fo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
@@ -17,6 +18,16 @@ from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class StandardField(LearnedField):
+    """A learned field in the standard units of its run's data.
+
+    `training.load` refuses its file, because a cloud sampled with it is not in the data's units.
+    """
+
+    units: ClassVar[str] = "the standard units of its run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +76,7 @@ def problem(config: Config, units: Units | None = None) -> Problem:
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
-    field = LearnedField(process, network, data_std=1.0)
+    field = StandardField(process, network, data_std=1.0)
     units = data.units if units is None else units
     standard = data.standardised(units)
     known = standard.distribution.has_posterior

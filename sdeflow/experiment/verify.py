@@ -31,10 +31,11 @@ from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
+from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.provenance import provenance, write_text
+from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -95,11 +96,18 @@ def verify(
 
     Raises:
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
-            `evolve`.
+            `evolve`, with what to do here.
     """
     _check_sizes(n, cells, steps, chain)
-    process = problem.process
     setting = _setting(problem, cells)
+    with advised():
+        return _verify(problem, setting, n, steps, chain, seed)
+
+
+def _verify(
+    problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
+) -> Verification:
+    process = problem.process
     rescaling, grid = setting.rescaling, setting.grid
     sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
@@ -128,6 +136,8 @@ def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
         raise ValueError(
             f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
         )
+    if cells % 2:
+        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
     check_int(steps, "steps")
     check_int(chain, "chain")
 
@@ -168,7 +178,7 @@ def _setting(problem: Problem, cells: int) -> Setting:
     std = 0.42 * reach
     width = 0.0 if problem.truth is None else problem.truth.distribution.narrowest()
     least = RESOLVED * 10 * std / cells
-    clean = float(torch.exp(-process.log_snr(torch.tensor(process.t_min).double()) / 2))
+    clean = float(process.noise_level(torch.tensor(process.t_min, dtype=torch.float64)))
     noise_level = max(math.sqrt(max(least**2 - width**2, 0.0)), clean)
     rescaling = Rescaling(process, std, max(width, least))
     end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
@@ -195,15 +205,16 @@ def _until(times: Tensor, end: float) -> Tensor:
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0,
-) -> str:  # fmt: skip
-    """Verify a run, write check.json, check.md and check.png, and return the report as Markdown.
+) -> Verification:  # fmt: skip
+    """Verify a run, and write check.json, check.md (the report) and check.png.
 
     Raises:
-        SdeflowError: as `run.reopen` and `verify`.
+        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written.
     """
     start = time.perf_counter()
     folder = Path(folder)
     problem = run.reopen(folder)
+    check_writable(folder / "check.json")
     found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, problem.config.data, time.perf_counter() - start)
     made = provenance(seed)
@@ -216,7 +227,7 @@ def check(
     )
     write_text(folder / "check.json", json.dumps({**_numbers(found), "made": made}, indent=1))
     write_text(folder / "check.md", text)
-    return text
+    return found
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:

@@ -268,8 +268,12 @@ class LearnedField(Field):
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
         raise ValueError("data_mean needs data_std; give both")
-    mean = torch.as_tensor(mean)
-    if mean.ndim != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
+    if not (isinstance(mean, Tensor) and mean.is_floating_point()):
+        try:
+            mean = torch.as_tensor(mean, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"data_mean must be numbers, one per axis, got {mean!r}") from None
+    if mean.ndim != 1 or not torch.isfinite(mean).all():
         raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
     return mean.detach()
 
