@@ -26,7 +26,6 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True)
@@ -139,24 +138,6 @@ def check_diagnostics(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnost
         if value > getattr(WARN, name):
             warnings.warn(cure.format(value), RuntimeWarning, stacklevel=3)
     return diagnostics
-
-
-def check_arguments(sde: object, density: object, rescaling: object) -> None:
-    """Check the types of what moves a density.
-
-    Raises:
-        TypeError: no SDE, no Density, or neither a Rescaling nor None.
-    """
-    for thing, kind, meant in (
-        (sde, SDE, "sde must be an SDE"),
-        (density, Density, "density must be a Density"),
-        (rescaling, Rescaling | None, "rescaling must be a Rescaling"),
-    ):
-        if not isinstance(thing, kind):
-            raise TypeError(
-                f"{meant}, got {type(thing).__name__}; the arguments are (sde, density, times) "
-                "and rescaling="
-            )
 
 
 def cells_per_feature(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:

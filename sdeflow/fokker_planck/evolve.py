@@ -26,13 +26,13 @@ from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.density import Density
+from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
     can_be_coarsened,
     cells_per_feature,
-    check_arguments,
     check_diagnostics,
 )
 from sdeflow.fokker_planck.linear import LinearTransitions
@@ -76,7 +76,7 @@ def evolve(
 
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
-    check_arguments(sde, density, rescaling)
+    check_arguments(sde, density, rescaling, refuse)
     times = sde.check_times(times)
     check_int(steps, "steps")
     time_grid = None if time_grid is None else sde.check_times(time_grid, "time_grid")
@@ -85,7 +85,7 @@ def evolve(
     if estimate and can_be_coarsened(density.grid):
         starts.append(starts[0].coarsen())
     at = times if rescaling is None else rescaling.rescaled_time(times)
-    with torch.no_grad():
+    with torch.no_grad(), on_axes_of(density.grid):
         schemes = _schemes(sde, starts, at, steps, time_grid, rescaling)
         masses = [scheme.masses(at) for scheme in schemes]
     errors: Sequence[float | None] = (

@@ -23,13 +23,13 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from sdeflow.density import Density
+from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
     can_be_coarsened,
     cells_per_feature,
-    check_arguments,
     check_diagnostics,
 )
 from sdeflow.fokker_planck.rescaling import Rescaling
@@ -68,13 +68,13 @@ def sampler_density(
         TypeError, ValueError: an argument is wrong, or the noise depends on the state or the axis.
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
-    check_arguments(sde, density, rescaling)
+    check_arguments(sde, density, rescaling, refuse)
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / scales[0])
-    with torch.no_grad():
+    with torch.no_grad(), on_axes_of(density.grid):
         chain = _Chain(sde, start, times, scales)
         kept = chain.through(stops)
         errors: list[float | None] = [None] * len(stops)

@@ -1,0 +1,116 @@
+"""Check the arguments of what moves a density: one sentence for each mistake, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError
+from sdeflow.density import Density, Grid
+from sdeflow.fokker_planck.density_path import Diagnostics
+from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.sdes.sde import SDE
+
+
+def check_kind(thing: object, kind: type, name: str, hint: str = "") -> None:
+    """Check that an argument is of a kind.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(thing, kind):
+        article = "an" if kind is SDE else "a"
+        raise TypeError(
+            f"{name} must be {article} {kind.__name__}, got {type(thing).__name__}{hint}"
+        )
+
+
+def check_arguments(sde: object, density: object, rescaling: object, refuse: object) -> None:
+    """Check the types of what moves a density.
+
+    Raises:
+        TypeError: no SDE, no Density, neither a Rescaling nor None, or no Diagnostics.
+    """
+    hint = "; the arguments are (sde, density, times), rescaling= and refuse="
+    check_kind(sde, SDE, "sde", hint)
+    check_kind(density, Density, "density", hint)
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling", hint)
+    check_refuse(refuse)
+
+
+def check_refuse(refuse: object) -> None:
+    """Check the limits of the diagnostics.
+
+    Raises:
+        TypeError: they are no Diagnostics.
+    """
+    hint = "; change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
+    check_kind(refuse, Diagnostics, "refuse", hint)
+
+
+def check_potential(potential: object, grid: Grid) -> Tensor:
+    """U / kT (grid.shape) in float64.
+
+    Raises:
+        TypeError, ValueError: no numbers, another shape, or NaN.
+    """
+    try:
+        energy = torch.as_tensor(potential, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"potential must hold one number per cell, got {type(potential).__name__}; evaluate "
+            "U(grid.centres()).reshape(grid.shape) / kT"
+        ) from None
+    if energy.shape != grid.shape:
+        raise ValueError(
+            f"potential must be {grid.shape}, one number per cell, got {tuple(energy.shape)}"
+        )
+    if not torch.isfinite(energy).all():
+        raise ValueError("potential has NaN or infinite cells; give high walls as large numbers")
+    return energy.detach().cpu()
+
+
+def check_target(target: object, grid: Grid) -> np.ndarray:
+    """The target as a mask, (grid.shape).
+
+    Raises:
+        TypeError, ValueError: not boolean, another shape, or empty.
+    """
+    hint = "for example (grid.centres()[:, 0] > 0).reshape(grid.shape)"
+    try:
+        inside = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"target must be a boolean tensor, got {type(target).__name__}; {hint}"
+        ) from None
+    if inside.dtype != torch.bool or inside.shape != grid.shape or not inside.any():
+        raise ValueError(
+            f"target must be a boolean {grid.shape} with at least one true cell, got "
+            f"{inside.dtype} {tuple(inside.shape)}; {hint}"
+        )
+    mask: np.ndarray = inside.cpu().numpy()
+    return mask
+
+
+@contextmanager
+def on_axes_of(grid: Grid) -> Iterator[None]:
+    """Name the grid in the error of a drift or a diffusion that is not made for its axes.
+
+    Raises:
+        ValueError: the evaluation failed.
+    """
+    try:
+        yield
+    except SdeflowError:
+        raise
+    except (RuntimeError, IndexError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"the drift or the diffusion failed at points of the grid, which has {grid.dim} "
+            f"{'axis' if grid.dim == 1 else 'axes'} ({reason}); give one axis for each coordinate"
+        ) from error
