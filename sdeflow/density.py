@@ -52,6 +52,13 @@ class Grid:
         )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise ValueError(f"low must lie below high on every axis, got {low} and {high}")
+        if any(
+            (b - a) / n <= 1e-12 * max(-a, b) for a, b, n in zip(low, high, shape, strict=True)
+        ):
+            raise ValueError(
+                f"the cells between {low} and {high} are as narrow as the rounding errors of their "
+                "corners; measure positions from a point in the grid"
+            )
         for name, value in (("low", low), ("high", high), ("shape", shape)):
             object.__setattr__(self, name, value)
 
@@ -76,7 +83,12 @@ class Grid:
         return math.prod(self.width)
 
     def edges(self, axis: int) -> Tensor:
-        """Faces of the cells along one axis, (n + 1,)."""
+        """Faces of the cells along one axis, (n + 1,).
+
+        Raises:
+            TypeError, ValueError: there is no such axis.
+        """
+        axis = _check_axis(axis, self.dim)
         ends = self.low[axis], self.high[axis]
         return torch.linspace(*ends, self.shape[axis] + 1, dtype=torch.float64)
 
@@ -144,10 +156,33 @@ class Grid:
         return Grid(self.low, self.high, tuple(n // factor for n in self.shape))
 
     def same(self, other: Grid) -> bool:
-        """Whether the two have the same cells, up to rounding."""
-        slack = 1e-9 * max(abs(c) for c in (*self.low, *self.high))
-        pairs = zip((*self.low, *self.high), (*other.low, *other.high), strict=False)
-        return self.shape == other.shape and all(abs(a - b) <= slack for a, b in pairs)
+        """Whether the two have the same cells, up to 1e-6 of a cell.
+
+        Raises:
+            TypeError: other is no Grid.
+        """
+        _check_grid(other)
+        if self.shape != other.shape:
+            return False
+        return all(
+            abs(a - b) <= 1e-6 * h + 1e-15 * abs(a)
+            for p, q in ((self.low, other.low), (self.high, other.high))
+            for a, b, h in zip(p, q, self.width, strict=True)
+        )
+
+
+def _check_grid(grid: object) -> None:
+    if not isinstance(grid, Grid):
+        raise TypeError(
+            f"grid must be a Grid, got {type(grid).__name__}; make one by Grid(low, high, shape)"
+        )
+
+
+def _check_axis(axis: int, dim: int) -> int:
+    axis = check_int(axis, "axis", -dim)
+    if axis >= dim:
+        raise ValueError(f"axis must be 0 to {dim - 1}, got {axis}")
+    return axis % dim
 
 
 def _corner(value: float | Sequence[float], d: int, name: str) -> tuple[float, ...]:
@@ -184,6 +219,9 @@ class Density:
 
     def __post_init__(self) -> None:
         """Check the masses."""
+        _check_grid(self.grid)
+        if self.error is not None and not isinstance(self.error, (int, float)):
+            raise TypeError(f"error must be a number or None, got {type(self.error).__name__}")
         if not isinstance(self.mass, Tensor) or self.mass.is_complex():
             raise TypeError(f"mass must be a tensor of numbers, got {type(self.mass).__name__}")
         mass = self.mass.detach().to("cpu", torch.float64).contiguous()
@@ -198,9 +236,12 @@ class Density:
                 f"mass is negative in {int((mass < 0).sum())} cells; set it to zero there"
             )
         total = float(mass.sum())
-        if not 0 < total <= 1 + 1e-9:
+        # Masses that were divided by their sum in a shorter type add up to 1 within its rounding.
+        given = self.mass.dtype
+        slack = max(1e-9, 4 * torch.finfo(given).eps) if given.is_floating_point else 1e-9
+        if not 0 < total <= 1 + slack:
             raise ValueError(f"the masses add up to {total:.6g}; divide them by their sum")
-        object.__setattr__(self, "mass", mass)
+        object.__setattr__(self, "mass", mass / total if total > 1 + 1e-9 else mass)
 
     def __repr__(self) -> str:
         """In words."""
@@ -214,6 +255,7 @@ class Density:
         Raises:
             TypeError, ValueError: x is no cloud of the grid's dimension, or wholly outside.
         """
+        _check_grid(grid)
         counts, outside = grid.count(x)
         if outside == len(x):
             raise ValueError(
@@ -260,13 +302,11 @@ class Density:
         """The marginal density of one coordinate, on that axis of the grid.
 
         Raises:
-            ValueError: there is no such axis.
+            TypeError, ValueError: there is no such axis.
         """
-        if not -self.grid.dim <= axis < self.grid.dim:
-            raise ValueError(f"axis must be 0 to {self.grid.dim - 1}, got {axis}")
+        axis = _check_axis(axis, self.grid.dim)
         if self.grid.dim == 1:
             return self
-        axis %= 2
         g = self.grid
         line = Grid((g.low[axis],), (g.high[axis],), (g.shape[axis],))
         return Density(line, self.mass.sum(1 - axis), self.error)
@@ -319,7 +359,9 @@ class Density:
         part = (
             torch.from_numpy(random_generator(seed, Stream.DATA).random((n, self.grid.dim))) - 0.5
         )
-        return self.grid.centres()[which] + part * torch.tensor(self.grid.width)
+        return self.grid.centres()[which] + part * torch.tensor(
+            self.grid.width, dtype=torch.float64
+        )
 
     def entropy(self) -> float:
         """-sum_i m_i ln(m_i / volume) = -E[ln p] (nats), if the total is 1."""
@@ -333,7 +375,7 @@ class Density:
         where only the other one is, it counts as 1e-15. So the sum is always finite.
 
         Raises:
-            ValueError: the grids differ.
+            TypeError, ValueError: other is no Density, or the grids differ.
         """
         p, q = self._cells(other)
         small = torch.maximum(p, q) < ROUND_OFF
@@ -345,12 +387,17 @@ class Density:
         """The total variation (1/2) sum_i |m_i - n_i|, from 0 to 1; outside is one more cell.
 
         Raises:
-            ValueError: the grids differ.
+            TypeError, ValueError: other is no Density, or the grids differ.
         """
         p, q = self._cells(other)
         return float((p - q).abs().sum() / 2)
 
     def _cells(self, other: Density) -> tuple[Tensor, Tensor]:
+        if not isinstance(other, Density):
+            raise TypeError(
+                f"other must be a Density, got {type(other).__name__}; Density(grid, mass) and "
+                "Density.from_samples(grid, x) make one"
+            )
         if not self.grid.same(other.grid):
             raise ValueError(
                 f"the two densities are on different grids, {self.grid} and {other.grid}; make "
@@ -364,9 +411,13 @@ def captured(mass: np.ndarray, grid: Grid, missing: float) -> Density:
     """The density with these cell masses, if no more than `missing` of 1 is outside the grid.
 
     Raises:
-        ValueError: more is missing.
+        TypeError, ValueError: more is missing, or `missing` is no number from 0 on.
     """
-    lost = 1 - float(mass.sum())
+    missing = check_positive(missing, "missing", zero=True)
+    held = float(mass.sum())
+    lost = 1 - held
+    if not held > 0:
+        raise ValueError(f"the grid {grid.low} to {grid.high} holds none of the mass; move it")
     if lost > missing:
         enough = lost + 10 ** math.floor(math.log10(lost)) / 2  # a digit of it, rounded up
         raise ValueError(

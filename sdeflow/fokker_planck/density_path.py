@@ -74,7 +74,8 @@ CURES = {
     "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
     "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
-    "rescaling",
+    "rescaling, or, where the wall is meant to reflect, "
+    "refuse=dataclasses.replace(sf.fokker_planck.REFUSE, boundary_mass=1.0)",
     "courant": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",

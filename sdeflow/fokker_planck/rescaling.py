@@ -40,7 +40,7 @@ class Rescaling:
             SNR.
 
     Raises:
-        TypeError, ValueError: std is not positive, width is negative.
+        TypeError, ValueError: no process, std is not positive, width is negative.
     """
 
     process: Process
@@ -48,7 +48,9 @@ class Rescaling:
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check std and width."""
+        """Check the arguments."""
+        if not isinstance(self.process, Process):
+            raise TypeError(f"process must be a Process, got {type(self.process).__name__}")
         check_positive(self.std, "std")
         check_positive(self.width, "width", zero=True)
 

@@ -146,7 +146,9 @@ class _Chain:
         return g.reshape(-1)[0]
 
     def _spread(self, z: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """The sum of cubic B-splines of masses p at z (cells, d), reflected at the walls."""
+        """The sum of cubic B-splines of masses p at z (cells, d); what is beyond a wall is put on
+        it, and what a spline has beyond is reflected.
+        """
         index, weight = [], []
         outside = np.zeros(len(p), dtype=bool)
         for i, n in enumerate(self.shape):
