@@ -52,12 +52,10 @@ class Grid:
         )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise ValueError(f"low must lie below high on every axis, got {low} and {high}")
-        if any(
-            (b - a) / n <= 1e-12 * max(-a, b) for a, b, n in zip(low, high, shape, strict=True)
-        ):
+        if any(b - a <= 1e-12 * n * max(-a, b) for a, b, n in zip(low, high, shape, strict=True)):
             raise ValueError(
-                f"the cells between {low} and {high} are as narrow as the rounding errors of their "
-                "corners; measure positions from a point in the grid"
+                f"the cells between {low} and {high} are about as narrow as the rounding errors of "
+                "positions there; measure positions from a point in the grid"
             )
         for name, value in (("low", low), ("high", high), ("shape", shape)):
             object.__setattr__(self, name, value)
