@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 import numpy as np
+import scipy.sparse
 import torch
 from torch import Tensor
 
@@ -14,6 +16,8 @@ from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.density_path import Diagnostics
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.sdes.sde import SDE
+
+Times = Tensor | Sequence[float]
 
 
 def check_kind(thing: object, kind: type, name: str, hint: str = "") -> None:
@@ -41,6 +45,19 @@ def check_arguments(sde: object, density: object, rescaling: object, refuse: obj
     if rescaling is not None:
         check_kind(rescaling, Rescaling, "rescaling", hint)
     check_refuse(refuse)
+
+
+def check_row_of_times(sde: SDE, times: Times, name: str = "times") -> Tensor:
+    """The times, a tensor, an array or a sequence, in float64, checked by `SDE.check_times`.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    row = times
+    if not isinstance(times, (Tensor, str)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            row = torch.as_tensor(times, dtype=torch.float64)
+    return sde.check_times(row, name)  # type: ignore[arg-type]
 
 
 def check_refuse(refuse: object) -> None:
@@ -73,6 +90,31 @@ def check_potential(potential: object, grid: Grid) -> Tensor:
     if not torch.isfinite(energy).all():
         raise ValueError("potential has NaN or infinite cells; give high walls as large numbers")
     return energy.detach().cpu()
+
+
+def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
+    """A matrix of rates between the cells of a grid, sparse.
+
+    Raises:
+        TypeError, ValueError: no matrix of this size, a negative rate, or a column whose sum is
+            not zero.
+    """
+    try:
+        rates = scipy.sparse.csc_matrix(matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"matrix must be a sparse matrix, got {type(matrix).__name__}") from None
+    cells = math.prod(grid.shape)
+    if rates.shape != (cells, cells):
+        raise ValueError(f"matrix must be ({cells}, {cells}), cells by cells, got {rates.shape}")
+    diagonal = rates.diagonal()
+    if not np.isfinite(rates.data).all() or (rates - scipy.sparse.diags(diagonal)).min() < 0:
+        raise ValueError("matrix has a rate that is negative, NaN or infinite")
+    if (abs(np.asarray(rates.sum(0)).ravel()) > 1e-9 * abs(diagonal)).any():
+        raise ValueError(
+            "each column of matrix must add up to zero; put minus the sum of the rates on the "
+            "diagonal"
+        )
+    return rates
 
 
 def check_target(target: object, grid: Grid) -> np.ndarray:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import overload
 
 from torch import Tensor
@@ -52,6 +52,17 @@ class Diagnostics:
     error: float = math.nan
     mass_drift: float = 0.0
     cells_per_feature: float = math.nan
+
+    def __post_init__(self) -> None:
+        """Check that all are numbers.
+
+        Raises:
+            TypeError: one is not.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
+                raise TypeError(f"{each.name} must be a number, got {type(value).__name__}")
 
 
 WARN = Diagnostics(
@@ -94,11 +105,27 @@ class DensityPath(Sequence[Density]):
         t: (T,) times.
         densities: one per time.
         diagnostics: of the run.
+
+    Raises:
+        TypeError, ValueError: not one Density for each time.
     """
 
     t: Tensor
     densities: tuple[Density, ...]
     diagnostics: Diagnostics
+
+    def __post_init__(self) -> None:
+        """Check that each time has a density."""
+        if not isinstance(self.t, Tensor) or not isinstance(self.densities, tuple | list):
+            raise TypeError("a DensityPath needs a tensor of times and a tuple of densities")
+        if not all(isinstance(p, Density) for p in self.densities):
+            raise TypeError("densities must hold a Density for each time")
+        if self.t.shape != (len(self.densities),):
+            raise ValueError(
+                f"t must hold one time for each of {len(self.densities)} densities, got "
+                f"{tuple(self.t.shape)}"
+            )
+        object.__setattr__(self, "densities", tuple(self.densities))
 
     def __repr__(self) -> str:
         """In words."""

@@ -27,7 +27,12 @@ from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.density import Density
-from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
+from sdeflow.fokker_planck.arguments import (
+    Times,
+    check_arguments,
+    check_row_of_times,
+    on_axes_of,
+)
 from sdeflow.fokker_planck.cell_masses import CellMasses
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
@@ -46,10 +51,10 @@ from sdeflow.sdes.sde import SDE
 def evolve(
     sde: SDE,
     density: Density,
-    times: Tensor,
+    times: Times,
     *,
     steps: int = 200,
-    time_grid: Tensor | None = None,
+    time_grid: Times | None = None,
     rescaling: Rescaling | None = None,
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
@@ -81,9 +86,10 @@ def evolve(
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
     check_arguments(sde, density, rescaling, refuse)
-    times = sde.check_times(times)
+    times = check_row_of_times(sde, times)
     check_int(steps, "steps")
-    time_grid = None if time_grid is None else sde.check_times(time_grid, "time_grid")
+    if time_grid is not None:
+        time_grid = check_row_of_times(sde, time_grid, "time_grid")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     starts = [density.scaled(1 / scales[0])]
     if estimate and can_be_coarsened(density.grid):

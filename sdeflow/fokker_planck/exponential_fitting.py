@@ -109,6 +109,7 @@ class NumericalDiffusion:
         added: the added diffusion over that of the noise, each in units of the density's width
             and summed over the axes. It counts where a current flows and not under detailed
             balance, where exponential fitting is exact.
+        rate: at which it widens the density, over the density's variances (1 / time).
     """
 
     def __init__(self, matrix: scipy.sparse.csc_matrix, mass: np.ndarray, grid: Grid) -> None:
@@ -137,6 +138,7 @@ class NumericalDiffusion:
             flowing_total += unit * added * (min(1.0, flowing / drifting) if drifting else 0.0)
         grown = wider_total - here_total
         self.remaining = here_total / grown if grown > 0 else 1 / 3
+        self.rate = 2 * flowing_total
         self.added = flowing_total / noise_total if noise_total > 0 else math.inf
 
 

@@ -28,7 +28,6 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse
 import torch
-from scipy.sparse import linalg
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_finite, check_int, check_positive
@@ -36,6 +35,7 @@ from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.arguments import (
     check_kind,
     check_potential,
+    check_rates,
     check_refuse,
     check_target,
     on_axes_of,
@@ -43,11 +43,11 @@ from sdeflow.fokker_planck.arguments import (
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
 from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
 from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
+from sdeflow.fokker_planck.long_times import propagated
 from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.sdes.sde import SDE
 
 AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
-MOST_JUMPS = 1e7  # that `propagate` follows, in the cell that is left fastest
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +68,16 @@ class MarkovGenerator:
     coarse: MarkovGenerator | None = None
     refuse: Diagnostics = REFUSE
 
+    def __post_init__(self) -> None:
+        """Check the rates.
+
+        Raises:
+            TypeError, ValueError: no matrix of rates between the cells.
+        """
+        check_kind(self.grid, Grid, "grid")
+        check_refuse(self.refuse)
+        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid))
+
     def __repr__(self) -> str:
         """In words."""
         return f"Markov generator on {self.grid}"
@@ -85,24 +95,19 @@ class MarkovGenerator:
 
         Raises:
             TypeError, ValueError: time is negative or no number, or the density has another grid.
-            SdeflowError: the cells are too wide, or the time too long.
+            SdeflowError: the cells are too wide, or the motion is hardly damped over a long time.
         """
-        row = self._row(density)
-        jumps = check_positive(time, "time", zero=True) * self._fastest
-        if jumps > MOST_JUMPS:
-            raise SdeflowError(
-                f"over this time the chain jumps {jumps:.1e} times, more than {MOST_JUMPS:.0e}; "
-                "use stationary() and relaxation_rates(), wider cells, or a shorter time"
-            )
-        mass = np.maximum(linalg.expm_multiply(self.matrix * float(time), row), 0.0)
+        row, order = self._row(density), self._order
+        span = check_positive(time, "time", zero=True)
+        mass = np.empty(len(row))
+        mass[order] = propagated(self.matrix[order][:, order].tocsc(), row[order], span)
+        mass = np.maximum(mass, 0.0)
         later = Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
         if self.coarse is None:
             return later
-        wide = self.coarse.propagate(density.coarsen(), time)
-        change = _change(later, wide)
-        error = self._checked(
-            change, "the density, a total variation,", later.mass.numpy().ravel()
-        )
+        change = _change(later, self.coarse.propagate(density.coarsen(), span))
+        what = "the density, a total variation,"
+        error = self._checked(change, what, later.mass.numpy().ravel(), span)
         return Density(self.grid, later.mass, error)
 
     def stationary(self) -> Density:
@@ -173,10 +178,6 @@ class MarkovGenerator:
         return torch.from_numpy(rates)
 
     @cached_property
-    def _fastest(self) -> float:
-        return float(abs(self.matrix.diagonal()).max())
-
-    @cached_property
     def _order(self) -> np.ndarray:
         """The cells, line by line along the shorter axis: then L has its narrowest band."""
         cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
@@ -223,14 +224,17 @@ class MarkovGenerator:
         matrix = self.matrix[order][:, order].tocsc()
         return slowest_rates(matrix, self._stationary[order], count).astype(np.complex128)
 
-    def _checked(self, change: float, what: str, mass: np.ndarray) -> float:
-        """The error of a result that cells twice as wide change by `change`.
+    def _checked(
+        self, change: float, what: str, mass: np.ndarray, time: float = math.inf
+    ) -> float:
+        """The error of a result that cells twice as wide change by `change`, over `time`.
 
         Raises:
             SdeflowError: it is above the limit.
         """
         added = NumericalDiffusion(self.matrix, mass, self.grid)
-        error = max(change * added.remaining, added.added * AS_DISTANCE)
+        widened = min(added.added, added.rate * time) if added.rate else 0.0
+        error = max(change * added.remaining, min(1.0, widened * AS_DISTANCE))
         axis = int(np.argmax(added.peclet))
         told = (
             f"the error of {what} is about {error:.2g}: the cells are too wide for the noise "
@@ -310,10 +314,11 @@ def _change(density: Density, wide: Density) -> float:
     The total variation is bounded and the width of the densities is not: it tells more where both
     are far from the right one.
     """
-    here, there = (p.covariance().diagonal() for p in (density, wide))
-    least = torch.tensor(density.grid.width, dtype=torch.float64) ** 2
-    grown = float((abs(here - there) / torch.maximum(here, least)).max())
-    return max(density.coarsen().total_variation(wide), AS_DISTANCE * grown)
+    here = density.coarsen()
+    square = torch.tensor(wide.grid.width, dtype=torch.float64) ** 2
+    variances = [p.covariance().diagonal() for p in (here, wide)]
+    grown = abs(variances[0] - variances[1]) / torch.maximum(variances[0], square)
+    return max(here.total_variation(wide), min(1.0, AS_DISTANCE * float(grown.max())))
 
 
 def _blocks(row: np.ndarray, grid: Grid) -> np.ndarray:

@@ -23,7 +23,12 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from sdeflow.density import Density
-from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
+from sdeflow.fokker_planck.arguments import (
+    Times,
+    check_arguments,
+    check_row_of_times,
+    on_axes_of,
+)
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
@@ -41,8 +46,8 @@ from sdeflow.sdes.sde import SDE
 def sampler_density(
     sde: SDE,
     density: Density,
-    times: Tensor,
-    save: Tensor | None = None,
+    times: Times,
+    save: Times | None = None,
     *,
     rescaling: Rescaling | None = None,
     estimate: bool = True,
@@ -69,8 +74,8 @@ def sampler_density(
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
     check_arguments(sde, density, rescaling, refuse)
-    times = sde.check_times(times)
-    save = times[[0, -1]] if save is None else sde.check_times(save, "save")
+    times = check_row_of_times(sde, times)
+    save = times[[0, -1]] if save is None else check_row_of_times(sde, save, "save")
     stops = indices(save, times, "save time")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / scales[0])
