@@ -190,7 +190,7 @@ class MarkovGenerator:
         if len(closed) > 1:
             raise SdeflowError(
                 f"this SDE has no unique stationary density on this grid: {len(closed)} sets of "
-                "cells are never left; add noise, or take a grid around one of them"
+                "cells are never left; add noise, use finer cells, or a grid around one of them"
             )
         order = self._order[closed[0][self._order]]
         log = Elimination(self.matrix[order][:, order], np.zeros(len(order))).log_null()
@@ -216,7 +216,8 @@ class MarkovGenerator:
         if len(order):
             into = self.matrix[known][:, order]
             chain = Elimination(self.matrix[order][:, order], np.asarray(into.sum(0)).ravel())
-            tau[order] = chain.solve(1 + into.T @ times[known], transposed=True)
+            found = chain.solve(1 + into.T @ times[known], transposed=True)
+            tau[order] = np.where(np.isfinite(found), found, np.inf)  # beyond 1e308
         return tau
 
     def _rates(self, count: int) -> np.ndarray:

@@ -18,11 +18,12 @@ from collections.abc import Callable
 
 import numpy as np
 import scipy.sparse
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigs
 
 from sdeflow._validation import SdeflowError
 from sdeflow.fokker_planck.elimination import Elimination
 
+RESTARTS = 300  # of Arnoldi's method, at most
 PRECISE = 1e6  # rates this many times as large as the smallest (or the shift) are kept
 
 Operator = Callable[[np.ndarray], np.ndarray]
@@ -41,7 +42,8 @@ def slowest_rates(
         SdeflowError: Arnoldi's method does not converge.
     """
     seen = _eigenvalues(_deviation(matrix, stationary), len(stationary), count)
-    limit = PRECISE * float(abs(seen).min())
+    # Where some have not converged, only what is below the largest that has is known.
+    limit = PRECISE * abs(seen[0]) if len(seen) == count else abs(seen[-1])
     found = seen[abs(seen) <= limit]
     while len(found) < count:
         beyond = abs(seen[abs(seen) > limit])
@@ -55,7 +57,8 @@ def slowest_rates(
         # Sizes between the old limit and 1e-4 sigma cannot occur.
         size = abs(seen)
         kept = (size > max(limit, 1e-4 * sigma)) & (size <= PRECISE * sigma)
-        found, limit = np.append(found, seen[kept]), PRECISE * sigma
+        found = np.append(found, seen[kept])
+        limit = PRECISE * sigma if len(seen) > count else max(limit, size[-1])
     found = found[np.argsort(abs(found), kind="stable")][:count]
     return found[np.lexsort((found.imag, found.real))]
 
@@ -72,6 +75,11 @@ def _deviation(matrix: scipy.sparse.csc_matrix, stationary: np.ndarray) -> Opera
         x = np.zeros(n)
         x[free] = killed.solve(y[free])
         out: np.ndarray = x - stationary * x.sum()
+        if not np.isfinite(out).all():
+            raise SdeflowError(
+                "a relaxation time is above the largest number of the computer, as over barriers "
+                "of 700 kT; take a lower barrier, or a grid around one well"
+            )
         return out
 
     return apply
@@ -82,9 +90,11 @@ def _eigenvalues(inverse: Operator, n: int, count: int) -> np.ndarray:
     start = np.random.default_rng(0).standard_normal(n)
     operator = LinearOperator((n, n), lambda y: inverse(y.ravel()), dtype=float)
     try:
-        mu = eigs(operator, count, v0=start, return_eigenvectors=False)
+        mu = eigs(operator, count, v0=start, maxiter=RESTARTS, return_eigenvectors=False)
     except ArpackNoConvergence as stopped:
         mu = stopped.eigenvalues
+    except ArpackError:
+        mu = np.empty(0)
     if not len(mu):
         raise SdeflowError("no relaxation rate converged; use another grid, or ask for fewer")
     values: np.ndarray = 1 / mu

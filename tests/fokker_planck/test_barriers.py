@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow import Density, Grid, SdeflowError
+from sdeflow import Density, Grid, SdeflowError, evolve
 from sdeflow.fokker_planck import long_times, markov_generator
 from tests.problems import close, f64
 
@@ -80,6 +80,17 @@ def test_rate_and_time_of_escape_are_the_exact_integrals(barrier: float) -> None
     start, stop = 37, 100
     time = float(chain.passage_time(x > 0)[start])
     assert time == pytest.approx(escape_time(barrier, float(x[start]), float(x[stop])), rel=4e-3)
+
+
+def test_times_beyond_the_largest_number_are_infinite_or_refused() -> None:
+    """Over 600 kT they are numbers still; over 10,000 kT the density alone is one."""
+    high, higher = wells(600.0, 200, estimate=False), wells(1e4, estimate=False)
+    rate = float(high.relaxation_rates(1).real)
+    assert rate < 1e-250
+    assert rate * escape_time(600.0, -1.0, 0.0) == pytest.approx(1, abs=0.05)
+    assert torch.isinf(higher.passage_time(higher.grid.middles(0) > 0)[:50]).all()
+    with pytest.raises(SdeflowError, match="relaxation time is above the largest number"):
+        higher.relaxation_rates(1)
 
 
 def test_slow_rates_over_several_barriers_are_all_found() -> None:
@@ -220,6 +231,15 @@ def test_error_of_a_density_is_estimated() -> None:
         error = found.total_variation(law.on_grid(chain.grid))
         assert found.error is not None
         assert 0.5 * error < found.error < 2 * error
+
+
+def test_cure_of_wide_cells_is_to_evolve() -> None:
+    """At a friction of 0.1, where 64 cells heat twofold: the exact covariance at a later time."""
+    sde = sf.sdes.underdamped(sf.sdes.harmonic(), friction=0.1, t_end=10.0)
+    start = sf.GaussianMixture.isotropic(f64([[0.0, 0.0]]), 0.6)
+    found = evolve(sde, start.on_grid(Grid(-5.0, 5.0, (64, 64))), [0.0, 10.0], steps=200)[-1]
+    known = sf.sdes.ornstein_uhlenbeck([[0.0, -1.0], [1.0, 0.1]], [0.0, math.sqrt(0.2)])
+    assert close(found.covariance(), known.evolved(start, 10.0).covariance(), rtol=2e-3)
 
 
 def test_cure_of_wide_cells_is_a_finer_grid() -> None:
