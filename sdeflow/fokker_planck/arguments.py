@@ -153,6 +153,7 @@ def on_axes_of(grid: Grid) -> Iterator[None]:
     except (RuntimeError, IndexError) as error:
         reason = str(error).partition("\n")[0]
         raise ValueError(
-            f"the drift or the diffusion failed at points of the grid, which has {grid.dim} "
-            f"{'axis' if grid.dim == 1 else 'axes'} ({reason}); give one axis for each coordinate"
+            "the drift or the diffusion failed at the points of the grid, a float64 cloud of "
+            f"shape (n, {grid.dim}) ({reason}); give a grid with one axis for each coordinate, "
+            "and functions that take float64"
         ) from error

@@ -22,6 +22,9 @@ from numpy.lib.stride_tricks import as_strided
 from scipy.linalg.lapack import dgbtrs
 from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from sdeflow._validation import SdeflowError
+
+MOST_MEMORY = 8.0  # GiB
 PANEL = 16  # states that are eliminated between two updates of all others
 
 
@@ -31,12 +34,20 @@ class Elimination:
     Args:
         rates: N (n, n), not negative; its diagonal is not read.
         lost: (n,), not negative.
+
+    Raises:
+        SdeflowError: they do not fit into the memory.
     """
 
     def __init__(self, rates: scipy.sparse.spmatrix, lost: np.ndarray) -> None:
         to, source, rate = _off_diagonal(rates)
         self.size, self.lost = rates.shape[0], np.array(lost, dtype=float)
         self.half = half = int(abs(to - source).max(initial=1))
+        if (need := 24 * half * self.size / 2**30) > MOST_MEMORY:
+            raise SdeflowError(
+                f"the linear equations of {self.size} cells need {need:.0f} GiB of memory; use "
+                "wider cells"
+            )
         # LAPACK's storage of a band matrix: A_ij is at i + 3 half j + 2 half.
         self.band = np.zeros((3 * half + 1) * self.size)
         step = self.band.itemsize

@@ -59,7 +59,8 @@ def sampler_density(
 
     with drift and noise from `sde.stepped(times, x)`, which a solver uses too: `reverse` gives the
     Euler-Maruyama method, `ancestral` DDPM, DDIM-eta and DDIM. The error is of fourth order in
-    the cell width.
+    the cell width. A sampler has no walls: mass that reaches those of the grid is refused, and
+    where `refuse` allows it, it stays at them.
 
     Args:
         sde: as the solver is given it.

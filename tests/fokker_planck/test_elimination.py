@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from sdeflow import SdeflowError
 from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
 
 
@@ -78,3 +79,10 @@ def test_classes_are_closed_and_states_reached_whatever_the_size_of_the_rates() 
     assert found == [[0, 1], [3, 4], [5]]
     target = np.arange(6) == 1
     assert np.flatnonzero(reaching(sparse, target)).tolist() == [0, 1, 2]
+
+
+def test_chains_too_large_for_the_memory_are_refused() -> None:
+    n = 10**6
+    wide = scipy.sparse.csc_matrix(([1.0], ([1000], [0])), (n, n))
+    with pytest.raises(SdeflowError, match="1000000 cells need 22 GiB of memory; use wider"):
+        Elimination(wide, np.zeros(n))
