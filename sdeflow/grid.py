@@ -191,9 +191,10 @@ def _corner(value: float | Sequence[float], d: int, name: str) -> tuple[float, .
             raise TypeError
         row = tuple(float(c) for c in row)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold numbers, got {value!r}") from None
+        raise TypeError(f"{name} must hold numbers, got {' '.join(repr(value).split())}") from None
     if len(row) != d or not all(math.isfinite(c) for c in row):
-        raise ValueError(f"{name} must hold {d} finite numbers, one per axis, got {value!r}")
+        got = " ".join(repr(value).split())
+        raise ValueError(f"{name} must hold {d} finite numbers, one per axis, got {got}")
     return row
 
 

@@ -11,7 +11,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, check_finite
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.density_path import Diagnostics
 from sdeflow.fokker_planck.rescaling import Rescaling
@@ -58,6 +58,20 @@ def check_row_of_times(sde: SDE, times: Times, name: str = "times") -> Tensor:
         with suppress(TypeError, ValueError, RuntimeError):
             row = torch.as_tensor(times, dtype=torch.float64)
     return sde.check_times(row, name)  # type: ignore[arg-type]
+
+
+def check_time(sde: SDE, t: object) -> float:
+    """One time within the span of the SDE.
+
+    Raises:
+        TypeError, ValueError: no number, or outside.
+    """
+    when = check_finite(t, "t")  # type: ignore[arg-type]
+    low, high = sorted((sde.t_start, sde.t_end))
+    slack = 1e-6 * (high - low)
+    if not low - slack <= when <= high + slack:
+        raise ValueError(f"t is {when:g}, outside [{low:g}, {high:g}], where this SDE runs")
+    return when
 
 
 def check_refuse(refuse: object) -> None:

@@ -120,6 +120,9 @@ class DensityPath(Sequence[Density]):
             raise TypeError("a DensityPath needs a tensor of times and a tuple of densities")
         if not all(isinstance(p, Density) for p in self.densities):
             raise TypeError("densities must hold a Density for each time")
+        if not isinstance(self.diagnostics, Diagnostics):
+            got = type(self.diagnostics).__name__
+            raise TypeError(f"diagnostics must be Diagnostics, got {got}")
         if self.t.shape != (len(self.densities),):
             raise ValueError(
                 f"t must hold one time for each of {len(self.densities)} densities, got "

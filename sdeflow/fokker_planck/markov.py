@@ -30,7 +30,7 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_finite, check_int, check_positive
+from sdeflow._validation import SdeflowError, check_int, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.arguments import (
     check_kind,
@@ -38,6 +38,7 @@ from sdeflow.fokker_planck.arguments import (
     check_rates,
     check_refuse,
     check_target,
+    check_time,
     on_axes_of,
 )
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
@@ -293,7 +294,7 @@ def markov_generator(
     check_kind(sde, SDE, "sde")
     check_kind(grid, Grid, "grid", "; make one by Grid(low, high, shape)")
     check_refuse(refuse)
-    when = sde.t_start if t is None else check_finite(t, "t")
+    when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
         matrix = fitted_rates(sde, grid, when, energy)

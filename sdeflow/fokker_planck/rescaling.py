@@ -88,13 +88,20 @@ class Rescaling:
 
     def time(self, u: Tensor) -> Tensor:
         """t of u, within the process's interval; undoes `rescaled_time`."""
-        level = torch.exp(2 * _in_double(u)) - self.width**2
+        level = torch.exp(2 * _in_double(u, "u")) - self.width**2
         t = self.process.time(-torch.log(level.clamp_min(1e-300)))
         return t.clamp(self.process.t_min, self.process.t_max)
 
 
-def _in_double(t: Tensor | float) -> Tensor:
-    return torch.as_tensor(t, dtype=torch.float64)
+def _in_double(t: Tensor | float, name: str = "t") -> Tensor:
+    try:
+        if isinstance(t, Tensor) and t.is_complex():
+            raise TypeError
+        return torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"{name} must be a time or a tensor of times, got {type(t).__name__}"
+        ) from None
 
 
 def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
@@ -126,7 +133,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
         return noise(s * y, t) / (s * math.sqrt(pace))
 
     if at is not None:
-        table.compute(at)
+        table.compute(_in_double(at, "at").reshape(-1))
     return SDE(
         drift,
         None if noise is None else diffusion,
