@@ -239,9 +239,9 @@ class MarkovGenerator:
         error = max(change * added.remaining, min(1.0, widened * AS_DISTANCE))
         axis = int(np.argmax(added.peclet))
         told = (
-            f"the error of {what} is about {error:.2g}: the cells are too wide for the noise "
-            f"along axis {axis}, where the cell Peclet number |f| h / D is "
-            f"{added.peclet[axis]:.2g}; use finer cells, `evolve`, or particles"
+            f"the error of {what} is about {error:.2g}, because the cells are wide: along axis "
+            f"{axis} the cell Peclet number |f| h / D is {added.peclet[axis]:.2g}; use finer "
+            "cells, `evolve`, or particles"
         )
         if error > self.refuse.error:
             raise SdeflowError(f"{told} (refused above {self.refuse.error:g})")
