@@ -7,23 +7,21 @@ side of a plane the path is a Brownian bridge, which touches the plane with prob
     exp(-2 s s' / (g^2 dt)),
 
 whatever a constant drift is. `first_passage` draws that event, which leaves an error of O(dt)
-(Gobet 2000). `mean_first_passage_time` and `kramers_time` are the formulas in one dimension.
+(Gobet 2000). In one dimension `escape_times` has the formulas.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.integrate import dblquad
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_cloud, check_positive
+from sdeflow._validation import SdeflowError, check_cloud
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.potentials import Potential, gradient, scalar
+from sdeflow.sdes.potentials import gradient, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
@@ -142,70 +140,3 @@ def _crossed(
         u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
         out[k] = (scalar(distance, y) <= 0) | (u < chance)
     return out
-
-
-def mean_first_passage_time(
-    potential: Potential,
-    start: float,
-    target: float,
-    temperature: float = 1.0,
-    mobility: float = 1.0,
-) -> float:
-    r"""The mean first-passage time of `langevin` in one dimension, by quadrature.
-
-        (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T},
-
-    mirrored if the target lies below the start. The potential must confine the particle on the
-    other side.
-
-    Raises:
-        SdeflowError: the integral diverges.
-
-    Source: Gardiner 2009, section 5.5.
-    """
-    kt = check_positive(temperature, "temperature")
-    diffusivity = check_positive(mobility, "mobility") * kt
-    sign = 1.0 if target > start else -1.0
-
-    def weight(z: float, y: float) -> float:
-        u = scalar(potential, torch.tensor([[sign * y], [sign * z]], dtype=torch.float64))
-        return math.exp(min(float(u[0] - u[1]) / kt, 700.0))
-
-    time, _ = dblquad(weight, sign * start, sign * target, -math.inf, lambda y: y)
-    if not math.isfinite(time):
-        raise SdeflowError("the mean first-passage time diverges: the potential does not confine")
-    return float(time / diffusivity)
-
-
-def kramers_time(
-    potential: Potential,
-    well: float,
-    top: float,
-    temperature: float = 1.0,
-    mobility: float = 1.0,
-) -> float:
-    r"""Kramers' mean time over a high barrier into the next well, in one dimension.
-
-        2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T},
-
-    twice the mean time to the top. It is the first term of a series in T / barrier;
-    `mean_first_passage_time` is the exact integral.
-
-    Raises:
-        ValueError: U is not curved upwards at the well and downwards at the top.
-
-    Source: Kramers 1940.
-    """
-    kt, mu = check_positive(temperature, "temperature"), check_positive(mobility, "mobility")
-    at = torch.tensor([well, top], dtype=torch.float64)
-    low, high = scalar(potential, at[:, None]).tolist()
-    hessian = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
-    curvature = hessian.diagonal().tolist()
-    if not curvature[0] > 0 > curvature[1]:
-        raise ValueError(
-            f"Kramers' time needs a minimum and a maximum, but U'' is {curvature[0]:.3g} at the "
-            f"well {well:g} and {curvature[1]:.3g} at the top {top:g}"
-        )
-    return (
-        2 * math.pi / (mu * math.sqrt(-curvature[0] * curvature[1])) * math.exp((high - low) / kt)
-    )

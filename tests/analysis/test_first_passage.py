@@ -76,38 +76,6 @@ def test_first_passages_in_a_double_well_have_the_mean_of_the_integral() -> None
     assert abs(found.standard_score(kramers_time(WELL, -1.0, 0.0))) > 10
 
 
-def test_mean_first_passage_time_equals_that_of_the_markov_generator() -> None:
-    """From cell to cell of a lopsided well, up and down, at another temperature and mobility."""
-
-    def lopsided(x: Tensor) -> Tensor:
-        return 2 * (x[:, 0] ** 2 - 1) ** 2 + x[:, 0] / 2
-
-    grid = Grid(-2.4, 2.4, (1200,))
-    x = grid.middles(0)
-    chain = sf.fokker_planck.markov_generator(sf.sdes.langevin(lopsided, 0.8, 1.7), grid)
-    low, high = 350, 850
-    for start, target, there in ((low, high, x >= x[high]), (high, low, x <= x[low])):
-        ours = mean_first_passage_time(lopsided, float(x[start]), float(x[target]), 0.8, 1.7)
-        assert ours == pytest.approx(float(chain.passage_time(there)[start]), rel=2e-4)
-
-
-def test_kramers_time_is_the_first_term_of_the_series() -> None:
-    """exact / Kramers = 1 + 3 T / 8 barrier + ...: 3/16 of it from the cubic and quartic terms of
-    the well, 3/16 from the quartic of the top (Laplace's method by hand)."""
-    barriers = (8.0, 16.0, 32.0)
-    excess = [
-        mean_first_passage_time(sf.sdes.double_well(b), -1.0, 1.0)
-        / kramers_time(sf.sdes.double_well(b), -1.0, 0.0)
-        - 1
-        for b in barriers
-    ]
-    assert excess[0] > excess[1] > excess[2] > 0
-    scaled = [b * e for b, e in zip(barriers, excess, strict=True)]
-    assert 2 * scaled[2] - scaled[1] == pytest.approx(3 / 8, abs=0.01)  # Richardson
-    hot = kramers_time(sf.sdes.double_well(8.0), -1.0, 0.0, temperature=2.0, mobility=3.0)
-    assert hot == pytest.approx(kramers_time(sf.sdes.double_well(4.0), -1.0, 0.0) / 6, rel=1e-12)
-
-
 def test_passage_solved_in_parts_meets_the_states_of_one_run() -> None:
     """With no arrivals every step meets the state, and so the noise, of one run."""
     seen: list[Tensor] = []
@@ -184,11 +152,6 @@ def test_passages_print_themselves_in_words() -> None:
             ),
             ValueError, "this SDE has no noise",
         ),
-        (
-            lambda: mean_first_passage_time(WELL, -1.0, 1.0, temperature=-1.0),
-            ValueError, "temperature must be positive",
-        ),
-        (lambda: kramers_time(WELL, 0.0, -1.0), ValueError, "needs a minimum and a maximum"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -> None:
