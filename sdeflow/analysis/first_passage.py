@@ -27,6 +27,8 @@ from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
 STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
+KEPT = 0.75  # share of the particles still away from which on the others are not taken out
+SHRUNK = 2.0 ** -torch.arange(-1, 21, dtype=torch.float64)  # distances at which forces are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,8 @@ def first_passage(
     A step from s to s', both outside, has crossed with probability
     exp(-2 s s' / (|g grad s|^2 dt)): exact for a flat boundary and a constant drift, else with an
     error of O(dt). A passage counts at the middle of its step. The run stops when all have
-    arrived; memory is O(n).
+    arrived; memory is O(n). Those that have arrived are no longer moved, unless the motion of the
+    others depends on them, as that of interacting particles does.
 
     Args:
         sde: with noise.
@@ -103,27 +106,83 @@ def first_passage(
 
     Source: Gobet 2000.
     """
-    if sde.diffusion is None:
-        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
+    _check(sde, distance, solver)
     times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
     fine = times if solver.fine is None else solver.fine
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
     arrived = scalar(distance, x) <= 0
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
-    for first in range(0, len(middle), STEPS_HELD):
-        away = (~arrived).nonzero()[:, 0]
-        if not len(away):
-            break
-        part = times[first : first + STEPS_HELD + 1]
-        # On the fine grid a step keeps its index, so that no noise is used twice.
-        path = replace(solver, times=part, fine=fine).solve(sde, x[away], save=len(part))
-        crossed = _crossed(sde, path, distance, solver.seed, first)
+    moved, coupled = torch.arange(len(x)), False
+    first, held = 0, STEPS_HELD
+    while first < len(middle) and not arrived.all():
+        away = ~arrived[moved]
+        if not coupled and away.sum() <= (KEPT if held == STEPS_HELD else 1) * (len(away) - 1):
+            coupled = _coupled(sde, distance, x, away, times[first])
+            x, moved = (x, moved) if coupled else (x[away], moved[away])
+        part = times[first : first + held + 1]
+        try:
+            # On the fine grid a step keeps its index, so that no noise is used twice.
+            path = replace(solver, times=part, fine=fine).solve(sde, x, save=len(part))
+        except SdeflowError:
+            if held == 1:
+                raise
+            held //= 4  # what ran away may have arrived before, and is then taken out
+            continue
+        crossed = _crossed(sde, path, distance, solver.seed, first) & ~arrived[moved]
         now = crossed.any(0)
-        time[away[now]] = middle[first + crossed.int().argmax(0)[now]]
-        arrived[away[now]] = True
-        x[away] = path.x[-1]
+        time[moved[now]] = middle[first + crossed.int().argmax(0)[now]]
+        arrived[moved[now]] = True
+        x, first = path.x[-1], first + len(part) - 1
     return Passage(time, arrived)
+
+
+def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) -> None:
+    for name, value, kind in (("sde", sde, SDE), ("solver", solver, SDESolver)):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
+    if not callable(distance):
+        raise TypeError(
+            f"distance must be a function of the cloud, (n, d) -> (n,), got {distance!r}; write "
+            "lambda x: 1 - x[:, 0] for the level 1"
+        )
+    if sde.diffusion is None:
+        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
+
+
+def _coupled(
+    sde: SDE, distance: Callable[[Tensor], Tensor], x: Tensor, away: Tensor, t: Tensor
+) -> bool:
+    """Whether the rows `away` of x (n, d) are answered in another way without the other rows.
+
+    Forces between particles may have a short range: they are also looked for in a cloud whose
+    rows lie at all distances from one another.
+    """
+    when = t.to(x)
+    near = x[away][:1] + (x[:1] - x[-1:]) * SHRUNK.to(x)[:, None]
+    for function in (lambda y: sde.drift(y, when), lambda y: _noise(sde, y, when), distance):
+        try:
+            with torch.no_grad():
+                if _differ(function(x)[away], function(x[away])):
+                    return True
+                whole = function(near)
+                if any(_differ(whole[[k]], function(near[[k]])) for k in (0, 1, len(near) - 1)):
+                    return True
+        except Exception:
+            return True  # a function that cannot be asked about some rows needs all of them
+    return False
+
+
+def _noise(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
+    """The diffusion of each row, (n, d)."""
+    assert sde.diffusion is not None
+    return torch.as_tensor(sde.diffusion(x, t)).expand(x.shape)
+
+
+def _differ(a: Tensor, b: Tensor) -> bool:
+    """Whether two answers differ by more than rounding."""
+    size = torch.finfo(a.dtype).eps ** 0.5 * float(abs(a).max())
+    return not float(abs(a - b).max()) <= size
 
 
 def _crossed(

@@ -12,6 +12,7 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow import Grid, SDESolver
 from sdeflow.analysis import Passage, first_passage, kramers_time, mean_first_passage_time
+from sdeflow.analysis.first_passage import _coupled
 from tests.problems import close, f64, randn
 
 F64 = torch.float64
@@ -93,6 +94,73 @@ def test_passage_solved_in_parts_meets_the_states_of_one_run() -> None:
     assert torch.equal(parts, whole[:-1])
 
 
+def noisy(drift, t_end: float, noise: float = 1.0) -> sf.SDE:
+    return sf.SDE(drift, lambda x, t: x.new_tensor(noise), 0.0, t_end)
+
+
+def test_passages_of_particles_that_follow_one_another_are_those_of_the_whole_path() -> None:
+    """x_i' = max_j x_j from (1, 0) to 2: at ln 2 and ln 3, also if the first starts there."""
+    follow = noisy(lambda x, t: x.max().expand_as(x), 2.0, noise=1e-7)
+    solver = SDESolver("heun", 1000)
+    found = first_passage(follow, f64([[1.0], [0.0]]), lambda x: 2 - x[:, 0], solver)
+    assert found.time.tolist() == pytest.approx([math.log(2), math.log(3)], abs=1.1e-3)
+    late = first_passage(follow, f64([[1.0], [0.0]]), level, solver)
+    assert late.time.tolist() == pytest.approx([0.0, math.log(2)], abs=1.1e-3)
+
+
+def repelled(x: Tensor, t: Tensor) -> Tensor:
+    """Pairs nearer than 0.1 push each other away."""
+    apart = x[:, None] - x[None]
+    far = apart.norm(dim=2, keepdim=True)
+    return torch.where((far < 0.1) & (far > 0), apart, 0).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        (lambda x, t: -x, False),
+        (sf.reverse(sf.LearnedField(sf.VE(), sf.MLP())).drift, False),
+        (lambda x, t: x.mean(0) - x, True),
+        (lambda x, t: x.max() - x, True),
+        (repelled, True),  # of short range: no two particles are near one another at this time
+        (lambda x, t: torch.zeros_like(x).index_copy(0, torch.arange(3), x[1:4]), True),
+        (lambda x, t: -torch.arange(30.0)[:, None] * x, True),  # one stiffness per row
+    ],
+)  # fmt: skip
+def test_forces_between_particles_are_found(drift, expected: bool) -> None:
+    x = 10 * torch.arange(30.0)[:, None] + torch.tensor([0.3, 0.2])
+    away = torch.arange(30) % 3 > 0
+    assert _coupled(noisy(drift, 1.0), level, x, away, f64(0.5)) is expected
+    law = sf.SDE(lambda x, t: -x, lambda x, t: drift(x, t) ** 2, 0.0, 1.0)
+    assert _coupled(law, level, x, away, f64(0.5)) is expected
+
+
+def test_those_that_have_arrived_are_no_longer_moved() -> None:
+    rows = []
+    law = noisy(lambda x, t: (rows.append(len(x)), torch.ones_like(x))[1], 24.0)
+    found = first_passage(law, torch.zeros(400, 1, dtype=F64), level, SDESolver(steps=960))
+    assert rows[-1] < 40
+    assert sum(rows) < 2 * 40 * float(found.time.sum())
+
+
+def test_a_particle_may_run_away_behind_its_target() -> None:
+    """x' = x^2 - x beyond the barrier at 1 is infinite after ln(3 / 2) from 3, that is 20 steps."""
+    found = first_passage(
+        noisy(lambda x, t: x * x - x, 80.0), torch.zeros(100, 1, dtype=F64),
+        lambda x: 3 - x[:, 0], SDESolver(steps=4000, seed=1),
+    )  # fmt: skip
+    exact = mean_first_passage_time(
+        lambda x: torch.where(x[:, 0] > -9, x[:, 0] ** 2 / 2 - x[:, 0] ** 3 / 3, math.inf),
+        0.0, 3.0, temperature=0.5,
+    )  # fmt: skip
+    assert abs(found.mean().standard_score(exact)) < 3
+    with pytest.raises(sf.SdeflowError, match="NaN or infinite"):  # before its target
+        first_passage(
+            noisy(lambda x, t: x**3, 9.0), 5 + torch.zeros(3, 1, dtype=F64),
+            lambda x: 9 + x[:, 0], SDESolver(steps=900),
+        )  # fmt: skip
+
+
 def test_particles_in_the_target_arrive_at_time_zero_and_others_later() -> None:
     found = first_passage(drifting(30.0), f64([[2.0], [0.0], [1.0]]), level, SDESolver(steps=300))
     assert found.time[[0, 2]].tolist() == [0.0, 0.0]
@@ -151,6 +219,18 @@ def test_passages_print_themselves_in_words() -> None:
                 replace(drifting(1.0), diffusion=None), torch.zeros(9, 1), level, SDESolver()
             ),
             ValueError, "this SDE has no noise",
+        ),
+        (
+            lambda: first_passage(drifting(1.0), torch.zeros(9, 1), 1.0, SDESolver()),
+            TypeError, "distance must be a function.*got 1.0; write lambda x",
+        ),
+        (
+            lambda: first_passage(drifting(1.0), torch.zeros(9, 1), level, sf.ODESolver()),
+            TypeError, "solver must be an SDESolver",
+        ),
+        (
+            lambda: first_passage(sf.VE(), torch.zeros(9, 1), level, SDESolver()),
+            TypeError, "sde must be an SDE",
         ),
     ],
 )  # fmt: skip
