@@ -144,7 +144,7 @@ def test_those_that_have_arrived_are_no_longer_moved() -> None:
 
 
 def test_a_particle_may_run_away_behind_its_target() -> None:
-    """x' = x^2 - x beyond the barrier at 1 is infinite after ln(3 / 2) from 3, that is 20 steps."""
+    """x' = x^2 - x beyond the barrier at 1 is infinite after ln(3 / 2) from 3, or 20 steps."""
     found = first_passage(
         noisy(lambda x, t: x * x - x, 80.0), torch.zeros(100, 1, dtype=F64),
         lambda x: 3 - x[:, 0], SDESolver(steps=4000, seed=1),
