@@ -27,6 +27,7 @@ from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
 STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
+TINY = torch.finfo(torch.float64).tiny
 KEPT = 0.75  # share of the particles still away from which on the others are not taken out
 SHRUNK = 2.0 ** -torch.arange(-1, 21, dtype=torch.float64)  # distances at which forces are sought
 
@@ -193,9 +194,10 @@ def _crossed(
     out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
         g = sde.diffusion(x, path.t[k].to(x)) * gradient(distance, x)
-        variance = (g**2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
-        product = (scalar(distance, x) * scalar(distance, y)).double()
-        chance = torch.exp(-2 * product / variance.double().clamp_min(1e-300))
+        # In float64: the square of a float32 may be zero.
+        variance = (g.double() ** 2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
+        product = scalar(distance, x).double() * scalar(distance, y).double()
+        chance = torch.exp(-2 * product / variance.clamp_min(TINY))
         u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
         out[k] = (scalar(distance, y) <= 0) | (u < chance)
     return out

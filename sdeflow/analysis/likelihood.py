@@ -169,7 +169,7 @@ def _default_prior(field: Field) -> LogDensity:
     sigma = float(process(process.t_max).sigma)
 
     def log_prob(x: Tensor) -> Tensor:
-        square = (x**2).sum(1) / sigma**2
-        return -(square + x.shape[1] * math.log(2 * math.pi * sigma**2)) / 2
+        square = ((x / sigma) ** 2).sum(1)
+        return -(square + x.shape[1] * (math.log(2 * math.pi) + 2 * math.log(sigma))) / 2
 
     return log_prob

@@ -120,8 +120,9 @@ def _points_of(field: ExactField) -> PointSet:
 def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor) -> Curve:
     """E sum_c (sum_{i in c} w_i)^2 with member (m, c) and the posterior w over the points."""
     known = _points_of(field)
-    points = known.points.double()
-    x0 = field.sample(n, seed).double()
+    # About their mean: `cdist` goes through squares, which far from the origin lose the distances.
+    centre = known.points.double().mean(0)
+    points, x0 = known.points.double() - centre, field.sample(n, seed).double() - centre
     eps, rho = _noise(x0, seed), _checked(rho)
     value = torch.zeros_like(rho)
     for k, r in enumerate(rho):

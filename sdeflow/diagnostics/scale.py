@@ -71,15 +71,15 @@ def checked_scale(scale: Scale, d: int) -> np.ndarray:
     return out
 
 
-def warn_if_unlike(a: np.ndarray, b: np.ndarray) -> None:
-    """Warn where the wider columns of two clouds hide the others."""
+def warn_if_unlike(a: np.ndarray, b: np.ndarray, name: str = "y") -> None:
+    """Warn where the wider columns of two clouds hide the others in a distance."""
     width = np.maximum(widths(a), widths(b))
     some = width[width > 0]
     if len(some) > 1 and some.max() > UNLIKE * some.min():
         warnings.warn(
-            f"the columns' widths run from {some.min():.3g} to {some.max():.3g}, so that this "
-            f"distance sees little but column {int(width.argmax())}; give scale=column_scale(y), "
-            "or scale=1 if their units are the same",
+            f"the columns' widths run from {some.min():.3g} to {some.max():.3g}, so that a "
+            f"distance sees little but column {int(width.argmax())}; give "
+            f"scale=column_scale({name}), or scale=1 if their units are the same",
             RuntimeWarning,
             stacklevel=4,
         )

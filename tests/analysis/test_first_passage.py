@@ -135,6 +135,17 @@ def test_forces_between_particles_are_found(drift, expected: bool) -> None:
     assert _coupled(law, level, x, away, f64(0.5)) is expected
 
 
+@pytest.mark.parametrize("unit", [1e-25, 1e12])
+def test_passages_of_float32_particles_do_not_depend_on_the_unit(unit: float) -> None:
+    x, solver = torch.zeros(200, 1), SDESolver(steps=240, seed=3)
+    plain = first_passage(drifting(24.0), x, level, solver)
+    scaled = sf.SDE(
+        lambda x, t: torch.full_like(x, unit), lambda x, t: x.new_tensor(unit), 0.0, 24.0
+    )
+    found = first_passage(scaled, unit * x, lambda x: unit - x[:, 0], solver)
+    assert close(found.time, plain.time)
+
+
 def test_those_that_have_arrived_are_no_longer_moved() -> None:
     rows = []
     law = noisy(lambda x, t: (rows.append(len(x)), torch.ones_like(x))[1], 24.0)
