@@ -12,7 +12,6 @@ import operator
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -32,7 +31,6 @@ class SdeflowError(RuntimeError):
     path: object = None
 
 
-T = TypeVar("T")
 Numbers = Tensor | np.ndarray | Sequence
 """Numbers in a tensor, an array or a (nested) sequence."""
 
@@ -258,10 +256,10 @@ def check_times(
     return t.clamp(low, high)
 
 
-def check_kind(value: object, kind: type[T], name: str, cure: str = "") -> T:
-    """Return `value` if it is an instance of `kind`; `cure` ends the sentence that refuses it."""
+def check_kind(value: object, kind: type, name: str, cure: str = "") -> None:
+    """Refuse what is no instance of `kind`; `cure` ends the sentence that refuses it."""
     if isinstance(value, kind):
-        return value
+        return
     what = kind.__name__
     article = "an" if what.startswith(("A", "E", "I", "O", "SDE", "MLP")) else "a"
     if isinstance(value, type) and issubclass(value, kind):

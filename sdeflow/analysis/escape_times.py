@@ -12,7 +12,7 @@ import math
 
 import torch
 
-from sdeflow._validation import SdeflowError, check_finite, check_positive
+from sdeflow._validation import SdeflowError, check_finite, check_function, check_positive
 from sdeflow.analysis.passage_integral import Line, log_integral
 from sdeflow.sdes.potentials import Potential, gradient, scalar
 
@@ -104,10 +104,7 @@ def kramers_time(
 
 
 def _function(potential: Potential) -> Potential:
-    if not callable(potential):
-        raise TypeError(
-            f"potential must be a function of the cloud, (n, 1) -> (n,), got {potential!r}"
-        )
+    check_function(potential, "potential", "of the cloud, (n, 1) -> (n,)")
     return potential
 
 

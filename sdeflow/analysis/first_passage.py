@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_cloud
+from sdeflow._validation import SdeflowError, check_cloud, check_function, check_kind
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.potentials import gradient, scalar
@@ -139,14 +139,11 @@ def first_passage(
 
 
 def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) -> None:
-    for name, value, kind in (("sde", sde, SDE), ("solver", solver, SDESolver)):
-        if not isinstance(value, kind):
-            raise TypeError(f"{name} must be an {kind.__name__}, got {value!r}")
-    if not callable(distance):
-        raise TypeError(
-            f"distance must be a function of the cloud, (n, d) -> (n,), got {distance!r}; write "
-            "lambda x: 1 - x[:, 0] for the level 1"
-        )
+    check_kind(sde, SDE, "sde")
+    check_kind(solver, SDESolver, "solver")
+    check_function(
+        distance, "distance", "of the cloud, (n, d) -> (n,), such as lambda x: 1 - x[:, 0]"
+    )
     if sde.diffusion is None:
         raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_function, check_int, check_kind, check_seed
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.generative import reverse
@@ -38,6 +38,7 @@ def encode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 
     Source: Song et al. 2021, section 4.3.
     """
+    _check(field, x, solver)
     return solver.solve(_upwards(reverse(field, 0.0)), x, save=1).x[-1]
 
 
@@ -48,7 +49,14 @@ def decode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 
     Source: Song et al. 2021, section 4.3.
     """
+    _check(field, x, solver)
     return solver.solve(reverse(field, 0.0), x, save=1).x[-1]
+
+
+def _check(field: Field, x: Tensor, solver: ODESolver) -> None:
+    check_kind(field, Field, "field")
+    check_cloud(x, dim=field.dim)
+    check_kind(solver, ODESolver, "solver", "the probability flow has no noise")
 
 
 def log_likelihood(
@@ -88,10 +96,8 @@ def hutchinson_log_likelihood(
     Source: Hutchinson 1990; Grathwohl et al. 2019, eq. 8.
     """
     m = check_int(probes, "probes", 2)
-    check_cloud(x, dim=field.dim)
-    signs = random_generator(check_int(seed, "seed", 0), Stream.PROBE).integers(
-        0, 2, (*x.shape, m)
-    )
+    _check(field, x, solver)
+    signs = random_generator(check_seed(seed), Stream.PROBE).integers(0, 2, (*x.shape, m))
     z = torch.from_numpy(2.0 * signs - 1.0).to(x)
 
     def trace(velocity: Tensor, at: Tensor, rows: slice) -> Tensor:
@@ -130,8 +136,10 @@ def _along(
     columns: int,
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
-    n, d = check_cloud(x, dim=field.dim).shape
+    _check(field, x, solver)
+    n, d = x.shape
     if prior is not None:
+        check_function(prior, "prior", "(n, d) -> (n,), a log density")
         size = prior(x)
         if not isinstance(size, Tensor) or size.shape != (n,):
             got = tuple(size.shape) if isinstance(size, Tensor) else type(size).__name__

@@ -94,7 +94,5 @@ def class_shares(x: Tensor, points: Tensor, labels: Tensor, *, scale: Scale = No
         raise ValueError(
             f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
         )
-    if int(labels.min()) < 0:
-        raise ValueError(f"labels must be classes from 0, got {int(labels.min())}")
     count = torch.bincount(labels.cpu()[which], minlength=int(labels.max()) + 1)
     return count.double() / len(x)

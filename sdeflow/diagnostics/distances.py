@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_function, check_int, check_seed
 from sdeflow.diagnostics.scale import Scale, checked_scale, warn_if_unlike
 from sdeflow.random_streams import Stream, random_generator
 
@@ -88,9 +88,7 @@ def sliced_wasserstein(
     """
     a, b, unit = _pair(x, y, scale)
     count = check_int(directions, "directions")
-    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
-        (a.shape[1], count)
-    )
+    z = random_generator(check_seed(seed), Stream.PROBE).standard_normal((a.shape[1], count))
     z /= np.linalg.norm(z, axis=0)
     n, m = len(a), len(b)
     # Quantile functions step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
@@ -176,13 +174,10 @@ def sampling_floor(
             f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
             "its .sample"
         )
-    if not callable(distance):
-        raise TypeError(
-            f"distance must be a function of two clouds, such as wasserstein, got {distance!r}"
-        )
+    check_function(distance, "distance", "of two clouds, such as wasserstein")
     check_int(n, "n")
     check_int(repeats, "repeats", 2)
-    check_int(seed, "seed", 0)
+    check_seed(seed)
     draws = [
         distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)
     ]

@@ -23,7 +23,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.diagnostics.hypothesis import (
     BLIND,
@@ -138,7 +138,7 @@ class GoodnessOfFit:
         if check_int(n, "n") < FEWEST:
             raise ValueError(f"the tests need at least {FEWEST} particles, got {n}; draw more")
         check_int(bins, "bins", 2)
-        check_int(seed, "seed", 0)
+        check_seed(seed)
         total = density.total()
         if total < 0.5:
             raise ValueError(

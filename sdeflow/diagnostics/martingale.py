@@ -21,7 +21,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
@@ -97,10 +97,8 @@ def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndar
 
 def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
     """Times and states of a path that the Dynkin test can judge."""
-    if not isinstance(path, Path):
-        raise TypeError(f"path must be a Path, got {type(path).__name__}")
-    if not isinstance(sde, SDE):
-        raise TypeError(f"sde must be an SDE, got {type(sde).__name__}")
+    check_kind(path, Path, "path")
+    check_kind(sde, SDE, "sde")
     if sde.diffusion is None:
         raise ValueError(
             "this SDE has no noise, so the Dynkin test has no scale; compare two solvers"
@@ -131,9 +129,7 @@ def _lengths(x: Tensor, seed: int) -> np.ndarray:
     Short waves average to zero at all times but the last, and weaken the test. A cloud that starts
     at one point has a width after a tenth of the steps.
     """
-    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
-        (x.shape[2], 10)
-    )
+    z = random_generator(check_seed(seed), Stream.PROBE).standard_normal((x.shape[2], 10))
     early = np.maximum(widths(_numbers(x[0])), widths(_numbers(x[len(x) // 10])))
     size = np.stack([early, widths(_numbers(x[-1]))], 1).repeat(5, 1)
     return LONG * z * np.where(size > 0, 1 / np.where(size > 0, size, 1.0), 0.0)

@@ -19,7 +19,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.diagnostics.hypothesis import (
     EXPECTED,
     FEWEST,
@@ -59,7 +59,7 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
             f"two clouds are compared with at least {FEWEST} particles in each, got {len(a)} and "
             f"{len(b)}"
         )
-    rng = random_generator(check_int(seed, "seed", 0), Stream.CHOICE)
+    rng = random_generator(check_seed(seed), Stream.CHOICE)
     pooled = np.concatenate([a, b])
     width = widths(pooled)
     if not width.any():

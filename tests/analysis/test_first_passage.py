@@ -233,7 +233,7 @@ def test_passages_print_themselves_in_words() -> None:
         ),
         (
             lambda: first_passage(drifting(1.0), torch.zeros(9, 1), 1.0, SDESolver()),
-            TypeError, "distance must be a function.*got 1.0; write lambda x",
+            TypeError, "distance must be a function.*such as lambda x.*got 1.0",
         ),
         (
             lambda: first_passage(drifting(1.0), torch.zeros(9, 1), level, sf.ODESolver()),

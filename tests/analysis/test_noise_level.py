@@ -62,9 +62,9 @@ def test_bad_curves_and_missing_features_are_refused() -> None:
         curve.peak()
     with pytest.raises(ValueError, match="never meets 11"):
         curve.crossing(11.0)
-    with pytest.raises(ValueError, match="positive rho"):
+    with pytest.raises(ValueError, match="one value for each of its 2 levels"):
         Curve(f64([0.1, 0.2]), f64([1.0]))
-    with pytest.raises(ValueError, match="positive rho"):
+    with pytest.raises(ValueError, match="one value for each of its 2 levels"):
         Curve(f64([-0.1, 0.2]), f64([1.0, 2.0]))
 
 

@@ -46,14 +46,14 @@ def test_columns_of_unlike_units_count_alike_with_a_scale() -> None:
     ("mistake", "error", "words"),
     [
         (lambda: class_shares(POINTS, POINTS, LABELS[:3]), ValueError, "labels must be"),
-        (lambda: class_shares(POINTS, POINTS, LABELS - 5), ValueError, "classes from 0"),
+        (lambda: class_shares(POINTS, POINTS, LABELS - 5), ValueError, "labels must count from 0"),
         (lambda: class_shares(POINTS, POINTS, None), TypeError, "labels must be whole numbers"),
         (lambda: class_shares(POINTS, LABELS, POINTS), TypeError, "points must be a floating"),
         (lambda: spread(POINTS, torch.eye(3)), ValueError, "covariance must be"),
         (lambda: spread(POINTS, 0 * torch.eye(2)), ValueError, "positive trace"),
         (lambda: spread(POINTS[:1], torch.eye(2)), ValueError, "must be at least 2"),
         (lambda: nearest(POINTS, POINTS[:, :1]), ValueError, "points must have dimension 2"),
-        (lambda: coverage(POINTS.tolist(), POINTS), TypeError, "use torch.as_tensor"),
+        (lambda: coverage(POINTS.tolist(), POINTS), TypeError, "x must be a floating-point tensor"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -> None:
