@@ -27,6 +27,11 @@ class Estimate:
     def standard_score(self, truth: Tensor | float) -> Tensor:
         """(value - truth) / error: standard normal for the true value and large n."""
         truth = check_numbers(truth, "truth")  # type: ignore[arg-type]
+        if truth.ndim and truth.shape != self.value.shape:
+            raise ValueError(
+                f"truth must be one number or have the shape {tuple(self.value.shape)} of the "
+                f"value, got {tuple(truth.shape)}"
+            )
         return (self.value - truth) / self.error
 
     def __repr__(self) -> str:

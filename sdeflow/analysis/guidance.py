@@ -139,7 +139,7 @@ def guided_law(
         TypeError: a part of the field is not exact, and no exact field is given for it.
         ValueError: the grid misses mass; SdeflowError: as `evolve`.
     """
-    _check(field, grid, eta, refuse)
+    _check(field, grid, eta, rescaling, refuse)
     check_int(n, "n")
     check_seed(seed)
     wanted = _exact("conditional", conditional or field.conditional)
@@ -163,7 +163,7 @@ def guided_density(
     refuse: Diagnostics = REFUSE,
 ) -> Density:
     """The density at the last time of guided sampling; arguments as in `guided_law`."""
-    _check(field, grid, eta, refuse)
+    _check(field, grid, eta, rescaling, refuse)
     process = field.process
     rescaling = fitted_rescaling(grid, process, process.t_min) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
@@ -171,10 +171,16 @@ def guided_density(
     return evolve(sde, start, ends(process), steps=steps, rescaling=rescaling, refuse=refuse)[-1]
 
 
-def _check(field: GuidedField, grid: Grid, eta: float, refuse: Diagnostics) -> None:
+def _check(
+    field: GuidedField, grid: Grid, eta: float, rescaling: Rescaling | None, refuse: Diagnostics
+) -> None:
     check_kind(field, GuidedField, "field")
     check_kind(grid, Grid, "grid")
+    if field.dim not in (None, grid.dim):
+        raise ValueError(f"grid must have the field's dimension {field.dim}, got {grid.dim}")
     check_positive(eta, "eta", zero=True)
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling")
     check_kind(refuse, Diagnostics, "refuse")
 
 

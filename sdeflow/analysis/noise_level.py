@@ -45,7 +45,12 @@ class NoiseLevel:
     def of(process: Process, t: float) -> NoiseLevel:
         """The level of a process at one of its times."""
         check_kind(process, Process, "process")
-        return NoiseLevel(float(process.noise_level(check_finite(t, "t"))))
+        if not process.t_min <= (t := check_finite(t, "t")) <= process.t_max:
+            raise ValueError(
+                f"t = {t:g} lies outside [{process.t_min:g}, {process.t_max:g}], the times of "
+                "this process"
+            )
+        return NoiseLevel(float(process.noise_level(t)))
 
     def t(self, process: Process) -> float:
         """The time at which this process has this level.

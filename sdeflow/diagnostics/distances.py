@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_function, check_int, check_seed
+from sdeflow._validation import check_cloud, check_finite, check_function, check_int, check_seed
 from sdeflow.diagnostics.scale import Scale, checked_scale, warn_if_unlike
 from sdeflow.random_streams import Stream, random_generator
 
@@ -178,7 +178,19 @@ def sampling_floor(
     check_int(n, "n")
     check_int(repeats, "repeats", 2)
     check_seed(seed)
-    draws = [
-        distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)
-    ]
+    draws = [_one(sample, n, distance, seed + 2 * i) for i in range(repeats)]
     return float(np.mean(draws)), float(np.std(draws, ddof=1))
+
+
+def _one(sample: Callable[[int, int], Tensor], n: int, distance: Distance, seed: int) -> float:
+    """The distance of two draws."""
+    try:
+        x, y = sample(n, seed), sample(n, seed + 1)
+    except TypeError as error:
+        raise TypeError(f"sample must take (n, seed): {error}") from error
+    check_cloud(x, "sample(n, seed)")
+    try:
+        value = distance(x, y)
+    except TypeError as error:
+        raise TypeError(f"distance must take two clouds: {error}") from error
+    return check_finite(value, "the distance")

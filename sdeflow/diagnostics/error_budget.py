@@ -150,7 +150,8 @@ def error_budget(
         ValueError: sde is another one, or of another process than truth.
         SdeflowError: as `evolve`.
     """
-    check_cloud(x)
+    check_kind(grid, Grid, "grid")
+    check_cloud(x, dim=grid.dim)
     densities = intermediate_densities(
         sde, times, truth, grid, rescaling=rescaling, steps=steps, refuse=refuse
     )
@@ -171,6 +172,8 @@ def intermediate_densities(
     check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
     check_kind(grid, Grid, "grid")
     check_kind(refuse, Diagnostics, "refuse")
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling")
     process = truth.process
     if not isinstance(sde, FieldSDE) or sde.field.process != process:
         raise ValueError(

@@ -120,6 +120,12 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
     t = sde.check_times(path.t, "path.t")
     for x in (path.x[0], path.x[-1]):
         check_cloud(x, "path.x")
+    try:
+        _ito(sde, path.x[0], t[0])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the SDE does not take the path's clouds, of dimension {path.x.shape[2]}: {error}"
+        ) from error
     return t, path.x
 
 

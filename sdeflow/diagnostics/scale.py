@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, shown
 
 NORMAL = 3.2897  # distance of the 5 % and 95 % quantiles of N(0, 1)
 ROUNDING = 1e-12  # a column whose width is less than this part of its size is constant
@@ -62,11 +62,12 @@ def checked_scale(scale: Scale, d: int) -> np.ndarray:
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
             f"scale must be a positive number, or one for each column as column_scale gives them, "
-            f"got {type(scale).__name__}"
+            f"got {shown(scale)}"
         ) from None
     if out.shape not in ((), (d,)) or not (np.isfinite(out) & (out > 0)).all():
         raise ValueError(
-            f"scale must be a positive number, or one for each of the {d} columns, got {scale!r}"
+            f"scale must be a positive number, or one for each of the {d} columns, got "
+            f"{shown(scale)}"
         )
     return out
 
