@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_cloud, check_function, check_kind
+from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.potentials import gradient, scalar
@@ -29,7 +30,6 @@ from sdeflow.solvers.sde_solver import SDESolver
 STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
 TINY = torch.finfo(torch.float64).tiny
 KEPT = 0.75  # share of the particles still away from which on the others are not taken out
-SHRUNK = 2.0 ** -torch.arange(-1, 21, dtype=torch.float64)  # distances at which forces are sought
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,36 +151,15 @@ def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) ->
 def _coupled(
     sde: SDE, distance: Callable[[Tensor], Tensor], x: Tensor, away: Tensor, t: Tensor
 ) -> bool:
-    """Whether the rows `away` of x (n, d) are answered in another way without the other rows.
-
-    Forces between particles may have a short range: they are also looked for in a cloud whose
-    rows lie at all distances from one another.
-    """
+    """Whether the motion of the rows `away` of x (n, d) depends on the other rows."""
     when = t.to(x)
-    near = x[away][:1] + (x[:1] - x[-1:]) * SHRUNK.to(x)[:, None]
-    for function in (lambda y: sde.drift(y, when), lambda y: _noise(sde, y, when), distance):
-        try:
-            with torch.no_grad():
-                if _differ(function(x)[away], function(x[away])):
-                    return True
-                whole = function(near)
-                if any(_differ(whole[[k]], function(near[[k]])) for k in (0, 1, len(near) - 1)):
-                    return True
-        except Exception:
-            return True  # a function that cannot be asked about some rows needs all of them
-    return False
 
+    def noise(y: Tensor) -> Tensor:
+        assert sde.diffusion is not None
+        return torch.as_tensor(sde.diffusion(y, when)).expand(y.shape)
 
-def _noise(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
-    """The diffusion of each row, (n, d)."""
-    assert sde.diffusion is not None
-    return torch.as_tensor(sde.diffusion(x, t)).expand(x.shape)
-
-
-def _differ(a: Tensor, b: Tensor) -> bool:
-    """Whether two answers differ by more than rounding."""
-    size = torch.finfo(a.dtype).eps ** 0.5 * float(abs(a).max())
-    return not float(abs(a - b).max()) <= size
+    functions = (lambda y: sde.drift(y, when), noise, distance)
+    return any(depends_on_other_rows(function, x, away) for function in functions)
 
 
 def _crossed(

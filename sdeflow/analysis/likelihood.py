@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_function, check_int, check_kind, check_seed
+from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.generative import reverse
@@ -30,6 +31,7 @@ LogDensity = Callable[[Tensor], Tensor]
 Trace = Callable[[Tensor, Tensor, slice], Tensor]
 """(velocity, x, rows of the cloud) -> (rows, columns), estimates of div v."""
 
+CHECKED = 256  # particles on which the independence of the others is checked
 CHUNK = 4096  # particles differentiated at once, to bound the memory of autograd
 
 
@@ -137,6 +139,7 @@ def _along(
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
     _check(field, x, solver)
+    _check_rows(field, x)
     n, d = x.shape
     if prior is not None:
         check_function(prior, "prior", "(n, d) -> (n,), a log density")
@@ -151,6 +154,23 @@ def _along(
     end = solver.solve(_with_divergence(field, trace, d), start, save=1).x[-1]
     at_the_end = (prior or _default_prior(field))(end[:, :d])
     return at_the_end[:, None] + end[:, d:]
+
+
+def _check_rows(field: Field, x: Tensor) -> None:
+    """Check, on some of the particles, that the flow moves each of them for itself.
+
+    Raises:
+        ValueError: it does not, so that the density of a particle is not defined.
+    """
+    flow = reverse(field, 0.0)
+    when, some = x.new_tensor(flow.t_start), x[:CHECKED].detach()
+    rows = torch.arange(len(some), device=x.device) % 2 == 0
+    if depends_on_other_rows(lambda y: flow.drift(y, when), some, rows):
+        raise ValueError(
+            "the field's answer for one particle depends on the others, so that a particle has no "
+            "density of its own; call .eval() on its network, and leave out layers that look "
+            "across the batch"
+        )
 
 
 def _with_divergence(field: Field, trace: Trace, d: int) -> SDE:

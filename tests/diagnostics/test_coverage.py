@@ -53,7 +53,7 @@ def test_columns_of_unlike_units_count_alike_with_a_scale() -> None:
         (lambda: spread(POINTS, 0 * torch.eye(2)), ValueError, "positive trace"),
         (lambda: spread(POINTS[:1], torch.eye(2)), ValueError, "must be at least 2"),
         (lambda: nearest(POINTS, POINTS[:, :1]), ValueError, "points must have dimension 2"),
-        (lambda: coverage(POINTS.tolist(), POINTS), TypeError, "x must be a floating-point tensor"),
+        (lambda: coverage(POINTS.tolist(), POINTS), TypeError, "x must be a floating-point"),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -> None:
