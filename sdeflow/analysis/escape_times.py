@@ -9,6 +9,7 @@ Both hold in any unit of length, energy and time.
 from __future__ import annotations
 
 import math
+import warnings
 
 import torch
 
@@ -16,6 +17,7 @@ from sdeflow._validation import SdeflowError, check_finite, check_function, chec
 from sdeflow.analysis.passage_integral import Line, log_integral
 from sdeflow.sdes.potentials import Potential, gradient, scalar
 
+LOW = 2.0  # temperatures: below such a barrier Kramers' time is off by more than a fifth
 EXTREMUM = 1e-3  # largest distance from an extremum, over that of well and top
 LARGEST = math.log(1.79e308)
 
@@ -73,6 +75,7 @@ def kramers_time(
         ValueError: U is not curved upwards at the well and downwards at the top, one of them is no
             extremum, or the top is not above the well.
         SdeflowError: the time is larger than the largest float.
+        RuntimeWarning: the barrier is lower than two temperatures.
 
     Source: Kramers 1940.
     """
@@ -98,6 +101,13 @@ def kramers_time(
         raise ValueError(
             f"the top {top:g} is not above the well {well:g}: U is {high:.3g} and {low:.3g}; give "
             "the maximum next to the well"
+        )
+    if high - low < LOW * kt:
+        warnings.warn(
+            f"the barrier is {(high - low) / kt:.2g} temperatures high, and Kramers' time needs a "
+            "high one; use mean_first_passage_time",
+            RuntimeWarning,
+            stacklevel=2,
         )
     log_rate = math.log(mu) + (math.log(curvature[0]) + math.log(-curvature[1])) / 2
     return _exp(math.log(2 * math.pi) - log_rate + (high - low) / kt, "Kramers' time")

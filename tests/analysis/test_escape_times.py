@@ -131,6 +131,13 @@ def test_times_that_are_infinite_or_not_known_are_refused(potential, words: str)
         mean_first_passage_time(potential, 0.0, 1.0)
 
 
+def test_kramers_time_of_a_low_barrier_warns() -> None:
+    with pytest.warns(RuntimeWarning, match="is 0.5 temperatures high.*use mean_first_passage"):
+        kramers_time(quartic(1.0), -1.0, 0.0, temperature=2.0)
+    ratio = mean_first_passage_time(quartic(1.99), -1, 1) / kramers_time(quartic(2.0), -1, 0)
+    assert ratio > 1.2
+
+
 # ----------------------------------------------------------------------------------- bad arguments
 
 
