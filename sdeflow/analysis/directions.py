@@ -32,7 +32,10 @@ def _towards_the_data(field: Field, y: Tensor, rho: Tensor) -> list[Tensor]:
 
 
 def _unit(v: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(v, dim=1)
+    """Directions of the rows, whatever their lengths; zero stays zero."""
+    largest = v.abs().amax(1, keepdim=True)
+    v = v / torch.where(largest > 0, largest, 1.0)
+    return v / v.norm(dim=1, keepdim=True).clamp_min(0.5)
 
 
 def _checked(field: Field, y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:

@@ -112,7 +112,7 @@ def first_passage(
     fine = times if solver.fine is None else solver.fine
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
-    arrived = scalar(distance, x) <= 0
+    arrived = (scalar(distance, x) <= 0).cpu()
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     moved, coupled = torch.arange(len(x)), False
     first, held = 0, STEPS_HELD
@@ -120,7 +120,8 @@ def first_passage(
         away = ~arrived[moved]
         if not coupled and away.sum() <= (KEPT if held == STEPS_HELD else 1) * (len(away) - 1):
             coupled = _coupled(sde, distance, x, away, times[first])
-            x, moved = (x, moved) if coupled else (x[away], moved[away])
+            if not coupled:
+                x, moved, away = x[away], moved[away], away[away]
         part = times[first : first + held + 1]
         try:
             # On the fine grid a step keeps its index, so that no noise is used twice.
@@ -130,7 +131,7 @@ def first_passage(
                 raise
             held //= 4  # what ran away may have arrived before, and is then taken out
             continue
-        crossed = _crossed(sde, path, distance, solver.seed, first) & ~arrived[moved]
+        crossed = _crossed(sde, path, distance, solver.seed, first) & away
         now = crossed.any(0)
         time[moved[now]] = middle[first + crossed.int().argmax(0)[now]]
         arrived[moved[now]] = True
@@ -175,5 +176,5 @@ def _crossed(
         product = scalar(distance, x).double() * scalar(distance, y).double()
         chance = torch.exp(-2 * product / variance.clamp_min(TINY))
         u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
-        out[k] = (scalar(distance, y) <= 0) | (u < chance)
+        out[k] = (scalar(distance, y) <= 0).cpu() | (u < chance.cpu())
     return out
