@@ -155,7 +155,7 @@ def arrows(
     Raises:
         ValueError: the field is not one of the plane.
     """
-    check_kind(field, Field, "field", "ExactField")  # type: ignore[type-abstract]
+    check_kind(field, Field, "field", "ExactField")
     if field.dim not in (None, 2):
         raise ValueError(f"arrows stand in a plane, the field has dimension {field.dim}")
     half, nodes = check_positive(half, "half"), check_int(nodes, "nodes", 2)
@@ -202,7 +202,7 @@ def distances(
     """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
     band.
     """
-    check_kind(names, Sequence, "names", "a list")  # type: ignore[type-abstract]
+    check_kind(names, Sequence, "names", "a list")
     places = np.arange(len(names))
     values = check_numbers(values, "values", (len(names),)).tolist()
     mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()

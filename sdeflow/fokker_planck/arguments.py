@@ -57,7 +57,7 @@ def check_row_of_times(sde: SDE, times: Times, name: str = "times") -> Tensor:
     if not isinstance(times, (Tensor, str)):
         with suppress(TypeError, ValueError, RuntimeError):
             row = torch.as_tensor(times, dtype=torch.float64)
-    return sde.check_times(row, name)  # type: ignore[arg-type]
+    return sde.check_times(row, name)
 
 
 def check_time(sde: SDE, t: object) -> float:
