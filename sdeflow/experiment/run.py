@@ -32,7 +32,8 @@ from sdeflow.experiment.problem import Problem, problem
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_files, write_text
 from sdeflow.sdes.generative import reverse
-from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
+from sdeflow.solvers.checks import ADAPTIVE
+from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training, TrainingConfig

@@ -24,11 +24,12 @@ from sdeflow.solvers.adapters import (
     TorchsdeAdditive,
     TorchsdeDiagonal,
     TorchsdeJoint,
+    TorchsdeReversible,
     check_grid,
-    check_noise,
     check_sde_and_cloud,
 )
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method, check_noise
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, nested, saved_indices
 
@@ -66,7 +67,8 @@ class SDESolver:
 
     Args:
         method: torchsde's name: euler, milstein, srk (Ito); heun, midpoint, euler_heun,
-            reversible_heun (Stratonovich). Additive noise is the same in both.
+            reversible_heun (Stratonovich). Additive noise is the same in both. reversible_heun
+            does not damp: it is for short runs, and stops where it would go wrong.
         steps: K, on the time grid of the SDE; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
         seed: of the Brownian path.
@@ -75,7 +77,8 @@ class SDESolver:
 
     Raises (from `solve` too):
         ValueError, TypeError: an argument does not fit; the message names the cure.
-        SdeflowError: a state is NaN or infinite; `.path` holds the last finite state.
+        SdeflowError: a state is NaN or infinite, or a field sends the cloud off; `.path` holds
+            the start, the requested states that were reached and the last finite one.
     """
 
     method: str = "euler"
@@ -86,8 +89,7 @@ class SDESolver:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if self.method not in METHODS:
-            raise ValueError(f"unknown SDE method {self.method!r}; there are {', '.join(METHODS)}")
+        check_method(self.method, "SDE", tuple(METHODS), (*FIXED, *ADAPTIVE))
         check_int(self.steps, "steps")
         check_int(self.seed, "seed", 0)
 
@@ -113,17 +115,15 @@ class SDESolver:
         times = check_grid(sde, self.steps, self.times, self.method)
         saved = saved_indices(save, times)
         steps = sde.stepped(times, x)
-        monitor = Monitor(steps, x, progress, len(times) - 1)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor:
+        monitor = Monitor(steps, x, progress, len(times) - 1, saved)
+        with monitor:
             bm = self._brownian(times, x, check_int(first, "first", 0), steps)
-            g = steps.diffusion(0, 0.0, x)
-            check_noise(g, x)
+            g = check_noise(steps, monitor.start)
             adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
-            ts = self._step_indices(sorted({0, *saved}))
-            out = torchsde.sdeint(adapter, x, ts, bm=bm, method=self.method, dt=1.0)
+            ts = self._step_indices([0, len(times) - 1])
+            out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
-        monitor.finish(out[-1])
-        return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+        return monitor.finish(out[-1])
 
     def _step_indices(self, steps: list[int]) -> Tensor:
         if METHODS[self.method].joint:
@@ -142,7 +142,7 @@ class SDESolver:
 
     def _adapter(
         self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool
-    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal:
+    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal | TorchsdeReversible:
         method = METHODS[self.method]
         calculus = method.calculus or ("ito" if additive else sde.calculus)
         if not additive and calculus != sde.calculus:
@@ -153,6 +153,8 @@ class SDESolver:
             )
         if method.joint:
             return TorchsdeJoint(monitor, bm, calculus, method.stages)
+        if self.method == "reversible_heun":
+            return TorchsdeReversible(monitor, bm, calculus, "diagonal")
         if additive and self.method in ("milstein", "srk"):
             return TorchsdeAdditive(monitor, bm, calculus, "additive")
         return TorchsdeDiagonal(monitor, bm, calculus, "diagonal")

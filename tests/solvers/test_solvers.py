@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import sdeflow as sf
 from sdeflow.random_streams import BLOCK
-from sdeflow.solvers.ode_solver import ADAPTIVE, FIXED
+from sdeflow.solvers.checks import ADAPTIVE, FIXED
 from sdeflow.solvers.sde_solver import METHODS as SDE_METHODS
 from tests.problems import lopsided, randn
 
