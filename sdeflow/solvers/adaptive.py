@@ -19,8 +19,11 @@ from sdeflow.solvers.monitor import Monitor, finite, in_words
 REJECTED = 1e10
 """A norm that rejects a step; the engine then tries a fifth of it."""
 
-ROUNDED = 16
+ROUNDED = 4
 """Roundings of a number by which a step may be wrong in any case."""
+
+SHRUNK = 1e-3
+"""Share of its largest width to which a shrinking cloud is followed."""
 
 
 class Passed(NamedTuple):
@@ -44,30 +47,34 @@ class Tolerance:
 
         rtol (s + |x - m|),    m and s the mean and the standard deviation along each axis.
 
-    Along an axis on which all particles start from one point, m = 0, and s is the largest |x| so
-    far. So the unit of x does not matter, nor its origin where the cloud has a width.
+    s is at least `SHRUNK` times the largest so far. Along an axis on which all particles start from
+    one point, m = 0, and s is the largest |x| so far. So the unit of x does not matter, nor its
+    origin where the cloud has a width.
     """
 
     def __init__(self, rtol: float, start: Tensor) -> None:
-        self._rtol, self._wide = rtol, (start != start[0]).any(0)
-        self.narrow = not bool(self._wide.all())
-        self._x, self._reach = start, torch.zeros_like(start[0])
         self._round_off = ROUNDED * torch.finfo(start.dtype).eps
+        self._rtol, self._wide = max(rtol, self._round_off), (start != start[0]).any(0)
+        self.narrow = not bool(self._wide.all())
+        self._x = start
+        self._reach = self._widest = torch.zeros_like(start[0])
         self.at(start)
 
     def at(self, x: Tensor) -> None:
         """The run has reached x (n, d)."""
         self._x = x if torch.finfo(x.dtype).bits >= 32 else x.float()
         self._middle = torch.where(self._wide, self._x.mean(0), 0.0)
-        self._spread = self._x.std(0, correction=0)
+        spread = self._x.std(0, correction=0)
+        self._widest = torch.maximum(self._widest, spread)
+        self._spread = torch.maximum(spread, SHRUNK * self._widest)
         self._reach = torch.maximum(self._reach, self._x.abs().amax(0))
 
-    def ratio(self, error: Tensor, way: Tensor) -> Tensor:
-        """The root mean square of error (n, d) over tolerance, for a step of length `way` (d,)."""
+    def of(self, way: Tensor) -> Tensor:
+        """The tolerance (n, d) of a step in which x goes up to `way` (d,) along each axis."""
         size = torch.where(self._wide, self._spread, torch.maximum(self._reach, way))
         tolerance = self._rtol * (size + (self._x - self._middle).abs())
         tolerance += self._round_off * self._x.abs()
-        return (error / tolerance.clamp_min_(torch.finfo(error.dtype).tiny)).square().mean().sqrt()
+        return tolerance.clamp_min_(torch.finfo(tolerance.dtype).tiny)
 
 
 class TorchdiffeqAdaptive:
@@ -95,6 +102,7 @@ class TorchdiffeqAdaptive:
         self._still = self._speed = torch.zeros_like(x[0])
         self._passed: list[Passed] = []
         self._bad: str | None = None
+        self._error = x
         self._rejected = False
 
     def callback_step(self, t: Tensor, x: Tensor, dt: Tensor) -> None:
@@ -115,7 +123,7 @@ class TorchdiffeqAdaptive:
     def _accepted(self, t: float, x: Tensor) -> None:
         """The run has gone from (begin, x) to (t, x)."""
         if not finite(x):
-            raise self._stopped(in_words("the state", x, t))
+            raise self._stopped(in_words("the state", x, t) + "; leave those out, or end before")
         while self._sign * (t - (wanted := self._wanted[len(self._passed) + 1])) >= 0:
             if wanted == self._wanted[-1]:
                 break
@@ -136,7 +144,7 @@ class TorchdiffeqAdaptive:
         self.monitor.nfe += 1
         self.monitor.untouched([x])
         if not finite(f):
-            self._bad = in_words("the drift", f, now)
+            self._bad = in_words("the drift", f, now) + "; leave those out, or end before"
             if self._stage < 0:
                 raise self._stopped(self._bad)
             self._rejected, f = True, torch.zeros_like(x)
@@ -155,10 +163,9 @@ class TorchdiffeqAdaptive:
 
     def norm(self, error: Tensor) -> Tensor:
         """The norm of the error (n, d) of a step; at most 1 accepts it."""
-        if self._tolerance is None:
-            ratio = error.square().mean().sqrt()
-        else:
-            ratio = self._tolerance.ratio(error, self._speed * abs(self._length))
+        if self._tolerance is not None:
+            error = error / self._tolerance.of(self._speed * abs(self._length))
+        self._error, ratio = error, error.square().mean().sqrt()
         if self._rejected or not math.isfinite(ratio.item()):
             return time_tensor(REJECTED, error)
         return ratio

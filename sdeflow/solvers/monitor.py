@@ -51,8 +51,11 @@ class Monitor:
         saved: Sequence[int] = (),
     ) -> None:  # fmt: skip
         with torch.inference_mode(False):  # where it is on, tensors do not count their changes
-            self.start = x.detach().clone()
-        self.steps, self.given, self.nfe = steps, x, 0
+            self.start = (
+                x.detach() * 1
+            )  # a clone of a tensor that was made there counts as changed
+        self.given: Tensor | None = x
+        self.steps, self.nfe = steps, 0
         self.saved, self._begun = list(saved), -1
         self._left = iter([*self.saved, -1])
         self.next = next(self._left)
@@ -150,7 +153,7 @@ class Monitor:
             if fraction == 0.0 and k > self._begun:
                 self.begin(k, state)
             if not finite(drift):
-                raise self.failed(in_words("the drift", drift, self.steps.time(k, fraction)))
+                raise self.not_finite("the drift", drift, self.steps.time(k, fraction))
 
     def _broken(self, i: int) -> SdeflowError:
         """The error of entry i of the log, whose state is not finite: by the noise, maybe."""
@@ -160,9 +163,9 @@ class Monitor:
             g = self.steps.diffusion(j, part, x)
             g = torch.as_tensor(0.0 if g is None else g).expand_as(x)
             if not finite(g):
-                return self.failed(in_words("the diffusion", g, self.steps.time(j, part)))
+                return self.not_finite("the diffusion", g, self.steps.time(j, part))
         final = "final " if k == len(self.steps.gaps) else ""
-        return self.failed(in_words(f"the {final}state", state, self.steps.time(k, fraction)))
+        return self.not_finite(f"the {final}state", state, self.steps.time(k, fraction))
 
     def finish(self, x: Tensor) -> Path:
         """Check the remaining evaluations and the final state, and return the path.
@@ -181,6 +184,10 @@ class Monitor:
         path = self.path(self.steps.times[self.saved], states)
         check_width(self.steps, self.start, path)
         return path
+
+    def not_finite(self, what: str, values: Tensor, t: float) -> SdeflowError:
+        """The error to raise for values (n, d) at time t."""
+        return self.failed(f"{in_words(what, values, t)}; take smaller steps, or leave those out")
 
     def failed(self, why: str) -> SdeflowError:
         """The error to raise; it carries the start, the requested states and the last good one."""
@@ -206,10 +213,9 @@ def finite(x: Tensor) -> bool:
 def in_words(what: str, values: Tensor, t: float) -> str:
     """That values (n, d) are not finite at time t, and in which particles."""
     bad = (~torch.isfinite(values)).any(1)
-    them = "it" if int(bad.sum()) == 1 else "them"
     return (
         f"{what} is NaN or infinite in {int(bad.sum())} of {len(bad)} particles, first in "
-        f"particle {int(bad.nonzero()[0])}, at t = {t:.6g}; take smaller steps or leave {them} out"
+        f"particle {int(bad.nonzero()[0])}, at t = {t:.6g}"
     )
 
 
