@@ -21,7 +21,8 @@ class SdeflowError(RuntimeError):
     """A run could not go on: a state is not finite, or a file does not hold what it should.
 
     Attributes:
-        path: of a solver's run, the start and the last finite state; otherwise None.
+        path: of a solver's run, the start, the requested states that were reached, and the last
+            finite state; otherwise None.
     """
 
     path: object = None
@@ -112,16 +113,20 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
 
 
 def check_times(
-    t: Tensor, low: float = -math.inf, high: float = math.inf, name: str = "times"
+    t: object, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone row of times (K + 1,) in [low, high].
 
     Raises:
-        TypeError: not a tensor of numbers.
+        TypeError: not numbers.
         ValueError: fewer than two times, not finite, not strictly monotone, outside [low, high].
     """
-    if not isinstance(t, Tensor) or t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"{name} must be a tensor of times, got {type(t).__name__}")
+    try:
+        t = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a row of times, got {type(t).__name__}") from None
+    if t.is_complex() or t.dtype == torch.bool:
+        raise TypeError(f"{name} must be a row of times, got {t.dtype}")
     if t.ndim != 1 or len(t) < 2:
         raise ValueError(f"{name} must hold at least two times in one row, got {tuple(t.shape)}")
     t = t.detach().to("cpu", torch.float64)

@@ -108,7 +108,7 @@ class SDE:
         """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
-    def check_times(self, times: Tensor, name: str = "times") -> Tensor:
+    def check_times(self, times: object, name: str = "times") -> Tensor:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
@@ -116,13 +116,13 @@ class SDE:
             ValueError: not strictly monotone, outside the span, or in the other direction.
         """
         low, high = sorted((self.t_start, self.t_end))
-        times = check_times(times, low, high, name)
-        if (float(times[-1] - times[0])) * self.direction < 0:
+        row = check_times(times, low, high, name)
+        if (float(row[-1] - row[0])) * self.direction < 0:
             raise ValueError(
-                f"{name} run from {times[0]:g} to {times[-1]:g}, but this SDE runs from "
+                f"{name} run from {row[0]:g} to {row[-1]:g}, but this SDE runs from "
                 f"{self.t_start:g} to {self.t_end:g}; flip them"
             )
-        return times
+        return row
 
     def times(self, steps: int) -> Tensor:
         """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end."""
@@ -142,8 +142,10 @@ def check_drift(f: object, x: Tensor) -> None:
     Raises:
         ValueError: it is not.
     """
-    if not isinstance(f, Tensor) or f.shape != x.shape:
-        got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+    if not isinstance(f, Tensor) or f.shape != x.shape or f.is_complex():
+        got = type(f).__name__
+        if isinstance(f, Tensor):
+            got = f"{tuple(f.shape)}{' of complex numbers' * f.is_complex()}"
         raise ValueError(
             f"the drift returned {got} for a cloud of shape {tuple(x.shape)}; return a tensor of "
             "that shape"

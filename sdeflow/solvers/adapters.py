@@ -20,6 +20,7 @@ from sdeflow._validation import check_cloud
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import LOOK, Monitor, finite
+from sdeflow.solvers.path import Times
 
 
 def _fraction(u: Tensor | float, k: int) -> float:
@@ -207,8 +208,8 @@ class TorchsdeReversible(_Torchsde):
 
         z_{k+1} = 2 x_k - z_k + f_k + g_k w_k.
 
-    Where the drift damps, z - x grows by the factor by which x would shrink (theory.md, section
-    5). x itself is computed here where it is saved, and where the two are compared.
+    Where the drift damps, z - x grows by the factor by which x would shrink. x itself is computed
+    here where it is saved, and where the two are compared.
     """
 
     _before: tuple[Tensor, Tensor, Tensor]
@@ -219,7 +220,9 @@ class TorchsdeReversible(_Torchsde):
         fraction = _fraction(u, k)
         f, g = self.f(u, z), self.diffusion(k, fraction, z)
         last = len(self.steps.gaps) - 1
-        if fraction == 1.0 and k and (k == monitor.next or k == last or k % LOOK == 0):
+        if fraction == 0.0:
+            monitor.begin(0, z)
+        elif k and (k == monitor.next or k == last or k % LOOK == 0):
             before, f0, g0 = self._before
             w = self.bm(k, k + 1)
             assert isinstance(w, Tensor)  # without a Levy area
@@ -289,7 +292,7 @@ def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
         )
 
 
-def check_grid(sde: SDE, steps: int, times: Tensor | None, method: str) -> Tensor:
+def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
     """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
     grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()

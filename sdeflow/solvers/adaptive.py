@@ -47,9 +47,9 @@ class Tolerance:
 
         rtol (s + |x - m|),    m and s the mean and the standard deviation along each axis.
 
-    s is at least `SHRUNK` times the largest so far. Along an axis on which all particles start from
-    one point, m = 0, and s is the largest |x| so far. So the unit of x does not matter, nor its
-    origin where the cloud has a width.
+    s is at least `SHRUNK` times the largest so far. Along an axis on which all particles start
+    from one point, m = 0, and s is the largest |x| so far. So the unit of x does not matter, nor
+    its origin where the cloud has a width.
     """
 
     def __init__(self, rtol: float, start: Tensor) -> None:

@@ -35,7 +35,7 @@ from sdeflow.solvers.adapters import (
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
-from sdeflow.solvers.path import Path, Save, requested, saved_indices
+from sdeflow.solvers.path import Path, Save, Times, requested, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
 
 
@@ -61,7 +61,7 @@ class ODESolver:
 
     method: str = "dopri5"
     steps: int | None = None
-    times: Tensor | None = None
+    times: Times | None = None
     rtol: float = 1e-5
     atol: float | None = None
     max_steps: int = 10_000
@@ -76,6 +76,8 @@ class ODESolver:
             raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
         if self.steps is not None:
             check_int(self.steps, "steps")
+        if self.times is not None:
+            object.__setattr__(self, "times", check_times(self.times, name="times"))
         check_int(self.max_steps, "max_steps")
         check_positive(self.rtol, "rtol")
         if self.atol is not None:

@@ -39,7 +39,10 @@ class Path:
         )
 
 
-Save = int | Sequence[float] | Tensor
+Times = Sequence[float] | Tensor
+"""A row of times (K + 1,); a numpy array is one too."""
+
+Save = int | Times
 """The number of states to save, evenly over the steps, or the times of the states."""
 
 
