@@ -204,7 +204,7 @@ class SteppedSDE:
         g = self.sde.diffusion(x, self._at(k, fraction))
         if not isinstance(g, Tensor):
             check_diffusion(g)
-        elif g.ndim and g.dtype is not x.dtype:
+        elif g.dtype is not x.dtype:
             g = g.to(x.dtype)
         return g * abs(self.gaps[k]) ** 0.5
 

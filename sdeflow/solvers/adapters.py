@@ -217,21 +217,19 @@ class TorchsdeReversible(_Torchsde):
     def f_and_g(self, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
         """Drift and diffusion at z, once per step: at its end."""
         k, monitor = self.bm.step, self.monitor
-        fraction = _fraction(u, k)
-        f, g = self.f(u, z), self.diffusion(k, fraction, z)
         last = len(self.steps.gaps) - 1
-        if fraction == 0.0:
+        if u == 0:
             monitor.begin(0, z)
         elif k and (k == monitor.next or k == last or k % LOOK == 0):
-            before, f0, g0 = self._before
+            before, f, g = self._before
             w = self.bm(k, k + 1)
             assert isinstance(w, Tensor)  # without a Levy area
-            x = (z + before - f0 - g0 * w) / 2
+            x = (z + before - f - g * w) / 2
             if finite(x):
                 monitor.begin(k, x)
                 self._compare(before, x)
-        self._before = z, f, g
-        return f, g
+        self._before = z, self.f(u, z), self.diffusion(k, _fraction(u, k), z)
+        return self._before[1:]
 
     def _compare(self, z: Tensor, x: Tensor) -> None:
         """Check that the two tracks are one."""

@@ -172,10 +172,12 @@ class TorchdiffeqAdaptive:
 
     def underflow(self) -> Stopped:
         """The engine's steps have become too small."""
+        worst = int(self._error.abs().amax(1).argmax())
         return self._stopped(
             self._bad
-            or f"its steps become too small at t = {self._begin:.6g}, where the drift "
-            "jumps, or grows without bound; use a method of fixed steps, or end before"
+            or f"its steps become too small at t = {self._begin:.6g}, where the drift of particle "
+            f"{worst} jumps or grows without bound; use a method of fixed steps, leave that "
+            "particle out, or end before"
         )
 
     def _stopped(self, why: str) -> Stopped:

@@ -76,6 +76,7 @@ class Monitor:
         """Close the bar; an error that a bad state has caused gives way to that of the state."""
         self.bar.close()
         if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
+            self.untouched([state for _, _, _, state in self.log])
             self._find()
         self._modes.close()
         mixed = isinstance(error, RuntimeError) and re.search("dtype|scalar type", str(error))
