@@ -53,31 +53,24 @@ def test_unit_of_one_particle_does_not_matter():
 
 @pytest.mark.parametrize("origin", [300.0, 1e6])
 def test_origin_of_the_cloud_does_not_matter(origin):
-    x = randn(50, 2)
-    one, other = (
-        sf.ODESolver().solve(whirl(), x),
-        sf.ODESolver().solve(whirl(1.0, origin), x + origin),
-    )
+    x, run = randn(50, 2), sf.ODESolver()
+    one, other = run.solve(whirl(), x), run.solve(whirl(1.0, origin), x + origin)
     assert (other.x[-1] - origin - one.x[-1]).abs().max() < 1e-3
 
 
 def test_tolerance_of_ones_own_is_absolute():
     """1e-5 is nothing to a cloud of 1, and all to one of 1e-9."""
-    run = sf.ODESolver(atol=1e-5)
-    assert (
-        run.solve(whirl(1e-9), 1e-9 * randn(50, 2)).nfe < run.solve(whirl(), randn(50, 2)).nfe / 3
-    )
+    run, x = sf.ODESolver(atol=1e-5), randn(50, 2)
+    assert run.solve(whirl(1e-9), 1e-9 * x).nfe < run.solve(whirl(), x).nfe / 3
     assert repr(run) == "torchdiffeq dopri5, rtol 1e-05, atol 1e-05"
-    assert (
-        repr(sf.ODESolver()) == "torchdiffeq dopri5, rtol 1e-05, atol the cloud's width times rtol"
-    )
+    assert repr(sf.ODESolver()).endswith("rtol 1e-05, atol the cloud's width times rtol")
 
 
 @pytest.mark.parametrize("process", [sf.VP(), sf.EDM(), sf.Linear()], ids=repr)
 def test_tolerance_follows_a_cloud_that_shrinks(process):
     """From sigma(t_max), 80 for EDM, to the width of the data: errors are relative to that."""
     flow = sf.reverse(sf.ExactField(process, lopsided()), 0.0)
-    x = process.prior(100, 2, 0, F64)
+    x = process.prior(30, 2, 0, F64)
     fine = sf.ODESolver("dopri8", rtol=1e-9).solve(flow, x).x[-1]
     assert (sf.ODESolver().solve(flow, x).x[-1] - fine).square().mean().sqrt() < 2e-4
 
@@ -103,31 +96,28 @@ def test_cloud_at_rest_at_the_origin_is_moved(dtype):
 
 def test_predictor_and_corrector_know_no_unit():
     """implicit_adams iterates to a tolerance, which was 1e-9 whatever the unit."""
-    x, run = randn(50, 2), sf.ODESolver("implicit_adams", 60)
+    x, run = randn(9, 2), sf.ODESolver("implicit_adams", 300)
     one, other = run.solve(whirl(), x), run.solve(whirl(2.0**-40), x * 2.0**-40)
     assert one.nfe == other.nfe
     assert torch.equal(one.x, other.x * 2.0**40)
 
 
-# ------------------------------------------------------------------------------------- trial stages
+# ------------------------------------------------------------------------------------ trial stages
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
-@pytest.mark.parametrize("tolerances", [{}, {"atol": 1e-5}, {"rtol": 0.3, "atol": 0.3}])
+@pytest.mark.parametrize("tolerances", [{}, {"atol": 1e-5}])
 def test_trial_stage_outside_of_the_domain_is_rejected(method, tolerances):
     """x' = -sqrt(x): (1 - t / 2)^2, while trial stages fall below 0."""
     sde = sf.SDE(lambda x, t: -torch.sqrt(x), None, 0.0, 1.99)
     path = sf.ODESolver(method, **tolerances).solve(sde, torch.ones(5, 1, dtype=F64), save=5)
-    loose = 0.2 if "rtol" in tolerances else 2e-3
-    assert path.x[:, 0, 0].tolist() == pytest.approx(((1 - path.t / 2) ** 2).tolist(), abs=loose)
+    assert path.x[:, 0, 0].tolist() == pytest.approx(((1 - path.t / 2) ** 2).tolist(), abs=2e-3)
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
 def test_drift_without_a_value_on_the_path_is_refused_at_its_time(method):
     sde = sf.SDE(lambda x, t: -x * torch.sqrt(0.7 - t), None, 0.0, 1.0)
-    with pytest.raises(
-        sf.SdeflowError, match="drift .* in 5 of 5 particles.*at t = 0.7;"
-    ) as caught:
+    with pytest.raises(sf.SdeflowError, match=r"in 5 of 5 particles.* t = 0\.7;") as caught:
         sf.ODESolver(method).solve(sde, randn(5, 1), save=[0.0, 0.3, 1.0])
     path = caught.value.path
     right = torch.exp(-(0.7**1.5 - (0.7 - path.t).clamp_min(0) ** 1.5) / 1.5)
@@ -138,7 +128,7 @@ def test_drift_without_a_value_on_the_path_is_refused_at_its_time(method):
 def test_drift_without_a_value_at_the_start_is_refused():
     sde = sf.SDE(lambda x, t: torch.sqrt(x), None, 0.0, 1.0)
     x = torch.tensor([[1.0], [-1.0]], dtype=F64)
-    with pytest.raises(sf.SdeflowError, match="in 1 of 2 .*first in particle 1, at t = 0;"):
+    with pytest.raises(sf.SdeflowError, match=r"in 1 of 2 .* particle 1, at t = 0;"):
         sf.ODESolver().solve(sde, x)
 
 
