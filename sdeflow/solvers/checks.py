@@ -33,10 +33,10 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
     if method in own:
         return
     near = difflib.get_close_matches(str(method), own, 1)
-    hint = f", but a method {near[0]!r}" if near else ""
+    hint = f", perhaps {near[0]!r}" if near else ""
     if method in others:
-        hint = f", but {'ODESolver' if kind == 'SDE' else 'SDESolver'} has one"
-    raise ValueError(f"there is no {kind} method {method!r}{hint}; there are {', '.join(own)}")
+        hint = f", which {'ODESolver' if kind == 'SDE' else 'SDESolver'} has"
+    raise ValueError(f"unknown {kind} method {method!r}{hint}; there are {', '.join(own)}")
 
 
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:

@@ -61,6 +61,7 @@ class Monitor:
         self.next = next(self._left)
         self.log: list[tuple[int, float, Tensor, Tensor]] = []
         self.kept: list[tuple[float, Tensor]] = []
+        self._states = self.start.new_empty((len(self.saved), *x.shape))
         self.last: tuple[float, Tensor] = (0, self.start)
         self.every = LOOK if x.numel() <= SMALL else 1
         self.started = time.perf_counter()
@@ -141,7 +142,8 @@ class Monitor:
 
     def _keep(self) -> int:
         """Keep the last state; the next step to keep."""
-        self.kept.append(self.last)
+        (k, x), place = self.last, self._states[len(self.kept)]
+        self.kept.append((k, place.copy_(x)))
         self.next = next(self._left)
         return self.next
 
@@ -181,8 +183,8 @@ class Monitor:
             self._find()
         if self.log:
             self.look()
-        states = torch.stack([*(state for _, state in self.kept), x])
-        path = self.path(self.steps.times[self.saved], states)
+        self._states[-1] = x
+        path = self.path(self.steps.times[self.saved], self._states)
         check_width(self.steps, self.start, path)
         return path
 
