@@ -48,7 +48,8 @@ from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Prediction
 from sdeflow.provenance import check_writable, provenance, write_files, write_text
 from sdeflow.sdes.generative import reverse
-from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
+from sdeflow.solvers.checks import ADAPTIVE
+from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
