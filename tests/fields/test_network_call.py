@@ -140,6 +140,26 @@ def test_labels_of_another_number_are_refused() -> None:
             ask()
 
 
+def test_network_that_takes_a_time_for_each_row_alone_is_told_so() -> None:
+    class Rows(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return x * t[:, None]
+
+    field, x = sf.LearnedField(PROCESS, Rows()), randn(4, 2)
+    with pytest.raises(ValueError, match=r"failed at one time t \(\) .* must take t \(\) and t"):
+        steps_of(field, x)
+    assert field.noise(x, torch.full((4,), 0.5)).shape == (4, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
+def test_traced_network_says_again_what_it_takes() -> None:
+    network, x = trained(), randn(6, 2)
+    traced = torch.jit.trace(network, (x, f64(0.3)), check_trace=False)
+    traced.takes = sf.fields.TimeInput.NOISE_LEVEL
+    got, want = (sf.LearnedField(PROCESS, m).noise(x, 0.5).detach() for m in (traced, network))
+    assert close(got, want, 1e-10)
+
+
 @pytest.mark.parametrize("n", [3, ROWS])
 def test_network_that_works_in_place_leaves_the_cloud(n: int) -> None:
     """A first layer with inplace=True; a run of the first particles is the run of those."""
