@@ -151,12 +151,21 @@ def test_network_that_takes_a_time_for_each_row_alone_is_told_so() -> None:
     assert field.noise(x, torch.full((4,), 0.5)).shape == (4, 2)
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
-def test_traced_network_says_again_what_it_takes() -> None:
-    network, x = trained(), randn(6, 2)
-    traced = torch.jit.trace(network, (x, f64(0.3)), check_trace=False)
-    traced.takes = sf.fields.TimeInput.NOISE_LEVEL
-    got, want = (sf.LearnedField(PROCESS, m).noise(x, 0.5).detach() for m in (traced, network))
+def test_network_that_hides_another_says_what_it_takes() -> None:
+    """A traced network, or one in a closure, shows no module: the attribute says it."""
+
+    class Hiding(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = [inner]
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.inner[0](x, t)
+
+    network, hiding, x = trained(), Hiding(trained()), randn(6, 2)
+    hiding.takes = sf.fields.TimeInput.NOISE_LEVEL
+    with torch.no_grad():
+        got, want = (sf.LearnedField(PROCESS, m).noise(x, 0.5) for m in (hiding, network))
     assert close(got, want, 1e-10)
 
 
