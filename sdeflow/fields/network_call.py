@@ -54,10 +54,10 @@ def called(
 
     def evaluate(rest: Rest, x: Tensor) -> Tensor:
         nonlocal copied
-        paused = _pause(modules) if modules and _in_train_mode(modules) else None
         # The first call shows whether the network changes its input in place.
         given = x.clone() if copied else x
         version = given._version if copied and not given.is_inference() else -1
+        paused = _pause(modules) if modules and _in_train_mode(modules) else None
         try:
             if rows is None:
                 out = network(given, *rest)
