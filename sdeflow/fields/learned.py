@@ -31,7 +31,8 @@ class LearnedField(Field):
     The network is in eval mode whenever the field is evaluated, and afterwards in the mode that it
     had; only `training.loss` leaves its mode. It gets the whole cloud in one call. So its answer
     for a particle may depend on the others, in the last bits of the matrix products if in nothing
-    else. An `MLP` is called in blocks of 256 rows: the first k particles of n keep their bits.
+    else. An `MLP` that is not wrapped is called in blocks of 256 rows: the first k particles of n
+    keep their bits.
 
     Args:
         network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when

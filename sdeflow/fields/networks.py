@@ -42,7 +42,8 @@ class TimeInput(Enum):
     A network says so by an attribute `takes`; it may stand in any module inside, and the outermost
     holds. So a network keeps its meaning in `DataParallel`, `torch.compile`, `AveragedModel` or a
     module of your own that calls it. A module that converts t itself before it calls an `MLP` says
-    `takes = TimeInput.TIME`. A network that says nothing takes t.
+    `takes = TimeInput.TIME`. A network that says nothing takes t. A traced or scripted network has
+    lost its attributes: set `takes` again.
     """
 
     TIME = "t"

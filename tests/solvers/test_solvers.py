@@ -42,7 +42,7 @@ FIELDS = {
     "exact float32": sf.ExactField(sf.VP(), lopsided(torch.float32)),
     "learned": sf.LearnedField(sf.VP(), mlp()),
     "learned velocity": sf.LearnedField(sf.Linear(), mlp(), sf.fields.Prediction.VELOCITY),
-    "preconditioned": sf.LearnedField(sf.EDM(), mlp(), sf.fields.Prediction.DATA, data_std=0.8),
+    "preconditioned": sf.LearnedField(sf.EDM(), mlp(), data_std=0.8),
 }
 every_field = pytest.mark.parametrize("known", FIELDS.values(), ids=FIELDS.keys())
 
