@@ -78,8 +78,7 @@ def trained() -> sf.MLP:
     """
     network = sf.MLP(2, width=256, depth=3, waves=0)
     field = sf.LearnedField(PROCESS, network)
-    for _ in sf.fit(field, sf.datasets.spiral().sample, 500, 0):
-        pass
+    sf.fit(field, sf.datasets.spiral().sample, 500, 0)
     return network
 
 

@@ -78,8 +78,7 @@ def train_ours(
     network = kind(waves=0 if without == "waves" else 48, seed=seed)
     std = None if without == "preconditioning" else data.std
     field = sf.LearnedField(PROCESS, network, data_std=std)
-    for _ in sf.fit(field, data.sample, steps, seed):
-        pass
+    sf.fit(field, data.sample, steps, seed)
     return field
 
 

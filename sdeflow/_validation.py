@@ -1,4 +1,4 @@
-"""Check arguments: clouds, times, whole numbers, positive numbers, labels.
+"""Check arguments: clouds, times, numbers, labels, functions, kinds of things, file names.
 
 Every public function checks its arguments once, before any work. A check returns the value in the
 form in which it is used, or raises an error of one sentence that says what is wrong, where, and
@@ -9,7 +9,12 @@ from __future__ import annotations
 
 import math
 import operator
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,10 +26,32 @@ class SdeflowError(RuntimeError):
     """A run could not go on: a state is not finite, or a file does not hold what it should.
 
     Attributes:
-        path: of a solver's run, the start and the last finite state; otherwise None.
+        path: of a solver's run, the start, the requested states that were reached, and the last
+            finite state; otherwise None.
     """
 
     path: object = None
+
+
+T = TypeVar("T")
+Numbers = Tensor | np.ndarray | Sequence
+"""Numbers in a tensor, an array or a (nested) sequence."""
+
+
+def shown(value: object) -> str:
+    """A value as an error message names it: on one line, and short."""
+    if isinstance(value, Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(value, Tensor) else "an array"
+        return f"{kind} {tuple(value.shape)}" if value.ndim else f"{value.item()!r}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or isinstance(
+        plain, bool | int | float | complex | str | bytes | torch.dtype
+    ):
+        text = repr(plain)
+        return text if len(text) <= 60 else f"{text[:57]}..."
+    return type(value).__name__
 
 
 def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
@@ -36,10 +63,10 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{name} must be a floating-point tensor, got {kind}; use torch.as_tensor")
+        raise TypeError(f"{name} must be a floating-point tensor, got {kind}{_as_cloud(x)}")
     if x.ndim != 2:
         raise ValueError(
-            f"{name} must be a cloud of shape (n, d), got shape {tuple(x.shape)}; reshape it"
+            f"{name} must be a cloud of shape (n, d), got shape {tuple(x.shape)}{_as_rows(x)}"
         )
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"{name} is empty (shape {tuple(x.shape)}); give at least one particle")
@@ -53,12 +80,51 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     return x
 
 
+def check_plane(x: object, name: str = "x") -> Tensor:
+    """Return `x`, a tensor, an array or nested lists, in float64 if it is a cloud in the plane."""
+    if not isinstance(x, Tensor):
+        try:
+            x = torch.as_tensor(x, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"{name} must be a cloud (n, 2), got {type(x).__name__}") from None
+    x = check_cloud(x, name)
+    if x.shape[1] != 2:
+        cure = f"choose two: {name}[:, [0, 1]]" if x.shape[1] > 2 else "draw one by ax.hist"
+        raise ValueError(f"{name} must lie in the plane, got {x.shape[1]} coordinates; {cure}")
+    return x.detach().double()
+
+
+def _as_cloud(value: object) -> str:
+    """How to make a cloud of what is none."""
+    if isinstance(value, Tensor):
+        return "; take its real part" if value.is_complex() else "; convert it with .double()"
+    if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
+        return "; use torch.from_numpy" + ("" if value.dtype.kind == "f" else "(...).double()")
+    if isinstance(value, list | tuple):
+        rows = len(value) > 0 and all(isinstance(row, Tensor) for row in value)
+        return "; use torch.stack" if rows else "; use torch.tensor(..., dtype=torch.float64)"
+    if isinstance(getattr(value, "x", None), Tensor):  # a Path
+        return "; its last cloud is .x[-1]"
+    if callable(getattr(value, "sample", None)) and not isinstance(value, type):
+        return "; draw a cloud with its .sample(n, seed)"
+    return ""
+
+
+def _as_rows(x: Tensor) -> str:
+    """How to bring a tensor into the shape of a cloud."""
+    if x.ndim == 1:
+        return "; use x[:, None] for particles on a line, x[None] for one particle"
+    if x.ndim > 2:
+        return "; flatten each particle with x.flatten(1)"
+    return ""
+
+
 def check_int(value: object, name: str, least: int = 1) -> int:
     """Return `value` as an int if it is a whole number of at least `least`."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(f"{name} must be a whole number, got {value!r}") from None
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}") from None
     if isinstance(value, bool):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if number < least:
@@ -66,20 +132,30 @@ def check_int(value: object, name: str, least: int = 1) -> int:
     return number
 
 
+def check_seed(value: object, name: str = "seed") -> int:
+    """Return `value` as an int if it is a whole number from 0 to 2^64 - 1, a generator's key."""
+    seed = check_int(value, name, 0)
+    if seed >= 2**64:
+        raise ValueError(f"{name} must be below 2^64, got {seed}")
+    return seed
+
+
 def _number(value: object, name: str) -> float:
     try:
         if isinstance(value, (str, bytes, bool)):  # `float` takes them, arithmetic does not
             raise TypeError
+        if isinstance(value, Tensor | np.ndarray):
+            value = value.item()
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError, RuntimeError):
-        raise TypeError(f"{name} must be a number, got {value!r}") from None
+        raise TypeError(f"{name} must be a number, got {shown(value)}") from None
 
 
 def check_finite(value: float, name: str) -> float:
     """Return `value` as a float if it is a finite number."""
     number = _number(value, name)
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be finite, got {value!r}")
+        raise ValueError(f"{name} must be finite, got {shown(value)}")
     return number
 
 
@@ -88,28 +164,17 @@ def check_positive(value: float, name: str, *, zero: bool = False) -> float:
     number = _number(value, name)
     if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
         least = "zero or more" if zero else "positive"
-        raise ValueError(f"{name} must be {least} and finite, got {value!r}")
+        raise ValueError(f"{name} must be {least} and finite, got {shown(value)}")
     return number
 
 
-def check_numbers(value: object, name: str, least: int = 1) -> Tensor:
-    """Return `value` as a row of at least `least` finite numbers, (n,) in float64.
-
-    Raises:
-        TypeError: not numbers.
-        ValueError: not one row, fewer than `least`, NaN or infinity.
-    """
-    try:
-        row = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be a row of numbers, got {type(value).__name__}") from None
-    if row.ndim != 1 or len(row) < least:
-        raise ValueError(
-            f"{name} must be one row of at least {least} numbers, got shape {tuple(row.shape)}"
-        )
-    if not torch.isfinite(row).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity; drop those entries")
-    return row
+def check_between(value: float, name: str, low: float, high: float) -> float:
+    """Return `value` as a float in [low, high]; an end may have been rounded to float32."""
+    number = _number(value, name)
+    slack = FLOAT32_EPS * max(abs(low), abs(high))
+    if not low - slack <= number <= high + slack:
+        raise ValueError(f"{name} must lie in [{low:g}, {high:g}], got {shown(value)}")
+    return min(max(number, low), high)
 
 
 def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
@@ -119,38 +184,64 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} must be whole numbers, got {type(value).__name__}") from None
     if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise TypeError(f"{name} must be whole numbers, got {found.dtype}")
+        cure = "; use .long()" if isinstance(value, Tensor) and not found.is_complex() else ""
+        raise TypeError(f"{name} must be whole numbers, got {found.dtype}{cure}")
     if found.ndim > 1 or not found.numel():
         raise ValueError(
             f"{name} must be one () or one for each particle (n,), got {tuple(found.shape)}"
         )
-    if most is not None and not 0 <= int(found.min()) <= int(found.max()) <= most:
-        raise ValueError(
-            f"{name} must be 0 to {most}, got {int(found.min())} to {int(found.max())}"
-        )
+    low, high = int(found.min()), int(found.max())
+    if low < 0 or (most is not None and high > most):
+        wanted = "count from 0" if most is None else f"be 0 to {most}"
+        raise ValueError(f"{name} must {wanted}, got {low}{f' to {high}' if high > low else ''}")
     return found.long()
 
 
+def check_numbers(
+    value: Numbers | float, name: str, shape: tuple[int, ...] | None = None
+) -> Tensor:
+    """Return a tensor, an array or a (nested) sequence of numbers as a tensor in float64.
+
+    Raises:
+        TypeError: it holds something else, or its rows differ in length.
+        ValueError: a number is NaN or infinite, or the shape is not `shape`.
+    """
+    found = _as_numbers(value, name)
+    if shape is not None and found.shape != shape:
+        raise ValueError(
+            f"{name} must hold finite numbers of shape {shape}, got shape {tuple(found.shape)}"
+        )
+    if not torch.isfinite(found).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity")
+    return found
+
+
+def _as_numbers(value: Numbers | float, name: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        try:
+            value = torch.from_numpy(np.array(value))  # torch.as_tensor would round to float32
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(
+                f"{name} must be numbers in a tensor, an array or a list, got {shown(value)}"
+            ) from None
+    if value.is_complex() or value.dtype == torch.bool:
+        raise TypeError(f"{name} must be real numbers, got {value.dtype}")
+    return value.detach().to("cpu", torch.float64)
+
+
 def check_times(
-    t: object, low: float = -math.inf, high: float = math.inf, name: str = "times"
+    t: Numbers, low: float = -math.inf, high: float = math.inf, name: str = "times"
 ) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone row of times (K + 1,) in [low, high].
 
     Raises:
-        TypeError: not numbers.
+        TypeError: no numbers in a tensor, an array or a sequence.
         ValueError: fewer than two times, not finite, not strictly monotone, outside [low, high].
     """
-    try:
-        t = torch.as_tensor(t, dtype=None if isinstance(t, Tensor) else torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be a row of times, got {type(t).__name__}") from None
-    if t.is_complex() or t.dtype == torch.bool:
-        raise TypeError(f"{name} must be a row of times, got {t.dtype}")
+    t = check_numbers(t, name)
     if t.ndim != 1 or len(t) < 2:
-        raise ValueError(f"{name} must hold at least two times in one row, got {tuple(t.shape)}")
-    t = t.detach().to("cpu", torch.float64)
-    if not torch.isfinite(t).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity")
+        got = f"shape {tuple(t.shape)}" if t.ndim else "one number"
+        raise ValueError(f"{name} must hold at least two times in one row, got {got}")
     gaps = t[1:] - t[:-1]
     if not ((gaps > 0).all() or (gaps < 0).all()):
         k = int((gaps * gaps[0].sign() <= 0).nonzero()[0])
@@ -168,3 +259,38 @@ def check_times(
             "inside that interval"
         )
     return t.clamp(low, high)
+
+
+def check_kind(value: object, kind: type[T], name: str, cure: str = "") -> T:
+    """Return `value` if it is an instance of `kind`; `cure` ends the sentence that refuses it."""
+    if isinstance(value, kind):
+        return value
+    what = kind.__name__
+    article = "an" if what.startswith(("A", "E", "I", "O", "SDE", "MLP")) else "a"
+    if isinstance(value, type) and issubclass(value, kind):
+        cure = f"make one, {value.__name__}(...)"
+    raise TypeError(
+        f"{name} must be {article} {what}, got {shown(value)}{f'; {cure}' if cure else ''}"
+    )
+
+
+def check_function(value: object, name: str, what: str = "") -> None:
+    """Refuse what cannot be called; `what` says what the function takes and gives."""
+    if not callable(value):
+        raise TypeError(f"{name} must be a function{what and ' ' + what}, got {shown(value)}")
+
+
+def check_file(path: object, name: str = "path") -> Path:
+    """Return the name of a file or folder as a Path."""
+    if not isinstance(path, str | os.PathLike) or path == "":
+        raise TypeError(f"{name} must be a file name or a Path, got {shown(path)}")
+    return Path(path)
+
+
+def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
+    """Return a floating-point type of torch."""
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise TypeError(
+            f"{name} must be a floating-point type, such as torch.float64, got {shown(dtype)}"
+        )
+    return dtype

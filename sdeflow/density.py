@@ -1,4 +1,4 @@
-r"""Grids, and probability densities on them: the mass in each cell.
+r"""Probability densities on grids: the mass in each cell.
 
     m_i = int_{cell i} p(x) dx,    sum_i m_i = 1 - (mass outside the grid).
 
@@ -12,157 +12,31 @@ Masses are float64 tensors: those below 1e-7 of the whole would be lost in float
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_int, check_positive
+from sdeflow.grid import Grid, check_axis, check_grid
 from sdeflow.random_streams import Stream, random_generator
+
+__all__ = ["ROUND_OFF", "Density", "Grid", "captured"]
 
 ROUND_OFF = 1e-15  # masses below this share of the whole are rounding errors
 
 
-@dataclass(frozen=True)
-class Grid:
-    """Equal cells, shape[0] (x shape[1]) of them, in a box [low, high] of one or two dimensions.
-
-    Args:
-        low, high: (d,) corners of the box; one number stands for all axes.
-        shape: (d,) cells along each axis, at least 4 of them.
-
-    Raises:
-        TypeError, ValueError: not one or two axes, corners that do not fit or are out of order.
-    """
-
-    low: tuple[float, ...]
-    high: tuple[float, ...]
-    shape: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        """Check the arguments and make tuples of them."""
-        cells = self.shape if np.iterable(self.shape) else (self.shape,)
-        shape = tuple(check_int(n, "every entry of shape", 4) for n in cells)
-        if len(shape) not in (1, 2):
-            raise ValueError(f"a grid has one or two axes, got shape {shape}")
-        low, high = (
-            _corner(c, len(shape), n) for c, n in ((self.low, "low"), (self.high, "high"))
-        )
-        if not all(a < b for a, b in zip(low, high, strict=True)):
-            raise ValueError(f"low must lie below high on every axis, got {low} and {high}")
-        for name, value in (("low", low), ("high", high), ("shape", shape)):
-            object.__setattr__(self, name, value)
-
-    def __str__(self) -> str:
-        """In words."""
-        box = " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(self.low, self.high, strict=True))
-        return f"{' x '.join(map(str, self.shape))} cells in {box}"
-
-    @property
-    def dim(self) -> int:
-        """d."""
-        return len(self.shape)
-
-    @property
-    def width(self) -> tuple[float, ...]:
-        """h (d,), the sides of a cell (length)."""
-        return tuple((b - a) / n for a, b, n in zip(self.low, self.high, self.shape, strict=True))
-
-    @property
-    def volume(self) -> float:
-        """prod_i h_i, the volume of a cell."""
-        return math.prod(self.width)
-
-    def edges(self, axis: int) -> Tensor:
-        """Faces of the cells along one axis, (n + 1,)."""
-        ends = self.low[axis], self.high[axis]
-        return torch.linspace(*ends, self.shape[axis] + 1, dtype=torch.float64)
-
-    def middles(self, axis: int) -> Tensor:
-        """Centres of the cells along one axis, (n,)."""
-        edges = self.edges(axis)
-        return (edges[1:] + edges[:-1]) / 2
-
-    def centres(self) -> Tensor:
-        """Centres of all cells as a cloud, (cells, d), the last axis fastest."""
-        return _product([self.middles(i) for i in range(self.dim)])
-
-    def corners(self) -> Tensor:
-        """Corners of all cells as a cloud, (prod(n + 1), d), the last axis fastest."""
-        return _product([self.edges(i) for i in range(self.dim)])
-
-    def cell(self, x: Tensor) -> Tensor:
-        """The index of the cell that each particle of x (n, d) is in, (n,); -1 outside.
-
-        Raises:
-            TypeError, ValueError: x is no finite cloud of the grid's dimension.
-        """
-        check_cloud(x, dim=self.dim)
-        which = torch.zeros(len(x), dtype=torch.int64)
-        inside = torch.ones(len(x), dtype=torch.bool)
-        for i, n in enumerate(self.shape):
-            coordinate = x[:, i].detach().to("cpu", torch.float64).contiguous()
-            k = torch.searchsorted(self.edges(i), coordinate, right=True) - 1
-            k = torch.where(coordinate == self.high[i], n - 1, k)
-            inside &= (k >= 0) & (k < n)
-            which = which * n + k
-        return torch.where(inside, which, -1)
-
-    def count(self, x: Tensor) -> tuple[Tensor, int]:
-        """The number of particles of x (n, d) in each cell, in `shape`, and the number outside.
-
-        Raises:
-            TypeError, ValueError: x is no finite cloud of the grid's dimension.
-        """
-        which = self.cell(x)
-        inside = which[which >= 0]
-        counts = torch.bincount(inside, minlength=math.prod(self.shape))
-        return counts.reshape(self.shape), len(which) - len(inside)
-
-    def scaled(self, factor: float) -> Grid:
-        """The grid with all lengths multiplied by `factor`.
-
-        Raises:
-            TypeError, ValueError: factor is no positive number.
-        """
-        factor = check_positive(factor, "factor")
-        low, high = (tuple(factor * c for c in ends) for ends in (self.low, self.high))
-        return Grid(low, high, self.shape)
-
-    def coarser(self, factor: int = 2) -> Grid:
-        """The same box with cells `factor` times as wide.
-
-        Raises:
-            TypeError, ValueError: factor is no whole number, or the cells of an axis cannot be
-                merged into 4 or more.
-        """
-        factor = check_int(factor, "factor")
-        if any(n % factor for n in self.shape):
-            raise ValueError(f"{self.shape} cells cannot be merged {factor} by {factor}")
-        return Grid(self.low, self.high, tuple(n // factor for n in self.shape))
-
-    def same(self, other: Grid) -> bool:
-        """Whether the two have the same cells, up to rounding."""
-        slack = 1e-9 * max(abs(c) for c in (*self.low, *self.high))
-        pairs = zip((*self.low, *self.high), (*other.low, *other.high), strict=False)
-        return self.shape == other.shape and all(abs(a - b) <= slack for a, b in pairs)
-
-
-def _corner(value: float | Sequence[float], d: int, name: str) -> tuple[float, ...]:
-    row = tuple(value) if np.iterable(value) else (value,) * d
+def _as_masses(mass: object) -> Tensor:
     try:
-        row = tuple(float(c) for c in row)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold numbers, got {value!r}") from None
-    if len(row) != d or not all(math.isfinite(c) for c in row):
-        raise ValueError(f"{name} must hold {d} finite numbers, one per axis, got {value!r}")
-    return row
-
-
-def _product(axes: list[Tensor]) -> Tensor:
-    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, len(axes))
+        given = mass if isinstance(mass, Tensor) else torch.as_tensor(np.asarray(mass))
+        if given.is_complex():
+            raise TypeError
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"mass must be a tensor of numbers, one per cell, got {type(mass).__name__}"
+        ) from None
+    return given
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +45,7 @@ class Density:
 
     Args:
         grid: the cells.
-        mass: grid.shape, not negative; kept in float64.
+        mass: grid.shape, not negative, a tensor, an array or nested lists; kept in float64.
         error: an estimate of the total variation to the exact density, or None.
 
     Raises:
@@ -184,9 +58,11 @@ class Density:
 
     def __post_init__(self) -> None:
         """Check the masses."""
-        if not isinstance(self.mass, Tensor) or self.mass.is_complex():
-            raise TypeError(f"mass must be a tensor of numbers, got {type(self.mass).__name__}")
-        mass = self.mass.detach().to("cpu", torch.float64).contiguous()
+        check_grid(self.grid)
+        if self.error is not None and not isinstance(self.error, (int, float)):
+            raise TypeError(f"error must be a number or None, got {type(self.error).__name__}")
+        given = _as_masses(self.mass)
+        mass = given.detach().to("cpu", torch.float64).contiguous()
         if mass.shape != self.grid.shape:
             raise ValueError(
                 f"mass must be {self.grid.shape}, one number per cell, got {tuple(mass.shape)}"
@@ -198,9 +74,12 @@ class Density:
                 f"mass is negative in {int((mass < 0).sum())} cells; set it to zero there"
             )
         total = float(mass.sum())
-        if not 0 < total <= 1 + 1e-9:
+        # Masses that were divided by their sum in a shorter type add up to 1 within its rounding.
+        eps = torch.finfo(given.dtype).eps if given.is_floating_point() else 0.0
+        slack = max(1e-9, 4 * eps)
+        if not 0 < total <= 1 + slack:
             raise ValueError(f"the masses add up to {total:.6g}; divide them by their sum")
-        object.__setattr__(self, "mass", mass)
+        object.__setattr__(self, "mass", mass / total if total > 1 + 1e-9 else mass)
 
     def __repr__(self) -> str:
         """In words."""
@@ -214,6 +93,7 @@ class Density:
         Raises:
             TypeError, ValueError: x is no cloud of the grid's dimension, or wholly outside.
         """
+        check_grid(grid)
         counts, outside = grid.count(x)
         if outside == len(x):
             raise ValueError(
@@ -260,13 +140,11 @@ class Density:
         """The marginal density of one coordinate, on that axis of the grid.
 
         Raises:
-            ValueError: there is no such axis.
+            TypeError, ValueError: there is no such axis.
         """
-        if not -self.grid.dim <= axis < self.grid.dim:
-            raise ValueError(f"axis must be 0 to {self.grid.dim - 1}, got {axis}")
+        axis = check_axis(axis, self.grid.dim)
         if self.grid.dim == 1:
             return self
-        axis %= 2
         g = self.grid
         line = Grid((g.low[axis],), (g.high[axis],), (g.shape[axis],))
         return Density(line, self.mass.sum(1 - axis), self.error)
@@ -319,7 +197,9 @@ class Density:
         part = (
             torch.from_numpy(random_generator(seed, Stream.DATA).random((n, self.grid.dim))) - 0.5
         )
-        return self.grid.centres()[which] + part * torch.tensor(self.grid.width)
+        return self.grid.centres()[which] + part * torch.tensor(
+            self.grid.width, dtype=torch.float64
+        )
 
     def entropy(self) -> float:
         """-sum_i m_i ln(m_i / volume) = -E[ln p] (nats), if the total is 1."""
@@ -333,7 +213,7 @@ class Density:
         where only the other one is, it counts as 1e-15. So the sum is always finite.
 
         Raises:
-            ValueError: the grids differ.
+            TypeError, ValueError: other is no Density, or the grids differ.
         """
         p, q = self._cells(other)
         small = torch.maximum(p, q) < ROUND_OFF
@@ -345,12 +225,17 @@ class Density:
         """The total variation (1/2) sum_i |m_i - n_i|, from 0 to 1; outside is one more cell.
 
         Raises:
-            ValueError: the grids differ.
+            TypeError, ValueError: other is no Density, or the grids differ.
         """
         p, q = self._cells(other)
         return float((p - q).abs().sum() / 2)
 
     def _cells(self, other: Density) -> tuple[Tensor, Tensor]:
+        if not isinstance(other, Density):
+            raise TypeError(
+                f"other must be a Density, got {type(other).__name__}; Density(grid, mass) and "
+                "Density.from_samples(grid, x) make one"
+            )
         if not self.grid.same(other.grid):
             raise ValueError(
                 f"the two densities are on different grids, {self.grid} and {other.grid}; make "
@@ -364,9 +249,13 @@ def captured(mass: np.ndarray, grid: Grid, missing: float) -> Density:
     """The density with these cell masses, if no more than `missing` of 1 is outside the grid.
 
     Raises:
-        ValueError: more is missing.
+        TypeError, ValueError: more is missing, or `missing` is no number from 0 on.
     """
-    lost = 1 - float(mass.sum())
+    missing = check_positive(missing, "missing", zero=True)
+    held = float(mass.sum())
+    lost = 1 - held
+    if not held > 0:
+        raise ValueError(f"the grid {grid.low} to {grid.high} holds none of the mass; move it")
     if lost > missing:
         enough = lost + 10 ** math.floor(math.log10(lost)) / 2  # a digit of it, rounded up
         raise ValueError(

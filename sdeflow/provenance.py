@@ -15,6 +15,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -34,6 +35,27 @@ def provenance(seed: int | None = None) -> dict[str, str | int]:
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
     }
+
+
+FIELDS = {".png": "", ".pdf": "Keywords", ".svg": "Description", ".eps": "Creator"}
+"""The formats of pictures that keep metadata, and the field for text; .png has any fields."""
+
+
+def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str]:
+    """`about` as the metadata that a picture of this suffix can hold.
+
+    Raises:
+        ValueError: it can hold none, or there is no suffix.
+    """
+    if not isinstance(about, Mapping):
+        raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
+    suffix = path.suffix.lower()
+    if suffix not in FIELDS:
+        raise ValueError(f"{path} must end in one of {', '.join(FIELDS)}, which keep metadata")
+    lines = {key: str(value) for key, value in about.items()}
+    if suffix == ".png":
+        return lines
+    return {FIELDS[suffix]: "; ".join(f"{key}: {value}" for key, value in lines.items())}
 
 
 @cache
@@ -57,8 +79,7 @@ def write_files(files: dict[Path, bytes]) -> None:
     parts = {path.with_name(path.name + ".part"): path for path in files}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():  # else seen only when others have taken their places
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        _no_folder(path)  # else seen only when others have taken their places
     try:
         for part, path in parts.items():
             with open(part, "wb") as file:
@@ -71,6 +92,20 @@ def write_files(files: dict[Path, bytes]) -> None:
         for part in parts:
             part.unlink(missing_ok=True)
         raise
+
+
+def _no_folder(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that is to be written later, and raise OSError if it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _no_folder(path)
+    trial = path.with_name(path.name + ".part")
+    trial.write_bytes(b"")
+    trial.unlink()
 
 
 def write_bytes(path: Path, data: bytes) -> None:

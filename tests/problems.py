@@ -233,13 +233,12 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def trained(steps: int = 30, seed: int = 0, **more: object) -> dict[str, Tensor]:
     """The weights at the end of a short run."""
     field = small()
-    for _ in sf.fit(field, DATA.sample, steps, seed, config=SMALL, **more):
-        pass
+    sf.fit(field, DATA.sample, steps, seed, config=SMALL, **more)
     return weights(field)
 
 
 def half_done(file: Path, done: int = 16) -> None:
     """A run of 30 steps, a checkpoint every 7, left after `done`."""
-    run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    run = sf.training.Training(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     for _ in range(done):
         next(run)

@@ -1,6 +1,8 @@
 """Cell masses against SciPy's integrals, conservation laws and histograms."""
 
+import copy
 import math
+import pickle
 from dataclasses import FrozenInstanceError
 from itertools import pairwise
 
@@ -15,6 +17,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid
+from sdeflow.density import captured
 from sdeflow.distributions.mixture import prior_density
 from tests.problems import close, f64, lopsided, randn
 
@@ -348,8 +351,9 @@ def test_density_refuses_wrong_values_in_one_sentence(mistake, words: str) -> No
 def test_density_refuses_wrong_types_in_one_sentence() -> None:
     with pytest.raises(TypeError, match="low must hold numbers"):
         Grid("a", 1.0, (4,))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="mass must be a tensor"):
-        Density(GRID_4, UNIFORM.tolist())  # type: ignore[arg-type]
+    for junk in ("1", None, lambda x: x, [[0.5, None]], UNIFORM * 1j):
+        with pytest.raises(TypeError, match="mass must be a tensor of numbers, one per cell"):
+            Density(GRID_4, junk)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("half", [1.0, 2.3, 3.1, 3.6])
@@ -364,3 +368,104 @@ def test_advised_missing_mass_is_accepted(half: float) -> None:
     assert law.on_grid(grid, missing=advised).total() < 1
     with pytest.raises(ValueError, match="allow it"):
         law.on_grid(grid, missing=advised / 2.1)
+
+
+@settings(max_examples=60)
+@given(st.floats(1e-9, 1.0, exclude_max=True), st.floats(0.0, 0.9))
+def test_advised_missing_mass_is_always_enough(held: float, share: float) -> None:
+    """Whatever is lost; the advice is a number to be typed in."""
+    mass, missing = np.array([held, 0.0, 0.0, 0.0]), share * (1 - held)
+    if 1 - held <= missing:
+        return
+    with pytest.raises(ValueError, match="allow it by missing=") as said:
+        captured(mass, Grid(0.0, 1.0, (4,)), missing)
+    advised = float(str(said.value).rpartition("=")[2])
+    assert captured(mass, Grid(0.0, 1.0, (4,)), advised).total() == pytest.approx(held)
+
+
+def test_grid_without_any_mass_is_refused_without_a_number() -> None:
+    with pytest.raises(ValueError, match="holds none of the mass; move it"):
+        captured(np.zeros(4), Grid(0.0, 1.0, (4,)), 1.0)
+    with pytest.raises(ValueError, match="missing must be zero or more"):
+        captured(np.full(4, 0.2), Grid(0.0, 1.0, (4,)), math.nan)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_masses_divided_by_their_sum_in_a_shorter_type_are_accepted(dtype: torch.dtype) -> None:
+    for seed in range(20):
+        mass = randn(16, 24, seed=seed).abs().to(dtype)
+        density = Density(Grid(0.0, 1.0, (16, 24)), mass / mass.sum())
+        assert 1 - 3 * torch.finfo(dtype).eps < density.total() <= 1 + 1e-9
+    with pytest.raises(ValueError, match="divide them by their sum"):
+        Density(GRID_4, (UNIFORM * 1.05).to(dtype))
+
+
+def test_masses_may_be_an_array_or_lists() -> None:
+    for mass in (UNIFORM.numpy(), UNIFORM.tolist(), UNIFORM.double().numpy()):
+        assert torch.equal(Density(GRID_4, mass).mass, UNIFORM.double())  # type: ignore[arg-type]
+
+
+@settings(max_examples=20)
+@given(st.sampled_from([1e-150, 1e-9, 2.0**-30, 1e9, 1e150]))
+def test_unit_of_length_does_not_matter(unit: float) -> None:
+    """A kilometre or a nanometre: cells, draws, moments and distances, to rounding errors."""
+    g, h = Grid((-1.0, 2.0), (3.0, 5.0), (16, 24)), Grid(
+        (-unit, 2 * unit), (3 * unit, 5 * unit), (16, 24)
+    )  # fmt: skip
+    mass = randn(16, 24, seed=1).abs()
+    p, q = (Density(grid, mass / mass.sum()) for grid in (g, h))
+    assert torch.equal(g.cell(p.sample(300, seed=2)), h.cell(q.sample(300, seed=2)))
+    assert close(q.sample(300, seed=2) / unit, p.sample(300, seed=2), rtol=1e-14)
+    assert close(q.mean() / unit, p.mean())
+    assert close(q.covariance() / unit / unit, p.covariance())
+    assert q.entropy() - 2 * math.log(unit) == pytest.approx(p.entropy(), abs=1e-9)
+    assert q.kl(p.scaled(1.0) and Density(h, p.mass)) == 0
+    assert h.same(g.scaled(unit))
+    assert not h.same(Grid((-unit, 2 * unit), (3.01 * unit, 5 * unit), (16, 24)))
+
+
+def test_grids_are_the_same_to_a_part_of_a_cell_wherever_they_are() -> None:
+    """A nanometre is another cell a metre away from the origin too."""
+    far = Grid(1.0, 1.0 + 1e-8, (10,))
+    assert far.same(Grid(1.0, 1.0 + 1e-8 + 1e-16, (10,)))
+    assert not far.same(Grid(1.0 + 1e-9, 1.0 + 1.1e-8, (10,)))
+    assert not far.same(Grid(1.0, 1.0 + 1e-8, (20,)))
+    with pytest.raises(ValueError, match="rounding errors of positions there"):
+        Grid(1e9, 1e9 + 1e-6, (100,))
+
+
+def test_copies_are_the_same_densities() -> None:
+    density = Density(BOX, lopsided().on_grid(BOX).mass, error=0.01)
+    for again in (
+        pickle.loads(pickle.dumps(density)),
+        copy.deepcopy(density),
+        copy.copy(density),
+        Density(density.grid, density.mass.tolist(), density.error),  # type: ignore[arg-type]
+    ):
+        assert again.grid == BOX
+        assert torch.equal(again.mass, density.mass)
+        assert again.error == 0.01
+        assert torch.equal(again.sample(50, seed=1), density.sample(50, seed=1))
+        assert again.kl(density) == 0
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda: Density(GRID_4, UNIFORM).kl(UNIFORM), "other must be a Density, got Tensor"),
+        (lambda: Density(GRID_4, UNIFORM).total_variation(None), "other must be a Density"),
+        (lambda: Density((0, 1), UNIFORM), r"grid must be a Grid, got tuple; make one by Grid"),
+        (lambda: Density(GRID_4, UNIFORM, "a"), "error must be a number or None"),
+        (lambda: Density.from_samples(None, UNIFORM), "grid must be a Grid"),
+        (lambda: GRID_4.same(4), "grid must be a Grid"),
+        (lambda: GRID_4.edges("x"), "axis must be a whole number"),
+        (lambda: Density(GRID_4, UNIFORM).marginal(None), "axis must be a whole number"),
+        (lambda: Grid("0", 1.0, (4,)), "low must hold numbers"),
+    ],
+)
+def test_density_refuses_things_of_another_kind_in_one_sentence(mistake, words: str) -> None:
+    with pytest.raises(TypeError, match=words) as refusal:
+        mistake()
+    assert "\n" not in str(refusal.value)
+    with pytest.raises(ValueError, match="axis must be 0 to 1"):
+        GRID_4.middles(2)

@@ -1,9 +1,12 @@
 """Pictures show the numbers that they were given, and say where these come from."""
 
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import matplotlib as mpl
 import numpy as np
@@ -13,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from PIL import Image
+from scipy import stats
 
 import sdeflow as sf
 from sdeflow import plot
@@ -158,12 +162,148 @@ def test_figure_is_written_with_its_provenance(tmp_path: Path) -> None:
     with Image.open(file) as picture:
         assert picture.text["seed"] == "7"
         assert picture.text["command"] == "sdeflow demo"
-        assert picture.size == (round(3.4 * 200), round(2.0 * 200))
+        assert picture.size == (round(3.4 * 300), round(2.0 * 300))
     assert [f.name for f in file.parent.iterdir()] == ["f.png"]
     with plot.figure() as fig:
         fig.subplots()
         plot.write(fig, tmp_path / "f.pdf")
     assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".pdf", ".svg", ".eps"])
+def test_every_format_carries_what_made_it(tmp_path: Path, suffix: str) -> None:
+    """Also a figure that was made elsewhere, whose fonts are then TrueType or text."""
+    file = tmp_path / f"f{suffix}"
+    fig = Figure(figsize=(1, 1))
+    fig.subplots().set_title("a title")
+    assert plot.write(fig, file, {"seed": 7, "command": "sdeflow demo"}) == file
+    content = file.read_bytes()
+    if suffix.lower() == ".png":
+        with Image.open(file) as picture:
+            assert (picture.text["seed"], picture.text["command"]) == ("7", "sdeflow demo")
+            assert picture.size == (300, 300)
+    else:
+        assert b"seed: 7; command: sdeflow demo" in content
+    assert b"/Type3" not in content
+    assert b"FontType 3" not in content
+    assert suffix != ".svg" or b">a title</text>" in content
+    plot.write(fig, file)  # by default, what runs now
+    with Image.open(file) if suffix.lower() == ".png" else open(file, "rb") as found:
+        said = str(found.text) if suffix.lower() == ".png" else found.read().decode("latin-1")
+    assert sf.provenance.commit() in said
+
+
+@pytest.mark.parametrize("name", ["figure", "figure.xyz", "figure.jpg", ".png"])
+def test_a_figure_s_name_ends_in_a_format_that_keeps_metadata(tmp_path: Path, name: str) -> None:
+    with plot.figure() as fig, pytest.raises(ValueError, match=r"must end in one of \.png, \.pdf"):
+        plot.write(fig, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_many_trails_make_a_small_pdf(tmp_path: Path) -> None:
+    path = sf.solvers.Path(
+        torch.linspace(1, 0, 200), randn(200 * 200, 2).reshape(200, 200, 2), 1, 1.0
+    )
+    with plot.figure(2.0, 2.0) as fig:
+        plot.trails(fig.subplots(), path, range(200))
+        plot.write(fig, tmp_path / "f.pdf")
+    assert (tmp_path / "f.pdf").stat().st_size < 250_000  # of 790,000 as lines
+
+
+def test_things_of_one_dimension_are_drawn_as_lines(ax: Axes) -> None:
+    law = sf.GaussianMixture(torch.ones(1), torch.zeros(1, 1).double(), torch.full((1, 1, 1), 4.0))
+    p = law.on_grid(sf.Grid(-20.0, 20.0, (400,)))
+    steps = plot.density(ax, p)
+    values, edges, _ = steps.get_data()
+    assert np.abs(values - stats.norm(0, 2).pdf((edges[1:] + edges[:-1]) / 2)).max() < 1e-3
+    low, high = ax.get_xlim()
+    assert -8 < low < -6 < 6 < high < 8
+    assert ax.get_ylabel() == "p (1 / data unit)"
+    verdict = sf.check_density(law.sample(2000, 0), p)
+    drawn = plot.residual(ax, verdict, p).get_data().values
+    shown = np.isfinite(drawn)
+    assert np.array_equal(drawn[shown], verdict.residual.numpy()[shown])
+    assert 0.5 < shown.mean() * 40 / (high - low) < 1.5
+    path = sf.solvers.Path(torch.linspace(1, 0, 4), randn(40, 1).reshape(4, 10, 1), 3, 0.1)
+    lines = plot.trails(ax, path, [7, 2])
+    assert np.array_equal(lines[1].get_xdata(), path.t)
+    assert np.array_equal(lines[1].get_ydata(), path.x[:, 2, 0])
+
+
+def test_a_map_shows_the_density_whatever_the_cells(ax: Axes) -> None:
+    """Mass over volume: the same colours on cells of half the width."""
+    grids = sf.Grid(-8.0, 8.0, (64, 64)), sf.Grid(-8.0, 8.0, (128, 128))
+    coarse, fine = (plot.density(ax, lopsided().on_grid(g)).get_array() for g in grids)
+    assert fine.max() == pytest.approx(coarse.max(), rel=0.15)
+    centre = lopsided().log_prob(grids[1].centres()).exp().reshape(128, 128).T
+    assert np.abs(fine - centre.numpy()).max() < 0.15 * fine.max()
+
+
+def test_clouds_may_be_arrays_lists_or_paths(ax: Axes) -> None:
+    x = randn(30, 2)
+    path = sf.solvers.Path(torch.linspace(1, 0, 2), torch.stack([x + 1, x]), 3, 0.1)
+    for same in (x, x.numpy(), x.tolist(), path, x.clone().requires_grad_()):
+        assert np.array_equal(plot.cloud(ax, same).get_offsets(), x.numpy())
+    numbers = np.arange(30)
+    three = torch.tensor([0.1, 0.5, 0.9])  # numbers of three particles, and no colour
+    assert np.allclose(plot.cloud(ax, x[:3], three).get_array(), three)
+    assert np.array_equal(plot.cloud(ax, x, numbers).get_array(), numbers)
+
+
+CLOUDS = randn(6, 1), randn(6, 3), randn(6, 2)[:, 0], randn(6, 2)[None], randn(6, 2) / 0
+
+
+@pytest.mark.parametrize(
+    ("draw", "word"),
+    [
+        *((lambda ax, x=x: plot.cloud(ax, x), word) for x, word in zip(CLOUDS, (
+            "x must lie in the plane, got 1 coordinates; draw one by ax.hist",
+            r"x must lie in the plane, got 3 coordinates; choose two: x\[:, \[0, 1\]\]",
+            r"must be a cloud of shape \(n, d\), got shape \(6,\)",
+            r"must be a cloud of shape \(n, d\), got shape \(1, 6, 2\)",
+            "NaN or infinite entries",
+        ), strict=True)),
+        (lambda ax: plot.cloud(ax, "points"), "x must be a cloud"),
+        (lambda ax: plot.cloud(ax, None), "x must be a cloud"),
+        (lambda ax: plot.cloud(ax, randn(6, 2), torch.ones(5)), r"of shape \(6,\), got"),
+        (lambda ax: plot.trails(ax, randn(6, 2), [0]), "path must be a Path"),
+        (lambda ax: plot.trails(ax, walk3(), [0]), "path has 3 coordinates"),
+        (lambda ax: plot.trails(ax, walk3(2), [10]), "particles must be 0 to 9"),
+        (lambda ax: plot.trails(ax, walk3(2), None), "particles must be whole numbers"),
+        (lambda ax: plot.cloud(ax, randn(6, 2), "bluish"), "colour, if it is no colour,"),
+        (lambda ax: plot.cloud([ax], randn(6, 2)), r"ax must be a Axes .*got list"),
+        (lambda ax: plot.density(None, lopsided_density()), "ax must be a Axes"),
+        (lambda ax: plot.frame(ax, -1.0), "half must be positive"),
+        (lambda ax: plot.arrows(ax, None, 0.5, 1.0), "field must be a Field"),
+        (lambda ax: plot.error_budget(ax, None), "found must be a ErrorBudget"),
+        (lambda ax: plot.loss_levels(ax, None, [1.0]), "report must be a LossReport"),
+        (lambda ax: plot.distances(ax, ["a"], [1.0, 2.0], (0.1, 0.1), "m"), r"shape \(1,\)"),
+        (lambda ax: plot.write(None, "f.png"), "fig must be a Figure"),
+        (lambda ax: plot.density(ax, randn(6, 2)), "p must be a Density"),
+        (lambda ax: plot.residual(ax, None, lopsided_density()), "verdict must be a Verdict"),
+        (lambda ax: plot.arrows(ax, line_field(), 0.5, 1.0), "the field has dimension 1"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_drawn_is_refused(
+    ax: Axes, draw: Callable[[Axes], object], word: str
+) -> None:
+    with pytest.raises((ValueError, TypeError), match=word):
+        draw(ax)
+
+
+def walk3(d: int = 3) -> sf.solvers.Path:
+    return sf.solvers.Path(torch.linspace(1, 0, 4), randn(40, d).reshape(4, 10, d), 3, 0.1)
+
+
+def line_field() -> sf.ExactField:
+    return sf.ExactField(sf.VP(), sf.distributions.PointSet(randn(5, 1)))
+
+
+@pytest.mark.parametrize("module", [plot, sf.datasets])
+def test_dir_shows_the_module_s_own_names(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert not {"np", "torch", "math", "Tensor", "annotations"} & set(dir(module))
+    assert all(hasattr(module, name) for name in dir(module))
 
 
 def test_unwritable_figure_leaves_the_old_file(
@@ -172,11 +312,10 @@ def test_unwritable_figure_leaves_the_old_file(
     file = tmp_path / "f.png"
     file.write_text("old")
 
-    def full(self: Figure, where: Path, **_: object) -> None:
-        Path(where).write_text("half")
+    def full(*_: object) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(Figure, "savefig", full)
+    monkeypatch.setattr(os, "fsync", full)
     with plot.figure() as fig, pytest.raises(OSError, match="No space left"):
         plot.write(fig, file)
     assert file.read_text() == "old"

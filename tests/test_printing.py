@@ -66,7 +66,7 @@ WORDS = [
     (sf.forward(sf.VE()), "forward SDE of VE, t from 0 to 1"),
     (sf.SDESolver("heun", 50, seed=3), "torchsde heun, 50 steps, seed 3"),
     (sf.ODESolver("rk4", steps=9), "torchdiffeq rk4, 9 steps"),
-    (sf.ODESolver(), "torchdiffeq dopri5, rtol 1e-05, atol 1e-05"),
+    (sf.ODESolver(), "torchdiffeq dopri5, rtol 1e-05, atol the cloud's width times rtol"),
     (
         sf.solvers.Brownian(3, 100, 2),
         "Brownian path of 100 particles in 2 dimensions, seed 3",

@@ -174,16 +174,14 @@ def our_field(
     network = MLP(seed=seed, labels=3 if classes else 0, how=how)
     learned = LearnedField(process, network, data_std=SPIRAL.std)
     sample = SPIRAL.sample_labelled if classes else SPIRAL.sample
-    for _ in training.fit(learned, sample, steps, seed, config=training.TrainingConfig(drop=drop)):
-        pass
+    training.fit(learned, sample, steps, seed, config=training.TrainingConfig(drop=drop))
     return learned
 
 
 def board_field(seed: int, steps: int = 12_000) -> LearnedField:
     """Flow matching on the checkerboard by `fit` as it comes."""
     learned = LearnedField(FLOW, MLP(seed=seed), data_std=BOARD.std)
-    for _ in training.fit(learned, BOARD.sample, steps, seed):
-        pass
+    training.fit(learned, BOARD.sample, steps, seed)
     return learned
 
 

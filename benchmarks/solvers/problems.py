@@ -75,7 +75,7 @@ def learned(name: str, data: Distribution, steps: int, batch: int) -> Problem:
         FIELDS.mkdir(parents=True, exist_ok=True)
         network = sf.MLP(dim=data.dim, waves=48 if data.dim == 2 else 0, seed=0)
         field = sf.LearnedField(PROCESS, network, data_std=1.0)
-        list(sf.fit(field, lambda n, seed: data.sample(n, seed).float(), steps=steps, batch=batch))
+        sf.fit(field, lambda n, seed: data.sample(n, seed).float(), steps=steps, batch=batch)
         sf.training.save(field, file)
     field = sf.training.load(file)
     field.network.double()

@@ -17,13 +17,9 @@ from sdeflow.analysis.elbo import (
     optimal_variance,
     small_variance,
 )
+from sdeflow.analysis.escape_times import kramers_time, mean_first_passage_time
 from sdeflow.analysis.estimate import Estimate
-from sdeflow.analysis.first_passage import (
-    Passage,
-    first_passage,
-    kramers_time,
-    mean_first_passage_time,
-)
+from sdeflow.analysis.first_passage import Passage, first_passage
 from sdeflow.analysis.guidance import GuidedLaw, guided_density, guided_law, tilted
 from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.analysis.noise_level import Curve, NoiseLevel

@@ -19,8 +19,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
-from sdeflow.analysis.noise_level import Curve, NoiseLevel, times_of
+from sdeflow._validation import check_cloud, check_int, check_kind, check_positive
+from sdeflow.analysis.noise_level import Curve, NoiseLevel, check_levels, times_of
 from sdeflow.diagnostics.coverage import nearest
 from sdeflow.fields.field import Field
 
@@ -32,11 +32,15 @@ def _towards_the_data(field: Field, y: Tensor, rho: Tensor) -> list[Tensor]:
 
 
 def _unit(v: Tensor) -> Tensor:
-    return torch.nn.functional.normalize(v, dim=1)
+    """Directions of the rows, whatever their lengths; zero stays zero."""
+    largest = v.abs().amax(1, keepdim=True)
+    v = v / torch.where(largest > 0, largest, 1.0)
+    return v / v.norm(dim=1, keepdim=True).clamp_min(0.5)
 
 
-def _checked(y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
-    return check_cloud(y, "y").double(), Curve(rho, torch.zeros(len(rho))).rho.double()
+def _checked(field: Field, y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
+    check_kind(field, Field, "field")
+    return check_cloud(y, "y", field.dim).double(), check_levels(rho)
 
 
 def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
@@ -53,7 +57,7 @@ def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
         rho: (L,) noise levels of the process, falling or rising; the curve has L - 1 values, at
             the geometric means of successive levels.
     """
-    y, rho = _checked(y, rho)
+    y, rho = _checked(field, y, rho)
     directions = [_unit(v) for v in _towards_the_data(field, y, rho)]
     # 2 asin(|a - b| / 2): acos loses half its digits at small angles.
     turned = torch.stack(
@@ -79,9 +83,9 @@ def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Cur
         y: (n, d) positions in the data's units.
         rho: (L,) noise levels of the process, falling or rising.
     """
-    y, rho = _checked(y, rho)
+    y, rho = _checked(field, y, rho)
     points = check_cloud(points, "points", y.shape[1]).double()
-    centre, near = _unit(points.mean(0) - y), _unit(points[nearest(y, points)] - y)
+    centre, near = _unit(points.mean(0) - y), _unit(points[nearest(y, points, scale=1.0)] - y)
     directions = [_unit(v) for v in _towards_the_data(field, y, rho)]
     to_centre, to_near = (
         torch.stack([(a * way).sum(1).mean() for a in directions]) for way in (centre, near)
@@ -124,7 +128,7 @@ def first_outward_level(
         rho: (L,) noise levels of the process, falling or rising.
         rays: at equal angles.
     """
-    rho = _checked(torch.zeros(1, 2), rho)[1].sort(descending=True).values
+    rho = _checked(field, torch.zeros(1, 2), rho)[1].sort(descending=True).values
     angle = 2 * math.pi * torch.arange(check_int(rays, "rays"), dtype=torch.float64) / rays
     depth = (torch.arange(64, dtype=torch.float64) + 0.5) / 64 - 0.5
     distance = check_positive(radius, "radius") + check_positive(gap, "gap") * depth

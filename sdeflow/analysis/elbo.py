@@ -23,7 +23,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_times
+from sdeflow._validation import (
+    check_cloud,
+    check_int,
+    check_kind,
+    check_numbers,
+    check_seed,
+    check_times,
+    shown,
+)
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.processes.process import Process
@@ -44,6 +52,20 @@ class KernelVariance:
     times: Tensor
     value: Tensor
 
+    def __post_init__(self) -> None:
+        """Keep both in float64.
+
+        Raises:
+            TypeError, ValueError: the times are no row of times, or the values are not one
+                number for each, zero or more.
+        """
+        times = check_times(self.times)
+        value = check_numbers(self.value, "value", (len(times),))
+        if not (value >= 0).all():
+            raise ValueError(f"every value must be zero or more, got {float(value.min()):g}")
+        object.__setattr__(self, "times", times)
+        object.__setattr__(self, "value", value)
+
     def __repr__(self) -> str:
         """One line."""
         low, high = float(self.value.min()), float(self.value.max())
@@ -51,6 +73,7 @@ class KernelVariance:
 
     def __call__(self, times: Tensor) -> Tensor:
         """v of the K steps between these times, (K,); other times than its own are refused."""
+        times = check_times(times)
         if times.shape != self.times.shape or not torch.allclose(
             times.to(self.times), self.times, rtol=1e-9, atol=0.0
         ):
@@ -120,6 +143,7 @@ def _steps(process: Process, times: Tensor) -> _Step:
 
 
 def _falling(process: Process, times: Tensor) -> Tensor:
+    check_kind(process, Process, "process")
     times = check_times(times, process.t_min, process.t_max)
     if times[0] < times[-1]:
         raise ValueError("times must fall, from noise to data; flip them")
@@ -137,11 +161,28 @@ def gaussian_kl(
         mean1, mean2: (n, d).
         variance1, variance2: of independent coordinates, positive, broadcast to (n, d).
     """
-    v1, v2 = (torch.as_tensor(v, dtype=mean1.dtype) for v in (variance1, variance2))
+    shape = check_cloud(mean1, "mean1").shape
+    if check_cloud(mean2, "mean2", shape[1]).shape != shape:
+        raise ValueError(
+            f"mean2 must have the shape of mean1, {tuple(shape)}, got {tuple(mean2.shape)}"
+        )
+    v1 = _variance(variance1, "variance1", mean1)
+    v2 = _variance(variance2, "variance2", mean1)
     if not ((v1 > 0).all() and (v2 > 0).all()):
         raise ValueError("variances must be positive; a point has no divergence from a Gaussian")
     ratio = v1 / v2
     return ((ratio - 1 - torch.log(ratio)) + (mean1 - mean2) ** 2 / v2).sum(1) / 2
+
+
+def _variance(value: Tensor | float, name: str, mean: Tensor) -> Tensor:
+    try:
+        found = torch.as_tensor(value).to(mean)
+        return found if found.ndim == 0 else found.expand(mean.shape)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"{name} must be one number or numbers of the shape {tuple(mean.shape)}, got "
+            f"{shown(value)}"
+        ) from None
 
 
 # ---- choices of v -------------------------------------------------------------------------------
@@ -194,7 +235,7 @@ def optimal_variance(
     if not isinstance(field, ExactField):
         raise TypeError("optimal_variance needs an exact field; use learned_variance")
     times = _falling(field.process, times)
-    x0 = field.sample(n, seed).double()
+    x0 = field.sample(check_int(n, "n"), check_seed(seed)).double()
     unknown = torch.zeros(len(times), dtype=torch.float64)
     with torch.no_grad():
         for k, t in enumerate(times):
@@ -215,8 +256,10 @@ def learned_variance(field: Field, x0: Tensor, times: Tensor, seed: int = 0) -> 
     Source: Nichol and Dhariwal 2021, section 3.1, whose network gives v at each x as a geometric
     mean of kappa and beta (eq. 15); here v depends on time alone.
     """
-    x0 = check_cloud(x0, "x0").double()
+    check_kind(field, Field, "field")
+    x0 = check_cloud(x0, "x0", field.dim).double()
     times = _falling(field.process, times)
+    check_seed(seed)
     with torch.no_grad():
         square = torch.stack([(error**2).mean() for error in _errors(field, x0, times, seed)])
     return _widened(field.process, times, square)
@@ -263,9 +306,12 @@ def elbo(
 
     Source: Ho et al. 2020, eq. 5 and 8; Sohl-Dickstein et al. 2015, eq. 14.
     """
-    x0 = check_cloud(x0, "x0").double()
+    check_kind(field, Field, "field")
+    check_kind(variance, KernelVariance, "variance", "such as small_variance(process, times)")
+    x0 = check_cloud(x0, "x0", field.dim).double()
     process = field.process
     times = _falling(process, times)
+    check_seed(seed)
     step, v = _steps(process, times), torch.cat([variance(times), variance.value[-1:]])
     first = process(times[0])
     terms = [gaussian_kl(first.alpha * x0, first.sigma**2, torch.zeros_like(x0), first.sigma**2)]
@@ -286,5 +332,7 @@ def elbo_weights(process: Process, variance: KernelVariance) -> Tensor:
     The constant does not depend on the field. The simple loss sets all w_k equal (Ho et al. 2020,
     eq. 12 and 14). For v = kappa, w = rho_t^2 (SNR_s - SNR_t) / 2.
     """
+    check_kind(process, Process, "process")
+    check_kind(variance, KernelVariance, "variance", "such as small_variance(process, times)")
     step = _steps(process, variance.times)
     return (step.pull * step.level) ** 2 / (2 * variance.value)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_int, check_numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,12 +20,18 @@ class Estimate:
     @staticmethod
     def of(samples: Tensor) -> Estimate:
         """The mean of independent samples (n, ...) with the error std / sqrt(n); n >= 2."""
-        n = check_int(len(samples), "the number of samples", 2)
-        x = samples.double()
+        x = check_numbers(samples, "samples")
+        n = check_int(len(x) if x.ndim else 1, "the number of samples", 2)
         return Estimate(x.mean(0), x.std(0) / math.sqrt(n))
 
     def standard_score(self, truth: Tensor | float) -> Tensor:
         """(value - truth) / error: standard normal for the true value and large n."""
+        truth = check_numbers(truth, "truth")
+        if truth.ndim and truth.shape != self.value.shape:
+            raise ValueError(
+                f"truth must be one number or have the shape {tuple(self.value.shape)} of the "
+                f"value, got {tuple(truth.shape)}"
+            )
         return (self.value - truth) / self.error
 
     def __repr__(self) -> str:

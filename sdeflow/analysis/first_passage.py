@@ -7,28 +7,29 @@ side of a plane the path is a Brownian bridge, which touches the plane with prob
     exp(-2 s s' / (g^2 dt)),
 
 whatever a constant drift is. `first_passage` draws that event, which leaves an error of O(dt)
-(Gobet 2000). `mean_first_passage_time` and `kramers_time` are the formulas in one dimension.
+(Gobet 2000). In one dimension `escape_times` has the formulas.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-from scipy.integrate import dblquad
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_cloud, check_positive
+from sdeflow._validation import SdeflowError, check_cloud, check_function, check_kind
+from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
-from sdeflow.sdes.potentials import Potential, gradient, scalar
+from sdeflow.sdes.potentials import gradient, scalar
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
 STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
+TINY = torch.finfo(torch.float64).tiny
+KEPT = 0.75  # share of the particles still away from which on the others are not taken out
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,8 @@ def first_passage(
     A step from s to s', both outside, has crossed with probability
     exp(-2 s s' / (|g grad s|^2 dt)): exact for a flat boundary and a constant drift, else with an
     error of O(dt). A passage counts at the middle of its step. The run stops when all have
-    arrived; memory is O(n).
+    arrived; memory is O(n). Those that have arrived are no longer moved, unless the motion of the
+    others depends on them, as that of interacting particles does.
 
     Args:
         sde: with noise.
@@ -105,26 +107,59 @@ def first_passage(
 
     Source: Gobet 2000.
     """
-    if sde.diffusion is None:
-        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
-    x = check_cloud(x).clone()
-    seed = seed_of(x[0]) if solver.seed is None else solver.seed
+    _check(sde, distance, solver)
     times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
-    arrived = scalar(distance, x) <= 0
+    x = check_cloud(x).clone()
+    seed = seed_of(x[0]) if solver.seed is None else solver.seed
+    arrived = (scalar(distance, x) <= 0).cpu()
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
-    for first in range(0, len(middle), STEPS_HELD):
-        away = (~arrived).nonzero()[:, 0]
-        if not len(away):
-            break
-        part = times[first : first + STEPS_HELD + 1]
-        path = replace(solver, times=part, seed=seed).solve(sde, x[away], save=len(part))
-        crossed = _crossed(sde, path, distance, seed, first)
+    moved, coupled = torch.arange(len(x)), False
+    first, held = 0, STEPS_HELD
+    while first < len(middle) and not arrived.all():
+        away = ~arrived[moved]
+        if not coupled and away.sum() <= (KEPT if held == STEPS_HELD else 1) * (len(away) - 1):
+            coupled = _coupled(sde, distance, x, away, times[first])
+            if not coupled:
+                x, moved, away = x[away], moved[away], away[away]
+        part = times[first : first + held + 1]
+        try:
+            path = replace(solver, times=part, seed=seed).solve(sde, x, save=len(part))
+        except SdeflowError:
+            if held == 1:
+                raise
+            held //= 4  # what ran away may have arrived before, and is then taken out
+            continue
+        crossed = _crossed(sde, path, distance, seed, first) & away
         now = crossed.any(0)
-        time[away[now]] = middle[first + crossed.int().argmax(0)[now]]
-        arrived[away[now]] = True
-        x[away] = path.x[-1]
+        time[moved[now]] = middle[first + crossed.int().argmax(0)[now]]
+        arrived[moved[now]] = True
+        x, first = path.x[-1], first + len(part) - 1
     return Passage(time, arrived)
+
+
+def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) -> None:
+    check_kind(sde, SDE, "sde")
+    check_kind(solver, SDESolver, "solver")
+    check_function(
+        distance, "distance", "of the cloud, (n, d) -> (n,), such as lambda x: 1 - x[:, 0]"
+    )
+    if sde.diffusion is None:
+        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
+
+
+def _coupled(
+    sde: SDE, distance: Callable[[Tensor], Tensor], x: Tensor, away: Tensor, t: Tensor
+) -> bool:
+    """Whether the motion of the rows `away` of x (n, d) depends on the other rows."""
+    when = t.to(x)
+
+    def noise(y: Tensor) -> Tensor:
+        assert sde.diffusion is not None
+        return torch.as_tensor(sde.diffusion(y, when)).expand(y.shape)
+
+    functions = (lambda y: sde.drift(y, when), noise, distance)
+    return any(depends_on_other_rows(function, x, away) for function in functions)
 
 
 def _crossed(
@@ -135,76 +170,10 @@ def _crossed(
     out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
         g = sde.diffusion(x, path.t[k].to(x)) * gradient(distance, x)
-        variance = (g**2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
-        product = (scalar(distance, x) * scalar(distance, y)).double()
-        chance = torch.exp(-2 * product / variance.double().clamp_min(1e-300))
+        # In float64: the square of a float32 may be zero.
+        variance = (g.double() ** 2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
+        product = scalar(distance, x).double() * scalar(distance, y).double()
+        chance = torch.exp(-2 * product / variance.clamp_min(TINY))
         u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
-        out[k] = (scalar(distance, y) <= 0) | (u < chance)
+        out[k] = (scalar(distance, y) <= 0).cpu() | (u < chance.cpu())
     return out
-
-
-def mean_first_passage_time(
-    potential: Potential,
-    start: float,
-    target: float,
-    temperature: float = 1.0,
-    mobility: float = 1.0,
-) -> float:
-    r"""The mean first-passage time of `langevin` in one dimension, by quadrature.
-
-        (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T},
-
-    mirrored if the target lies below the start. The potential must confine the particle on the
-    other side.
-
-    Raises:
-        SdeflowError: the integral diverges.
-
-    Source: Gardiner 2009, section 5.5.
-    """
-    kt = check_positive(temperature, "temperature")
-    diffusivity = check_positive(mobility, "mobility") * kt
-    sign = 1.0 if target > start else -1.0
-
-    def weight(z: float, y: float) -> float:
-        u = scalar(potential, torch.tensor([[sign * y], [sign * z]], dtype=torch.float64))
-        return math.exp(min(float(u[0] - u[1]) / kt, 700.0))
-
-    time, _ = dblquad(weight, sign * start, sign * target, -math.inf, lambda y: y)
-    if not math.isfinite(time):
-        raise SdeflowError("the mean first-passage time diverges: the potential does not confine")
-    return float(time / diffusivity)
-
-
-def kramers_time(
-    potential: Potential,
-    well: float,
-    top: float,
-    temperature: float = 1.0,
-    mobility: float = 1.0,
-) -> float:
-    r"""Kramers' mean time over a high barrier into the next well, in one dimension.
-
-        2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T},
-
-    twice the mean time to the top. It is the first term of a series in T / barrier;
-    `mean_first_passage_time` is the exact integral.
-
-    Raises:
-        ValueError: U is not curved upwards at the well and downwards at the top.
-
-    Source: Kramers 1940.
-    """
-    kt, mu = check_positive(temperature, "temperature"), check_positive(mobility, "mobility")
-    at = torch.tensor([well, top], dtype=torch.float64)
-    low, high = scalar(potential, at[:, None]).tolist()
-    hessian = torch.autograd.functional.hessian(lambda z: scalar(potential, z[:, None]).sum(), at)
-    curvature = hessian.diagonal().tolist()
-    if not curvature[0] > 0 > curvature[1]:
-        raise ValueError(
-            f"Kramers' time needs a minimum and a maximum, but U'' is {curvature[0]:.3g} at the "
-            f"well {well:g} and {curvature[1]:.3g} at the top {top:g}"
-        )
-    return (
-        2 * math.pi / (mu * math.sqrt(-curvature[0] * curvature[1])) * math.exp((high - low) / kt)
-    )

@@ -22,7 +22,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_finite, check_int, check_kind, check_positive, check_seed
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
@@ -139,8 +139,9 @@ def guided_law(
         TypeError: a part of the field is not exact, and no exact field is given for it.
         ValueError: the grid misses mass; SdeflowError: as `evolve`.
     """
-    if not isinstance(field, GuidedField):
-        raise TypeError(f"field must be a GuidedField, got {type(field).__name__}")
+    _check(field, grid, eta, rescaling, refuse)
+    check_int(n, "n")
+    check_seed(seed)
     wanted = _exact("conditional", conditional or field.conditional)
     other = _exact("against", against or field.against)
     guided = guided_density(field, grid, eta=eta, steps=steps, rescaling=rescaling, refuse=refuse)
@@ -162,11 +163,25 @@ def guided_density(
     refuse: Diagnostics = REFUSE,
 ) -> Density:
     """The density at the last time of guided sampling; arguments as in `guided_law`."""
+    _check(field, grid, eta, rescaling, refuse)
     process = field.process
     rescaling = fitted_rescaling(grid, process, process.t_min) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
     start, sde = prior_density(wide, process), reverse(field, eta)
     return evolve(sde, start, ends(process), steps=steps, rescaling=rescaling, refuse=refuse)[-1]
+
+
+def _check(
+    field: GuidedField, grid: Grid, eta: float, rescaling: Rescaling | None, refuse: Diagnostics
+) -> None:
+    check_kind(field, GuidedField, "field")
+    check_kind(grid, Grid, "grid")
+    if field.dim not in (None, grid.dim):
+        raise ValueError(f"grid must have the field's dimension {field.dim}, got {grid.dim}")
+    check_positive(eta, "eta", zero=True)
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling")
+    check_kind(refuse, Diagnostics, "refuse")
 
 
 def _guided_cloud(
@@ -193,6 +208,9 @@ def tilted(conditional: Density, against: Density, scale: float) -> Density:
     Raises:
         ValueError: the grids differ.
     """
+    check_kind(conditional, Density, "conditional")
+    check_kind(against, Density, "against")
+    check_finite(scale, "scale")
     if not conditional.grid.same(against.grid):
         raise ValueError("the two densities are on different grids; use one grid for both")
     error = None

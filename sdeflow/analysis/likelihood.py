@@ -19,7 +19,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_function, check_int, check_kind, check_seed
+from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.generative import reverse
@@ -30,6 +31,7 @@ LogDensity = Callable[[Tensor], Tensor]
 Trace = Callable[[Tensor, Tensor, slice], Tensor]
 """(velocity, x, rows of the cloud) -> (rows, columns), estimates of div v."""
 
+CHECKED = 256  # particles on which the independence of the others is checked
 CHUNK = 4096  # particles differentiated at once, to bound the memory of autograd
 
 
@@ -38,6 +40,7 @@ def encode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 
     Source: Song et al. 2021, section 4.3.
     """
+    _check(field, x, solver)
     return solver.solve(_upwards(reverse(field, 0.0)), x, save=1).x[-1]
 
 
@@ -48,7 +51,14 @@ def decode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
 
     Source: Song et al. 2021, section 4.3.
     """
+    _check(field, x, solver)
     return solver.solve(reverse(field, 0.0), x, save=1).x[-1]
+
+
+def _check(field: Field, x: Tensor, solver: ODESolver) -> None:
+    check_kind(field, Field, "field")
+    check_cloud(x, dim=field.dim)
+    check_kind(solver, ODESolver, "solver", "the probability flow has no noise")
 
 
 def log_likelihood(
@@ -88,10 +98,8 @@ def hutchinson_log_likelihood(
     Source: Hutchinson 1990; Grathwohl et al. 2019, eq. 8.
     """
     m = check_int(probes, "probes", 2)
-    check_cloud(x, dim=field.dim)
-    signs = random_generator(check_int(seed, "seed", 0), Stream.PROBE).integers(
-        0, 2, (*x.shape, m)
-    )
+    _check(field, x, solver)
+    signs = random_generator(check_seed(seed), Stream.PROBE).integers(0, 2, (*x.shape, m))
     z = torch.from_numpy(2.0 * signs - 1.0).to(x)
 
     def trace(velocity: Tensor, at: Tensor, rows: slice) -> Tensor:
@@ -130,8 +138,11 @@ def _along(
     columns: int,
 ) -> Tensor:
     """ln p (n, columns), one for each column of `trace`."""
-    n, d = check_cloud(x, dim=field.dim).shape
+    _check(field, x, solver)
+    _check_rows(field, x)
+    n, d = x.shape
     if prior is not None:
+        check_function(prior, "prior", "(n, d) -> (n,), a log density")
         size = prior(x)
         if not isinstance(size, Tensor) or size.shape != (n,):
             got = tuple(size.shape) if isinstance(size, Tensor) else type(size).__name__
@@ -143,6 +154,23 @@ def _along(
     end = solver.solve(_with_divergence(field, trace, d), start, save=1).x[-1]
     at_the_end = (prior or _default_prior(field))(end[:, :d])
     return at_the_end[:, None] + end[:, d:]
+
+
+def _check_rows(field: Field, x: Tensor) -> None:
+    """Check, on some of the particles, that the flow moves each of them for itself.
+
+    Raises:
+        ValueError: it does not, so that the density of a particle is not defined.
+    """
+    flow = reverse(field, 0.0)
+    when, some = x.new_tensor(flow.t_start), x[:CHECKED].detach()
+    rows = torch.arange(len(some), device=x.device) % 2 == 0
+    if depends_on_other_rows(lambda y: flow.drift(y, when), some, rows):
+        raise ValueError(
+            "the field's answer for one particle depends on the others, so that a particle has no "
+            "density of its own; call .eval() on its network, and leave out layers that look "
+            "across the batch"
+        )
 
 
 def _with_divergence(field: Field, trace: Trace, d: int) -> SDE:
@@ -169,7 +197,7 @@ def _default_prior(field: Field) -> LogDensity:
     sigma = float(process(process.t_max).sigma)
 
     def log_prob(x: Tensor) -> Tensor:
-        square = (x**2).sum(1) / sigma**2
-        return -(square + x.shape[1] * math.log(2 * math.pi * sigma**2)) / 2
+        square = ((x / sigma) ** 2).sum(1)
+        return -(square + x.shape[1] * (math.log(2 * math.pi) + 2 * math.log(sigma))) / 2
 
     return log_prob

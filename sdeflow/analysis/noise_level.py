@@ -16,7 +16,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_positive, check_times
+from sdeflow._validation import (
+    check_finite,
+    check_kind,
+    check_numbers,
+    check_positive,
+    check_times,
+)
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import ends
 
@@ -38,7 +44,13 @@ class NoiseLevel:
     @staticmethod
     def of(process: Process, t: float) -> NoiseLevel:
         """The level of a process at one of its times."""
-        return NoiseLevel(float(process.noise_level(float(t))))
+        check_kind(process, Process, "process")
+        if not process.t_min <= (t := check_finite(t, "t")) <= process.t_max:
+            raise ValueError(
+                f"t = {t:g} lies outside [{process.t_min:g}, {process.t_max:g}], the times of "
+                "this process"
+            )
+        return NoiseLevel(float(process.noise_level(t)))
 
     def t(self, process: Process) -> float:
         """The time at which this process has this level.
@@ -75,6 +87,7 @@ def times_of(process: Process, rho: Tensor) -> Tensor:
     Raises:
         ValueError: it never has one of them.
     """
+    check_kind(process, Process, "process")
     high, low = process.noise_level(ends(process)).tolist()
     # The ends themselves may arrive rounded.
     outside = (rho < low * (1 - 1e-9)) | (rho > high * (1 + 1e-9))
@@ -84,6 +97,18 @@ def times_of(process: Process, rho: Tensor) -> Tensor:
             f"of this {type(process).__name__} process"
         )
     return process.time_of(rho)
+
+
+def check_levels(rho: Tensor) -> Tensor:
+    """Return rho in float64 if it is a row of positive noise levels (L,), falling or rising.
+
+    Raises:
+        TypeError, ValueError: it is not.
+    """
+    levels = check_times(rho, name="rho")
+    if levels.min() <= 0:
+        raise ValueError(f"rho must be positive, got {float(levels.min()):g}")
+    return levels
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,13 +124,15 @@ class Curve:
     value: Tensor
 
     def __post_init__(self) -> None:
-        """Check that the two fit."""
-        rho = check_times(self.rho, 0.0, math.inf, "rho")
-        if rho.min() <= 0 or self.value.shape != rho.shape:
+        """Check that the two fit, and keep both in float64."""
+        rho, value = check_levels(self.rho), check_numbers(self.value, "value")
+        if value.shape != rho.shape:
             raise ValueError(
-                f"a curve needs positive rho and one value for each, got {len(rho)} levels from "
-                f"{float(rho.min()):g} and values {tuple(self.value.shape)}"
+                f"a curve needs one value for each of its {len(rho)} levels rho, got values "
+                f"{tuple(value.shape)}"
             )
+        object.__setattr__(self, "rho", rho)
+        object.__setattr__(self, "value", value)
 
     def __repr__(self) -> str:
         """In words."""
@@ -139,7 +166,8 @@ class Curve:
         Raises:
             ValueError: it never does.
         """
-        u, off = torch.log(self.rho).double(), self.value.double() - level
+        check_finite(level, "level")
+        u, off = torch.log(self.rho), self.value - level
         if u[0] < u[-1]:
             u, off = u.flip(0), off.flip(0)
         crossed = (off[:-1] * off[1:] <= 0).nonzero()

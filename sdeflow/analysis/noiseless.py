@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, check_kind, check_numbers
 from sdeflow.analysis.noise_level import NoiseLevel
 
 
@@ -33,7 +33,9 @@ def noiseless_law(
         start, end: noise levels of the run.
     """
     covariance = check_cloud(covariance, "covariance").double()
-    d = len(covariance)
+    d, mean = len(covariance), check_numbers(mean, "mean")
+    check_kind(start, NoiseLevel, "start")
+    check_kind(end, NoiseLevel, "end")
     if covariance.shape != (d, d) or mean.shape != (d,):
         raise ValueError(
             f"mean must be (d,) and covariance (d, d), got {tuple(mean.shape)} and "
@@ -41,4 +43,4 @@ def noiseless_law(
         )
     size, axes = torch.linalg.eigh(covariance)
     kept = axes @ torch.diag((size + end.rho**2) / (size + start.rho**2)) @ axes.T
-    return mean.double() - kept @ mean.double(), start.rho**2 * kept @ kept.T
+    return mean - kept @ mean, start.rho**2 * kept @ kept.T

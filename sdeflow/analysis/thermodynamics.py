@@ -161,7 +161,9 @@ def free_energy_difference(work: Tensor, temperature: float = 1.0) -> Estimate:
     Source: Jarzynski 1997, eq. 2.
     """
     kt = check_positive(temperature, "temperature")
-    work = check_numbers(work, "work", 2)
+    work = check_numbers(work, "work")
+    if work.ndim != 1 or len(work) < 2:
+        raise ValueError(f"work must be a row of at least two numbers, got {tuple(work.shape)}")
     lowest = work.min()
     mean = Estimate.of(torch.exp(-(work - lowest) / kt))
     return Estimate(lowest - kt * mean.value.log(), kt * mean.error / mean.value)

@@ -20,8 +20,8 @@ import math
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
-from sdeflow.analysis.noise_level import Curve, NoiseLevel, times_of
+from sdeflow._validation import check_cloud, check_int, check_kind, check_seed
+from sdeflow.analysis.noise_level import Curve, NoiseLevel, check_levels, times_of
 from sdeflow.distributions.points import PointSet
 from sdeflow.fields.exact import ExactField
 from sdeflow.random_streams import Stream, random_generator
@@ -44,7 +44,10 @@ def speciation(covariance: Tensor) -> NoiseLevel:
     """
     if check_cloud(covariance, "covariance").shape[0] != covariance.shape[1]:
         raise ValueError(f"covariance must be (d, d), got {tuple(covariance.shape)}")
-    return NoiseLevel(math.sqrt(max(float(torch.linalg.eigvalsh(covariance.double())[-1]), 0.0)))
+    largest = float(torch.linalg.eigvalsh(covariance.double())[-1])
+    if not largest > 0:
+        raise ValueError(f"the largest eigenvalue must be positive, got {largest:.3g}")
+    return NoiseLevel(math.sqrt(largest))
 
 
 def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
@@ -64,8 +67,9 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
 
     Source: Guo, Shamai and Verdu 2005 (I-MMSE).
     """
-    x0 = field.sample(n, seed).double()
-    eps, rho = _noise(x0, seed), _checked(rho)
+    check_kind(field, ExactField, "field", "only of an exact one is the posterior known")
+    x0 = field.sample(check_int(n, "n"), check_seed(seed)).double()
+    eps, rho = _noise(x0, seed), check_levels(rho)
     value = torch.zeros_like(rho)
     for k, (r, t) in enumerate(zip(rho, times_of(field.process, rho), strict=True)):
         c = field.process(t)
@@ -120,9 +124,11 @@ def _points_of(field: ExactField) -> PointSet:
 def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor) -> Curve:
     """E sum_c (sum_{i in c} w_i)^2 with member (m, c) and the posterior w over the points."""
     known = _points_of(field)
-    points = known.points.double()
-    x0 = field.sample(n, seed).double()
-    eps, rho = _noise(x0, seed), _checked(rho)
+    # About their mean: `cdist` goes through squares, which far from the origin lose the distances.
+    centre = known.points.double().mean(0)
+    points = known.points.double() - centre
+    x0 = field.sample(check_int(n, "n"), check_seed(seed)).double() - centre
+    eps, rho = _noise(x0, seed), check_levels(rho)
     value = torch.zeros_like(rho)
     for k, r in enumerate(rho):
         y, s2 = x0 + r * eps, r**2 + known.width**2
@@ -130,10 +136,6 @@ def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor
             w = torch.softmax(-(torch.cdist(part, points) ** 2) / (2 * s2), 1)
             value[k] += ((w @ member) ** 2).sum() / n
     return Curve(rho, value)
-
-
-def _checked(rho: Tensor) -> Tensor:
-    return Curve(rho, torch.zeros(len(rho))).rho.double()
 
 
 def _noise(x0: Tensor, seed: int) -> Tensor:

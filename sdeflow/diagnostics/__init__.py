@@ -11,6 +11,7 @@ from sdeflow.diagnostics.error_budget import ErrorBudget, ErrorSource, error_bud
 from sdeflow.diagnostics.goodness_of_fit import check_density, check_path
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.diagnostics.martingale import dynkin_test
+from sdeflow.diagnostics.scale import column_scale
 from sdeflow.diagnostics.two_sample import two_sample_test
 from sdeflow.diagnostics.verdict import PathVerdict, Verdict
 
@@ -19,6 +20,7 @@ __all__ = [
     "sliced_wasserstein",
     "energy_distance",
     "sampling_floor",
+    "column_scale",
     "spread",
     "nearest",
     "coverage",

@@ -5,7 +5,9 @@ r"""Measure how far one cloud of particles is from another.
     energy_distance      (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2); O(n^2)
 
 Two samples of one distribution are not at distance zero. `sampling_floor` gives the distance that
-they have on average: a distance below it is no evidence that two clouds differ.
+they have on average: a distance below it is no evidence that two clouds differ. All are distances
+in the space of the columns as they are given: `scale=column_scale(y)` divides each by its width,
+which columns of unlike units need.
 
 See docs/theory.md, (7.1) for W2 and (7.2) for the floor.
 """
@@ -20,41 +22,57 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_finite, check_function, check_int, check_seed
+from sdeflow.diagnostics.scale import Scale, checked_scale, warn_if_unlike
 from sdeflow.random_streams import Stream, random_generator
 
 Distance = Callable[[Tensor, Tensor], float]
 
-LARGEST = 1e150  # largest coordinate: the square of a difference is still finite
+HELD = 2**22  # numbers held at once
 
 
-def _pair(x: Tensor, y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _pair(x: Tensor, y: Tensor, scale: Scale) -> tuple[np.ndarray, np.ndarray, float]:
+    """The scaled clouds, divided by a power of two near their largest coordinate, and that power.
+
+    So squares neither overflow nor vanish, whatever the unit.
+    """
     check_cloud(x, "x")
     check_cloud(y, "y", dim=x.shape[1])
     a, b = (c.detach().cpu().double().numpy() for c in (x, y))
-    if max(abs(a).max(), abs(b).max()) > LARGEST:
-        raise ValueError(f"coordinates beyond {LARGEST:g} have no square; rescale both clouds")
-    return a, b
+    if scale is None:
+        warn_if_unlike(a, b)
+    else:
+        a, b = (c / checked_scale(scale, c.shape[1]) for c in (a, b))
+    exponent = math.frexp(max(abs(a).max(), abs(b).max()))[1]
+    return np.ldexp(a, -exponent), np.ldexp(b, -exponent), math.ldexp(0.5, exponent) * 2
 
 
-def wasserstein(x: Tensor, y: Tensor) -> float:
+def wasserstein(x: Tensor, y: Tensor, *, scale: Scale = None) -> float:
     """The exact 2-Wasserstein distance of two clouds (n, d) of one size (units of x).
 
         W2^2 = min over permutations p of (1 / n) sum_i |x_i - y_p(i)|^2
 
+    Args:
+        x, y: the clouds.
+        scale: of the columns, by which they are divided: one number, or (d,) as `column_scale`
+            gives it; then the distance has no unit.
+
     Raises:
         ValueError: the sizes differ, or are beyond 5,000 (use `sliced_wasserstein`).
+        RuntimeWarning: without a scale, one column is 100 times wider than another.
     """
-    a, b = _pair(x, y)
+    a, b, unit = _pair(x, y, scale)
     if len(a) != len(b):
         raise ValueError(f"W2 needs clouds of one size, got {len(a)} and {len(b)}; take the first")
     if len(a) > 5000:
         raise ValueError(f"exact W2 of {len(a)} particles takes too long; use sliced_wasserstein")
     cost = cdist(a, b, "sqeuclidean")
-    return math.sqrt(cost[linear_sum_assignment(cost)].mean())
+    return unit * math.sqrt(cost[linear_sum_assignment(cost)].mean())
 
 
-def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 0) -> float:
+def sliced_wasserstein(
+    x: Tensor, y: Tensor, directions: int = 128, seed: int = 0, *, scale: Scale = None
+) -> float:
     """The sliced 2-Wasserstein distance of two clouds (n, d) and (m, d) (units of x).
 
         SW2^2 = E_theta W2(theta . x, theta . y)^2,    |theta| = 1,
@@ -64,40 +82,73 @@ def sliced_wasserstein(x: Tensor, y: Tensor, directions: int = 128, seed: int = 
         x, y: the clouds.
         directions: random unit vectors theta.
         seed: of the directions.
+        scale: as in `wasserstein`.
 
     Source: Bonneel et al. 2015.
     """
-    a, b = _pair(x, y)
-    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
-        (a.shape[1], check_int(directions, "directions"))
-    )
+    a, b, unit = _pair(x, y, scale)
+    count = check_int(directions, "directions")
+    z = random_generator(check_seed(seed), Stream.PROBE).standard_normal((a.shape[1], count))
     z /= np.linalg.norm(z, axis=0)
     n, m = len(a), len(b)
     # Quantile functions step at i / n and at j / m; in units of 1 / (n m) both are whole numbers.
     steps = np.union1d(np.arange(n + 1) * m, np.arange(m + 1) * n)
-    weight = np.diff(steps) * (len(steps) - 1) / (n * m)  # length in q, over the mean length
-    u, v = (np.sort(c @ z, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b))
-    return math.sqrt((weight[:, None] * (u - v) ** 2).mean())
+    weight = np.diff(steps) / (n * m)  # length in q
+    square = 0.0
+    for part in np.array_split(z, min(count, math.ceil(count * len(steps) / HELD)), axis=1):
+        u, v = (np.sort(c @ part, axis=0)[steps[:-1] // (n * m // len(c))] for c in (a, b))
+        square += float((weight @ (u - v) ** 2).sum())
+    return unit * math.sqrt(square / count)
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
+def energy_distance(x: Tensor, y: Tensor, *, scale: Scale = None) -> float:
     """The energy distance of two clouds (n, d) and (m, d) (square root of the units of x).
 
         (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2)
 
-    Means over distinct pairs make the square unbiased; a negative square counts as zero.
+    Means over distinct pairs make the square unbiased; a negative square counts as zero. The time
+    is O(n^2), on a line O(n log n).
+
+    Args:
+        x, y: the clouds.
+        scale: as in `wasserstein`.
 
     Raises:
         ValueError: a cloud has fewer than two particles.
 
     Source: Szekely and Rizzo 2013.
     """
-    a, b = _pair(x, y)
+    a, b, unit = _pair(x, y, scale)
     n, m = len(a), len(b)
     if min(n, m) < 2:
         raise ValueError(f"the energy distance needs two particles in each cloud, got {n} and {m}")
-    within = cdist(a, a).sum() / (n * (n - 1)) + cdist(b, b).sum() / (m * (m - 1))
-    return math.sqrt(max(0.0, 2 * cdist(a, b).mean() - within))
+    in_a, in_b = _within(a), _within(b)
+    if a.shape[1] == 1:
+        across = _within(np.concatenate([a, b])) - in_a - in_b
+    else:
+        across = sum(float(cdist(part, b).sum()) for part in _blocks(a, m))
+    within = 2 * in_a / (n * (n - 1)) + 2 * in_b / (m * (m - 1))
+    return math.sqrt(unit) * math.sqrt(max(0.0, 2 * across / (n * m) - within))
+
+
+def _within(a: np.ndarray) -> float:
+    """The sum of the distances of all pairs of a (n, d)."""
+    n = len(a)
+    if a.shape[1] == 1:
+        ordered = np.sort(a[:, 0])
+        return float((2 * np.arange(n) - n + 1) @ (ordered - ordered[n // 2]))
+    total, start = 0.0, 0
+    for part in _blocks(a, n):
+        rest = a[start + len(part) :]
+        total += float(cdist(part, part).sum()) / 2
+        total += float(cdist(part, rest).sum()) if len(rest) else 0.0
+        start += len(part)
+    return total
+
+
+def _blocks(a: np.ndarray, columns: int) -> list[np.ndarray]:
+    """The rows of a in blocks, of which `columns` distances each can be held."""
+    return np.array_split(a, min(len(a), math.ceil(len(a) * columns / HELD)))
 
 
 def sampling_floor(
@@ -113,7 +164,8 @@ def sampling_floor(
     Args:
         sample: (n, seed) -> (n, d), draws of the distribution; its `.sample` method.
         n: particles in each sample.
-        distance: (x, y) -> number; exact W2 by default.
+        distance: (x, y) -> number; exact W2 by default. One with a scale is
+            `functools.partial(wasserstein, scale=scale)`.
         repeats: pairs of samples, at least two; each pair has two seeds of its own.
         seed: of the first pair.
     """
@@ -122,8 +174,23 @@ def sampling_floor(
             f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
             "its .sample"
         )
+    check_function(distance, "distance", "of two clouds, such as wasserstein")
+    check_int(n, "n")
     check_int(repeats, "repeats", 2)
-    draws = [
-        distance(sample(n, seed + 2 * i), sample(n, seed + 2 * i + 1)) for i in range(repeats)
-    ]
+    check_seed(seed)
+    draws = [_one(sample, n, distance, seed + 2 * i) for i in range(repeats)]
     return float(np.mean(draws)), float(np.std(draws, ddof=1))
+
+
+def _one(sample: Callable[[int, int], Tensor], n: int, distance: Distance, seed: int) -> float:
+    """The distance of two draws."""
+    try:
+        x, y = sample(n, seed), sample(n, seed + 1)
+    except TypeError as error:
+        raise TypeError(f"sample must take (n, seed): {error}") from error
+    check_cloud(x, "sample(n, seed)")
+    try:
+        value = distance(x, y)
+    except TypeError as error:
+        raise TypeError(f"distance must take two clouds: {error}") from error
+    return check_finite(value, "the distance")

@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from tabulate import tabulate
 from torch import Tensor
 
+from sdeflow._validation import check_cloud, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
@@ -149,6 +150,8 @@ def error_budget(
         ValueError: sde is another one, or of another process than truth.
         SdeflowError: as `evolve`.
     """
+    check_kind(grid, Grid, "grid")
+    check_cloud(x, dim=grid.dim)
     densities = intermediate_densities(
         sde, times, truth, grid, rescaling=rescaling, steps=steps, refuse=refuse
     )
@@ -166,6 +169,11 @@ def intermediate_densities(
     refuse: Diagnostics = REFUSE,
 ) -> dict[str, Density]:
     """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there."""
+    check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
+    check_kind(grid, Grid, "grid")
+    check_kind(refuse, Diagnostics, "refuse")
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling")
     process = truth.process
     if not isinstance(sde, FieldSDE) or sde.field.process != process:
         raise ValueError(

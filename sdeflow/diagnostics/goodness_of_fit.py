@@ -23,7 +23,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.diagnostics.hypothesis import (
     BLIND,
@@ -44,6 +44,8 @@ from sdeflow.solvers.path import Path
 
 DRAWS = 2000  # perfect clouds that the sampling floor is computed from
 FREQUENCIES = 20
+WALL = 1e-3  # of the largest cell mass: with more in an end cell, the density has a wall there
+CLOSED = 1e-12  # the most mass outside of the grid of a density that walls keep inside
 RARE = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)  # particles expected in the nested sets of rare cells
 
 
@@ -55,7 +57,7 @@ def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0
 
     and the number of particles in rare cells. The first two p-values are uniform under the
     density (in the chi-square limit), the third is conservative. The density's own error is not
-    allowed for: where `density.error` is above the sampling floor, a warning says so.
+    allowed for.
 
     Args:
         x: the cloud, of at least 100 particles.
@@ -65,6 +67,8 @@ def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0
 
     Raises:
         ValueError: most of the density's mass lies outside its grid, or all of it in one bin.
+        RuntimeWarning: the density's error is above the sampling floor, walls of its grid held it
+            where particles went on, or the cells are as narrow as the rounding of x.
 
     Source: Pearson 1900; Epps and Singleton 1986.
     """
@@ -115,6 +119,10 @@ def _matched(t: Tensor, known: Tensor) -> list[int]:
     return index.tolist()
 
 
+def _warn(words: str) -> None:
+    warnings.warn(words, RuntimeWarning, stacklevel=5)
+
+
 class GoodnessOfFit:
     """`check_density` for many clouds of n particles: bins, waves and floor are computed once.
 
@@ -123,11 +131,14 @@ class GoodnessOfFit:
 
     def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
         if not isinstance(density, Density):
-            raise TypeError(f"density must be a Density, got {type(density).__name__}")
+            raise TypeError(
+                f"density must be a Density, got {type(density).__name__}; of a DensityPath give "
+                "one time, path[-1]"
+            )
         if check_int(n, "n") < FEWEST:
             raise ValueError(f"the tests need at least {FEWEST} particles, got {n}; draw more")
         check_int(bins, "bins", 2)
-        check_int(seed, "seed", 0)
+        check_seed(seed)
         total = density.total()
         if total < 0.5:
             raise ValueError(
@@ -167,12 +178,10 @@ class GoodnessOfFit:
         mean, sd = float(distance.mean()), float(distance.std(ddof=1))
         error = self.density.error or 0.0
         if error > mean:
-            warnings.warn(
+            _warn(
                 f"the density's own error, a total variation of {error:.1e}, is above the "
                 f"sampling floor of {self.n} particles, {mean:.1e}: a rejection may be the grid's "
-                "fault; use finer cells or more steps",
-                RuntimeWarning,
-                stacklevel=4,
+                "fault; use finer cells or more steps"
             )
         return mean, sd
 
@@ -181,6 +190,7 @@ class GoodnessOfFit:
         grid = self.density.grid
         if len(check_cloud(x, dim=grid.dim)) != self.n:
             raise ValueError(f"this test was made for {self.n} particles, got {len(x)}")
+        self._warn(x)
         inside, outside = grid.count(x)
         counts = np.append(inside.numpy().ravel(), outside)
         tests = (self._pearson(counts), self._characteristic(counts), self._rare_cells(counts))
@@ -199,6 +209,32 @@ class GoodnessOfFit:
             residual=torch.from_numpy((off / spread)[self.label[:-1]]).reshape(grid.shape),
             grid=grid,
         )
+
+    def _warn(self, x: Tensor) -> None:
+        """Warn where the verdict may be the grid's fault: at walls, and where cells are fine.
+
+        A density has a wall where it ends without vanishing: reflected there by `evolve`, or zero
+        outside.
+        """
+        grid, mass = self.density.grid, self.density.mass
+        closed = self.share[-1] <= CLOSED
+        for i, width in enumerate(grid.width):
+            place = x[:, i].detach().cpu().double()
+            step = torch.finfo(x.dtype).eps * float(place.abs().max())
+            if step > width / 4:
+                _warn(
+                    f"numbers of {x.dtype} are {step:.2g} apart on axis {i} and the cells "
+                    f"{width:.2g} wide, so that rounding shows; run the cloud in float64"
+                )
+            for k, beyond in ((0, place < grid.low[i]), (-1, place > grid.high[i])):
+                wall = float(mass.select(i, k).max()) > WALL * float(mass.max())
+                if closed and wall and beyond.any():
+                    end = (grid.low, grid.high)[k][i]
+                    _warn(
+                        f"{int(beyond.sum())} of the particles lie beyond the grid's end {end:g}, "
+                        "where the density does not vanish; if a wall reflected it and not them, "
+                        "they are the cause of a small p-value, and a wider grid is the cure"
+                    )
 
     def _pearson(self, counts: np.ndarray) -> Test:
         found = np.bincount(self.label, counts)

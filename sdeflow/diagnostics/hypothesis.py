@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
+from sdeflow._validation import shown
 from sdeflow.random_streams import Stream, random_generator
 
 FEWEST = 100  # particles: with fewer, the chi-square limit does not hold
@@ -74,9 +75,12 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
     Source: Holm 1979.
     """
-    p = np.asarray(p_values, dtype=float)
+    try:
+        p = np.asarray(p_values, dtype=float)
+    except (TypeError, ValueError, RuntimeError):
+        p = np.empty((0, 0))
     if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError(f"p-values must be a row of numbers in [0, 1], got {p_values!r}")
+        raise ValueError(f"p-values must be a row of numbers in [0, 1], got {shown(p_values)}")
     order = np.argsort(p, kind="stable")
     scaled = np.minimum(1.0, p[order] * np.arange(len(p), 0, -1))
     out = np.empty_like(p)

@@ -14,15 +14,18 @@ See docs/theory.md, (9.3).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
+from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, check_drift
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations that vary less are left out
@@ -45,35 +48,57 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
         seed: of the waves.
 
     Raises:
-        ValueError: the path or the SDE is another one.
+        ValueError: the path or the SDE is another one, or states between those of the path are
+            missing and would change the sum.
 
     Source: Oksendal 2003, theorem 7.4.1.
     """
     t, x = _followed(path, sde)
-    first, last = x[0].double().numpy(), x[-1].double().numpy()
-    w = _lengths(first, last, seed)
-    integral = 0.0
-    before = _generated(sde, x[0], t[0], w)
+    w = _lengths(x, seed)
+    m, sparse = _martingales(sde, x, t, w)
+    axes = _axes(m)
+    if getattr(path, "steps", None) is None:
+        _check_resolved(m, sparse, axes)
+    n, k = len(m), axes.shape[1]
+    value = n * float(((m.mean(0) @ axes) ** 2).sum())
+    p = float(stats.f.sf(value * (n - k) / (k * (n - 1)), k, n - k))
+    return Test("Dynkin", value, k, p, BLIND["Dynkin"])
+
+
+def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """M of each particle, (n, k), and the same with every second state only."""
+    integral = sparse = 0.0
+    before = skipped = _generated(sde, x[0], t[0], w)
     for k in range(1, len(t)):
         after = _generated(sde, x[k], t[k], w)
         integral = integral + float(abs(t[k] - t[k - 1])) / 2 * (before + after)
+        if k % 2 == 0:
+            sparse = sparse + float(abs(t[k] - t[k - 2])) / 2 * (skipped + after)
+            skipped = after
+        elif k == len(t) - 1:
+            sparse = sparse + float(abs(t[k] - t[k - 1])) / 2 * (before + after)
         before = after
+    first, last = _numbers(x[0]), _numbers(x[-1])
     gained = np.concatenate([waves(last, w), last], 1) - np.concatenate(
         [waves(first, w), first], 1
     )
-    m = gained - integral
-    start = (first - first.mean(0)) / np.maximum(first.std(0), np.finfo(float).tiny)
+    width = widths(first)
+    start = np.where(width > 0, first - first.mean(0), 0.0) / np.where(width > 0, width, 1.0)
     d = first.shape[1]
     # The M of a coordinate without noise is the solver's error alone, however small.
     noisy = _ito(sde, x[len(t) // 2], t[len(t) // 2])[1].any(0)
-    against = (m[:, -d:, None][:, noisy] * start[:, None, :]).reshape(len(m), -1)
-    return _hotelling("Dynkin", np.concatenate([m[:, :-d], against], 1))
+
+    def tested(m: np.ndarray) -> np.ndarray:
+        against = (m[:, -d:, None][:, noisy] * start[:, None, :]).reshape(len(m), -1)
+        return np.concatenate([m[:, :-d], against], 1)
+
+    return tested(gained - integral), tested(gained - sparse)
 
 
 def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
     """Times and states of a path that the Dynkin test can judge."""
-    if not isinstance(path, Path):
-        raise TypeError(f"path must be a Path, got {type(path).__name__}")
+    check_kind(path, Path, "path")
+    check_kind(sde, SDE, "sde")
     if sde.diffusion is None:
         raise ValueError(
             "this SDE has no noise, so the Dynkin test has no scale; compare two solvers"
@@ -84,31 +109,46 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
             f"the Dynkin test needs every step of the path, this one has {count} states; solve "
             "with save=steps + 1"
         )
+    taken = getattr(path, "steps", None)
+    if taken not in (None, count - 1):
+        raise ValueError(
+            f"the Dynkin test needs every step, but the path holds {count} of its {taken + 1} "
+            f"states; solve with save={taken + 1}"
+        )
     if n < FEWEST:
         raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}")
     t = sde.check_times(path.t, "path.t")
     for x in (path.x[0], path.x[-1]):
         check_cloud(x, "path.x")
+    try:
+        _ito(sde, path.x[0], t[0])
+    except RuntimeError as error:
+        raise ValueError(
+            f"the SDE does not take the path's clouds, of dimension {path.x.shape[2]}: {error}"
+        ) from error
     return t, path.x
 
 
-def _lengths(first: np.ndarray, last: np.ndarray, seed: int) -> np.ndarray:
+def _lengths(x: Tensor, seed: int) -> np.ndarray:
     """(d, 10) wave vectors: half of them small against 1 / (width) at the start, half at the end.
 
-    Short waves average to zero at all times but the last, and weaken the test.
+    Short waves average to zero at all times but the last, and weaken the test. A cloud that starts
+    at one point has a width after a tenth of the steps.
     """
-    z = random_generator(check_int(seed, "seed", 0), Stream.PROBE).standard_normal(
-        (first.shape[1], 10)
-    )
-    size = np.stack([first.std(0), last.std(0)], 1).repeat(5, 1)
-    return LONG * z / np.maximum(size, np.finfo(float).tiny)
+    z = random_generator(check_seed(seed), Stream.PROBE).standard_normal((x.shape[2], 10))
+    early = np.maximum(widths(_numbers(x[0])), widths(_numbers(x[len(x) // 10])))
+    size = np.stack([early, widths(_numbers(x[-1]))], 1).repeat(5, 1)
+    return LONG * z * np.where(size > 0, 1 / np.where(size > 0, size, 1.0), 0.0)
+
+
+def _numbers(x: Tensor) -> np.ndarray:
+    return x.detach().cpu().double().numpy()
 
 
 def _generated(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> np.ndarray:
     """L phi (n, 20 + d) at one time: of the waves w (d, 10), then of x itself."""
     f, square = _ito(sde, x, t)
-    y = x.double().numpy()
-    f = sde.direction * f
+    y, f = _numbers(x), sde.direction * f
     wave = waves(y, w)
     cos, sin = wave[:, : w.shape[1]], wave[:, w.shape[1] :]
     push, spread = f @ w, square @ w**2 / 2
@@ -120,11 +160,19 @@ def _ito(sde: SDE, x: Tensor, t: Tensor) -> tuple[np.ndarray, np.ndarray]:
     when = t.to(x)
     assert sde.diffusion is not None
     with torch.no_grad():
-        f = sde.drift(x, when).double()
-        g = torch.as_tensor(sde.diffusion(x, when)).double().expand(x.shape)
+        f = sde.drift(x, when)
+        check_drift(f, x)
+        f, g = f.double(), sde.diffusion(x, when)
+    try:
+        g = torch.as_tensor(g).double().expand(x.shape)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            "the diffusion must return a tensor (), (d,) or (n, d), got "
+            f"{tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__}"
+        ) from None
     if sde.calculus == "stratonovich":
         f = f + sde.direction * _correction(sde, x, when)
-    return f.numpy(), (g**2).numpy()
+    return _numbers(f), _numbers(g**2)
 
 
 def _correction(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
@@ -142,16 +190,35 @@ def _correction(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
     return (g * torch.stack(rows, 1) / 2).detach().double()
 
 
-def _hotelling(name: str, m: np.ndarray) -> Test:
-    """Whether the mean of the rows m (n, k) is zero: n m_bar^T S^{-1} m_bar, as an F ratio.
+def _axes(m: np.ndarray) -> np.ndarray:
+    """Combinations (k, r) of the columns of m (n, k) with the sample covariance I.
 
-    Combinations that hardly vary are left out: the solver's bias would dominate them.
+    Those that hardly vary are left out: the solver's bias would dominate them.
+
+    Raises:
+        ValueError: no column varies.
     """
     spread = m.std(0, ddof=1)
-    m = m / np.where(spread > 0, spread, 1.0)
-    variance, axes = np.linalg.eigh(np.cov(m.T))
+    if not spread.any():
+        raise ValueError("the path does not move at random, so the Dynkin test has no scale")
+    scaled = m / np.where(spread > 0, spread, 1.0)
+    variance, axes = np.linalg.eigh(np.cov(scaled.T))
     keep = variance > LEAST_VARIANCE * variance[-1]
-    n, k = len(m), int(keep.sum())
-    value = float(n * ((m.mean(0) @ axes[:, keep]) ** 2 / variance[keep]).sum())
-    p = float(stats.f.sf(value * (n - k) / (k * (n - 1)), k, n - k))
-    return Test(name, value, k, p, BLIND[name])
+    return axes[:, keep] / np.sqrt(variance[keep]) / np.where(spread > 0, spread, 1.0)[:, None]
+
+
+def _check_resolved(m: np.ndarray, sparse: np.ndarray, axes: np.ndarray) -> None:
+    """Check that the sum over the path's states is near the integral over its time.
+
+    The error of the trapezoidal rule is a third of what every second state changes. It shifts
+    the statistic, whose standard deviation is sqrt(2 r), by its square.
+
+    Raises:
+        ValueError: it is not.
+    """
+    shift = len(m) * float((((m - sparse).mean(0) @ axes / 3) ** 2).sum())
+    if shift > math.sqrt(2 * axes.shape[1]):
+        raise ValueError(
+            "the states of the path are too far apart in time for the Dynkin test, which needs "
+            "every step; solve with save=steps + 1, or with more steps"
+        )

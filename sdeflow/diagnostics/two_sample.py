@@ -1,8 +1,8 @@
 r"""Test whether two clouds are samples of one distribution, without knowing that distribution.
 
 For example two samplers of one trained field, or particles and data. Bins are cut through the
-pooled cloud, and waves are scaled by its widths; under the hypothesis, the cloud that a particle
-belongs to is independent of its position:
+pooled cloud, and waves are scaled by the width of each of its columns, whatever their units and
+outliers. Under the hypothesis the cloud of a particle does not depend on its position:
 
     X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k) -> chi-square,
     T = (phi_x - phi_y)^T (S_x / n + S_y / m)^{-1} (phi_x - phi_y) -> chi-square.
@@ -19,7 +19,7 @@ import math
 import numpy as np
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.diagnostics.hypothesis import (
     EXPECTED,
     FEWEST,
@@ -29,6 +29,7 @@ from sdeflow.diagnostics.hypothesis import (
     waves,
     whitened,
 )
+from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
 
 
@@ -46,6 +47,9 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
         bins: at most, by halving the pooled cloud along one axis after the other.
         seed: of the frequencies, and of the order of equal coordinates.
 
+    Raises:
+        ValueError: a cloud has fewer than 100 particles, or all particles are at one point.
+
     Source: Epps and Singleton 1986.
     """
     a, b = (check_cloud(c, n).detach().cpu().double().numpy() for c, n in ((x, "x"), (y, "y")))
@@ -55,8 +59,13 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
             f"two clouds are compared with at least {FEWEST} particles in each, got {len(a)} and "
             f"{len(b)}"
         )
-    rng = random_generator(check_int(seed, "seed", 0), Stream.CHOICE)
+    rng = random_generator(check_seed(seed), Stream.CHOICE)
     pooled = np.concatenate([a, b])
+    width = widths(pooled)
+    if not width.any():
+        raise ValueError(
+            "all particles of both clouds are at one point, so there is nothing to compare"
+        )
     label = _halved(
         pooled,
         rng.permutation(len(pooled)),
@@ -70,8 +79,9 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
     )
     ratio = math.sqrt(len(b) / len(a))
     value = float(((ratio * found[0] - found[1] / ratio) ** 2 / found.sum(0)).sum())
-    size = np.maximum(pooled.std(0), np.finfo(float).tiny)
-    phi = waves(pooled, frequencies([(1 / s, 2 / s) for s in size], 10, seed))
+    # A constant column has no waves.
+    scales = [(1 / w, 2 / w) if w > 0 else (0.0, 0.0) for w in width]
+    phi = waves(pooled, frequencies(scales, 10, seed))
     share = np.full(len(pooled), 1 / len(pooled))
     z = whitened(phi, share, 1 / (1 / len(a) + 1 / len(b)))
     return (
@@ -100,4 +110,8 @@ def _two_sample(name: str, a: np.ndarray, b: np.ndarray) -> Test:
     """The test that the rows of a (n, k) and b (m, k) have one mean."""
     off = a.mean(0) - b.mean(0)
     spread = np.cov(a.T, bias=True) / len(a) + np.cov(b.T, bias=True) / len(b)
-    return chi_square(name, float(off @ np.linalg.solve(np.atleast_2d(spread), off)), a.shape[1])
+    variance, axes = np.linalg.eigh(np.atleast_2d(spread))
+    # Where neither cloud varies, any difference is beyond doubt.
+    least = np.finfo(float).eps * max(variance[-1], float(off @ off), np.finfo(float).tiny)
+    value = float(((off @ axes) ** 2 / np.maximum(variance, least)).sum())
+    return chi_square(name, value, a.shape[1])

@@ -20,6 +20,7 @@ from scipy import stats
 from tabulate import tabulate
 from torch import Tensor
 
+from sdeflow._validation import check_between, check_positive
 from sdeflow.density import Grid
 from sdeflow.diagnostics.hypothesis import Test, holm
 
@@ -88,11 +89,11 @@ class Verdict:
 
     def passed(self, level: float = 1e-3) -> bool:
         """Whether no test rejects; a perfect cloud is rejected in a share `level` of cases."""
-        return self.p_value > level
+        return self.p_value > check_between(level, "level", 0.0, 1.0)
 
     def equivalent(self, within: float = 1e-2) -> bool:
         """Whether the effect is shown to be below `within`: its bound is."""
-        return self.bound < within
+        return self.bound < check_positive(within, "within")
 
     def __repr__(self) -> str:
         """One line."""
@@ -152,7 +153,7 @@ class PathVerdict:
 
     def passed(self, level: float = 1e-3) -> bool:
         """Whether no test rejects at any time; a perfect path is rejected in a share `level`."""
-        return self.p_value > level
+        return self.p_value > check_between(level, "level", 0.0, 1.0)
 
     def equivalent(self, within: float = 1e-2) -> bool:
         """Whether the effect is shown to be below `within` at every time."""

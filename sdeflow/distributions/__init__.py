@@ -7,6 +7,7 @@ from sdeflow.distributions.distribution import Distribution, Posterior
 from sdeflow.distributions.mixture import GaussianMixture, prior_density
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.points import PointSet
+from sdeflow.distributions.units import Units
 
 __all__ = [
     "datasets",
@@ -18,5 +19,6 @@ __all__ = [
     "Curves",
     "Distribution",
     "Dataset",
+    "Units",
     "Arc",
 ]

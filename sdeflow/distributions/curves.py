@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_positive
+from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.random_streams import Stream, normals, uniform
 
@@ -30,11 +30,26 @@ class Arc(NamedTuple):
 
     def moved(self, shift: Tensor, scale: float) -> Arc:
         """The arc of (x - shift) / scale."""
-        return Arc(partial(_moved, self.place, shift, scale), self.low, self.high)
+        return Arc(_Moved(self.place, shift, scale), self.low, self.high)
 
 
-def _moved(place: Callable[[Tensor], Tensor], shift: Tensor, scale: float, u: Tensor) -> Tensor:
-    return (place(u) - shift) / scale
+@dataclass(frozen=True, eq=False)
+class _Moved:
+    """The curve (place(u) - shift) / scale; a class and no function, so that it can be pickled."""
+
+    place: Callable[[Tensor], Tensor]
+    shift: Tensor
+    scale: float
+
+    def __call__(self, u: Tensor) -> Tensor:
+        return (self.place(u) - self.shift) / self.scale
+
+
+def check_arcs(arcs: object) -> tuple[Arc, ...]:
+    """Return the arcs as a tuple."""
+    if not isinstance(arcs, list | tuple) or not all(isinstance(arc, Arc) for arc in arcs):
+        raise TypeError(f"a curve must be a list of Arc(place, low, high), got {arcs!r}"[:120])
+    return tuple(arcs)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,7 +70,9 @@ class Curves(Distribution):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the noise."""
+        """Check the arcs and the noise."""
+        if not check_arcs(self.arcs):
+            raise ValueError("arcs is empty; give at least one Arc(place, low, high)")
         check_positive(self.noise, "noise", zero=True)
 
     def __repr__(self) -> str:
@@ -87,12 +104,15 @@ class Curves(Distribution):
         x, share = self._quadrature()
         return math.sqrt(float((share * (x - self.mean()) ** 2).sum()) / 2 + self.noise**2)
 
-    def moved(self, shift: Tensor, scale: float) -> Curves:
-        """See `Distribution`."""
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Curves:
+        """See `Distribution`; scale is one number."""
+        shift, scale = check_move(shift, scale, self.dim)
+        scale = check_one_number(scale, self)
         return Curves(tuple(arc.moved(shift, scale) for arc in self.arcs), self.noise / scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`."""
+        n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * len(self.arcs)).long()
         u = uniform(seed, 1, n)
         x = self.noise * normals(seed, Stream.DATA, n, 2, torch.float64)

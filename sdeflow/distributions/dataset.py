@@ -9,9 +9,9 @@ Four kinds of distribution cover nearly all data sets of the plane:
 
 Mean and std are those of the distribution, in closed form or by quadrature, never estimated from
 draws: a field's `data_std` and the sampling floors of distances are computed from them. Units are
-the data's own; `standardised` gives the same set centred and in units of its std. Distributions
-are held in float64; draws are float32 by default. `datasets` has the named sets, `files` reads
-your own.
+the data's own; `standardised` gives the same set centred and in `units` of its spread.
+Distributions are held in float64; draws are float32 by default. `datasets` has the named sets,
+`files` reads your own.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
-from sdeflow.distributions.curves import Arc, distance_to
+from sdeflow._validation import check_cloud, check_positive
+from sdeflow.distributions.arguments import check_draw
+from sdeflow.distributions.curves import Arc, check_arcs, distance_to
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.points import PointSet
+from sdeflow.distributions.units import Units, of_moments, of_points
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -42,6 +44,9 @@ class Dataset:
         distribution: of the data.
         classes: a name for each label of `distribution.sample_labelled`; empty without labels.
         curve: the arcs on which the data lie, if any.
+        isotropic: whether `standardised` divides all columns by one number, whatever they are. So
+            it does for the named sets, whose shape is what they are for. Otherwise columns of
+            unlike spread, and correlated ones, get a matrix (see `units`).
 
     Raises:
         TypeError: distribution is not a `Distribution`.
@@ -52,6 +57,7 @@ class Dataset:
     distribution: Distribution
     classes: tuple[str, ...] = ()
     curve: tuple[Arc, ...] = field(default=(), repr=False)
+    isotropic: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         """Check the distribution."""
@@ -59,12 +65,19 @@ class Dataset:
             raise TypeError(
                 f"distribution must be a Distribution, got {type(self.distribution).__name__}"
             )
+        if not isinstance(self.name, str):
+            raise TypeError(f"name must be a text, got {type(self.name).__name__}")
+        object.__setattr__(self, "classes", _checked_names(self.classes))
+        object.__setattr__(self, "curve", check_arcs(self.curve))
+        if not isinstance(self.isotropic, bool):
+            raise TypeError(f"isotropic must be True or False, got {self.isotropic!r}")
         check_positive(self.std, f"std of {self.name}")
 
     def __repr__(self) -> str:
         """In words."""
         classes = f", classes {', '.join(self.classes)}" if self.classes else ""
-        return f"{self.name}: {self.distribution}, std {self.std:.4g}{classes}"
+        units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""
+        return f"{self.name}: {self.distribution}, std {self.std:.4g}{units}{classes}"
 
     @cached_property
     def mean(self) -> Tensor:
@@ -76,12 +89,34 @@ class Dataset:
         """sqrt(tr Cov / 2), the root-mean-square spread per coordinate: fields' `data_std`."""
         return self.distribution.std()
 
+    @cached_property
+    def units(self) -> Units:
+        """The map between `standardised` and these data: see the module `units`.
+
+        One number, or a matrix for bare points, mixtures and piecewise constant densities whose
+        principal standard deviations differ by a factor of more than 2.5.
+        """
+        law = self.distribution
+        if not (self.isotropic or self.curve):
+            if isinstance(law, GaussianMixture):
+                return of_moments(self.mean, law.covariance().double())
+            if isinstance(law, PointSet) and law.width == 0.0:
+                return of_points(law.points)
+            if isinstance(law, PiecewiseConstant):
+                return of_moments(self.mean, law.variances().diag())
+        return self.one_number
+
+    @property
+    def one_number(self) -> Units:
+        """The units with centre `mean` and scale `std`, which keep the shape of any data."""
+        return Units(self.mean, self.std)
+
     def sample(self, n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """n exact draws (n, 2); the first k of them are the draw of size k.
 
         Raises:
-            TypeError, ValueError: n or seed is not a whole number in its range, or dtype is not
-                floating-point.
+            TypeError, ValueError: n or seed is not a whole number in its range, dtype is not
+                floating-point, or has too few digits to tell the data apart.
         """
         return self._draw(n, seed, dtype)[0]
 
@@ -98,23 +133,34 @@ class Dataset:
         return self._draw(n, seed, dtype)
 
     def _draw(self, n: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        if not dtype.is_floating_point:
+        if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(f"dtype must be a floating-point type, got {dtype}")
-        n, seed = check_int(n, "n"), check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
+        if self.units.digits_lost(dtype) > 0.01:
+            raise ValueError(
+                f"{str(dtype).removeprefix('torch.')} has too few digits for {self.name}: its "
+                "points differ by less than 100 roundings; pass dtype=torch.float64, or draw "
+                "from standardised()"
+            )
         x, label = self.distribution.sample_labelled(n, seed)
         return x.to(dtype), label
 
-    def standardised(self) -> Dataset:
-        """The set of (x - mean) / std."""
-        return replace(
-            self,
-            distribution=self.distribution.moved(self.mean, self.std),
-            curve=tuple(arc.moved(self.mean, self.std) for arc in self.curve),
-        )
+    def standardised(self, units: Units | None = None) -> Dataset:
+        """The set of scale^-1 (x - centre), in the given units, by default its own `units`."""
+        units = self.units if units is None else units
+        if not isinstance(units, Units):
+            raise TypeError(f"units must be Units, got {type(units).__name__}")
+        moved = self.distribution.moved(units.centre, units.scale)
+        if not self.curve:
+            return replace(self, distribution=moved)
+        if isinstance(units.scale, Tensor):
+            raise ValueError(f"{self.name} lies along a curve, which takes a scale of one number")
+        curve = tuple(arc.moved(units.centre, units.scale) for arc in self.curve)
+        return replace(self, distribution=moved, curve=curve)
 
     def restore(self, x: Tensor) -> Tensor:
-        """std x + mean: points (..., 2) of `standardised` in the units of this set."""
-        return x * self.std + self.mean.to(x)
+        """Centre + scale x: points (..., 2) of `standardised` in the units of this set."""
+        return self.units.restore(x)
 
     def smooth(self, width: float) -> GaussianMixture:
         """The points as round Gaussians: p(x) = (1 / m) sum_i N(x; x_i, width^2 I).
@@ -179,10 +225,16 @@ def from_points(
         raise ValueError(f"{name} has class names but no labels; pass labels=")
     if which is not None:
         most = int(which.max())
-        classes = tuple(classes) or tuple(str(k) for k in range(most + 1))
+        classes = _checked_names(classes) or tuple(str(k) for k in range(most + 1))
         if most >= len(classes):
             raise ValueError(f"{name} has label {most} but only {len(classes)} class names")
-    return Dataset(name, PointSet(points, which, width), tuple(classes), tuple(curve))
+    return Dataset(name, PointSet(points, which, width), tuple(classes), check_arcs(curve))
+
+
+def _checked_names(classes: object) -> tuple[str, ...]:
+    if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
+        raise TypeError(f"classes must be a list of names, got {type(classes).__name__}")
+    return tuple(classes)
 
 
 def _checked_points(points: Tensor, name: str) -> Tensor:

@@ -21,10 +21,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_int, check_numbers, check_positive
+from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
 from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
@@ -36,10 +38,21 @@ from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant as PiecewiseConstant
 from sdeflow.random_streams import Stream, normals, uniform
 
+__all__ = [
+    "spiral", "checkerboard", "ring", "eight_gaussians", "gaussian_grid", "two_moons", "circles",
+    "s_curve", "swiss_roll", "pinwheel", "named", "NAMES", "from_points", "from_file", "Dataset",
+    "Pinwheel", "Arc", "PiecewiseConstant",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 def _modes(name: str, mixture: GaussianMixture) -> Dataset:
     """A set whose classes are the components."""
-    return Dataset(name, mixture, tuple(f"mode {k}" for k in range(len(mixture.weights))))
+    names = tuple(f"mode {k}" for k in range(len(mixture.weights)))
+    return Dataset(name, mixture, names, isotropic=True)
 
 
 def _along(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
@@ -108,7 +121,8 @@ def checkerboard() -> Dataset:
     i = torch.arange(4)
     weights = ((i[:, None] + i) % 2).double()
     board = PiecewiseConstant(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
-    return Dataset("checkerboard", board, tuple(f"square {k}" for k in range(8)))
+    names = tuple(f"square {k}" for k in range(8))
+    return Dataset("checkerboard", board, names, isotropic=True)
 
 
 # ---------------------------------------------------------------------- sets of the literature
@@ -135,7 +149,7 @@ def ring(
     """
     k = torch.arange(check_int(modes, "modes"), dtype=torch.float64)
     means = _circle(2 * math.pi * k / modes, check_positive(radius, "radius"))
-    shares = None if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+    shares = None if weights is None else check_numbers(weights, "weights", (modes,))
     return _modes(name, GaussianMixture.isotropic(means, check_positive(std, "std"), shares))
 
 
@@ -204,6 +218,8 @@ def circles(radii: Sequence[float] = (1.0, 0.5), noise: float = 0.05) -> Dataset
     Source: scikit-learn, make_circles with factor 0.5 (Grathwohl et al. 2019, code: noise 0.08,
     all times 3).
     """
+    if not np.iterable(radii):
+        raise TypeError(f"radii must be a list of numbers, got {radii!r}")
     if len(radii) == 0:
         raise ValueError("radii is empty; give at least one radius")
     arcs = [
@@ -302,13 +318,16 @@ class Pinwheel(Distribution):
         """See `Distribution`."""
         return math.sqrt(2 * (1 + self.radial**2 + self.tangential**2)) / self.scale
 
-    def moved(self, shift: Tensor, scale: float) -> Pinwheel:
-        """See `Distribution`."""
-        x, y = (torch.tensor(self.centre) + self.scale * shift.cpu()).tolist()
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Pinwheel:
+        """See `Distribution`; scale is one number."""
+        shift, scale = check_move(shift, scale, self.dim)
+        scale = check_one_number(scale, self)
+        x, y = (torch.tensor(self.centre, dtype=torch.float64) + self.scale * shift).tolist()
         return replace(self, centre=(x, y), scale=self.scale * scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`."""
+        n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * self.arms).long()
         z = normals(seed, Stream.DATA, n, 2, torch.float64)
         f, g = 1 + self.radial * z[:, 0], self.tangential * z[:, 1]
@@ -340,7 +359,7 @@ def named(name: str) -> Dataset:
     Raises:
         ValueError: neither a known set nor a file that can be read; TypeError: not a name.
     """
-    if name in NAMES:
+    if isinstance(name, str) and name in NAMES:
         return NAMES[name]()
     if isinstance(name, str) and not Path(name).suffix:
         raise ValueError(

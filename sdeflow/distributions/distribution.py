@@ -19,9 +19,7 @@ from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
 from sdeflow.density import Density, Grid
-
-Noise = float | Tensor
-"""alpha or sigma: one number, or one for each particle (n,)."""
+from sdeflow.distributions.arguments import Noise as Noise
 
 
 class Posterior(NamedTuple):
@@ -41,8 +39,9 @@ class Posterior(NamedTuple):
 class Distribution(ABC):
     """A probability distribution of data, with exact draws.
 
-    The first k of n draws are, bit for bit, the draw of size k. A density or a posterior without
-    closed form raises a ValueError.
+    The first k of n draws are, bit for bit, the draw of size k. One seed gives one stream of
+    numbers, whatever the distribution: draws from two distributions with one seed are correlated,
+    so take two seeds. A density or a posterior without closed form raises a ValueError.
     """
 
     @property
@@ -68,8 +67,14 @@ class Distribution(ABC):
         """n exact draws (n, d) and their labels (n,), whole numbers."""
 
     @abstractmethod
-    def moved(self, shift: Tensor, scale: float) -> Distribution:
-        """The distribution of (x - shift) / scale; shift (d,), scale positive."""
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
+        """The distribution of scale^-1 (x - shift); shift (d,).
+
+        scale is a positive number, or an invertible matrix (d, d), which turns and stretches.
+
+        Raises:
+            ValueError: a matrix would make it a distribution of another kind.
+        """
 
     def sample(self, n: int, seed: int) -> Tensor:
         """n exact draws (n, d); the first k of them are the draw of size k."""
@@ -93,7 +98,7 @@ class Distribution(ABC):
         """ln p(x) of alpha x_0 + sigma eps, (n,) for x (n, d)."""
         raise ValueError(f"{self} has no density in closed form")
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """The `Posterior` of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
 
         alpha and sigma are () or (n,).

@@ -5,10 +5,9 @@ A table is a set of points, equally likely. A picture is a density that is const
     p(x) = dark(x) / int dark,    dark = 1 (black) ... 0 (white, or transparent).
 
 A file is read into a distribution with finite mean and standard deviation, or it is refused with a
-ValueError that names the file, the line and the cure. No number is guessed and no line is skipped,
-which is why neither csv.Sniffer (it takes some points for a header) nor numpy.loadtxt (it reads
-1e999 as infinity and counts rows, not lines) is used. Nothing in a file is executed: pickled
-arrays are refused, and only the decoders of the formats listed here are called.
+ValueError that names the file, the line and the cure; `text_tables` reads the text. Nothing in a
+file is executed: pickled arrays are refused, and only the decoders of the formats listed here are
+called.
 """
 
 from __future__ import annotations
@@ -16,10 +15,7 @@ from __future__ import annotations
 import io
 import math
 import os
-import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +25,12 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from sdeflow._validation import check_cloud
 from sdeflow.distributions.dataset import Dataset, from_points
 from sdeflow.distributions.piecewise import PiecewiseConstant
+from sdeflow.distributions.text_tables import read_text
 
 MAX_PIXELS = 4096**2
 TEXTS = (".csv", ".tsv", ".txt")
 ARRAYS = (".npy", ".npz")
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-MISSING = ("na", "n/a", "nan", "null", "none", "nil", "inf")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
@@ -42,7 +38,8 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
     """Read a table of points, or a picture whose dark parts are the density.
 
     `.csv`, `.tsv`, `.txt`: one point per line, split at semicolons, commas, tabs or blanks;
-    numbers take a decimal point; a first line of names is a header; # starts a comment.
+    numbers take a decimal point; a first line of names is a header; # starts a comment, % a line
+    of it. An index, a row of units or decimal commas are refused.
     `.npy`, `.npz`: an array (m, 2); in an archive it is called `x` or `points`, or is the only one
     beside `labels` (m,), which may be missing. Pickled arrays are refused.
     Two columns are x and y. A third holds whole-number labels; `classes` are their distinct
@@ -69,7 +66,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
         if suffix in PICTURES:
             return _picture(file)
         if suffix in TEXTS:
-            return _table(file, _text(file), None)
+            return _table(file, read_text(file), None)
         if suffix in ARRAYS:
             return _table(file, *_arrays(file))
     except OSError as error:
@@ -82,10 +79,12 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
     """A point set from two columns, or from three with labels."""
     for what, array in (("array", table), ("labels", labels)):
         if array is not None and array.dtype.kind not in "fiu":
-            raise ValueError(f"{file}: {what} must hold real numbers, got {array.dtype}")
+            fields = "; stack its columns in an array (m, 2)" if array.dtype.names else ""
+            raise ValueError(f"{file}: {what} must hold real numbers, got {array.dtype}{fields}")
     if table.ndim != 2 or table.shape[1] not in (2, 3):
+        cure = "; transpose it" if table.ndim == 2 and len(table) in (2, 3) else ""
         raise ValueError(
-            f"{file} must have 2 columns (x, y), or 3 with a label, got shape {table.shape}"
+            f"{file} must have 2 columns (x, y), or 3 with a label, got shape {table.shape}{cure}"
         )
     with np.errstate(over="ignore"):  # a long double may not fit; then it is infinite, and refused
         points = torch.from_numpy(np.array(table, dtype=np.float64))
@@ -112,87 +111,13 @@ def _classes(file: Path, labels: np.ndarray, m: int) -> tuple[torch.Tensor, list
             "points of three dimensions cannot be read"
         )
     values, which = np.unique(labels, return_inverse=True)
+    if len(values) > max(10, m // 2):
+        raise ValueError(
+            f"{file}: the labels have {len(values)} different values on {m} points, which is an "
+            "index or a coordinate; leave it out"
+        )
     names = [f"{v:.0f}" if values.dtype.kind == "f" else str(v) for v in values]
     return torch.from_numpy(which.reshape(-1)), names
-
-
-# ------------------------------------------------------------------------------------------- text
-
-
-@dataclass(frozen=True)
-class _Line:
-    """A line that is neither empty nor a comment, split at its delimiter (None: at blanks)."""
-
-    place: str
-    delimiter: str | None
-    cells: list[str]
-
-    def names_columns(self) -> bool:
-        """Whether every cell may stand over a column; the first may be empty (pandas' index)."""
-        return all(map(_is_name, self.cells[self.cells[0] == "" :]))
-
-    def numbers(self) -> list[float]:
-        """One finite number per cell."""
-        if len(self.cells) > 2 and self.cells[-1] == "":
-            raise ValueError(
-                f"{self.place} ends in {self.delimiter!r}; remove it, or fill the column"
-            )
-        found = [_number(self.place, cell) for cell in self.cells]
-        if not all(map(math.isfinite, found)):
-            raise ValueError(f"{self.place} has NaN or infinite entries; drop that line")
-        return found
-
-
-def _text(file: Path) -> np.ndarray:
-    """The numbers of a text file (m, columns)."""
-    header: list[str] = []
-    rows: list[list[float]] = []
-    for line in _lines(file):
-        if not (header or rows) and line.names_columns():
-            header = line.cells
-            continue
-        row = line.numbers()
-        if header and (header[0] == "" or (len(header), len(row)) == (2, 3)):
-            raise ValueError(
-                f"{line.place} starts with an index, which is no coordinate; write the file "
-                "without it (pandas: index=False)"
-            )
-        if rows and len(row) != len(rows[0]):
-            raise ValueError(
-                f"{line.place} has {len(row)} columns, those before it {len(rows[0])}; "
-                "give every point the same"
-            )
-        rows.append(row)
-    if not rows:
-        raise ValueError(f"{file} is empty; give one point per line")
-    return np.array(rows)
-
-
-def _lines(file: Path) -> Iterator[_Line]:
-    try:
-        text = file.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise ValueError(f"{file} is no text in UTF-8; save it as plain text") from None
-    for at, line in enumerate(text.split("\n"), 1):
-        line = line.split("#")[0].strip(" \r")
-        if line.strip():
-            delimiter = next((mark for mark in ";,\t" if mark in line), None)
-            cells = [cell.strip().strip("\"'").strip() for cell in line.split(delimiter)]
-            yield _Line(f"{file}, line {at}", delimiter, cells)
-
-
-def _is_name(cell: str) -> bool:
-    """Whether it begins with a letter and is no missing value."""
-    return cell.lower() not in MISSING and bool(re.match(r"[^\w]*[^\W\d_]", cell))
-
-
-def _number(place: str, cell: str) -> float:
-    try:
-        if "_" not in cell:  # Python reads 1_0 as ten
-            return float(cell)
-    except ValueError:
-        pass
-    raise ValueError(f"{place}: {cell[:40]!r} is no number (decimals take a point)")
 
 
 # ---------------------------------------------------------------------------- arrays and pictures
@@ -245,7 +170,7 @@ def _picture(file: Path) -> Dataset:
     rows, columns = weights.shape
     side = 2 / max(rows, columns)
     low = torch.tensor([-columns * side / 2, -rows * side / 2], dtype=torch.float64)
-    return Dataset(str(file), PiecewiseConstant(low, side, weights))
+    return Dataset(str(file), PiecewiseConstant(low, side, weights), isotropic=True)
 
 
 def _darkness(image: Image.Image) -> np.ndarray:

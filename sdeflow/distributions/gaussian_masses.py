@@ -2,8 +2,8 @@ r"""Compute the mass of Gaussians in the cells of a grid, exactly.
 
 For a Gaussian whose principal axes are those of the grid it is a product of differences of the
 error function. For a tilted Gaussian the error function is used along one axis, and Gauss-Legendre
-quadrature along the other, on panels no wider than the smaller standard deviation (error below
-1e-12).
+quadrature along the other, on panels no wider than the standard deviation there, given the first
+coordinate (error below 1e-12).
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ def gaussian_masses(
     cut = [(grid.edges(i).numpy(), means[:, i]) for i in range(grid.dim)]
     tilted = np.zeros(len(weights), dtype=bool)
     if grid.dim == 2:
-        tilted = abs(covariances[:, 0, 1]) > 1e-14 * abs(covariances).max((1, 2))
+        size = _root(covariances[:, 0, 0]) * _root(covariances[:, 1, 1])
+        tilted = abs(covariances[:, 0, 1]) > 1e-14 * size
     sides = [
         _between((e - m[:, None]) / _root(covariances[:, i, i])[:, None])
         for i, (e, m) in enumerate(cut)
@@ -62,14 +63,15 @@ def _between(z: np.ndarray) -> np.ndarray:
 
 def _tilted(x: np.ndarray, y: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
     """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by quadrature."""
-    narrow = math.sqrt(max(np.linalg.eigvalsh(cov)[0], 0.0))
+    square = cov[0, 1] ** 2 / (cov[0, 0] * cov[1, 1])  # of the correlation
+    narrow = math.sqrt(cov[0, 0] * max(1 - square, 0.0))  # of x, given y
     if narrow < 1e-3 * (x[1] - x[0]):
         raise ValueError(
             f"a tilted component of standard deviation {narrow:.2g} cannot be integrated over "
             f"cells of width {x[1] - x[0]:.2g}; add noise, or refine the grid"
         )
     wide = math.sqrt(cov[0, 0])
-    given = math.sqrt(np.linalg.det(cov)) / wide
+    given = math.sqrt(cov[1, 1] * (1 - square))
     panels = math.ceil((x[1] - x[0]) / narrow)
     ends = np.linspace(x[0], x[-1], panels * (len(x) - 1) + 1)
     half = (ends[1] - ends[0]) / 2

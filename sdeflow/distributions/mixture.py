@@ -21,8 +21,19 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_finite, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
+from sdeflow.distributions.arguments import (
+    check_asked,
+    check_coefficient,
+    check_covariances,
+    check_draw,
+    check_grid,
+    check_like,
+    check_move,
+    check_noise,
+    check_wide,
+)
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
@@ -54,8 +65,8 @@ class GaussianMixture(Distribution):
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
-            torch.as_tensor(v, dtype=means.dtype, device=means.device)
-            for v in (self.weights, self.covariances)
+            check_like(v, name, means)
+            for v, name in ((self.weights, "weights"), (self.covariances, "covariances"))
         )
         if weights.shape != (k,) or covariances.shape != (k, d, d):
             raise ValueError(
@@ -65,16 +76,12 @@ class GaussianMixture(Distribution):
             )
         if not (torch.isfinite(weights).all() and (weights > 0).all()):
             raise ValueError("weights must be positive and finite; drop empty components")
-        if not torch.isfinite(covariances).all() or not torch.allclose(
-            covariances, covariances.mT, atol=1e-6 * float(covariances.abs().max())
-        ):
-            raise ValueError("covariances must be finite and symmetric")
+        check_covariances(covariances.double())
+        # Copies: the mixture does not change when the arguments do.
         object.__setattr__(self, "weights", weights / weights.sum())
-        object.__setattr__(self, "covariances", covariances)
-        variances = self._eigen[0]
-        if (variances < -1e-6 * variances.abs().max()).any():
-            raise ValueError("covariances must be positive semi-definite")
-        variances.clamp_(min=0)
+        object.__setattr__(self, "means", means.clone())
+        object.__setattr__(self, "covariances", covariances.clone())
+        self._eigen[0].clamp_(min=0)
 
     @cached_property
     def _eigen(self) -> tuple[Tensor, Tensor]:
@@ -93,6 +100,8 @@ class GaussianMixture(Distribution):
         """
         k, d = check_cloud(means, "means").shape
         width = check_positive(width, "width", zero=True)
+        if width > 0.0 == torch.tensor(width**2, dtype=means.dtype):
+            raise ValueError(f"the square of width {width:g} is zero in {means.dtype}; rescale")
         covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
         return GaussianMixture(
             means.new_ones(k) if weights is None else weights, means, covariance
@@ -100,6 +109,8 @@ class GaussianMixture(Distribution):
 
     def to(self, dtype: torch.dtype) -> GaussianMixture:
         """The same mixture in another floating-point type."""
+        if not isinstance(dtype, torch.dtype):
+            raise TypeError(f"dtype must be a floating-point type, got {dtype!r}")
         return GaussianMixture(
             self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
         )
@@ -126,10 +137,19 @@ class GaussianMixture(Distribution):
         """See `Distribution`."""
         return float(torch.linalg.eigvalsh(self.covariances.double()).min().clamp_min(0).sqrt())
 
-    def moved(self, shift: Tensor, scale: float) -> GaussianMixture:
+    def moved(self, shift: Tensor, scale: float | Tensor) -> GaussianMixture:
         """See `Distribution`."""
-        means = (self.means - shift.to(self.means)) / scale
-        return GaussianMixture(self.weights, means, self.covariances / scale**2)
+        shift, scale = check_move(shift, scale, self.dim)
+        if isinstance(scale, float):
+            means = (self.means - shift.to(self.means)) / scale
+            return GaussianMixture(self.weights, means, self.covariances / scale**2)
+        inverse = torch.linalg.inv(scale).to(self.means.device)
+        means = (self.means.double() - shift.to(self.means.device)) @ inverse.T
+        covariances = inverse @ self.covariances.double() @ inverse.T
+        covariances = (covariances + covariances.mT) / 2
+        return GaussianMixture(
+            self.weights, means.to(self.means), covariances.to(self.covariances)
+        )
 
     def given(self, label: int) -> GaussianMixture:
         """Component `label` alone.
@@ -159,6 +179,7 @@ class GaussianMixture(Distribution):
         It has weights w_k, means alpha mu_k and covariances alpha^2 C_k + sigma^2 I, and is
         differentiable in alpha and sigma, each ().
         """
+        alpha, sigma = check_coefficient(alpha, "alpha"), check_coefficient(sigma, "sigma")
         # Without __init__: the arguments are checked and the eigenvectors known.
         noised = object.__new__(GaussianMixture)
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
@@ -177,12 +198,12 @@ class GaussianMixture(Distribution):
         Raises:
             ValueError, TypeError: n or seed is not a whole number in its range.
         """
-        check_int(n, "n")
-        check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
         edges = torch.cumsum(self.weights.double(), 0)
         u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
-        z = normals(seed, Stream.DATA, n, self.dim, self.means.dtype)
+        # In float64, so that another type of the mixture has the same draws, rounded.
+        z = normals(seed, Stream.DATA, n, self.dim, torch.float64).to(self.means)
         variances, axes = (v.to(self.means) for v in self._eigen)
         roots = axes * variances.sqrt()[:, None, :]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
@@ -193,9 +214,10 @@ class GaussianMixture(Distribution):
         Raises:
             TypeError, ValueError: x is not a finite cloud of this dimension.
         """
-        check_cloud(x, dim=self.dim)
-        a, s = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in (alpha, sigma))
-        return torch.logsumexp(self._logits(x, a, s)[0], -1)
+        a, s = check_noise(alpha, sigma, check_cloud(x, dim=self.dim))
+        logits, _, spectrum = self._logits(x, a, s)
+        check_wide(spectrum)
+        return torch.logsumexp(logits, -1)
 
     def score(self, x: Tensor) -> Tensor:
         """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d), r_k the responsibilities.
@@ -205,6 +227,7 @@ class GaussianMixture(Distribution):
         """
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
+        check_wide(spectrum)
         axes = self._eigen[1].to(x)
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
@@ -238,7 +261,7 @@ class GaussianMixture(Distribution):
         variances = alpha**2 * variances + sigma**2
         return noise_mean(alpha * means, log_weights, axes, variances, sigma, like)
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         r"""The exact posterior of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
 
         For each component, in its principal axes, with s^2 = alpha^2 lambda + sigma^2,
@@ -248,6 +271,7 @@ class GaussianMixture(Distribution):
 
         neither divides by alpha or by sigma alone. alpha, sigma: () or (n,).
         """
+        alpha, sigma = check_asked(x, alpha, sigma, self.dim)
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         r = torch.softmax(logits, -1)
@@ -278,6 +302,9 @@ class GaussianMixture(Distribution):
             ValueError: dimensions differ, more than `missing` lies outside, or a tilted component
                 is too narrow for the cells.
         """
+        check_grid(grid)
+        check_positive(missing, "missing", zero=True)
+        alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
         if self.dim != grid.dim:
             raise ValueError(
                 f"the mixture has dimension {self.dim}, the grid {grid.dim}; they must agree"
@@ -293,8 +320,11 @@ def prior_density(grid: Grid, process: Process, t: float | None = None) -> Densi
     t is t_max by default.
 
     Raises:
-        ValueError: more than 1e-4 of the mass lies outside the grid.
+        ValueError: more than 1e-4 of the mass lies outside the grid, or t outside the process's
+            span.
     """
-    when = torch.tensor(process.t_max if t is None else t, dtype=torch.float64)
-    centre = torch.zeros(1, grid.dim, dtype=torch.float64)
+    if not isinstance(process, Process):
+        raise TypeError(f"process must be a Process, got {type(process).__name__}")
+    centre = torch.zeros(1, check_grid(grid).dim, dtype=torch.float64)
+    when = process.at(process.t_max if t is None else check_finite(t, "t"), centre)
     return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)

@@ -10,7 +10,7 @@ See docs/theory.md, (3.9).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -21,6 +21,13 @@ from torch import Tensor
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
 from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
+from sdeflow.distributions.arguments import (
+    check_asked,
+    check_draw,
+    check_grid,
+    check_move,
+    check_noise,
+)
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
 from sdeflow.random_streams import uniform
@@ -49,7 +56,7 @@ class PiecewiseConstant(Distribution):
 
     Args:
         low: (2,) the lower left corner.
-        side: the side of a square (length).
+        side: the side of a square (length), or the two sides of a rectangle.
         weights: (rows, columns), row 0 lowest, not negative. The squares of positive weight are
             numbered along rows, lowest row first; the number is the label.
 
@@ -59,13 +66,23 @@ class PiecewiseConstant(Distribution):
     """
 
     low: Tensor
-    side: float
+    side: float | tuple[float, float]
     weights: Tensor
 
     def __post_init__(self) -> None:
         """Check the corner, the side and the weights."""
-        check_positive(self.side, "side")
-        if self.low.shape != (2,) or self.weights.ndim != 2:
+        sides = self.side if isinstance(self.side, Sequence) else (self.side,)
+        if len([check_positive(side, "side") for side in sides]) > 2:
+            raise ValueError(f"side must be one number or two, got {len(sides)}")
+        for name in ("low", "weights"):  # copies, in float64
+            given = getattr(self, name)
+            try:
+                value = torch.as_tensor(given, dtype=torch.float64, device="cpu")
+            except (TypeError, ValueError, RuntimeError):
+                kind = type(given).__name__
+                raise TypeError(f"{name} must hold numbers, got {kind}") from None
+            object.__setattr__(self, name, value.detach().clone())
+        if self.low.shape != (2,) or self.weights.ndim != 2 or not torch.isfinite(self.low).all():
             raise ValueError(
                 "a piecewise constant density needs low (2,) and weights (rows, columns), got "
                 f"{tuple(self.low.shape)} and {tuple(self.weights.shape)}"
@@ -95,36 +112,47 @@ class PiecewiseConstant(Distribution):
         weights = self.weights[row, column]
         return row, column, weights / weights.sum()
 
+    @cached_property
+    def _sides(self) -> Tensor:
+        """The two sides of a square, (2,)."""
+        return torch.tensor(self.side, dtype=torch.float64).expand(2)
+
     def _corners(self) -> Tensor:
         row, column, _ = self.filled()
-        return self.low + self.side * torch.stack([column, row], 1).double()
+        return self.low + self._sides * torch.stack([column, row], 1).double()
 
     def mean(self) -> Tensor:
         """See `Distribution`."""
-        return (self.filled()[2][:, None] * (self._corners() + self.side / 2)).sum(0)
+        return (self.filled()[2][:, None] * (self._corners() + self._sides / 2)).sum(0)
 
     def std(self) -> float:
         """See `Distribution`."""
-        off = self._corners() + self.side / 2 - self.mean()
-        spread = float((self.filled()[2][:, None] * off**2).sum()) / 2
-        return math.sqrt(spread + self.side**2 / 12)
+        return math.sqrt(float(self.variances().sum()) / 2)
 
-    def moved(self, shift: Tensor, scale: float) -> PiecewiseConstant:
-        """See `Distribution`."""
-        return PiecewiseConstant(
-            (self.low - shift.to(self.low)) / scale, self.side / scale, self.weights
-        )
+    def variances(self) -> Tensor:
+        """The variance of each coordinate, (2,)."""
+        off = self._corners() + self._sides / 2 - self.mean()
+        return (self.filled()[2][:, None] * off**2).sum(0) + self._sides**2 / 12
+
+    def moved(self, shift: Tensor, scale: float | Tensor) -> PiecewiseConstant:
+        """See `Distribution`; a matrix must be diagonal and positive: it makes rectangles."""
+        shift, scale = check_move(shift, scale, self.dim)
+        by = torch.as_tensor(scale, dtype=torch.float64)
+        if by.ndim and not (torch.equal(by, by.diagonal().diag()) and (by.diagonal() > 0).all()):
+            raise ValueError(f"{self} takes a diagonal matrix, or a scale of one number")
+        by = by.diagonal() if by.ndim else by
+        x, y = (self._sides / by).tolist()
+        return PiecewiseConstant((self.low - shift) / by, x if x == y else (x, y), self.weights)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`: the label is the number of the square."""
-        check_int(n, "n")
-        check_int(seed, "seed", 0)
+        n, seed = check_draw(n, seed)
         row, column, _ = self.filled()
         edges = torch.cumsum(self.weights[row, column], 0)
         which = torch.searchsorted(edges, uniform(seed, 0, n) * edges[-1], right=True)
         which = which.clamp_max(len(edges) - 1)
         u = torch.stack([uniform(seed, 1, n), uniform(seed, 2, n)], 1)
-        return self._corners()[which] + self.side * u, which
+        return self._corners()[which] + self._sides * u, which
 
     def given(self, label: int) -> PiecewiseConstant:
         """The uniform distribution on one square, by its number (see the class).
@@ -149,7 +177,7 @@ class PiecewiseConstant(Distribution):
             TypeError, ValueError: x is not a finite cloud in the plane.
         """
         z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
-        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self.side)
+        slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self._sides)
         rows, columns = self.weights.shape
         filled = self.weights > 0
         # A frame of -1 around the squares: points outside are clamped onto it.
@@ -158,7 +186,9 @@ class PiecewiseConstant(Distribution):
         inside[filled] = torch.arange(int(filled.sum()))
         edge = torch.tensor([columns, rows], dtype=torch.float64)
         before, after = (
-            torch.minimum(((z + shift - self.low) / self.side).floor().clamp_min(-1), edge).long()
+            torch.minimum(
+                ((z + shift - self.low) / self._sides).floor().clamp_min(-1), edge
+            ).long()
             + 1
             for shift in (-slack, slack)
         )
@@ -183,12 +213,13 @@ class PiecewiseConstant(Distribution):
             ValueError: the grid is not two-dimensional, more than `missing` lies outside it, alpha
                 is not positive, or sigma negative.
         """
-        if grid.dim != 2:
+        check_positive(missing, "missing", zero=True)
+        if check_grid(grid).dim != 2:
             raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
-        side = alpha * self.side
         shares = []
         for i, count in enumerate(self.weights.T.shape):
+            side = alpha * float(self._sides[i])
             starts = alpha * float(self.low[i]) + side * np.arange(count + 1)
             second = ramp(grid.edges(i).numpy()[:, None] - starts, sigma)
             shares.append(-np.diff(np.diff(second, axis=0), axis=1) / side)
@@ -202,19 +233,21 @@ class PiecewiseConstant(Distribution):
         Raises:
             TypeError, ValueError: x is not a finite cloud in the plane.
         """
-        check_cloud(x, dim=2)
-        if not torch.as_tensor(sigma).any():
-            return self._log_height(x / alpha).to(x) - 2 * torch.as_tensor(alpha).log()
+        alpha, sigma = check_noise(alpha, sigma, check_cloud(x, dim=2))
+        if not sigma.any():
+            return self._log_height(x / alpha.reshape(-1, 1)).to(x) - 2 * alpha.log()
+        if not sigma.all():
+            raise ValueError("sigma must be zero for all particles or for none; ask twice")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
-        area = torch.as_tensor(alpha, dtype=torch.float64).reshape(-1) * self.side
-        return (torch.logsumexp(torch.cat(parts), (1, 2)) - 2 * torch.log(area)).to(x)
+        area = alpha.double() ** 2 * self._sides.prod()
+        return (torch.logsumexp(torch.cat(parts), (1, 2)) - torch.log(area)).to(x)
 
     def _log_height(self, x: Tensor) -> Tensor:
-        share = torch.log(self.filled()[2].double() / self.side**2)
+        share = torch.log(self.filled()[2].double() / self._sides.prod())
         cell = self.cell(x)
         return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """See `Distribution`.
 
         Raises:
@@ -225,6 +258,7 @@ class PiecewiseConstant(Distribution):
                 f"the posterior of {self.weights.numel()} squares is too slow, the most is "
                 f"{SQUARES}; shrink the picture"
             )
+        alpha, sigma = check_asked(x, alpha, sigma, 2)
         parts = []
         for rows, a, s in _portions(x, alpha, sigma):
             logits, sides = self._cut(rows, a, s)
@@ -248,7 +282,7 @@ class PiecewiseConstant(Distribution):
         Where they would lose digits (noise much wider than a square) or vanish (a particle far
         outside), `posterior` is used instead.
         """
-        width = alpha * self.side / sigma
+        width = alpha * float(self._sides.min()) / sigma
         careful = super().noise_mean(alpha, sigma, like)
         if not self.has_posterior or width < NARROW[torch.float64]:
             return careful
@@ -277,7 +311,8 @@ class PiecewiseConstant(Distribution):
     def _edges(self) -> tuple[Tensor, Tensor]:
         """The edges of the columns (columns + 1,) and of the rows (rows + 1,)."""
         columns, rows = (
-            self.side * torch.arange(n + 1, dtype=torch.float64) for n in self.weights.T.shape
+            side * torch.arange(n + 1, dtype=torch.float64)
+            for side, n in zip(self._sides, self.weights.T.shape, strict=True)
         )
         return self.low[0] + columns, self.low[1] + rows
 

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_labels, check_positive
+from sdeflow._validation import check_cloud, check_int, check_labels, check_positive
 from sdeflow.density import Density, Grid
+from sdeflow.distributions.arguments import check_asked, check_draw, check_move, check_noise
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean
@@ -52,7 +53,8 @@ class PointSet(Distribution):
 
     def __post_init__(self) -> None:
         """Check the points, the labels and the width."""
-        points = check_cloud(self.points, "points")
+        points = check_cloud(self.points, "points").clone()  # no edit of the argument reaches it
+        object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
         if self.labels is not None:
             labels = check_labels(self.labels, "labels")
@@ -60,7 +62,7 @@ class PointSet(Distribution):
                 raise ValueError(
                     f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
                 )
-            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "labels", labels.clone())
 
     def __repr__(self) -> str:
         """In words."""
@@ -94,18 +96,28 @@ class PointSet(Distribution):
         """See `Distribution`."""
         return self.width
 
-    def moved(self, shift: Tensor, scale: float) -> PointSet:
-        """See `Distribution`."""
-        return PointSet(
-            (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
-        )
+    def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
+        """See `Distribution`; a matrix makes a mixture of points that have a width."""
+        shift, scale = check_move(shift, scale, self.dim)
+        if isinstance(scale, float):
+            return PointSet(
+                (self.points - shift.to(self.points)) / scale, self.labels, self.width / scale
+            )
+        if self.width > 0.0:
+            if self.labels is not None:
+                raise ValueError(f"{self} with a width and labels takes a scale of one number")
+            return self.mixture.moved(shift, scale)
+        off = self.points.double() - shift.to(self.points.device)
+        points = off @ torch.linalg.inv(scale).T.to(off.device)
+        return PointSet(points.to(self.points), self.labels)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         """See `Distribution`; without labels every draw has label 0."""
+        n, seed = check_draw(n, seed)
         i = (uniform(seed, 0, n) * len(self.points)).long()
         x = self.points[i]
         if self.width:
-            x = x + self.width * normals(seed, Stream.DATA, n, self.dim, x.dtype)
+            x = x + self.width * normals(seed, Stream.DATA, n, self.dim, torch.float64).to(x)
         return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
 
     def given(self, label: int) -> PointSet:
@@ -116,11 +128,10 @@ class PointSet(Distribution):
         """
         if self.labels is None:
             raise ValueError("these points have no labels; pass labels= when making the set")
-        mine = self.labels == label
+        mine = self.labels == check_int(label, "label", int(self.labels.min()))
         if not mine.any():
-            raise ValueError(
-                f"no point carries label {label}; there are {sorted(set(self.labels.tolist()))}"
-            )
+            known = self.labels.unique().tolist()[:20]
+            raise ValueError(f"no point carries label {label}; there are {known}")
         return PointSet(self.points[mine], None, self.width)
 
     @cached_property
@@ -134,7 +145,7 @@ class PointSet(Distribution):
         Raises:
             ValueError: width and sigma are both zero: bare points have no density.
         """
-        if self.width == 0.0 and not torch.as_tensor(sigma).all():
+        if self.width == 0.0 and not check_noise(alpha, sigma, check_cloud(x))[1].all():
             raise ValueError("bare points have no density; give them a width, or ask with noise")
         return self.mixture.log_prob(x, alpha, sigma)
 
@@ -167,11 +178,11 @@ class PointSet(Distribution):
     def _radius2(self) -> float:
         return float(self._keys[torch.float64][:, self.dim].max())
 
-    def posterior(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> Posterior:
+    def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """See `Distribution`."""
         alpha, sigma = (
-            torch.as_tensor(v, dtype=torch.float64, device=x.device).reshape(-1, 1)
-            for v in (alpha, sigma)
+            v.to(x.device, torch.float64).reshape(-1, 1)
+            for v in check_asked(x, alpha, sigma, self.dim)
         )
         s2 = (alpha * self.width) ** 2 + sigma**2
         lossy = float((alpha**2 / s2).max()) * self._radius2 > DIGITS

@@ -2,8 +2,8 @@
 
     config   what a run is asked for          demo      train, sample, measure, draw
     problem  its data, process and fields     verify    particles against densities
-    run      the folder: train, sample        pictures  the figures of both
-    cli      the `sdeflow` command
+    run      train in a folder, sample        pictures  the figures of both
+    folder   the files of a run               cli       the `sdeflow` command
 
 A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
 """
@@ -11,7 +11,7 @@ A module is loaded when it is first used, so that `sdeflow --help` does not wait
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-__all__ = ["config", "problem", "run", "demo", "verify", "pictures", "cli"]
+__all__ = ["config", "problem", "folder", "run", "demo", "verify", "pictures", "cli"]
 
 
 def __getattr__(name: str) -> _ModuleType:

@@ -1,4 +1,4 @@
-"""The `sdeflow` command: arguments in, one sentence out where they are wrong (exit code 2).
+"""The `sdeflow` command: arguments in, one sentence out where they are wrong.
 
     sdeflow demo     train, sample with both engines, measure, draw, check
     sdeflow train    train a field, or go on with an interrupted run
@@ -6,23 +6,27 @@
     sdeflow check    check a trained run: particles against densities, the causes of its error
     sdeflow info     what is installed, which data sets there are, what a run holds
 
+Exit code 0: done. 1: done, but the check did not pass, or could not be made. 2: refused.
+
 The modules that do the work are loaded by `experiment` when a command runs.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import tyro
+from tabulate import tabulate
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
@@ -40,20 +44,21 @@ class Demo:
     n: int = 1000
     """Particles in each measured cloud."""
 
-    def __call__(self) -> None:
-        """Print the report."""
+    def __call__(self) -> int:
+        """Print the report; 1 if the check does not pass."""
         demo, run = experiment.demo, experiment.run
         demo.check_particles(self.n)
         experiment.problem.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
-        print(demo.demo(self.config, self.out, n=self.n, progress=True))
+        print(demo.demo(self.config, self.out, n=self.n, progress=sys.stderr.isatty()))
         print(f"figure: {self.out / 'figure.png'}")
         try:
-            print(experiment.verify.check(self.out, seed=self.config.seed))
-            print(f"figure: {self.out / 'check.png'}")
+            return _checked(self.out, seed=self.config.seed)
         except SdeflowError as error:
             # A grid has its limits; what was trained, sampled and measured stands without it.
-            print(f"no check for these data: {error}")
+            again = shlex.join(["sdeflow", "check", str(self.out)])
+            print(f"sdeflow: no check: {error}, by: {again}", file=sys.stderr)
+            return 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class Train:
 
     def __call__(self) -> None:
         """Print where the field is."""
-        experiment.run.fit(self.config, self.out, progress=True)
+        experiment.run.fit(self.config, self.out, progress=sys.stderr.isatty())
         print(f"field: {self.out / 'field.safetensors'}")
 
 
@@ -103,7 +108,7 @@ class Sample:
             seed=self.seed,
             label=self.label,
             save=self.save,
-            progress=True,
+            progress=sys.stderr.isatty(),
         )
         print(written)
 
@@ -125,12 +130,19 @@ class Check:
     seed: int = 0
     """Of everything random."""
 
-    def __call__(self) -> None:
-        """Print the verdicts and the error budget."""
+    def __call__(self) -> int:
+        """Print the verdicts and the error budget; 1 if particles and density do not agree."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        print(experiment.verify.check(self.folder, n=self.n, seed=seed, **sizes))
-        print(f"figure: {self.folder / 'check.png'}")
+        return _checked(self.folder, n=self.n, seed=seed, **sizes)
+
+
+def _checked(folder: Path, **sizes: int) -> int:
+    """Check a run, print the report, and return the exit code."""
+    found = experiment.verify.check(folder, **sizes)
+    print((folder / "check.md").read_text())
+    print(f"figure: {folder / 'check.png'}")
+    return 0 if found.verdict.passed() else 1
 
 
 @dataclass(frozen=True)
@@ -143,14 +155,29 @@ class Info:
     def __call__(self) -> None:
         """Print it."""
         if self.folder is None:
-            print(json.dumps(provenance(), indent=1))
-            print("data sets:", ", ".join(experiment.problem.datasets.NAMES))
-            return
-        print(json.dumps(experiment.run.summary(self.folder), indent=1))
+            names = ", ".join(experiment.problem.datasets.NAMES)
+            about: dict[str, object] = {**provenance(), "data sets": names}
+        else:
+            about = _of_run(self.folder)
+        print(tabulate(list(about.items()), tablefmt="plain", disable_numparse=True))
+
+
+def _of_run(folder: Path) -> dict[str, object]:
+    """What a run holds, in words."""
+    found = experiment.run.summary(folder)
+    last, steps = found["last"], found["config"]["steps"]
+    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
+    return {
+        "run": folder,
+        "training": done if found["finished"] else f"{done} of {steps} steps",
+        "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
+        **found["config"],
+        "files": ", ".join(found["files"]),
+    }
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; exit code 0, or 2 with one sentence on what was wrong.
+    """Run the command; the exit code is 0, 1 if a check did not pass, or 2 after one sentence.
 
     torch gets OMP_NUM_THREADS threads, by default one: bits depend on the number of threads, and
     for networks of this size a second thread gains little on an idle machine and loses much on a
@@ -159,7 +186,10 @@ def main(args: list[str] | None = None) -> None:
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     torch.set_num_threads(int(threads) if re.fullmatch("[1-9][0-9]{0,2}", threads) else 1)
     warnings.showwarning = lambda message, *rest: print(f"sdeflow: {message}", file=sys.stderr)
-    command: Callable[[], None] | None = None
+    command: Callable[[], int | None] | None = None
+    if (sys.argv[1:] if args is None else args) == ["--version"]:
+        print(f"sdeflow {version('sdeflow')}")
+        return
     try:
         command = tyro.cli(
             Demo | Train | Sample | Check | Info,
@@ -167,13 +197,17 @@ def main(args: list[str] | None = None) -> None:
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,
         )
-        command()
+        code = command()
         sys.stdout.flush()
+        if code:
+            raise SystemExit(code)
     except BrokenPipeError:  # as in: sdeflow info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
         # Sizes beyond the machine raise any of the last three, some with torch's stack.
         text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
+        if isinstance(error, OSError) and error.filename is not None:
+            text = f"{error.filename} cannot be read or written: {error.strerror}"
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:

@@ -11,7 +11,7 @@ The report gives the distance W2 of each cloud to the data, the same for the exa
 is known (what the sampler alone leaves), and the distance of two samples of the data (the sampling
 floor). The loss is split into its irreducible part and its excess.
 
-Everything is measured in units of the data's standard deviation.
+Everything is measured in units of the data's spread (`Problem.units`), which the report states.
 """
 
 from __future__ import annotations
@@ -99,7 +99,12 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     problem = fit(config, folder, progress=progress)
     trained = time.perf_counter() - start
     print("measuring", file=sys.stderr) if progress else None
-    report: dict = {"data": config.data, "particles": n, **measure(problem, n)}
+    report: dict = {
+        "data": config.data,
+        "units": str(problem.units),
+        "particles": n,
+        **measure(problem, n),
+    }
     losses = _losses(problem)
     if losses is not None:
         report |= {
@@ -133,7 +138,8 @@ def measure(problem: Problem, n: int) -> dict:
         if problem.truth is not None:
             row["exact"] = wasserstein(sampler(problem.truth, n, seed)[0][-1], data)
         rows.append(row)
-    return {"sampling_floor": floor, "sampling_floor_sd": floor_sd, "rows": rows}
+    about = {"units": str(problem.units)}
+    return about | {"sampling_floor": floor, "sampling_floor_sd": floor_sd, "rows": rows}
 
 
 def _losses(problem: Problem) -> LossReport | None:
@@ -175,7 +181,7 @@ def markdown(report: dict) -> str:
         for row in report["rows"]
     ]
     out += [
-        f"W2 of {n} particles to {n} data points, in data std; "
+        f"W2 of {n} particles to {n} data points, in data std ({report['units']}); "
         f"two samples of the data: {floor:.3f} +- {sd:.3f}.",
         "",
         _table(rows, ["sampler", "NFE", "seconds", "W2, learned field", "W2, exact field"]),

@@ -104,7 +104,7 @@ def check_figure(
         panels = fig.subplots(1, len(widths), width_ratios=widths)
         plot.density(panels[0], density)
         panels[0].set_title("density, learned field")
-        maps = [plot.residual(panels[1], verdict, density)]
+        maps: list[Any] = [plot.residual(panels[1], verdict, density)]
         panels[1].set_title(f"SDE cloud, {format_p_value(verdict.p_value)}")
         panels[1].set_xlabel("against this density")
         if budget is not None:

@@ -1,15 +1,17 @@
 """Build the data, the process and the fields that a config stands for.
 
-A problem is in units of the data's standard deviation, centred: one training configuration then
-serves any data set. `Dataset.restore` brings clouds back to the data's own units.
+A problem is in units of the data's spread, centred: one training configuration then serves any
+data set. `Problem.units` brings clouds back to the data's own units; a run's folder keeps them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
+from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
@@ -18,19 +20,31 @@ from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class StandardField(LearnedField):
+    """A learned field in the standard units of its run's data.
+
+    `training.load` refuses its file, because a cloud sampled with it is not in the data's units.
+    """
+
+    units: ClassVar[str] = "the standard units of its run"
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """Data, process and fields of a run, in units of the data's standard deviation.
+    """Data, process and fields of a run, in units of the data's spread.
 
     Attributes:
         data: in its own units.
-        standard: the same, centred and divided by its standard deviation: what is learned.
+        units: the map between the two.
+        standard: the data in these units, centred: what is learned.
         field: the network's.
         truth: the exact field of `standard`, where it is known.
     """
 
     config: Config
     data: Dataset
+    units: Units
     standard: Dataset
     field: LearnedField
     truth: ExactField | None
@@ -46,8 +60,12 @@ class Problem:
         return f"{self.config}; exact field {known}"
 
 
-def problem(config: Config) -> Problem:
+def problem(config: Config, units: Units | None = None) -> Problem:
     """Build everything that a config stands for, with an untrained network.
+
+    Args:
+        config: what is asked for.
+        units: those that a run was trained in; by default the data's `units`.
 
     Raises:
         ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
@@ -58,8 +76,9 @@ def problem(config: Config) -> Problem:
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
-    field = LearnedField(process, network, data_std=1.0)
-    standard = data.standardised()
+    field = StandardField(process, network, data_std=1.0)
+    units = data.units if units is None else units
+    standard = data.standardised(units)
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None
-    return Problem(config, data, standard, field, truth)
+    return Problem(config, data, units, standard, field, truth)

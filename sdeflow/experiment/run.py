@@ -9,55 +9,54 @@
     check.json, check.md, check.png      written by `verify`
 
 `fit` in a folder of another config is refused; in a folder of the same config it goes on where
-training stopped, to the same bits. A data file that has changed since is refused. Every file is
-written whole or not at all and carries its provenance, so a run may be killed at any moment.
+training stopped, to the same bits, and with more steps it trains longer. A data file that has
+changed since is refused. Every file is written whole or not at all and carries its provenance, so
+a run may be killed at any moment.
+
+The field is in standard units (`problem`); `draw` and `sample` give clouds in those of the data.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.distributions import datasets
+from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
-from sdeflow.experiment.problem import Problem, problem
+from sdeflow.experiment.folder import (
+    FILES,
+    RESULTS,
+    check_folder,
+    check_run,
+    check_same_data,
+    check_same_run,
+    command,
+    data_digest,
+    read_log,
+    remove,
+)  # fmt: skip
+from sdeflow.experiment.problem import Problem, StandardField, problem
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Prediction
-from sdeflow.provenance import provenance, write_files, write_text
+from sdeflow.provenance import check_writable, provenance, write_files, write_text
 from sdeflow.sdes.generative import reverse
-from sdeflow.solvers.ode_solver import ADAPTIVE, ODESolver
+from sdeflow.solvers.checks import ADAPTIVE
+from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training import checkpoint
-from sdeflow.training.fit import Training, TrainingConfig
-from sdeflow.training.fit import fit as train
+from sdeflow.training.fit import Training
 from sdeflow.training.loss import prediction_weighting
+from sdeflow.training.task import TrainingConfig
 
 Solver = SDESolver | ODESolver
-
-FILES = (
-    "config.json",
-    "checkpoint.safetensors",
-    "checkpoint.safetensors.previous",
-    "field.safetensors",
-    "metrics.jsonl",
-    "cloud.npz",
-    "cloud.csv",
-    "report.json",
-    "report.md",
-    "figure.png",
-    "check.json",
-    "check.md",
-    "check.png",
-)
-
 
 # --------------------------------------------------------------------------------------- training
 
@@ -65,21 +64,26 @@ FILES = (
 def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     """Train, or go on with, the run in `folder`, and write its field there.
 
+    A run with fewer steps that is there is trained on: its samples and reports are removed.
+
     Raises:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
+        ValueError: it is a file.
     """
     folder = Path(folder)
+    check_folder(folder)
     built = problem(config)
-    known, digest = folder / "config.json", _digest(config)
+    known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():
-        there, digest = _read_config(known)
-        if there != config:
-            raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
-        _check_same_data(config, digest)
+        there, digest, units = _read_config(known)
+        longer = there.steps < config.steps
+        check_same_run(folder, there, replace(config, steps=there.steps) if longer else config)
+        check_same_data(config, digest)
+        built = _build(config, units)
     log = folder / "metrics.jsonl"
-    lines = _read_log(log)
+    lines = read_log(log)
     standard = built.standard
-    training = train(
+    training = Training(
         built.field,
         standard.sample_labelled if config.conditional else standard.sample,
         config.steps,
@@ -89,8 +93,10 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, config.steps // 10)),
     )
-    about = {**asdict(config), "digest": digest, "made": provenance(config.seed)}
-    write_text(known, json.dumps(about, indent=1))
+    if longer:
+        remove(folder, RESULTS)
+    about = {"digest": digest, "units": built.units.plain(), "made": provenance(config.seed)}
+    write_text(known, json.dumps({**asdict(config), **about}, indent=1))
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
@@ -100,8 +106,9 @@ def _train(training: Training, log: Path, lines: list[dict[str, float]], progres
     """Run to the end; log the mean loss of every hundred steps."""
     total = training.task.steps
     with tqdm(
-        total=total, initial=training.step, disable=not progress, unit="step", desc="training"
-    ) as bar:
+        total=total, initial=training.step, disable=None if progress else True, unit="step",
+        desc="training", leave=False,
+    ) as bar:  # fmt: skip
         mean, count = 0.0, 0
         for value in training:
             mean, count = mean + float(value), count + 1
@@ -124,19 +131,23 @@ def reopen(folder: Path) -> Problem:
             that have changed.
     """
     folder = Path(folder)
-    _check_run(folder)
+    check_run(folder)
+    config, digest, units = _read_config(folder / "config.json")
     if not (folder / "field.safetensors").is_file():
-        raise SdeflowError(f"the run in {folder} is not finished; go on with: sdeflow train")
-    config, digest = _read_config(folder / "config.json")
-    built = problem(config)
-    _check_same_data(config, digest)
-    field = checkpoint.load(folder / "field.safetensors")
-    if checkpoint.describe(field) != checkpoint.describe(built.field):
+        raise SdeflowError(
+            f"the run in {folder} is not finished; go on with: {command(config, folder)}"
+        )
+    built = _build(config, units)
+    check_same_data(config, digest)
+    field, about = checkpoint.load_described(folder / "field.safetensors")
+    # Older versions did not say in which units a field is; those of a run were always these.
+    described = {**about["field"], "units": StandardField.units}
+    if about["kind"] != "field" or described != checkpoint.describe(built.field):
         raise SdeflowError(
             f"{folder / 'field.safetensors'} is not of the run that config.json there describes; "
             "restore it or train again"
         )
-    return replace(built, field=field)
+    return replace(built, field=replace(built.field, network=field.network))
 
 
 def summary(folder: Path) -> dict:
@@ -146,8 +157,8 @@ def summary(folder: Path) -> dict:
         SdeflowError: no run there, or a damaged file.
     """
     folder = Path(folder)
-    _check_run(folder)
-    lines = _read_log(folder / "metrics.jsonl")
+    check_run(folder)
+    lines = read_log(folder / "metrics.jsonl")
     return {
         "config": asdict(_read_config(folder / "config.json")[0]),
         "last": lines[-1] if lines else None,
@@ -165,55 +176,29 @@ def clear(folder: Path, config: Config) -> None:
     folder = Path(folder)
     known = folder / "config.json"
     if known.is_file():
-        there, digest = _read_config(known)
-        if there != config or digest not in (None, _digest(config)):
-            for name in FILES:
-                (folder / name).unlink(missing_ok=True)
+        there, digest, _ = _read_config(known)
+        if there != config or digest not in (None, data_digest(config)):
+            remove(folder, FILES)
 
 
-def _check_run(folder: Path) -> None:
-    if not (folder / "config.json").is_file():
-        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
-
-
-def _digest(config: Config) -> str | None:
-    """SHA-256 of the data file; None for a data set that has a name."""
-    if config.data in datasets.NAMES:
-        return None
-    return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
-
-
-def _check_same_data(config: Config, digest: str | None) -> None:
-    """Refuse a file that has changed since; runs of older versions have no digest."""
-    if digest not in (None, _digest(config)):
-        raise SdeflowError(
-            f"{config.data} is not what this run was trained on; restore it, or train again in "
-            "another folder"
-        )
-
-
-def _read_log(path: Path) -> list[dict[str, float]]:
-    """The logged steps and losses, in order; none if there is no log."""
-    lines = []
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    for at, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            lines.append({"step": int(row["step"]), "loss": float(row["loss"])})
-        except (ValueError, TypeError, KeyError):
-            raise SdeflowError(f"{path}, line {at} is damaged; remove that line") from None
-    return lines
-
-
-def _read_config(path: Path) -> tuple[Config, str | None]:
-    """The config, and the digest of its data if there is one."""
+def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
+    """The config, and where they are known the digest of its data and its units."""
     try:
         found = json.loads(path.read_text())
         found.pop("made", None)
-        digest = found.pop("digest", None)
-        return Config(**found), digest
-    except (ValueError, TypeError, AttributeError) as error:
+        digest, units = found.pop("digest", None), found.pop("units", None)
+        odd = found.keys() ^ {f.name for f in fields(Config)}
+        if odd:
+            raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
+        return Config(**found), digest, units and Units.from_plain(units)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
+
+
+def _build(config: Config, units: Units | None) -> Problem:
+    """The problem of a run that has begun; older versions kept no units, and knew one number."""
+    built = problem(config, units)
+    return built if units else problem(config, built.data.one_number)
 
 
 # ------------------------------------------------------------------------------------ sampling
@@ -250,13 +235,37 @@ def sample(
 
     Raises:
         ValueError, SdeflowError: as `reopen` and the solvers; a label that the run does not have.
+        OSError: the files cannot be written.
     """
     folder = Path(folder)
     built = reopen(folder)
+    check_writable(folder / "cloud.csv")
+    t, x = draw(built, n, solver, eta, seed=seed, label=label, save=save, progress=progress)
+    _write_cloud(folder, t, x, seed)
+    return folder / "cloud.csv"
+
+
+def draw(
+    built: Problem,
+    n: int,
+    solver: Solver | None = None,
+    eta: float = 1.0,
+    *,
+    seed: int = 0,
+    label: int | None = None,
+    save: int = 1,
+    progress: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Times (T,) and clouds (T, n, 2) in the units of the data, the last one sampled.
+
+        t, x = draw(reopen(folder), n=1000)
+
+    By default 100 steps of heun's method for the reverse SDE. Errors are those of `sample`.
+    """
+    solver = solver or SDESolver("heun", 100, seed=seed)
     sde = reverse(_conditioned(built, label), eta)
     path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
-    _write_cloud(folder, path.t, built.data.restore(path.x), seed)
-    return folder / "cloud.csv"
+    return path.t, built.units.restore(path.x)
 
 
 def _conditioned(built: Problem, label: int | None) -> Field:
@@ -275,6 +284,7 @@ def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
-    rows = "\n".join(f"{a:.7g},{b:.7g}" for a, b in x[-1].tolist())
+    digits = 15 if x.dtype == torch.float64 else 7
+    rows = "\n".join(f"{a:.{digits}g},{b:.{digits}g}" for a, b in x[-1].tolist())
     text = f"x,y\n{rows}\n".encode()
     write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

@@ -23,17 +23,19 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
+from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
+from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.provenance import provenance, write_text
+from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -54,6 +56,7 @@ class Verification:
             SDE's, and the numerical error of it.
         budget: of a DDPM cloud; None where the data's exact density is not known.
         density: under the learned drift, at the end.
+        units: of all lengths.
     """
 
     noise_level: float
@@ -62,6 +65,7 @@ class Verification:
     inconsistency_error: float
     budget: ErrorBudget | None
     density: Density
+    units: Units
 
     def __repr__(self) -> str:
         """In words."""
@@ -92,11 +96,18 @@ def verify(
 
     Raises:
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
-            `evolve`.
+            `evolve`, with what to do here.
     """
     _check_sizes(n, cells, steps, chain)
-    process = problem.process
     setting = _setting(problem, cells)
+    with advised():
+        return _verify(problem, setting, n, steps, chain, seed)
+
+
+def _verify(
+    problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
+) -> Verification:
+    process = problem.process
     rescaling, grid = setting.rescaling, setting.grid
     sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
@@ -115,6 +126,7 @@ def verify(
         (of_flow.error or 0.0) + (densities[-1].error or 0.0),
         _budget(problem, setting, n, steps, chain, seed),
         densities[-1],
+        problem.units,
     )
 
 
@@ -124,6 +136,8 @@ def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
         raise ValueError(
             f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
         )
+    if cells % 2:
+        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
     check_int(steps, "steps")
     check_int(chain, "chain")
 
@@ -164,11 +178,16 @@ def _setting(problem: Problem, cells: int) -> Setting:
     std = 0.42 * reach
     width = 0.0 if problem.truth is None else problem.truth.distribution.narrowest()
     least = RESOLVED * 10 * std / cells
-    clean = float(torch.exp(-process.log_snr(torch.tensor(process.t_min).double()) / 2))
+    clean = float(process.noise_level(torch.tensor(process.t_min, dtype=torch.float64)))
     noise_level = max(math.sqrt(max(least**2 - width**2, 0.0)), clean)
     rescaling = Rescaling(process, std, max(width, least))
     end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
     end = max(end, process.t_min)
+    if end >= process.t_max:
+        raise SdeflowError(
+            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
+            "is wider than the noise; drop the far points, or take more cells"
+        )
     half = 5 * rescaling(end)
     return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
 
@@ -186,15 +205,16 @@ def _until(times: Tensor, end: float) -> Tensor:
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0,
-) -> str:  # fmt: skip
-    """Verify a run, write check.json, check.md and check.png, and return the report as Markdown.
+) -> Verification:  # fmt: skip
+    """Verify a run, and write check.json, check.md (the report) and check.png.
 
     Raises:
-        SdeflowError: as `run.reopen` and `verify`.
+        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written.
     """
     start = time.perf_counter()
     folder = Path(folder)
     problem = run.reopen(folder)
+    check_writable(folder / "check.json")
     found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, problem.config.data, time.perf_counter() - start)
     made = provenance(seed)
@@ -207,7 +227,7 @@ def check(
     )
     write_text(folder / "check.json", json.dumps({**_numbers(found), "made": made}, indent=1))
     write_text(folder / "check.md", text)
-    return text
+    return found
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:
@@ -227,10 +247,10 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
     out = [
         f"### {name}: the check",
         "",
-        f"Down to noise level {found.noise_level:.3g} (data std), below which the grid is too "
-        f"coarse, {v.verdicts[0].n} particles of the reverse SDE and the density under the same "
-        f"learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over {len(v.tests)} "
-        "tests.",
+        f"Down to noise level {found.noise_level:.3g} (data std: {found.units}), below which the "
+        f"grid is too coarse, {v.verdicts[0].n} particles of the reverse SDE and the density "
+        f"under the same learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over "
+        f"{len(v.tests)} tests.",
         "",
         tabulate(rows, headers, tablefmt="github", disable_numparse=True),
         "",
@@ -259,6 +279,7 @@ def _numbers(found: Verification) -> dict[str, object]:
     budget = found.budget
     return {
         "noise_level": found.noise_level,
+        "units": str(found.units),
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],

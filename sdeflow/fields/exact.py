@@ -87,7 +87,7 @@ class ExactField(Field):
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         """See `Field`; rows that contain x_0 are computed from `split`, which loses no digits."""
-        if row not in (Prediction.DATA, Prediction.VELOCITY):
+        if row not in (Prediction.DATA, Prediction.VELOCITY, Prediction.V):
             return super().predict(row, x, t)
         known = self.split(x, t)
         return encode(row.row(self.process(self.process.at(t, x)).along(x)), *known)

@@ -31,7 +31,8 @@ class LearnedField(Field):
     The network is in eval mode whenever the field is evaluated, and afterwards in the mode that it
     had; only `training.loss` leaves its mode. It gets the whole cloud in one call. So its answer
     for a particle may depend on the others, in the last bits of the matrix products if in nothing
-    else. An `MLP` is called in blocks of 256 rows: the first k particles of n keep their bits.
+    else. An `MLP` that is not wrapped is called in blocks of 256 rows: the first k particles of n
+    keep their bits.
 
     Args:
         network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when
@@ -268,8 +269,12 @@ class LearnedField(Field):
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
         raise ValueError("data_mean needs data_std; give both")
-    mean = torch.as_tensor(mean)
-    if mean.ndim != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
+    if not (isinstance(mean, Tensor) and mean.is_floating_point()):
+        try:
+            mean = torch.as_tensor(mean, dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError):
+            raise TypeError(f"data_mean must be numbers, one per axis, got {mean!r}") from None
+    if mean.ndim != 1 or not torch.isfinite(mean).all():
         raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
     return mean.detach()
 

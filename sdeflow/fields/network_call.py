@@ -46,7 +46,7 @@ def called(
         as_it_is: leave the network in its mode, for training.
 
     Raises (when called):
-        ValueError: the network returns another shape than that of x.
+        ValueError: the network returns another shape than that of x, or fails as t is ().
     """
     modules = [] if as_it_is else [m for m in network.modules() if type(m) not in MODELESS]
 
@@ -54,10 +54,10 @@ def called(
 
     def evaluate(rest: Rest, x: Tensor) -> Tensor:
         nonlocal copied
-        paused = _pause(modules) if modules and _in_train_mode(modules) else None
         # The first call shows whether the network changes its input in place.
         given = x.clone() if copied else x
         version = given._version if copied and not given.is_inference() else -1
+        paused = _pause(modules) if modules and _in_train_mode(modules) else None
         try:
             if rows is None:
                 out = network(given, *rest)
@@ -70,6 +70,13 @@ def called(
                     if getattr(parts[-1], "shape", None) != part.shape:
                         misfit(parts[-1], part)
                 out = torch.cat(parts)[: x.shape[0]]
+        except IndexError as error:
+            if rest and rest[0].ndim == 0:
+                raise ValueError(
+                    f"the network failed at one time t () for all particles ({error}); it must "
+                    "take t () and t (n,), as t.reshape(-1, 1).expand(len(x), 1) does"
+                ) from error
+            raise
         finally:
             if paused:
                 _resume(paused)

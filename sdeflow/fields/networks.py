@@ -42,7 +42,8 @@ class TimeInput(Enum):
     A network says so by an attribute `takes`; it may stand in any module inside, and the outermost
     holds. So a network keeps its meaning in `DataParallel`, `torch.compile`, `AveragedModel` or a
     module of your own that calls it. A module that converts t itself before it calls an `MLP` says
-    `takes = TimeInput.TIME`. A network that says nothing takes t.
+    `takes = TimeInput.TIME`. A network that says nothing takes t. A traced or scripted network has
+    lost its attributes: set `takes` again.
     """
 
     TIME = "t"
@@ -130,15 +131,14 @@ class MLP(Conditioned):
         self.register_buffer("vectors", vectors.contiguous())
         # c spans a few units; finer features of it do not help.
         self.register_buffer("octaves", 2.0 ** torch.arange(-1, 4))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed % 2**64)
-            self.first = nn.Linear(dim + 2 * waves, width)
-            self.noise = nn.Linear(1 + 2 * len(self.octaves), width, bias=False)
-            self.label = _ways_in(how, labels, width) if labels else None
-            hidden = [nn.Linear(width, width) for _ in range(depth - 1)]
-            self.hidden = nn.Sequential(*(m for h in hidden for m in (h, nn.SiLU(inplace=True))))
-            self.last = nn.Linear(width, dim)
-            nn.init.zeros_(self.last.weight)
+        draw = torch.Generator().manual_seed(seed % 2**64)
+        self.first = _linear(dim + 2 * waves, width, draw)
+        self.noise = _linear(1 + 2 * len(self.octaves), width, draw, bias=False)
+        self.label = _ways_in(how, labels, width, draw) if labels else None
+        hidden = [_linear(width, width, draw) for _ in range(depth - 1)]
+        self.hidden = nn.Sequential(*(m for h in hidden for m in (h, nn.SiLU(inplace=True))))
+        self.last = _linear(width, dim, draw)
+        nn.init.zeros_(self.last.weight)
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
         """Bias (1 or n, width) and damping (1 or n, waves).
@@ -209,26 +209,42 @@ class MLP(Conditioned):
         return body
 
 
-def _ways_in(how: How, labels: int, width: int) -> nn.Module:
+def _linear(inputs: int, outputs: int, draw: torch.Generator, bias: bool = True) -> nn.Linear:
+    """torch's own initial weights, without its global generator, which belongs to the user."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=draw)
+    if bias:
+        bound = 1 / math.sqrt(inputs)
+        nn.init.uniform_(layer.bias, -bound, bound, generator=draw)
+    return layer
+
+
+def _embedding(count: int, width: int, draw: torch.Generator) -> nn.Embedding:
+    layer = nn.utils.skip_init(nn.Embedding, count, width)
+    nn.init.normal_(layer.weight, generator=draw)
+    return layer
+
+
+def _ways_in(how: How, labels: int, width: int, draw: torch.Generator) -> nn.Module:
     """The module that maps labels (n,) to a bias (n, width), or to keys and values."""
     if how == "add":
-        return nn.Embedding(labels + 1, width)
+        return _embedding(labels + 1, width, draw)
     if how == "append":
         # Columns e beside x have weights of their own in the first layer: [W U] [x e] = W x + U e.
-        columns = nn.Linear(FEATURES, width, bias=False)
-        return nn.Sequential(nn.Embedding(labels + 1, FEATURES), columns)
-    return Tokens(labels, width)
+        columns = _linear(FEATURES, width, draw, bias=False)
+        return nn.Sequential(_embedding(labels + 1, FEATURES, draw), columns)
+    return Tokens(labels, width, draw)
 
 
 class Tokens(nn.Module):
     """Cross-attention to a few tokens of each label: softmax(q k / sqrt(m)) v."""
 
-    def __init__(self, labels: int, width: int) -> None:
+    def __init__(self, labels: int, width: int, draw: torch.Generator) -> None:
         super().__init__()
-        self.tokens = nn.Embedding(labels + 1, TOKENS * FEATURES)
-        self.query = nn.Linear(width, FEATURES, bias=False)
-        self.key = nn.Linear(FEATURES, FEATURES, bias=False)
-        self.value = nn.Linear(FEATURES, width, bias=False)
+        self.tokens = _embedding(labels + 1, TOKENS * FEATURES, draw)
+        self.query = _linear(width, FEATURES, draw, bias=False)
+        self.key = _linear(FEATURES, FEATURES, draw, bias=False)
+        self.value = _linear(FEATURES, width, draw, bias=False)
 
     def forward(self, label: Tensor) -> tuple[Tensor, Tensor]:
         """Keys (n, tokens, features) and values (n, tokens, width) of labels (n,)."""

@@ -1,4 +1,4 @@
-r"""Convert between predictions: clean data, noise, score, velocity.
+r"""Convert between predictions: clean data, noise, score, velocity, v.
 
 x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction is a second one,
 

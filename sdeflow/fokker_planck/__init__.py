@@ -1,7 +1,7 @@
 """Move densities under an SDE on a grid; compute currents, generators and samplers' densities."""
 
 from sdeflow.fokker_planck.current import probability_current
-from sdeflow.fokker_planck.density_path import DensityPath, Diagnostics
+from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.markov import MarkovGenerator, markov_generator
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
@@ -11,6 +11,7 @@ __all__ = [
     "evolve",
     "DensityPath",
     "Diagnostics",
+    "REFUSE",
     "Rescaling",
     "rescale",
     "probability_current",

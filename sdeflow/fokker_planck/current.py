@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from sdeflow.density import Density
+from sdeflow.fokker_planck.arguments import check_kind, check_time, on_axes_of
 from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
 from sdeflow.sdes.sde import SDE
 
@@ -30,12 +31,16 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
     the cell width.
 
     Raises:
+        TypeError: no SDE, no Density, or t is no number.
+        ValueError: t is outside the span of the SDE.
         ValueError, SdeflowError: drift or diffusion of a wrong shape, NaN or infinite.
     """
+    check_kind(sde, SDE, "sde", "; the arguments are (sde, density, t)")
+    check_kind(density, Density, "density", "; the arguments are (sde, density, t)")
     g = density.grid
-    x, t_ = g.centres(), torch.tensor(float(t), dtype=torch.float64)
+    x, t_ = g.centres(), torch.tensor(check_time(sde, t), dtype=torch.float64)
     p = density.mass / g.volume
-    with torch.no_grad():
+    with torch.no_grad(), on_axes_of(g):
         f = checked_drift(sde.drift(x, t_), x, t)
         current = f.reshape(*g.shape, g.dim) * p[..., None]
         if sde.diffusion is None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import overload
 
 from torch import Tensor
@@ -26,7 +26,6 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.sdes.sde import SDE
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,17 @@ class Diagnostics:
     mass_drift: float = 0.0
     cells_per_feature: float = math.nan
 
+    def __post_init__(self) -> None:
+        """Check that all are numbers.
+
+        Raises:
+            TypeError: one is not.
+        """
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
+                raise TypeError(f"{each.name} must be a number, got {type(value).__name__}")
+
 
 WARN = Diagnostics(
     negative_mass=1e-6,
@@ -75,7 +85,8 @@ CURES = {
     "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
     "resolve this density; use finer cells, or a smaller box",
     "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
-    "rescaling",
+    "rescaling, or, where the wall is meant to reflect, "
+    "refuse=dataclasses.replace(sf.fokker_planck.REFUSE, boundary_mass=1.0)",
     "courant": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
     "error": "twice the cell and twice the step change the density by a total variation of about "
     "3 x {:.2g}; use finer cells or more steps",
@@ -94,11 +105,30 @@ class DensityPath(Sequence[Density]):
         t: (T,) times.
         densities: one per time.
         diagnostics: of the run.
+
+    Raises:
+        TypeError, ValueError: not one Density for each time.
     """
 
     t: Tensor
     densities: tuple[Density, ...]
     diagnostics: Diagnostics
+
+    def __post_init__(self) -> None:
+        """Check that each time has a density."""
+        if not isinstance(self.t, Tensor) or not isinstance(self.densities, tuple | list):
+            raise TypeError("a DensityPath needs a tensor of times and a tuple of densities")
+        if not all(isinstance(p, Density) for p in self.densities):
+            raise TypeError("densities must hold a Density for each time")
+        if not isinstance(self.diagnostics, Diagnostics):
+            got = type(self.diagnostics).__name__
+            raise TypeError(f"diagnostics must be Diagnostics, got {got}")
+        if self.t.shape != (len(self.densities),):
+            raise ValueError(
+                f"t must hold one time for each of {len(self.densities)} densities, got "
+                f"{tuple(self.t.shape)}"
+            )
+        object.__setattr__(self, "densities", tuple(self.densities))
 
     def __repr__(self) -> str:
         """In words."""
@@ -139,24 +169,6 @@ def check_diagnostics(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnost
         if value > getattr(WARN, name):
             warnings.warn(cure.format(value), RuntimeWarning, stacklevel=3)
     return diagnostics
-
-
-def check_arguments(sde: object, density: object, rescaling: object) -> None:
-    """Check the types of what moves a density.
-
-    Raises:
-        TypeError: no SDE, no Density, or neither a Rescaling nor None.
-    """
-    for thing, kind, meant in (
-        (sde, SDE, "sde must be an SDE"),
-        (density, Density, "density must be a Density"),
-        (rescaling, Rescaling | None, "rescaling must be a Rescaling"),
-    ):
-        if not isinstance(thing, kind):
-            raise TypeError(
-                f"{meant}, got {type(thing).__name__}; the arguments are (sde, density, times) "
-                "and rescaling="
-            )
 
 
 def cells_per_feature(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:

@@ -4,8 +4,9 @@ r"""Move a density under an SDE: the Fokker-Planck equation, on a grid.
 
 `evolve` returns the density at the times asked for, with diagnostics. Under most SDEs it steps, by
 Strang splitting (`splitting`): semi-Lagrangian transport and exact diffusion. Under a linear SDE
-that tells its transition kernel it does not step (`linear`). A `Rescaling` makes the grid follow
-the size of the cloud. The same run on cells and steps twice as large estimates the error.
+that tells its transition kernel it does not step (`linear`), unless mass reaches a wall. A
+`Rescaling` makes the grid follow the size of the cloud. The same run on cells and steps twice as
+large estimates the error.
 
 An SDE that runs down in t diffuses as t falls.
 
@@ -26,13 +27,19 @@ from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.density import Density
+from sdeflow.fokker_planck.arguments import (
+    Times,
+    check_arguments,
+    check_row_of_times,
+    on_axes_of,
+)
+from sdeflow.fokker_planck.cell_masses import CellMasses
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
     can_be_coarsened,
     cells_per_feature,
-    check_arguments,
     check_diagnostics,
 )
 from sdeflow.fokker_planck.linear import LinearTransitions
@@ -44,10 +51,10 @@ from sdeflow.sdes.sde import SDE
 def evolve(
     sde: SDE,
     density: Density,
-    times: Tensor,
+    times: Times,
     *,
     steps: int = 200,
-    time_grid: Tensor | None = None,
+    time_grid: Times | None = None,
     rescaling: Rescaling | None = None,
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
@@ -55,7 +62,9 @@ def evolve(
     r"""The density at each of `times`, the first of which is the time of the one given.
 
     dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p), of second order in the cells and the steps;
-    exact in time where the SDE has a transition kernel (`SDE.transition`).
+    exact in time where the SDE has a transition kernel (`SDE.transition`), as long as it carries
+    no mass through a wall. The walls of the grid reflect; an SDE has none, so mass that reaches
+    them is refused unless `refuse` allows it.
 
     Args:
         sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None.
@@ -76,18 +85,18 @@ def evolve(
 
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
-    check_arguments(sde, density, rescaling)
-    times = sde.check_times(times)
+    check_arguments(sde, density, rescaling, refuse)
+    times = check_row_of_times(sde, times)
     check_int(steps, "steps")
-    time_grid = None if time_grid is None else sde.check_times(time_grid, "time_grid")
+    if time_grid is not None:
+        time_grid = check_row_of_times(sde, time_grid, "time_grid")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     starts = [density.scaled(1 / scales[0])]
     if estimate and can_be_coarsened(density.grid):
         starts.append(starts[0].coarsen())
     at = times if rescaling is None else rescaling.rescaled_time(times)
-    with torch.no_grad():
-        schemes = _schemes(sde, starts, at, steps, time_grid, rescaling)
-        masses = [scheme.masses(at) for scheme in schemes]
+    with torch.no_grad(), on_axes_of(density.grid):
+        cells, masses = _moved(sde, starts, at, steps, time_grid, rescaling)
     errors: Sequence[float | None] = (
         _errors(masses[0], masses[1], at) if len(masses) == 2 else [None] * len(times)
     )
@@ -97,33 +106,44 @@ def evolve(
         Density(grid.scaled(s), torch.from_numpy(masses[0][u]), e)
         for s, u, e in zip(scales, at.tolist(), errors, strict=True)
     )
-    cells = cells_per_feature(grid, rescaling, times)
-    diagnostics = schemes[0].cells.diagnostics(error, cells)
+    diagnostics = cells.diagnostics(error, cells_per_feature(grid, rescaling, times))
     return DensityPath(times, out, check_diagnostics(diagnostics, refuse))
 
 
-def _schemes(
+def _moved(
     sde: SDE,
     starts: list[Density],
     times: Tensor,
     steps: int,
     time_grid: Tensor | None,
     rescaling: Rescaling | None,
-) -> Sequence[LinearTransitions | StrangSplitting]:
-    """What moves each of `starts`, the second with steps twice as large; `times` are rescaled."""
-    moving = sde if rescaling is None else rescale(sde, rescaling)
+) -> tuple[CellMasses, list[dict[float, np.ndarray]]]:
+    """The run from the first of `starts`, and the masses of each at `times`, which are rescaled.
+
+    The second takes steps twice as large.
+    """
+    moving, carried = sde if rescaling is None else rescale(sde, rescaling), 0.0
     if time_grid is None:
         if moving.transition is not None:
-            return [LinearTransitions(moving, p) for p in starts]
+            runs = [LinearTransitions(moving, p) for p in starts]
+            masses = [run.masses(times) for run in runs]
+            cells, carried = runs[0].cells, runs[0].through_wall
+            cells.boundary_mass = max(cells.boundary_mass, carried)
+            if carried <= REFUSE.boundary_mass:
+                return cells, masses
         time_grid = moving.times(steps)
     elif rescaling is not None:
         time_grid = rescaling.rescaled_time(time_grid)
     fine = _merged(times, time_grid)
-    coarse = torch.cat([fine[:-1:2], fine[-1:]])
+    grids = fine, torch.cat([fine[:-1:2], fine[-1:]])
     if rescaling is not None:
-        middles = [(u[1:] + u[:-1]) / 2 for u in (fine, coarse)]
+        middles = [(u[1:] + u[:-1]) / 2 for u in grids]
         moving = rescale(sde, rescaling, torch.cat([fine, *middles]))
-    return [StrangSplitting(moving, p, u) for p, u in zip(starts, (fine, coarse), strict=False)]
+    steppers = [StrangSplitting(moving, p, u) for p, u in zip(starts, grids, strict=False)]
+    masses = [run.masses(times) for run in steppers]
+    cells = steppers[0].cells
+    cells.boundary_mass = max(cells.boundary_mass, carried)
+    return cells, masses
 
 
 def _merged(times: Tensor, time_grid: Tensor) -> Tensor:

@@ -8,19 +8,25 @@ takes x_s to a Gaussian, x_t ~ N(scale x_s + shift, variance), so it stretches, 
 density: one remap along each axis and one heat kernel. The SDE tells its kernel by
 `SDE.transition`; all noising has one, and so has the reverse SDE of a single Gaussian.
 
+The kernel is that of the SDE without walls. What it carries through a wall is measured
+(`through_wall`): where that is not small, `evolve` steps instead. Brownian motion without drift
+needs no such care, because the heat kernel reflects at the walls.
+
 See docs/theory.md, section 2.
 """
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
 import torch
+from scipy.special import ndtr
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
-from sdeflow.density import Density
+from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.cell_masses import CellMasses
 from sdeflow.fokker_planck.transport import HeatKernel, remap
 from sdeflow.sdes.sde import SDE
@@ -32,10 +38,15 @@ Kernel = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class LinearTransitions:
-    """A density under an SDE with a transition kernel."""
+    """A density under an SDE with a transition kernel.
+
+    Attributes:
+        through_wall: the largest mass that a step with a drift carried through a wall.
+    """
 
     def __init__(self, sde: SDE, start: Density) -> None:
         self.sde, self.cells = sde, CellMasses(start)
+        self.through_wall = 0.0
 
     def masses(self, times: Tensor) -> dict[float, np.ndarray]:
         """The cell masses at each of `times`, the first of which is the start's."""
@@ -50,6 +61,7 @@ class LinearTransitions:
         """Remap, then blur. Mass that reaches the boundary is counted before it is blurred."""
         cells, (scale, shift, variance) = self.cells, kernel
         p = cells.columns
+        self.through_wall = max(self.through_wall, _carried_out(p, cells.grid, kernel))
         for i, (a, b) in enumerate(zip(scale, shift, strict=True)):
             if a == 1.0 and b == 0.0:
                 continue
@@ -62,6 +74,20 @@ class LinearTransitions:
             heat = HeatKernel(cells.shape, variance / 2 / cells.width**2, cells.clip)
             cells.mass = heat(p).reshape(cells.shape)
             cells.measure_boundary()
+
+
+def _carried_out(p: np.ndarray, grid: Grid, kernel: Kernel) -> float:
+    """The mass that the kernel takes out of the grid along axes with a drift."""
+    out = 0.0
+    for i, (a, b, v) in enumerate(zip(*kernel, strict=True)):
+        if a == 1.0 and b == 0.0:
+            continue
+        share = p.sum(1 - i) if grid.dim == 2 else p[:, 0]
+        mean = a * grid.middles(i).numpy() + b
+        width = max(math.sqrt(v), 1e-9 * grid.width[i])
+        inside = ndtr((grid.high[i] - mean) / width) - ndtr((grid.low[i] - mean) / width)
+        out += float(share @ (1 - inside))
+    return out
 
 
 def step_times(sde: SDE, start: float, stop: float, dim: int) -> list[float]:

@@ -7,11 +7,15 @@ One sparse matrix L then answers what one asks about long times, by linear algeb
     L^T tau = -1                  mean first-passage times
     L v = -k v                    relaxation rates k
 
-The rates between two cells are exact for constant drift and noise (exponential fitting). All are
-positive, whatever the drift, and the columns of L add up to zero. The Boltzmann density of a given
-potential is stationary up to rounding, because detailed balance holds for each pair of cells.
+All rates between cells are positive, whatever the drift (`exponential_fitting`), and nothing is
+subtracted (`elimination`): events that are rarer than rounding errors, as the crossing of a
+barrier of 60 kT, have the right rate. The Boltzmann density of a given potential is stationary up
+to rounding, because detailed balance holds for each pair of cells.
 
-Source: Scharfetter and Gummel 1969; Chang and Cooper 1970.
+Cells that are wide for the noise add diffusion. Each answer is compared with that on cells twice
+as wide, and refused where the difference tells an error above a limit.
+
+Source: Scharfetter and Gummel 1969; Grassmann, Taksar and Heyman 1985.
 """
 
 from __future__ import annotations
@@ -19,17 +23,32 @@ from __future__ import annotations
 import math
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.sparse
 import torch
-from scipy.sparse import linalg
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_int, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
+from sdeflow.fokker_planck.arguments import (
+    check_kind,
+    check_potential,
+    check_rates,
+    check_refuse,
+    check_target,
+    check_time,
+    on_axes_of,
+)
+from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
+from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
+from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
+from sdeflow.fokker_planck.long_times import propagated
+from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.sdes.sde import SDE
+
+AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +59,25 @@ class MarkovGenerator:
         grid: the cells.
         matrix: L (cells, cells), sparse: rates from column to row, 1 / time, and a diagonal that
             makes each column add up to zero.
+        coarse: the generator of the same SDE on cells twice as wide, by which errors are
+            estimated; None: they are not.
+        refuse: an estimated error above its `error` raises, one above that of `WARN` warns.
     """
 
     grid: Grid
     matrix: scipy.sparse.csc_matrix
+    coarse: MarkovGenerator | None = None
+    refuse: Diagnostics = REFUSE
+
+    def __post_init__(self) -> None:
+        """Check the rates.
+
+        Raises:
+            TypeError, ValueError: no matrix of rates between the cells.
+        """
+        check_kind(self.grid, Grid, "grid")
+        check_refuse(self.refuse)
+        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid))
 
     def __repr__(self) -> str:
         """In words."""
@@ -53,7 +87,7 @@ class MarkovGenerator:
         """dm/dt = L m, in the grid's shape.
 
         Raises:
-            ValueError: the density has another grid.
+            TypeError, ValueError: no density, or one on another grid.
         """
         return self._shaped(self.matrix @ self._row(density))
 
@@ -62,56 +96,62 @@ class MarkovGenerator:
 
         Raises:
             TypeError, ValueError: time is negative or no number, or the density has another grid.
+            SdeflowError: the cells are too wide, or the motion is hardly damped over a long time.
         """
-        check_positive(time, "time", zero=True)
-        mass = linalg.expm_multiply(self.matrix * time, self._row(density))
+        row, order = self._row(density), self._order
+        span = check_positive(time, "time", zero=True)
+        mass = np.empty(len(row))
+        mass[order] = propagated(self.matrix[order][:, order].tocsc(), row[order], span)
         mass = np.maximum(mass, 0.0)
-        return Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
+        later = Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
+        if self.coarse is None:
+            return later
+        change = _change(later, self.coarse.propagate(density.coarsen(), span))
+        what = "the density, a total variation,"
+        error = self._checked(change, what, later.mass.numpy().ravel(), span)
+        return Density(self.grid, later.mass, error)
 
     def stationary(self) -> Density:
         """The stationary density: L m = 0, total 1.
 
         Raises:
-            SdeflowError: it is not unique, because some cells cannot be reached from others.
+            SdeflowError: it is not unique, because some cells cannot be reached from others; or
+                the cells are too wide.
         """
-        # Fix the mass of one cell and solve for the rest. A cell with little mass would lose it
-        # to rounding, so take the one in which the chain spends most of its time.
-        size, scale = self.matrix.shape[0], float(abs(self.matrix.diagonal()).max())
-        if scale == 0:
-            raise SdeflowError("this SDE has no unique stationary density: its rates are all zero")
-        stay = scipy.sparse.identity(size, format="csc") * (1e-9 * scale) - self.matrix
-        mass = self._null(int(np.argmax(linalg.splu(stay.tocsc()).solve(np.ones(size)))))
-        return Density(self.grid, self._shaped(mass / mass.sum()))
-
-    def _null(self, pinned: int) -> np.ndarray:
-        """The null vector of L that is 1 in one cell."""
-        free = np.delete(np.arange(self.matrix.shape[0]), pinned)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", linalg.MatrixRankWarning)
-            block = self.matrix[free][:, free].tocsc()
-            rest = linalg.spsolve(block, -self.matrix[free][:, [pinned]].toarray()[:, 0])
-        if not np.isfinite(rest).all():
-            raise SdeflowError("this SDE has no unique stationary density on this grid")
-        row: np.ndarray = np.insert(np.maximum(rest, 0.0), pinned, 1.0)
-        return row
+        density = Density(self.grid, self._shaped(self._stationary))
+        if self.coarse is None:
+            return density
+        wide = Density(self.coarse.grid, self.coarse._shaped(self.coarse._typical))
+        error = self._checked(
+            _change(density, wide),
+            "the stationary density, a total variation,",
+            self._stationary,
+        )
+        return Density(self.grid, density.mass, error)
 
     def passage_time(self, target: Tensor) -> Tensor:
         r"""The mean time to reach the cells of `target` (bool, shape) from each cell, (shape).
 
         L^T tau = -1 outside the target, tau = 0 in it; the target begins at its cells' centres.
+        It is infinite from cells from which the target may never be reached.
 
         Raises:
-            ValueError: target of another shape or kind, or empty.
+            TypeError, ValueError: target of another shape or kind, or empty.
+            SdeflowError: the cells are too wide.
         """
-        if target.dtype != torch.bool or target.shape != self.grid.shape or not target.any():
-            raise ValueError(
-                f"target must be a boolean {self.grid.shape} with at least one true cell, got "
-                f"{target.dtype} {tuple(target.shape)}"
-            )
-        free = np.flatnonzero(~target.numpy().ravel())
-        tau = np.zeros(self.matrix.shape[0])
-        block = self.matrix[free][:, free].T.tocsc()
-        tau[free] = linalg.spsolve(block, -np.ones(len(free)))
+        inside = check_target(target, self.grid)
+        tau = self._mean_time(inside.ravel(), np.zeros(inside.size))
+        finite = np.isfinite(tau)
+        if self.coarse is None or not tau[finite].any():
+            return self._shaped(tau)
+        # On the wide cells, given the times next to the target: both have the same boundary then.
+        times, near = _blocks(tau, self.grid), _blocks(inside.ravel() * 1.0, self.grid) > 0
+        known = (near | _neighbours(near, self.coarse.grid)) & np.isfinite(times)
+        free = np.isfinite(times) & ~known
+        if free.any():
+            wide = self.coarse._mean_time(known, np.where(known, times, 0.0))
+            change = float(abs(wide - times)[free].max() / times[free].max())
+            self._checked(change, "the passage time, over its largest value,", self._typical)
         return self._shaped(tau)
 
     def relaxation_rates(self, count: int = 4) -> Tensor:
@@ -120,18 +160,97 @@ class MarkovGenerator:
         They are minus the eigenvalues of L next to 0 (1 / time), real if the chain is reversible.
 
         Raises:
-            TypeError, ValueError: count is no whole number from 1 on.
+            TypeError, ValueError: count is no whole number from 1 on, or almost that of the cells.
+            SdeflowError: the stationary density is not unique, or the cells are too wide.
         """
-        check_int(count, "count")
-        scale = float(abs(self.matrix.diagonal()).max())
-        start = np.random.default_rng(0).standard_normal(self.matrix.shape[0])
-        found = linalg.eigs(
-            self.matrix, count + 1, sigma=1e-9 * scale, v0=start, return_eigenvectors=False
+        most = self.matrix.shape[0] - 3
+        if check_int(count, "count") > most:
+            raise ValueError(f"count must be at most {most} on this grid, got {count}")
+        rates = self._rates(count)
+        if self.coarse is not None:
+            wide = self.coarse._rates(min(count + 2, self.coarse.matrix.shape[0] - 3))
+            nearest = abs(rates[:, None] - wide).min(1)
+            worst = int((nearest / abs(rates)).argmax())
+            self._checked(
+                float((nearest / abs(rates))[worst]),
+                f"relaxation rate {worst + 1} of {count}, over its value,",
+                self._stationary,
+            )
+        return torch.from_numpy(rates)
+
+    @cached_property
+    def _order(self) -> np.ndarray:
+        """The cells, line by line along the shorter axis: then L has its narrowest band."""
+        cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
+        return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
+
+    @cached_property
+    def _stationary(self) -> np.ndarray:
+        """The stationary masses, (cells,)."""
+        closed = closed_classes(self.matrix)
+        if len(closed) > 1:
+            raise SdeflowError(
+                f"this SDE has no unique stationary density on this grid: {len(closed)} sets of "
+                "cells are never left; add noise, use finer cells, or a grid around one of them"
+            )
+        order = self._order[closed[0][self._order]]
+        log = Elimination(self.matrix[order][:, order], np.zeros(len(order))).log_null()
+        mass = np.zeros(self.matrix.shape[0])
+        mass[order] = np.exp(log - log.max())
+        return mass / mass.sum()
+
+    @property
+    def _typical(self) -> np.ndarray:
+        """The stationary masses, or equal ones where they are not unique."""
+        try:
+            return self._stationary
+        except SdeflowError:
+            cells = self.matrix.shape[0]
+            return np.full(cells, 1 / cells)
+
+    def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """L^T tau = -1 where `known` is false, tau = times where it is true; all (cells,)."""
+        never = ~reaching(self.matrix, known)
+        infinite = reaching(self.matrix @ scipy.sparse.diags(1.0 * ~known), never)
+        order = self._order[~(known | infinite)[self._order]]
+        tau = np.where(infinite & ~known, np.inf, times)
+        if len(order):
+            into = self.matrix[known][:, order]
+            chain = Elimination(self.matrix[order][:, order], np.asarray(into.sum(0)).ravel())
+            found = chain.solve(1 + into.T @ times[known], transposed=True)
+            tau[order] = np.where(np.isfinite(found), found, np.inf)  # beyond 1e308
+        return tau
+
+    def _rates(self, count: int) -> np.ndarray:
+        order = self._order
+        matrix = self.matrix[order][:, order].tocsc()
+        return slowest_rates(matrix, self._stationary[order], count).astype(np.complex128)
+
+    def _checked(
+        self, change: float, what: str, mass: np.ndarray, time: float = math.inf
+    ) -> float:
+        """The error of a result that cells twice as wide change by `change`, over `time`.
+
+        Raises:
+            SdeflowError: it is above the limit.
+        """
+        added = NumericalDiffusion(self.matrix, mass, self.grid)
+        widened = min(added.added, added.rate * time) if added.rate else 0.0
+        error = max(change * added.remaining, min(1.0, widened * AS_DISTANCE))
+        axis = int(np.argmax(added.peclet))
+        told = (
+            f"the error of {what} is about {error:.2g}, because the cells are wide: along axis "
+            f"{axis} the cell Peclet number |f| h / D is {added.peclet[axis]:.2g}; use finer "
+            "cells, `evolve`, or particles"
         )
-        rates = -found[np.argsort(-found.real)][1:]
-        return torch.from_numpy(rates.astype(np.complex128))
+        if error > self.refuse.error:
+            raise SdeflowError(f"{told} (refused above {self.refuse.error:g})")
+        if error > WARN.error:
+            warnings.warn(told, RuntimeWarning, stacklevel=3)
+        return error
 
     def _row(self, density: Density) -> np.ndarray:
+        check_kind(density, Density, "density")
         if not density.grid.same(self.grid):
             raise ValueError("the density has another grid than the generator; use generator.grid")
         row: np.ndarray = density.mass.numpy().ravel()
@@ -142,7 +261,13 @@ class MarkovGenerator:
 
 
 def markov_generator(
-    sde: SDE, grid: Grid, *, t: float | None = None, potential: Tensor | None = None
+    sde: SDE,
+    grid: Grid,
+    *,
+    t: float | None = None,
+    potential: Tensor | None = None,
+    estimate: bool = True,
+    refuse: Diagnostics = REFUSE,
 ) -> MarkovGenerator:
     r"""The generator of an SDE frozen at one time, by exponential fitting.
 
@@ -155,80 +280,62 @@ def markov_generator(
             read in the order of the run.
         potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT: used
             instead of the drift.
+        estimate: compare each answer with that on cells twice as wide; warns where cells cannot be
+            merged two by two.
+        refuse: an answer with an estimated error above `refuse.error` raises. It is a total
+            variation for densities and relative for times and rates.
 
     Raises:
-        ValueError: shapes that do not fit.
+        TypeError, ValueError: an argument is wrong, or shapes do not fit.
         SdeflowError: drift or diffusion is NaN or infinite.
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
-    when = torch.tensor(sde.t_start if t is None else float(t), dtype=torch.float64)
-    if potential is not None and potential.shape != grid.shape:
-        raise ValueError(
-            f"potential must be {grid.shape}, one number per cell, got {tuple(potential.shape)}"
-        )
-    sign = sde.direction
-    cells = np.arange(math.prod(grid.shape)).reshape(grid.shape)
-    rows, columns, rates = [], [], []
-    for i, h in enumerate(grid.width):
-        here, there = (np.take(cells, range(j, grid.shape[i] - 1 + j), i).ravel() for j in (0, 1))
-        axes = [grid.edges(j)[1:-1] if j == i else grid.middles(j) for j in range(grid.dim)]
-        faces = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim)
-        spread, tilt = _face_noise(sde, grid, faces, when, i)
-        if potential is not None:
-            u = potential.double().numpy().ravel()
-            drift = -(u[there] - u[here]) * spread / h
-        else:
-            drift = sign * _face_drift(sde, faces, when)[:, i] - tilt
-        right, left = _fitted(drift * h, spread)
-        for source, sink, rate in ((here, there, right), (there, here, left)):
-            rows += [sink, source]
-            columns += [source, source]
-            rates += [rate / h**2, -rate / h**2]
-    size = cells.size
-    matrix = scipy.sparse.coo_matrix(
-        (np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns))), (size, size)
-    )
-    return MarkovGenerator(grid, matrix.tocsc())
+    check_kind(sde, SDE, "sde")
+    check_kind(grid, Grid, "grid", "; make one by Grid(low, high, shape)")
+    check_refuse(refuse)
+    when = sde.t_start if t is None else check_time(sde, t)
+    energy = None if potential is None else check_potential(potential, grid)
+    with on_axes_of(grid):
+        matrix = fitted_rates(sde, grid, when, energy)
+        coarse = None
+        if estimate and can_be_coarsened(grid):
+            wide = grid.coarser()
+            merged = None
+            if energy is not None:  # the merged cells have the free energy of their parts
+                least = energy.min()
+                mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
+                merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
+            coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
+    return MarkovGenerator(grid, matrix, coarse, refuse)
 
 
-def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
-    with torch.no_grad():
-        out: np.ndarray = checked_drift(sde.drift(x, t), x, t).numpy()
-    return out
+def _change(density: Density, wide: Density) -> float:
+    """The total variation between a density and one on cells twice as wide, or more.
 
-
-def _face_noise(
-    sde: SDE, grid: Grid, x: Tensor, t: Tensor, axis: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """D and `tilt` on the faces across one axis; the current is (f - tilt) p - D grad p.
-
-    tilt is D' for Ito and D' / 2 for Stratonovich.
+    The total variation is bounded and the width of the densities is not: it tells more where both
+    are far from the right one.
     """
-    if sde.diffusion is None:
-        return np.zeros(len(x)), np.zeros(len(x))
-
-    def half_square(at: Tensor) -> np.ndarray:
-        assert sde.diffusion is not None
-        with torch.no_grad():
-            g = checked_diffusion(sde.diffusion(at, t), at, t).double()
-        each = g[:, axis] if g.ndim else g.expand(len(at))
-        out: np.ndarray = (each**2 / 2).numpy()
-        return out
-
-    step = torch.zeros(grid.dim, dtype=torch.float64)
-    step[axis] = grid.width[axis] / 2
-    slope = (half_square(x + step) - half_square(x - step)) / grid.width[axis]
-    return half_square(x), slope if sde.calculus == "ito" else slope / 2
+    here = density.coarsen()
+    square = torch.tensor(wide.grid.width, dtype=torch.float64) ** 2
+    variances = [p.covariance().diagonal() for p in (here, wide)]
+    grown = abs(variances[0] - variances[1]) / torch.maximum(variances[0], square)
+    return max(here.total_variation(wide), min(1.0, AS_DISTANCE * float(grown.max())))
 
 
-def _fitted(drift: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """D B(-P) and D B(P) with P = drift / D; upwind where D = 0."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        peclet = drift / spread
-        small = abs(peclet) < 1e-8
-        left = np.where(small, spread - drift / 2, drift / np.expm1(peclet))
-        right = np.where(small, spread + drift / 2, -drift / np.expm1(-peclet))
-    still = (spread == 0) | ~np.isfinite(peclet)
-    left = np.where(still, np.maximum(-drift, 0.0), left)
-    return np.where(still, np.maximum(drift, 0.0), right), left
+def _blocks(row: np.ndarray, grid: Grid) -> np.ndarray:
+    """The means of a row (cells,) over cells twice as wide."""
+    shape = [n for cells in grid.shape for n in (cells // 2, 2)]
+    mean: np.ndarray = row.reshape(shape).mean(tuple(range(1, 2 * grid.dim, 2))).ravel()
+    return mean
+
+
+def _neighbours(inside: np.ndarray, grid: Grid) -> np.ndarray:
+    """The cells (cells,) next to those that are inside."""
+    mask = inside.reshape(grid.shape)
+    near = np.zeros_like(mask)
+    for axis in range(grid.dim):
+        a, b = np.moveaxis(near, axis, 0), np.moveaxis(mask, axis, 0)
+        a[1:] |= b[:-1]
+        a[:-1] |= b[1:]
+    return near.ravel()

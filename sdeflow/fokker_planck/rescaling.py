@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_positive
+from sdeflow._validation import check_finite, check_positive
 from sdeflow.density import Grid
 from sdeflow.processes.process import Process
 from sdeflow.sdes.sde import SDE, Transition, TransitionKernel
@@ -40,7 +40,7 @@ class Rescaling:
             SNR.
 
     Raises:
-        TypeError, ValueError: std is not positive, width is negative.
+        TypeError, ValueError: no process, std is not positive, width is negative.
     """
 
     process: Process
@@ -48,7 +48,9 @@ class Rescaling:
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check std and width."""
+        """Check the arguments."""
+        if not isinstance(self.process, Process):
+            raise TypeError(f"process must be a Process, got {type(self.process).__name__}")
         check_positive(self.std, "std")
         check_positive(self.width, "width", zero=True)
 
@@ -57,12 +59,19 @@ class Rescaling:
         return f"rescaling of {self.process}, std {self.std:g}, width {self.width:g}"
 
     def __call__(self, t: Tensor | float) -> float:
-        """s(t)."""
-        return float(self.scale_and_rates(torch.as_tensor(t, dtype=torch.float64))[0])
+        """s(t).
+
+        Raises:
+            TypeError, ValueError: t is no finite number.
+        """
+        when = (
+            t if isinstance(t, Tensor) else torch.tensor(check_finite(t, "t"), dtype=torch.float64)
+        )
+        return float(self.scale_and_rates(when)[0])
 
     def scale_and_rates(self, t: Tensor) -> Tensor:
         """s, d ln s / dt and du / dt = (d rho^2 / dt) / (2 (rho^2 + width^2)), (3, *t.shape)."""
-        c = self.process(t)
+        c = self.process(_in_double(t))
         square = (c.alpha * self.std) ** 2 + c.sigma**2
         grown = c.alpha * c.alpha_dot * self.std**2 + c.sigma * c.sigma_dot
         pace = c.sigma * c.noise_rate / (c.sigma**2 + (c.alpha * self.width) ** 2)
@@ -70,18 +79,29 @@ class Rescaling:
 
     def narrowest_feature(self, t: Tensor) -> Tensor:
         """sqrt(alpha^2 width^2 + sigma^2): the smallest standard deviation in the cloud at t."""
-        c = self.process(t)
+        c = self.process(_in_double(t))
         return torch.hypot(c.alpha * self.width, c.sigma)
 
     def rescaled_time(self, t: Tensor) -> Tensor:
         """u of t."""
-        return torch.log(torch.exp(-self.process.log_snr(t)) + self.width**2) / 2
+        return torch.log(torch.exp(-self.process.log_snr(_in_double(t))) + self.width**2) / 2
 
     def time(self, u: Tensor) -> Tensor:
         """t of u, within the process's interval; undoes `rescaled_time`."""
-        level = torch.exp(2 * u) - self.width**2
+        level = torch.exp(2 * _in_double(u, "u")) - self.width**2
         t = self.process.time(-torch.log(level.clamp_min(1e-300)))
         return t.clamp(self.process.t_min, self.process.t_max)
+
+
+def _in_double(t: Tensor | float, name: str = "t") -> Tensor:
+    try:
+        if isinstance(t, Tensor) and t.is_complex():
+            raise TypeError
+        return torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"{name} must be a time or a tensor of times, got {type(t).__name__}"
+        ) from None
 
 
 def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
@@ -93,8 +113,14 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
         at: (K,) values of u that will be asked for: what depends on them alone is computed now.
 
     Raises:
+        TypeError: no SDE, or no Rescaling.
         ValueError: the span of the SDE leaves the interval of the rescaling's process.
     """
+    if not isinstance(sde, SDE) or not isinstance(rescaling, Rescaling):
+        raise TypeError(
+            f"rescale needs an SDE and a Rescaling, got {type(sde).__name__} and "
+            f"{type(rescaling).__name__}"
+        )
     noise, table = sde.diffusion, _Table(rescaling)
 
     def drift(y: Tensor, u: Tensor) -> Tensor:
@@ -107,7 +133,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
         return noise(s * y, t) / (s * math.sqrt(pace))
 
     if at is not None:
-        table.compute(at)
+        table.compute(_in_double(at, "at").reshape(-1))
     return SDE(
         drift,
         None if noise is None else diffusion,

@@ -23,13 +23,18 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from sdeflow.density import Density
+from sdeflow.fokker_planck.arguments import (
+    Times,
+    check_arguments,
+    check_row_of_times,
+    on_axes_of,
+)
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
     Diagnostics,
     can_be_coarsened,
     cells_per_feature,
-    check_arguments,
     check_diagnostics,
 )
 from sdeflow.fokker_planck.rescaling import Rescaling
@@ -41,8 +46,8 @@ from sdeflow.sdes.sde import SDE
 def sampler_density(
     sde: SDE,
     density: Density,
-    times: Tensor,
-    save: Tensor | None = None,
+    times: Times,
+    save: Times | None = None,
     *,
     rescaling: Rescaling | None = None,
     estimate: bool = True,
@@ -54,7 +59,8 @@ def sampler_density(
 
     with drift and noise from `sde.stepped(times, x)`, which a solver uses too: `reverse` gives the
     Euler-Maruyama method, `ancestral` DDPM, DDIM-eta and DDIM. The error is of fourth order in
-    the cell width.
+    the cell width. A sampler has no walls: mass that reaches those of the grid is refused, and
+    where `refuse` allows it, it stays at them.
 
     Args:
         sde: as the solver is given it.
@@ -68,18 +74,18 @@ def sampler_density(
         TypeError, ValueError: an argument is wrong, or the noise depends on the state or the axis.
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
-    check_arguments(sde, density, rescaling)
+    check_arguments(sde, density, rescaling, refuse)
     if sde.remembers:
         raise ValueError(
             f"{sde.name} remembers earlier steps, so its density does not follow from the one "
             "before; compare clouds, or use reverse or ancestral"
         )
-    times = sde.check_times(times)
-    save = times[[0, -1]] if save is None else sde.check_times(save, "save")
+    times = check_row_of_times(sde, times)
+    save = times[[0, -1]] if save is None else check_row_of_times(sde, save, "save")
     stops = indices(save, times, "save time")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / scales[0])
-    with torch.no_grad():
+    with torch.no_grad(), on_axes_of(density.grid):
         chain = _Chain(sde, start, times, scales)
         kept = chain.through(stops)
         errors: list[float | None] = [None] * len(stops)
@@ -151,7 +157,9 @@ class _Chain:
         return g.reshape(-1)[0]
 
     def _spread(self, z: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """The sum of cubic B-splines of masses p at z (cells, d), reflected at the walls."""
+        """The sum of cubic B-splines of masses p at z (cells, d); what is beyond a wall is put on
+        it, and what a spline has beyond is reflected.
+        """
         index, weight = [], []
         outside = np.zeros(len(p), dtype=bool)
         for i, n in enumerate(self.shape):

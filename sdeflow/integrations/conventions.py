@@ -234,7 +234,9 @@ class FlowMatching(Convention):
     def words(self) -> str:
         """See `Convention`."""
         time = "1 - t" if self.data_at else "t"
-        return f"time {time}" if self.scale == 1.0 else f"time {self.scale:g} ({time})"
+        if self.scale == 1.0:
+            return f"time {time}"
+        return f"time {self.scale:g} ({time})" if self.data_at else f"time {self.scale:g} {time}"
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -39,10 +39,17 @@ def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
     """The diffusion g at x (n, d) as () or (n, d), checked to be finite.
 
     Raises:
+        TypeError: neither a tensor nor a number.
         ValueError: another shape than (), (d,) or (n, d).
         SdeflowError: NaN or infinite.
     """
-    g = torch.as_tensor(g)
+    if isinstance(g, (int, float)):
+        g = torch.tensor(g, dtype=torch.float64)
+    if not isinstance(g, Tensor):
+        raise TypeError(
+            f"the diffusion returned {type(g).__name__}; return a tensor, or give diffusion=None "
+            "for an SDE without noise"
+        )
     g = g.expand(x.shape) if g.shape == x.shape[1:] else g
     if g.ndim and g.shape != x.shape:
         raise ValueError(

@@ -13,20 +13,20 @@ See docs/theory.md, (5.1) the step index.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
+import torch
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, check_finite, check_int, check_times
+from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
-Times = Tensor | np.ndarray | Sequence[float]
+Times = Numbers
 
 
 ARGUMENTS = {"drift": "xt", "diffusion": "xt", "time_grid": ["steps"], "transition": "st"}
@@ -49,7 +49,7 @@ class SDE:
     """A stochastic differential equation dx = drift(x, t) dt + diffusion(x, t) dW.
 
     Args:
-        drift: (x, t) -> (n, d); x (n, d), t ().
+        drift: (x, t) -> (n, d); x (n, d), t () in float64, whatever the type of x.
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
             for diagonal noise that depends on the state; None for an ordinary differential
             equation.
@@ -135,7 +135,7 @@ class SDE:
         """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
-    def check_times(self, times: object, name: str = "times") -> Tensor:
+    def check_times(self, times: Times, name: str = "times") -> Tensor:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
@@ -222,9 +222,34 @@ def check_drift(f: object, x: Tensor) -> None:
     Raises:
         ValueError: it is not.
     """
-    if getattr(f, "shape", None) != x.shape:
-        got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
-        raise ValueError(f"the drift returned {got} for a cloud of shape {tuple(x.shape)}")
+    if not isinstance(f, Tensor) or f.shape != x.shape or f.is_complex():
+        got = type(f).__name__
+        if isinstance(f, Tensor):
+            got = f"{tuple(f.shape)}{' of complex numbers' * f.is_complex()}"
+        raise ValueError(
+            f"the drift returned {got} for a cloud of shape {tuple(x.shape)}; return a tensor of "
+            "that shape"
+        )
+
+
+def check_diffusion(g: object) -> None:
+    """Check that a diffusion g is a number or a tensor.
+
+    Raises:
+        TypeError: it is neither.
+    """
+    if not isinstance(g, (float, int, Tensor)):
+        raise TypeError(
+            f"the diffusion returned {type(g).__name__}; return a number or a tensor, and give "
+            "diffusion=None if there is no noise"
+        )
+
+
+def time_tensor(t: float, like: Tensor) -> Tensor:
+    """t () in float64: the cloud's own type may not hold it (float32 late, bfloat16 always)."""
+    # MPS holds no float64; a tensor () on the CPU combines with those of any device.
+    device = "cpu" if like.device.type == "mps" else like.device
+    return torch.scalar_tensor(t, dtype=torch.float64, device=device)
 
 
 class SteppedSDE:
@@ -238,28 +263,34 @@ class SteppedSDE:
     def __init__(self, sde: SDE, times: Tensor, like: Tensor) -> None:
         self.sde, self.times, self.like = sde, times, like
         self.gaps: list[float] = (times[1:] - times[:-1]).tolist()
+        self._times: list[float] = times.tolist()
 
     def time(self, k: int, fraction: float = 0.0) -> float:
         """t at u = k + fraction."""
         if fraction == 0.0 or fraction == 1.0:
-            return float(self.times[k + int(fraction)])
-        return float(self.times[k]) + fraction * self.gaps[k]
+            return self._times[k + int(fraction)]
+        return self._times[k] + fraction * self.gaps[k]
 
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
         """drift dt_k, (n, d), at x (n, d)."""
         f = self.sde.drift(x, self._at(k, fraction))
         check_drift(f, x)
-        return f * self.gaps[k]
+        return (f if f.dtype is x.dtype else f.to(x.dtype)) * self.gaps[k]
 
     def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
         """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None without noise."""
         if self.sde.diffusion is None:
             return None
-        return self.sde.diffusion(x, self._at(k, fraction)) * abs(self.gaps[k]) ** 0.5
+        g = self.sde.diffusion(x, self._at(k, fraction))
+        if not isinstance(g, Tensor):
+            check_diffusion(g)
+        elif g.dtype is not x.dtype:
+            g = g.to(x.dtype)
+        return g * abs(self.gaps[k]) ** 0.5
 
     def noise_scales(self) -> Tensor | None:
         """The diffusion at the start of each step (K,), if it does not depend on x; else None."""
         return None
 
     def _at(self, k: int, fraction: float) -> Tensor:
-        return self.like.new_tensor(self.time(k, fraction))
+        return time_tensor(self.time(k, fraction), self.like)

@@ -9,15 +9,17 @@ See docs/theory.md, section 5 and (5.1).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import MethodType
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Scale, Times, check_drift
+from sdeflow.sdes.sde import SDE, Times
 from sdeflow.solvers.brownian import Brownian
-from sdeflow.solvers.monitor import Monitor, finite
+from sdeflow.solvers.monitor import LOOK, Monitor, finite
 
 
 def _fraction(u: Tensor | float, k: int) -> float:
@@ -92,6 +94,23 @@ class _One(float):
 ONE = _One(1.0)
 
 
+class _Untested:
+    """A method of an adapter that torchsde does not find until it has tested `f` and `g`.
+
+    torchsde tests a product with noise by numbers from torch's global generator, which belongs to
+    the user. It first asks for the method to test it, then to use it.
+    """
+
+    def __init__(self, method: Callable[..., Any]) -> None:
+        self._method = method
+
+    def __get__(self, adapter: _Torchsde, kind: type) -> Any:
+        if not adapter.tested:
+            adapter.tested = True
+            raise AttributeError
+        return MethodType(self._method, adapter)
+
+
 class _Torchsde:
     """An SDE for torchsde, on the step index.
 
@@ -102,10 +121,13 @@ class _Torchsde:
 
     def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, noise_type: str) -> None:
         self.monitor, self.steps, self.bm = monitor, monitor.steps, bm
-        self.sde_type, self.noise_type = sde_type, noise_type
+        self.sde_type, self.noise_type, self.tested = sde_type, noise_type, False
         self._step, self._known = 0, list[tuple[float, Tensor, Tensor]]()
 
-    def drift(self, k: int, fraction: float, y: Tensor) -> Tensor:
+    def f(self, u: Tensor | float, y: Tensor) -> Tensor:
+        """The drift of the current step, at u."""
+        k = self.bm.step
+        fraction = _fraction(u, k)
         if k != self._step:
             self._step = k
             self._known.clear()
@@ -116,6 +138,11 @@ class _Torchsde:
         self._known.append((fraction, y, value))
         self.monitor.evaluated(k, fraction, value, y)
         return value
+
+    def diffusion(self, k: int, fraction: float, y: Tensor) -> Tensor:
+        """(n, d)."""
+        g = self.steps.diffusion(k, fraction, y)
+        return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
 
     def close(self) -> None:
         """Free the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
@@ -134,17 +161,19 @@ class TorchsdeJoint(_Torchsde):
         super().__init__(monitor, bm, sde_type, "diagonal")
         self._one, self._scaled = stages == 1, bm.scaled
 
+    def g(self, u: float, y: Tensor) -> Tensor:
+        """A shape to test, (n, d), without a value to use."""
+        return y.new_tensor(torch.nan).expand_as(y)
+
+    @_Untested
     def f_and_g_prod(self, u: float, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         monitor, steps, k = self.monitor, self.steps, self.bm.step
         fraction = 0.0 if self._one else _fraction(u, k)
-        first = self._known[0] if self._known else None
-        if first is not None and k == 0 and first[0] == fraction and first[1] is y:
-            f = first[2]  # torchsde checked its shape before the first step
+        if k == 0 and fraction == 0.0 and self._known[0][1] is y:
+            f = self._known[0][2]  # torchsde has tested its shape
         else:
             f = steps.drift(k, fraction, y)
             monitor.evaluated(k, fraction, f, y)
-            if first is None:
-                self._known.append((fraction, y, f))
         if self._scaled:
             return f, v
         g = steps.diffusion(k, fraction, y)
@@ -154,9 +183,11 @@ class TorchsdeJoint(_Torchsde):
 class TorchsdeAdditive(_Torchsde):
     """For methods that use drift and noise separately, with additive noise."""
 
-    def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(self.bm.step, _fraction(u, self.bm.step), y)
+    def g(self, u: Tensor, y: Tensor) -> Tensor:
+        """A shape to test, (n, d, d), without a value to use."""
+        return y.new_tensor(torch.nan).expand(*y.shape, y.shape[1])
 
+    @_Untested
     def g_prod(self, u: Tensor, y: Tensor, v: Tensor) -> Tensor:
         k = self.bm.step
         g = self.steps.diffusion(k, _fraction(u, k), y)
@@ -166,13 +197,47 @@ class TorchsdeAdditive(_Torchsde):
 class TorchsdeDiagonal(_Torchsde):
     """For methods that need the diffusion itself, (n, d)."""
 
-    def f(self, u: Tensor, y: Tensor) -> Tensor:
-        return self.drift(self.bm.step, _fraction(u, self.bm.step), y)
-
     def g(self, u: Tensor, y: Tensor) -> Tensor:
-        k = self.bm.step
-        g = self.steps.diffusion(k, _fraction(u, k), y)
-        return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
+        """The diffusion."""
+        return self.diffusion(self.bm.step, _fraction(u, self.bm.step), y)
+
+
+class TorchsdeReversible(_Torchsde):
+    """For `reversible_heun`, which evaluates drift and noise on a second track z beside x,
+
+        z_{k+1} = 2 x_k - z_k + f_k + g_k w_k.
+
+    Where the drift damps, z - x grows by the factor by which x would shrink. x itself is computed
+    here where it is saved, and where the two are compared.
+    """
+
+    _before: tuple[Tensor, Tensor, Tensor]
+
+    def f_and_g(self, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Drift and diffusion at z, once per step: at its end."""
+        k, monitor = self.bm.step, self.monitor
+        last = len(self.steps.gaps) - 1
+        if u == 0:
+            monitor.begin(0, z)
+        elif k and (k == monitor.next or k == last or k % LOOK == 0):
+            before, f, g = self._before
+            w = self.bm(k, k + 1)
+            assert isinstance(w, Tensor)  # without a Levy area
+            x = (z + before - f - g * w) / 2
+            if finite(x):
+                monitor.begin(k, x)
+                self._compare(before, x)
+        self._before = z, self.f(u, z), self.diffusion(k, _fraction(u, k), z)
+        return self._before[1:]
+
+    def _compare(self, z: Tensor, x: Tensor) -> None:
+        """Check that the two tracks are one."""
+        monitor = self.monitor
+        if (z - x).abs().sum() > APART * (x - monitor.start).abs().sum():
+            raise monitor.failed(
+                "'reversible_heun' does not damp, and its two tracks have drifted apart before "
+                f"t = {monitor.steps.time(self.bm.step):.6g}; use 'heun', or a shorter run"
+            )
 
 
 class TorchdiffeqFixed:
@@ -200,31 +265,17 @@ class TorchdiffeqFixed:
         return f
 
 
-class TorchdiffeqAdaptive:
-    """A drift for torchdiffeq in process time."""
-
-    def __init__(self, monitor: Monitor, sde: SDE) -> None:
-        self.monitor, self.sde = monitor, sde
-
-    def callback_accept_step(self, t: Tensor, y: Tensor, dt: Tensor) -> None:
-        self.monitor.last = float(t), y
-        self.monitor.bar.update()
-
-    def __call__(self, t: Tensor, y: Tensor) -> Tensor:
-        f, monitor = self.sde.drift(y, t), self.monitor
-        check_drift(f, y)
-        monitor.nfe += 1
-        if not finite(f):
-            raise monitor.failed(f"the drift is NaN or infinite at t = {float(t):.6g}")
-        return f
-
-
 REMEMBERING = ("reversible_heun", "implicit_adams")
 """Methods that reuse the drift of earlier steps."""
+
+APART = 0.5
+"""How far the tracks of `reversible_heun` may be apart, relative to the way that x has gone."""
 
 
 def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
     """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
+    if isinstance(x, SDE):
+        raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
     if not isinstance(sde, SDE):
         raise TypeError(
             f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
@@ -235,15 +286,6 @@ def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
         raise ValueError(
             f"ancestral sampling takes whole steps: use the method 'euler' with steps= or times=, "
             f"not {method!r}"
-        )
-
-
-def check_noise(g: Scale, x: Tensor) -> None:
-    """Check that the diffusion g is (), (d,) or (n, d)."""
-    if isinstance(g, Tensor) and g.shape not in ((), x.shape[1:], x.shape):
-        raise ValueError(
-            f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is "
-            "(), (d,) or (n, d): rotate the axes so that a matrix of noise becomes diagonal"
         )
 
 

@@ -51,18 +51,23 @@ class _End(NamedTuple):
 _ends: OrderedDict[int, _End] = OrderedDict()
 
 
-def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
-    """The noise of a run over `times` that goes on from a path; None if there is no such path.
+def end_of(x: Tensor | Path) -> Tensor:
+    """The cloud itself, or the last one of a path.
 
     Raises:
         SdeflowError: the path has not finished.
     """
+    if not isinstance(x, Path):
+        return x
+    if x.status != "finished":
+        raise SdeflowError(f"the path has not finished ({x.status}), so no run can go on from it")
+    return x.x[-1]
+
+
+def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
+    """The noise of a run over `times` that goes on from a path; None if there is no such path."""
     if path is None:
         return None
-    if path.status != "finished":
-        raise SdeflowError(
-            f"the path has not finished ({path.status}), so no run can go on from it"
-        )
     if path.seed is None:  # a path without noise
         return None
     if seed not in (None, path.seed):

@@ -1,15 +1,20 @@
-"""Monitor a solve: count evaluations, stop at the first NaN, show progress."""
+"""Monitor a solve: count evaluations, keep the requested states, stop at the first NaN."""
 
 from __future__ import annotations
 
 import math
+import re
 import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError
+from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SteppedSDE
 from sdeflow.solvers.path import Path
 
@@ -19,6 +24,9 @@ LOOK = 16
 SMALL = 2**12
 """Numbers in a small cloud, for which a check costs as much as a step."""
 
+WIDEST = 1e6
+"""How much wider than its start and its noise a cloud may end that a field has moved."""
+
 
 class Monitor:
     """Counts the evaluations of one solve, and finds the first drift or state that is not finite.
@@ -27,33 +35,65 @@ class Monitor:
     `log` keeps those since the last check, to find the first bad one. A large cloud is checked at
     every evaluation, since its log would cost memory.
 
+    Args:
+        steps, x: of the solve.
+        progress, total: whether to show a bar, and of how many steps.
+        saved: the steps whose states are requested.
+
     Attributes:
+        start: a copy of x, with which the engine starts: x belongs to the user.
         log: (k, fraction, drift, state) of each evaluation since the last check.
-        last: step (or time, if a float) and state at the last check; all finite.
+        kept: step (or time, if a float) and state of each requested state so far.
+        last: the same at the last check; all finite.
     """
 
-    def __init__(self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None) -> None:
-        self.steps, self.start, self.nfe = steps, x, 0
+    def __init__(
+        self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None,
+        saved: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        with torch.inference_mode(False):  # where it is on, tensors do not count their changes
+            self.start = (
+                x.detach() * 1
+            )  # a clone of a tensor that was made there counts as changed
+        self.given: Tensor | None = x
+        self.steps, self.nfe = steps, 0
+        self.saved, self._begun = list(saved), -1
+        self._left = iter([*self.saved, -1])
+        self.next = next(self._left)
         self.log: list[tuple[int, float, Tensor, Tensor]] = []
-        self.last: tuple[float, Tensor] = (0, x)
+        self.kept: list[tuple[float, Tensor]] = []
+        self._states = self.start.new_empty((len(self.saved), *x.shape))
+        self.last: tuple[float, Tensor] = (0, self.start)
         self.every = LOOK if x.numel() <= SMALL else 1
         self.started = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
+        self._modes = ExitStack()
 
     def __enter__(self) -> Monitor:
+        self._modes.enter_context(torch.inference_mode(False))
+        self._modes.enter_context(torch.no_grad())
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close the bar; an error that a bad state has caused gives way to that of the state."""
         self.bar.close()
         if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
+            self.untouched([state for _, _, _, state in self.log])
             self._find()
+        self._modes.close()
+        mixed = isinstance(error, RuntimeError) and re.search("dtype|scalar type", str(error))
+        if mixed and self.start.dtype != torch.float64:
+            raise TypeError(
+                f"the drift or the noise mixes types ({str(error).splitlines()[0]}): t is float64 "
+                "whatever the type of x, so write t.to(x.dtype) where they meet in one tensor"
+            ) from error
 
     def evaluated(self, k: int, fraction: float, drift: Tensor, state: Tensor) -> None:
         """Log one evaluation, and look if it is time.
 
         Raises:
             SdeflowError: a drift or a state is NaN or infinite.
+            ValueError: the drift has changed its x.
         """
         self.log.append((k, fraction, drift, state))
         if len(self.log) >= self.every:
@@ -64,49 +104,105 @@ class Monitor:
 
         Raises:
             SdeflowError: a drift or a state is NaN or infinite.
+            ValueError: the drift has changed its x.
         """
         _, _, drift, state = self.log[-1]
+        self.untouched([state for _, _, _, state in self.log])
         if not (finite(drift) and finite(state)):
             self._find()
         self.nfe += len(self.log)
-        begun = [(k, state) for k, fraction, _, state in self.log if fraction == 0.0]
-        if begun:
-            self.last = begun[-1]
-            self.bar.update(len(begun))
+        begun, saved = self._begun, self.next
+        for k, fraction, _, state in self.log:
+            if fraction == 0.0 and k > begun:  # a later stage may have the same time
+                begun, self.last = k, (k, state)
+                if k == saved:
+                    saved = self._keep()
+        self.bar.update(begun - self._begun)
+        self._begun = begun
         self.log.clear()
+
+    def untouched(self, states: list[Tensor]) -> None:
+        """Check that the drift has not written into its x: torch counts what is written.
+
+        Raises:
+            ValueError: it has.
+        """
+        once, self.given = self.given, None
+        # What is written through numpy is not counted, so the start is compared as well.
+        if any([x._version for x in states]) or not (once is None or once.equal(self.start)):
+            raise ValueError(
+                "the drift writes into the cloud that it is given: let it return a new tensor "
+                "(x * 0.5, not x.mul_(0.5), and no first layer with inplace=True)"
+            )
+
+    def begin(self, k: int, x: Tensor) -> None:
+        """Step k begins from the finite state x."""
+        self._begun, self.last = k, (k, x)
+        if k == self.next:
+            self._keep()
+
+    def _keep(self) -> int:
+        """Keep the last state; the next step to keep."""
+        (k, x), place = self.last, self._states[len(self.kept)]
+        self.kept.append((k, place.copy_(x)))
+        self.next = next(self._left)
+        return self.next
 
     def _find(self) -> None:
         """Raise the error of the first evaluation that is not finite."""
-        for k, fraction, drift, state in self.log:
-            self.nfe += 1
-            if fraction == 0.0 and finite(state):
-                self.last = k, state
-            t = self.steps.time(k, fraction)
-            if not finite(drift):
-                raise self.failed(f"the drift is NaN or infinite at t = {t:.6g}")
+        for i, (k, fraction, drift, state) in enumerate(self.log):
             if not finite(state):
-                raise self.failed(f"the state is NaN or infinite at t = {t:.6g}")
+                raise self._broken(i)
+            self.nfe += 1
+            if fraction == 0.0 and k > self._begun:
+                self.begin(k, state)
+            if not finite(drift):
+                raise self.not_finite("the drift", drift, self.steps.time(k, fraction))
 
-    def finish(self, x: Tensor) -> None:
-        """Check the remaining evaluations and the final state.
+    def _broken(self, i: int) -> SdeflowError:
+        """The error of entry i of the log, whose state is not finite: by the noise, maybe."""
+        k, fraction, _, state = self.log[i]
+        before = [(j, part, x) for j, part, _, x in self.log[:i]]
+        for j, part, x in [*reversed(before), (max(self._begun, 0), 0.0, self.last[1])]:
+            g = self.steps.diffusion(j, part, x)
+            g = torch.as_tensor(0.0 if g is None else g).expand_as(x)
+            if not finite(g):
+                return self.not_finite("the diffusion", g, self.steps.time(j, part))
+        final = "final " if k == len(self.steps.gaps) else ""
+        return self.not_finite(f"the {final}state", state, self.steps.time(k, fraction))
+
+    def finish(self, x: Tensor) -> Path:
+        """Check the remaining evaluations and the final state, and return the path.
 
         Raises:
-            SdeflowError: a drift or a state is NaN or infinite.
+            SdeflowError: a drift or a state is NaN or infinite, or the field has sent the cloud
+                off.
+            ValueError: the drift has changed its x.
         """
+        if not finite(x):
+            self.log.append((len(self.steps.gaps), 0.0, x, x))
+            self._find()
         if self.log:
             self.look()
-        if not finite(x):
-            raise self.failed("the final state is NaN or infinite")
+        self._states[-1] = x
+        path = self.path(self.steps.times[self.saved], self._states)
+        path = replace(path, steps=self.saved[-1] - self.saved[0])
+        check_width(self.steps, self.start, path)
+        return path
+
+    def not_finite(self, what: str, values: Tensor, t: float) -> SdeflowError:
+        """The error to raise for values (n, d) at time t."""
+        return self.failed(f"{in_words(what, values, t)}; take smaller steps, or leave those out")
 
     def failed(self, why: str) -> SdeflowError:
-        """The error to raise; it carries the start and the last finite state."""
-        when, x = self.last
-        t = self.steps.time(when) if isinstance(when, int) else when
+        """The error to raise; it carries the start, the requested states and the last good one."""
+        reached = [(0, self.start), *self.kept, self.last]
+        states = {self.steps.time(k) if isinstance(k, int) else k: x for k, x in reached}
+        times = torch.tensor(list(states), dtype=torch.float64)
         error = SdeflowError(
-            f"{why}; the last good state, at t = {t:.6g}, is in the error's .path"
+            f"{why}: the states up to t = {float(times[-1]):.6g} are in the error's .path"
         )
-        times = torch.tensor([self.steps.time(0), t], dtype=torch.float64)
-        error.path = self.path(times, torch.stack([self.start, x]), why)
+        error.path = self.path(times, torch.stack(list(states.values())), why)
         return error
 
     def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
@@ -117,3 +213,35 @@ class Monitor:
 def finite(x: Tensor) -> bool:
     """Whether all of x is finite; a finite sum shows it in one pass."""
     return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())
+
+
+def in_words(what: str, values: Tensor, t: float) -> str:
+    """That values (n, d) are not finite at time t, and in which particles."""
+    bad = (~torch.isfinite(values)).any(1)
+    return (
+        f"{what} is NaN or infinite in {int(bad.sum())} of {len(bad)} particles, first in "
+        f"particle {int(bad.nonzero()[0])}, at t = {t:.6g}"
+    )
+
+
+def check_width(steps: SteppedSDE, start: Tensor, path: Path) -> None:
+    """Check that a field has not sent the cloud to where no data are.
+
+    Raises:
+        SdeflowError: the cloud ends `WIDEST` times farther out than its start and its noise.
+    """
+    if not (isinstance(steps.sde, FieldSDE) and steps.sde.as_made):
+        return
+    size, end = float(start.abs().mean()), float(path.x[-1].abs().mean())
+    if end <= WIDEST * size:
+        return
+    ends = steps.sde.coefficients(steps.times[[0, -1]])
+    ratio = end / max(size, float((ends.c.sigma / ends.scale).max()))
+    if ratio > WIDEST:
+        error = SdeflowError(
+            f"the cloud ends {ratio:.1g} times farther out than its start and its noise: the "
+            "network's output or its time is not what the field takes it for (see Prediction), or "
+            "the steps are too large; the path is in the error's .path"
+        )
+        error.path = path
+        raise error

@@ -10,34 +10,34 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 import torchdiffeq
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, check_int, check_positive, check_times
-from sdeflow.sdes.sde import SDE
+from sdeflow._validation import (
+    FLOAT32_EPS,
+    SdeflowError,
+    check_int,
+    check_positive,
+    check_times,
+)
+from sdeflow.sdes.sde import SDE, Times
 from sdeflow.solvers.adapters import (
     StepIndex,
-    TorchdiffeqAdaptive,
     TorchdiffeqFixed,
     check_grid,
     check_sde_and_cloud,
 )
-from sdeflow.solvers.monitor import Monitor
+from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
+from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method
+from sdeflow.solvers.legs import end_of
+from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
-
-FIXED: dict[str, tuple[float, ...] | None] = {
-    "euler": (0.0,),
-    "midpoint": (0.0, 1 / 2),
-    "heun2": (0.0, 1.0),
-    "heun3": (0.0, 1 / 3, 2 / 3),
-    "rk4": (0.0, 1 / 3, 2 / 3, 1.0),
-    "implicit_adams": None,
-}
-"""Methods of fixed steps: where in its step each stage asks for the drift; None: it varies."""
-ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
+from sdeflow.solvers.sde_solver import METHODS
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,28 +48,28 @@ class ODESolver:
         method: torchdiffeq's name: euler, midpoint, heun2, heun3, rk4 and implicit_adams have
             fixed steps; dopri5, dopri8, bosh3, fehlberg2 and adaptive_heun are adaptive.
         steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
-        rtol, atol: tolerances of adaptive methods; in float32 at least about 1e-6.
-        max_steps: the most steps of an adaptive run.
+        rtol: relative tolerance of adaptive methods; in float32 at least about 1e-6.
+        atol: absolute tolerance, in the unit of x: an entry may be wrong by atol + rtol |x| in a
+            step. By default the cloud's own width s is the unit: by rtol (s + |x - m|), with m and
+            s the mean and the standard deviation along each axis at that step (see `Tolerance`).
+        max_steps: the most steps of an adaptive run, accepted or not.
 
     Raises (from `solve` too):
         ValueError, TypeError: as `SDESolver`; also for an SDE that has noise.
-        SdeflowError: a state is not finite, an adaptive step becomes too small, or max_steps is
-            exceeded; `.path` holds the last finite state.
+        SdeflowError: a state is not finite, an adaptive step becomes too small, max_steps is
+            exceeded, or a field sends the cloud off; `.path` holds what was reached.
     """
 
     method: str = "dopri5"
     steps: int | None = None
-    times: Tensor | None = None
+    times: Times | None = None
     rtol: float = 1e-5
-    atol: float = 1e-5
+    atol: float | None = None
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if self.method not in (*FIXED, *ADAPTIVE):
-            raise ValueError(
-                f"unknown ODE method {self.method!r}; there are {', '.join((*FIXED, *ADAPTIVE))}"
-            )
+        check_method(self.method, "ODE", (*FIXED, *ADAPTIVE), tuple(METHODS))
         gridded = self.steps is not None or self.times is not None
         if self.method in FIXED and not gridded:
             raise ValueError(f"method {self.method!r} has fixed steps: give steps= or times=")
@@ -77,22 +77,27 @@ class ODESolver:
             raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
         if self.steps is not None:
             check_int(self.steps, "steps")
+        if self.times is not None:
+            object.__setattr__(self, "times", check_times(self.times, name="times"))
         check_int(self.max_steps, "max_steps")
         check_positive(self.rtol, "rtol")
-        check_positive(self.atol, "atol")
+        if self.atol is not None:
+            check_positive(self.atol, "atol")
 
     def __repr__(self) -> str:
         """In words."""
         if self.method in ADAPTIVE:
-            return f"torchdiffeq {self.method}, rtol {self.rtol:g}, atol {self.atol:g}"
+            atol = "the cloud's width times rtol" if self.atol is None else f"{self.atol:g}"
+            return f"torchdiffeq {self.method}, rtol {self.rtol:g}, atol {atol}"
         steps = self.steps if self.times is None else len(self.times) - 1
         return f"torchdiffeq {self.method}, {steps} steps"
 
-    def solve(self, sde: SDE, x: Tensor, save: Save = 2, *, progress: bool = False) -> Path:
-        """Run the cloud x (n, d) from t_start to t_end of the SDE.
+    def solve(self, sde: SDE, x: Tensor | Path, save: Save = 2, *, progress: bool = False) -> Path:
+        """Run the cloud x (n, d), or the end of a path, from t_start to t_end of the SDE.
 
         `save` and `progress` as in `SDESolver.solve`; adaptive methods save at any times.
         """
+        x = end_of(x)
         check_sde_and_cloud(sde, x, self.method)
         if sde.diffusion is not None:
             raise ValueError(
@@ -100,56 +105,103 @@ class ODESolver:
             )
         if self.method in ADAPTIVE:
             return self._adaptive(sde, x, save, progress)
-        if FIXED[self.method] is None and torch.finfo(x.dtype).bits < 32:
+        times = check_grid(sde, self.steps or 1, self.times, self.method)
+        last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
+        if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
             raise ValueError(
                 f"{self.method!r} reads its times in the type of the cloud, and {x.dtype} cannot "
-                "hold them; use x.float()"
+                f"hold those of {last} steps; use x.double()"
             )
-        times = check_grid(sde, self.steps or 1, self.times, self.method)
-        saved = saved_indices(save, times)
-        monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1)
-        adapter = TorchdiffeqFixed(monitor, FIXED[self.method])
-        wanted = sorted({0, *saved})
+        monitor = Monitor(sde.stepped(times, x), x, progress, last, saved_indices(save, times))
         # torchdiffeq converts times to the type of the cloud at every step, unless they have it.
-        kind = x.dtype if len(times) < 1 / torch.finfo(x.dtype).eps else torch.float64
-        ts = torch.tensor(wanted, dtype=kind, device=x.device)
-        grid: object = torch.arange(len(times), dtype=kind, device=x.device)
-        if FIXED[self.method] is not None:
-            grid = StepIndex.grid(len(times) - 1, [*wanted, len(times) - 1])
-        options = {"grid_constructor": lambda f, y, t: grid}
-        with torch.no_grad(), monitor:
-            out = torchdiffeq.odeint(adapter, x, ts, method=self.method, options=options)
-        monitor.finish(out[-1])
-        return monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+        kind = x.dtype if last < 1 / number.eps else torch.float64
+        ts = torch.tensor([0, last], dtype=kind, device=x.device)
+        grid: object = torch.arange(last + 1, dtype=kind, device=x.device)
+        if stages is not None:
+            grid = StepIndex.grid(last, [0, last])
+        with monitor:
+            out = torchdiffeq.odeint(
+                TorchdiffeqFixed(monitor, stages), monitor.start, ts, method=self.method,
+                rtol=1e-7, atol=max(1e-9 * _size(monitor.start), number.tiny),  # of implicit_adams
+                options={"grid_constructor": lambda f, y, t: grid},
+            )  # fmt: skip
+        return monitor.finish(out[-1])
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         wanted, from_start = _wanted(sde, save)
         monitor = Monitor(sde.stepped(wanted, x), x, progress, None)
-        span = wanted.to(x)
-        # By default torchdiffeq guesses the first step and takes the last one beyond the end.
         first = float((sde.times(100)[1] - sde.t_start).abs())
-        options = {"first_step": first, "step_t": span[-1:], "max_num_steps": self.max_steps}
         try:
-            with torch.no_grad(), monitor:
-                out = torchdiffeq.odeint(
-                    TorchdiffeqAdaptive(monitor, sde),
-                    x,
-                    span,
-                    rtol=self.rtol,
-                    atol=self.atol,
-                    method=self.method,
-                    options=options,
-                )
-        except AssertionError as error:  # so torchdiffeq reports a failure
-            raise monitor.failed(
-                f"{self.method} stopped ({str(error) or 'step size underflow'}); "
-                "loosen rtol and atol, or use float64",
-            ) from None
-        monitor.finish(out[-1])
+            with monitor:
+                out = self._integrate(monitor, sde, monitor.start, wanted, first)
+        except Stopped as stop:
+            raise self._failed(monitor, sde, stop) from None
+        if not finite(out[-1]):
+            raise monitor.failed(in_words("the final state", out[-1], float(wanted[-1])))
         # torchdiffeq always returns the start; it is kept only if requested.
-        return (
+        path = (
             monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
         )
+        check_width(monitor.steps, monitor.start, path)
+        return path
+
+    def _integrate(
+        self, monitor: Monitor, sde: SDE, x: Tensor, times: Tensor, first: float
+    ) -> Tensor:
+        """The states (T, n, d) at times (T,), from x (n, d) at the first, with the first step.
+
+        Raises:
+            Stopped: the run cannot go on.
+        """
+        own = None if self.atol is not None else self.rtol
+        adapter = TorchdiffeqAdaptive(
+            monitor, sde, x, times, _stages(self.method), own, self.max_steps
+        )
+        mps = x.device.type == "mps"  # it holds no float64
+        span = times.to(x.device, torch.float32 if mps else torch.float64)
+        # By default torchdiffeq guesses the first step and takes the last one beyond the end.
+        options = {
+            "first_step": first, "step_t": span[-1:], "norm": adapter.norm, "dtype": span.dtype,
+        }  # fmt: skip
+        try:
+            return torchdiffeq.odeint(
+                adapter, x, span, rtol=self.rtol if own is None else 0.0,
+                atol=1.0 if self.atol is None else self.atol, method=self.method, options=options,
+            )  # fmt: skip
+        except AssertionError as error:
+            if str(error).startswith("underflow"):  # so torchdiffeq reports it
+                raise adapter.underflow() from None
+            raise
+
+    def _failed(self, monitor: Monitor, sde: SDE, stop: Stopped) -> SdeflowError:
+        """The error to raise, with the requested states that the run had passed."""
+        last = monitor.last
+        with suppress(Stopped), monitor:
+            for t, begin, x in stop.passed:
+                span = torch.tensor([begin, t], dtype=torch.float64)
+                out = self._integrate(monitor, sde, x, span, abs(t - begin))
+                monitor.kept.append((t, out[-1]))
+        monitor.last = last
+        return monitor.failed(f"{self.method} stopped: {stop.why}")
+
+
+@cache
+def _stages(method: str) -> tuple[float, ...]:
+    """Where in its step each stage of an adaptive method lies, as torchdiffeq takes it."""
+    asked: list[float] = []
+
+    def still(t: Tensor, y: Tensor) -> Tensor:
+        asked.append(float(t))
+        return torch.zeros_like(y)
+
+    span = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    torchdiffeq.odeint(still, span[:1], span, method=method, options={"first_step": 1.0})
+    return tuple(asked[1:])
+
+
+def _size(x: Tensor) -> float:
+    """The standard deviation of a cloud; of one point, its distance from the origin."""
+    return float(x.std(correction=0)) or float(x.abs().max())
 
 
 def _wanted(sde: SDE, save: Save) -> tuple[Tensor, bool]:

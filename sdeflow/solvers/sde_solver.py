@@ -25,11 +25,12 @@ from sdeflow.solvers.adapters import (
     TorchsdeAdditive,
     TorchsdeDiagonal,
     TorchsdeJoint,
+    TorchsdeReversible,
     check_grid,
-    check_noise,
     check_sde_and_cloud,
 )
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method, check_noise
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, saved_indices
@@ -68,7 +69,8 @@ class SDESolver:
 
     Args:
         method: torchsde's name: euler, milstein, srk (Ito); heun, midpoint, euler_heun,
-            reversible_heun (Stratonovich). Additive noise is the same in both.
+            reversible_heun (Stratonovich). Additive noise is the same in both. reversible_heun
+            does not damp: it is for short runs, and stops where it would go wrong.
         steps: K, on the time grid of the SDE; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
         seed: of the Brownian path. By default it is made of the first particle's numbers: equal
@@ -79,7 +81,8 @@ class SDESolver:
 
     Raises (from `solve` too):
         ValueError, TypeError: an argument does not fit; the message names the cure.
-        SdeflowError: a state is NaN or infinite; `.path` holds the last finite state.
+        SdeflowError: a state is NaN or infinite, or a field sends the cloud off; `.path` holds
+            the start, the requested states that were reached and the last finite one.
     """
 
     method: str = "euler"
@@ -90,8 +93,7 @@ class SDESolver:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if self.method not in METHODS:
-            raise ValueError(f"unknown SDE method {self.method!r}; there are {', '.join(METHODS)}")
+        check_method(self.method, "SDE", tuple(METHODS), (*FIXED, *ADAPTIVE))
         check_int(self.steps, "steps")
         for name in ("times", "fine"):
             if getattr(self, name) is not None:
@@ -124,7 +126,7 @@ class SDESolver:
         Warns:
             UserWarning: the cloud ended a run that had the same noise.
         """
-        before, x = (x, x.x[-1]) if isinstance(x, Path) else (None, x)
+        before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
@@ -133,19 +135,17 @@ class SDESolver:
         )
         saved = saved_indices(save, times)
         steps = sde.stepped(times, x)
-        monitor = Monitor(steps, x, progress, len(times) - 1)
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), monitor:
+        monitor = Monitor(steps, x, progress, len(times) - 1, saved)
+        with monitor:
             bm = self._brownian(noise, times, x, first, steps)
-            g = steps.diffusion(0, 0.0, x)
-            check_noise(g, x)
+            g = check_noise(steps, monitor.start)
             adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
-            ts = self._step_indices(sorted({0, *saved}))
-            out = torchsde.sdeint(adapter, x, ts, bm=bm, method=self.method, dt=1.0)
+            ts = self._step_indices([0, len(times) - 1])
+            out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
-        monitor.finish(out[-1])
-        path = monitor.path(times[saved], out if len(out) == len(saved) else out[1:].clone())
+        path = monitor.finish(out[-1])
         legs.ended(noise, times, x, path.x[-1])
-        return replace(path, steps=saved[-1] - saved[0], seed=noise.seed, leg=noise.leg)
+        return replace(path, seed=noise.seed, leg=noise.leg)
 
     def _step_indices(self, steps: list[int]) -> Tensor:
         if METHODS[self.method].joint:
@@ -165,7 +165,7 @@ class SDESolver:
 
     def _adapter(
         self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool
-    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal:
+    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal | TorchsdeReversible:
         method = METHODS[self.method]
         calculus = method.calculus or ("ito" if additive else sde.calculus)
         if not additive and calculus != sde.calculus:
@@ -176,6 +176,8 @@ class SDESolver:
             )
         if method.joint:
             return TorchsdeJoint(monitor, bm, calculus, method.stages)
+        if self.method == "reversible_heun":
+            return TorchsdeReversible(monitor, bm, calculus, "diagonal")
         if additive and self.method in ("milstein", "srk"):
             return TorchsdeAdditive(monitor, bm, calculus, "additive")
         return TorchsdeDiagonal(monitor, bm, calculus, "diagonal")

@@ -1,7 +1,7 @@
 """Learn a field: its loss, the loop, checkpoints."""
 
 from sdeflow.training.checkpoint import load, save
-from sdeflow.training.fit import Training, TrainingConfig, fit
+from sdeflow.training.fit import Training, fit
 from sdeflow.training.loss import (
     LossReport,
     TimeDensity,
@@ -17,6 +17,7 @@ from sdeflow.training.loss import (
     uniform_log_snr,
     uniform_time,
 )
+from sdeflow.training.task import TrainingConfig
 
 __all__ = [
     "Weighting",

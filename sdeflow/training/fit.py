@@ -1,143 +1,100 @@
 r"""Train a network to be a field: Adam on the one loss, and an average of its weights.
 
-    for loss in sf.fit(field, data.sample, steps=5000): ...
+    sf.fit(field, data.sample, steps=5000)
 
 A training is a function of its seed: batch, noise, times and dropped labels of step k are drawn
 from (seed, k), so a run that is killed and resumed from its checkpoint ends in the same bits.
 
 The n times of a batch are stratified, one in each of n equal shares of the time density. The
-learning rate rises linearly over the first 2 % of the steps and falls as a cosine. The weights
-that are kept are the moving average of the iterates w_k,
-
-    a_k = decay a_{k-1} + (1 - decay) w_k.
+learning rate rises linearly over the first 2 % of the steps and falls as a cosine. A copy of the
+network is trained; the field's own network holds the average of the copy's weights (`average`),
+after every step.
 """
 
 from __future__ import annotations
 
-import inspect
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+import math
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import ChainedScheduler, CosineAnnealingLR, LinearLR
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_cloud, check_int, check_positive
-from sdeflow.distributions.dataset import INTEGERS
+from sdeflow._validation import SdeflowError, check_int
 from sdeflow.fields.learned import LearnedField
-from sdeflow.random_streams import Stream, random_generator
-from sdeflow.training.checkpoint import TrainingState, describe
+from sdeflow.training.average import WeightAverage
 from sdeflow.training.loss import (
     TimeDensity,
     Weighting,
     default_time_density,
     default_weighting,
-    loss,
 )
-
-Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
-WARM_UP = 0.02  # share of the steps
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a network is trained.
-
-    Args:
-        batch: particles per step.
-        rate: peak learning rate of Adam; it rises over the first 2 % of the steps and falls as a
-            cosine to 0.
-        decay: of the exponential moving average of the weights, which is what is kept.
-        drop: share of labels replaced by "no label" (classifier-free guidance; Ho and Salimans
-            2022).
-
-    Raises:
-        ValueError, TypeError: a number out of its range.
-    """
-
-    batch: int = 512
-    rate: float = 5e-3
-    decay: float = 0.995
-    drop: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse what would not train; keep plain numbers, which checkpoints can hold."""
-        object.__setattr__(self, "batch", check_int(self.batch, "batch"))
-        object.__setattr__(self, "rate", check_positive(self.rate, "rate"))
-        for name in ("decay", "drop"):
-            share = check_positive(getattr(self, name), name, zero=True)
-            if share >= 1:
-                raise ValueError(f"{name} must lie in [0, 1), got {share}")
-            object.__setattr__(self, name, share)
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingTask:
-    """What is trained, on which data, for how long, and where its checkpoint is: `fit` makes it.
-
-    Attributes are the arguments of `fit`.
-    """
-
-    field: LearnedField
-    sample: Sample
-    steps: int
-    seed: int
-    config: TrainingConfig
-    weighting: Weighting
-    time_density: TimeDensity
-    checkpoint: Path | None
-    every: int
-
-    def describe(self) -> dict:
-        """What makes two trainings the same, as plain JSON values.
-
-        Raises:
-            TypeError: the network's config holds something that JSON cannot.
-        """
-        about = {
-            "kind": "training",
-            "seed": self.seed,
-            "steps": self.steps,
-            "config": asdict(self.config),
-            "field": describe(self.field),
-        }
-        try:
-            return json.loads(json.dumps(about))  # as it will be read back: tuples become lists
-        except TypeError as error:
-            raise TypeError(f"a checkpoint holds plain numbers and text only: {error}") from None
+from sdeflow.training.state import TrainingState
+from sdeflow.training.task import (
+    Batch,
+    Sample,
+    TrainingConfig,
+    TrainingTask,
+    check_task,
+    seeded,
+)
+from sdeflow.training.tensor_file import check_path
 
 
 class Training(Iterator[Tensor]):
-    """A training in progress: each `next` is one step and gives its loss ().
+    """A training step by step: each `next` is one step and gives its loss ().
+
+        for loss in sf.training.Training(field, data.sample, steps=5000):
+            ...  # the field is that of the averaged weights, ready to be used, after every step
+
+    The loop may be left at any step, and gone on with. Arguments and errors are those of `fit`.
 
     Attributes:
         step: steps done.
+        network: the network that is trained; that of the field holds the average of its weights.
     """
 
-    def __init__(self, task: TrainingTask) -> None:
-        self.task = task
-        self.step = 0
-        network = task.field.network.train()
-        adam = torch.optim.Adam(network.parameters(), lr=task.config.rate, fused=True)
-        rise = max(1, round(WARM_UP * task.steps))
-        self._state = TrainingState(
-            network,
-            AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(task.config.decay)),
-            adam,
-            ChainedScheduler(
-                [
-                    LinearLR(adam, 1 / rise, total_iters=rise - 1),
-                    CosineAnnealingLR(adam, task.steps),
-                ]
-            ),
+    def __init__(
+        self,
+        field: LearnedField,
+        sample: Sample,
+        steps: int,
+        seed: int = 0,
+        *,
+        config: TrainingConfig | None = None,
+        weighting: Weighting | None = None,
+        time_density: TimeDensity | None = None,
+        checkpoint: str | Path | None = None,
+        every: int = 1000,
+    ) -> None:
+        if not isinstance(field, LearnedField):
+            raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
+        config = TrainingConfig() if config is None else config
+        if not isinstance(config, TrainingConfig):
+            raise TypeError(f"config must be a TrainingConfig, got {type(config).__name__}")
+        self.task = task = TrainingTask(
+            field,
+            sample,
+            check_int(steps, "steps"),
+            check_int(seed, "seed", 0),
+            config,
+            weighting or default_weighting(field),
+            time_density or default_time_density(field),
+            None if checkpoint is None else check_path(checkpoint, "checkpoint"),
+            check_int(every, "every"),
         )
+        self._draws = check_task(task)
+        self.step = 0
+        self._state = _untrained(task)
+        self.network = self._state.network
         if task.checkpoint is not None:
             self._about = task.describe()
-            self.step = self._state.restore(task.checkpoint, self._about)
+            self.step = self._state.restore(task.checkpoint, self._about, task.steps)
+            self._state.check(task.checkpoint, self._about)
+        field.network.eval()
 
     def __repr__(self) -> str:
         """In words."""
@@ -150,70 +107,62 @@ class Training(Iterator[Tensor]):
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""
-        return float(self._state.schedule.get_last_lr()[0])
+        return self.task.rate(self.step)
 
     def __next__(self) -> Tensor:
-        """One step; after the last one the network holds the averaged weights."""
+        """One step: the weights, their average, and a checkpoint if it is time."""
         task = self.task
         if self.step >= task.steps:
-            self._finish()
             raise StopIteration
         value = self._advance()
         self.step += 1
+        self._state.average.update(self.step)
         last = self.step == task.steps
-        if last or self.step % 50 == 0:
-            self._check(value, last)
+        if last and not self._state.average.finite():
+            raise self._failed("a weight is infinite", self.step)
         if task.checkpoint is not None and (last or self.step % task.every == 0):
-            self._state.write(task.checkpoint, self._about, self.step)
-        if last:
-            self._finish()
+            about = {**self._about, "steps": task.steps, "step": self.step}
+            self._state.write(task.checkpoint, about)
         return value
 
     def _advance(self) -> Tensor:
-        state = self._state
-        field, x0, t, eps = self._batch()
-        value = loss(field, x0, t, eps, self.task.weighting).mean()
-        state.optimiser.zero_grad(set_to_none=True)
+        """One step of the weights; none if the loss is not finite."""
+        task, optimiser = self.task, self._state.optimiser
+        batch = task.batch(self.step, self.network)
+        with torch.enable_grad(), self._own_draws(batch):
+            value = task.error(batch).mean()
+        if not math.isfinite(value.item()):
+            raise self._bad(batch, value.item())
+        optimiser.zero_grad(set_to_none=True)
         value.backward()
-        state.optimiser.step()
-        state.schedule.step()
-        state.average.update_parameters(state.network)
+        for group in optimiser.param_groups:
+            group["lr"] = self.rate
+        optimiser.step()
         return value.detach()
 
-    def _batch(self) -> tuple[LearnedField, Tensor, Tensor, Tensor]:
-        """The field with its labels, data (n, d), stratified times (n,) and noise (n, d)."""
-        task, network = self.task, self._state.network
-        g = random_generator(task.seed, Stream.TRAINING, self.step)
-        drawn = task.sample(task.config.batch, int(g.integers(2**62)))
-        x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
-        parameter = next(network.parameters())
-        x0 = x0.to(parameter)
-        n = len(x0)
-        u = (torch.arange(n, dtype=torch.float64) + torch.from_numpy(g.random(n))) / n
-        t = task.time_density(task.field.process, u.clamp(1e-9, 1 - 1e-9)).to(parameter)
-        eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(parameter)
-        if label is None:
-            return task.field, x0, t, eps
-        dropped = torch.from_numpy(g.random(n) < task.config.drop)
-        known = task.field.labels
-        none = int(label.max()) + 1 if known is None else known
-        label = torch.where(dropped, none, label).to(parameter.device)
-        return task.field.given(label), x0, t, eps
+    def _own_draws(self, batch: Batch) -> AbstractContextManager[None]:
+        """Seeds torch's generators for a network that draws; others leave them alone."""
+        return seeded(self.network, batch.seed) if self._draws else nullcontext()
 
-    def _check(self, value: Tensor, last: bool) -> None:
-        bad = "" if torch.isfinite(value) else f"the loss is {float(value)}"
-        # The loss is of the weights before the step: that they are bad after it shows only here.
-        if last and not all(torch.isfinite(p).all() for p in self._state.average.parameters()):
-            bad = bad or "a weight is infinite"
-        if bad:
-            raise SdeflowError(
-                f"{bad} at step {self.step}; lower the rate ({self.task.config.rate}) or check "
-                "the data's scale (data_std)"
+    def _bad(self, batch: Batch, value: float) -> SdeflowError:
+        if not torch.isfinite(batch.x0).all():
+            return SdeflowError(
+                f"the data of step {self.step + 1} have NaN or infinite entries; drop those rows"
             )
+        return self._failed(f"the loss is {value}", self.step + 1)
 
-    def _finish(self) -> None:
-        self._state.network.load_state_dict(self._state.average.module.state_dict())
-        self._state.network.eval()
+    def _failed(self, what: str, step: int) -> SdeflowError:
+        return SdeflowError(
+            f"{what} at step {step}; lower the rate ({self.task.config.rate}) or check the "
+            "data's scale (data_std)"
+        )
+
+
+def _untrained(task: TrainingTask) -> TrainingState:
+    network = deepcopy(task.field.network).train()
+    average = WeightAverage(network, task.field.network, task.config.decay)
+    adam = torch.optim.Adam(network.parameters(), lr=task.config.rate, fused=True)
+    return TrainingState(network, average, adam)
 
 
 def fit(
@@ -227,12 +176,14 @@ def fit(
     time_density: TimeDensity | None = None,
     checkpoint: str | Path | None = None,
     every: int = 1000,
-) -> Training:
-    """Train the field's network in place; iterate over the result, one loss per step.
+    progress: bool = False,
+) -> Tensor:
+    """Train the field's network in place; the loss of each step (steps,).
 
-        for loss in sf.fit(field, data.sample, steps=5000): ...
+        losses = sf.fit(field, data.sample, steps=5000)
 
-    After the last step the network holds the moving average of its weights.
+    The network is left in eval mode with the average of its weights, also if the training is
+    interrupted. `Training` takes the same arguments and goes step by step.
 
     Args:
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
@@ -241,62 +192,27 @@ def fit(
         weighting: w; by default the plain squared error of what the network itself gives: the row
             that the field predicts, or the unit row if it is preconditioned.
         time_density: of training times; by default `default_time_density`.
-        checkpoint: a file, written every `every` steps; if it is there, the run goes on from it,
-            to the same weights, bit for bit, as if it had not stopped.
+        checkpoint: a file, written every `every` steps. If it is there, the run goes on from it,
+            to the same weights, bit for bit, as if it had not stopped; with more steps than it
+            was written for, at the learning rate of a run of that many. `load` reads the average
+            so far from it.
+        progress: show a bar on stderr.
+
+    Returns:
+        The losses of the steps of this call, fewer than `steps` if it went on from a checkpoint.
 
     Raises:
         TypeError, ValueError: an argument is out of range, or the first batch does not fit the
             network; nothing is trained then.
         SdeflowError: the loss became NaN; the checkpoint is damaged or of another run.
     """
-    if not isinstance(field, LearnedField):
-        raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
-    config = TrainingConfig() if config is None else config
-    if not isinstance(config, TrainingConfig):
-        raise TypeError(f"config must be a TrainingConfig, got {type(config).__name__}")
-    task = TrainingTask(
-        field,
-        sample,
-        check_int(steps, "steps"),
-        check_int(seed, "seed", 0),
-        config,
-        weighting or default_weighting(field),
-        time_density or default_time_density(field),
-        None if checkpoint is None else Path(checkpoint),
-        check_int(every, "every"),
-    )
-    if not any(p.requires_grad for p in field.network.parameters()):
-        raise ValueError("the network has no parameter that can be trained; unfreeze some")
-    _check_first_batch(field, sample, config.batch, task.seed)
-    return Training(task)
-
-
-def _check_first_batch(field: LearnedField, sample: Sample, n: int, seed: int) -> None:
-    """Refuse a sample function, data or labels that the network cannot learn from."""
-    try:
-        inspect.signature(sample).bind(n, seed)
-    except TypeError:
-        what = type(sample).__name__
-        raise TypeError(
-            f"sample must take (n, seed), this {what} does not; pass data.sample"
-        ) from None
-    except ValueError:
-        pass  # a function written in C may have no signature
-    drawn = sample(n, seed)
-    x0, label = drawn if isinstance(drawn, tuple) and len(drawn) == 2 else (drawn, None)
-    check_cloud(x0, "the training data", field.dim)
-    if label is not None:
-        _check_labels(field, x0, label)
-
-
-def _check_labels(field: LearnedField, x0: Tensor, label: object) -> None:
-    if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
-        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
-        raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
-    known = field.labels
-    if known == 0:
-        raise ValueError("these data have labels, the network none; use MLP(labels=...)")
-    low, high = int(label.min()), int(label.max())
-    if low < 0 or (known is not None and high >= known):
-        last = "" if known is None else f" to {known - 1}, as the network has {known} of them"
-        raise ValueError(f"labels must count from 0{last}; got {low} to {high}")
+    training = Training(
+        field, sample, steps, seed, config=config, weighting=weighting,
+        time_density=time_density, checkpoint=checkpoint, every=every,
+    )  # fmt: skip
+    bar = tqdm(
+        training, "training", training.task.steps, initial=training.step,
+        disable=None if progress else True, unit="step", leave=False,
+    )  # fmt: skip
+    losses = list(bar)
+    return torch.stack(losses).cpu() if losses else torch.empty(0)

@@ -26,8 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_cloud, check_int, check_positive
 from sdeflow.fields.exact import ExactField
+from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process
@@ -187,14 +188,37 @@ def loss(
     """w |eps_hat - eps|^2 / d per particle, (n,): x0, eps (n, d), t (n,).
 
     Computed in the network's own row, whose error is the error of eps times a function of t.
+
+    Raises:
+        TypeError, ValueError: x0 is no finite cloud of the field's dimension, eps has another
+            shape, or t is not (n,) in [t_min, t_max].
     """
+    if not isinstance(field, Field):
+        raise TypeError(f"field must be a Field, such as LearnedField, got {type(field).__name__}")
+    check_cloud(x0, "x0", field.dim)
+    if check_cloud(eps, "eps").shape != x0.shape:
+        raise ValueError(
+            f"eps must have the shape of x0, {tuple(x0.shape)}, got {tuple(eps.shape)}"
+        )
+    if weighting is not None and not callable(weighting):
+        raise TypeError(
+            f"weighting must be a function, such as min_snr(), got {type(weighting).__name__}"
+        )
+    t = field.process.at(t, x0).expand(len(x0))
+    return regression_error(field, x0, t, eps, weighting or default_weighting(field))
+
+
+def regression_error(
+    field: LearnedField, x0: Tensor, t: Tensor, eps: Tensor, weighting: Weighting
+) -> Tensor:
+    """`loss` without its checks, as each step of a training needs it; t may be on the CPU."""
     c = field.process(t)
     wide = c.along(x0)
     x = wide.alpha * x0 + wide.sigma * eps
     row = field.row(wide)
     error = field.predicted(x, t, c) - encode(row, x0, eps)
-    weight = (weighting or default_weighting(field))(c) / _error_ratio(field.row(c), c) ** 2
-    return weight * (error**2).mean(1)
+    weight = weighting(c) / _error_ratio(field.row(c), c) ** 2
+    return weight.to(x) * (error**2).mean(1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow import Grid, SDESolver
 from sdeflow.analysis import Passage, first_passage, kramers_time, mean_first_passage_time
+from sdeflow.analysis.first_passage import _coupled
 from tests.problems import close, f64, randn
 
 F64 = torch.float64
@@ -76,38 +77,6 @@ def test_first_passages_in_a_double_well_have_the_mean_of_the_integral() -> None
     assert abs(found.standard_score(kramers_time(WELL, -1.0, 0.0))) > 10
 
 
-def test_mean_first_passage_time_equals_that_of_the_markov_generator() -> None:
-    """From cell to cell of a lopsided well, up and down, at another temperature and mobility."""
-
-    def lopsided(x: Tensor) -> Tensor:
-        return 2 * (x[:, 0] ** 2 - 1) ** 2 + x[:, 0] / 2
-
-    grid = Grid(-2.4, 2.4, (1200,))
-    x = grid.middles(0)
-    chain = sf.fokker_planck.markov_generator(sf.sdes.langevin(lopsided, 0.8, 1.7), grid)
-    low, high = 350, 850
-    for start, target, there in ((low, high, x >= x[high]), (high, low, x <= x[low])):
-        ours = mean_first_passage_time(lopsided, float(x[start]), float(x[target]), 0.8, 1.7)
-        assert ours == pytest.approx(float(chain.passage_time(there)[start]), rel=2e-4)
-
-
-def test_kramers_time_is_the_first_term_of_the_series() -> None:
-    """exact / Kramers = 1 + 3 T / 8 barrier + ...: 3/16 of it from the cubic and quartic terms of
-    the well, 3/16 from the quartic of the top (Laplace's method by hand)."""
-    barriers = (8.0, 16.0, 32.0)
-    excess = [
-        mean_first_passage_time(sf.sdes.double_well(b), -1.0, 1.0)
-        / kramers_time(sf.sdes.double_well(b), -1.0, 0.0)
-        - 1
-        for b in barriers
-    ]
-    assert excess[0] > excess[1] > excess[2] > 0
-    scaled = [b * e for b, e in zip(barriers, excess, strict=True)]
-    assert 2 * scaled[2] - scaled[1] == pytest.approx(3 / 8, abs=0.01)  # Richardson
-    hot = kramers_time(sf.sdes.double_well(8.0), -1.0, 0.0, temperature=2.0, mobility=3.0)
-    assert hot == pytest.approx(kramers_time(sf.sdes.double_well(4.0), -1.0, 0.0) / 6, rel=1e-12)
-
-
 def test_passage_solved_in_parts_meets_the_states_of_one_run() -> None:
     """With no arrivals every step meets the state, and so the noise, of one run."""
     seen: list[Tensor] = []
@@ -123,6 +92,84 @@ def test_passage_solved_in_parts_meets_the_states_of_one_run() -> None:
     parts = torch.stack(seen)
     whole = solver.solve(sde, x, save=201).x
     assert torch.equal(parts, whole[:-1])
+
+
+def noisy(drift, t_end: float, noise: float = 1.0) -> sf.SDE:
+    return sf.SDE(drift, lambda x, t: x.new_tensor(noise), 0.0, t_end)
+
+
+def test_passages_of_particles_that_follow_one_another_are_those_of_the_whole_path() -> None:
+    """x_i' = max_j x_j from (1, 0) to 2: at ln 2 and ln 3, also if the first starts there."""
+    follow = noisy(lambda x, t: x.max().expand_as(x), 2.0, noise=1e-7)
+    solver = SDESolver("heun", 1000)
+    found = first_passage(follow, f64([[1.0], [0.0]]), lambda x: 2 - x[:, 0], solver)
+    assert found.time.tolist() == pytest.approx([math.log(2), math.log(3)], abs=1.1e-3)
+    late = first_passage(follow, f64([[1.0], [0.0]]), level, solver)
+    assert late.time.tolist() == pytest.approx([0.0, math.log(2)], abs=1.1e-3)
+
+
+def repelled(x: Tensor, t: Tensor) -> Tensor:
+    """Pairs nearer than 0.1 push each other away."""
+    apart = x[:, None] - x[None]
+    far = apart.norm(dim=2, keepdim=True)
+    return torch.where((far < 0.1) & (far > 0), apart, 0).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("drift", "expected"),
+    [
+        (lambda x, t: -x, False),
+        (sf.reverse(sf.LearnedField(sf.VE(), sf.MLP())).drift, False),
+        (lambda x, t: x.mean(0) - x, True),
+        (lambda x, t: x.max() - x, True),
+        (repelled, True),  # of short range: no two particles are near one another at this time
+        (lambda x, t: torch.zeros_like(x).index_copy(0, torch.arange(3), x[1:4]), True),
+        (lambda x, t: -torch.arange(30.0)[:, None] * x, True),  # one stiffness per row
+    ],
+)  # fmt: skip
+def test_forces_between_particles_are_found(drift, expected: bool) -> None:
+    x = 10 * torch.arange(30.0)[:, None] + torch.tensor([0.3, 0.2])
+    away = torch.arange(30) % 3 > 0
+    assert _coupled(noisy(drift, 1.0), level, x, away, f64(0.5)) is expected
+    law = sf.SDE(lambda x, t: -x, lambda x, t: drift(x, t) ** 2, 0.0, 1.0)
+    assert _coupled(law, level, x, away, f64(0.5)) is expected
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e12])
+def test_passages_of_float32_particles_do_not_depend_on_the_unit(unit: float) -> None:
+    x, solver = torch.zeros(200, 1), SDESolver(steps=240, seed=3)
+    plain = first_passage(drifting(24.0), x, level, solver)
+    scaled = sf.SDE(
+        lambda x, t: torch.full_like(x, unit), lambda x, t: x.new_tensor(unit), 0.0, 24.0
+    )
+    found = first_passage(scaled, unit * x, lambda x: unit - x[:, 0], solver)
+    assert close(found.time, plain.time)
+
+
+def test_those_that_have_arrived_are_no_longer_moved() -> None:
+    rows = []
+    law = noisy(lambda x, t: (rows.append(len(x)), torch.ones_like(x))[1], 24.0)
+    found = first_passage(law, torch.zeros(400, 1, dtype=F64), level, SDESolver(steps=960))
+    assert rows[-1] < 40
+    assert sum(rows) < 2 * 40 * float(found.time.sum())
+
+
+def test_a_particle_may_run_away_behind_its_target() -> None:
+    """x' = x^2 - x beyond the barrier at 1 is infinite after ln(3 / 2) from 3, or 20 steps."""
+    found = first_passage(
+        noisy(lambda x, t: x * x - x, 80.0), torch.zeros(100, 1, dtype=F64),
+        lambda x: 3 - x[:, 0], SDESolver(steps=4000, seed=1),
+    )  # fmt: skip
+    exact = mean_first_passage_time(
+        lambda x: torch.where(x[:, 0] > -9, x[:, 0] ** 2 / 2 - x[:, 0] ** 3 / 3, math.inf),
+        0.0, 3.0, temperature=0.5,
+    )  # fmt: skip
+    assert abs(found.mean().standard_score(exact)) < 3
+    with pytest.raises(sf.SdeflowError, match="NaN or infinite"):  # before its target
+        first_passage(
+            noisy(lambda x, t: x**3, 9.0), 5 + torch.zeros(3, 1, dtype=F64),
+            lambda x: 9 + x[:, 0], SDESolver(steps=900),
+        )  # fmt: skip
 
 
 def test_particles_in_the_target_arrive_at_time_zero_and_others_later() -> None:
@@ -185,10 +232,17 @@ def test_passages_print_themselves_in_words() -> None:
             ValueError, "this SDE has no noise",
         ),
         (
-            lambda: mean_first_passage_time(WELL, -1.0, 1.0, temperature=-1.0),
-            ValueError, "temperature must be positive",
+            lambda: first_passage(drifting(1.0), torch.zeros(9, 1), 1.0, SDESolver()),
+            TypeError, "distance must be a function.*such as lambda x.*got 1.0",
         ),
-        (lambda: kramers_time(WELL, 0.0, -1.0), ValueError, "needs a minimum and a maximum"),
+        (
+            lambda: first_passage(drifting(1.0), torch.zeros(9, 1), level, sf.ODESolver()),
+            TypeError, "solver must be an SDESolver",
+        ),
+        (
+            lambda: first_passage(sf.VE(), torch.zeros(9, 1), level, SDESolver()),
+            TypeError, "sde must be an SDE",
+        ),
     ],
 )  # fmt: skip
 def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -> None:

@@ -142,3 +142,30 @@ def test_bad_arguments_are_refused() -> None:
             log_likelihood(field, torch.zeros(3, 2), solver, prior=prior)
     with pytest.raises(ValueError, match="at least 2"):
         hutchinson_log_likelihood(field, torch.zeros(3, 2), solver, probes=1)
+    for ask in (encode, decode, log_likelihood):
+        for wrong in (sf.SDESolver(), None, "dopri5"):
+            with pytest.raises(TypeError, match="solver must be an ODESolver, got"):
+                ask(field, torch.zeros(3, 2), wrong)
+        with pytest.raises(TypeError, match="field must be a Field, got"):
+            ask(sf.reverse(field), torch.zeros(3, 2), solver)
+        with pytest.raises(ValueError, match="x must have dimension 2, got 3"):
+            ask(field, torch.zeros(3, 3), solver)
+    with pytest.raises(TypeError, match="prior must be a function"):
+        log_likelihood(field, torch.zeros(3, 2), solver, prior=torch.zeros(3))
+
+
+def test_field_that_looks_across_its_cloud_gives_no_density_of_a_particle() -> None:
+    """Such as a network with BatchNorm in train mode: the trace would hold the other rows too."""
+
+    class Centred(torch.nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+            return x - x.mean(0) if self.training else x
+
+    network, solver = Centred(), sf.ODESolver("rk4", steps=3)
+    field, x = sf.LearnedField(sf.VP(), network, data_std=1.0), MIXTURE.sample(9, 0)
+    with pytest.raises(ValueError, match=r"depends on the others.*call \.eval\(\)"):
+        log_likelihood(field, x, solver)
+    with pytest.raises(ValueError, match="depends on the others"):
+        hutchinson_log_likelihood(field, x, solver, probes=2)
+    network.eval()
+    assert log_likelihood(field, x, solver).isfinite().all()

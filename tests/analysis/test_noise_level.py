@@ -62,10 +62,14 @@ def test_bad_curves_and_missing_features_are_refused() -> None:
         curve.peak()
     with pytest.raises(ValueError, match="never meets 11"):
         curve.crossing(11.0)
-    with pytest.raises(ValueError, match="positive rho"):
+    with pytest.raises(ValueError, match="one value for each of its 2 levels"):
         Curve(f64([0.1, 0.2]), f64([1.0]))
-    with pytest.raises(ValueError, match="positive rho"):
+    with pytest.raises(ValueError, match="rho must be positive"):
         Curve(f64([-0.1, 0.2]), f64([1.0, 2.0]))
+    assert Curve([0.1, 0.4], [1.0, 3.0]).crossing(2.0).rho == pytest.approx(0.2)
+    for t in (2.0, -1.0):
+        with pytest.raises(ValueError, match="lies outside"):
+            NoiseLevel.of(sf.VP(), t)
 
 
 def test_levels_and_curves_print_themselves_in_words() -> None:

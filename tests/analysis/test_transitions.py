@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import sdeflow as sf
 from sdeflow.analysis import (
@@ -14,7 +15,7 @@ from sdeflow.analysis import (
     inverse_participation_ratio,
     speciation,
 )
-from tests.problems import close, f64
+from tests.problems import close, f64, randn
 
 SPIRAL = sf.datasets.spiral()
 POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
@@ -108,3 +109,17 @@ def test_four_levels_of_the_spiral() -> None:
     assert lecture_time(arms.peak()) == pytest.approx(0.403, abs=0.005)
     assert float(arms.value.max()) == pytest.approx(1.68, abs=0.05)
     assert lecture_time(collapse) == pytest.approx(0.242, abs=0.005)
+
+
+def test_levels_of_collapse_do_not_depend_on_the_place_of_the_data() -> None:
+    """Far from the origin too, where squares of coordinates lose the distances."""
+    points, rho = randn(20, 2), f64([1.0, 0.3, 0.1])
+    labels = torch.arange(20) % 2
+
+    def curves(place: float) -> list[Tensor]:
+        data = sf.distributions.PointSet(points + place, labels=labels)
+        field = sf.ExactField(sf.VE(), data)
+        return [ask(field, rho, 200).value for ask in (inverse_participation_ratio, class_purity)]
+
+    for near, far in zip(curves(0.0), curves(1e7), strict=True):
+        assert torch.allclose(near, far, rtol=1e-5, atol=0.0)

@@ -3,6 +3,7 @@ numbers of independent libraries on the same counts.
 """
 
 import math
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -265,9 +266,41 @@ def test_a_particle_where_the_density_is_zero_is_rejected() -> None:
         x = density.sample(100_000, seed=0)
         assert check_density(x, density).passed(0.01)
         x[0] = f64(stray)
-        found = check_density(x, density)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            found = check_density(x, density)
         assert found.tests[2].p_value < 1e-6
         assert not found.passed()
+        assert len(said) == (density is flat)
+
+
+def test_particles_behind_a_wall_and_rounded_ones_are_named() -> None:
+    """A density that `evolve` reflected is no density of particles that went on."""
+    flat = Density(Grid(-1.0, 1.0, (32,)), torch.full((32,), 1 / 32, dtype=F64))
+    x = flat.sample(1000, seed=0)
+    x[:2] = -1.1
+    with pytest.warns(RuntimeWarning, match="2 of the particles lie beyond the grid's end -1,"):
+        check_density(x, flat)
+    z = torch.linspace(-5, 5, 1025, dtype=F64)
+    mass = torch.special.ndtr(z).diff()
+    shifted = Density(Grid(1e5 - 5, 1e5 + 5, (1024,)), mass)
+    x = 1e5 + torch.randn(1000, 1, dtype=F64, generator=torch.Generator().manual_seed(0))
+    assert check_density(x, shifted).passed()
+    with pytest.warns(RuntimeWarning, match="rounding shows; run the cloud in float64"):
+        check_density(x.float(), shifted)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-6, 1e12])
+def test_verdict_does_not_depend_on_the_unit_or_the_order_of_rows(unit: float) -> None:
+    mixture, density = PROBLEMS["tilted"]
+    grid = density.grid
+    low, high = ([unit * v for v in c] for c in (grid.low, grid.high))
+    scaled = Density(Grid(tuple(low), tuple(high), grid.shape), density.mass)
+    x = 1.1 * mixture.sample(3000, seed=0)
+    plain, other = check_density(x, density), check_density(unit * x.flip(0), scaled)
+    assert [t.statistic for t in other.tests] == pytest.approx(
+        [t.statistic for t in plain.tests], rel=1e-6
+    )
 
 
 def test_p_value_of_one_particle_in_rare_cells_is_its_binomial_tail() -> None:

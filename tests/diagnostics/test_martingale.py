@@ -96,6 +96,44 @@ def test_stratonovich_and_ito_forms_have_one_statistic() -> None:
         assert dynkin_test(path, replace(strat, calculus="ito")).p_value < 1e-10
 
 
+STEEP = sf.sdes.langevin(sf.sdes.double_well(2.0), t_end=2.0)
+
+
+def steep_path(save: int) -> Path:
+    x = torch.randn(1000, 2, dtype=F64, generator=torch.Generator().manual_seed(0))
+    return sf.SDESolver("heun", steps=200, seed=1).solve(STEEP, x, save=save)
+
+
+def test_path_of_which_states_are_missing_is_refused_or_judged_rightly() -> None:
+    """11 of 201 states of a correct run had p = 1e-8; where the sum is good, all may be judged."""
+    assert dynkin_test(steep_path(201), STEEP).p_value > 0.1
+    for save in (11, 51):
+        path = steep_path(save)
+        with pytest.raises(ValueError, match=r"needs every step.*solve with save="):
+            dynkin_test(path, STEEP)
+        with pytest.raises(ValueError, match="too far apart in time"):
+            dynkin_test(Path(path.t, path.x, 0, 0.0), STEEP)
+    path, sde = walk(1000, seed=5, steps=200)
+    sparse = Path(path.t[::10], path.x[::10], 0, 0.0)
+    assert dynkin_test(sparse, sde).p_value == pytest.approx(
+        dynkin_test(path, sde).p_value, abs=0.1
+    )
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("place", [0.0, 0.3])
+def test_path_from_one_point_is_judged_in_any_unit(unit: float, place: float) -> None:
+    sde = sf.SDE(lambda x, t: -x, lambda x, t: f64(unit), 0.0, 1.0)
+    start = torch.full((500, 1), place * unit, dtype=F64)
+    path = sf.SDESolver("heun", steps=100, seed=1).solve(sde, start, save=101)
+    right, wrong = (dynkin_test(path, s) for s in (sde, replace(sde, drift=lambda x, t: x)))
+    assert right.p_value > 1e-3
+    assert wrong.p_value < 1e-6
+    one = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
+    plain = sf.SDESolver("heun", steps=100, seed=1).solve(one, start / unit, save=101)
+    assert right.statistic == pytest.approx(dynkin_test(plain, one).statistic, rel=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_p_values_on_the_ring_are_uniform_and_one_percent_of_noise_is_rejected() -> None:
@@ -127,6 +165,21 @@ RELAXING = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
     [
         (lambda: dynkin_test(PATH, RELAXING), ValueError, "every step"),
         (lambda: dynkin_test(CLOUD, RELAXING), TypeError, "must be a Path"),
+        (lambda: dynkin_test(STILL, sf.VE()), TypeError, "sde must be an SDE"),
+        (
+            lambda: dynkin_test(
+                replace(STILL, x=0 * STILL.x), replace(RELAXING, diffusion=lambda x, t: f64(0.0))
+            ),
+            ValueError, "does not move at random",
+        ),
+        (
+            lambda: dynkin_test(STILL, replace(RELAXING, diffusion=lambda x, t: None)),
+            TypeError, "the diffusion must return a tensor",
+        ),
+        (
+            lambda: dynkin_test(STILL, replace(RELAXING, drift=lambda x, t: x[:1])),
+            ValueError, "the drift returned",
+        ),
         (lambda: dynkin_test(STILL, replace(RELAXING, diffusion=None)), ValueError, "no noise"),
         (lambda: dynkin_test(replace(STILL, t=1 - STILL.t), RELAXING), ValueError, "flip them"),
         (lambda: dynkin_test(replace(STILL, t=2 * STILL.t), RELAXING), ValueError, "outside"),

@@ -60,6 +60,39 @@ def test_p_values_with_equal_coordinates_are_uniform() -> None:
     assert stats.kstest(p, "uniform").pvalue > 1e-3
 
 
+def statistics(x: torch.Tensor, y: torch.Tensor) -> list[float]:
+    return [test.statistic for test in two_sample_test(x, y)]
+
+
+def test_statistics_do_not_depend_on_units_types_outliers_or_the_order_of_rows() -> None:
+    """Kelvin beside pascal, a constant column, one particle of 1e5, float32, rows in any order."""
+    z = torch.randn(4000, 2, dtype=F64, generator=torch.Generator().manual_seed(0))
+    x, y = z[:2000], 1.1 * z[2000:]
+    plain = statistics(x, y)
+    assert min(t.p_value for t in two_sample_test(x, y)) < 1e-4
+    for unit in (1e-200, 1e-9, 1e200, torch.tensor([1e-3, 1e6], dtype=F64)):
+        assert statistics(unit * x, unit * y) == pytest.approx(plain, rel=1e-9)
+    kelvin = torch.tensor([300.0, 1e5], dtype=F64)
+    scale = torch.tensor([1.0, 800.0], dtype=F64)
+    far = statistics(kelvin + scale * x, kelvin + scale * y)
+    assert far == pytest.approx(plain, rel=1e-6)
+    assert statistics(x.float(), y.float()) == pytest.approx(plain, rel=1e-3)
+    order = torch.randperm(2000, generator=torch.Generator().manual_seed(1))
+    assert statistics(x[order], y) == pytest.approx(plain, rel=1e-9)
+    flat = torch.full((2000, 1), 0.3, dtype=F64)
+    wide = statistics(torch.cat([x, flat], 1), torch.cat([y, flat], 1))
+    assert wide[1] == pytest.approx(plain[1], rel=1e-9)
+    x = x.clone()
+    x[5] = 1e5
+    assert statistics(x, y)[1] == pytest.approx(plain[1], rel=0.1)
+
+
+def test_clouds_that_are_points_are_told_apart() -> None:
+    one = torch.ones(200, 2, dtype=F64)
+    for other in (0 * one, torch.randn(200, 2, dtype=F64)):
+        assert max(t.p_value for t in two_sample_test(one, other)) < 1e-20
+
+
 # ----------------------------------------------------------------------------------- bad arguments
 
 CLOUD = pair().sample(500, seed=0)
@@ -71,6 +104,10 @@ CLOUD = pair().sample(500, seed=0)
         (
             lambda: two_sample_test(CLOUD, CLOUD.expand(-1, 2)),
             ValueError, "y must have dimension 1",
+        ),
+        (
+            lambda: two_sample_test(torch.ones(200, 2), torch.ones(300, 2)),
+            ValueError, "are at one point, so there is nothing to compare",
         ),
         (lambda: two_sample_test(CLOUD, CLOUD[:50]), ValueError, "at least 100 particles"),
     ],

@@ -28,15 +28,18 @@ POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
 @pytest.mark.parametrize(
     "text",
     [
-        "0,1\n-2.5,.125\n3e-3,1E4\n",
-        "0;1\r\n-2.5;0.125\r\n0.003;10000",
-        "\ufeff0,1\n-2.5,0.125\n0.003,10000",
+        "0.0,1\n-2.5,.125\n3e-3,1E4\n",
+        "0.;1\r\n-2.5;0.125\r\n0.003;10000",
+        "\ufeff0.0,1\n-2.5,0.125\n0.003,10000",
         "x,y\n 0 , 1\n\n-2.5,0.125\n0.003,10000\n\n",
-        "0\t1\n-2.5\t0.125\n0.003\t10000\n",
+        "0.0\t1\n-2.5\t0.125\n0.003\t10000\n",
         '"x_1","y [µm]"\n"0","1"\n"-2.5","0.125"\n"0.003","10000"\n',
         "λ;(y)\n'0';'1'\n'-2.5';'0.125'\n'0.003';'10000'\n",
         "# by hand\nlon lat\n  0   1 # first\n-2.5 0.125\n0.003 10000  \n",
         "+0 1\r-2.5 0.125\r0.003 10000\r",
+        "% by Matlab\n0.0 1\n%\n-2.5 0.125\n0.003 10000\n",
+        "sep=;\r\nx;y\r\n0;1\r\n-2.5;0.125\r\n0.003;10000\r\n",
+        '"x, in m" , "y; in s"\n"0", "1"\n"-2.5",0.125\n0.003,"10000"\n',
     ],
     ids=[
         "commas",
@@ -48,6 +51,9 @@ POINTS = torch.tensor([[0.0, 1.0], [-2.5, 0.125], [3e-3, 1e4]], dtype=DOUBLE)
         "single quotes",
         "blanks",
         "old Macintosh",
+        "Matlab",
+        "Excel",
+        "marks in quotes",
     ],
 )
 @pytest.mark.parametrize("suffix", [".csv", ".TXT", ".tsv"])
@@ -61,6 +67,17 @@ def test_tables_are_read(tmp_path: Path, text: str, suffix: str) -> None:
     assert data.classes == ()
     assert data.name == str(file)
     assert torch.equal(datasets.named(str(file)).sample(9, 0), data.sample(9, 0))
+
+
+@pytest.mark.parametrize("kind", ["utf-16", "utf-16-le", "utf-16-be", "latin-1"])
+def test_text_is_read_in_the_encoding_that_it_names(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("# \u00e9t\u00e9\nx\ty\n0\t1\n-2.5\t0.125\n0.003\t1e4\n".encode(kind))
+    if kind == "utf-16":  # with its two first bytes
+        assert torch.equal(from_file(file).distribution.points, POINTS)
+        return
+    with pytest.raises(ValueError, match=r"is no text in UTF-8 .*; save it as UTF-8"):
+        from_file(file)
 
 
 def test_labels_count_the_distinct_values(tmp_path: Path) -> None:
@@ -120,6 +137,31 @@ BAD_TEXTS = {
     "1;2;\n3;4;\n": "line 1 ends in ';'; remove it",
     "1\t2\t\n3\t4\t\n": r"line 1 ends in '\\t'; remove it",
     "x,y,\n1,2,\n": "line 1 ends in ','; remove it",
+    # What pandas writes without names, with and without its index.
+    "0,1\n10.5,20.25\n11.0,19.5\n": r"line 1 counts the columns.*header=False",
+    "0 1\n3 4\n": r"line 1 counts the columns.*write 0\.0 for 0 if it is a point",
+    ",0,1\n0,10.5,20.25\n1,11.0,19.5\n": r"line 1 .*an index before it.*index=False",
+    # Decimal commas.
+    "0,435\n1,286\n": "line 1: 0,435 may be one number with a decimal comma.*header x,y",
+    "-0,5\n1,25\n": "may be one number with a decimal comma",
+    "value\n0,435\n1,286\n": r"line 2 has 2 columns, the header 1.*a point, not a comma",
+    '"1,234.5","2"\n"2","3"\n': "line 1: '1,234.5' is no number",
+    '"0,435"\n"1,286"\n': "line 1: '0,435' is no number",
+    # Columns that are no coordinates.
+    "id,x\n7,1.5\n9,2.5\n": "line 2: the column 'id' is an index",
+    "id,x,y\n7,1,2\n9,3,4\n": "line 2: the column 'id' is an index",
+    "Index [1],x,y\n7,1,2\n9,3,4\n": "is an index, which is no coordinate",
+    "0 5 3\n1 7 3\n2 8 4\n3 9 4\n": "first column counts the lines.*write 0.0 for 0",
+    "n,x\n1,0.5\n2,0.7\n3,0.1\n4,0.2\n": "line 2: the first column counts the lines",
+    "".join(f"{k} {k % 3}.5\n" for k in range(1990, 2000)): "first column counts the lines",
+    "x,y,z\n0,1,2\n3,4,5\n": "points of three dimensions cannot be read; keep two",
+    "x;y;Z [m]\n0;1;2\n3;4;5\n": "points of three dimensions cannot be read",
+    "".join(f"{k}.5,1,{k}\n" for k in range(20)): "labels have 20 different values on 20 points",
+    "x,y\nm,s\n3,4\n5,7\n": "line 2: 'm' is no number; leave out .* units",
+    "x,y\n1,NA\n3,4\n": "line 2: 'NA' is no number but a missing value; drop that line",
+    "1.0D+00 2\n3 4\n": "line 1: '1.0D.00' is no number .*exponents an e",
+    "sep=;\n0,5;1,5\n": "line 2: '0,5' is no number .decimals take a point",
+    "1.5 2 3 4\n5 6 7 8\n": r"2 columns .* got shape \(2, 4\); transpose it",
     ",x,y\n0,1,2\n1,3,4\n": r"line 2 starts with an index.*index=False",
     ",x\n0,1\n1,3\n": r"line 2 starts with an index.*index=False",
     '"x" "y"\n"1" 5 6\n"2" 7 8\n': "line 2 starts with an index",
@@ -151,7 +193,9 @@ BAD_ARRAYS: dict[str, tuple[object, str]] = {
     "complex": (X.astype(complex), "real numbers, got complex128"),
     "truths": (X > 1, "real numbers, got bool"),
     "text": (X.astype("U3"), "real numbers"),
-    "records": (np.zeros(3, dtype="f8,f8"), "real numbers"),
+    "records": (np.zeros(3, dtype="f8,f8"), "real numbers.*stack its columns"),
+    "on its side": (X.T.repeat(3, 1), r"got shape \(2, 12\); transpose it"),
+    "many labels": (np.c_[X, X[:, 0]].repeat(5, 0) + np.arange(20)[:, None], "labels have 20"),
     "none": (X[:0], "is empty"),
     "rank 1": (X[0], r"got shape \(2,\)"),
     "rank 3": (X[None], r"got shape \(1, 4, 2\)"),

@@ -1,6 +1,7 @@
 """The exact case, against scipy, autograd, and sums over a grid that know only Bayes' rule."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -334,6 +335,12 @@ EYES = torch.eye(2).expand(2, 2, 2)
         (torch.ones(1), torch.zeros(1, 2), torch.diag(torch.tensor([1.0, -1e-3]))[None], "semi"),
         (torch.ones(2), torch.full((2, 2), math.inf), EYES, "means has NaN or infinite"),
         (torch.ones(2), torch.zeros(2), EYES, "means must be a cloud"),
+        (torch.ones(0), torch.zeros(0, 2), EYES[:0], "means is empty"),
+        # Seen only in units of each coordinate: correlation 1.2; halves that differ by 0.1.
+        (torch.ones(1), torch.zeros(1, 2).double(), [[[1.0, 960.0], [960.0, 6.4e5]]], "semi"),
+        (torch.ones(1), torch.zeros(1, 2).double(), [[[1e-12, 0.3], [0.4, 1e12]]], "symmetric"),
+        # And of each component.
+        (torch.ones(2), torch.zeros(2, 2), torch.stack([EYES[0], -1e-9 * EYES[0]]), "semi"),
     ],
 )
 def test_wrong_arguments_of_a_mixture_are_refused(
@@ -352,6 +359,45 @@ def test_wrong_arguments_of_methods_are_refused(mixture: sf.GaussianMixture) -> 
         sf.GaussianMixture.isotropic(torch.zeros(2, 2), -0.1)
     with pytest.raises(TypeError, match="floating-point tensor"):
         sf.GaussianMixture.isotropic(torch.zeros(2, 2, dtype=torch.int64), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"weights": "many"}, TypeError, "weights must hold numbers, got str"),
+        ({"weights": None}, TypeError, "weights must hold numbers"),
+        ({"covariances": [[1.0]]}, ValueError, "a mixture of 3 components .* needs"),
+        ({"means": [[0.0, 0.0]]}, TypeError, "means must be a floating-point tensor"),
+    ],
+)
+def test_wrong_kinds_are_refused(change: dict, error: type[Exception], word: str) -> None:
+    with pytest.raises(error, match=word):
+        replace(lopsided(), **change)
+
+
+def test_a_point_has_no_density() -> None:
+    """Nor has a component that is flat in one direction."""
+    flat = torch.diag(torch.tensor([1.0, 0.0], dtype=torch.float64))[None]
+    for law in (
+        sf.GaussianMixture.isotropic(randn(3, 2), 0.0),
+        sf.GaussianMixture(torch.ones(1), randn(1, 2), flat),
+    ):
+        for ask in (law.log_prob, law.score):
+            with pytest.raises(ValueError, match="zero variance and so no density"):
+                ask(randn(5, 2))
+        assert torch.isfinite(law.log_prob(randn(5, 2), 1.0, 0.1)).all()
+    with pytest.raises(ValueError, match=r"square of width 1e-30 is zero in torch\.float32"):
+        sf.GaussianMixture.isotropic(torch.zeros(1, 2), 1e-30)
+
+
+@pytest.mark.parametrize("units", [(1.0, 1.0), (1e-9, 1e9), (1e-9, 1e-9), (1e3, 1e-3)])
+def test_cell_masses_follow_the_units_of_each_axis(units: tuple[float, float]) -> None:
+    scale = torch.diag(torch.tensor(units, dtype=torch.float64))
+    law = lopsided().moved(torch.zeros(2), torch.linalg.inv(scale))
+    ends = [8 * u for u in units]
+    found = law.on_grid(sf.Grid([-e for e in ends], ends, (24, 24))).mass
+    want = lopsided().on_grid(sf.Grid(-8.0, 8.0, (24, 24))).mass
+    assert close(found, want, 1e-9)
 
 
 def test_weights_are_normalised() -> None:

@@ -43,11 +43,13 @@ def test_every_sampler_with_the_exact_field_ends_at_the_data(sampler: demo.Sampl
 def test_report_contains_the_measured_numbers() -> None:
     row = {"sampler": "S", "nfe": 7, "seconds": 0.5, "learned": 0.25}
     report = {
-        "data": "d", "particles": 9, "sampling_floor": 0.125, "sampling_floor_sd": 0.01,
+        "data": "d", "units": "whitened", "particles": 9,
+        "sampling_floor": 0.125, "sampling_floor_sd": 0.01,
         "rows": [row], "seconds": 3.0, "training_seconds": 2.0,
     }  # fmt: skip
     text = squeezed(demo.markdown(report))
     assert "0.125 +- 0.010" in text
+    assert "in data std (whitened)" in text
     assert "| S | 7 | 0.50 | 0.250 | unknown |" in text
     assert "noise loss" not in text
     more = {"loss": 0.5, "loss_irreducible": 0.3, "loss_excess": 0.2}

@@ -11,9 +11,10 @@ import torch
 
 import sdeflow as sf
 from sdeflow import training
-from sdeflow.experiment import run
+from sdeflow.experiment import folder, run
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import problem
+from sdeflow.training import tensor_file
 from tests.problems import close, randn
 
 TINY = Config(steps=40, batch=16, width=8, depth=1)
@@ -218,9 +219,90 @@ def test_damaged_log_is_refused_with_its_line(line: str, tmp_path: Path) -> None
 def test_run_of_another_config_is_refused_and_kept(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
     before = {f.name: f.read_bytes() for f in tmp_path.iterdir()}
-    with pytest.raises(sf.SdeflowError, match="holds another run; choose another folder"):
-        run.fit(replace(TINY, steps=41), tmp_path)
+    for change, differs in (
+        ({"width": 9}, "width"),
+        ({"steps": 39}, "steps"),
+        ({"steps": 41, "seed": 1, "process": "VP"}, "process, seed"),
+    ):
+        complaint = rf"another run \(another {differs}\); choose another folder"
+        with pytest.raises(sf.SdeflowError, match=complaint):
+            run.fit(replace(TINY, **change), tmp_path)
     assert {f.name: f.read_bytes() for f in tmp_path.iterdir()} == before
+
+
+def test_run_is_trained_on_with_more_steps(tmp_path: Path) -> None:
+    """From its weights, moments and average; what was made of the shorter run is removed."""
+    config = replace(TINY, steps=60)
+    for name in ("a", "b"):
+        short = run.fit(TINY, tmp_path / name)
+        run.sample(tmp_path / name, 5, sf.SDESolver("heun", 5), 1.0)
+        (tmp_path / name / "mine.txt").touch()
+    long = run.fit(config, tmp_path / "a")
+    assert not (tmp_path / "a" / "cloud.csv").exists()
+    assert (tmp_path / "a" / "mine.txt").exists()
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["steps"] == 60
+    assert run.summary(tmp_path / "a")["last"]["step"] == 60
+    x = randn(5, 2, dtype=torch.float32)
+    field = run.reopen(tmp_path / "a").field
+    assert torch.equal(field.noise(x, 0.4), long.field.noise(x, 0.4))
+    assert not torch.equal(field.noise(x, 0.4), short.field.noise(x, 0.4))
+    real = training.Training.__next__
+
+    def step(self: sf.training.Training) -> torch.Tensor:
+        if self.step == 55:
+            raise Stop
+        return real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training.Training, "__next__", step)
+        with pytest.raises(Stop):
+            run.fit(config, tmp_path / "b")
+    with pytest.raises(sf.SdeflowError, match="not finished; go on with: sdeflow train --steps"):
+        run.reopen(tmp_path / "b")
+    run.fit(config, tmp_path / "b")
+    assert bits(tmp_path / "a") == bits(tmp_path / "b")
+
+
+def test_field_file_of_a_run_is_refused_elsewhere(far: str, tmp_path: Path) -> None:
+    """Its clouds would have mean 0 where the data's is 1000; `draw` gives the data's units."""
+    config = replace(TINY, data=far)
+    run.fit(config, tmp_path / "r")
+    for name in ("field", "checkpoint"):
+        with pytest.raises(sf.SdeflowError, match="in the standard units of its run, not in"):
+            training.load(tmp_path / "r" / f"{name}.safetensors")
+    t, x = run.draw(run.reopen(tmp_path / "r"), 50)
+    assert t[-1] == problem(config).process.t_min
+    assert x.shape == (1, 50, 2)
+    assert np.abs(x[-1].mean(0).numpy() - far_points().mean(0)).max() < 5
+
+
+def test_field_files_of_earlier_versions_are_reopened(tmp_path: Path) -> None:
+    whole = run.fit(TINY, tmp_path)
+    tensors, about = tensor_file.read(tmp_path / "field.safetensors")
+    about["field"].pop("units")
+    tensor_file.write(tmp_path / "field.safetensors", tensors, about)
+    x = randn(5, 2, dtype=torch.float32)
+    assert torch.equal(run.reopen(tmp_path).field.noise(x, 0.4), whole.field.noise(x, 0.4))
+
+
+def test_command_of_a_run_is_that_of_its_config(tmp_path: Path) -> None:
+    assert folder.command(Config(), Path("r")) == "sdeflow train --out r"
+    config = replace(Config(), data="ring", conditional=True, rate=0.01)
+    words = "sdeflow train --data ring --conditional --rate 0.01 --out 'a b'"
+    assert folder.command(config, Path("a b")) == words
+
+
+def test_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "r").write_text("1,2")
+    for act in (
+        lambda: run.fit(TINY, tmp_path / "r"),
+        lambda: run.summary(tmp_path / "r"),
+        lambda: run.reopen(tmp_path / "r"),
+    ):
+        with pytest.raises(
+            ValueError, match="r is a file, not the folder of a run; name a folder"
+        ):
+            act()
 
 
 class Stop(BaseException):
@@ -273,7 +355,8 @@ def test_unfinished_and_damaged_runs_cannot_be_reopened(tmp_path: Path) -> None:
     x = randn(5, 2, dtype=torch.float32)
     assert torch.equal(run.reopen(tmp_path).field.noise(x, 0.4), whole.field.noise(x, 0.4))
     for text in (
-        "", "[]", "5", '{"steps": 5, "warp": 9}', "{", '{"process": "Vp"}', '{"process": null}',
+        "", "[]", "5", "{}", '{"steps": 5, "warp": 9}', "{",
+        '{"process": "Vp"}', '{"process": null}',
         '{"process": []}', '{"predicts": 3}', '{"steps": "5"}', '{"rate": null}', '{"data": 7}',
     ):  # fmt: skip
         (tmp_path / "config.json").write_text(text)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from sdeflow._validation import SdeflowError
 from sdeflow.diagnostics.error_budget import CAUSES
 from sdeflow.experiment import problem as build
 from sdeflow.experiment import run, verify
@@ -116,13 +118,24 @@ def test_check_ends_at_the_noise_level_of_its_grid() -> None:
 
 
 @spreads
+def test_check_of_data_with_a_far_point_names_the_cure() -> None:
+    points = torch.randn(99, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    points[3] = 1e5
+    found = build.problem(Config(width=8, depth=1))
+    standard = sf.datasets.from_points(points)
+    far = replace(found, standard=standard)
+    with pytest.raises(SdeflowError, match="drop the far points"):
+        verify.verify(far, n=1000, cells=32)
+
+
 def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     config = Config(data="eight_gaussians", process="VP", steps=150, width=32, depth=2)
     run.fit(config, tmp_path)
-    text = verify.check(tmp_path, **COARSE)
-    assert (tmp_path / "check.md").read_text() == text
+    found = verify.check(tmp_path, **COARSE)
+    text = (tmp_path / "check.md").read_text()
+    assert f"### {config.data}: the check" in text
     numbers = json.loads((tmp_path / "check.json").read_text())
-    assert numbers["agree"] is ("DO NOT agree" not in text)
+    assert numbers["agree"] is ("DO NOT agree" not in text) is found.verdict.passed()
     assert tuple(numbers["budget"]) == CAUSES
     assert "field" in numbers["causes"]  # 150 steps teach little
     assert numbers["made"]["seed"] == 0
@@ -133,19 +146,61 @@ def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
 def test_check_without_an_exact_density_has_no_error_budget(tmp_path: Path) -> None:
     config = Config(data="two_moons", process="VP", steps=60, width=16, depth=1)
     run.fit(config, tmp_path)
-    text = verify.check(tmp_path, **COARSE)
-    assert "not known" in text
+    assert verify.check(tmp_path, **COARSE).budget is None
+    assert "not known" in (tmp_path / "check.md").read_text()
     assert json.loads((tmp_path / "check.json").read_text())["budget"] is None
 
 
 @pytest.mark.parametrize(
     ("mistake", "words"),
-    [({"n": 10}, "n must be at least"), ({"cells": 8}, "cells")],
+    [
+        ({"n": 10}, "n must be at least"),
+        ({"cells": 8}, "cells must be at least 32"),
+        ({"cells": 33}, "cells must be even"),
+    ],
     ids=str,
 )
 def test_check_sizes_out_of_range_are_refused(mistake: dict[str, int], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         verify.verify(problem(0.0), **{**SMALL, **mistake})
+
+
+@pytest.mark.parametrize(
+    ("complaint", "cure"),
+    [
+        ("1e-05 of the mass reached the wall of the grid; use a larger box, or a rescaling",
+         "1e-05 of the mass reached the wall of the grid; the field spreads its cloud beyond the "
+         "data: train it longer"),
+        ("the drift changes by 2 of itself over one step (L dt); use more steps",
+         "the drift changes by 2 of itself over one step (L dt); take more steps"),
+        ("twice the cell and twice the step change it by 3; use finer cells or more steps",
+         "twice the cell and twice the step change it by 3; take more cells or steps"),
+        ("the drift is NaN; the last good state is in the error's .path",) * 2,
+    ],
+)  # fmt: skip
+def test_complaints_of_a_check_advise_what_a_check_can_do(
+    complaint: str, cure: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A check has neither a box nor a rescaling to choose; and each complaint is made once."""
+
+    def complain(*_: object) -> None:
+        warnings.warn(complaint, RuntimeWarning, stacklevel=1)
+        warnings.warn(complaint, RuntimeWarning, stacklevel=1)
+        raise sf.SdeflowError(complaint)
+
+    monkeypatch.setattr(verify, "_verify", complain)
+    with pytest.raises(sf.SdeflowError) as caught:
+        verify.verify(problem(0.0))
+    assert str(caught.value) == cure
+
+    def warn(*_: object) -> None:
+        warnings.warn(complaint, RuntimeWarning, stacklevel=1)
+        warnings.warn(complaint.replace("1e-05", "2.5e-06"), RuntimeWarning, stacklevel=1)
+
+    monkeypatch.setattr(verify, "_verify", warn)
+    with pytest.warns(RuntimeWarning) as told:
+        verify.verify(problem(0.0))
+    assert [str(w.message) for w in told] == [cure]
 
 
 @pytest.mark.slow  # trains two fields

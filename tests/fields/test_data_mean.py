@@ -91,6 +91,14 @@ def test_what_is_no_mean_is_refused(mean: torch.Tensor, std: float | None, messa
         sf.LearnedField(sf.VP(), sf.MLP(), data_std=std, data_mean=mean)
 
 
+@pytest.mark.parametrize("mean", [[40, -7], (40.0, -7.0), MEAN.long(), MEAN.numpy()], ids=repr)
+def test_any_row_of_numbers_is_a_mean(mean: object) -> None:
+    field = replace(small(), data_mean=mean)
+    assert torch.equal(field.data_mean, MEAN)
+    with pytest.raises(TypeError, match="data_mean must be numbers, one per axis, got 'far'"):
+        replace(small(), data_mean="far")
+
+
 def test_mean_of_another_dimension_is_refused() -> None:
     field = sf.LearnedField(sf.VP(), sf.MLP(), data_std=1.0, data_mean=f64([1.0]))
     x = randn(4, 2, dtype=torch.float32)

@@ -140,6 +140,35 @@ def test_labels_of_another_number_are_refused() -> None:
             ask()
 
 
+def test_network_that_takes_a_time_for_each_row_alone_is_told_so() -> None:
+    class Rows(nn.Module):
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return x * t[:, None]
+
+    field, x = sf.LearnedField(PROCESS, Rows()), randn(4, 2)
+    with pytest.raises(ValueError, match=r"failed at one time t \(\) .* must take t \(\) and t"):
+        steps_of(field, x)
+    assert field.noise(x, torch.full((4,), 0.5)).shape == (4, 2)
+
+
+def test_network_that_hides_another_says_what_it_takes() -> None:
+    """A traced network, or one in a closure, shows no module: the attribute says it."""
+
+    class Hiding(nn.Module):
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = [inner]
+
+        def forward(self, x: Tensor, t: Tensor) -> Tensor:
+            return self.inner[0](x, t)
+
+    network, hiding, x = trained(), Hiding(trained()), randn(6, 2)
+    hiding.takes = sf.fields.TimeInput.NOISE_LEVEL
+    with torch.no_grad():
+        got, want = (sf.LearnedField(PROCESS, m).noise(x, 0.5) for m in (hiding, network))
+    assert close(got, want, 1e-10)
+
+
 @pytest.mark.parametrize("n", [3, ROWS])
 def test_network_that_works_in_place_leaves_the_cloud(n: int) -> None:
     """A first layer with inplace=True; a run of the first particles is the run of those."""

@@ -248,13 +248,8 @@ def test_labelled_network_learns_the_conditional_mean(how: str) -> None:
     network = sf.MLP(width=32, depth=2, waves=8, finest=4.0, labels=2, how=how)
     field = sf.LearnedField(process, network, data_std=1.0)
     with torch.enable_grad():
-        for _ in sf.fit(
-            field,
-            mixture.sample_labelled,
-            400,
-            config=sf.training.TrainingConfig(batch=256, drop=0.25, decay=0.98),
-        ):
-            pass
+        config = sf.training.TrainingConfig(batch=256, drop=0.25, decay=0.98)
+        sf.fit(field, mixture.sample_labelled, 400, config=config)
     classes = [sf.ExactField(process, sf.GaussianMixture.isotropic(m[None], 0.2)) for m in means]
     both = sf.ExactField(process, mixture)
     for t in (0.3, 0.6):

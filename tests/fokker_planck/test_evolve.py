@@ -580,6 +580,9 @@ def test_density_path_prints_in_words() -> None:
     [
         (lambda: evolve(OU, coarse_density(), f64([0.0, 2.0])), ValueError, r"outside \[0, 1\]"),
         (lambda: evolve(OU, coarse_density(), f64([1.0, 0.0])), ValueError, "flip them"),
+        (lambda: evolve(OU, coarse_density(), "01"), TypeError, "times must"),
+        (lambda: evolve(OU, coarse_density(), [0.0, None]), TypeError, "times must"),
+        (lambda: evolve(OU, coarse_density(), 1.0), ValueError, "at least two times in one row"),
         (
             lambda: evolve(coarse_density(), OU, UNIT_INTERVAL),
             TypeError,

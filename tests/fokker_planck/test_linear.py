@@ -253,6 +253,7 @@ def test_density_by_the_kernel_has_the_closed_form(sde: sf.SDE) -> None:
     assert out.total_variation(known.evolved(start, 1.0).on_grid(grid)) < 1e-5
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the steps to which it falls back are long
 def test_boundary_mass_counts_what_the_kernel_carries_out_of_the_grid() -> None:
     """Under a contraction nothing comes in from outside the walls; under an expansion mass
     gathers at the walls and is counted, even if noise carries it inwards again.

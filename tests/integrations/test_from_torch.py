@@ -137,7 +137,7 @@ WORDS = {
         "learned field of Linear, NoiseToData at time 1 - t times -1, predicts velocity"
     ),
     "flow, data to noise": (
-        "learned field of Linear, DataToNoise at time 1000 (t), predicts velocity"
+        "learned field of Linear, DataToNoise at time 1000 t, predicts velocity"
     ),
     "denoiser": "learned field of EDM, Clean at sigma = t, predicts data",
 }

@@ -23,7 +23,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow.solvers import brownian
-from sdeflow.solvers.ode_solver import FIXED
+from sdeflow.solvers.checks import FIXED
 from tests.problems import lopsided
 
 F64 = torch.float64

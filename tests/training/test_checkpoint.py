@@ -6,7 +6,9 @@ import os
 import pickle
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,11 +17,12 @@ from safetensors import safe_open
 from torch import nn
 
 import sdeflow as sf
-from sdeflow.training import checkpoint
+from sdeflow.training import checkpoint, tensor_file
 from tests.problems import (
     DATA,
     SMALL,
     Wavy,
+    f64,
     half_done,
     randn,
     same,
@@ -55,7 +58,10 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES.keys())
+FALLS_BACK = {name: damage for name, damage in DAMAGES.items() if name != "a folder"}
+
+
+@pytest.mark.parametrize("damage", FALLS_BACK.values(), ids=FALLS_BACK.keys())
 def test_a_damaged_checkpoint_falls_back_on_the_one_before(
     tmp_path: Path, damage: Callable[[Path], object]
 ) -> None:
@@ -64,10 +70,8 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(
     damage(file)
     field = small()
     with pytest.warns(UserWarning, match="going on from .*previous"):
-        run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert run.step == 7
-    if file.is_dir():
-        file.rmdir()
     for _ in run:
         pass
     assert same(weights(field), trained())
@@ -81,7 +85,9 @@ def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(
     half_done(file, 7)
     damage(file)
     if not file.exists():
-        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(
+            small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+        )
         assert run.step == 0
         return
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh") as caught:
@@ -101,13 +107,13 @@ def test_a_flipped_bit_anywhere_is_detected(tmp_path: Path) -> None:
         file.write_bytes(whole)
         flip(file, int(at), int(rng.integers(8)))
         with pytest.raises(sf.SdeflowError):
-            checkpoint.read(file)
+            tensor_file.read(file)
     for size in [*range(16), *rng.integers(16, len(whole), 30)]:
         file.write_bytes(whole[: int(size)])
         with pytest.raises(sf.SdeflowError):
-            checkpoint.read(file)
+            tensor_file.read(file)
     file.write_bytes(whole)
-    checkpoint.read(file)
+    tensor_file.read(file)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +146,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
     for run, differs in (
         (lambda: go_on(seed=1), "seed"),
-        (lambda: go_on(steps=31), "steps"),
         (lambda: go_on(config=sf.training.TrainingConfig(batch=32, rate=1e-3)), "config"),
         (lambda: go_on(small(seed=1)), "field"),
-        (lambda: go_on(sf.LearnedField(sf.VP(), small().network, data_std=DATA.std)), "field"),
+        (lambda: go_on(replace(small(), process=sf.VP())), "field, times, weighting"),
+        (lambda: go_on(weighting=sf.training.min_snr()), "weighting"),
+        (lambda: go_on(time_density=sf.training.uniform_time), "times"),
     ):
-        with pytest.raises(sf.SdeflowError, match=rf"another run \(its {differs} differ\)"):
+        with pytest.raises(sf.SdeflowError, match=rf"another run \(another {differs}\)"):
             run()
+    with pytest.raises(sf.SdeflowError, match="14 steps behind it, more than the 10 asked for"):
+        go_on(steps=10)
     # A field is no checkpoint.
     sf.training.save(small(), tmp_path / "f")
     with pytest.raises(sf.SdeflowError, match="belongs to another run"):
@@ -176,7 +185,9 @@ def test_a_crash_while_writing_leaves_a_usable_checkpoint(
             if calls[0] == k:
                 raise Crash
 
-        run = sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+        run = sf.training.Training(
+            small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+        )
         with monkeypatch.context() as patch:
             patch.setattr(os, moment, crash)
             try:
@@ -189,7 +200,9 @@ def test_a_crash_while_writing_leaves_a_usable_checkpoint(
         field = small()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            again = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+            again = sf.training.Training(
+                field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7
+            )
         # While one checkpoint is written, the one before it is still there.
         assert again.step >= (run.step - 1) // 7 * 7
         for _ in again:
@@ -293,8 +306,8 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
             sf.training.load(tmp_path / "g")
         assert str(tmp_path / "g") in str(caught.value)
         assert "\n" not in str(caught.value)
-    half_done(tmp_path / "c", 7)
-    with pytest.raises(sf.SdeflowError, match="holds a training, not a field"):
+    tensor_file.write(tmp_path / "c", field.network.state_dict(), {"kind": "cloud"})
+    with pytest.raises(sf.SdeflowError, match="holds a cloud, not a field"):
         sf.training.load(tmp_path / "c")
     for about in (
         {"kind": "field"},
@@ -302,14 +315,14 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
         {"kind": "field", "field": {**checkpoint.describe(field), "predicts": "omens"}},
         {"kind": "field", "field": {**checkpoint.describe(field), "data_std": -1.0}},
     ):
-        checkpoint.write(tmp_path / "h", field.network.state_dict(), about)
+        tensor_file.write(tmp_path / "h", field.network.state_dict(), about)
         with pytest.raises(sf.SdeflowError, match="h does not fit"):
             sf.training.load(tmp_path / "h")
 
 
 @pytest.mark.parametrize("about", [[], None, "text", 3])
 def test_header_that_is_no_object_is_refused(tmp_path: Path, about: object) -> None:
-    checkpoint.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
+    tensor_file.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
     with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
         sf.training.load(tmp_path / "f")
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
@@ -328,6 +341,166 @@ def test_save_and_load_refuse_what_does_not_fit(
     assert "\n" not in str(caught.value)
 
 
+def test_load_reads_the_average_from_the_checkpoint_of_a_training(tmp_path: Path) -> None:
+    """Of an unfinished one too: it is the field that the loop had after that step."""
+    field = small()
+    run = sf.training.Training(
+        field, DATA.sample, 9, config=SMALL, checkpoint=tmp_path / "c", every=4
+    )
+    for _ in range(4):
+        next(run)
+    back = sf.training.load(tmp_path / "c")
+    assert same(weights(back), weights(field))
+    assert back.data_std == DATA.std
+    assert not back.network.training
+    raw = run.network.state_dict()
+    assert not torch.equal(raw["last.bias"], back.network.state_dict()["last.bias"])
+
+
+class Tied(nn.Module):
+    """Two layers of one weight."""
+
+    def __init__(self, config: object = None) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.b.weight = self.a.weight
+        self.config = config
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        return self.b(torch.tanh(self.a(x)))
+
+
+def test_tied_weights_are_saved_and_stay_tied(tmp_path: Path) -> None:
+    x = randn(5, 2, dtype=torch.float32)
+    field = sf.LearnedField(sf.VP(), Tied())
+    for steps in (4, 6):
+        sf.fit(field, DATA.sample, steps, config=SMALL, checkpoint=tmp_path / "c", every=2)
+        sf.training.save(field, tmp_path / "f")
+        for name in "cf":
+            back = sf.training.load(tmp_path / name, Tied())
+            assert back.network.a.weight is back.network.b.weight
+            assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+
+
+@dataclass
+class Shape:
+    """The config of a network in the style of Hugging Face."""
+
+    width: int
+    dtype: torch.dtype
+    weights: object
+
+
+@pytest.mark.parametrize(
+    ("config", "kept"),
+    [
+        (None, None),
+        (SimpleNamespace(a=1, dtype=torch.float16), {"a": 1, "dtype": "torch.float16"}),
+        (Shape(8, torch.float32, torch.ones(2)),
+         {"width": 8, "dtype": "torch.float32", "weights": [1.0, 1.0]}),
+        ({"name": "x", 3: (np.float32(0.5), Path("a"))}, {"name": "x", "3": [0.5, "a"]}),
+        ({"call": torch.relu, "kind": nn.Linear, "set": {1}, "rows": {"b": None}},
+         {"call": "relu", "kind": "Linear", "set": "set", "rows": {"b": None}}),
+        ("large", "large"),
+    ],
+    ids=lambda v: type(v).__name__,
+)  # fmt: skip
+def test_config_of_any_kind_is_saved(config: object, kept: object, tmp_path: Path) -> None:
+    """And a training with one goes on: what is kept is the same in another process."""
+    field = sf.LearnedField(sf.VP(), Tied(config))
+    for steps in (2, 3):
+        sf.fit(field, DATA.sample, steps, config=SMALL, checkpoint=tmp_path / "c")
+    sf.training.save(field, tmp_path / "f")
+    about = tensor_file.read(tmp_path / "f")[1]["field"]["network"]
+    assert about == ({"name": "Tied"} if kept is None else {"name": "Tied", "config": kept})
+    assert same(weights(sf.training.load(tmp_path / "f", Tied())), weights(field))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("default", [torch.float32, torch.float64])
+def test_type_of_the_weights_survives_the_file(
+    dtype: torch.dtype, default: torch.dtype, tmp_path: Path
+) -> None:
+    x, network = randn(5, 2), sf.MLP(width=8, depth=2, waves=4).to(dtype)
+    field = sf.LearnedField(sf.VP(), network, data_std=2.0, data_mean=f64([1.0, 3.0]))
+    sf.fit(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
+    sf.training.save(field, tmp_path / "f")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        for name in "cf":
+            back = sf.training.load(tmp_path / name)
+            assert back.network.last.weight.dtype == dtype
+            assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_bound_label_survives_the_file(tmp_path: Path) -> None:
+    x = randn(3, 2, dtype=torch.float32)
+    for label in (2, torch.tensor([0, 3, 1])):
+        field = small(labels=3).given(label)
+        field.network.last.weight.data.fill_(0.3)
+        sf.training.save(field, tmp_path / "f")
+        back = sf.training.load(tmp_path / "f")
+        assert torch.equal(back.label, field.label)
+        assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
+
+
+class OwnVP(sf.VP):
+    """A process of the user's."""
+
+
+def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path) -> None:
+    field = small()
+    with pytest.raises(TypeError, match="a process of the class OwnVP cannot be saved"):
+        sf.training.save(replace(field, process=OwnVP()), tmp_path / "f")
+    with pytest.raises(TypeError, match="got GuidedField; save its parts"):
+        sf.training.save(sf.GuidedField(field, field, 2.0), tmp_path / "f")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="path must be a path, got int"):
+        sf.training.save(field, 3)  # type: ignore[arg-type]
+    with pytest.raises(sf.SdeflowError, match="is a folder, not a file; a run is opened by"):
+        sf.training.load(tmp_path)
+    network = nn.Linear(2, 2)
+    network.register_buffer("grid", torch.eye(3).to_sparse())
+    sparse = sf.LearnedField(sf.VP(), network)
+    with pytest.raises(TypeError, match="'grid' of the network cannot be saved"):
+        sf.training.save(sparse, tmp_path / "f")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").touch()
+    field = small()
+    with pytest.raises(OSError, match="file"):
+        sf.fit(field, DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "file" / "c")
+    field.network.register_buffer("grid", torch.eye(3).to_sparse())
+    before = weights(field)
+    with pytest.raises(TypeError, match="grid' of the network cannot be saved"):
+        sf.fit(field, DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "c")
+    assert all(torch.equal(before[k], v) for k, v in weights(field).items() if k != "grid")
+    assert [f.name for f in tmp_path.iterdir()] == ["file"]
+
+
+def test_another_class_called_mlp_is_not_taken_for_ours(tmp_path: Path) -> None:
+    class MLP(Tied):
+        pass
+
+    sf.training.save(sf.LearnedField(sf.VP(), MLP()), tmp_path / "f")
+    with pytest.raises(sf.SdeflowError, match=r"a .*test_checkpoint\.MLP: pass one"):
+        sf.training.load(tmp_path / "f")
+
+
+def test_checkpoints_of_another_version_are_refused(tmp_path: Path) -> None:
+    half_done(tmp_path / "c", 7)
+    tensors, about = tensor_file.read(tmp_path / "c")
+    tensor_file.write(tmp_path / "c", tensors, {**about, "format": 1})
+    with pytest.raises(sf.SdeflowError, match="another version of sdeflow; remove it to start"):
+        sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=tmp_path / "c")
+
+
 class Gains(nn.Module):
     """A network of some size, of which a file knows the name alone."""
 
@@ -342,7 +515,7 @@ class Gains(nn.Module):
 def test_a_checkpoint_of_another_network_of_the_same_class_is_refused(tmp_path: Path) -> None:
     def go_on(size: int) -> sf.training.Training:
         field = sf.LearnedField(sf.VP(), Gains(size))
-        return sf.fit(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
+        return sf.training.Training(field, DATA.sample, 3, config=SMALL, checkpoint=tmp_path / "c")
 
     for _ in go_on(3):
         pass

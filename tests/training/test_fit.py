@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import sdeflow as sf
@@ -25,6 +24,8 @@ from tests.problems import (
     trained,
     weights,
 )
+
+Training = sf.training.Training
 
 # ----------------------------------------------------------------------------------------- a run
 
@@ -46,21 +47,126 @@ def test_training_leaves_the_global_generators_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_training_yields_one_loss_per_step_and_ends_in_eval_mode() -> None:
+def test_fit_trains_and_returns_one_loss_per_step() -> None:
+    """Called and not iterated over; step by step it gives the same."""
     field = small()
-    run = sf.fit(field, DATA.sample, 12, config=SMALL)
-    assert field.network.training
-    losses = [float(v) for v in run]
-    assert len(losses) == run.step == 12
-    assert all(map(math.isfinite, losses))
+    losses = sf.fit(field, DATA.sample, 12, config=SMALL)
+    assert losses.shape == (12,)
+    assert torch.isfinite(losses).all()
     assert not field.network.training
-    final = weights(field)
+    again = small()
+    run = Training(again, DATA.sample, 12, config=SMALL)
+    assert [float(v) for v in run] == losses.tolist()
+    assert run.step == 12
     assert next(run, None) is None
-    assert same(weights(field), final)
+    assert same(weights(field), weights(again))
+    assert not same(weights(field), weights(small()))
+
+
+@pytest.mark.parametrize("stop", [1, 5])
+def test_a_loop_may_be_left_and_gone_on_with(stop: int) -> None:
+    """After `break` the field is the average so far, in eval mode; the rest is as without it."""
+    field, whole = small(), []
+    for _ in Training(field, DATA.sample, 9, config=SMALL):
+        whole.append(weights(field))
+    again = small()
+    run = Training(again, DATA.sample, 9, config=SMALL)
+    for _ in run:
+        if run.step == stop:
+            break
+    assert same(weights(again), whole[stop - 1])
+    assert not again.network.training
+    list(run)
+    assert same(weights(again), whole[-1])
+
+
+def test_an_interrupted_fit_leaves_the_average_so_far() -> None:
+    field, stopped = small(), small()
+    run = Training(field, DATA.sample, 9, config=SMALL)
+    for _ in range(4):
+        next(run)
+    calls = [0]
+
+    def sample(n: int, seed: int) -> Tensor:
+        calls[0] += 1
+        if calls[0] == 7:  # two batches were only looked at
+            raise KeyboardInterrupt
+        return DATA.sample(n, seed)
+
+    with pytest.raises(KeyboardInterrupt):
+        sf.fit(stopped, sample, 9, config=SMALL)
+    assert same(weights(stopped), weights(field))
+    assert not stopped.network.training
+
+
+class Dropped(nn.Module):
+    """A network that draws numbers of torch's and keeps statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Dropout(0.5), nn.BatchNorm1d(2), nn.Linear(2, 2))
+        nn.init.eye_(self.body[2].weight)
+        nn.init.zeros_(self.body[2].bias)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.body(x)
+
+
+def test_a_network_with_dropout_is_a_function_of_the_seed_too(tmp_path: Path) -> None:
+    """Whatever torch's own generator does, which keeps its state; and after a resumption."""
+
+    def go(steps: int, torch_seed: int, **more: object) -> dict[str, Tensor]:
+        torch.manual_seed(torch_seed)
+        before = torch.get_rng_state()
+        field = sf.LearnedField(sf.VP(), Dropped(), data_std=DATA.std)
+        torch.set_rng_state(before)
+        run = Training(field, DATA.sample, 8, config=SMALL, **more)
+        while run.step < steps:
+            next(run)
+        assert torch.equal(torch.get_rng_state(), before)
+        return weights(field)
+
+    first = go(8, 0)
+    assert same(first, go(8, 1))
+    assert first["body.1.num_batches_tracked"] == 8
+    go(5, 2, checkpoint=tmp_path / "c", every=3)
+    assert same(first, go(8, 3, checkpoint=tmp_path / "c", every=3))
+
+
+def test_training_goes_on_longer_from_its_checkpoint(tmp_path: Path) -> None:
+    """At the rate of the longer run, with its moments and its average; stopped or not."""
+    ends = []
+    for stops in ([30], [26, 30]):
+        file, short = tmp_path / f"{stops[0]}", small()
+        assert len(sf.fit(short, DATA.sample, 20, config=SMALL, checkpoint=file)) == 20
+        for start, stop in zip((20, 24), stops, strict=False):
+            field = small()
+            run = Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=4)
+            assert run.step == start
+            assert run.rate == run.task.rate(start) > 1e-4
+            assert same(weights(field), weights(short)) is (start == 20)
+            while run.step < stop:
+                next(run)
+        ends.append(weights(field))
+    assert same(*ends)
+    assert not same(ends[0], trained())
+    with pytest.raises(sf.SdeflowError, match="30 steps behind it, more than the 29 asked for"):
+        sf.fit(small(), DATA.sample, 29, config=SMALL, checkpoint=tmp_path / "30")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_data_and_times_are_not_rounded_to_the_type_of_the_network(dtype: torch.dtype) -> None:
+    """bfloat16 has three digits: data at 1000 and 1001 would be one point."""
+    spy = Spy(None).to(dtype)
+    run = Training(sf.LearnedField(sf.VP(), spy), DATA.sample, 3, config=SMALL)
+    batch = run.task.batch(0, run.network)
+    assert batch.t.dtype == torch.float64
+    assert batch.x0.dtype == batch.eps.dtype == torch.promote_types(dtype, torch.float32)
+    assert math.isfinite(next(run))
 
 
 def test_training_prints_its_step_in_one_line() -> None:
-    run = sf.fit(small(), DATA.sample, 12, config=SMALL)
+    run = Training(small(), DATA.sample, 12, config=SMALL)
     next(run)
     assert repr(run) == "training with batches of 32, seed 0: step 1 of 12"
 
@@ -75,40 +181,37 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path: Path, stop: int) -> None:
         with torch.no_grad():
             for p in field.network.parameters():
                 p.fill_(0.3)
-    run = sf.fit(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
+    run = Training(field, DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert run.step == (30 if stop == 30 else stop // 7 * 7)
     for _ in run:
         pass
     assert same(weights(field), trained())
 
 
-def test_kept_weights_are_the_exponential_moving_average(tmp_path: Path) -> None:
-    """a_1 = w_1, a_k+1 = decay a_k + (1 - decay) w_k+1, in float64, from the raw weights."""
-    field, raw = small(), []
-    file = tmp_path / "c"
-    run = sf.fit(
-        field,
-        DATA.sample,
-        25,
-        config=sf.training.TrainingConfig(batch=32, decay=0.8),
-        checkpoint=file,
-        every=1,
-    )
-    for _ in run:
-        stored = load_file(file)
-        raw.append({k[8:]: v.double() for k, v in stored.items() if k.startswith("network.")})
-    mean = raw[0]
-    for w in raw[1:]:
-        mean = {k: 0.8 * mean[k] + 0.2 * w[k] for k in mean}
-    for name, value in field.network.named_parameters():
-        assert close(value.detach().double(), mean[name], 1e-5)
-        assert not close(raw[-1][name], mean[name], 1e-3)
+def test_field_holds_the_average_after_every_step() -> None:
+    """a_k = beta a_k-1 + (1 - beta) w_k, beta = min(decay, (1 - 1/k)^17.97), in float64."""
+    field = small()
+    config = sf.training.TrainingConfig(batch=32, decay=0.3)
+    run = Training(field, DATA.sample, 25, config=config)
+    mean: dict[str, Tensor] = {}
+    for k, _ in enumerate(run, 1):
+        assert run.network.training
+        assert not field.network.training
+        raw = {name: w.detach().double() for name, w in run.network.named_parameters()}
+        beta = min(0.3, (1 - 1 / k) ** 17.97)
+        assert (beta == 0.3) is (k >= 16)
+        mean = {name: w if k == 1 else beta * mean[name] + (1 - beta) * w
+                for name, w in raw.items()}  # fmt: skip
+        for name, value in field.network.named_parameters():
+            assert close(value.detach().double(), mean[name], 1e-6)
+    assert not close(raw["last.bias"], mean["last.bias"], 1e-4)
 
 
 def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
     steps, peak = 100, 0.01
     field = small()
-    run = sf.fit(field, DATA.sample, steps, config=sf.training.TrainingConfig(batch=8, rate=peak))
+    config = sf.training.TrainingConfig(batch=8, rate=peak)
+    run = Training(field, DATA.sample, steps, config=config)
     start = weights(field)
     rates = []
     for _ in range(steps):
@@ -116,7 +219,7 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
         next(run)
         if len(rates) == 1:
             # Adam's very first step is its rate, up or down, in every weight that has a slope.
-            moved = (field.network.last.bias.detach() - start["last.bias"]).abs()
+            moved = (run.network.last.bias.detach() - start["last.bias"]).abs()
             assert torch.allclose(moved, torch.full_like(moved, rates[0]), rtol=1e-3)
     r = np.array(rates)
     assert max(rates) <= peak
@@ -132,7 +235,7 @@ def test_the_learning_rate_rises_then_falls_as_a_cosine() -> None:
 
 
 class Spy(nn.Module):
-    """Remembers the labels and times that it is shown."""
+    """Remembers the labels and times that it and its copies are shown, from the first step on."""
 
     def __init__(self, labels: int | None) -> None:
         super().__init__()
@@ -142,11 +245,21 @@ class Spy(nn.Module):
         if labels is not None:
             self.labels = labels
 
+    def __deepcopy__(self, memo: dict) -> "Spy":
+        twin = type(self)(getattr(self, "labels", None)).to(self.gain.dtype)
+        twin.seen, twin.times = self.seen, self.times
+        return twin
+
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         self.times.append(t)
         if label is not None:
             self.seen.append(label)
         return self.gain * x
+
+    def forget(self) -> None:
+        """What was shown to it before the first step."""
+        self.seen.clear()
+        self.times.clear()
 
 
 @pytest.mark.parametrize("drop", [0.0, 0.1, 0.4])
@@ -159,17 +272,12 @@ def test_share_of_dropped_labels_is_drop(drop: float) -> None:
         return x, label
 
     spy = Spy(3)
-    for _ in sf.fit(
-        sf.LearnedField(sf.VE(), spy),
-        sample,
-        20,
-        config=sf.training.TrainingConfig(batch=200, drop=drop),
-    ):
-        pass
-    shown, true = (
-        torch.cat(spy.seen),
-        torch.cat(given[1:]),
-    )  # the first was only looked at
+    config = sf.training.TrainingConfig(batch=200, drop=drop)
+    run = Training(sf.LearnedField(sf.VE(), spy), sample, 20, config=config)
+    spy.forget()
+    given.clear()
+    list(run)
+    shown, true = torch.cat(spy.seen), torch.cat(given)
     none = shown == 3
     assert torch.equal(shown[~none], true[~none])
     share = float(none.double().mean())
@@ -180,26 +288,28 @@ def test_share_of_dropped_labels_is_drop(drop: float) -> None:
         assert abs(float(mine.mean()) - drop) <= 5 * math.sqrt(drop * (1 - drop) / len(mine))
 
 
-def test_null_label_defaults_to_the_next_number() -> None:
-    spy = Spy(None)
-    config = sf.training.TrainingConfig(batch=200, drop=0.3)
-    for _ in sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample_labelled, 3, config=config):
-        pass
-    assert sorted(torch.cat(spy.seen).unique().tolist()) == [0, 1, 2, 3]
+def test_network_must_say_which_label_means_none() -> None:
+    """The next number after a batch's largest would be a class, if that batch lacks some."""
+    field = sf.LearnedField(sf.VE(), Spy(None))
+    with pytest.raises(ValueError, match="does not say which label means none"):
+        sf.fit(field, DATA.sample_labelled, 3, config=SMALL)
+    config = sf.training.TrainingConfig(batch=200, drop=0.0)
+    sf.fit(field, DATA.sample_labelled, 3, config=config)
+    assert sorted(torch.cat(field.network.seen).unique().tolist()) == [0, 1, 2]
 
 
 def test_batch_times_are_stratified() -> None:
     """Stratified: the time average of a batch is nearly free of noise; and each time is fresh."""
     spy = Spy(None)
-    field = sf.LearnedField(sf.EDM(), spy)
-    for _ in sf.fit(
-        field,
+    run = Training(
+        sf.LearnedField(sf.EDM(), spy),
         DATA.sample,
         5,
         config=sf.training.TrainingConfig(batch=64),
         time_density=sf.training.uniform_time,
-    ):
-        pass
+    )
+    spy.forget()
+    list(run)
     part = torch.stack(spy.times).double().sub(0.002).div(80 - 0.002)
     assert torch.equal((part * 64).floor().long().sort(1).values, torch.arange(64).expand(5, 64))
     inside = (part * 64 - (part * 64).floor()).flatten()
@@ -213,11 +323,13 @@ def test_each_step_draws_data_with_its_own_seed() -> None:
         seeds.append((n, seed))
         return DATA.sample(n, seed)
 
+    drawn: list[int] = []
     for run_seed in (0, 1):
-        for _ in sf.fit(small(), sample, 10, run_seed, config=SMALL):
-            pass
-    assert [n for n, _ in seeds] == [32] * 22  # first the check of a batch, then batches
-    drawn = [seed for k, (_, seed) in enumerate(seeds) if k % 11]
+        run = Training(small(), sample, 10, run_seed, config=SMALL)
+        seeds.clear()
+        list(run)
+        assert [n for n, _ in seeds] == [32] * 10
+        drawn += [seed for _, seed in seeds]
     assert len(set(drawn)) == 20
     assert min(drawn) >= 0
 
@@ -231,11 +343,11 @@ def test_the_noise_of_training_is_standard_and_independent_of_the_data() -> None
             return super().forward(x, t, label)
 
     x0 = torch.zeros(400, 2)
+    config = sf.training.TrainingConfig(batch=400)
     field = sf.LearnedField(sf.EDM(), Inputs(None))
-    for _ in sf.fit(
-        field, lambda n, seed: x0[:n], 10, config=sf.training.TrainingConfig(batch=400)
-    ):
-        pass
+    run = Training(field, lambda n, seed: x0[:n], 10, config=config)
+    seen.clear()
+    list(run)
     eps = torch.cat([x / t[:, None] for x, t in seen]).double()
     assert scipy.stats.kstest(eps.flatten().numpy(), "norm").pvalue > 1e-3
     n = len(eps)
@@ -260,7 +372,8 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
     ):
         seen.clear()
         field = sf.LearnedField(sf.EDM(), Inputs(None).eval())
-        run = sf.fit(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        run = Training(field, lambda n, seed: torch.zeros(n, 2), 3, weighting=weighting)
+        seen.clear()
         value = next(run)
         ((x, t, training),) = seen
         assert training  # whatever it was in before: dropout and its like are at work
@@ -284,7 +397,16 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": DATA}, "this Dataset does not; pass data.sample"),
         ({"sample": DATA.distribution.points}, "this Tensor does not; pass data.sample"),
         ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
+        ({"sample": lambda n, seed: [torch.zeros(n, 2)]}, "pair .x0, label., got a list of 1"),
+        ({"sample": lambda n, seed: (torch.zeros(n, 2),) * 3}, "got a tuple of 3"),
         ({"config": {"batch": 8}}, "config must be a TrainingConfig, got dict"),
+        ({"time_density": lambda p, u: 2 * u}, r"must give \(32,\) times in \[0, 1\]"),
+        ({"time_density": lambda p, u: 0.5}, "time_density must give"),
+        ({"time_density": "uniform"}, "time_density must be a function"),
+        ({"weighting": lambda c: -c.alpha}, "finite numbers of zero or more"),
+        ({"weighting": lambda c: c.alpha[:3]}, r"weighting must give \(\) or \(32,\)"),
+        ({"weighting": 1.0}, "weighting must be a function"),
+        ({"checkpoint": 5}, "checkpoint must be a path, got int"),
     ],
 )
 def test_fit_refuses_arguments_out_of_range(change: dict, complaint: str, tmp_path: Path) -> None:
@@ -327,18 +449,42 @@ def test_a_network_that_cannot_learn_is_refused() -> None:
             sf.fit(sf.LearnedField(sf.VE(), network), DATA.sample, 5)
 
 
-def test_unwritable_configs_are_refused_before_the_first_step(tmp_path: Path) -> None:
+def test_numbers_of_a_config_can_be_written(tmp_path: Path) -> None:
     """Whole numbers and reals of numpy and torch are kept as Python's, and so can be written."""
     config = sf.training.TrainingConfig(
         np.int64(32), np.float32(5e-3), torch.tensor(0.5), np.float64(0.25)
     )
     assert [type(v) for v in dataclasses.astuple(config)] == [int, float, float, float]
-    for _ in sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c"):
-        pass
-    spy = Spy(None)
-    spy.config = {"width": torch.tensor(8)}
-    with pytest.raises(TypeError, match="a checkpoint holds plain numbers and text only"):
-        sf.fit(sf.LearnedField(sf.VE(), spy), DATA.sample, 9, checkpoint=tmp_path / "d")
+    sf.fit(small(), DATA.sample, 2, config=config, checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("network", "complaint"),
+    [
+        (nn.Linear(3, 3), "fails on the first batch, x .32, 2. and t .32,.: "),
+        (nn.LazyLinear(2), "lazy layers"),
+        (sf.MLP(width=8, labels=3), "has 3 labels, the data none; pass data.sample_labelled"),
+    ],
+    ids=["another call", "lazy", "labels"],
+)
+def test_a_network_that_does_not_fit_the_data_is_refused(
+    network: nn.Module, complaint: str
+) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        sf.fit(sf.LearnedField(sf.VP(), network), DATA.sample, 5, config=SMALL)
+
+
+def test_a_labelled_network_may_learn_one_class_of_data_without_labels() -> None:
+    field = small(labels=3)
+    sf.fit(field.given(1), DATA.sample, 2, config=sf.training.TrainingConfig(batch=1))
+    assert not same(weights(field), weights(small(labels=3)))
+
+
+def test_training_without_gradients_is_refused_or_turns_them_on() -> None:
+    with torch.no_grad():
+        sf.fit(small(), DATA.sample, 2, config=SMALL)
+    with torch.inference_mode(), pytest.raises(ValueError, match="call it outside torch"):
+        sf.fit(small(), DATA.sample, 2, config=SMALL)
 
 
 def test_fit_refuses_an_exact_field() -> None:
@@ -365,28 +511,29 @@ def test_training_config_refuses_numbers_out_of_range(bad: dict) -> None:
 def test_infinite_weights_stop_the_run(tmp_path: Path) -> None:
     """The loss of the last step is that of the weights before it, and finite."""
     config = sf.training.TrainingConfig(batch=32, rate=1e38)
-    run = sf.fit(small(), DATA.sample, 1, config=config, checkpoint=tmp_path / "c")
     with pytest.raises(sf.SdeflowError, match=r"weight is infinite at step 1; lower the rate"):
-        next(run)
+        sf.fit(small(), DATA.sample, 1, config=config, checkpoint=tmp_path / "c")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_goes_nan_stops_the_run(tmp_path: Path) -> None:
+def test_a_loss_that_goes_nan_stops_the_run_at_once() -> None:
+    """The field keeps the average of the steps before it; NaN data are said to be NaN."""
+    field = small()
+    config = sf.training.TrainingConfig(batch=32, rate=1e30)
+    with pytest.raises(sf.SdeflowError, match=r"the loss is (nan|inf) at step 2; lower the rate"):
+        sf.fit(field, DATA.sample, 1000, config=config)
+    assert all(torch.isfinite(w).all() for w in weights(field).values())
+
     calls = [0]
 
     def sample(n: int, seed: int) -> Tensor:
         calls[0] += 1
-        return DATA.sample(n, seed) * (math.nan if calls[0] > 20 else 1.0)
+        return DATA.sample(n, seed) * (math.nan if calls[0] > 12 else 1.0)
 
-    run = sf.fit(small(), sample, 1000, config=SMALL, checkpoint=tmp_path / "c")
-    with pytest.raises(sf.SdeflowError, match=r"the loss is nan at step 50; lower the rate"):
-        for _ in run:
-            pass
-    # At the last step too, where no fiftieth step is left.
-    calls[0] = 15
-    with pytest.raises(sf.SdeflowError, match="the loss is nan at step 9"):
-        for _ in sf.fit(small(), sample, 9, config=SMALL):
-            pass
+    field = small()
+    with pytest.raises(sf.SdeflowError, match="the data of step 11 have NaN or infinite entries"):
+        sf.fit(field, sample, 1000, config=SMALL)
+    assert all(torch.isfinite(w).all() for w in weights(field).values())
 
 
 # ------------------------------------------------------------------------------------ learning

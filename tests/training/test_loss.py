@@ -135,6 +135,33 @@ def test_simple_loss_has_the_same_gradient_in_every_prediction(
         assert close(a, b, 1e-7)
 
 
+X0, EPS = randn(5, 2), randn(5, 2, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"t": f64([0.5] * 4 + [1.1])}, "t runs from 0.5 to 1.1, outside .0.0001, 1."),
+        ({"t": f64(0.0)}, "outside"),
+        ({"t": f64([0.5] * 4)}, r"t must be \(\) or \(5,\)"),
+        ({"eps": EPS[:1]}, "eps must have the shape of x0"),
+        ({"eps": EPS[0]}, "eps must be a cloud"),
+        ({"x0": X0 * math.nan}, "x0 has NaN or infinite entries"),
+        ({"x0": randn(5, 3), "eps": randn(5, 3)}, "x0 must have dimension 2, got 3"),
+        ({"x0": X0.numpy()}, "x0 must be a floating-point tensor, got ndarray"),
+        ({"weighting": 1.0}, "weighting must be a function"),
+        ({"field": nn.Linear(2, 2)}, "field must be a Field"),
+    ],
+)
+def test_loss_refuses_what_does_not_fit(change: dict, complaint: str) -> None:
+    """Outside its interval a process gave NaN, and a row of eps was broadcast to all particles."""
+    field = sf.LearnedField(sf.VP(), sf.MLP(width=8).double())
+    good = {"field": field, "x0": X0, "t": f64([0.5] * 5), "eps": EPS}
+    assert torch.equal(training.loss(**{**good, "t": 0.5}), training.loss(**good))
+    with pytest.raises((ValueError, TypeError), match=complaint):
+        training.loss(**{**good, **change})
+
+
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
 def test_weightings_refuse_sizes_that_are_not_positive(bad: float) -> None:
     with pytest.raises(ValueError, match="must be positive"):

@@ -1,0 +1,93 @@
+"""Look after the folder of a run: which files it has, whether it is this run's, what is logged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+from sdeflow._validation import SdeflowError
+from sdeflow.distributions import datasets
+from sdeflow.experiment.config import Config
+
+RESULTS = (
+    "field.safetensors", "cloud.npz", "cloud.csv", "report.json", "report.md", "figure.png",
+    "check.json", "check.md", "check.png",
+)  # fmt: skip
+"""What is made of a trained field, and the field itself."""
+
+FILES = (
+    "config.json", "checkpoint.safetensors", "checkpoint.safetensors.previous", "metrics.jsonl",
+    *RESULTS,
+)  # fmt: skip
+
+
+def command(config: Config, folder: Path) -> str:
+    """The command that trains this run, or goes on with it."""
+    words = ["sdeflow", "train"]
+    for option in fields(config):
+        value = getattr(config, option.name)
+        if value != option.default:
+            words += [f"--{option.name}"] if value is True else [f"--{option.name}", str(value)]
+    return shlex.join([*words, "--out", str(folder)])
+
+
+def remove(folder: Path, names: tuple[str, ...]) -> None:
+    """Remove these files, where they are."""
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a file where a folder is meant."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, not the folder of a run; name a folder")
+
+
+def check_run(folder: Path) -> None:
+    """Refuse a folder that holds no run."""
+    check_folder(folder)
+    if not (folder / "config.json").is_file():
+        raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
+
+
+def check_same_run(folder: Path, there: Config, config: Config) -> None:
+    """Refuse the folder of a run with another config."""
+    names = [option.name for option in fields(config)]
+    differing = [name for name in names if getattr(there, name) != getattr(config, name)]
+    if differing:
+        raise SdeflowError(
+            f"{folder} holds another run (another {', '.join(differing)}); choose another "
+            "folder or remove it"
+        )
+
+
+def data_digest(config: Config) -> str | None:
+    """SHA-256 of the data file; None for a data set that has a name."""
+    if config.data in datasets.NAMES:
+        return None
+    return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
+
+
+def check_same_data(config: Config, digest: str | None) -> None:
+    """Refuse a file that has changed since; runs of older versions have no digest."""
+    if digest not in (None, data_digest(config)):
+        raise SdeflowError(
+            f"{config.data} is not what this run was trained on; restore it, or train again in "
+            "another folder"
+        )
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The logged steps and losses, in order; none if there is no log."""
+    lines = []
+    text = path.read_text(errors="replace") if path.is_file() else ""
+    for at, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+            lines.append({"step": int(row["step"]), "loss": float(row["loss"])})
+        except (ValueError, TypeError, KeyError):
+            raise SdeflowError(f"{path}, line {at} is damaged; remove that line") from None
+    return lines

@@ -1,0 +1,173 @@
+"""Check the arguments of what moves a density: one sentence for each mistake, before any work."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import numpy as np
+import scipy.sparse
+import torch
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError, check_finite
+from sdeflow.density import Density, Grid
+from sdeflow.fokker_planck.density_path import Diagnostics
+from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.sdes.sde import SDE
+
+Times = Tensor | Sequence[float]
+
+
+def check_kind(thing: object, kind: type, name: str, hint: str = "") -> None:
+    """Check that an argument is of a kind.
+
+    Raises:
+        TypeError: it is not.
+    """
+    if not isinstance(thing, kind):
+        article = "an" if kind is SDE else "a"
+        raise TypeError(
+            f"{name} must be {article} {kind.__name__}, got {type(thing).__name__}{hint}"
+        )
+
+
+def check_arguments(sde: object, density: object, rescaling: object, refuse: object) -> None:
+    """Check the types of what moves a density.
+
+    Raises:
+        TypeError: no SDE, no Density, neither a Rescaling nor None, or no Diagnostics.
+    """
+    hint = "; the arguments are (sde, density, times), rescaling= and refuse="
+    check_kind(sde, SDE, "sde", hint)
+    check_kind(density, Density, "density", hint)
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling", hint)
+    check_refuse(refuse)
+
+
+def check_row_of_times(sde: SDE, times: Times, name: str = "times") -> Tensor:
+    """The times, a tensor, an array or a sequence, in float64, checked by `SDE.check_times`.
+
+    Raises:
+        TypeError, ValueError: as there.
+    """
+    row = times
+    if not isinstance(times, (Tensor, str)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            row = torch.as_tensor(times, dtype=torch.float64)
+    return sde.check_times(row, name)
+
+
+def check_time(sde: SDE, t: object) -> float:
+    """One time within the span of the SDE.
+
+    Raises:
+        TypeError, ValueError: no number, or outside.
+    """
+    when = check_finite(t, "t")  # type: ignore[arg-type]
+    low, high = sorted((sde.t_start, sde.t_end))
+    slack = 1e-6 * (high - low)
+    if not low - slack <= when <= high + slack:
+        raise ValueError(f"t is {when:g}, outside [{low:g}, {high:g}], where this SDE runs")
+    return when
+
+
+def check_refuse(refuse: object) -> None:
+    """Check the limits of the diagnostics.
+
+    Raises:
+        TypeError: they are no Diagnostics.
+    """
+    hint = "; change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
+    check_kind(refuse, Diagnostics, "refuse", hint)
+
+
+def check_potential(potential: object, grid: Grid) -> Tensor:
+    """U / kT (grid.shape) in float64.
+
+    Raises:
+        TypeError, ValueError: no numbers, another shape, or NaN.
+    """
+    try:
+        energy = torch.as_tensor(potential, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"potential must hold one number per cell, got {type(potential).__name__}; evaluate "
+            "U(grid.centres()).reshape(grid.shape) / kT"
+        ) from None
+    if energy.shape != grid.shape:
+        raise ValueError(
+            f"potential must be {grid.shape}, one number per cell, got {tuple(energy.shape)}"
+        )
+    if not torch.isfinite(energy).all():
+        raise ValueError("potential has NaN or infinite cells; give high walls as large numbers")
+    return energy.detach().cpu()
+
+
+def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
+    """A matrix of rates between the cells of a grid, sparse.
+
+    Raises:
+        TypeError, ValueError: no matrix of this size, a negative rate, or a column whose sum is
+            not zero.
+    """
+    try:
+        rates = scipy.sparse.csc_matrix(matrix, dtype=float)
+    except (TypeError, ValueError):
+        raise TypeError(f"matrix must be a sparse matrix, got {type(matrix).__name__}") from None
+    cells = math.prod(grid.shape)
+    if rates.shape != (cells, cells):
+        raise ValueError(f"matrix must be ({cells}, {cells}), cells by cells, got {rates.shape}")
+    diagonal = rates.diagonal()
+    if not np.isfinite(rates.data).all() or (rates - scipy.sparse.diags(diagonal)).min() < 0:
+        raise ValueError("matrix has a rate that is negative, NaN or infinite")
+    if (abs(np.asarray(rates.sum(0)).ravel()) > 1e-9 * abs(diagonal)).any():
+        raise ValueError(
+            "each column of matrix must add up to zero; put minus the sum of the rates on the "
+            "diagonal"
+        )
+    return rates
+
+
+def check_target(target: object, grid: Grid) -> np.ndarray:
+    """The target as a mask, (grid.shape).
+
+    Raises:
+        TypeError, ValueError: not boolean, another shape, or empty.
+    """
+    hint = "for example (grid.centres()[:, 0] > 0).reshape(grid.shape)"
+    try:
+        inside = torch.as_tensor(target)
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(
+            f"target must be a boolean tensor, got {type(target).__name__}; {hint}"
+        ) from None
+    if inside.dtype != torch.bool or inside.shape != grid.shape or not inside.any():
+        raise ValueError(
+            f"target must be a boolean {grid.shape} with at least one true cell, got "
+            f"{inside.dtype} {tuple(inside.shape)}; {hint}"
+        )
+    mask: np.ndarray = inside.cpu().numpy()
+    return mask
+
+
+@contextmanager
+def on_axes_of(grid: Grid) -> Iterator[None]:
+    """Name the grid in the error of a drift or a diffusion that is not made for its axes.
+
+    Raises:
+        ValueError: the evaluation failed.
+    """
+    try:
+        yield
+    except SdeflowError:
+        raise
+    except (RuntimeError, IndexError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            "the drift or the diffusion failed at the points of the grid, a float64 cloud of "
+            f"shape (n, {grid.dim}) ({reason}); give a grid with one axis for each coordinate, "
+            "and functions that take float64"
+        ) from error

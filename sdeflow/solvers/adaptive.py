@@ -1,0 +1,184 @@
+r"""Adapt an SDE without noise to the methods of torchdiffeq that choose their own steps.
+
+The engine accepts a step if the norm of its error estimate is at most 1. Here are that norm, the
+times of the stages (the engine rounds them to the type of the cloud), and the rejection of steps
+that leave the domain of the drift.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdeflow.sdes.sde import SDE, check_drift, time_tensor
+from sdeflow.solvers.monitor import Monitor, finite, in_words
+
+REJECTED = 1e10
+"""A norm that rejects a step; the engine then tries a fifth of it."""
+
+ROUNDED = 4
+"""Roundings of a number by which a step may be wrong in any case."""
+
+SHRUNK = 1e-3
+"""Share of its largest width to which a shrinking cloud is followed."""
+
+
+class Passed(NamedTuple):
+    """A requested time inside a step that was taken: the time, and where the step began."""
+
+    t: float
+    begin: float
+    x: Tensor
+
+
+class Stopped(Exception):  # noqa: N818 it is caught, and an SdeflowError raised
+    """An adaptive run cannot go on."""
+
+    def __init__(self, why: str, passed: list[Passed]) -> None:
+        super().__init__(why)
+        self.why, self.passed = why, passed
+
+
+class Tolerance:
+    r"""The error that a step may make, for an error of `rtol` relative to the cloud,
+
+        rtol (s + |x - m|),    m and s the mean and the standard deviation along each axis.
+
+    s is at least `SHRUNK` times the largest so far. Along an axis on which all particles start
+    from one point, m = 0, and s is the largest |x| so far. So the unit of x does not matter, nor
+    its origin where the cloud has a width.
+    """
+
+    def __init__(self, rtol: float, start: Tensor) -> None:
+        self._round_off = ROUNDED * torch.finfo(start.dtype).eps
+        self._rtol, self._wide = max(rtol, self._round_off), (start != start[0]).any(0)
+        self.narrow = not bool(self._wide.all())
+        self._x = start
+        self._reach = self._widest = torch.zeros_like(start[0])
+        self.at(start)
+
+    def at(self, x: Tensor) -> None:
+        """The run has reached x (n, d)."""
+        self._x = x if torch.finfo(x.dtype).bits >= 32 else x.float()
+        self._middle = torch.where(self._wide, self._x.mean(0), 0.0)
+        spread = self._x.std(0, correction=0)
+        self._widest = torch.maximum(self._widest, spread)
+        self._spread = torch.maximum(spread, SHRUNK * self._widest)
+        self._reach = torch.maximum(self._reach, self._x.abs().amax(0))
+
+    def of(self, way: Tensor) -> Tensor:
+        """The tolerance (n, d) of a step in which x goes up to `way` (d,) along each axis."""
+        size = torch.where(self._wide, self._spread, torch.maximum(self._reach, way))
+        tolerance = self._rtol * (size + (self._x - self._middle).abs())
+        tolerance += self._round_off * self._x.abs()
+        return tolerance.clamp_min_(torch.finfo(tolerance.dtype).tiny)
+
+
+class TorchdiffeqAdaptive:
+    """A drift for torchdiffeq in process time.
+
+    Args:
+        monitor, sde: of the solve.
+        x: (n, d) the cloud at the first time.
+        wanted: (T,) the requested times, with the first and the last of the run.
+        stages: where in its step each stage of the method lies, in order.
+        rtol: for a `Tolerance`; None: the engine divides the error by a tolerance of its own.
+        max_steps: the most steps, accepted or not.
+    """
+
+    def __init__(
+        self, monitor: Monitor, sde: SDE, x: Tensor, wanted: Tensor, stages: tuple[float, ...],
+        rtol: float | None, max_steps: int,
+    ) -> None:  # fmt: skip
+        self.monitor, self.sde, self._stages = monitor, sde, stages
+        self._wanted: list[float] = wanted.tolist()
+        self._sign = 1.0 if self._wanted[-1] > self._wanted[0] else -1.0
+        self._tolerance = None if rtol is None else Tolerance(rtol, x)
+        self._left, self._most = max_steps, max_steps
+        self._begin, self._x, self._length, self._stage = self._wanted[0], x, 0.0, -1
+        self._still = self._speed = torch.zeros_like(x[0])
+        self._passed: list[Passed] = []
+        self._bad: str | None = None
+        self._error = x
+        self._rejected = False
+
+    def callback_step(self, t: Tensor, x: Tensor, dt: Tensor) -> None:
+        """A step of length dt > 0 is tried from (t, x)."""
+        begin = float(t)
+        if begin != self._begin:
+            self._accepted(begin, x)
+        if not self._left:
+            raise self._stopped(
+                f"max_steps = {self._most} were taken by t = {begin:.6g}; raise max_steps, or "
+                "loosen rtol and atol"
+            )
+        self._left -= 1
+        self._stage, self._rejected, self._speed = 0, False, self._still
+        # The engine cuts a step at the end of the run.
+        self._length = self._sign * min(float(dt), abs(self._wanted[-1] - begin))
+
+    def _accepted(self, t: float, x: Tensor) -> None:
+        """The run has gone from (begin, x) to (t, x)."""
+        if not finite(x):
+            raise self._stopped(in_words("the state", x, t) + "; leave those out, or end before")
+        while self._sign * (t - (wanted := self._wanted[len(self._passed) + 1])) >= 0:
+            if wanted == self._wanted[-1]:
+                break
+            self._passed.append(Passed(wanted, self._begin, self._x))
+        self._begin, self._x, self._bad = t, x, None
+        self.monitor.last = t, x
+        self.monitor.bar.update()
+        if self._tolerance is not None:
+            self._tolerance.at(x)
+
+    def __call__(self, t: Tensor, x: Tensor) -> Tensor:
+        """The drift; 0 where it is not finite, in a step that will be rejected."""
+        if self._rejected:
+            return torch.zeros_like(x)
+        now = self._time()
+        f = self.sde.drift(x, time_tensor(now, x))
+        check_drift(f, x)
+        self.monitor.nfe += 1
+        self.monitor.untouched([x])
+        if not finite(f):
+            self._bad = in_words("the drift", f, now) + "; leave those out, or end before"
+            if self._stage < 0:
+                raise self._stopped(self._bad)
+            self._rejected, f = True, torch.zeros_like(x)
+        if self._tolerance is not None and self._tolerance.narrow:
+            self._speed = torch.maximum(self._speed, f.abs().amax(0).to(x.dtype))
+        self._stage += 1
+        # The engine copies all but the first, which the drift may write again.
+        return f if self._stage else f.to(x.dtype, copy=True)
+
+    def _time(self) -> float:
+        """The time of the stage."""
+        if self._stage < 0:
+            return self._begin
+        now, end = self._begin + self._stages[self._stage] * self._length, self._wanted[-1]
+        return now if self._sign * (end - now) > 0 else end
+
+    def norm(self, error: Tensor) -> Tensor:
+        """The norm of the error (n, d) of a step; at most 1 accepts it."""
+        if self._tolerance is not None:
+            error = error / self._tolerance.of(self._speed * abs(self._length))
+        self._error, ratio = error, error.square().mean().sqrt()
+        if self._rejected or not math.isfinite(ratio.item()):
+            return time_tensor(REJECTED, error)
+        return ratio
+
+    def underflow(self) -> Stopped:
+        """The engine's steps have become too small."""
+        worst = int(self._error.abs().amax(1).argmax())
+        return self._stopped(
+            self._bad
+            or f"its steps become too small at t = {self._begin:.6g}, where the drift of particle "
+            f"{worst} jumps or grows without bound; use a method of fixed steps, leave that "
+            "particle out, or end before"
+        )
+
+    def _stopped(self, why: str) -> Stopped:
+        return Stopped(why, self._passed)

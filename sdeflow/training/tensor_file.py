@@ -1,0 +1,125 @@
+"""Write and read tensors with a line of JSON: whole, to the bit, or refused.
+
+A file is a safetensors file: nothing in it can be executed. The line begins with a SHA-256 digest
+of itself and of every tensor, so a file that was cut short or of which a single bit has changed is
+refused. Equal contents make equal files.
+
+A file may keep the one before it as `.previous` until it is whole itself: `latest` reads that one
+where the newest is damaged or missing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError
+from sdeflow.provenance import write_bytes
+
+
+def write(
+    path: Path, tensors: dict[str, Tensor], about: dict, *, keep_previous: bool = False
+) -> None:
+    """Write tensors and JSON with their checksum.
+
+    Raises:
+        TypeError: a tensor is of a kind that a file cannot hold.
+    """
+    data = encoded(tensors, about)
+    if keep_previous and path.exists():
+        os.replace(path, _previous(path))
+    write_bytes(path, data)
+
+
+def encoded(tensors: dict[str, Tensor], about: dict) -> bytes:
+    """The bytes of a file; TypeError if it cannot hold a tensor."""
+    text = json.dumps(about, sort_keys=True)
+    flat = _separate(tensors)
+    # One entry: safetensors keeps several in no fixed order; equal fields make equal files.
+    return to_bytes(flat, {"sdeflow": f"{_digest(flat, text)} {text}"})
+
+
+def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Dense tensors, each with memory of its own: a file cannot say that weights are tied."""
+    flat: dict[str, Tensor] = {}
+    seen = set[int]()
+    for name, value in tensors.items():
+        try:
+            own = value.detach().cpu().contiguous()
+            own = own.clone() if own.untyped_storage().data_ptr() in seen else own
+            to_bytes({name: own})
+        except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
+            reason = " ".join(str(error).split())
+            raise TypeError(
+                f"{name!r} of the network cannot be saved ({reason}); make it a dense real tensor"
+            ) from None
+        flat[name] = own
+        seen.add(own.untyped_storage().data_ptr())
+    return flat
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict]:
+    """Tensors and JSON of a file that `write` made; SdeflowError if it is not whole."""
+    if path.is_dir():
+        raise SdeflowError(
+            f"{path} is a folder, not a file; a run is opened by sdeflow.experiment.run.reopen"
+        )
+    if not path.is_file():
+        raise SdeflowError(f"there is no file {path}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        digest, _, text = header["sdeflow"].partition(" ")
+        about = json.loads(text)
+        if not isinstance(about, dict):
+            raise ValueError("its header is no JSON object")
+        intact = digest == _digest(tensors, text)
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise SdeflowError(f"{path} is damaged or not ours ({error})") from None
+    if not intact:
+        raise SdeflowError(f"{path} was altered after it was written (its checksum differs)")
+    return tensors, about
+
+
+def latest(path: Path) -> tuple[dict[str, Tensor], dict] | None:
+    """The checkpoint, or the one before it if the newest is damaged, or None if there is none."""
+    older = _previous(path)
+    if not path.exists() and not older.exists():
+        return None
+    try:
+        return read(path)
+    except SdeflowError as error:
+        if not older.exists():
+            raise SdeflowError(f"{error}; remove it to start afresh") from None
+        found = read(older)
+        warnings.warn(f"{error}; going on from {older}", stacklevel=4)
+        return found
+
+
+def check_path(path: object, name: str = "path") -> Path:
+    """Return `path` as a Path."""
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"{name} must be a path, got {type(path).__name__}")
+    return Path(path)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        value = tensors[name]
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _previous(path: Path) -> Path:
+    return path.with_name(path.name + ".previous")

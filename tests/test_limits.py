@@ -1,0 +1,293 @@
+"""docs/limits.md: what the package does not do, line by line, and that what is advised works."""
+
+import inspect
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import diffusers
+import numpy as np
+import ot
+import pytest
+import scipy.integrate
+import torch
+import torchdiffeq
+import torchsde
+from torch import Tensor
+
+import sdeflow as sf
+from tests.problems import close, f64, randn
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs/limits.md").read_text("utf-8")
+ROWS = [
+    [cell.strip() for cell in line.strip("| \n").split(" | ")]
+    for line in PAGE.splitlines()
+    if line.startswith("| ") and not line.startswith("| you want")
+]
+X = randn(50, 2)
+DECAY = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
+EULER = sf.SDESolver("euler", steps=10)
+VP = sf.VP()
+
+
+def said(begins: str) -> list[str]:
+    """The quotations of the row that begins so."""
+    rows = [row for row in ROWS if row[0].startswith(begins)]
+    assert len(rows) == 1, f"{len(rows)} rows of docs/limits.md begin with {begins!r}"
+    return re.findall("“(.*?)”", rows[0][1])
+
+
+def refused(begins: str, call: Callable[[], object]) -> None:
+    """Assert that the call is refused in the words that the page quotes."""
+    (words,) = said(begins)
+    with pytest.raises((TypeError, ValueError, sf.SdeflowError), match=re.escape(words)):
+        call()
+
+
+def gradients() -> None:
+    start = X.clone().requires_grad_()
+    assert not sf.ODESolver("rk4", steps=4).solve(DECAY, start).x.requires_grad
+    end = torchdiffeq.odeint(lambda t, x: DECAY.drift(x, t), start, f64([0.0, 1.0]))[-1]
+    (slope,) = torch.autograd.grad(end.sum(), start)
+    assert close(slope, torch.full_like(X, math.exp(-1)), 1e-6)
+
+
+class General(torch.nn.Module):
+    """dx = -x dt + B dW for torchsde."""
+
+    noise_type, sde_type = "general", "ito"
+    matrix = f64([[1.0, 0.0], [0.8, 0.6]])
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        return -x
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.matrix.expand(len(x), 2, 2)
+
+
+class Additive(General):
+    """The same, told that its noise does not depend on x."""
+
+    noise_type = "additive"
+
+
+def matrix_noise() -> None:
+    b = General.matrix
+    refused("a matrix", lambda: EULER.solve(_with(lambda x, t: b.expand(len(x), 2, 2)), X))
+    sizes, axes = torch.linalg.eigh(b @ b.T)
+    path = sf.SDESolver("heun", steps=40).solve(
+        _with(lambda x, t: sizes.sqrt()), 0 * randn(9999, 2)
+    )
+    assert close((path.x[-1] @ axes.T).T.cov(), (1 - math.exp(-2)) / 2 * b @ b.T, 0.05)
+    assert torchsde.sdeint(General(), X, f64([0.0, 1.0]), dt=0.1, method="euler").shape[1:] == (
+        50,
+        2,
+    )
+
+
+def _with(diffusion: Callable[[Tensor, Tensor], Tensor]) -> sf.SDE:
+    return sf.SDE(lambda x, t: -x, diffusion, 0.0, 1.0)
+
+
+def calculus() -> None:
+    refused("another calculus", lambda: sf.SDE(lambda x, t: x, None, 0, 1, calculus="anti-ito"))
+    # Anti-Ito dx = g dW with g = x / 2 grows like e^{g g' t / x} = e^{t / 4}.
+    sde = sf.SDE(lambda x, t: x / 4, lambda x, t: x / 2, 0.0, 1.0)
+    end = sf.SDESolver("milstein", steps=20).solve(sde, torch.ones(20_000, 1).double()).x[-1]
+    assert abs(float(end.mean()) - math.exp(1 / 4)) < 4 * float(end.std()) / 20_000**0.5 + 0.01
+
+
+def memory() -> None:
+    # x' = -x + z with dz = -z dt + sqrt(2) dW: Var x = 1 / 2 at rest.
+    sde = sf.SDE(
+        lambda x, t: torch.stack([x[:, 1] - x[:, 0], -x[:, 1]], 1),
+        lambda x, t: f64([0.0, math.sqrt(2)]), 0.0, 12.0,
+    )  # fmt: skip
+    end = sf.SDESolver("heun", steps=120).solve(sde, randn(4000, 2)).x[-1]
+    assert abs(float(end[:, 0].var()) - 0.5) < 0.06
+
+
+def jumps() -> None:
+    names = set(inspect.signature(sf.SDE).parameters)
+    assert not any("jump" in name or "delay" in name for name in names)
+
+
+def adaptive_noise() -> None:
+    assert not {"rtol", "atol"} & set(inspect.signature(sf.SDESolver).parameters)
+    sde, fine = sf.sdes.ornstein_uhlenbeck([[1.0]], 1.0), torch.linspace(0, 1, 81).double()
+    rough, good = (
+        sf.SDESolver("heun", times=fine[::k], fine=fine).solve(sde, X[:, :1]).x[-1] for k in (8, 1)
+    )
+    assert 0 < float((rough - good).abs().max()) < 0.1
+    torchsde.sdeint(Additive(), X[:2], f64([0.0, 0.1]), dt=0.1, method="srk", adaptive=True)
+
+
+def stiff() -> None:
+    refused("an implicit", lambda: sf.ODESolver("Radau"))
+    sde = sf.SDE(lambda x, t: -1e4 * (x - torch.cos(t)), None, 0.0, 1.0)
+
+    def right(t: float, x: np.ndarray) -> np.ndarray:
+        return sde.drift(torch.from_numpy(x).reshape(-1, 1), f64(t)).numpy().ravel()
+
+    found = scipy.integrate.solve_ivp(right, (0.0, 1.0), np.ones(3), method="Radau")
+    assert abs(found.y[:, -1] - math.cos(1)).max() < 1e-3
+
+
+def multistep() -> None:
+    refused("DPM-Solver", lambda: sf.SDESolver("dpmpp_2m"))
+    assert diffusers.DPMSolverMultistepScheduler
+    assert diffusers.UniPCMultistepScheduler
+    flow = sf.sdes.comoving(sf.ExactField(VP, sf.datasets.ring().distribution))
+    assert torch.isfinite(sf.ODESolver("heun2", steps=8).solve(flow, X).x).all()
+
+
+def walls_of_particles() -> None:
+    free = sf.SDESolver("heun", steps=20).solve(sf.sdes.brownian(50.0), 0 * X).x[-1]
+    assert float(free.abs().max()) > 5
+    assert 0 <= float((free % 5.0).min()) <= float((free % 5.0).max()) < 5
+
+
+def walls_of_densities() -> None:
+    sde = sf.SDE(lambda x, t: -torch.ones_like(x), lambda x, t: f64(2.0).sqrt(), 0.0, 40.0)
+    grid = sf.Grid(0.0, 10.0, (64,))
+    start = sf.Density(grid, torch.ones(64) / 64)
+    refused("walls for a density", lambda: sf.evolve(sde, start, f64([0.0, 40.0])))
+    rest = sf.fokker_planck.markov_generator(sde, grid).stationary()
+    assert abs(float(rest.mean()) - 1.0) < 0.01
+
+
+def three_dimensions() -> None:
+    refused("densities in three", lambda: sf.Grid(0.0, 1.0, (8, 8, 8)))
+    a, b = randn(300, 3, seed=1), randn(300, 3, seed=2)
+    assert len(sf.diagnostics.two_sample_test(a, b)) > 0
+    sf.Density.from_samples(sf.Grid(-5.0, 5.0, (8, 8)), a[:, :2])
+
+
+def interaction() -> None:
+    # Two particles a spring apart, in one dimension: the distance relaxes at rate 2.
+    sde = sf.SDE(lambda x, t: x.flip(1) - x, None, 0.0, 1.0)
+    end = sf.ODESolver().solve(sde, X).x[-1]
+    assert close(end[:, 0] - end[:, 1], (X[:, 0] - X[:, 1]) * math.exp(-2), 1e-3)
+
+
+def flat_space() -> None:
+    z = torch.complex(X[:, :1], X[:, 1:])
+    refused("complex numbers", lambda: EULER.solve(DECAY, z))
+    turn = sf.SDE(lambda x, t: torch.stack([-x[:, 1], x[:, 0]], 1), None, 0.0, 1.0)  # z' = i z
+    end = sf.ODESolver(rtol=1e-8, atol=1e-8).solve(turn, X).x[-1]
+    wanted = z * complex(math.cos(1), math.sin(1))
+    assert close(end, torch.cat([wanted.real, wanted.imag], 1), 1e-6)
+
+
+def discrete() -> None:
+    refused("tokens", lambda: EULER.solve(DECAY, torch.arange(10)[:, None]))
+
+
+class Picture(torch.nn.Module):
+    """A network for images, in the place of a large one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return self.layer(x.reshape(-1, 1, 4, 4)).flatten(1)
+
+
+def pictures() -> None:
+    field, images = sf.LearnedField(VP, Picture(), data_std=1.0), torch.randn(3, 1, 4, 4)
+    refused("text to image", lambda: field.noise(images, 0.5))
+    assert field.noise(images.flatten(1), 0.5).shape == (3, 16)
+    assert diffusers.DiffusionPipeline
+
+
+def other_frameworks() -> None:
+    refused("networks of JAX", lambda: sf.LearnedField(VP, lambda x, t: x))
+
+
+def own_training() -> None:
+    field = sf.LearnedField(VP, sf.MLP(width=8, depth=1), data_std=1.0)
+    optimiser, x0 = torch.optim.SGD(field.network.parameters(), 0.1), X.float()
+    eps, t = torch.randn_like(x0), 0.1 + 0.8 * torch.rand(len(x0))
+    losses = []
+    for _ in range(5):
+        loss = sf.training.loss(field, x0, t, eps).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert torch.isfinite(sf.SDESolver(steps=4).solve(sf.reverse(field), x0).x).all()
+
+
+def pairs() -> None:
+    assert "eps" not in inspect.signature(sf.fit).parameters
+    field = sf.LearnedField(sf.Linear(), sf.MLP(width=8, depth=1), sf.fields.Prediction.VELOCITY)
+    x0, eps = X.float(), torch.randn(50, 2)
+    weights = np.full(50, 1 / 50)
+    plan = ot.emd(weights, weights, ot.dist(x0.numpy(), eps.numpy()))
+    matched = eps[torch.from_numpy(plan.argmax(1))]
+    assert float((x0 - matched).square().mean()) < float((x0 - eps).square().mean())
+    assert torch.isfinite(sf.training.loss(field, x0, torch.full((50,), 0.5), matched)).all()
+
+
+def large_distances() -> None:
+    large = torch.zeros(5001, 1)
+    refused("the exact Wasserstein", lambda: sf.wasserstein(large, large))
+    assert sf.diagnostics.sliced_wasserstein(large, large + 1) == pytest.approx(1.0)
+    assert ot.sinkhorn2
+
+
+def columns() -> None:
+    file = Path("four.npy")
+    np.save(file, randn(9, 4).numpy())
+    refused("files of other", lambda: sf.datasets.from_file(file))
+    points = sf.distributions.PointSet(torch.from_numpy(np.load(file)))
+    assert sf.ExactField(VP, points).score(randn(3, 4), 0.5).shape == (3, 4)
+
+
+def bits() -> None:
+    first, again = (EULER.solve(sf.sdes.brownian(), X).x for _ in range(2))
+    assert torch.equal(first, again)
+
+
+TRIED: dict[str, Callable[[], None]] = {
+    "gradients of a run": gradients,
+    "a matrix of noise": matrix_noise,
+    "another calculus": calculus,
+    "coloured noise": memory,
+    "jumps": jumps,
+    "adaptive steps": adaptive_noise,
+    "an implicit method": stiff,
+    "DPM-Solver": multistep,
+    "walls for particles": walls_of_particles,
+    "walls for a density": walls_of_densities,
+    "densities in three": three_dimensions,
+    "particles that interact": interaction,
+    "complex numbers": flat_space,
+    "tokens": discrete,
+    "text to image": pictures,
+    "networks of JAX": other_frameworks,
+    "training on many": own_training,
+    "flow matching between": pairs,
+    "the exact Wasserstein": large_distances,
+    "files of other": columns,
+    "the same bits": bits,
+}
+
+
+@pytest.mark.parametrize("line", TRIED)
+def test_limit_is_as_the_page_says(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said(line)
+    TRIED[line]()
+
+
+def test_every_line_is_tried() -> None:
+    rows = [row[0] for row in ROWS if not row[0].startswith("---")]
+    assert len(rows) == len(TRIED)
+    for row in rows:
+        assert sum(row.startswith(line) for line in TRIED) == 1, row
