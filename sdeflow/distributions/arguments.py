@@ -125,8 +125,8 @@ def check_covariances(c: Tensor) -> None:
     ) > 1e-12
     if (tilted & (s.amax(1) > UNLIKE * s.amin(1))).any():
         raise ValueError(
-            f"coordinates are correlated and differ by a factor of more than {UNLIKE:.0e} in size, "
-            "which leaves no digits of their covariance; rescale them"
+            f"coordinates are correlated and differ in size by a factor above {UNLIKE:.0e}, which "
+            "leaves no digits of their covariance; rescale them"
         )
     values = torch.linalg.eigvalsh(scaled)
     if (values[:, 0] < -1e-6 * values.abs().amax(1)).any():

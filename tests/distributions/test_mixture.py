@@ -399,6 +399,9 @@ def test_cell_masses_follow_the_units_of_each_axis(units: tuple[float, float]) -
     found = law.on_grid(sf.Grid([-e for e in ends], ends, (24, 24))).mass
     want = lopsided().on_grid(sf.Grid(-8.0, 8.0, (24, 24))).mass
     assert close(found, want, 1e-9)
+    z = randn(20, 2)
+    height = law.log_prob(z @ scale) + float(scale.log().diagonal().sum())
+    assert close(height, lopsided().log_prob(z), 1e-7)
 
 
 def test_weights_are_normalised() -> None:
