@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -109,7 +110,7 @@ class Process(ABC):
         """The constants of the schedule, in words."""
         return ""
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float | Sequence[float]) -> Coefficients[Tensor]:
         """Coefficients at t, () or (n,), in the dtype of t; differentiable in t.
 
         Plain numbers are times in float64.
@@ -133,7 +134,9 @@ class Process(ABC):
         """t in float64, moved into the interval where it has left it by rounding."""
         slack = (1e-12 if rounding < 1e-12 else max(rounding, 1e-6)) * self.t_max
         inside = t.detach().clamp(self.t_min, self.t_max)
-        if not ((t - inside).abs() <= slack).all():  # NaN is outside too
+        single = inside.float().double()  # an end that was float32 once
+        off = torch.minimum((t - inside).abs(), (t - single).abs())
+        if not (off <= slack).all():  # NaN is outside too
             low, high = float(t.min()), float(t.max())
             raise ValueError(
                 f"t {f'runs from {low:g} to {high:g},' if low < high else f'= {low:g} lies'} "

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
@@ -109,7 +110,7 @@ class SDE:
             object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
             return
         turned = self.made_for[2:] not in ((), (self.direction,))
-        if turned and self.diffusion is not None:
+        if turned and self.as_made and self.diffusion is not None:
             raise ValueError(
                 "an SDE with noise does not retrace its path when its time is turned; take "
                 "sf.reverse or sf.forward, or make SDE(drift, diffusion, t_start, t_end) anew"
@@ -142,8 +143,9 @@ class SDE:
         """
         low, high = sorted((self.t_start, self.t_end))
         if not isinstance(times, Tensor):
-            times = as_numbers(times, name)
-        times = check_times(times, low, high, name)
+            with suppress(TypeError):  # `check_times` says what is wrong
+                times = as_numbers(times, name)
+        times = check_times(times, low, high, name)  # type: ignore[arg-type]
         if (float(times[-1] - times[0])) * self.direction < 0:
             raise ValueError(
                 f"{name} run from {times[0]:g} to {times[-1]:g}, but this SDE runs from "

@@ -476,6 +476,13 @@ def test_ends_that_were_rounded_belong_to_the_interval(
             assert float(rate) == pytest.approx(got.sigma_dot.item(), rel=0.05)
 
 
+def test_end_that_was_float32_once_belongs_to_the_interval(process: sf.processes.Process) -> None:
+    for end in (process.t_min, process.t_max):
+        once = torch.tensor(end).double()
+        assert torch.isfinite(torch.stack(process(once))).all()
+        assert torch.isfinite(torch.stack(process(float(once)))).all()
+
+
 def test_end_that_float32_cannot_tell_from_one_is_exact() -> None:
     """float32(1 - 1e-9) = 1, where alpha is 0 and the rate of the straight path infinite."""
     for process in (sf.Linear(t_max=1 - 1e-9), sf.processes.Cosine(t_max=1 - 1e-9)):
