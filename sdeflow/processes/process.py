@@ -267,16 +267,17 @@ class Process(ABC):
 
 def _drawn(data: Samples | Tensor, n: int, d: int, seed: int) -> Tensor:
     """n draws (n, d) of x_0."""
+    seed = (seed + APART) % 2**64
     if isinstance(data, Tensor):
         cloud = check_cloud(data, "data", d)
-        return cloud[(uniform(seed + APART, 0, n) * len(cloud)).long().to(cloud.device)]
+        return cloud[(uniform(seed, 0, n) * len(cloud)).long().to(cloud.device)]
     if isinstance(data, type) or not hasattr(data, "sample"):
         got = data if isinstance(data, type) else type(data)
         raise TypeError(
             f"data must be a distribution, such as a GaussianMixture, or a cloud (m, d), got "
             f"{got.__name__}"
         )
-    x = data.sample(n, seed + APART)
+    x = data.sample(n, seed)
     if x.shape != (n, d):
         raise ValueError(f"data has dimension {x.shape[1]}, but d is {d}; give prior that d")
     return x

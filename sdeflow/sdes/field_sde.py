@@ -60,7 +60,7 @@ class FieldDrift:
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         now = self.coefficients(t)
         state, prediction, scale = (v.to(x) for v in (now.state, now.prediction, now.scale))
-        field = self.coefficients.field.at(now.t.to(x.dtype), now.c, x)
+        field = self.coefficients.field.at(now.t, now.c, x)
         return state * x + prediction * field(scale * x)
 
 
