@@ -60,6 +60,8 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
     def along(self, x: Tensor) -> Coefficients[Tensor]:  # type: ignore[misc]
         """The same in the type of a cloud x (n, d), (n,) as (n, 1), so that they multiply x."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a cloud, a tensor (n, d), got {type(x).__name__}")
         row: list[Tensor] = [torch.as_tensor(c) for c in self]
         return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in row))
 
@@ -248,6 +250,8 @@ class Process(ABC):
                 distribution and no cloud, or has another dimension.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_int(seed, "seed", 0)
+        if seed >= 2**64:
+            raise ValueError(f"seed must be below 2^64, got {seed}")
         kind, c = dtype or torch.get_default_dtype(), self(self.t_max)
         if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
             raise TypeError(f"dtype must be a floating-point type of torch, got {dtype!r}")
