@@ -13,12 +13,10 @@ See docs/theory.md, (5.1) the step index.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from sdeflow._validation import FLOAT32_EPS, check_finite, check_int, check_times
@@ -28,7 +26,6 @@ from sdeflow.processes.time_grids import SpanTimes, uniform_times
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
 Scale = float | Tensor | None
-Times = Tensor | np.ndarray | Sequence[float]
 
 
 ARGUMENTS = {"drift": "xt", "diffusion": "xt", "time_grid": ["steps"], "transition": "st"}
@@ -134,24 +131,21 @@ class SDE:
         """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
-    def check_times(self, times: Times, name: str = "times") -> Tensor:
+    def check_times(self, times: object, name: str = "times") -> Tensor:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
-            TypeError: no numbers in a tensor, an array or a sequence.
+            TypeError: not a tensor of numbers.
             ValueError: not strictly monotone, outside the span, or in the other direction.
         """
         low, high = sorted((self.t_start, self.t_end))
-        if not isinstance(times, Tensor):
-            with suppress(TypeError):  # `check_times` says what is wrong
-                times = as_numbers(times, name)
-        times = check_times(times, low, high, name)  # type: ignore[arg-type]
-        if (float(times[-1] - times[0])) * self.direction < 0:
+        row = check_times(times, low, high, name)  # type: ignore[arg-type]
+        if (float(row[-1] - row[0])) * self.direction < 0:
             raise ValueError(
-                f"{name} run from {times[0]:g} to {times[-1]:g}, but this SDE runs from "
+                f"{name} run from {row[0]:g} to {row[-1]:g}, but this SDE runs from "
                 f"{self.t_start:g} to {self.t_end:g}; flip them"
             )
-        return times
+        return row
 
     def times(self, steps: int) -> Tensor:
         """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end.
@@ -163,7 +157,8 @@ class SDE:
         steps = check_int(steps, "steps")
         if self.time_grid is None:
             return uniform_times(self.t_start, self.t_end, steps)
-        grid = self.check_times(self.time_grid(steps), "the times of time_grid")
+        name = "the times of time_grid"
+        grid = self.check_times(as_numbers(self.time_grid(steps), name), name)
         if len(grid) != steps + 1:
             raise ValueError(
                 f"time_grid gave {len(grid)} times for {steps} steps; it must give {steps + 1}"
