@@ -132,7 +132,7 @@ class SDE:
         """1 if time runs up, -1 if it runs down; dW has variance direction dt."""
         return 1.0 if self.t_end > self.t_start else -1.0
 
-    def check_times(self, times: object, name: str = "times") -> Tensor:
+    def check_times(self, times: Times, name: str = "times") -> Tensor:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
