@@ -78,9 +78,17 @@ REFUSED = {
     "steps for a method": (lambda: sf.ODESolver(100), ValueError, "unknown ODE method 100"),
     "the cloud first": (lambda: sf.ODESolver().solve(X, LAW), TypeError, r"solve\(sde, x\)"),
     "the cloud first, SDE": (lambda: sf.SDESolver().solve(X, LAW), TypeError, r"solve\(sde, x\)"),
-    "a list": (lambda: sf.ODESolver().solve(LAW, X.tolist()), TypeError, "use torch.as_tensor"),
-    "an array": (lambda: sf.ODESolver().solve(LAW, X.numpy()), TypeError, "use torch.as_tensor"),
-    "times in words": (lambda: sf.ODESolver("rk4", times="01"), TypeError, "row of times"),
+    "a list": (
+        lambda: sf.ODESolver().solve(LAW, X.tolist()),
+        TypeError,
+        "x must be .*; use torch",
+    ),
+    "an array": (
+        lambda: sf.ODESolver().solve(LAW, X.numpy()),
+        TypeError,
+        "x must be .*; use torch",
+    ),
+    "times in words": (lambda: sf.ODESolver("rk4", times="01"), TypeError, "times must be"),
     "one time": (lambda: sf.ODESolver("rk4", times=[1.0]), ValueError, "two times"),
     "times of two axes": (lambda: sf.ODESolver("rk4", times=[[0.0, 1.0]]), ValueError, "one row"),
     "many steps in float32": (
