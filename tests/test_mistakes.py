@@ -433,8 +433,8 @@ FIELDS: Table = {
     "score(t=column)": (lambda: FIELD.score(X, torch.full((6, 1), 0.5)), "t must be"),
     "score(t=5 of 6)": (lambda: FIELD.score(X, torch.full((5,), 0.5)), "t must be"),
     "score(t=complex)": (lambda: FIELD.score(X, torch.tensor(0.5j)), "t must be"),
-    "data(points at t=0)": (lambda: CLEAN.data(X, 0.0), finite),
-    "noise(points at t=0)": (lambda: CLEAN.noise(X, 0.0), "sigma"),
+    "data(points at t=0)": (lambda: CLEAN.data(X, 0.0), "sigma is 0"),
+    "noise(points at t=0)": (lambda: CLEAN.noise(X, 0.0), "sigma is 0"),
     "predict(str)": (lambda: FIELD.predict("noise", X, 0.5), "row must be a Prediction"),
     "predict(swapped)": (lambda: FIELD.predict(X, 0.5, fi.Prediction.NOISE), "row must be"),
     "split(list)": (lambda: FIELD.split(LIST, 0.5), "x must be"),
@@ -518,7 +518,7 @@ FIELDS: Table = {
     "MLP(finest=0)": (lambda: sf.MLP(finest=0), "finest must be positive"),
     "MLP(seed=big)": (lambda: sf.MLP(seed=2**64), "seed must be below 2^64"),
     "MLP(labels=list)": (lambda: sf.MLP(labels=["dog", "cat"]), "labels must be a whole number"),
-    "Prediction(str)": (lambda: fi.Prediction("eps"), "is not a valid Prediction"),
+    "Prediction(str)": (lambda: fi.Prediction("eps"), "there is no prediction 'eps'"),
 }
 
 SAMPLE = MIX.sample

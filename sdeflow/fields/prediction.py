@@ -20,6 +20,7 @@ from enum import Enum
 
 from torch import Tensor
 
+from sdeflow._validation import shown
 from sdeflow.processes.process import Coefficients, Scalar
 
 Row = tuple[Scalar | float, Scalar | float]
@@ -32,6 +33,11 @@ class Prediction(Enum):
     NOISE = "noise"
     SCORE = "score"
     VELOCITY = "velocity"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Prediction:
+        names = ", ".join(row.value for row in cls)
+        raise ValueError(f"there is no prediction {shown(value)}; there are {names}")
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """The row (a, b) at the time of the coefficients c."""
