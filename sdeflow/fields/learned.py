@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow._blocks import Evaluate, block, blocked, paged
-from sdeflow._validation import check_labels, check_numbers, check_positive, shown
+from sdeflow._validation import check_labels, check_positive
 from sdeflow.fields.field import Field, Table
 from sdeflow.fields.networks import MLP, Conditioned
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -207,7 +207,7 @@ class LearnedField(Field):
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
         raise ValueError("data_mean needs data_std; give both")
-    mean = mean if isinstance(mean, Tensor) else check_numbers(mean, "data_mean")
+    mean = torch.as_tensor(mean)
     if mean.ndim != 1 or not mean.is_floating_point() or not torch.isfinite(mean).all():
-        raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {shown(mean)}")
+        raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
     return mean.detach()
