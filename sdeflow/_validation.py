@@ -26,7 +26,8 @@ class SdeflowError(RuntimeError):
     """A run could not go on: a state is not finite, or a file does not hold what it should.
 
     Attributes:
-        path: of a solver's run, the start and the last finite state; otherwise None.
+        path: of a solver's run, the start, the requested states that were reached, and the last
+            finite state; otherwise None.
     """
 
     path: object = None
