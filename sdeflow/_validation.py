@@ -285,6 +285,14 @@ def check_file(path: object, name: str = "path") -> Path:
     return Path(path)
 
 
+def check_device(device: object, name: str = "device") -> torch.device:
+    """Return a device of torch."""
+    try:
+        return torch.device(device)  # type: ignore[call-overload]
+    except (TypeError, RuntimeError):
+        raise TypeError(f"{name} must be a device, such as 'cpu', got {shown(device)}") from None
+
+
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
     """Return a floating-point type of torch."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
