@@ -197,9 +197,7 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
     return found.long()
 
 
-def check_numbers(
-    value: Numbers | float, name: str, shape: tuple[int, ...] | None = None
-) -> Tensor:
+def check_numbers(value: object, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
     """Return a tensor, an array or a (nested) sequence of numbers as a tensor in float64.
 
     Raises:
@@ -216,7 +214,7 @@ def check_numbers(
     return found
 
 
-def _as_numbers(value: Numbers | float, name: str) -> Tensor:
+def _as_numbers(value: object, name: str) -> Tensor:
     if not isinstance(value, Tensor):
         try:
             value = torch.from_numpy(np.array(value))  # torch.as_tensor would round to float32
@@ -285,6 +283,14 @@ def check_file(path: object, name: str = "path") -> Path:
     if not isinstance(path, str | os.PathLike) or path == "":
         raise TypeError(f"{name} must be a file name or a Path, got {shown(path)}")
     return Path(path)
+
+
+def check_device(device: object, name: str = "device") -> torch.device:
+    """Return a device of torch."""
+    try:
+        return torch.device(device)  # type: ignore[call-overload]
+    except (TypeError, RuntimeError):
+        raise TypeError(f"{name} must be a device, such as 'cpu', got {shown(device)}") from None
 
 
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:

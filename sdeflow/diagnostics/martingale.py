@@ -57,7 +57,7 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     w = _lengths(x, seed)
     m, sparse = _martingales(sde, x, t, w)
     axes = _axes(m)
-    if getattr(path, "steps", None) is None:
+    if path.steps is None:
         _check_resolved(m, sparse, axes)
     n, k = len(m), axes.shape[1]
     value = n * float(((m.mean(0) @ axes) ** 2).sum())
@@ -109,7 +109,7 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
             f"the Dynkin test needs every step of the path, this one has {count} states; solve "
             "with save=steps + 1"
         )
-    taken = getattr(path, "steps", None)
+    taken = path.steps
     if taken not in (None, count - 1):
         raise ValueError(
             f"the Dynkin test needs every step, but the path holds {count} of its {taken + 1} "

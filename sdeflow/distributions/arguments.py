@@ -16,6 +16,8 @@ from sdeflow._validation import (
 )
 from sdeflow.density import Grid
 
+UNLIKE = 1e5  # ratio of standard deviations at which float64 holds variances along axes to 1e-6
+
 Noise = float | Tensor
 """alpha or sigma: one number, or one for each particle (n,)."""
 
@@ -118,6 +120,14 @@ def check_covariances(c: Tensor) -> None:
     scaled = c / (s[:, :, None] * s[:, None, :])
     if float((scaled - scaled.mT).abs().max()) > 1e-6:
         raise ValueError("covariances must be finite and symmetric; take (C + C.mT) / 2")
+    tilted = (scaled - torch.diag_embed(scaled.diagonal(dim1=1, dim2=2))).abs().amax(
+        (1, 2)
+    ) > 1e-12
+    if (tilted & (s.amax(1) > UNLIKE * s.amin(1))).any():
+        raise ValueError(
+            f"coordinates are correlated and differ in size by a factor above {UNLIKE:.0e}, which "
+            "leaves no digits of their covariance; rescale them"
+        )
     values = torch.linalg.eigvalsh(scaled)
     if (values[:, 0] < -1e-6 * values.abs().amax(1)).any():
         raise ValueError("covariances must be positive semi-definite: no negative eigenvalue")

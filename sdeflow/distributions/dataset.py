@@ -86,7 +86,10 @@ class Dataset:
 
     @cached_property
     def std(self) -> float:
-        """sqrt(tr Cov / 2), the root-mean-square spread per coordinate: fields' `data_std`."""
+        """sqrt(tr Cov / 2), the root-mean-square spread per coordinate: fields' `data_std`.
+
+        It says little of columns of unlike size or with outliers: train on `standardised()`.
+        """
         return self.distribution.std()
 
     @cached_property
@@ -210,7 +213,8 @@ def from_points(
         points: (m, 2), in any units.
         labels: (m,) whole numbers 0, 1, ..., an index into `classes`.
         classes: their names; by default "0", "1", ...
-        width: standard deviation of the round Gaussian around each point (0: the points alone).
+        width: standard deviation of the round Gaussian around each point (0: the points alone);
+            it is round in any units, so that `units` then is one number.
         curve: the arcs that they lie on, if any.
         name: printed in reports and error messages.
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, check_finite, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.distribution import Distribution, Posterior
@@ -75,6 +75,7 @@ class ExactField(Field):
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
         """See `Field`: E[eps | x_t]; faster where all particles have the same time."""
         if t.ndim == 0 and not t.requires_grad:
+            self._check_noise(c.sigma)
             return self.distribution.noise_mean(float(c.alpha), float(c.sigma), like)
         c = c.along(like)
         return lambda x: self.posterior(x, c).noise
@@ -96,7 +97,17 @@ class ExactField(Field):
         """E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x (n, d)."""
         # By default torch would round floats to float32.
         alpha, sigma = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in c[:2])
+        self._check_noise(sigma)
         return self.distribution.posterior(x, alpha, sigma)
+
+    def _check_noise(self, sigma: Tensor | float) -> None:
+        """Refuse a density that is not smooth where there is no noise: its score is infinite."""
+        least = float(sigma.min()) if isinstance(sigma, Tensor) else sigma
+        if least == 0.0 and self.distribution.narrowest() == 0.0:
+            raise ValueError(
+                f"where sigma is 0, {self.distribution} has no score, because its density is not "
+                "smooth; give the process a larger t_min"
+            )
 
     def given(self, label: int) -> ExactField:
         """The exact field of the data that carry this label.
@@ -126,11 +137,12 @@ class ExactField(Field):
             ValueError: t is out of range, the grid has another dimension, or more than 1e-4 of the
                 mass lies outside it.
         """
+        check_kind(grid, Grid, "grid")
         return self.distribution.on_grid(grid, *self._noise_at(t))
 
     def _noise_at(self, t: float | None) -> tuple[float, float]:
         if t is None:
             return 1.0, 0.0
-        now = torch.tensor(float(t), dtype=torch.float64)
+        now = torch.tensor(check_finite(t, "t"), dtype=torch.float64)
         c = self.process(self.process.at(now, torch.zeros(1, 1, dtype=torch.float64)))
         return float(c.alpha), float(c.sigma)

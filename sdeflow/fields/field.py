@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, shown
 from sdeflow.fields.prediction import Prediction, Row, decode, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar, check_process
 
@@ -103,7 +103,9 @@ class Field(ABC):
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         """a x0_hat + b eps_hat, (n, d), for a row (a, b); x, t and errors as for `split`."""
         if not isinstance(row, Prediction):
-            raise TypeError(f"row must be a Prediction, such as Prediction.NOISE, got {row!r}")
+            raise TypeError(
+                f"row must be a Prediction, such as Prediction.NOISE, got {shown(row)}"
+            )
         out, c = self._asked(x, t)
         u, v = mixing(self.row(c), c, row.row(c))
         return u * x + v * out

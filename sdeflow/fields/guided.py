@@ -34,12 +34,12 @@ from sdeflow.processes.process import Coefficients, Process, Scalar
 
 def scale_from_strength(strength: float) -> float:
     """w = 1 + s, for the convention eps_c + s (eps_c - eps_u), in which s = 0 is no guidance."""
-    return 1.0 + strength
+    return 1.0 + check_finite(strength, "strength")
 
 
 def strength_from_scale(scale: float) -> float:
     """s = w - 1, the inverse of `scale_from_strength`."""
-    return scale - 1.0
+    return check_finite(scale, "scale") - 1.0
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -24,7 +24,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_int, check_positive, check_seed
 from sdeflow.random_streams import Stream, normals
 
 How = Literal["add", "append", "attend"]
@@ -114,7 +114,7 @@ class MLP(Conditioned):
         super().__init__()
         dim, width = check_int(dim, "dim"), check_int(width, "width")
         depth, waves = check_int(depth, "depth"), check_int(waves, "waves", 0)
-        labels, seed = check_int(labels, "labels", 0), check_int(seed, "seed", 0)
+        labels, seed = check_int(labels, "labels", 0), check_seed(seed)
         finest = check_positive(finest, "finest")
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")

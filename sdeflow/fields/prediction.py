@@ -27,6 +27,7 @@ from enum import Enum
 
 from torch import Tensor
 
+from sdeflow._validation import shown
 from sdeflow.processes.process import Coefficients, Scalar
 
 Row = tuple[Scalar | float, Scalar | float]
@@ -45,6 +46,11 @@ class Prediction(Enum):
     SCORE = "score"
     VELOCITY = "velocity"
     V = "v"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Prediction:
+        names = ", ".join(row.value for row in cls)
+        raise ValueError(f"there is no prediction {shown(value)}; there are {names}")
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """The row (a, b) at the time of the coefficients c."""

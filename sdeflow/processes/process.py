@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
@@ -59,6 +60,8 @@ class Coefficients(NamedTuple, Generic[Scalar]):
 
     def along(self, x: Tensor) -> Coefficients[Tensor]:  # type: ignore[misc]
         """The same in the type of a cloud x (n, d), (n,) as (n, 1), so that they multiply x."""
+        if not isinstance(x, Tensor):
+            raise TypeError(f"x must be a cloud, a tensor (n, d), got {type(x).__name__}")
         row: list[Tensor] = [torch.as_tensor(c) for c in self]
         return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in row))
 
@@ -109,7 +112,7 @@ class Process(ABC):
         """The constants of the schedule, in words."""
         return ""
 
-    def __call__(self, t: Tensor | float) -> Coefficients[Tensor]:
+    def __call__(self, t: Tensor | float | Sequence[float]) -> Coefficients[Tensor]:
         """Coefficients at t, () or (n,), in the dtype of t; differentiable in t.
 
         Plain numbers are times in float64.
@@ -133,7 +136,9 @@ class Process(ABC):
         """t in float64, moved into the interval where it has left it by rounding."""
         slack = (1e-12 if rounding < 1e-12 else max(rounding, 1e-6)) * self.t_max
         inside = t.detach().clamp(self.t_min, self.t_max)
-        if not ((t - inside).abs() <= slack).all():  # NaN is outside too
+        single = inside.float().double()  # an end that was float32 once
+        off = torch.minimum((t - inside).abs(), (t - single).abs())
+        if not (off <= slack).all():  # NaN is outside too
             low, high = float(t.min()), float(t.max())
             raise ValueError(
                 f"t {f'runs from {low:g} to {high:g},' if low < high else f'= {low:g} lies'} "
@@ -245,6 +250,8 @@ class Process(ABC):
                 distribution and no cloud, or has another dimension.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_int(seed, "seed", 0)
+        if seed >= 2**64:
+            raise ValueError(f"seed must be below 2^64, got {seed}")
         kind, c = dtype or torch.get_default_dtype(), self(self.t_max)
         if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
             raise TypeError(f"dtype must be a floating-point type of torch, got {dtype!r}")
@@ -264,16 +271,17 @@ class Process(ABC):
 
 def _drawn(data: Samples | Tensor, n: int, d: int, seed: int) -> Tensor:
     """n draws (n, d) of x_0."""
+    seed = (seed + APART) % 2**64
     if isinstance(data, Tensor):
         cloud = check_cloud(data, "data", d)
-        return cloud[(uniform(seed + APART, 0, n) * len(cloud)).long().to(cloud.device)]
+        return cloud[(uniform(seed, 0, n) * len(cloud)).long().to(cloud.device)]
     if isinstance(data, type) or not hasattr(data, "sample"):
         got = data if isinstance(data, type) else type(data)
         raise TypeError(
             f"data must be a distribution, such as a GaussianMixture, or a cloud (m, d), got "
             f"{got.__name__}"
         )
-    x = data.sample(n, seed + APART)
+    x = data.sample(n, seed)
     if x.shape != (n, d):
         raise ValueError(f"data has dimension {x.shape[1]}, but d is {d}; give prior that d")
     return x

@@ -94,13 +94,7 @@ class LogSNRTimes(SpanTimes):
 
     def __post_init__(self) -> None:
         """Check the span."""
-        low, high = sorted((self.t_start, self.t_end))
-        if low < self.process.t_min or high > self.process.t_max:
-            raise ValueError(
-                f"the span {self.t_start:g} to {self.t_end:g} leaves [{self.process.t_min:g}, "
-                f"{self.process.t_max:g}], where this {type(self.process).__name__} process is "
-                "defined; give the process that interval"
-            )
+        self.process([self.t_start, self.t_end])
 
     def __call__(self, steps: int) -> Tensor:
         """See `SpanTimes`."""

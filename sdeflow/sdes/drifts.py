@@ -7,10 +7,12 @@ process.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from sdeflow._blocks import product, whole_blocks
 from sdeflow.sdes.potentials import Force
 
 
@@ -49,7 +51,19 @@ class LinearDrift:
     matrix: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return -x @ self.matrix.to(x).T
+        # In blocks of one shape, so that the bits of a particle do not depend on n.
+        return product(whole_blocks(x.contiguous()), self._factor(x))[: len(x)]
+
+    def _factor(self, x: Tensor) -> Tensor:
+        """-matrix^T in the type of x."""
+        key = x.dtype, x.device
+        if key not in self._factors:
+            self._factors[key] = -self.matrix.to(x).T
+        return self._factors[key]
+
+    @cached_property
+    def _factors(self) -> dict[tuple[torch.dtype, torch.device], Tensor]:
+        return {}
 
 
 @dataclass(frozen=True, eq=False)

@@ -101,8 +101,9 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
         dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
     eta = 0 is the probability-flow ODE, eta = 1 the time reversal of the noising SDE; with the
-    exact field the marginals do not depend on eta. Both start from x_{t_max}, which
-    `Process.prior` draws.
+    exact field the marginals do not depend on eta. A run starts from x_{t_max}, which
+    `Process.prior` draws; with `replace(sde, t_start=t)` from x_t, which
+    `replace(process, t_max=t).prior(n, d, seed, data=...)` draws.
 
     Raises:
         TypeError: field is not a `Field`.

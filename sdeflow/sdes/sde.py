@@ -111,7 +111,7 @@ class SDE:
             object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
             return
         turned = self.made_for[2:] not in ((), (self.direction,))
-        if turned and self.diffusion is not None:
+        if turned and self.as_made and self.diffusion is not None:
             raise ValueError(
                 "an SDE with noise does not retrace its path when its time is turned; take "
                 "sf.reverse or sf.forward, or make SDE(drift, diffusion, t_start, t_end) anew"
@@ -139,7 +139,7 @@ class SDE:
         """Return times (K + 1,) in float64, if they run within the span and in its direction.
 
         Raises:
-            TypeError: no numbers in a tensor, an array or a sequence.
+            TypeError: not a tensor of numbers.
             ValueError: not strictly monotone, outside the span, or in the other direction.
         """
         low, high = sorted((self.t_start, self.t_end))
@@ -161,7 +161,8 @@ class SDE:
         steps = check_int(steps, "steps")
         if self.time_grid is None:
             return uniform_times(self.t_start, self.t_end, steps)
-        grid = self.check_times(self.time_grid(steps), "the times of time_grid")
+        name = "the times of time_grid"
+        grid = self.check_times(self.time_grid(steps), name)
         if len(grid) != steps + 1:
             raise ValueError(
                 f"time_grid gave {len(grid)} times for {steps} steps; it must give {steps + 1}"

@@ -19,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_times
+from sdeflow._validation import check_device, check_dtype, check_int, check_seed, check_times
 from sdeflow.random_streams import KeyedNormals, Stream
 from sdeflow.sdes.sde import Times
 from sdeflow.solvers.path import nested
@@ -56,13 +56,16 @@ class Brownian:
         device: torch.device | str = "cpu",
         *,
         first: int = 0,
-        times: Tensor | None = None,
+        times: Times | None = None,
         fine: Times | None = None,
         leg: int = 0,
         levy: bool = False,
         scales: Tensor | None = None,
     ) -> None:
         self.scaled = scales is not None and fine is None and not levy
+        seed, n, d = check_seed(seed), check_int(n, "n"), check_int(d, "d")
+        dtype, first = check_dtype(dtype), check_int(first, "first", 0)
+        times = None if times is None else check_times(times)
         path = None if fine is None else check_times(fine, name="fine")
         own = times if path is None else path
         steps = None if own is None else addresses(own)
@@ -75,7 +78,7 @@ class Brownian:
 
         self._w = draws(Stream.MOTION, scales if self.scaled else None)
         self._h = draws(Stream.LEVY) if levy else None
-        self._shape, self._dtype, self._device = (n, d), dtype, torch.device(device)
+        self._shape, self._dtype, self._device = (n, d), dtype, check_device(device)
         self._grid = None if path is None or times is None else nested(times, path)
         self._gaps = None if path is None else (path[1:] - path[:-1]).abs().tolist()
         self._seed, self.step = seed, 0
@@ -99,7 +102,7 @@ class Brownian:
                 "this method needs the full Levy area, which is not drawn; use another method"
             )
         # Every torchsde method draws its increment first: the adapters read the step from here.
-        self.step = int(ta)
+        self.step = int(ta) if isinstance(ta, float | Tensor) else check_int(ta, "ta", 0)
         if self._plain and not return_U:
             return self._w.read(self.step)
         w, u = self._increment(self.step, return_U)

@@ -33,10 +33,10 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
     if method in own:
         return
     near = difflib.get_close_matches(str(method), own, 1)
-    hint = f", perhaps {near[0]!r}" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else ""
     if method in others:
-        hint = f", which {'ODESolver' if kind == 'SDE' else 'SDESolver'} has"
-    raise ValueError(f"unknown {kind} method {method!r}{hint}; there are {', '.join(own)}")
+        hint = f"; {method!r} is a method of {'ODESolver' if kind == 'SDE' else 'SDESolver'}"
+    raise ValueError(f"unknown {kind} method {method!r}; there are {', '.join(own)}{hint}")
 
 
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_int, check_kind
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.sde import Times
 
@@ -36,6 +36,16 @@ class Path:
     steps: int | None = None
     seed: int | None = None
     leg: int = 0
+
+    def __post_init__(self) -> None:
+        """Check that there is a state for each time."""
+        for name in ("t", "x"):
+            check_kind(getattr(self, name), Tensor, name)
+        if self.t.ndim != 1 or self.x.ndim != 3 or len(self.t) != len(self.x) or not len(self.t):
+            raise ValueError(
+                "a path has times t (T,) and states x (T, n, d), T >= 1, got "
+                f"{tuple(self.t.shape)} and {tuple(self.x.shape)}"
+            )
 
     def __repr__(self) -> str:
         """In words."""

@@ -17,7 +17,7 @@ import torch
 import torchsde
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_times
+from sdeflow._validation import check_int, check_seed, check_times
 from sdeflow.sdes.sde import SDE, SteppedSDE, Times
 from sdeflow.solvers import legs
 from sdeflow.solvers.adapters import (
@@ -99,7 +99,7 @@ class SDESolver:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_times(getattr(self, name), name=name))
         if self.seed is not None:
-            check_int(self.seed, "seed", 0)
+            check_seed(self.seed)
 
     def __repr__(self) -> str:
         """In words."""

@@ -36,12 +36,13 @@ class WeightAverage:
         self.decay = decay
         self._weights, self._kept = list(source.parameters()), list(target.parameters())
         self._source, self._target = source, target
-        self._mean = [_wide(p.detach()) for p in self._kept]  # the same memory, where wide enough
+        # The parameters themselves, where wide enough: a deep copy of all this stays one thing.
+        self._mean: list[Tensor] = [_wide(p) for p in self._kept]
 
     @torch.no_grad()
     def update(self, k: int) -> None:
         """Take in the weights after step k = 1, 2, ..."""
-        new = [_wide(p.detach()) for p in self._weights]
+        new = [_wide(p) for p in self._weights]
         torch._foreach_lerp_(self._mean, new, 1 - kept_share(k, self.decay))
         self._show()
 
@@ -79,5 +80,5 @@ class WeightAverage:
 
 
 def _wide(x: Tensor) -> Tensor:
-    """x itself, or in float32 if its type has fewer bits."""
-    return x.float() if x.is_floating_point() and x.element_size() < 4 else x
+    """x itself, or its numbers in float32 if its type has fewer bits."""
+    return x.detach().float() if x.is_floating_point() and x.element_size() < 4 else x

@@ -134,6 +134,8 @@ def describe(field: LearnedField) -> dict:
     }
     if field.label is not None:
         about["label"] = field.label.tolist()
+    if field.batch is not None:
+        about["batch"] = field.batch
     units = getattr(field, "units", None)  # see `experiment.problem`
     return about if units is None else {**about, "units": units}
 
@@ -192,4 +194,5 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         about["data_std"],
         None if mean is None else torch.tensor(mean, dtype=torch.float64),
         None if label is None else torch.tensor(label),
+        batch=about.get("batch"),
     )

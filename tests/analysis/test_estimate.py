@@ -10,6 +10,7 @@ from scipy.stats import expon
 
 import sdeflow as sf
 from sdeflow.analysis import Estimate
+from sdeflow.diagnostics.error_budget import split_error
 from tests.problems import f64
 
 
@@ -61,6 +62,7 @@ FLAT = sf.Density(sf.Grid(0.0, 1.3, (8, 8)), torch.full((8, 8), 1 / 64))
         sf.analysis.small_variance(VE, TIMES),
         sf.analysis.Bound(TIMES, torch.ones(6, 9)),
         sf.check_density(ONES, FLAT),
+        split_error(ONES, dict.fromkeys(("exact", "learned", "prior", "sampler"), FLAT)),
         sf.diagnostics.two_sample_test(ONES, 2 * ONES),
     ],
     ids=lambda thing: type(thing).__name__,

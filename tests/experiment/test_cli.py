@@ -221,7 +221,7 @@ def test_refused_demo_leaves_the_existing_run_unchanged(sdeflow: Command, tmp_pa
         (("--eta", "-1"), "eta must be zero or more"),
         (("--eta", "nan"), "eta must be zero or more"),
         (("--eta", "inf"), "eta must be zero or more"),
-        (("--method", "hune"), "unknown SDE method 'hune'; there are euler"),
+        (("--method", "hune"), "unknown SDE method 'hune'"),
         (("--method", "hune", "--eta", "0"), "unknown ODE method 'hune'"),
         (("--method", "dopri5"), "is an ODE method: use it with --eta 0"),
         (("--method", "heun2"), "is an ODE method: use it with --eta 0"),

@@ -117,7 +117,6 @@ def test_check_ends_at_the_noise_level_of_its_grid() -> None:
     assert verify._setting(problem(0.0), 256).noise_level == pytest.approx(clean)
 
 
-@spreads
 def test_check_of_data_with_a_far_point_names_the_cure() -> None:
     points = torch.randn(99, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     points[3] = 1e5
@@ -128,6 +127,7 @@ def test_check_of_data_with_a_far_point_names_the_cure() -> None:
         verify.verify(far, n=1000, cells=32)
 
 
+@spreads
 def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     config = Config(data="eight_gaussians", process="VP", steps=150, width=32, depth=2)
     run.fit(config, tmp_path)

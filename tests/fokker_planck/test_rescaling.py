@@ -81,7 +81,7 @@ def test_rescaling_prints_in_words() -> None:
         (
             lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, rescaling=Rescaling(sf.Linear())),
             ValueError,
-            "give the rescaling the process of this SDE",
+            "where this Linear process is defined",
         ),
         (lambda: Rescaling(sf.VP(), 0.0), ValueError, "std must be positive"),
     ],

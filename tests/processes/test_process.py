@@ -476,6 +476,13 @@ def test_ends_that_were_rounded_belong_to_the_interval(
             assert float(rate) == pytest.approx(got.sigma_dot.item(), rel=0.05)
 
 
+def test_end_that_was_float32_once_belongs_to_the_interval(process: sf.processes.Process) -> None:
+    for end in (process.t_min, process.t_max):
+        once = torch.tensor(end).double()
+        assert torch.isfinite(torch.stack(process(once))).all()
+        assert torch.isfinite(torch.stack(process(float(once)))).all()
+
+
 def test_end_that_float32_cannot_tell_from_one_is_exact() -> None:
     """float32(1 - 1e-9) = 1, where alpha is 0 and the rate of the straight path infinite."""
     for process in (sf.Linear(t_max=1 - 1e-9), sf.processes.Cosine(t_max=1 - 1e-9)):
@@ -556,6 +563,7 @@ def test_times_beyond_the_ends_by_rounding_are_accepted(process: sf.processes.Pr
         (lambda: sf.VP().prior(0, 2, 0), "n must be at least 1"),
         (lambda: sf.VP().prior(2, 0, 0), "d must be at least 1"),
         (lambda: sf.VP().prior(2, 2, -1), "seed must be at least 0"),
+        (lambda: sf.VP().prior(2, 2, 2**64), r"seed must be below 2\^64"),
     ],
 )
 def test_wrong_constants_are_refused(make, message: str) -> None:
@@ -588,6 +596,8 @@ def test_constants_that_are_not_numbers_are_refused() -> None:
         sf.processes.Tabulated.stable_diffusion(2.5)
     with pytest.raises(TypeError, match="eps must be a floating-point tensor"):
         sf.VP().perturb(randn(2, 2), 0.5, None)
+    with pytest.raises(TypeError, match="x must be a cloud, a tensor"):
+        sf.VP()(0.5).along([[1.0, 2.0]])
 
 
 @pytest.mark.parametrize(

@@ -105,12 +105,3 @@ def test_grids_refuse_what_is_no_process(grid, wrong) -> None:
         grid(wrong, 5)
     with pytest.raises(TypeError, match="t_start must be a number"):
         uniform_times("0", 1.0, 5)  # type: ignore[arg-type]
-
-
-def test_grid_of_a_list_of_times_is_the_grid_of_the_tensor(process) -> None:
-    sde = sf.forward(process)
-    times = sde.times(5)
-    for same in (times.tolist(), times.numpy(), tuple(times.tolist())):
-        assert torch.equal(sde.check_times(same), times)
-    single = times.float()[1:4]
-    assert torch.equal(sde.check_times(single.numpy()), single.double())

@@ -136,6 +136,20 @@ def test_particles_and_density_of_ornstein_uhlenbeck_have_the_closed_form() -> N
     assert (second.standard_score(truth.covariance()).abs() < 4).all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("d", [1, 2, 16])
+def test_linear_drift_of_a_particle_does_not_depend_on_the_others(d: int, dtype) -> None:
+    """Bit for bit; one product of matrices rounds differently for other numbers of rows."""
+    matrix = torch.eye(d, dtype=F64) + randn(d, d).tril(-1)
+    sde, x = sf.sdes.ornstein_uhlenbeck(matrix), randn(1000, d).to(dtype)
+    all_of_them = sde.drift(x, f64(0.0))
+    assert close(all_of_them, -x @ matrix.to(dtype).T, 1e-5)
+    for k in (1, 2, 3, 7, 31, 257):
+        assert torch.equal(sde.drift(x[:k], f64(0.0)), all_of_them[:k])
+    every_other = torch.cat([x, x], 1)[:, ::2]  # not contiguous
+    assert sde.drift(every_other, f64(0.0)).shape == x.shape
+
+
 def test_stationary_two_time_covariance_of_ornstein_uhlenbeck_is_exact() -> None:
     """Not symmetric in its two times, because the drift rotates."""
     sde = sf.sdes.ornstein_uhlenbeck(ROTATING, NOISE, t_end=1.0)

@@ -114,8 +114,12 @@ def test_noise_whose_time_is_turned_is_refused(name: str) -> None:
 @pytest.mark.parametrize("t_end", [0.0, 5e-5])
 def test_span_outside_of_the_process_is_refused(t_end: float) -> None:
     for make in (sf.reverse, sf.ancestral):
-        with pytest.raises(ValueError, match=r"leaves \[0.0001, 1\], where this VP process is"):
+        with pytest.raises(ValueError, match=r"outside \[0.0001, 1\] where this VP process is"):
             replace(make(FIELD), t_end=t_end)
+    rounded = float(torch.tensor(1e-4))  # just below t_min
+    assert rounded < 1e-4
+    sde = replace(sf.reverse(FIELD, 0.0), t_end=rounded)
+    assert torch.isfinite(sf.ODESolver().solve(sde, randn(4, 2)).x).all()
 
 
 # ------------------------------------------------------------------------------ parts of an SDE

@@ -71,16 +71,24 @@ def test_drift_that_is_no_tensor_of_the_clouds_shape_is_refused(run, drift, got)
 LAW, X = sf.SDE(lambda x, t: -x, None, 0.0, 1.0), randn(3, 2)
 
 REFUSED = {
-    "a method of the other": (lambda: sf.ODESolver("heun"), ValueError, "which SDESolver has"),
-    "a method of an ODE": (lambda: sf.SDESolver("dopri5"), ValueError, "which ODESolver has"),
-    "a slip": (lambda: sf.ODESolver("dorpi5"), ValueError, "perhaps 'dopri5'"),
-    "a capital": (lambda: sf.SDESolver("Euler"), ValueError, "perhaps 'euler'"),
+    "a method of the other": (lambda: sf.ODESolver("heun"), ValueError, "method of SDESolver"),
+    "a method of an ODE": (lambda: sf.SDESolver("dopri5"), ValueError, "method of ODESolver"),
+    "a slip": (lambda: sf.ODESolver("dorpi5"), ValueError, "mean 'dopri5'"),
+    "a capital": (lambda: sf.SDESolver("Euler"), ValueError, "mean 'euler'"),
     "steps for a method": (lambda: sf.ODESolver(100), ValueError, "unknown ODE method 100"),
     "the cloud first": (lambda: sf.ODESolver().solve(X, LAW), TypeError, r"solve\(sde, x\)"),
     "the cloud first, SDE": (lambda: sf.SDESolver().solve(X, LAW), TypeError, r"solve\(sde, x\)"),
-    "a list": (lambda: sf.ODESolver().solve(LAW, X.tolist()), TypeError, "use torch.as_tensor"),
-    "an array": (lambda: sf.ODESolver().solve(LAW, X.numpy()), TypeError, "use torch.as_tensor"),
-    "times in words": (lambda: sf.ODESolver("rk4", times="01"), TypeError, "row of times"),
+    "a list": (
+        lambda: sf.ODESolver().solve(LAW, X.tolist()),
+        TypeError,
+        "x must be .*; use torch",
+    ),
+    "an array": (
+        lambda: sf.ODESolver().solve(LAW, X.numpy()),
+        TypeError,
+        "x must be .*; use torch",
+    ),
+    "times in words": (lambda: sf.ODESolver("rk4", times="01"), TypeError, "times must be"),
     "one time": (lambda: sf.ODESolver("rk4", times=[1.0]), ValueError, "two times"),
     "times of two axes": (lambda: sf.ODESolver("rk4", times=[[0.0, 1.0]]), ValueError, "one row"),
     "many steps in float32": (

@@ -436,13 +436,15 @@ def test_type_of_the_weights_survives_the_file(
         torch.set_default_dtype(before)
 
 
-def test_bound_label_survives_the_file(tmp_path: Path) -> None:
+def test_bound_label_and_batch_survive_the_file(tmp_path: Path) -> None:
     x = randn(3, 2, dtype=torch.float32)
     for label in (2, torch.tensor([0, 3, 1])):
         field = small(labels=3).given(label)
         field.network.last.weight.data.fill_(0.3)
+        field = replace(field, batch=64)
         sf.training.save(field, tmp_path / "f")
         back = sf.training.load(tmp_path / "f")
+        assert back.batch == 64
         assert torch.equal(back.label, field.label)
         assert torch.equal(back.noise(x, 0.5), field.noise(x, 0.5))
 

@@ -4,6 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,22 @@ def test_an_interrupted_fit_leaves_the_average_so_far() -> None:
         sf.fit(stopped, sample, 9, config=SMALL)
     assert same(weights(stopped), weights(field))
     assert not stopped.network.training
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_copy_of_a_training_goes_on_by_itself(dtype: torch.dtype) -> None:
+    """To the same bits: its field holds the average of its own weights."""
+    field = small()
+    field.network.to(dtype)
+    run = Training(field, DATA.sample, 9, config=SMALL)
+    next(run)
+    copy = deepcopy(run)
+    here = weights(field)
+    list(copy)
+    assert same(weights(field), here)
+    list(run)
+    assert same(weights(copy.task.field), weights(field))
+    assert not same(weights(field), here)
 
 
 class Dropped(nn.Module):
