@@ -165,8 +165,8 @@ CURES: Cures = {
     ),
     "narrow times": (
         lambda: sf.ODESolver("implicit_adams", steps=4).solve(m.ODE, m.X.bfloat16()),
-        "use x.float()",
-        lambda: sf.ODESolver("implicit_adams", steps=64).solve(m.ODE, m.X.float()),
+        "use x.double()",
+        lambda: sf.ODESolver("implicit_adams", steps=64).solve(m.ODE, m.X.double()),
     ),
     "Levy area": (
         lambda: sf.solvers.Brownian(0, 5, 2)(0, 1, return_U=True),

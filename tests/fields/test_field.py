@@ -734,7 +734,7 @@ def test_arguments_of_the_wrong_type_are_refused(mistake, error, message: str) -
         ("a", TypeError, "label must be whole numbers, got str"),
         (torch.zeros(4, 1).long(), ValueError, r"label must be one \(\) or one for each"),
         (4, ValueError, "label must be 0 to 2, or 3 for no label, got 4"),
-        (torch.tensor([0, -1]), ValueError, "label must be 0 to 2, or 3 for no label, got -1"),
+        (torch.tensor([0, -1]), ValueError, "label must count from 0, got -1 to 0"),
     ],
 )
 def test_labels_unknown_to_the_network_are_refused(bind, label, error, message) -> None:
