@@ -11,7 +11,7 @@ A module is loaded when it is first used, so that `sdeflow --help` does not wait
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-__all__ = ["config", "problem", "folder", "run", "demo", "verify", "pictures", "cli"]
+__all__ = ["config", "problem", "folder", "samplers", "run", "demo", "verify", "pictures", "cli"]
 
 
 def __getattr__(name: str) -> _ModuleType:

@@ -3,6 +3,7 @@
     sdeflow demo     train, sample with both engines, measure, draw, check
     sdeflow train    train a field, or go on with an interrupted run
     sdeflow sample   bring noise back to data with a trained field
+    sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
     sdeflow info     what is installed, which data sets there are, what a run holds
 
@@ -83,12 +84,14 @@ class Sample:
     """Folder of a trained run."""
     n: int = 10_000
     """Particles."""
-    method: str = "heun"
-    """torchsde's method if eta > 0, torchdiffeq's if eta = 0 (e.g. heun2, dopri5)."""
-    steps: int = 100
-    """Fixed steps, evenly in log SNR; adaptive methods choose their own."""
-    eta: float = 1.0
-    """Noise: 1 is the reverse SDE, 0 the probability-flow ODE."""
+    method: str = "multistep"
+    """multistep, calibrated (after `sdeflow calibrate`), or a method of torchsde if eta > 0, of
+    torchdiffeq if eta = 0 (e.g. heun2, dopri5)."""
+    steps: int = 20
+    """Fixed steps; adaptive methods choose their own."""
+    eta: float | None = None
+    """Noise: 1 is the reverse SDE, 0 the probability-flow ODE; by default 1 for torchsde's
+    methods, 0 for the others."""
     label: int | None = None
     """Class, for a run trained with --conditional."""
     save: int = 2
@@ -99,18 +102,47 @@ class Sample:
     def __call__(self) -> None:
         """Print where the cloud is."""
         run = experiment.run
-        solver = run.choose_solver(self.method, self.steps, self.eta, self.seed)
+        samplers = experiment.samplers
+        eta = samplers.default_eta(self.method) if self.eta is None else self.eta
+        solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
         written = run.sample(
             self.folder,
             check_int(self.n, "n"),
             solver,
-            self.eta,
+            eta,
             seed=self.seed,
             label=self.label,
             save=self.save,
             progress=sys.stderr.isatty(),
+            motion=samplers.choose_motion(self.folder, self.method, self.steps),
         )
         print(written)
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Fit the steps of a sampler to a trained run: for fields that are sampled often."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    steps: int = 8
+    """Calls of the field; then: sdeflow sample --method calibrated --steps STEPS."""
+    pilot: int = 128
+    """Particles to fit with."""
+    seed: int = 0
+    """Of the pilot."""
+
+    def __call__(self) -> None:
+        """Print what was found."""
+        seed = check_int(self.seed, "seed", 0)
+        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed)
+        rows = [
+            ("best plan", fitted.name),
+            ("error on fresh particles, in data std", f"{fitted.error:.4g}"),
+            ("that of the default recipe", f"{fitted.default_error:.4g}"),
+            ("evaluations spent", fitted.evaluations),
+        ]
+        print(tabulate(rows, tablefmt="plain", disable_numparse=True))
 
 
 @dataclass(frozen=True)
@@ -192,7 +224,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Check | Info,
+            Demo | Train | Sample | Calibrate | Check | Info,
             prog="sdeflow",
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,

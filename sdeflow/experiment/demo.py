@@ -32,10 +32,12 @@ from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import pictures
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.run import Solver, fit, sample
+from sdeflow.experiment.run import fit, sample
+from sdeflow.experiment.samplers import Solver
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.sdes.generative import ancestral, comoving, reverse
+from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
@@ -66,6 +68,8 @@ class Sampler:
 
 FLOW = Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0))
 SAMPLERS = (
+    Sampler("multistep, torchdiffeq euler", ODESolver("euler", 20), multistep),
+    Sampler("multistep SDE, torchsde euler", SDESolver("euler", 20), lambda f: multistep(f, 0.5)),
     Sampler("reverse SDE, torchsde heun", SDESolver("heun", 100), reverse),
     Sampler("DDPM, torchsde euler", SDESolver("euler", 64), ancestral),
     FLOW,
@@ -118,7 +122,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
         "made": provenance(config.seed),
     }
     text = markdown(report)
-    sample(folder, n, SAMPLERS[0].solver, 1.0, seed=config.seed)
+    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
     pictures.demo_figure(snapshots(problem), report, losses, folder / "figure.png")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)

@@ -56,7 +56,7 @@ def demo_figure(shown: Snapshots, report: dict, losses: LossReport | None, path:
             [row["learned"] for row in report["rows"]],
             (report["sampling_floor"], report["sampling_floor_sd"]),
             f"$W_2$ to {report['particles']} data (std)",
-            [plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
+            [plot.VERMILION, plot.BLUE, plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
         )
         plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
 

@@ -44,19 +44,25 @@ from sdeflow.experiment.folder import (
     remove,
 )  # fmt: skip
 from sdeflow.experiment.problem import Problem, StandardField, problem
+from sdeflow.experiment.samplers import (
+    CALLS,
+    MULTISTEP,
+    Motion,
+    Solver,
+    choose_solver,
+    steps_file,
+)
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Prediction
 from sdeflow.provenance import check_writable, provenance, write_files, write_text
+from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
-from sdeflow.solvers.checks import ADAPTIVE
-from sdeflow.solvers.ode_solver import ODESolver
-from sdeflow.solvers.sde_solver import SDESolver
+from sdeflow.sdes.multistep import multistep
+from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
 from sdeflow.training.loss import prediction_weighting
 from sdeflow.training.task import TrainingConfig
-
-Solver = SDESolver | ODESolver
 
 # --------------------------------------------------------------------------------------- training
 
@@ -204,20 +210,20 @@ def _build(config: Config, units: Units | None) -> Problem:
 # ------------------------------------------------------------------------------------ sampling
 
 
-def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
-    """torchsde's `method` if eta > 0, torchdiffeq's if eta = 0; adaptive methods need no steps.
+def calibrate(folder: Path, steps: int, pilot: int = 128, seed: int = 0) -> FittedPlan:
+    """Fit `steps` multistep steps to the field of a run, and keep them in its folder.
 
     Raises:
-        ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
+        ValueError, TypeError, SdeflowError: as `reopen` and `sdes.calibrate`.
     """
-    check_int(steps, "steps")
-    if eta != 0:
-        if method in (*ADAPTIVE, "heun2"):
-            raise ValueError(f"{method!r} is an ODE method: use it with --eta 0")
-        return SDESolver(method, steps, seed=seed)
-    if method in ADAPTIVE:
-        return ODESolver(method)
-    return ODESolver("heun2" if method == "heun" else method, steps)
+    folder = Path(folder)
+    built = reopen(folder)
+    file = steps_file(folder, check_int(steps, "steps"))
+    check_writable(file)
+    fitted = fit_steps(built.field, steps, pilot, seed).fitted
+    assert fitted is not None
+    write_text(file, json.dumps(fitted.plain()))
+    return fitted
 
 
 def sample(
@@ -230,8 +236,11 @@ def sample(
     label: int | None = None,
     save: int = 2,
     progress: bool = False,
+    motion: Motion = reverse,
 ) -> Path:
     """Move n particles from the prior to the data and write the cloud; the path of the csv file.
+
+    motion: (field, eta) -> the SDE to solve, see `choose_motion`.
 
     Raises:
         ValueError, SdeflowError: as `reopen` and the solvers; a label that the run does not have.
@@ -240,7 +249,10 @@ def sample(
     folder = Path(folder)
     built = reopen(folder)
     check_writable(folder / "cloud.csv")
-    t, x = draw(built, n, solver, eta, seed=seed, label=label, save=save, progress=progress)
+    t, x = draw(
+        built, n, solver, eta,
+        seed=seed, label=label, save=save, progress=progress, motion=motion,
+    )  # fmt: skip
     _write_cloud(folder, t, x, seed)
     return folder / "cloud.csv"
 
@@ -249,21 +261,23 @@ def draw(
     built: Problem,
     n: int,
     solver: Solver | None = None,
-    eta: float = 1.0,
+    eta: float = 0.0,
     *,
     seed: int = 0,
     label: int | None = None,
     save: int = 1,
     progress: bool = False,
+    motion: Motion = reverse,
 ) -> tuple[Tensor, Tensor]:
     """Times (T,) and clouds (T, n, 2) in the units of the data, the last one sampled.
 
         t, x = draw(reopen(folder), n=1000)
 
-    By default 100 steps of heun's method for the reverse SDE. Errors are those of `sample`.
+    By default 20 steps of `multistep`. Errors are those of `sample`.
     """
-    solver = solver or SDESolver("heun", 100, seed=seed)
-    sde = reverse(_conditioned(built, label), eta)
+    if solver is None:
+        solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
+    sde = motion(_conditioned(built, label), eta)
     path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
     return path.t, built.units.restore(path.x)
 

@@ -51,6 +51,9 @@ class Spread(NamedTuple):
     widest: float
 
 
+MOST = 3.0
+"""Noise above which 16 nodes do not integrate cos(theta)^(eta^2) over a long step."""
+
 CENTRED = Spread(None, 1.0, 1.0)
 
 
@@ -80,7 +83,7 @@ def multistep(
 
     Args:
         field: gives x0_hat and eps_hat.
-        eta: noise; 0 for the probability flow (`ODESolver`), above for `SDESolver`.
+        eta: noise, at most 3; 0 for the probability flow (`ODESolver`), above for `SDESolver`.
         order, corrector: numbers of values of F in the polynomials of the step, 1 to 4, and of the
             corrector, 0 (none) to 5; by default those of `recipe`.
         spread: of the data; by default what the field knows of them. A `widest` that is too large
@@ -94,6 +97,8 @@ def multistep(
     in Lu et al. 2022, such correctors in Zhao et al. 2023.
     """
     process, eta = checked(field, eta)
+    if eta > MOST:
+        raise ValueError(f"eta must be at most {MOST:g} in multistep sampling, got {eta:g}")
     found = spread_of(field) if spread is None else spread
     check_positive(found.std, "spread.std")
     check_positive(found.widest, "spread.widest")

@@ -138,6 +138,23 @@ class FittedPlan(NamedTuple):
     points: Tensor
     answers: Tensor
 
+    def plain(self) -> dict:
+        """As JSON can hold it."""
+        found = {**self._asdict(), "plan": self.plan._asdict()}
+        return {
+            name: {k: v.tolist() for k, v in value.items()} if isinstance(value, dict)
+            else value.tolist() if isinstance(value, Tensor) else value
+            for name, value in found.items()
+        }  # fmt: skip
+
+    @staticmethod
+    def from_plain(found: dict) -> FittedPlan:
+        """What `plain` has made."""
+        plan = Plan(**{k: np.array(v, dtype=np.float64) for k, v in found["plan"].items()})
+        rows = ("times", "points", "answers")
+        tensors = {k: torch.tensor(found[k], dtype=torch.float64) for k in rows}
+        return FittedPlan(**{**found, **tensors, "plan": plan})
+
     def on(self, times: Tensor) -> Plan:
         """The weights, if these are their times."""
         if times.shape != self.times.shape or not torch.allclose(times, self.times, rtol=1e-9):

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -211,6 +212,19 @@ def test_refused_demo_leaves_the_existing_run_unchanged(sdeflow: Command, tmp_pa
         assert contents(tmp_path / "r") == before
 
 
+def test_calibrated_steps_are_kept_and_sampled_with(
+    sdeflow: Command, done: Path, tmp_path: Path
+) -> None:
+    """They are fitted once; another number of steps is refused with the command that makes it."""
+    place = shutil.copytree(done, tmp_path / "r")
+    code, out, _ = sdeflow("calibrate", place, "--steps", 4, "--pilot", 32)
+    assert code == 0
+    assert "that of the default recipe" in out
+    use = ("sample", place, "--n", 20, "--method", "calibrated")
+    assert sdeflow(*use, "--steps", 4)[0] == 0
+    assert refused(sdeflow(*use), f"sdeflow calibrate {place} --steps 20")
+
+
 @pytest.mark.parametrize(
     ("args", "word"),
     [
@@ -221,10 +235,10 @@ def test_refused_demo_leaves_the_existing_run_unchanged(sdeflow: Command, tmp_pa
         (("--eta", "-1"), "eta must be zero or more"),
         (("--eta", "nan"), "eta must be zero or more"),
         (("--eta", "inf"), "eta must be zero or more"),
-        (("--method", "hune"), "unknown SDE method 'hune'"),
+        (("--method", "hune", "--eta", "1"), "unknown SDE method 'hune'"),
         (("--method", "hune", "--eta", "0"), "unknown ODE method 'hune'"),
-        (("--method", "dopri5"), "is an ODE method: use it with --eta 0"),
-        (("--method", "heun2"), "is an ODE method: use it with --eta 0"),
+        (("--method", "dopri5", "--eta", "1"), "is an ODE method: use it with --eta 0"),
+        (("--method", "heun2", "--eta", "1"), "is an ODE method: use it with --eta 0"),
         (("--method", "srk", "--eta", "0"), "unknown ODE method 'srk'"),
         (("--method", "reversible_heun", "--eta", "0"), "unknown ODE method"),
         (("--steps", "0", "--eta", "0", "--method", "dopri5"), "steps must be at least 1"),

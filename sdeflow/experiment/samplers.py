@@ -1,0 +1,79 @@
+"""Choose the SDE and the solver that a method of `sdeflow sample` stands for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+from sdeflow._validation import SdeflowError, check_int
+from sdeflow.fields.field import Field
+from sdeflow.sdes.calibration import with_plan
+from sdeflow.sdes.generative import reverse
+from sdeflow.sdes.multistep import multistep
+from sdeflow.sdes.plan import FittedPlan
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.checks import ADAPTIVE
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.sde_solver import METHODS, SDESolver
+
+Solver = SDESolver | ODESolver
+Motion = Callable[[Field, float], SDE]
+
+MULTISTEP, CALIBRATED = "multistep", "calibrated"
+"""Methods of sampling that are no method of an engine: its Euler steps of another SDE."""
+
+CALLS = 20
+"""Of the field by default."""
+
+
+def steps_file(folder: Path, steps: int) -> Path:
+    """Where a run keeps so many fitted steps."""
+    return Path(folder) / f"steps-{steps}.json"
+
+
+def default_eta(method: str) -> float:
+    """The noise of a method that is named without one."""
+    return 1.0 if method in METHODS else 0.0
+
+
+def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
+    """torchsde's `method` if eta > 0, torchdiffeq's if eta = 0; adaptive methods need no steps.
+
+    Raises:
+        ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
+    """
+    check_int(steps, "steps")
+    if method in (MULTISTEP, CALIBRATED):
+        return SDESolver("euler", steps, seed=seed) if eta else ODESolver("euler", steps)
+    if eta != 0:
+        if method in (*ADAPTIVE, "heun2"):
+            raise ValueError(f"{method!r} is an ODE method: use it with --eta 0")
+        return SDESolver(method, steps, seed=seed)
+    if method in ADAPTIVE:
+        return ODESolver(method)
+    return ODESolver("heun2" if method == "heun" else method, steps)
+
+
+def choose_motion(folder: Path, method: str, steps: int) -> Motion:
+    """(field, eta) -> the SDE for a method: `multistep`, with fitted steps, or `reverse`.
+
+    Raises:
+        SdeflowError: the run was not calibrated for so many steps.
+    """
+    if method == MULTISTEP:
+        return multistep
+    if method != CALIBRATED:
+        return reverse
+    file = steps_file(folder, steps)
+    if not file.is_file():
+        raise SdeflowError(
+            f"{folder} holds no fitted steps of this number; make them with: "
+            f"{shlex.join(['sdeflow', 'calibrate', str(folder), '--steps', str(steps)])}"
+        )
+    try:
+        fitted = FittedPlan.from_plain(json.loads(file.read_text()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None
+    return lambda field, eta: with_plan(multistep(field, eta), fitted)
