@@ -112,11 +112,8 @@ def _as_cloud(value: object) -> str:
 
 def _as_rows(x: Tensor) -> str:
     """How to bring a tensor into the shape of a cloud."""
-    if x.ndim == 1:
-        return "; use x[:, None] for particles on a line, x[None] for one particle"
-    if x.ndim > 2:
-        return "; flatten each particle with x.flatten(1)"
-    return ""
+    line = "; use x[:, None] for particles on a line, x[None] for one particle"
+    return line if x.ndim == 1 else "; flatten each particle with x.flatten(1)" * (x.ndim > 2)
 
 
 def check_int(value: object, name: str, least: int = 1) -> int:
@@ -296,7 +293,5 @@ def check_device(device: object, name: str = "device") -> torch.device:
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
     """Return a floating-point type of torch."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
-        raise TypeError(
-            f"{name} must be a floating-point type, such as torch.float64, got {shown(dtype)}"
-        )
+        raise TypeError(f"{name} must be a floating-point type of torch, got {shown(dtype)}")
     return dtype

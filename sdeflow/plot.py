@@ -33,6 +33,7 @@ from matplotlib.quiver import Quiver
 from torch import Tensor
 
 from sdeflow._validation import (
+    check_file,
     check_int,
     check_kind,
     check_labels,
@@ -62,7 +63,6 @@ def __dir__() -> list[str]:
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#999999"
-
 STYLE: dict[str, Any] = {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False,
@@ -79,7 +79,11 @@ def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
     """An empty figure of this size in inches (one column: 3.4, two: 7.0).
 
     The style holds inside `with`: draw and save there.
+
+    Raises:
+        TypeError, ValueError: width or height is not positive.
     """
+    width, height = check_positive(width, "width"), check_positive(height, "height")
     with mpl.rc_context(cast(Any, STYLE)):
         yield Figure(figsize=(width, height), layout="constrained")
 
@@ -99,7 +103,7 @@ def write(
         OSError: it cannot be written; what was there is left.
     """
     check_kind(fig, Figure, "fig", "plot.figure")
-    path = pathlib.Path(path)
+    path = check_file(path)
     metadata = picture_metadata(path, provenance() if about is None else about)
     buffer = io.BytesIO()
     with mpl.rc_context(cast(Any, STYLE)):  # also for a figure that was made elsewhere
@@ -118,14 +122,14 @@ def cloud(
         TypeError, ValueError: x is not a finite cloud in the plane, or colour no (n,).
     """
     check_kind(ax, Axes, "ax", "fig.subplots")
-    size = check_positive(size, "size")
     a = check_plane(x.x[-1] if isinstance(x, Path) else x).cpu().numpy()
     numbers = None
     if not (isinstance(colour, str | tuple) and is_color_like(colour)):
         numbers = check_numbers(colour, "colour, if it is no colour,", (len(a),)).numpy()
     dots = ax.scatter(
-        a[:, 0], a[:, 1], s=size, c=colour if numbers is None else numbers, linewidths=0,
-        alpha=0.7, label=label, cmap=None if numbers is None else "viridis", rasterized=True,
+        a[:, 0], a[:, 1], s=check_positive(size, "size"), linewidths=0, alpha=0.7,
+        c=colour if numbers is None else numbers, cmap=None if numbers is None else "viridis",
+        label=label, rasterized=True,
     )  # fmt: skip
     ax.set_aspect("equal")
     return dots
@@ -159,19 +163,18 @@ def arrows(
     if field.dim not in (None, 2):
         raise ValueError(f"arrows stand in a plane, the field has dimension {field.dim}")
     half, nodes = check_positive(half, "half"), check_int(nodes, "nodes", 2)
-    axis = torch.linspace(-half, half, nodes)
-    grid = torch.cartesian_prod(axis, axis)
+    grid = torch.cartesian_prod(*[torch.linspace(-half, half, nodes)] * 2)
     with torch.no_grad():
         toward = torch.nn.functional.normalize(-field.noise(grid, t), dim=1).cpu().numpy()
-    g = grid.numpy()
     return ax.quiver(
-        g[:, 0], g[:, 1], toward[:, 0], toward[:, 1], color=colour, scale=1.4 * nodes,
+        *grid.T.numpy(), *toward.T, color=colour, scale=1.4 * nodes,
         width=0.006, headwidth=4, pivot="mid", zorder=0,
     )  # fmt: skip
 
 
 def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
     """A square window [-half, half]^2 without ticks, for snapshots that share a scale."""
+    check_kind(ax, Axes, "ax", "fig.subplots() makes them")
     half = check_positive(half, "half")
     ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
     if title is not None:
@@ -202,13 +205,14 @@ def distances(
     """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
     band.
     """
+    check_kind(ax, Axes, "ax", "fig.subplots() makes them")
     check_kind(names, Sequence, "names", "a list")
+    check_kind([] if colours is None else colours, Sequence, "colours", "a list of names")
     places = np.arange(len(names))
     values = check_numbers(values, "values", (len(names),)).tolist()
     mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()
-    low, high = mean - 2 * sd, mean + 2 * sd
     band: dict[str, Any] = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
-    ax.axvspan(max(low, 0.0), high, label="two samples of the data", **band)
+    ax.axvspan(max(mean - 2 * sd, 0.0), mean + 2 * sd, label="two samples of the data", **band)
     bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
     ax.set_ylim(len(names) - 0.4, -0.6)

@@ -309,7 +309,7 @@ CURES: Cures = {
     ),
     "labels in a list": (
         lambda: sf.datasets.from_points(m.X, ROW_OF_FLOATS),
-        "use labels.long()",
+        "use .long()",
         lambda: sf.datasets.from_points(m.X, ROW_OF_FLOATS.long()),
     ),
     "one place": (

@@ -22,7 +22,7 @@ from sdeflow.analysis.estimate import Estimate
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.sdes.potentials import Potential, Protocol, scalar
-from sdeflow.sdes.sde import SDE, check_sde
+from sdeflow.sdes.sde import SDE, check_function, check_sde
 from sdeflow.solvers.path import Path, check_path
 
 # --------------------------------------------------------------------------------------- two times
@@ -136,9 +136,8 @@ def heat(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
 
 def _along(path: Path, potential: Potential, protocol: Protocol, driven: bool) -> Tensor:
     check_path(path).check_every_step("the work" if driven else "the heat")
-    for name, given in (("potential", potential), ("protocol", protocol)):
-        if not callable(given):
-            raise TypeError(f"{name} must be a function, got {type(given).__name__}")
+    check_function(protocol, "protocol", "t")
+    check_function(potential, "potential", "x", "control")
     total = torch.zeros(path.x.shape[1], dtype=torch.float64)
     for k in range(len(path.t) - 1):
         x, y = path.x[k].double(), path.x[k + 1].double()

@@ -23,7 +23,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_positive
+from sdeflow._validation import check_cloud, check_labels, check_positive, shown
 from sdeflow.distributions.arguments import check_draw
 from sdeflow.distributions.curves import Arc, check_arcs, distance_to
 from sdeflow.distributions.distribution import Distribution
@@ -137,7 +137,7 @@ class Dataset:
 
     def _draw(self, n: int, seed: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         if not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(f"dtype must be a floating-point type, got {dtype}")
+            raise TypeError(f"dtype must be a floating-point type, got {shown(dtype)}")
         n, seed = check_draw(n, seed)
         if self.units.digits_lost(dtype) > 0.01:
             raise ValueError(
@@ -258,12 +258,9 @@ def _checked_points(points: Tensor, name: str) -> Tensor:
 
 
 def _checked_labels(labels: object, m: int, name: str) -> Tensor:
-    if not isinstance(labels, Tensor) or labels.dtype not in INTEGERS:
-        raise TypeError(f"labels of {name} must be a tensor of whole numbers; use labels.long()")
+    labels = check_labels(labels, f"labels of {name}")
     if labels.shape != (m,):
         raise ValueError(
             f"labels of {name} must be ({m},), one per point, got {tuple(labels.shape)}"
         )
-    if int(labels.min()) < 0:
-        raise ValueError(f"labels of {name} must count from 0, got {int(labels.min())}")
     return labels.detach().to("cpu", torch.int64)

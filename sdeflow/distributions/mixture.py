@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_finite, check_int, check_positive
+from sdeflow._validation import check_cloud, check_finite, check_int, check_positive, shown
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.arguments import (
     check_asked,
@@ -110,7 +110,7 @@ class GaussianMixture(Distribution):
     def to(self, dtype: torch.dtype) -> GaussianMixture:
         """The same mixture in another floating-point type."""
         if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"dtype must be a floating-point type, got {dtype!r}")
+            raise TypeError(f"dtype must be a floating-point type, got {shown(dtype)}")
         return GaussianMixture(
             self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
         )
@@ -180,6 +180,8 @@ class GaussianMixture(Distribution):
         differentiable in alpha and sigma, each ().
         """
         alpha, sigma = check_coefficient(alpha, "alpha"), check_coefficient(sigma, "sigma")
+        if (sigma.detach() if isinstance(sigma, Tensor) else sigma) < 0:
+            raise ValueError("sigma must be zero or more")
         # Without __init__: the arguments are checked and the eigenvectors known.
         noised = object.__new__(GaussianMixture)
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)

@@ -27,7 +27,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_file, check_int
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import pictures
 from sdeflow.experiment.config import Config
@@ -99,7 +99,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     """
     check_particles(n)
     start = time.perf_counter()
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     problem = fit(config, folder, progress=progress)
     trained = time.perf_counter() - start
     print("measuring", file=sys.stderr) if progress else None

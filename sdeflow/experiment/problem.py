@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from sdeflow._validation import check_kind
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.units import Units
@@ -70,6 +71,7 @@ def problem(config: Config, units: Units | None = None) -> Problem:
     Raises:
         ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
     """
+    check_kind(config, Config, "config")
     data = datasets.named(config.data)
     if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")

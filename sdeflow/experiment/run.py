@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_int
+from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import (
@@ -76,8 +76,9 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
         ValueError: it is a file.
     """
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     check_folder(folder)
+    check_kind(config, Config, "config")
     built = problem(config)
     known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():
@@ -136,7 +137,7 @@ def reopen(folder: Path) -> Problem:
         SdeflowError: no run there, not finished, a damaged file, a field of another run, or data
             that have changed.
     """
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     check_run(folder)
     config, digest, units = _read_config(folder / "config.json")
     if not (folder / "field.safetensors").is_file():
@@ -162,7 +163,7 @@ def summary(folder: Path) -> dict:
     Raises:
         SdeflowError: no run there, or a damaged file.
     """
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     check_run(folder)
     lines = read_log(folder / "metrics.jsonl")
     return {
@@ -179,7 +180,7 @@ def clear(folder: Path, config: Config) -> None:
     Raises:
         SdeflowError: config.json is damaged.
     """
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     known = folder / "config.json"
     if known.is_file():
         there, digest, _ = _read_config(known)
@@ -246,7 +247,7 @@ def sample(
         ValueError, SdeflowError: as `reopen` and the solvers; a label that the run does not have.
         OSError: the files cannot be written.
     """
-    folder = Path(folder)
+    folder = check_file(folder, "folder")
     built = reopen(folder)
     check_writable(folder / "cloud.csv")
     t, x = draw(

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
-from sdeflow._validation import check_int, check_labels, check_positive
+from sdeflow._validation import check_int, check_labels, check_positive, shown
 from sdeflow.fields.field import Field, Table
 from sdeflow.fields.network_call import MODELESS, Rest, called
 from sdeflow.fields.networks import Conditioned, TimeInput
@@ -74,7 +74,7 @@ class LearnedField(Field):
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
         if self.predicts is not None and not isinstance(self.predicts, Prediction):
-            raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
+            raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
         if self.data_std is not None:
             if self.predicts is not None:
                 raise ValueError(

@@ -61,13 +61,13 @@ def called(
         try:
             if rows is None:
                 out = network(given, *rest)
-                if getattr(out, "shape", None) != x.shape:
+                if not isinstance(out, Tensor) or out.shape != x.shape:
                     misfit(out, x)
             else:
                 parts = []
                 for part, its in _blocks(given, rest, rows):
                     parts.append(network(part, *its))
-                    if getattr(parts[-1], "shape", None) != part.shape:
+                    if not isinstance(parts[-1], Tensor) or parts[-1].shape != part.shape:
                         misfit(parts[-1], part)
                 out = torch.cat(parts)[: x.shape[0]]
         except IndexError as error:

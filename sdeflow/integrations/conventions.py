@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_int, check_positive, shown
 from sdeflow.fields.prediction import Prediction
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, Linear
@@ -95,7 +95,7 @@ class DDPM(Convention):
     def __post_init__(self) -> None:
         """Check the table, and make the process."""
         if not isinstance(self.predicts, Prediction):
-            raise TypeError(f"predicts must be a Prediction, got {self.predicts!r}")
+            raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
         if self.predicts not in (Prediction.NOISE, Prediction.V, Prediction.DATA):
             raise ValueError(
                 f"a network of a table predicts NOISE, V or DATA, not {self.predicts.name}; "
@@ -106,7 +106,9 @@ class DDPM(Convention):
         except (TypeError, ValueError, RuntimeError):
             got = type(self.alphas_cumprod).__name__
             raise TypeError(f"alphas_cumprod must be a row of numbers, got {got}") from None
-        if table.ndim == 1 and len(table) and float(table[-1]) > HARDLY_NOISED:
+        if table.ndim != 1:
+            raise TypeError(f"alphas_cumprod must be a row of numbers, got {tuple(table.shape)}")
+        if len(table) and float(table[-1]) > HARDLY_NOISED:
             raise ValueError(
                 f"alphas_cumprod ends at {float(table[-1]):.4g}, where the data are hardly "
                 "noised; give the products of the alphas, as scheduler.alphas_cumprod"

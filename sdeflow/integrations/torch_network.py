@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_int, shown
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.integrations.conventions import Convention
@@ -61,12 +61,16 @@ def from_torch(
             "an MLP of sdeflow takes the noise level and no time of a convention; give it to "
             "LearnedField"
         )
+    if shape is not None and not isinstance(shape, Sequence):
+        raise TypeError(f"shape must be a row of sizes, such as (3, 32, 32), got {shown(shape)}")
     sizes = None if shape is None else tuple(check_int(size, "shape") for size in shape)
     adapted = _Adapted(network, convention, sizes, _checked(conditions))
     return LearnedField(convention.process, adapted, convention.predicts, batch=batch)
 
 
 def _checked(conditions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
+    if conditions is not None and not isinstance(conditions, Mapping):
+        raise TypeError(f"conditions must be tensors by their names, got {shown(conditions)}")
     given = dict(conditions or {})
     for name, value in given.items():
         if not isinstance(value, Tensor) or value.ndim < 1 or len(value) != 1:

@@ -26,7 +26,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_int, check_positive, shown
 from sdeflow.random_streams import Stream, normals, uniform
 
 Scalar = TypeVar("Scalar", Tensor, float)
@@ -254,7 +254,7 @@ class Process(ABC):
             raise ValueError(f"seed must be below 2^64, got {seed}")
         kind, c = dtype or torch.get_default_dtype(), self(self.t_max)
         if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
-            raise TypeError(f"dtype must be a floating-point type of torch, got {dtype!r}")
+            raise TypeError(f"dtype must be a floating-point type of torch, got {shown(dtype)}")
         noise = float(c.sigma) * normals(seed, Stream.PRIOR, n, d, kind)
         if data is not None:
             return float(c.alpha) * _drawn(data, n, d, seed).to(noise) + noise

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times
+from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times, shown
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
@@ -97,7 +97,9 @@ class SDE:
         if self.t_start == self.t_end:
             raise ValueError(f"t_start and t_end must differ, both are {self.t_start}")
         if self.calculus not in ("ito", "stratonovich"):
-            raise ValueError(f"calculus must be 'ito' or 'stratonovich', got {self.calculus!r}")
+            raise ValueError(
+                f"calculus must be 'ito' or 'stratonovich', got {shown(self.calculus)}"
+            )
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a text, got {type(self.name).__name__}")
         if isinstance(self.time_grid, SpanTimes):

@@ -81,8 +81,8 @@ class Training(Iterator[Tensor]):
             check_int(steps, "steps"),
             check_int(seed, "seed", 0),
             config,
-            weighting or default_weighting(field),
-            time_density or default_time_density(field),
+            default_weighting(field) if weighting is None else weighting,
+            default_time_density(field) if time_density is None else time_density,
             None if checkpoint is None else check_path(checkpoint, "checkpoint"),
             check_int(every, "every"),
         )

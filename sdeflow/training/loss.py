@@ -26,9 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import (
+    check_cloud,
+    check_finite,
+    check_int,
+    check_kind,
+    check_numbers,
+    check_positive,
+)
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.field import Field
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process
@@ -46,7 +52,7 @@ def prediction_weighting(row: Prediction) -> Weighting:
 
     Source: Ho et al. 2020, eq. 14, for the noise row.
     """
-    return partial(_weight_of_row, row)
+    return partial(_weight_of_row, check_kind(row, Prediction, "row"))
 
 
 def edm_weighting(data_std: float) -> Weighting:
@@ -98,7 +104,16 @@ def _error_ratio(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
 
 def uniform_time(p: Process, u: Tensor) -> Tensor:
     """t uniform on [t_min, t_max] (Ho et al. 2020)."""
-    return p.t_min + u * (p.t_max - p.t_min)
+    check_kind(p, Process, "p")
+    return p.t_min + _shares(u) * (p.t_max - p.t_min)
+
+
+def _shares(u: Tensor) -> Tensor:
+    """u (n,) as a tensor: numbers between 0 and 1."""
+    u = u if isinstance(u, Tensor) else check_numbers(u, "u")
+    if u.ndim != 1:
+        raise ValueError(f"u must be (n,), numbers between 0 and 1, got {tuple(u.shape)}")
+    return u
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
@@ -107,6 +122,8 @@ def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
     Raises:
         ValueError: sigma is 0 at t_min, where log SNR is infinite.
     """
+    check_kind(p, Process, "p")
+    u = _shares(u)
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     if torch.isinf(ends[1]):
         raise ValueError(
@@ -155,7 +172,7 @@ def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
 
     Source: Karras et al. 2022, table 1.
     """
-    return partial(_normal_log_snr, mean, check_positive(std, "std"))
+    return partial(_normal_log_snr, check_finite(mean, "mean"), check_positive(std, "std"))
 
 
 def _normal_log_snr(mean: float, std: float, p: Process, u: Tensor) -> Tensor:
@@ -193,8 +210,7 @@ def loss(
         TypeError, ValueError: x0 is no finite cloud of the field's dimension, eps has another
             shape, or t is not (n,) in [t_min, t_max].
     """
-    if not isinstance(field, Field):
-        raise TypeError(f"field must be a Field, such as LearnedField, got {type(field).__name__}")
+    check_kind(field, LearnedField, "field")
     check_cloud(x0, "x0", field.dim)
     if check_cloud(eps, "eps").shape != x0.shape:
         raise ValueError(
@@ -205,7 +221,8 @@ def loss(
             f"weighting must be a function, such as min_snr(), got {type(weighting).__name__}"
         )
     t = field.process.at(t, x0).expand(len(x0))
-    return regression_error(field, x0, t, eps, weighting or default_weighting(field))
+    weighting = default_weighting(field) if weighting is None else weighting
+    return regression_error(field, x0, t, eps, weighting)
 
 
 def regression_error(
@@ -282,7 +299,7 @@ def loss_decomposition(
     check_int(n, "n", 2)
     u = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
     times = uniform_log_snr(p, u)
-    weighting = weighting or prediction_weighting(Prediction.NOISE)
+    weighting = prediction_weighting(Prediction.NOISE) if weighting is None else weighting
     x0 = truth.sample(n, seed)
     with torch.no_grad():
         rows = [

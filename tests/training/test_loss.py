@@ -150,7 +150,7 @@ X0, EPS = randn(5, 2), randn(5, 2, seed=1)
         ({"x0": randn(5, 3), "eps": randn(5, 3)}, "x0 must have dimension 2, got 3"),
         ({"x0": X0.numpy()}, "x0 must be a floating-point tensor, got ndarray"),
         ({"weighting": 1.0}, "weighting must be a function"),
-        ({"field": nn.Linear(2, 2)}, "field must be a Field"),
+        ({"field": nn.Linear(2, 2)}, "field must be a LearnedField"),
     ],
 )
 def test_loss_refuses_what_does_not_fit(change: dict, complaint: str) -> None:
