@@ -59,7 +59,8 @@ class Distribution(ABC):
 
     def widest(self) -> float:
         """The standard deviation along the first principal axis (length), from 4,096 draws."""
-        variances = torch.linalg.eigvalsh(torch.cov(self.sample(4096, seed=0).double().T))
+        covariance = torch.cov(self.sample(4096, seed=0).double().T).reshape(self.dim, self.dim)
+        variances = torch.linalg.eigvalsh(covariance)
         return max(float(variances.max()) ** 0.5, self.std())
 
     @abstractmethod

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int
+from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
@@ -60,7 +60,7 @@ def calibrate(
         TypeError, ValueError: field is not a `Field`, its dimension is not known and pilot is a
             number, or a number is out of range.
     """
-    sde = multistep(field, spread=spread)
+    sde, seed = multistep(field, spread=spread), check_seed(seed)
     steps, start = check_int(steps, "steps", 2), _start(field, pilot, seed)
     flow = _Flow(sde, start)
     plans = list(_candidates(flow, steps))

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_int, check_kind, check_positive
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField
@@ -99,7 +99,7 @@ def multistep(
     process, eta = checked(field, eta)
     if eta > MOST:
         raise ValueError(f"eta must be at most {MOST:g} in multistep sampling, got {eta:g}")
-    found = spread_of(field) if spread is None else spread
+    found = spread_of(field) if spread is None else check_kind(spread, Spread, "spread")
     check_positive(found.std, "spread.std")
     check_positive(found.widest, "spread.widest")
     for name, value, least, most in (("order", order, 1, 4), ("corrector", corrector, 0, 5)):

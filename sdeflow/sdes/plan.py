@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdeflow._validation import check_int, check_positive
 from sdeflow.processes.process import Coefficients
 from sdeflow.processes.time_grids import SpanTimes
 
@@ -39,8 +40,13 @@ class Recipe(NamedTuple):
 
 
 def recipe(steps: int, eta: float = 0.0) -> Recipe:
-    """The default recipe for this number of steps, chosen once for nine unlike problems."""
-    if eta:
+    """The default recipe for this number of steps, chosen once for nine unlike problems.
+
+    Raises:
+        TypeError, ValueError: steps is not a positive whole number, or eta is negative.
+    """
+    steps = check_int(steps, "steps")
+    if check_positive(eta, "eta", zero=True):
         return Recipe(2.0, 2, 0)
     if steps < 10:
         return Recipe(2.5, 2, 3 if steps > 6 else 0)
