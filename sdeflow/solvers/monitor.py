@@ -186,7 +186,8 @@ class Monitor:
             self.look()
         self._states[-1] = x
         path = self.path(self.steps.times[self.saved], self._states)
-        path = replace(path, steps=self.saved[-1] - self.saved[0])
+        steps, began = self.saved[-1] - self.saved[0], float(self.steps.times[0])
+        path = replace(path, steps=steps, began=began)
         check_width(self.steps, self.start, path)
         return path
 

@@ -11,7 +11,7 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -34,7 +34,7 @@ from sdeflow.solvers.adapters import (
 )
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method
-from sdeflow.solvers.legs import end_of
+from sdeflow.solvers.legs import end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
@@ -97,14 +97,14 @@ class ODESolver:
 
         `save` and `progress` as in `SDESolver.solve`; adaptive methods save at any times.
         """
-        x = end_of(x)
+        before, x = x, end_of(x)
         check_sde_and_cloud(sde, x, self.method)
         if sde.diffusion is not None:
             raise ValueError(
                 "this SDE has noise: use SDESolver, or the probability flow (eta = 0)"
             )
         if self.method in ADAPTIVE:
-            return self._adaptive(sde, x, save, progress)
+            return without_noise(before, self._adaptive(sde, x, save, progress))
         times = check_grid(sde, self.steps or 1, self.times, self.method)
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
         if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
@@ -125,7 +125,7 @@ class ODESolver:
                 rtol=1e-7, atol=max(1e-9 * _size(monitor.start), number.tiny),  # of implicit_adams
                 options={"grid_constructor": lambda f, y, t: grid},
             )  # fmt: skip
-        return monitor.finish(out[-1])
+        return without_noise(before, monitor.finish(out[-1]))
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         wanted, from_start = _wanted(sde, save)
@@ -143,7 +143,7 @@ class ODESolver:
             monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
         )
         check_width(monitor.steps, monitor.start, path)
-        return path
+        return replace(path, began=sde.t_start)
 
     def _integrate(
         self, monitor: Monitor, sde: SDE, x: Tensor, times: Tensor, first: float

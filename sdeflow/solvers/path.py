@@ -23,9 +23,10 @@ class Path:
         seconds: wall time of the solve.
         status: "finished", or the reason of the failure.
         steps: number of steps taken from the first state to the last; None if not known.
-        seed: of its Brownian path; None without noise.
-        leg: 0, and one more whenever a run goes on from the end of another at a time that does not
-            follow it (a burn-in and the run after it). Its noise differs from leg to leg.
+        seed: of its Brownian path, or of that of the path it goes on from; None without noise.
+        leg: 0, and one more whenever a run goes on from the end of another without being its next
+            part (a burn-in and the run after it). The noise differs from leg to leg.
+        began: time at which the run began, also where that state was not saved.
     """
 
     t: Tensor
@@ -36,6 +37,7 @@ class Path:
     steps: int | None = None
     seed: int | None = None
     leg: int = 0
+    began: float | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a state for each time."""

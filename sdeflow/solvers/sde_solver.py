@@ -74,8 +74,9 @@ class SDESolver:
         steps: K, on the time grid of the SDE; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
         seed: of the Brownian path. By default it is made of the first particle's numbers: equal
-            starts have equal noise, whatever the SDE, and a run that starts where another ended
-            has noise of its own.
+            starts have equal noise, whatever the SDE (replicas need seeds), and a run that starts
+            where another ended has noise of its own. A start that was made of the end of a run
+            with this seed needs another one.
         fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
             seed and `fine` follow the same path with different steps. `times` by default.
 

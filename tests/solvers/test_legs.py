@@ -100,6 +100,34 @@ def test_each_leg_has_other_noise():
     assert all(abs(correlation(kicks[i], kicks[j])) < 4 for i, j in ((0, 1), (1, 2), (0, 2)))
 
 
+@pytest.mark.parametrize("method", ["euler", "dopri5"])
+def test_run_without_noise_between_two_runs_keeps_their_noise_apart(method):
+    """Var = e^-2 + 1 after W, x' = -x and W again; the same noise twice gives 1.87."""
+    halve = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
+    between = sf.ODESolver(method, 100) if method == "euler" else sf.ODESolver(method)
+    first = part(0, 100, 5).solve(WIENER, ORIGIN)
+    last = part(0, 100, 5).solve(WIENER, between.solve(halve, first, save=1))
+    kept = 0.99**200 if method == "euler" else 2.718281828**-2
+    assert abs(float(last.x[-1].var()) / (kept + 1) - 1) < 4 * (2 / len(ORIGIN)) ** 0.5
+
+
+def test_cycles_that_save_one_state_have_noise_of_their_own():
+    """Up and down with one seed and save=1: every leg is another."""
+    down = sf.SDE(lambda x, t: 0 * x, lambda x, t: torch.ones((), dtype=F64), 1.0, 0.0)
+    path, solver = ORIGIN, sf.SDESolver("euler", 20, seed=2)
+    for k in range(5):
+        path = solver.solve(down if k % 2 else WIENER, path, save=1)
+    assert path.leg == 4
+    assert abs(float(path.x[-1].var()) / 5 - 1) < 4 * (2 / len(ORIGIN)) ** 0.5
+
+
+def test_seed_that_returns_in_a_chain_of_paths_has_new_noise():
+    path = ORIGIN
+    for seed in (0, 1, 0):
+        path = part(0, 100, seed).solve(WIENER, path)
+    assert abs(float(path.x[-1].var()) / 3 - 1) < 4 * (2 / len(ORIGIN)) ** 0.5
+
+
 def test_noise_that_would_come_again_is_told():
     sde, solver = relaxing(7)
     end = solver.solve(sde, ORIGIN[:100]).x[-1]
