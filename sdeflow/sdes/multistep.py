@@ -54,19 +54,37 @@ class Spread(NamedTuple):
 MOST = 3.0
 """Noise above which 16 nodes do not integrate cos(theta)^(eta^2) over a long step."""
 
+
+class Moments(NamedTuple):
+    """Mean (d,), or None for centred data, and standard deviation per coordinate."""
+
+    mean: Tensor | None
+    std: float
+
+
 CENTRED = Spread(None, 1.0, 1.0)
+
+
+def known_spread(field: Field) -> Moments | None:
+    """Mean (d,) and standard deviation of the data of a field, as far as it knows them."""
+    if isinstance(field, GuidedField):
+        return known_spread(field.conditional)
+    if isinstance(field, ExactField):
+        return Moments(field.distribution.mean(), field.distribution.std())
+    if isinstance(field, LearnedField) and field.data_std is not None:
+        return Moments(field.data_mean, field.data_std)
+    return None
 
 
 def spread_of(field: Field) -> Spread:
     """The spread of the data of a field, as far as it knows it: by default centred, with s = 1."""
-    if isinstance(field, GuidedField):
-        return spread_of(field.conditional)
-    if isinstance(field, ExactField):
-        data = field.distribution
-        return Spread(data.mean(), data.std(), data.widest())
-    if isinstance(field, LearnedField) and field.data_std is not None:
-        return Spread(field.data_mean, field.data_std, field.data_std)
-    return CENTRED
+    known = known_spread(field)
+    if known is None:
+        return CENTRED
+    while isinstance(field, GuidedField):
+        field = field.conditional
+    wide = field.distribution.widest() if isinstance(field, ExactField) else known.std
+    return Spread(known.mean, known.std, wide)
 
 
 def multistep(

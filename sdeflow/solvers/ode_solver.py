@@ -38,6 +38,7 @@ from sdeflow.solvers.legs import end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
+from sdeflow.solvers.start import check_start
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -106,6 +107,7 @@ class ODESolver:
         if self.method in ADAPTIVE:
             return without_noise(before, self._adaptive(sde, x, save, progress))
         times = check_grid(sde, self.steps or 1, self.times, self.method)
+        check_start(sde, x, times)
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
         if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
             raise ValueError(
@@ -129,6 +131,7 @@ class ODESolver:
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         wanted, from_start = _wanted(sde, save)
+        check_start(sde, x, wanted, stacklevel=4)
         monitor = Monitor(sde.stepped(wanted, x), x, progress, None)
         first = float((sde.times(100)[1] - sde.t_start).abs())
         try:

@@ -34,6 +34,7 @@ from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method, check_noise
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, saved_indices
+from sdeflow.solvers.start import check_start
 
 
 class Method(NamedTuple):
@@ -131,6 +132,7 @@ class SDESolver:
         check_sde_and_cloud(sde, x, self.method)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
+        check_start(sde, x, times)
         noise = legs.continued(before, self.seed, times) or legs.started(
             x, self.seed, times, first
         )
