@@ -30,10 +30,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int, check_positive
+from sdeflow._validation import SdeflowError, check_int, check_kind, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.arguments import (
-    check_kind,
     check_potential,
     check_rates,
     check_refuse,
@@ -46,6 +45,7 @@ from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reach
 from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
 from sdeflow.fokker_planck.long_times import propagated
 from sdeflow.fokker_planck.relaxation import slowest_rates
+from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE
 
 AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
@@ -292,11 +292,13 @@ def markov_generator(
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
     check_kind(sde, SDE, "sde")
-    check_kind(grid, Grid, "grid", "; make one by Grid(low, high, shape)")
+    check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
     check_refuse(refuse)
     when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
+        if energy is None:
+            check_each_alone(sde, grid.centres(), when)
         matrix = fitted_rates(sde, grid, when, energy)
         coarse = None
         if estimate and can_be_coarsened(grid):

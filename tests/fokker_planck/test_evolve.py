@@ -591,7 +591,7 @@ def test_density_path_prints_in_words() -> None:
         (
             lambda: evolve(OU, coarse_density().mass, UNIT_INTERVAL),
             TypeError,
-            "must be a Density, got Tensor",
+            "must be a Density, got a tensor",
         ),
         (lambda: evolve(OU, None, UNIT_INTERVAL), TypeError, "must be a Density, got NoneType"),
         (
