@@ -128,6 +128,13 @@ class Amplifying(nn.Module):
         return -1e3 * x
 
 
+class Shrinking(nn.Module):
+    """Taken for a velocity, it sends each particle to 0."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return 50 * x
+
+
 @pytest.mark.parametrize("make", [sf.reverse, sf.sdes.comoving, sf.ancestral])
 def test_cloud_that_a_field_sends_off_is_no_result(make):
     process = sf.VP()
@@ -136,6 +143,16 @@ def test_cloud_that_a_field_sends_off_is_no_result(make):
         sf.SDESolver("euler", 12).solve(make(known, 1.0), process.prior(20, 2, 0), save=13)
     assert caught.value.path.x.shape == (13, 20, 2)
     assert len(str(caught.value)) < 300
+
+
+def test_network_that_shrinks_the_cloud_below_its_noise_is_no_result():
+    """A network of v-prediction read as a velocity ended at 2e-10 under `dopri5`, "finished"."""
+    process = sf.VP()
+    shrinking = sf.LearnedField(process, Shrinking(), sf.fields.Prediction.VELOCITY)
+    flow, x = sf.reverse(shrinking, 0.0), process.prior(20, 2, 0)
+    with pytest.raises(sf.SdeflowError, match="times narrower than its noise"):
+        sf.ODESolver("rk4", 200).solve(flow, x)
+    assert sf.ODESolver("rk4", 20).solve(flow, 0 * x).status == "finished"
 
 
 def test_cloud_that_grows_as_it_should_is_a_result():
