@@ -78,10 +78,10 @@ class Monitor:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close the bar; an error that a bad state has caused gives way to that of the state."""
         self.bar.close()
-        if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
-            self.untouched([state for _, _, _, state in self.log])
-            self._find()
-        self._modes.close()
+        with self._modes:  # torch's modes come back, also where what is found is raised
+            if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
+                self.untouched([state for _, _, _, state in self.log])
+                self._find()
         mixed = isinstance(error, RuntimeError) and re.search("dtype|scalar type", str(error))
         if mixed and self.start.dtype != torch.float64:
             raise TypeError(

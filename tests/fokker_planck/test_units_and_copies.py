@@ -221,7 +221,7 @@ BELOW_ZERO = np.array([[1.0, -1.0], [-1.0, 1.0]])
 MISTAKES: list[tuple] = [
     (lambda: evolve(OU, LINE, [0, 1], refuse=None), TypeError, "refuse must be a Diagnostics"),
     (lambda: evolve(OU, LINE, [0, 1], refuse=0.1), TypeError, r"refuse=dataclasses.replace\("),
-    (lambda: evolve(OU, LINE, "01"), TypeError, "times must be a tensor"),
+    (lambda: evolve(OU, LINE, "01"), TypeError, "times must be numbers in a tensor"),
     (
         lambda: evolve(WHIRL, LINE, [0, 1]),
         ValueError,
@@ -249,7 +249,11 @@ MISTAKES: list[tuple] = [
     ),
     (lambda: sampler_density(OU, LINE, [0, 1], refuse=3), TypeError, "refuse must be"),
     (lambda: sampler_density(WHIRL, LINE, [0, 1]), ValueError, r"cloud of shape \(n, 1\)"),
-    (lambda: sampler_density(OU, LINE, [0, 1], "a"), TypeError, "save must be a tensor"),
+    (
+        lambda: sampler_density(OU, LINE, [0, 1], "a"),
+        TypeError,
+        "save must be numbers in a tensor",
+    ),
     (lambda: probability_current(OU, LINE, "0"), TypeError, "t must be a number"),
     (lambda: probability_current(OU, LINE, 9.0), ValueError, r"t is 9, outside \[0, 1\]"),
     (lambda: markov_generator(OU, LINE.grid, t=-2), ValueError, r"t is -2, outside \[0, 1\]"),
@@ -262,7 +266,7 @@ MISTAKES: list[tuple] = [
     (lambda: probability_current(LINE, OU, 0.0), TypeError, "sde must be an SDE, got Density"),
     (lambda: probability_current(OU, LINE.mass, 0.0), TypeError, "density must be a Density"),
     (lambda: probability_current(WHIRL, LINE, 0.0), ValueError, r"cloud of shape \(n, 1\)"),
-    (lambda: markov_generator(None, LINE.grid), TypeError, "sde must be an SDE, got NoneType"),
+    (lambda: markov_generator(None, LINE.grid), TypeError, "sde must be an SDE, got None"),
     (lambda: markov_generator(OU, (0, 1, 8)), TypeError, r"grid must be a Grid, got tuple; make"),
     (lambda: markov_generator(OU, LINE.grid, t="a"), TypeError, "t must be a number"),
     (lambda: markov_generator(OU, LINE.grid, refuse=None), TypeError, "refuse must be"),

@@ -118,6 +118,24 @@ def test_stage_at_the_time_of_the_start_is_not_a_state():
     assert path.x[4].allclose(half.x[-1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
+@pytest.mark.parametrize("grown", [1e200, None], ids=["infinite", "in place"])
+def test_run_that_fails_leaves_autograd_on(method, grown):
+    """Two faults at once, one of which hid the other, left autograd off for good."""
+
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        if t > 0.5 or not torch.isfinite(x).all():
+            raise RuntimeError("of the user's own")
+        return x * grown if grown else x.mul_(0.5)
+
+    kind = sf.SDESolver if method == "euler" else sf.ODESolver
+    with pytest.raises((sf.SdeflowError, ValueError)):
+        solver(method, kind).solve(
+            sf.SDE(drift, noise(kind), 0.0, 1.0), torch.ones(2, 2, dtype=F64)
+        )
+    assert torch.is_grad_enabled()
+
+
 # ---------------------------------------------------------------------------- a cloud that ran off
 
 
