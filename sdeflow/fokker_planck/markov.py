@@ -281,7 +281,7 @@ def markov_generator(
         potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT: used
             instead of the drift.
         estimate: compare each answer with that on cells twice as wide; warns where cells cannot be
-            merged two by two.
+            merged two by two, and looks at the diffusion that the cells add alone.
         refuse: an answer with an estimated error above `refuse.error` raises. It is a total
             variation for densities and relative for times and rates.
 
@@ -309,7 +309,10 @@ def markov_generator(
                 mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
                 merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
             coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
-    return MarkovGenerator(grid, matrix, coarse, refuse)
+    generator = MarkovGenerator(grid, matrix, coarse, refuse)
+    if estimate and coarse is None:  # the diffusion that the cells add is known all the same
+        generator._checked(0.0, "the stationary density, a total variation,", generator._typical)
+    return generator
 
 
 def _change(density: Density, wide: Density) -> float:
