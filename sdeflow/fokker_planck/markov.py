@@ -297,9 +297,9 @@ def markov_generator(
     when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
+        matrix = fitted_rates(sde, grid, when, energy)
         if energy is None:
             check_each_alone(sde, grid.centres(), when)
-        matrix = fitted_rates(sde, grid, when, energy)
         coarse = None
         if estimate and can_be_coarsened(grid):
             wide = grid.coarser()
