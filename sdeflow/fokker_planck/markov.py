@@ -46,7 +46,7 @@ from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted
 from sdeflow.fokker_planck.long_times import propagated
 from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.sdes.coefficients import check_each_alone
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, check_sde
 
 AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
 
@@ -291,7 +291,7 @@ def markov_generator(
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
-    check_kind(sde, SDE, "sde")
+    check_sde(sde)
     check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
     check_refuse(refuse)
     when = sde.t_start if t is None else check_time(sde, t)
