@@ -75,7 +75,7 @@ class SDESolver:
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
         seed: of the Brownian path. By default it is made of the first particle's numbers: equal
             starts have equal noise, whatever the SDE, and a run that starts where another ended
-            has noise of its own. Float64 has other numbers than narrower types with one seed.
+            has noise of its own.
         fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
             seed and `fine` follow the same path with different steps. `times` by default.
 
