@@ -23,7 +23,7 @@ from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
 from sdeflow.sdes.potentials import gradient, scalar
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -152,13 +152,13 @@ def _coupled(
     sde: SDE, distance: Callable[[Tensor], Tensor], x: Tensor, away: Tensor, t: Tensor
 ) -> bool:
     """Whether the motion of the rows `away` of x (n, d) depends on the other rows."""
-    when = t.to(x)
+    when = time_tensor(float(t), x)
 
     def noise(y: Tensor) -> Tensor:
         assert sde.diffusion is not None
-        return torch.as_tensor(sde.diffusion(y, when)).expand(y.shape)
+        return torch.as_tensor(sde.diffusion(y.clone(), when)).expand(y.shape)
 
-    functions = (lambda y: sde.drift(y, when), noise, distance)
+    functions = (lambda y: sde.drift(y.clone(), when), noise, distance)
     return any(depends_on_other_rows(function, x, away) for function in functions)
 
 
@@ -169,7 +169,7 @@ def _crossed(
     assert sde.diffusion is not None
     out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
-        g = sde.diffusion(x, path.t[k].to(x)) * gradient(distance, x)
+        g = sde.diffusion(x.clone(), time_tensor(float(path.t[k]), x)) * gradient(distance, x)
         # In float64: the square of a float32 may be zero.
         variance = (g.double() ** 2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
         product = scalar(distance, x).double() * scalar(distance, y).double()

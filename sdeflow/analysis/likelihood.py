@@ -24,7 +24,7 @@ from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.generative import reverse
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.ode_solver import ODESolver
 
 LogDensity = Callable[[Tensor], Tensor]
@@ -163,7 +163,7 @@ def _check_rows(field: Field, x: Tensor) -> None:
         ValueError: it does not, so that the density of a particle is not defined.
     """
     flow = reverse(field, 0.0)
-    when, some = x.new_tensor(flow.t_start), x[:CHECKED].detach()
+    when, some = time_tensor(flow.t_start, x), x[:CHECKED].detach()
     rows = torch.arange(len(some), device=x.device) % 2 == 0
     if depends_on_other_rows(lambda y: flow.drift(y, when), some, rows):
         raise ValueError(

@@ -53,7 +53,11 @@ def _state(path: Path, t: float) -> Tensor:
 
 def _diffusivity(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
     """D = g^2 / 2 of additive noise, (d,)."""
-    g = x.new_zeros(()) if sde.diffusion is None else torch.as_tensor(sde.diffusion(x, t)).to(x)
+    g = (
+        x.new_zeros(())
+        if sde.diffusion is None
+        else torch.as_tensor(sde.diffusion(x.clone(), t)).to(x)
+    )
     if g.ndim > 1 or not (g > 0).all():
         raise ValueError(
             "entropy needs positive noise on every axis that does not depend on the state: a "
@@ -79,9 +83,9 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
     total = torch.zeros(path.x.shape[1], dtype=torch.float64)
     times = path.t.to(path.x.device)  # in float64, whatever the type of the cloud
     with torch.no_grad():
-        before = sde.drift(path.x[0], times[0])
+        before = sde.drift(path.x[0].clone(), times[0])  # one that writes into its x has a copy
         for k in range(len(times) - 1):
-            after = sde.drift(path.x[k + 1], times[k + 1])
+            after = sde.drift(path.x[k + 1].clone(), times[k + 1])
             diffusivity = _diffusivity(sde, path.x[k], (times[k] + times[k + 1]) / 2)
             moved = path.x[k + 1] - path.x[k]
             rate = (before + after) / (2 * diffusivity)

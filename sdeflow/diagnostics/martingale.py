@@ -25,7 +25,7 @@ from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.sde import SDE, check_drift
+from sdeflow.sdes.sde import SDE, check_drift, time_tensor
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations that vary less are left out
@@ -109,12 +109,7 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
             f"the Dynkin test needs every step of the path, this one has {count} states; solve "
             "with save=steps + 1"
         )
-    taken = path.steps
-    if taken not in (None, count - 1):
-        raise ValueError(
-            f"the Dynkin test needs every step, but the path holds {count} of its {taken + 1} "
-            f"states; solve with save={taken + 1}"
-        )
+    path.check_every_step("the Dynkin test")
     if n < FEWEST:
         raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}")
     t = sde.check_times(path.t, "path.t")
@@ -157,12 +152,12 @@ def _generated(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> np.ndarray:
 
 def _ito(sde: SDE, x: Tensor, t: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Ito's drift and the squared noise, (n, d) each; the drift is per unit of signed dt."""
-    when = t.to(x)
+    when = time_tensor(float(t), x)
     assert sde.diffusion is not None
     with torch.no_grad():
-        f = sde.drift(x, when)
+        f = sde.drift(x.clone(), when)  # one that writes into its x has a copy
         check_drift(f, x)
-        f, g = f.double(), sde.diffusion(x, when)
+        f, g = f.double(), sde.diffusion(x.clone(), when)
     try:
         g = torch.as_tensor(g).double().expand(x.shape)
     except (TypeError, ValueError, RuntimeError):

@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import scipy.sparse
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_finite
+from sdeflow._validation import SdeflowError, check_finite, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.density_path import Diagnostics
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.sdes.sde import SDE
-
-Times = Tensor | Sequence[float]
-
-
-def check_kind(thing: object, kind: type, name: str, hint: str = "") -> None:
-    """Check that an argument is of a kind.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if not isinstance(thing, kind):
-        article = "an" if kind is SDE else "a"
-        raise TypeError(
-            f"{name} must be {article} {kind.__name__}, got {type(thing).__name__}{hint}"
-        )
 
 
 def check_arguments(sde: object, density: object, rescaling: object, refuse: object) -> None:
@@ -39,25 +24,12 @@ def check_arguments(sde: object, density: object, rescaling: object, refuse: obj
     Raises:
         TypeError: no SDE, no Density, neither a Rescaling nor None, or no Diagnostics.
     """
-    hint = "; the arguments are (sde, density, times), rescaling= and refuse="
+    hint = "the arguments are (sde, density, times), rescaling= and refuse="
     check_kind(sde, SDE, "sde", hint)
     check_kind(density, Density, "density", hint)
     if rescaling is not None:
         check_kind(rescaling, Rescaling, "rescaling", hint)
     check_refuse(refuse)
-
-
-def check_row_of_times(sde: SDE, times: Times, name: str = "times") -> Tensor:
-    """The times, a tensor, an array or a sequence, in float64, checked by `SDE.check_times`.
-
-    Raises:
-        TypeError, ValueError: as there.
-    """
-    row = times
-    if not isinstance(times, (Tensor, str)):
-        with suppress(TypeError, ValueError, RuntimeError):
-            row = torch.as_tensor(times, dtype=torch.float64)
-    return sde.check_times(row, name)
 
 
 def check_time(sde: SDE, t: object) -> float:
@@ -80,7 +52,7 @@ def check_refuse(refuse: object) -> None:
     Raises:
         TypeError: they are no Diagnostics.
     """
-    hint = "; change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
+    hint = "change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
     check_kind(refuse, Diagnostics, "refuse", hint)
 
 

@@ -17,9 +17,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sdeflow._validation import check_kind
 from sdeflow.density import Density
-from sdeflow.fokker_planck.arguments import check_kind, check_time, on_axes_of
-from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
+from sdeflow.fokker_planck.arguments import check_time, on_axes_of
+from sdeflow.sdes.coefficients import check_each_alone, checked_diffusion, checked_drift
 from sdeflow.sdes.sde import SDE
 
 
@@ -35,17 +36,18 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
         ValueError: t is outside the span of the SDE.
         ValueError, SdeflowError: drift or diffusion of a wrong shape, NaN or infinite.
     """
-    check_kind(sde, SDE, "sde", "; the arguments are (sde, density, t)")
-    check_kind(density, Density, "density", "; the arguments are (sde, density, t)")
+    check_kind(sde, SDE, "sde", "the arguments are (sde, density, t)")
+    check_kind(density, Density, "density", "the arguments are (sde, density, t)")
     g = density.grid
     x, t_ = g.centres(), torch.tensor(check_time(sde, t), dtype=torch.float64)
     p = density.mass / g.volume
     with torch.no_grad(), on_axes_of(g):
-        f = checked_drift(sde.drift(x, t_), x, t)
+        check_each_alone(sde, x, float(t_))
+        f = checked_drift(sde.drift(x.clone(), t_), x, t)
         current = f.reshape(*g.shape, g.dim) * p[..., None]
         if sde.diffusion is None:
             return current
-        noise = checked_diffusion(sde.diffusion(x, t_), x, t).double()
+        noise = checked_diffusion(sde.diffusion(x.clone(), t_), x, t).double()
     size = noise.expand(x.shape) if noise.ndim else noise.expand(len(x), g.dim)
     size = size.reshape(*g.shape, g.dim)
     sign = sde.direction

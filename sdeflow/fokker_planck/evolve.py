@@ -28,9 +28,7 @@ from torch import Tensor
 from sdeflow._validation import check_int
 from sdeflow.density import Density
 from sdeflow.fokker_planck.arguments import (
-    Times,
     check_arguments,
-    check_row_of_times,
     on_axes_of,
 )
 from sdeflow.fokker_planck.cell_masses import CellMasses
@@ -45,7 +43,8 @@ from sdeflow.fokker_planck.density_path import (
 from sdeflow.fokker_planck.linear import LinearTransitions
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
 from sdeflow.fokker_planck.splitting import StrangSplitting
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.coefficients import check_each_alone
+from sdeflow.sdes.sde import SDE, Times
 
 
 def evolve(
@@ -86,16 +85,18 @@ def evolve(
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
     check_arguments(sde, density, rescaling, refuse)
-    times = check_row_of_times(sde, times)
+    times = sde.check_times(times)
     check_int(steps, "steps")
     if time_grid is not None:
-        time_grid = check_row_of_times(sde, time_grid, "time_grid")
+        time_grid = sde.check_times(time_grid, "time_grid")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     starts = [density.scaled(1 / scales[0])]
     if estimate and can_be_coarsened(density.grid):
         starts.append(starts[0].coarsen())
     at = times if rescaling is None else rescaling.rescaled_time(times)
     with torch.no_grad(), on_axes_of(density.grid):
+        if sde.transition is None:
+            check_each_alone(sde, density.grid.centres(), float(times[0]))
         cells, masses = _moved(sde, starts, at, steps, time_grid, rescaling)
     errors: Sequence[float | None] = (
         _errors(masses[0], masses[1], at) if len(masses) == 2 else [None] * len(times)

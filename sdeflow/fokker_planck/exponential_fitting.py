@@ -58,7 +58,7 @@ def fitted_rates(
 
 def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
     with torch.no_grad():
-        out: np.ndarray = checked_drift(sde.drift(x, t), x, t).numpy()
+        out: np.ndarray = checked_drift(sde.drift(x.clone(), t), x, t).numpy()
     return out
 
 
@@ -75,7 +75,7 @@ def _face_noise(
     def half_square(at: Tensor) -> np.ndarray:
         assert sde.diffusion is not None
         with torch.no_grad():
-            g = checked_diffusion(sde.diffusion(at, t), at, t).double()
+            g = checked_diffusion(sde.diffusion(at.clone(), t), at, t).double()
         each = g[:, axis] if g.ndim else g.expand(len(at))
         out: np.ndarray = (each**2 / 2).numpy()
         return out

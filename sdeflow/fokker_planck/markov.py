@@ -30,10 +30,9 @@ import scipy.sparse
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int, check_positive
+from sdeflow._validation import SdeflowError, check_int, check_kind, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.arguments import (
-    check_kind,
     check_potential,
     check_rates,
     check_refuse,
@@ -46,7 +45,8 @@ from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reach
 from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
 from sdeflow.fokker_planck.long_times import propagated
 from sdeflow.fokker_planck.relaxation import slowest_rates
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.coefficients import check_each_alone
+from sdeflow.sdes.sde import SDE, check_sde
 
 AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
 
@@ -281,7 +281,7 @@ def markov_generator(
         potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT: used
             instead of the drift.
         estimate: compare each answer with that on cells twice as wide; warns where cells cannot be
-            merged two by two.
+            merged two by two, and looks at the diffusion that the cells add alone.
         refuse: an answer with an estimated error above `refuse.error` raises. It is a total
             variation for densities and relative for times and rates.
 
@@ -291,13 +291,15 @@ def markov_generator(
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
-    check_kind(sde, SDE, "sde")
-    check_kind(grid, Grid, "grid", "; make one by Grid(low, high, shape)")
+    check_sde(sde)
+    check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
     check_refuse(refuse)
     when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
         matrix = fitted_rates(sde, grid, when, energy)
+        if energy is None:
+            check_each_alone(sde, grid.centres(), when)
         coarse = None
         if estimate and can_be_coarsened(grid):
             wide = grid.coarser()
@@ -307,7 +309,10 @@ def markov_generator(
                 mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
                 merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
             coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
-    return MarkovGenerator(grid, matrix, coarse, refuse)
+    generator = MarkovGenerator(grid, matrix, coarse, refuse)
+    if estimate and coarse is None:  # the diffusion that the cells add is known all the same
+        generator._checked(0.0, "the stationary density, a total variation,", generator._typical)
+    return generator
 
 
 def _change(density: Density, wide: Density) -> float:

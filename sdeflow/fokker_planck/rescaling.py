@@ -121,25 +121,15 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
             f"rescale needs an SDE and a Rescaling, got {type(sde).__name__} and "
             f"{type(rescaling).__name__}"
         )
-    noise, table = sde.diffusion, _Table(rescaling)
-
-    def drift(y: Tensor, u: Tensor) -> Tensor:
-        t, (s, growth, pace) = table(u)
-        return sde.drift(s * y, t) / (s * pace) - (growth / pace) * y
-
-    def diffusion(y: Tensor, u: Tensor) -> Tensor:
-        assert noise is not None
-        t, (s, _, pace) = table(u)
-        return noise(s * y, t) / (s * math.sqrt(pace))
-
+    table = _Table(rescaling)
     if at is not None:
         table.compute(_in_double(at, "at").reshape(-1))
     return SDE(
-        drift,
-        None if noise is None else diffusion,
+        _RescaledDrift(sde, table),
+        None if sde.diffusion is None else _RescaledNoise(sde, table),
         *_rescaled_span(sde, rescaling),
         calculus=sde.calculus,
-        transition=sde.transition and _rescaled_transition(sde.transition, rescaling),
+        transition=sde.transition and _RescaledTransition(sde.transition, rescaling),
     )
 
 
@@ -155,20 +145,6 @@ def _rescaled_span(sde: SDE, rescaling: Rescaling) -> tuple[float, float]:
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64).clamp(p.t_min, p.t_max)
     first, last = rescaling.rescaled_time(ends).tolist()
     return first, last
-
-
-def _rescaled_transition(transition: Transition, rescaling: Rescaling) -> Transition:
-    """From u to v: y_v = x_t / s(t) given x_s = s(s) y_u."""
-
-    def rescaled(u: float, v: float) -> TransitionKernel:
-        before, after = rescaling.time(torch.tensor([u, v], dtype=torch.float64))
-        size, new_size = rescaling(before), rescaling(after)
-        k = transition(float(before), float(after))
-        return TransitionKernel(
-            k.scale * (size / new_size), k.shift / new_size, k.variance / new_size**2
-        )
-
-    return rescaled
 
 
 class _Table:
@@ -187,6 +163,43 @@ class _Table:
         if float(u) not in self.rows:
             self.compute(u.detach().double().reshape(1))
         return self.rows[float(u)]
+
+
+@dataclass(frozen=True, eq=False)
+class _RescaledDrift:
+    sde: SDE
+    table: _Table
+
+    def __call__(self, y: Tensor, u: Tensor) -> Tensor:
+        t, (s, growth, pace) = self.table(u)
+        return self.sde.drift(s * y, t) / (s * pace) - (growth / pace) * y
+
+
+@dataclass(frozen=True, eq=False)
+class _RescaledNoise:
+    sde: SDE
+    table: _Table
+
+    def __call__(self, y: Tensor, u: Tensor) -> Tensor:
+        assert self.sde.diffusion is not None
+        t, (s, _, pace) = self.table(u)
+        return self.sde.diffusion(s * y, t) / (s * math.sqrt(pace))
+
+
+@dataclass(frozen=True, eq=False)
+class _RescaledTransition:
+    """From u to v: y_v = x_t / s(t) given x_s = s(s) y_u."""
+
+    transition: Transition
+    rescaling: Rescaling
+
+    def __call__(self, u: float, v: float) -> TransitionKernel:
+        before, after = self.rescaling.time(torch.tensor([u, v], dtype=torch.float64))
+        size, new_size = self.rescaling(before), self.rescaling(after)
+        k = self.transition(float(before), float(after))
+        return TransitionKernel(
+            k.scale * (size / new_size), k.shift / new_size, k.variance / new_size**2
+        )
 
 
 def fitted_rescaling(grid: Grid, process: Process, t: float) -> Rescaling:

@@ -24,9 +24,7 @@ from torch import Tensor
 
 from sdeflow.density import Density
 from sdeflow.fokker_planck.arguments import (
-    Times,
     check_arguments,
-    check_row_of_times,
     on_axes_of,
 )
 from sdeflow.fokker_planck.density_path import (
@@ -39,8 +37,8 @@ from sdeflow.fokker_planck.density_path import (
 )
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
-from sdeflow.sdes.coefficients import checked_drift
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.coefficients import check_each_alone, checked_drift
+from sdeflow.sdes.sde import SDE, Times
 
 
 def sampler_density(
@@ -80,12 +78,13 @@ def sampler_density(
             f"{sde.name} remembers earlier steps, so its density does not follow from the one "
             "before; compare clouds, or use reverse or ancestral"
         )
-    times = check_row_of_times(sde, times)
-    save = times[[0, -1]] if save is None else check_row_of_times(sde, save, "save")
+    times = sde.check_times(times)
+    save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
     start = density.scaled(1 / scales[0])
     with torch.no_grad(), on_axes_of(density.grid):
+        check_each_alone(sde, density.grid.centres(), float(times[0]))
         chain = _Chain(sde, start, times, scales)
         kept = chain.through(stops)
         errors: list[float | None] = [None] * len(stops)
@@ -137,7 +136,7 @@ class _Chain:
 
     def _step(self, k: int, p: np.ndarray) -> np.ndarray:
         x = self.scales[k] * self.y
-        move = checked_drift(self.stepped.drift(k, 0.0, x), x, self.stepped.time(k, 0.0))
+        move = checked_drift(self.stepped.drift(k, 0.0, x.clone()), x, self.stepped.time(k, 0.0))
         noise = self.stepped.diffusion(k, 0.0, x)
         s = 0.0 if noise is None else float(self._one(noise)) / self.scales[k + 1]
         moved = self._spread(((x + move) / self.scales[k + 1]).numpy(), p.ravel())

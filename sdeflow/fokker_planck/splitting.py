@@ -92,13 +92,13 @@ class StrangSplitting:
 
     def _drift(self, t: Tensor) -> np.ndarray:
         """f at the corners, (d, n + 1, ...)."""
-        f = checked_drift(self.sde.drift(self.corners, t), self.corners, t)
+        f = checked_drift(self.sde.drift(self.corners.clone(), t), self.corners, t)
         rows = np.ascontiguousarray(f.numpy().T)
         return rows.reshape(-1, *(n + 1 for n in self.cells.shape))
 
     def _noise(self, x: Tensor, t: Tensor | float) -> Tensor:
         assert self.sde.diffusion is not None
-        g = self.sde.diffusion(x, torch.as_tensor(t, dtype=torch.float64))
+        g = self.sde.diffusion(x.clone(), torch.as_tensor(t, dtype=torch.float64))
         return checked_diffusion(g, x, t)
 
     def _diffusion(self, start: float, stop: float, middle: Tensor) -> HeatKernel | TRBDF2 | None:

@@ -243,6 +243,7 @@ class Process(ABC):
         alpha x_0 + sigma eps, which is exact.
 
         Args:
+            seed: of the draws; float64 has other numbers than narrower types.
             data: the distribution of x_0, or a cloud (m, d) from which x_0 is drawn.
 
         Raises:

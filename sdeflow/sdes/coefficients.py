@@ -10,6 +10,32 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
+from sdeflow.sdes.sde import SDE
+
+ROUNDED = 0.01
+"""Part of the largest drift by which that of one point may change beside others: by rounding."""
+
+
+def check_each_alone(sde: SDE, x: Tensor, t: float) -> None:
+    """Check that the drift at a point of a grid x (n, d) does not depend on the other points.
+
+    Particles that interact have no density of their own on a grid of one particle's coordinates.
+
+    Raises:
+        ValueError: it does, or the drift has another shape than x.
+        SdeflowError: the drift is NaN or infinite.
+    """
+    when, one = torch.tensor(t, dtype=torch.float64), x[[len(x) // 3]]
+    with torch.no_grad():
+        beside = checked_drift(sde.drift(x.clone(), when), x, when)
+        alone = checked_drift(sde.drift(one.clone(), when), one, when)
+    off = (alone[0] - beside[len(x) // 3]).abs().max()
+    if off > ROUNDED * beside.abs().max():
+        raise ValueError(
+            "the drift at a point of the grid depends on the other points, as if they were "
+            "particles that interact; a density needs the drift of one particle by itself: "
+            "give a potential (n, d) -> (n,), a drift that does not couple rows, or use particles"
+        )
 
 
 def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:

@@ -143,7 +143,15 @@ def gradient(function: Potential, x: Tensor, control: Tensor | float | None = No
     """
     with torch.enable_grad():
         at = x.detach().requires_grad_()
-        u = function(at) if control is None else function(at, control)
+        try:
+            u = function(at) if control is None else function(at, control)
+        except RuntimeError as error:
+            if "in-place operation" not in str(error):
+                raise
+            raise ValueError(
+                "a function of a cloud, such as a potential, writes into the cloud that it is "
+                "given: let it return a new tensor (x * 0.5, not x.mul_(0.5))"
+            ) from error
         if not isinstance(u, Tensor) or u.shape not in (x.shape[:1], ()):
             raise ValueError(
                 f"a function of a cloud {tuple(x.shape)}, such as a potential, must return one "

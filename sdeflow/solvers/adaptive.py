@@ -87,6 +87,9 @@ class TorchdiffeqAdaptive:
         stages: where in its step each stage of the method lies, in order.
         rtol: for a `Tolerance`; None: the engine divides the error by a tolerance of its own.
         max_steps: the most steps, accepted or not.
+
+    Attributes:
+        begun: the times at which the accepted steps began.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class TorchdiffeqAdaptive:
         self._begin, self._x, self._length, self._stage = self._wanted[0], x, 0.0, -1
         self._still = self._speed = torch.zeros_like(x[0])
         self._passed: list[Passed] = []
+        self.begun = [self._begin]
         self._bad: str | None = None
         self._error = x
         self._rejected = False
@@ -129,6 +133,7 @@ class TorchdiffeqAdaptive:
                 break
             self._passed.append(Passed(wanted, self._begin, self._x))
         self._begin, self._x, self._bad = t, x, None
+        self.begun.append(t)
         self.monitor.last = t, x
         self.monitor.bar.update()
         if self._tolerance is not None:

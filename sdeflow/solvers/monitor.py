@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError
+from sdeflow.fields.learned import LearnedField
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SteppedSDE
 from sdeflow.solvers.path import Path
@@ -77,10 +78,10 @@ class Monitor:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Close the bar; an error that a bad state has caused gives way to that of the state."""
         self.bar.close()
-        if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
-            self.untouched([state for _, _, _, state in self.log])
-            self._find()
-        self._modes.close()
+        with self._modes:  # torch's modes come back, also where what is found is raised
+            if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
+                self.untouched([state for _, _, _, state in self.log])
+                self._find()
         mixed = isinstance(error, RuntimeError) and re.search("dtype|scalar type", str(error))
         if mixed and self.start.dtype != torch.float64:
             raise TypeError(
@@ -229,20 +230,26 @@ def check_width(steps: SteppedSDE, start: Tensor, path: Path) -> None:
     """Check that a field has not sent the cloud to where no data are.
 
     Raises:
-        SdeflowError: the cloud ends `WIDEST` times farther out than its start and its noise.
+        SdeflowError: the cloud ends `WIDEST` times farther out than its start and its noise; or
+            that of a network, which starts as wide as its noise, as many times narrower.
     """
     if not (isinstance(steps.sde, FieldSDE) and steps.sde.as_made):
         return
     size, end = float(start.abs().mean()), float(path.x[-1].abs().mean())
-    if end <= WIDEST * size:
+    if size / WIDEST <= end <= WIDEST * size:
         return
     ends = steps.sde.coefficients(steps.times[[0, -1]])
-    ratio = end / max(size, float((ends.c.sigma / ends.scale).max()))
-    if ratio > WIDEST:
+    noise = (ends.c.sigma / ends.scale).tolist()
+    wider = end / max(size, *noise)
+    learned = isinstance(steps.sde.field, LearnedField)  # others may have all data at one point
+    narrower = noise[1] * size / (noise[0] * end) if learned and noise[0] * end > 0 else 0.0
+    if max(wider, narrower) > WIDEST:
+        how = f"{wider:.1g} times farther out than its start and its noise"
+        if narrower > WIDEST:
+            how = f"{narrower:.1g} times narrower than its noise"
         error = SdeflowError(
-            f"the cloud ends {ratio:.1g} times farther out than its start and its noise: the "
-            "network's output or its time is not what the field takes it for (see Prediction), or "
-            "the steps are too large; the path is in the error's .path"
+            f"the cloud ends {how}: the network's output or its time is not what the field takes "
+            "it for (see Prediction), or the steps are too large; the path is in the error's .path"
         )
         error.path = path
         raise error

@@ -136,7 +136,7 @@ class ODESolver:
         first = float((sde.times(100)[1] - sde.t_start).abs())
         try:
             with monitor:
-                out = self._integrate(monitor, sde, monitor.start, wanted, first)
+                out, begun = self._integrate(monitor, sde, monitor.start, wanted, first)
         except Stopped as stop:
             raise self._failed(monitor, sde, stop) from None
         if not finite(out[-1]):
@@ -145,13 +145,18 @@ class ODESolver:
         path = (
             monitor.path(wanted, out) if from_start else monitor.path(wanted[1:], out[1:].clone())
         )
+        start = float(path.t[0])
+        later = [t for t in begun if sde.direction * (t - start) > 0]
+        path = replace(path, steps=len(later) + (len(path.t) > 1))
         check_width(monitor.steps, monitor.start, path)
         return replace(path, began=sde.t_start)
 
     def _integrate(
         self, monitor: Monitor, sde: SDE, x: Tensor, times: Tensor, first: float
-    ) -> Tensor:
+    ) -> tuple[Tensor, list[float]]:
         """The states (T, n, d) at times (T,), from x (n, d) at the first, with the first step.
+
+        And the times at which the steps began.
 
         Raises:
             Stopped: the run cannot go on.
@@ -167,7 +172,7 @@ class ODESolver:
             "first_step": first, "step_t": span[-1:], "norm": adapter.norm, "dtype": span.dtype,
         }  # fmt: skip
         try:
-            return torchdiffeq.odeint(
+            out = torchdiffeq.odeint(
                 adapter, x, span, rtol=self.rtol if own is None else 0.0,
                 atol=1.0 if self.atol is None else self.atol, method=self.method, options=options,
             )  # fmt: skip
@@ -175,6 +180,7 @@ class ODESolver:
             if str(error).startswith("underflow"):  # so torchdiffeq reports it
                 raise adapter.underflow() from None
             raise
+        return out, adapter.begun
 
     def _failed(self, monitor: Monitor, sde: SDE, stop: Stopped) -> SdeflowError:
         """The error to raise, with the requested states that the run had passed."""
@@ -182,7 +188,7 @@ class ODESolver:
         with suppress(Stopped), monitor:
             for t, begin, x in stop.passed:
                 span = torch.tensor([begin, t], dtype=torch.float64)
-                out = self._integrate(monitor, sde, x, span, abs(t - begin))
+                out, _ = self._integrate(monitor, sde, x, span, abs(t - begin))
                 monitor.kept.append((t, out[-1]))
         monitor.last = last
         return monitor.failed(f"{self.method} stopped: {stop.why}")

@@ -63,7 +63,7 @@ class Path:
         Raises:
             ValueError: it was not; `needs` says what needs that.
         """
-        if self.steps not in (None, len(self.t) - 1):
+        if self.steps is not None and len(self.t) - 1 < self.steps:
             raise ValueError(
                 f"{needs} needs every step, but the path holds {len(self.t)} of its "
                 f"{self.steps + 1} states; solve with save={self.steps + 1}"

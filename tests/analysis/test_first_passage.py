@@ -249,3 +249,15 @@ def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)
+
+
+def test_noise_is_asked_at_float64_times_whatever_the_cloud() -> None:
+    asked = []
+
+    def noise(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(t.dtype)
+        return x.new_tensor(1.0)
+
+    sde = sf.SDE(lambda x, t: torch.ones_like(x), noise, 1e7, 1e7 + 1)
+    first_passage(sde, torch.zeros(20, 1), level, SDESolver("euler", 80, seed=0))
+    assert set(asked) == {F64}

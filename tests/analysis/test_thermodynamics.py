@@ -213,3 +213,32 @@ def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)
+
+
+def test_states_of_a_path_are_not_written() -> None:
+    """A drift that writes into its x halved the states, and the flow with them."""
+    path = SDESolver("heun", 20, seed=1).solve(sf.sdes.brownian(), randn(50, 2), save=21)
+    kept = path.x.clone()
+    noise = f64([0.5, 1.0])
+    inside = sf.SDE(lambda x, t: x.mul_(0.5).neg(), lambda x, t: x.mul_(0)[0] + noise, 0.0, 1.0)
+    plain = sf.SDE(lambda x, t: -0.5 * x, lambda x, t: noise, 0.0, 1.0)
+    flows = [sf.analysis.entropy_flow(sde, path).value for sde in (inside, plain)]
+    assert torch.equal(path.x, kept)
+    assert torch.equal(*flows)
+
+
+def test_work_along_an_adaptive_path_needs_its_steps() -> None:
+    """x' = t - x from 0: W = int (lambda - x) d lambda = 1 - e^{-3} + ... over t = 0 to 3."""
+    sde = sf.SDE(lambda x, t: t - x, None, 0.0, 3.0)
+    solver, x = sf.ODESolver(rtol=1e-9), torch.zeros(2, 1, dtype=F64)
+    few = solver.solve(sde, x)
+    assert few.steps is not None
+    assert few.steps > 9
+
+    def pulled(x: Tensor, centre: Tensor) -> Tensor:
+        return (x[:, 0] - centre) ** 2 / 2
+
+    with pytest.raises(ValueError, match=f"holds 2 of its {few.steps + 1} states"):
+        sf.analysis.work(few, pulled, lambda t: t)
+    found = sf.analysis.work(solver.solve(sde, x, save=301), pulled, lambda t: t)
+    assert close(found, f64([2 + math.exp(-3)] * 2), 1e-3)  # x = t - 1 + e^{-t}

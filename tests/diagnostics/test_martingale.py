@@ -193,3 +193,27 @@ def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)
+
+
+def test_float32_path_at_a_late_time_is_judged_at_its_times() -> None:
+    """At t = 1e7 float32 holds whole numbers only: p was 0 for a right run."""
+    sde = sf.SDE(
+        lambda x, t: 3 * torch.cos(6.2831853 * t) * torch.ones_like(x),
+        lambda x, t: 0.1,
+        1e7,
+        1e7 + 1,
+    )
+    path = sf.SDESolver("heun", 100, seed=0).solve(sde, torch.zeros(500, 1), save=101)
+    assert dynkin_test(path, sde).p_value > 0.01
+
+
+def test_states_of_a_path_are_not_written() -> None:
+    path, sde = walk(200, seed=1)
+    kept, p = path.x.clone(), dynkin_test(path, sde).p_value
+    inside = replace(
+        sde,
+        drift=lambda x, t: x.add_(0 * x.copy_(sde.drift(x, t))),
+        diffusion=lambda x, t: x.mul_(0) + sde.diffusion(x, t),
+    )
+    assert dynkin_test(path, inside).p_value == p
+    assert torch.equal(path.x, kept)

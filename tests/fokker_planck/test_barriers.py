@@ -276,6 +276,15 @@ def test_number_of_rates_that_is_advised_is_accepted() -> None:
     assert len(chain.relaxation_rates(most)) == most
 
 
+@pytest.mark.filterwarnings("ignore:no error is estimated")
+def test_odd_cells_that_heat_are_refused() -> None:
+    """<v^2> is 2.1 on 65 x 65 cells as on 64 x 64; where no current flows nothing is added."""
+    slow = sf.sdes.underdamped(sf.sdes.harmonic(), friction=0.1)
+    with pytest.raises(SdeflowError, match="because the cells are wide"):
+        markov_generator(slow, Grid(-5.0, 5.0, (33, 33)))
+    markov_generator(sf.sdes.langevin(sf.sdes.double_well(40.0)), Grid(-1.6, 1.6, (33,)))
+
+
 def test_odd_cells_warn_that_no_error_is_estimated() -> None:
     with pytest.warns(RuntimeWarning, match="no error is estimated"):
         chain = wells(4.0, 25)

@@ -591,13 +591,13 @@ def test_density_path_prints_in_words() -> None:
         (
             lambda: evolve(OU, coarse_density().mass, UNIT_INTERVAL),
             TypeError,
-            "must be a Density, got Tensor",
+            "must be a Density, got a tensor",
         ),
-        (lambda: evolve(OU, None, UNIT_INTERVAL), TypeError, "must be a Density, got NoneType"),
+        (lambda: evolve(OU, None, UNIT_INTERVAL), TypeError, "must be a Density, got None"),
         (
             lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, rescaling=2.0),
             TypeError,
-            "must be a Rescaling, got float",
+            "must be a Rescaling, got 2.0",
         ),
         (
             lambda: evolve(OU, coarse_density(), UNIT_INTERVAL, steps=0),

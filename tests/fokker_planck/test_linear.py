@@ -230,7 +230,7 @@ def test_transition_kernel_replaces_stepping_unless_a_time_grid_is_given() -> No
     made = (drift, known.diffusion)
     linear, plain = replace(known, drift=drift, made_for=made), replace(OU, drift=drift)
     assert calls(linear, steps=40) == []
-    assert calls(plain, steps=40) == 40 * [65**2]
+    assert calls(plain, steps=40) == [64**2, 1, *40 * [65**2]]  # two ask whether points interact
     assert calls(linear, time_grid=linear.times(7)) == 7 * [65**2]
 
 

@@ -129,6 +129,73 @@ def copies(thing: object) -> list:
     return [pickle.loads(pickle.dumps(thing)), copy.deepcopy(thing), copy.copy(thing)]
 
 
+def test_rescaled_sde_is_copied_whole() -> None:
+    sde = sf.forward(sf.VP())
+    moved = rescale(sde, Rescaling(sf.VP(), 1.0, 0.1))
+    y, u = f64([[0.3], [-1.2]]), f64(moved.t_start)
+    for again in copies(moved):
+        assert torch.equal(again.drift(y, u), moved.drift(y, u))
+        assert torch.equal(again.diffusion(y, u), moved.diffusion(y, u))
+        kernels = [s.transition(s.t_start, s.t_end) for s in (again, moved)]
+        assert all(torch.equal(a, b) for a, b in zip(*kernels, strict=True))
+
+
+def test_functions_that_write_into_the_grid_move_densities_alike() -> None:
+    """The corners were halved at every step: a mean of 0.995 in place of e^{-1/2}."""
+    p = sf.GaussianMixture(f64([1.0]), f64([[1.0]]), f64([[[1.0]]])).on_grid(
+        Grid(-8.0, 8.0, (64,))
+    )
+    inside = sf.SDE(lambda x, t: x.mul_(0.5).neg(), lambda x, t: x.mul_(0).add_(0.5), 0.0, 1.0)
+    plain = sf.SDE(lambda x, t: -0.5 * x, lambda x, t: 0 * x + 0.5, 0.0, 1.0)
+    ends = [evolve(sde, p, [0.0, 1.0], steps=20)[-1] for sde in (inside, plain)]
+    assert torch.equal(ends[0].mass, ends[1].mass)
+    assert float(ends[0].mean()) == pytest.approx(math.exp(-0.5), abs=1e-3)
+    flows = [probability_current(sde, p, 0.0) for sde in (inside, plain)]
+    assert torch.equal(*flows)
+    chains = [markov_generator(sde, p.grid).stationary().mass for sde in (inside, plain)]
+    assert torch.equal(*chains)
+    drift, noise = inside.drift, lambda x, t: f64(0.5)
+    ends = [
+        sampler_density(sf.SDE(f, noise, 0.0, 1.0), p, torch.linspace(0, 1, 5))[-1].mass
+        for f in (drift, plain.drift)
+    ]
+    assert torch.equal(*ends)
+
+
+@pytest.mark.parametrize(
+    "sde",
+    [
+        sf.sdes.langevin(lambda x: (x - x.mean(0)).square().sum() / 2),
+        sf.SDE(lambda x, t: x.mean(0) - x, lambda x, t: f64(1.0), 0.0, 1.0),
+    ],
+    ids=["total energy", "mean field"],
+)
+def test_points_of_a_grid_are_no_particles_that_interact(sde: sf.SDE) -> None:
+    """The mean of the points of the grid took the place of that of the density."""
+    p = sf.GaussianMixture(f64([1.0]), f64([[1.0]]), f64([[[1.0]]])).on_grid(
+        Grid(-8.0, 8.0, (64,))
+    )
+    for ask in (
+        lambda: evolve(sde, p, [0.0, 1.0]),
+        lambda: markov_generator(sde, p.grid),
+        lambda: probability_current(sde, p, 0.0),
+        lambda: sampler_density(sde, p, [0.0, 0.5, 1.0]),
+    ):
+        with pytest.raises(ValueError, match="at a point of the grid depends on the other"):
+            ask()
+
+
+def test_total_energy_of_particles_that_do_not_interact_moves_densities() -> None:
+    total, each = (
+        sf.sdes.langevin(u) for u in (lambda x: (x**4).sum() / 4, lambda x: (x**4).sum(1) / 4)
+    )
+    p = sf.GaussianMixture(f64([1.0]), f64([[1.0]]), f64([[[1.0]]])).on_grid(
+        Grid(-8.0, 8.0, (64,))
+    )
+    flows = [probability_current(sde, p, 0.0) for sde in (total, each)]
+    assert torch.equal(*flows)
+
+
 def test_copies_are_the_same_paths_and_chains() -> None:
     sde, p = problem(1.0, 1.0, 1)
     path, chain = evolve(sde, p, [0.0, 1.0], steps=20), markov_generator(sde, p.grid)

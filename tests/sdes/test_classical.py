@@ -567,3 +567,9 @@ def test_classical_sdes_refuse_wrong_arguments_in_one_sentence(mistake, error, w
     with pytest.raises(error, match=words) as refusal:
         mistake()
     assert "\n" not in str(refusal.value)
+
+
+def test_potential_that_writes_into_the_cloud_is_refused() -> None:
+    sde = sf.sdes.langevin(lambda x: x.mul_(0.5)[:, 0])
+    with pytest.raises(ValueError, match="writes into the cloud that it is given"):
+        sf.SDESolver("euler", 3).solve(sde, randn(4, 1))

@@ -118,6 +118,24 @@ def test_stage_at_the_time_of_the_start_is_not_a_state():
     assert path.x[4].allclose(half.x[-1], rtol=1e-12)
 
 
+@pytest.mark.parametrize("method", ["euler", "rk4", "dopri5"])
+@pytest.mark.parametrize("grown", [1e200, None], ids=["infinite", "in place"])
+def test_run_that_fails_leaves_autograd_on(method, grown):
+    """Two faults at once, one of which hid the other, left autograd off for good."""
+
+    def drift(x: Tensor, t: Tensor) -> Tensor:
+        if t > 0.5 or not torch.isfinite(x).all():
+            raise RuntimeError("of the user's own")
+        return x * grown if grown else x.mul_(0.5)
+
+    kind = sf.SDESolver if method == "euler" else sf.ODESolver
+    with pytest.raises((sf.SdeflowError, ValueError)):
+        solver(method, kind).solve(
+            sf.SDE(drift, noise(kind), 0.0, 1.0), torch.ones(2, 2, dtype=F64)
+        )
+    assert torch.is_grad_enabled()
+
+
 # ---------------------------------------------------------------------------- a cloud that ran off
 
 
@@ -128,6 +146,13 @@ class Amplifying(nn.Module):
         return -1e3 * x
 
 
+class Shrinking(nn.Module):
+    """Taken for a velocity, it sends each particle to 0."""
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        return 50 * x
+
+
 @pytest.mark.parametrize("make", [sf.reverse, sf.sdes.comoving, sf.ancestral])
 def test_cloud_that_a_field_sends_off_is_no_result(make):
     process = sf.VP()
@@ -136,6 +161,16 @@ def test_cloud_that_a_field_sends_off_is_no_result(make):
         sf.SDESolver("euler", 12).solve(make(known, 1.0), process.prior(20, 2, 0), save=13)
     assert caught.value.path.x.shape == (13, 20, 2)
     assert len(str(caught.value)) < 300
+
+
+def test_network_that_shrinks_the_cloud_below_its_noise_is_no_result():
+    """A network of v-prediction read as a velocity ended at 2e-10 under `dopri5`, "finished"."""
+    process = sf.VP()
+    shrinking = sf.LearnedField(process, Shrinking(), sf.fields.Prediction.VELOCITY)
+    flow, x = sf.reverse(shrinking, 0.0), process.prior(20, 2, 0)
+    with pytest.raises(sf.SdeflowError, match="times narrower than its noise"):
+        sf.ODESolver("rk4", 200).solve(flow, x)
+    assert sf.ODESolver("rk4", 20).solve(flow, 0 * x).status == "finished"
 
 
 def test_cloud_that_grows_as_it_should_is_a_result():
