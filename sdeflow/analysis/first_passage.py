@@ -23,7 +23,7 @@ from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
 from sdeflow.sdes.potentials import gradient, scalar
-from sdeflow.sdes.sde import SDE, time_tensor
+from sdeflow.sdes.sde import SDE, check_markov, time_tensor
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -139,7 +139,7 @@ def first_passage(
 
 
 def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) -> None:
-    check_kind(sde, SDE, "sde")
+    check_markov(check_kind(sde, SDE, "sde"), "a first passage")
     check_kind(solver, SDESolver, "solver")
     check_function(
         distance, "distance", "of the cloud, (n, d) -> (n,), such as lambda x: 1 - x[:, 0]"

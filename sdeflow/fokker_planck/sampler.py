@@ -38,7 +38,7 @@ from sdeflow.fokker_planck.density_path import (
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import check_each_alone, checked_drift
-from sdeflow.sdes.sde import SDE, Times
+from sdeflow.sdes.sde import SDE, Times, check_markov
 
 
 def sampler_density(
@@ -73,11 +73,7 @@ def sampler_density(
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
     check_arguments(sde, density, rescaling, refuse)
-    if sde.remembers:
-        raise ValueError(
-            f"{sde.name} remembers earlier steps, so its density does not follow from the one "
-            "before; compare clouds, or use reverse or ancestral"
-        )
+    check_markov(sde, "the sampler's density")
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")

@@ -97,7 +97,8 @@ def multistep(
     r"""The reverse SDE in multistep form, the sampler to use for few calls of the network.
 
     Only the method `euler` can run it; each of its steps is a whole step of the sampler and costs
-    one call. Gaussian data N(mean, s^2) are sampled exactly in any number of steps.
+    one call. A run remembers its last steps: cut in parts, each part begins with order 1. Gaussian
+    data N(mean, s^2) are sampled exactly in any number of steps.
 
     Args:
         field: gives x0_hat and eps_hat.

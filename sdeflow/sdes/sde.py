@@ -219,6 +219,19 @@ def check_function(function: object, name: str, *arguments: str) -> None:
         ) from None
 
 
+def check_markov(sde: SDE, needs: str) -> None:
+    """Check that a step depends on the last state only; `needs` says what needs that.
+
+    Raises:
+        ValueError: it does not.
+    """
+    if sde.remembers:
+        raise ValueError(
+            f"{needs} needs steps that depend on the last state only, and {sde.name} remembers "
+            "earlier ones; use reverse or ancestral"
+        )
+
+
 def check_drift(f: object, x: Tensor) -> None:
     """Check that a drift f is a tensor of the shape of the cloud x.
 

@@ -284,7 +284,7 @@ def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
     check_cloud(x)
     if sde.whole_step and method != "euler":
         raise ValueError(
-            f"ancestral sampling takes whole steps: use the method 'euler' with steps= or times=, "
+            f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
             f"not {method!r}"
         )
 

@@ -223,8 +223,17 @@ def test_weights_of_order_two_are_those_of_adams_and_bashforth():
             ),
             "remembers",
         ),
+        (
+            lambda f: sf.diagnostics.dynkin_test(
+                sf.SDESolver("euler", 12, seed=0).solve(
+                    sf.multistep(f, 1.0), f.process.prior(200, 2, 0, F64), save=13
+                ),
+                sf.multistep(f, 1.0),
+            ),
+            "remembers",
+        ),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_bad_arguments_are_refused_in_one_sentence(do, says):
     with pytest.raises(ValueError, match=says):
