@@ -29,8 +29,9 @@ from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
-from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
+from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.field_table import FieldTable
 from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.fokker_planck.sampler import sampler_density
 from sdeflow.sdes.field_sde import FieldSDE
@@ -167,8 +168,16 @@ def intermediate_densities(
     rescaling: Rescaling | None = None,
     steps: int = 200,
     refuse: Diagnostics = REFUSE,
+    from_prior: DensityPath | None = None,
 ) -> dict[str, Density]:
-    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there."""
+    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there.
+
+    from_prior: where `evolve` was run before from the prior under this drift on this grid, from
+    times[0] to times[-1]; the other density is then evolved on the same steps.
+
+    Raises:
+        TypeError, ValueError: from_prior is no DensityPath, or runs between other times.
+    """
     check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
     check_kind(grid, Grid, "grid")
     check_kind(refuse, Diagnostics, "refuse")
@@ -187,15 +196,25 @@ def intermediate_densities(
     wide = grid.scaled(rescaling(first) / rescaling(last))
     exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)
-    remembering, ends = _remembering(sde), times[[0, -1]]
-    learned, from_prior = (
+    ends = times[[0, -1]] if from_prior is None else _known(from_prior, times)
+    # A table is read as quickly as what was remembered.
+    remembering = sde if isinstance(sde.field, FieldTable) else _remembering(sde)
+    starts = [start, prior] if from_prior is None else [start]
+    learned, *again = (
         evolve(remembering, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
-        for p in (start, prior)
+        for p in starts
     )
+    last_from_prior = again[0] if from_prior is None else from_prior[-1]
     sampler = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
     # Bare points have no density that a cloud with noise left could be near to.
     data = {"data": truth.density(grid, None)} if truth.distribution.has_density else {}
-    return {**data, "exact": exact, "learned": learned, "prior": from_prior, "sampler": sampler}
+    return {
+        **data,
+        "exact": exact,
+        "learned": learned,
+        "prior": last_from_prior,
+        "sampler": sampler,
+    }
 
 
 def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> ErrorBudget:
@@ -215,6 +234,18 @@ def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> E
         truncation = _between("truncation", densities["data"], densities["exact"], detectable)
         sources.insert(0, truncation)
     return ErrorBudget(tuple(sources), total, own, detectable, densities)
+
+
+def _known(path: DensityPath, times: Tensor) -> Tensor:
+    """The times of a known path, which runs from the first to the last of `times`."""
+    check_kind(path, DensityPath, "from_prior")
+    ends = path.t[[0, -1]]
+    if not (ends - times[[0, -1]]).abs().max() <= 1e-9 * times.abs().max():
+        raise ValueError(
+            f"from_prior runs from {float(ends[0]):g} to {float(ends[1]):g}, and the sampler from "
+            f"{float(times[0]):g} to {float(times[-1]):g}; evolve it between the same times"
+        )
+    return path.t
 
 
 def _remembering(sde: FieldSDE) -> FieldSDE:

@@ -25,7 +25,11 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
+from sdeflow.diagnostics.error_budget import (
+    ErrorBudget,
+    intermediate_densities,
+    split_error,
+)
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
@@ -33,7 +37,10 @@ from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
+from sdeflow.fields.field import Field
+from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.field_table import FieldTable, tabulate_field
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
@@ -42,7 +49,9 @@ from sdeflow.solvers.sde_solver import SDESolver
 RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which particles and density are compared
 MAX_CELLS = 2048  # along each axis
-PARTICLE_STEPS = 200  # of the path that stands for the SDE itself
+PARTICLE_STEPS = 100  # of Heun's path: 20,000 particles see a divergence of 2e-3, these steps 1e-5
+TABULATED = 512  # cells along an axis: with more, a table takes hundreds of megabytes
+SMOOTH = 1e-3  # largest `half_error` of a table: a total variation of about 1e-5, or less
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,9 @@ class Verification:
         budget: of a DDPM cloud; None where the data's exact density is not known.
         density: under the learned drift, at the end.
         units: of all lengths.
+        table: of the learned field, from which all densities were moved; None if it jumps in
+            time, or the grid is too fine: then the field itself was evaluated.
+        table_error: an upper bound of the total variation that the table adds; NaN without one.
     """
 
     noise_level: float
@@ -66,6 +78,8 @@ class Verification:
     budget: ErrorBudget | None
     density: Density
     units: Units
+    table: FieldTable | None = None
+    table_error: float = math.nan
 
     def __repr__(self) -> str:
         """In words."""
@@ -109,25 +123,40 @@ def _verify(
 ) -> Verification:
     process = problem.process
     rescaling, grid = setting.rescaling, setting.grid
-    sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
     prior = prior_density(grid.scaled(wider), process)
+    field = _tabulated(problem.field, setting, prior)
+    sde, flow = reverse(problem.field), reverse(field, 0.0)
 
     fine = _until(sde.times(PARTICLE_STEPS), setting.t_end)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
     path = SDESolver("heun", times=fine, seed=seed).solve(sde, process.prior(n, 2, seed), save)
     times = torch.cat([fine[:1], save])
-    densities = evolve(sde, prior, times, steps=steps, rescaling=rescaling)
-    of_flow = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)[-1]
+    densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
+    flown = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)
+    of_flow = flown[-1]
     return Verification(
         setting.noise_level,
         check_path(path, densities, seed=seed),
         of_flow.total_variation(densities[-1]),
         (of_flow.error or 0.0) + (densities[-1].error or 0.0),
-        _budget(problem, setting, n, steps, chain, seed),
+        _budget(problem, setting, field, densities, n, steps, chain, seed),
         densities[-1],
         problem.units,
+        field if isinstance(field, FieldTable) else None,
+        max(path.diagnostics.table_error for path in (densities, flown)),
     )
+
+
+def _tabulated(field: Field, setting: Setting, prior: Density) -> Field:
+    """The field read from a table, if it is smooth in time; else the field itself."""
+    if max(setting.grid.shape) > TABULATED:
+        return field
+    span = [field.process.t_max, setting.t_end]
+    table = tabulate_field(field, prior.grid, span, rescaling=setting.rescaling)
+    if table.half_error() > SMOOTH:
+        table = table.denser()
+    return table if table.half_error() <= SMOOTH else field
 
 
 def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
@@ -143,18 +172,20 @@ def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
 
 
 def _budget(
-    problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
-) -> ErrorBudget | None:
+    problem: Problem, setting: Setting, field: Field, densities: DensityPath, n: int, steps: int,
+    chain: int, seed: int,
+) -> ErrorBudget | None:  # fmt: skip
     if problem.truth is None:
         return None
     sde = ancestral(problem.field)
     times = _until(sde.times(chain), setting.t_end)
     x = problem.process.prior(n, 2, seed + 1)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(sde, x, 1).x[-1]
-    return error_budget(
-        cloud, sde, times, problem.truth, setting.grid,
-        rescaling=setting.rescaling, steps=steps, seed=seed,
+    between = intermediate_densities(
+        ancestral(field), times, problem.truth, setting.grid,
+        rescaling=setting.rescaling, steps=steps, from_prior=densities,
     )  # fmt: skip
+    return split_error(cloud, between, seed=seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +291,8 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         _budget_text(found.budget),
         "",
+        _table_text(found),
+        "",
         f"{seconds:.0f} s for the check.",
     ]
     return "\n".join(out) + "\n"
@@ -275,6 +308,16 @@ def _budget_text(budget: ErrorBudget | None) -> str:
     return f"The error of a DDPM cloud of {budget.total.n}, split into its causes:\n\n{budget}"
 
 
+def _table_text(found: Verification) -> str:
+    if found.table is None:
+        return "The field was evaluated at every step of the densities: no table holds it."
+    return (
+        f"All densities share one table of the field at the corners of the cells, "
+        f"{len(found.table.levels)} noise levels. It adds a total variation below "
+        f"{found.table_error:.1e}; {found.table.answers}."
+    )
+
+
 def _numbers(found: Verification) -> dict[str, object]:
     budget = found.budget
     return {
@@ -283,6 +326,14 @@ def _numbers(found: Verification) -> dict[str, object]:
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],
+        "table": None
+        if found.table is None
+        else {
+            "levels": len(found.table.levels),
+            "error": found.table_error,
+            "read": found.table.answers.read,
+            "missed": found.table.answers.missed,
+        },
         "budget": None
         if budget is None
         else {s.name: [s.value, s.low, s.high] for s in budget.sources},

@@ -46,8 +46,8 @@ class Diagnostics:
         cells_per_feature: the cell width over the narrowest feature that the rescaling knows, at
             the worst of the times asked for; NaN where it knows none.
         table_error: the largest change in total variation, on doubled cells and steps, where a
-            `FieldTable` lacks every second of its levels; that of the table itself is smaller. NaN
-            where the field was not read from a table.
+            `FieldTable` lacks every second of its levels, plus 1e-7 for a field in float32; that
+            of the table itself is smaller. NaN where the field was not read from a table.
     """
 
     negative_mass: float = 0.0
@@ -77,7 +77,7 @@ WARN = Diagnostics(
     error=0.02,
     mass_drift=1e-11,
     cells_per_feature=1.0,
-    table_error=1e-3,
+    table_error=0.01,
 )
 REFUSE = Diagnostics(
     negative_mass=1e-4,
@@ -101,8 +101,8 @@ CURES = {
     "sdeflow",
     "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, the width "
     "of the rescaling; use finer cells",
-    "table_error": "half the levels of the field's table change the density by a total variation of "
-    "{:.1e}; take table.denser(), or the field itself if it jumps in time",
+    "table_error": "half the levels of the field's table change the density by a total variation "
+    "of {:.1e}; take table.denser(), or the field itself if it jumps in time",
 }
 
 

@@ -37,6 +37,7 @@ from sdeflow.sdes.sde import SDE, Times
 LEVELS = 33
 SAME_PLACE = 1e-9  # of the box: points that are nearer are one
 LARGEST = 2**30  # bytes
+ROUNDING = 1.2e-7  # by which the values of a field in float32 scatter, seen as a total variation
 
 
 @dataclass
@@ -54,7 +55,7 @@ class Answers:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FieldTable(Field):
-    """A field that is read from a table at the corners of a grid; `tabulate` makes one.
+    """A field that is read from a table at the corners of a grid; `tabulate_field` makes one.
 
     A cloud that is not s(t) times the corners, or every second corner, is a miss: the field itself
     is evaluated, and `answers` counts it.
@@ -184,7 +185,7 @@ class FieldTable(Field):
         return math.sqrt(max(off) / np.square(flat).mean())
 
 
-def tabulate(
+def tabulate_field(
     source: Field,
     grid: Grid,
     times: Times,

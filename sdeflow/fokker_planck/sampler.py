@@ -37,7 +37,7 @@ from sdeflow.fokker_planck.density_path import (
     cells_per_feature,
     check_diagnostics,
 )
-from sdeflow.fokker_planck.field_table import with_fewer_levels
+from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import checked_drift
@@ -92,7 +92,7 @@ def sampler_density(
             errors = [a.coarsen().total_variation(b) / 3 for a, b in zip(kept, rough, strict=True)]
             if (fewer := with_fewer_levels(sde)) is not None:
                 half = _Chain(fewer, start.coarsen(), times, scales).through(stops)
-                table_error = max(map(Density.total_variation, rough, half))
+                table_error = max(map(Density.total_variation, rough, half)) + ROUNDING
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
     out = tuple(
         replace(p.scaled(scales[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
