@@ -43,6 +43,12 @@ def trained(process: sf.processes.Process, labels: int = 0) -> sf.LearnedField:
     return field
 
 
+def squares() -> sf.ExactField:
+    """The checkerboard in the units of a check."""
+    data = sf.datasets.checkerboard()
+    return sf.ExactField(sf.VP(), data.standardised(data.units).distribution)
+
+
 def guided() -> sf.GuidedField:
     field = trained(sf.VP(), labels=8)
     return sf.GuidedField(field.given(1), field.given(None), 2.0)
@@ -52,12 +58,14 @@ FIELDS: dict[str, Callable[[], Field]] = {
     "exact mixture, VP": lambda: sf.ExactField(sf.VP(), lopsided()),
     "exact mixture, VE": lambda: sf.ExactField(sf.VE(), lopsided()),
     "exact points, VE": lambda: sf.ExactField(sf.VE(), sf.datasets.spiral().distribution),
-    "exact squares, VP": lambda: sf.ExactField(sf.VP(), sf.datasets.checkerboard().distribution),
+    "exact squares, VP": squares,
     "trained, VE": lambda: trained(sf.VE()),
     "trained, VP": lambda: trained(sf.VP()),
     "of a class, VE": lambda: trained(sf.VE(), labels=8).given(2),
     "guided, VP": guided,
-    "foreign, DDPM": lambda: from_torch(Foreign(), DDPM(np.linspace(0.9999, 0.01, 1000), whole=False)),
+    "foreign, DDPM": lambda: from_torch(
+        Foreign(), DDPM(np.linspace(0.9999, 0.01, 1000), whole=False)
+    ),
 }
 
 
@@ -196,9 +204,7 @@ def test_table_error_is_refused_above_its_limit() -> None:
     table = tabulate_field(field, start.grid, span, rescaling=rescaling, levels=5)
     strict = replace(OPEN, table_error=1e-3)
     with pytest.raises(SdeflowError, match=r"table.denser\(\)"):
-        evolve(
-            sf.reverse(table), start, span, steps=40, rescaling=rescaling, refuse=strict
-        )
+        evolve(sf.reverse(table), start, span, steps=40, rescaling=rescaling, refuse=strict)
     with pytest.warns(RuntimeWarning, match="half the levels"):
         evolve(sf.reverse(table), start, span, steps=40, rescaling=rescaling, refuse=OPEN)
 
