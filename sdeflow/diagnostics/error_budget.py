@@ -178,27 +178,19 @@ def intermediate_densities(
     Raises:
         TypeError, ValueError: from_prior is no DensityPath, or runs between other times.
     """
-    check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
+    _check_sde(sde, truth)
     check_kind(grid, Grid, "grid")
     check_kind(refuse, Diagnostics, "refuse")
     if rescaling is not None:
         check_kind(rescaling, Rescaling, "rescaling")
-    process = truth.process
-    if not isinstance(sde, FieldSDE) or sde.field.process != process:
-        raise ValueError(
-            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
-        )
-    if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
-        raise ValueError("sde runs in another time than its process; give reverse(field)")
-    times = sde.check_times(times)
+    process, times = truth.process, sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
     rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(first) / rescaling(last))
     exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)
     ends = times[[0, -1]] if from_prior is None else _known(from_prior, times)
-    # A table is read as quickly as what was remembered.
-    remembering = sde if isinstance(sde.field, FieldTable) else _remembering(sde)
+    remembering = _remembering(sde)
     starts = [start, prior] if from_prior is None else [start]
     learned, *again = (
         evolve(remembering, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
@@ -236,6 +228,17 @@ def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> E
     return ErrorBudget(tuple(sources), total, own, detectable, densities)
 
 
+def _check_sde(sde: FieldSDE, truth: ExactField) -> None:
+    check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
+    process = truth.process
+    if not isinstance(sde, FieldSDE) or sde.field.process != process:
+        raise ValueError(
+            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
+        )
+    if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
+        raise ValueError("sde runs in another time than its process; give reverse(field)")
+
+
 def _known(path: DensityPath, times: Tensor) -> Tensor:
     """The times of a known path, which runs from the first to the last of `times`."""
     check_kind(path, DensityPath, "from_prior")
@@ -249,7 +252,12 @@ def _known(path: DensityPath, times: Tensor) -> Tensor:
 
 
 def _remembering(sde: FieldSDE) -> FieldSDE:
-    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids."""
+    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids.
+
+    A table is as quick, and tells its error only as it was made.
+    """
+    if isinstance(sde.field, FieldTable):
+        return sde
     known: dict[tuple[float, int], Tensor] = {}
 
     def drift(x: Tensor, t: Tensor) -> Tensor:

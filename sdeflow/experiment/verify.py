@@ -21,10 +21,8 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
-from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int
-from sdeflow.density import Density, Grid
+from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import (
     ErrorBudget,
     intermediate_densities,
@@ -35,23 +33,25 @@ from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
+from sdeflow.experiment.check_setting import (
+    Setting,
+    check_sizes,
+    particle_times,
+    setting_of,
+    tabulated,
+    until,
+)
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.field_table import FieldTable, tabulate_field
-from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.fokker_planck.field_table import FieldTable
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
-RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which particles and density are compared
-MAX_CELLS = 2048  # along each axis
-PARTICLE_STEP = 0.08  # of Heun's path for 20,000 particles, in the rescaled time
-TABULATED = 512  # cells along an axis: with more, a table takes hundreds of megabytes
-SMOOTH = 1e-3  # largest `half_error` of a table: a total variation of about 1e-5, or less
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +112,8 @@ def verify(
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
             `evolve`, with what to do here.
     """
-    _check_sizes(n, cells, steps, chain)
-    setting = _setting(problem, cells)
+    check_sizes(n, cells, steps, chain)
+    setting = setting_of(problem, cells)
     with advised():
         return _verify(problem, setting, n, steps, chain, seed)
 
@@ -125,10 +125,10 @@ def _verify(
     rescaling, grid = setting.rescaling, setting.grid
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
     prior = prior_density(grid.scaled(wider), process)
-    field = _tabulated(problem.field, setting, prior)
+    field = tabulated(problem.field, setting, prior)
     sde, flow = reverse(problem.field), reverse(field, 0.0)
 
-    fine = _particle_times(setting, process.t_max, n)
+    fine = particle_times(setting, process.t_max, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
     path = SDESolver("heun", times=fine, seed=seed).solve(sde, process.prior(n, 2, seed), save)
     times = torch.cat([fine[:1], save])
@@ -148,45 +148,6 @@ def _verify(
     )
 
 
-def _particle_times(setting: Setting, first: float, n: int) -> Tensor:
-    """Even steps in the rescaled time; they are short enough for n particles not to see them.
-
-    Heun's weak error is of second order, so a test sees n h^4: 1 to 2 at 0.08 for 20,000 particles
-    (measured, against waves), where its chi-square has a mean of 10 or more.
-    """
-    ends = torch.tensor([first, setting.t_end], dtype=torch.float64)
-    high, low = setting.rescaling.rescaled_time(ends).tolist()
-    count = math.ceil((high - low) / (PARTICLE_STEP * (20_000 / n) ** 0.25))
-    times = setting.rescaling.time(
-        torch.linspace(high, low, max(count, TIMES) + 1, dtype=torch.float64)
-    )
-    times[[0, -1]] = ends
-    return times
-
-
-def _tabulated(field: Field, setting: Setting, prior: Density) -> Field:
-    """The field read from a table, if it is smooth in time; else the field itself."""
-    if max(setting.grid.shape) > TABULATED:
-        return field
-    span = [field.process.t_max, setting.t_end]
-    table = tabulate_field(field, prior.grid, span, rescaling=setting.rescaling)
-    if table.half_error() > SMOOTH:
-        table = table.denser()
-    return table if table.half_error() <= SMOOTH else field
-
-
-def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
-    check_int(n, "n", 1000)
-    if check_int(cells, "cells", 32) > MAX_CELLS:
-        raise ValueError(
-            f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
-        )
-    if cells % 2:
-        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
-    check_int(steps, "steps")
-    check_int(chain, "chain")
-
-
 def _budget(
     problem: Problem, setting: Setting, field: Field, densities: DensityPath, n: int, steps: int,
     chain: int, seed: int,
@@ -194,7 +155,7 @@ def _budget(
     if problem.truth is None:
         return None
     sde = ancestral(problem.field)
-    times = _until(sde.times(chain), setting.t_end)
+    times = until(sde.times(chain), setting.t_end)
     x = problem.process.prior(n, 2, seed + 1)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(sde, x, 1).x[-1]
     between = intermediate_densities(
@@ -202,48 +163,6 @@ def _budget(
         rescaling=setting.rescaling, steps=steps, from_prior=densities,
     )  # fmt: skip
     return split_error(cloud, between, seed=seed)
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """Where a check ends, and the grid there; `rescaling` gives the grids of earlier times."""
-
-    rescaling: Rescaling
-    noise_level: float
-    t_end: float
-    grid: Grid
-
-
-def _setting(problem: Problem, cells: int) -> Setting:
-    """A rescaling s(t) whose box of five s(t) holds the cloud at every time, and the end.
-
-    The data lie within R of the centre, so R + 4.4 rho must stay below 5 s. The worst noise level
-    is rho = 0.78 R, and there s^2 = 0.176 R^2 + rho^2 is just enough.
-    """
-    process = problem.process
-    reach = float(problem.standard.sample(20_000, problem.config.seed).abs().max())
-    std = 0.42 * reach
-    width = 0.0 if problem.truth is None else problem.truth.distribution.narrowest()
-    least = RESOLVED * 10 * std / cells
-    clean = float(process.noise_level(torch.tensor(process.t_min, dtype=torch.float64)))
-    noise_level = max(math.sqrt(max(least**2 - width**2, 0.0)), clean)
-    rescaling = Rescaling(process, std, max(width, least))
-    end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
-    end = max(end, process.t_min)
-    if end >= process.t_max:
-        raise SdeflowError(
-            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
-            "is wider than the noise; drop the far points, or take more cells"
-        )
-    half = 5 * rescaling(end)
-    return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
-
-
-def _until(times: Tensor, end: float) -> Tensor:
-    """The times before `end`, which falls, and `end`."""
-    last = torch.tensor([end], dtype=torch.float64)
-    near = (times[1] - times[0]).abs() * 1e-6
-    return torch.cat([times[times > end + near], last])
 
 
 # -------------------------------------------------------------------------------------- the report

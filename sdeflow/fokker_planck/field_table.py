@@ -173,7 +173,7 @@ class FieldTable(Field):
         return replace(self, levels=levels, values=values)
 
     def half_error(self) -> float:
-        """The error of the `sparser` table at the levels that it lacks; that of this one is smaller.
+        """The error of the `sparser` table at the levels that it lacks; its own is smaller.
 
         Root mean square at the worst level, relative to the unit row's own, over a Gaussian cloud
         that fits five times into the grid.
@@ -295,6 +295,6 @@ def _tabulated(
 def _unit(source: Field, std: float, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
     """x -> the unit row of any field."""
     inner = source.at(t, c, like)
-    c = c.along(like) if isinstance(c.alpha, Tensor) else c
-    state, part = mixing(source.row(c), c, unit_row(c, std))
+    here: Coefficients = c.along(like) if isinstance(c.alpha, Tensor) else c
+    state, part = mixing(source.row(here), here, unit_row(here, std))
     return lambda x: state * x + part * inner(x)

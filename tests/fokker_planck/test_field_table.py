@@ -39,7 +39,7 @@ def trained(process: sf.processes.Process, labels: int = 0) -> sf.LearnedField:
     network = sf.MLP(width=16, depth=2, waves=4, labels=labels)
     field = sf.LearnedField(process, network, data_std=data.std)
     source = data.sample_labelled if labels else data.sample
-    sf.fit(field, source, 120, config=SMALL)
+    sf.fit(field, source, 60, config=SMALL)
     return field
 
 
@@ -174,7 +174,7 @@ def test_table_moves_the_density_of_the_field_within_its_estimate(name: str) -> 
     table = tabulate_field(field, start.grid, span, rescaling=rescaling)
     for eta in (1.0, 0.0):
         full, got, half = (
-            evolve(sf.reverse(f, eta), start, span, steps=60, rescaling=rescaling, refuse=OPEN)
+            evolve(sf.reverse(f, eta), start, span, steps=40, rescaling=rescaling, refuse=OPEN)
             for f in (field, table, table.sparser())
         )
         for found in (got, half):
