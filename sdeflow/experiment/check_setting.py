@@ -19,7 +19,7 @@ RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in tota
 MAX_CELLS = 2048  # along each axis
 PARTICLE_STEP = 0.08  # of Heun's path for 20,000 particles, in the rescaled time
 TABULATED = 512  # cells along an axis: with more, a table takes hundreds of megabytes
-SMOOTH = 3e-3  # largest `half_error` of a table: the density moves by 1e-4, or less (measured)
+SMOOTH = 5e-3  # largest `half_error` of a table: its estimate is then below 3e-4 (measured)
 LEVELS = 129  # at most, twice doubled; a field that is not smooth then has no table
 
 

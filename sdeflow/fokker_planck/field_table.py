@@ -67,6 +67,9 @@ class FieldTable(Field):
         levels: (M,) ln(sigma / alpha), rising, Chebyshev's points.
         values: (M, corners, d) the unit row of the field there.
         answers: the evaluations so far.
+
+    Raises:
+        TypeError, ValueError: source is no Field, grid no Grid, or values have another shape.
     """
 
     source: Field
@@ -75,6 +78,20 @@ class FieldTable(Field):
     levels: np.ndarray
     values: np.ndarray
     answers: Answers = field(default_factory=Answers)
+
+    def __post_init__(self) -> None:
+        """Check that the parts belong together."""
+        super().__post_init__()
+        check_kind(self.source, Field, "source")
+        check_kind(self.grid, Grid, "grid")
+        if self.rescaling is not None:
+            check_kind(self.rescaling, Rescaling, "rescaling")
+        expected = (np.size(self.levels), math.prod(n + 1 for n in self.grid.shape), self.grid.dim)
+        if np.shape(self.values) != expected or np.ndim(self.levels) != 1:
+            raise ValueError(
+                f"values must be {expected} for these levels and this grid, got "
+                f"{np.shape(self.values)}; make a table by tabulate_field"
+            )
 
     def __repr__(self) -> str:
         """In words."""

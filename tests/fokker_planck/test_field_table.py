@@ -302,6 +302,15 @@ def test_mistakes_are_told_in_one_sentence(
         tabulate_field(**{**asked, **mistake})
 
 
+def test_table_of_parts_that_do_not_fit_is_refused() -> None:
+    table = table_of(sf.ExactField(sf.VP(), lopsided()), levels=9)
+    with pytest.raises(ValueError, match="make a table by tabulate_field"):
+        replace(table, grid=table.grid.coarser())
+    with pytest.raises(TypeError, match="source must be a Field"):
+        replace(table, source=None)
+    assert repr(table).startswith("table of 9 noise levels, 32 x 32 cells")
+
+
 def test_half_of_an_even_table_is_refused() -> None:
     with pytest.raises(ValueError, match="has no half"):
         table_of(sf.ExactField(sf.VP(), lopsided()), levels=8).sparser()
