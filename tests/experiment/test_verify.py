@@ -87,7 +87,7 @@ def test_check_from_a_table_is_the_check_of_the_field(
     for a, b in zip(found.budget.sources, full.budget.sources, strict=True):
         assert abs(a.value - b.value) <= max(a.high - a.value, 2 * found.table_error)
     # The sampler, at the centres of the cells.
-    assert 0 < found.table.answers.missed < 30
+    assert 0 < found.table.answers.missed < 40
     assert found.table.answers.read > 100
 
 
@@ -188,7 +188,7 @@ def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     assert "field" in numbers["causes"]  # 150 steps teach little
     assert numbers["made"]["seed"] == 0
     assert numbers["table"]["levels"] == 33
-    assert 0 < numbers["table"]["missed"] < 20 < numbers["table"]["read"]
+    assert 0 < numbers["table"]["missed"] < 40 < numbers["table"]["read"]
     assert "evaluations read from the table" in text
     assert (tmp_path / "check.png").read_bytes()[:4] == b"\x89PNG"
 
