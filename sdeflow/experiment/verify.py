@@ -8,8 +8,8 @@ solver is right the two agree; their distance from the data is then the network'
     inconsistency  the flow's density against the SDE's; zero for the score of a density
 
 A grid resolves nothing finer than its cells, so the check ends at the noise level at which the
-narrowest part of the density is 2.5 cells wide. All densities share one `FieldTable`; particles ask
-the field itself. Files: check.json, check.md, check.png.
+narrowest part of the density is 2.5 cells wide. All densities share one `FieldTable`; particles
+ask the field itself. Files: check.json, check.md, check.png.
 """
 
 from __future__ import annotations
