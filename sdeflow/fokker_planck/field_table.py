@@ -57,8 +57,8 @@ class Answers:
 class FieldTable(Field):
     """A field that is read from a table at the corners of a grid; `tabulate_field` makes one.
 
-    A cloud that is not s(t) times the corners, or every second corner, is a miss: the field itself
-    is evaluated, and `answers` counts it.
+    A cloud that is not s(t) times the corners, or every second corner, is a miss, and so is one
+    that asks for its derivative: the field itself is evaluated, and `answers` counts it.
 
     Attributes:
         source: the field.
@@ -143,7 +143,7 @@ class FieldTable(Field):
     def _rows_at(self, x: Tensor, scale: float) -> np.ndarray | None:
         """The values (M, n d) at the points x (n, d), if they are those of the table."""
         for points, rows in self._known:
-            if points.shape == x.shape:
+            if points.shape == x.shape and not x.requires_grad:  # a table has no slope
                 off = (x.detach().cpu().double() / scale - points).abs().max()
                 if float(off) <= SAME_PLACE * self._size:
                     return rows

@@ -149,6 +149,8 @@ def test_what_is_not_in_the_table_is_asked_of_the_field_and_counted() -> None:
         assert table.answers.missed == missed + 1
     assert table.answers.read == 0
     assert str(table.answers) == "0 of 7 evaluations read from the table, 7 missed it"
+    sloped = corners.clone().requires_grad_()
+    assert table.noise(sloped, t).requires_grad
     moved = corners.clone()
     moved[37] += 1e-3  # one point of all is enough
     assert torch.equal(table.noise(moved, t), table.noise(moved, t))
