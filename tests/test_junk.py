@@ -228,6 +228,10 @@ EXAMPLES: dict[str, list] = {
     "ODESolver": [m.RK4, sf.ODESolver()],
     "Brownian": [sf.solvers.Brownian(0, 6, 2)],
     "DensityPath": [m.DENSITIES],
+    "FieldTable": [
+        sf.fokker_planck.tabulate_field(m.FIELD, sf.Grid(-5.0, 5.0, (4, 4)), [1.0, 0.5], levels=k)
+        for k in (8, 9)
+    ],
     "MarkovGenerator": [m.GENERATOR],
     "Curve": [m.an.Curve(m.RHO, m.RHO)],
     "Estimate": [m.ESTIMATE],

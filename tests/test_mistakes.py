@@ -861,6 +861,14 @@ SOLVERS: Table = {
 }
 
 DENSITIES_OF: Table = {
+    "tabulate_field(str)": (
+        lambda: fp.tabulate_field("f", GRID, f64([0.5, 1.0])),
+        "source must be a Field",
+    ),
+    "FieldTable(str)": (
+        lambda: fp.FieldTable.denser(fp.tabulate_field(FIELD, "grid", f64([0.5, 1.0]))),
+        "grid must be a Grid",
+    ),
     "evolve(field)": (lambda: sf.evolve(FIELD, DENSITY, TIMES), "sde must be an SDE"),
     "evolve(process)": (lambda: sf.evolve(VP, DENSITY, TIMES), "sde must be an SDE"),
     "evolve(cloud)": (lambda: sf.evolve(OU, X, TIMES), "density must be a Density"),

@@ -29,8 +29,9 @@ from sdeflow.diagnostics.goodness_of_fit import check_density
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
-from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
+from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.field_table import FieldTable
 from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
 from sdeflow.fokker_planck.sampler import sampler_density
 from sdeflow.sdes.field_sde import FieldSDE
@@ -167,35 +168,45 @@ def intermediate_densities(
     rescaling: Rescaling | None = None,
     steps: int = 200,
     refuse: Diagnostics = REFUSE,
+    from_prior: DensityPath | None = None,
 ) -> dict[str, Density]:
-    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there."""
-    check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
+    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there.
+
+    from_prior: where `evolve` was run before from the prior under this drift on this grid, from
+    times[0] to times[-1]; the other density is then evolved on the same steps.
+
+    Raises:
+        TypeError, ValueError: from_prior is no DensityPath, or runs between other times.
+    """
+    _check_sde(sde, truth)
     check_kind(grid, Grid, "grid")
     check_kind(refuse, Diagnostics, "refuse")
     if rescaling is not None:
         check_kind(rescaling, Rescaling, "rescaling")
-    process = truth.process
-    if not isinstance(sde, FieldSDE) or sde.field.process != process:
-        raise ValueError(
-            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
-        )
-    if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
-        raise ValueError("sde runs in another time than its process; give reverse(field)")
-    times = sde.check_times(times)
+    process, times = truth.process, sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
     rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling
     wide = grid.scaled(rescaling(first) / rescaling(last))
     exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)
-    remembering, ends = _remembering(sde), times[[0, -1]]
-    learned, from_prior = (
+    ends = times[[0, -1]] if from_prior is None else _known(from_prior, times)
+    remembering = _remembering(sde)
+    starts = [start, prior] if from_prior is None else [start]
+    learned, *again = (
         evolve(remembering, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
-        for p in (start, prior)
+        for p in starts
     )
+    last_from_prior = again[0] if from_prior is None else from_prior[-1]
     sampler = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
     # Bare points have no density that a cloud with noise left could be near to.
     data = {"data": truth.density(grid, None)} if truth.distribution.has_density else {}
-    return {**data, "exact": exact, "learned": learned, "prior": from_prior, "sampler": sampler}
+    return {
+        **data,
+        "exact": exact,
+        "learned": learned,
+        "prior": last_from_prior,
+        "sampler": sampler,
+    }
 
 
 def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> ErrorBudget:
@@ -217,8 +228,36 @@ def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> E
     return ErrorBudget(tuple(sources), total, own, detectable, densities)
 
 
+def _check_sde(sde: FieldSDE, truth: ExactField) -> None:
+    check_kind(truth, ExactField, "truth", "ExactField(process, distribution) of the data")
+    process = truth.process
+    if not isinstance(sde, FieldSDE) or sde.field.process != process:
+        raise ValueError(
+            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
+        )
+    if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
+        raise ValueError("sde runs in another time than its process; give reverse(field)")
+
+
+def _known(path: DensityPath, times: Tensor) -> Tensor:
+    """The times of a known path, which runs from the first to the last of `times`."""
+    check_kind(path, DensityPath, "from_prior")
+    ends = path.t[[0, -1]]
+    if not (ends - times[[0, -1]]).abs().max() <= 1e-9 * times.abs().max():
+        raise ValueError(
+            f"from_prior runs from {float(ends[0]):g} to {float(ends[1]):g}, and the sampler from "
+            f"{float(times[0]):g} to {float(times[-1]):g}; evolve it between the same times"
+        )
+    return path.t
+
+
 def _remembering(sde: FieldSDE) -> FieldSDE:
-    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids."""
+    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids.
+
+    A table is as quick, and tells its error only as it was made.
+    """
+    if isinstance(sde.field, FieldTable):
+        return sde
     known: dict[tuple[float, int], Tensor] = {}
 
     def drift(x: Tensor, t: Tensor) -> Tensor:

@@ -30,7 +30,8 @@ def tails(edges: Tensor) -> tuple[Tensor, Tensor]:
     digits in both tails.
     """
     tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
-    mass = tail.diff(dim=1) + 2 * (edges > 0).to(edges.dtype).diff(dim=1)
+    # The sign of the tail and not of the edge: a particle may be on an edge, e = 0.
+    mass = tail.diff(dim=1) + 2 * torch.signbit(tail).to(edges.dtype).diff(dim=1)
     height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
     return mass, height.diff(dim=1)
 

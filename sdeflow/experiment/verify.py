@@ -8,7 +8,8 @@ solver is right the two agree; their distance from the data is then the network'
     inconsistency  the flow's density against the SDE's; zero for the score of a density
 
 A grid resolves nothing finer than its cells, so the check ends at the noise level at which the
-narrowest part of the density is 2.5 cells wide. Files: check.json, check.md, check.png.
+narrowest part of the density is 2.5 cells wide. All densities share one `FieldTable`; particles
+ask the field itself. Files: check.json, check.md, check.png.
 """
 
 from __future__ import annotations
@@ -21,28 +22,37 @@ from pathlib import Path
 
 import torch
 from tabulate import tabulate
-from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int
-from sdeflow.density import Density, Grid
-from sdeflow.diagnostics.error_budget import ErrorBudget, error_budget
+from sdeflow.density import Density
+from sdeflow.diagnostics.error_budget import (
+    ErrorBudget,
+    intermediate_densities,
+    split_error,
+)
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures, run
+from sdeflow.experiment.check_setting import (
+    Setting,
+    check_sizes,
+    particle_times,
+    setting_of,
+    tabulated,
+    until,
+)
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.problem import Problem
+from sdeflow.fields.field import Field
+from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
-from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.fokker_planck.field_table import FieldTable
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
-RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
 TIMES = 5  # at which particles and density are compared
-MAX_CELLS = 2048  # along each axis
-PARTICLE_STEPS = 200  # of the path that stands for the SDE itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +67,9 @@ class Verification:
         budget: of a DDPM cloud; None where the data's exact density is not known.
         density: under the learned drift, at the end.
         units: of all lengths.
+        table: of the learned field, from which all densities were moved; None if it jumps in
+            time, or the grid is too fine: then the field itself was evaluated.
+        table_error: an upper bound of the total variation that the table adds; NaN without one.
     """
 
     noise_level: float
@@ -66,6 +79,8 @@ class Verification:
     budget: ErrorBudget | None
     density: Density
     units: Units
+    table: FieldTable | None = None
+    table_error: float = math.nan
 
     def __repr__(self) -> str:
         """In words."""
@@ -98,8 +113,8 @@ def verify(
         ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
             `evolve`, with what to do here.
     """
-    _check_sizes(n, cells, steps, chain)
-    setting = _setting(problem, cells)
+    check_sizes(n, cells, steps, chain)
+    setting = setting_of(problem, cells)
     with advised():
         return _verify(problem, setting, n, steps, chain, seed)
 
@@ -109,94 +124,46 @@ def _verify(
 ) -> Verification:
     process = problem.process
     rescaling, grid = setting.rescaling, setting.grid
-    sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
     prior = prior_density(grid.scaled(wider), process)
+    field = tabulated(problem.field, setting, prior)
+    sde, flow = reverse(problem.field), reverse(field, 0.0)
 
-    fine = _until(sde.times(PARTICLE_STEPS), setting.t_end)
+    fine = particle_times(setting, process.t_max, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
     path = SDESolver("heun", times=fine, seed=seed).solve(sde, process.prior(n, 2, seed), save)
     times = torch.cat([fine[:1], save])
-    densities = evolve(sde, prior, times, steps=steps, rescaling=rescaling)
-    of_flow = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)[-1]
+    densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
+    flown = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)
+    of_flow = flown[-1]
     return Verification(
         setting.noise_level,
         check_path(path, densities, seed=seed),
         of_flow.total_variation(densities[-1]),
         (of_flow.error or 0.0) + (densities[-1].error or 0.0),
-        _budget(problem, setting, n, steps, chain, seed),
+        _budget(problem, setting, field, densities, n, steps, chain, seed),
         densities[-1],
         problem.units,
+        field if isinstance(field, FieldTable) else None,
+        max(path.diagnostics.table_error for path in (densities, flown)),
     )
 
 
-def _check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
-    check_int(n, "n", 1000)
-    if check_int(cells, "cells", 32) > MAX_CELLS:
-        raise ValueError(
-            f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
-        )
-    if cells % 2:
-        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
-    check_int(steps, "steps")
-    check_int(chain, "chain")
-
-
 def _budget(
-    problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
-) -> ErrorBudget | None:
+    problem: Problem, setting: Setting, field: Field, densities: DensityPath, n: int, steps: int,
+    chain: int, seed: int,
+) -> ErrorBudget | None:  # fmt: skip
     if problem.truth is None:
         return None
     sde = ancestral(problem.field)
-    times = _until(sde.times(chain), setting.t_end)
+    times = until(sde.times(chain), setting.t_end)
     x = problem.process.prior(n, 2, seed + 1)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(sde, x, 1).x[-1]
-    return error_budget(
-        cloud, sde, times, problem.truth, setting.grid,
-        rescaling=setting.rescaling, steps=steps, seed=seed,
+    between = intermediate_densities(
+        ancestral(field), times, problem.truth, setting.grid,
+        rescaling=setting.rescaling, steps=steps, from_prior=densities,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """Where a check ends, and the grid there; `rescaling` gives the grids of earlier times."""
-
-    rescaling: Rescaling
-    noise_level: float
-    t_end: float
-    grid: Grid
-
-
-def _setting(problem: Problem, cells: int) -> Setting:
-    """A rescaling s(t) whose box of five s(t) holds the cloud at every time, and the end.
-
-    The data lie within R of the centre, so R + 4.4 rho must stay below 5 s. The worst noise level
-    is rho = 0.78 R, and there s^2 = 0.176 R^2 + rho^2 is just enough.
-    """
-    process = problem.process
-    reach = float(problem.standard.sample(20_000, problem.config.seed).abs().max())
-    std = 0.42 * reach
-    width = 0.0 if problem.truth is None else problem.truth.distribution.narrowest()
-    least = RESOLVED * 10 * std / cells
-    clean = float(process.noise_level(torch.tensor(process.t_min, dtype=torch.float64)))
-    noise_level = max(math.sqrt(max(least**2 - width**2, 0.0)), clean)
-    rescaling = Rescaling(process, std, max(width, least))
-    end = float(process.time(torch.tensor(-2 * math.log(noise_level), dtype=torch.float64)))
-    end = max(end, process.t_min)
-    if end >= process.t_max:
-        raise SdeflowError(
-            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
-            "is wider than the noise; drop the far points, or take more cells"
-        )
-    half = 5 * rescaling(end)
-    return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
-
-
-def _until(times: Tensor, end: float) -> Tensor:
-    """The times before `end`, which falls, and `end`."""
-    last = torch.tensor([end], dtype=torch.float64)
-    near = (times[1] - times[0]).abs() * 1e-6
-    return torch.cat([times[times > end + near], last])
+    return split_error(cloud, between, seed=seed)
 
 
 # -------------------------------------------------------------------------------------- the report
@@ -260,6 +227,8 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         _budget_text(found.budget),
         "",
+        _table_text(found),
+        "",
         f"{seconds:.0f} s for the check.",
     ]
     return "\n".join(out) + "\n"
@@ -275,6 +244,16 @@ def _budget_text(budget: ErrorBudget | None) -> str:
     return f"The error of a DDPM cloud of {budget.total.n}, split into its causes:\n\n{budget}"
 
 
+def _table_text(found: Verification) -> str:
+    if found.table is None:
+        return "The field was evaluated at every step of the densities: no table holds it."
+    return (
+        f"All densities share one table of the field at the corners of the cells, "
+        f"{len(found.table.levels)} noise levels. It adds a total variation below "
+        f"{found.table_error:.1e}; {found.table.answers}."
+    )
+
+
 def _numbers(found: Verification) -> dict[str, object]:
     budget = found.budget
     return {
@@ -283,6 +262,14 @@ def _numbers(found: Verification) -> dict[str, object]:
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],
+        "table": None
+        if found.table is None
+        else {
+            "levels": len(found.table.levels),
+            "error": found.table_error,
+            "read": found.table.answers.read,
+            "missed": found.table.answers.missed,
+        },
         "budget": None
         if budget is None
         else {s.name: [s.value, s.low, s.high] for s in budget.sources},

@@ -211,7 +211,9 @@ class MLP(Conditioned):
 
 def _linear(inputs: int, outputs: int, draw: torch.Generator, bias: bool = True) -> nn.Linear:
     """torch's own initial weights, without its global generator, which belongs to the user."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs, bias=bias)
+    # Drawn twice: torch's skip_init would load sympy, which takes half a second.
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Linear(inputs, outputs, bias=bias, device="cpu")
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=draw)
     if bias:
         bound = 1 / math.sqrt(inputs)
@@ -220,7 +222,8 @@ def _linear(inputs: int, outputs: int, draw: torch.Generator, bias: bool = True)
 
 
 def _embedding(count: int, width: int, draw: torch.Generator) -> nn.Embedding:
-    layer = nn.utils.skip_init(nn.Embedding, count, width)
+    with torch.random.fork_rng(devices=[]):
+        layer = nn.Embedding(count, width, device="cpu")
     nn.init.normal_(layer.weight, generator=draw)
     return layer
 

@@ -3,6 +3,7 @@
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
+from sdeflow.fokker_planck.field_table import FieldTable, tabulate_field
 from sdeflow.fokker_planck.markov import MarkovGenerator, markov_generator
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
 from sdeflow.fokker_planck.sampler import sampler_density
@@ -14,6 +15,8 @@ __all__ = [
     "REFUSE",
     "Rescaling",
     "rescale",
+    "FieldTable",
+    "tabulate_field",
     "probability_current",
     "sampler_density",
     "MarkovGenerator",

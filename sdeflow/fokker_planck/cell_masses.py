@@ -55,7 +55,9 @@ class CellMasses:
         p *= self.total / p.sum()
         return p
 
-    def diagnostics(self, error: float, cells_per_feature: float) -> Diagnostics:
+    def diagnostics(
+        self, error: float, cells_per_feature: float, table_error: float
+    ) -> Diagnostics:
         """What was gathered, with what is known from elsewhere."""
         return Diagnostics(
             self.negative_mass,
@@ -64,6 +66,7 @@ class CellMasses:
             error,
             self.mass_drift,
             cells_per_feature,
+            table_error,
         )
 
     def _near_boundary(self) -> float:

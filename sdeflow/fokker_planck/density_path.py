@@ -9,6 +9,7 @@ A numerical density is never the exact one, and the error does not show in it. S
     error              against doubled cells and steps           either
     mass_drift         change of the total mass                  rounding, or a fault of sdeflow
     cells_per_feature  cell width over the narrowest feature     cells too wide
+    table_error        against every second level of the table   too few levels of a `FieldTable`
 
 A number above `WARN` gives a warning, one above `REFUSE` an error. Both say what to change.
 """
@@ -44,6 +45,9 @@ class Diagnostics:
             correction.
         cells_per_feature: the cell width over the narrowest feature that the rescaling knows, at
             the worst of the times asked for; NaN where it knows none.
+        table_error: the largest change in total variation, on doubled cells and steps, where a
+            `FieldTable` lacks every second of its levels, plus 1e-7 for a field in float32; that
+            of the table itself is smaller. NaN where the field was not read from a table.
     """
 
     negative_mass: float = 0.0
@@ -52,6 +56,7 @@ class Diagnostics:
     error: float = math.nan
     mass_drift: float = 0.0
     cells_per_feature: float = math.nan
+    table_error: float = math.nan
 
     def __post_init__(self) -> None:
         """Check that all are numbers.
@@ -72,6 +77,7 @@ WARN = Diagnostics(
     error=0.02,
     mass_drift=1e-11,
     cells_per_feature=1.0,
+    table_error=0.01,
 )
 REFUSE = Diagnostics(
     negative_mass=1e-4,
@@ -80,6 +86,7 @@ REFUSE = Diagnostics(
     error=0.05,
     mass_drift=1e-9,
     cells_per_feature=1.0,
+    table_error=0.05,
 )
 CURES = {
     "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
@@ -94,6 +101,8 @@ CURES = {
     "sdeflow",
     "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, the width "
     "of the rescaling; use finer cells",
+    "table_error": "half the levels of the field's table change the density by a total variation "
+    "of {:.1e}; take table.denser(), or the field itself if it jumps in time",
 }
 
 

@@ -40,6 +40,7 @@ from sdeflow.fokker_planck.density_path import (
     cells_per_feature,
     check_diagnostics,
 )
+from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.linear import LinearTransitions
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
 from sdeflow.fokker_planck.splitting import StrangSplitting
@@ -75,7 +76,7 @@ def evolve(
         rescaling: the grid at t is the one given times s(t) / s(times[0]).
         estimate: run also with cells and steps twice as large (an eighth of the work), and keep a
             third of the difference in each density's `error`; warns where cells cannot be merged
-            two by two.
+            two by two. Under a `FieldTable` a third run tells the table's own error.
         refuse: diagnostics above these raise; above `WARN` they warn.
 
     Raises:
@@ -90,45 +91,48 @@ def evolve(
     if time_grid is not None:
         time_grid = sde.check_times(time_grid, "time_grid")
     scales = [1.0] * len(times) if rescaling is None else [rescaling(t) for t in times]
-    starts = [density.scaled(1 / scales[0])]
+    runs = [(sde, density.scaled(1 / scales[0]))]
     if estimate and can_be_coarsened(density.grid):
-        starts.append(starts[0].coarsen())
+        coarse, fewer = runs[0][1].coarsen(), with_fewer_levels(sde)
+        runs += [(each, coarse) for each in (sde, fewer) if each is not None]
     at = times if rescaling is None else rescaling.rescaled_time(times)
     with torch.no_grad(), on_axes_of(density.grid):
         if sde.transition is None:
             check_each_alone(sde, density.grid.centres(), float(times[0]))
-        cells, masses = _moved(sde, starts, at, steps, time_grid, rescaling)
+        cells, masses = _moved(runs, at, steps, time_grid, rescaling)
     errors: Sequence[float | None] = (
-        _errors(masses[0], masses[1], at) if len(masses) == 2 else [None] * len(times)
+        _errors(masses[0], masses[1], at) if len(masses) > 1 else [None] * len(times)
     )
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
-    grid = starts[0].grid
+    grid = runs[0][1].grid
     out = tuple(
         Density(grid.scaled(s), torch.from_numpy(masses[0][u]), e)
         for s, u, e in zip(scales, at.tolist(), errors, strict=True)
     )
-    diagnostics = cells.diagnostics(error, cells_per_feature(grid, rescaling, times))
+    diagnostics = cells.diagnostics(
+        error, cells_per_feature(grid, rescaling, times), _table_error(masses)
+    )
     return DensityPath(times, out, check_diagnostics(diagnostics, refuse))
 
 
 def _moved(
-    sde: SDE,
-    starts: list[Density],
+    runs: list[tuple[SDE, Density]],
     times: Tensor,
     steps: int,
     time_grid: Tensor | None,
     rescaling: Rescaling | None,
 ) -> tuple[CellMasses, list[dict[float, np.ndarray]]]:
-    """The run from the first of `starts`, and the masses of each at `times`, which are rescaled.
+    """The first of `runs`, and the masses of each at `times`, which are rescaled.
 
-    The second takes steps twice as large.
+    All but the first take steps twice as large.
     """
-    moving, carried = sde if rescaling is None else rescale(sde, rescaling), 0.0
+    sde, carried = runs[0][0], 0.0
+    moving = sde if rescaling is None else rescale(sde, rescaling)
     if time_grid is None:
         if moving.transition is not None:
-            runs = [LinearTransitions(moving, p) for p in starts]
-            masses = [run.masses(times) for run in runs]
-            cells, carried = runs[0].cells, runs[0].through_wall
+            exact = [LinearTransitions(moving, p) for _, p in runs]
+            masses = [run.masses(times) for run in exact]
+            cells, carried = exact[0].cells, exact[0].through_wall
             cells.boundary_mass = max(cells.boundary_mass, carried)
             if carried <= REFUSE.boundary_mass:
                 return cells, masses
@@ -136,11 +140,13 @@ def _moved(
     elif rescaling is not None:
         time_grid = rescaling.rescaled_time(time_grid)
     fine = _merged(times, time_grid)
-    grids = fine, torch.cat([fine[:-1:2], fine[-1:]])
-    if rescaling is not None:
-        middles = [(u[1:] + u[:-1]) / 2 for u in grids]
-        moving = rescale(sde, rescaling, torch.cat([fine, *middles]))
-    steppers = [StrangSplitting(moving, p, u) for p, u in zip(starts, grids, strict=False)]
+    wide = torch.cat([fine[:-1:2], fine[-1:]])
+    grids = [fine, wide, wide][: len(runs)]
+    known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
+    steppers = [
+        StrangSplitting(law if rescaling is None else rescale(law, rescaling, known), p, u)
+        for (law, p), u in zip(runs, grids, strict=True)
+    ]
     masses = [run.masses(times) for run in steppers]
     cells = steppers[0].cells
     cells.boundary_mass = max(cells.boundary_mass, carried)
@@ -156,6 +162,14 @@ def _merged(times: Tensor, time_grid: Tensor) -> Tensor:
         inside = inside[near > 1e-9 * (high - low)]
     falls = bool(times[0] > times[-1])
     return torch.cat([inside, times]).sort(descending=falls).values
+
+
+def _table_error(masses: list[dict[float, np.ndarray]]) -> float:
+    """The total variation between the second run and the third, and rounding."""
+    if len(masses) < 3:
+        return math.nan
+    _, whole, half = masses
+    return max(float(abs(whole[t] - half[t]).sum()) / 2 for t in whole) + ROUNDING
 
 
 def _errors(

@@ -35,6 +35,7 @@ from sdeflow.fokker_planck.density_path import (
     cells_per_feature,
     check_diagnostics,
 )
+from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import check_each_alone, checked_drift
@@ -66,7 +67,8 @@ def sampler_density(
         times: (K + 1,) as the solver is given them, in the SDE's direction.
         save: which of `times` to keep, by default both ends.
         rescaling, estimate, refuse: as in `evolve`; the estimate is a third of the difference to
-            cells twice as wide, with the same steps.
+            cells twice as wide, with the same steps. A `FieldTable` is read at the centres of the
+            cells only if they are corners of its grid.
 
     Raises:
         TypeError, ValueError: an argument is wrong, or the noise depends on the state or the axis.
@@ -84,17 +86,22 @@ def sampler_density(
         chain = _Chain(sde, start, times, scales)
         kept = chain.through(stops)
         errors: list[float | None] = [None] * len(stops)
+        table_error = math.nan
         if estimate and can_be_coarsened(density.grid):
             rough = _Chain(sde, start.coarsen(), times, scales).through(stops)
             errors = [a.coarsen().total_variation(b) / 3 for a, b in zip(kept, rough, strict=True)]
+            if (fewer := with_fewer_levels(sde)) is not None:
+                half = _Chain(fewer, start.coarsen(), times, scales).through(stops)
+                table_error = max(map(Density.total_variation, rough, half)) + ROUNDING
     error = math.nan if errors[0] is None else max(e for e in errors if e is not None)
     out = tuple(
         replace(p.scaled(scales[k]), error=e) for p, k, e in zip(kept, stops, errors, strict=True)
     )
     cells = cells_per_feature(start.grid, rescaling, save)
     diagnostics = Diagnostics(
-        chain.negative_mass, chain.boundary_mass, error=error, cells_per_feature=cells
-    )
+        chain.negative_mass, chain.boundary_mass, error=error, cells_per_feature=cells,
+        table_error=table_error,
+    )  # fmt: skip
     return DensityPath(save, out, check_diagnostics(diagnostics, refuse))
 
 

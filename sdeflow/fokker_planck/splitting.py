@@ -42,6 +42,8 @@ class StrangSplitting:
         self.corners, self.centres = start.grid.corners(), start.grid.centres()
         # The drift (cells per step), dt and share of the step that the departure points are for.
         self.followed = np.empty(0), 0.0, 0.0
+        # The end of a step is the start of the next: t, and g there.
+        self.noise_at_end: tuple[float, Tensor] = math.nan, torch.empty(0)
 
     def masses(self, times: Tensor) -> dict[float, np.ndarray]:
         """The cell masses at those of `times` that the time grid holds."""
@@ -110,7 +112,10 @@ class StrangSplitting:
         if g.ndim == 0 or bool((g == g[0]).all()):
             # Simpson's rule: the heat kernel needs the integral of g^2 over the step.
             x = self.centres[:1]
-            ends = [self._noise(x, t).reshape(-1) ** 2 for t in (start, stop)]
+            before, known = self.noise_at_end
+            first = known if before == start else self._noise(x, start)
+            self.noise_at_end = stop, self._noise(x, stop)
+            ends = [each.reshape(-1) ** 2 for each in (first, self.noise_at_end[1])]
             g2 = (ends[0] + 4 * g.reshape(-1, g.shape[-1] if g.ndim else 1)[0] ** 2 + ends[1]) / 6
             spread = (g2 / 2).double().numpy() * dt / cells.width**2
             return HeatKernel(cells.shape, spread, cells.clip) if spread.any() else None

@@ -144,6 +144,40 @@ def test_sources_between_densities_bound_the_distance_of_the_densities() -> None
     assert max(s.value for s in found.sources) - 0.05 < distance <= bound
 
 
+def test_budget_takes_a_density_that_is_known_already() -> None:
+    """The same densities, with one run of `evolve` fewer; another span is refused."""
+    sde = sf.reverse(FIELD)
+    times = times_of(10)
+    wide = GRID.scaled(RESCALING(times[0]) / RESCALING(times[-1]))
+    prior = prior_density(wide, PROCESS, float(times[0]))
+    known = sf.evolve(sde, prior, times[[0, 4, -1]], steps=60, rescaling=RESCALING)
+    ask = {"rescaling": RESCALING, "steps": 60}
+    found = intermediate_densities(sde, times, FIELD, GRID, from_prior=known, **ask)
+    alone = intermediate_densities(sde, times, FIELD, GRID, **ask)
+    assert found["prior"] is known[-1]
+    for name, density in alone.items():
+        assert density.total_variation(found[name]) < 1e-4, name
+    contrasts = (d["learned"].total_variation(d["prior"]) for d in (found, alone))
+    assert next(contrasts) == pytest.approx(next(contrasts), rel=0.02)
+    early = sf.evolve(sde, prior, times[[0, 4]], steps=60, rescaling=RESCALING)
+    with pytest.raises(ValueError, match="evolve it between the same times"):
+        intermediate_densities(sde, times, FIELD, GRID, from_prior=early, **ask)
+    with pytest.raises(TypeError, match="from_prior must be a DensityPath"):
+        intermediate_densities(sde, times, FIELD, GRID, from_prior=known[-1], **ask)
+
+
+def test_budget_of_a_table_is_that_of_the_field() -> None:
+    sde = sf.reverse(FIELD)
+    times = times_of(10)
+    wide = GRID.scaled(RESCALING(times[0]) / RESCALING(times[-1]))
+    table = sf.fokker_planck.tabulate_field(FIELD, wide, times, rescaling=RESCALING, levels=65)
+    ask = {"rescaling": RESCALING, "steps": 60}
+    found = intermediate_densities(sf.reverse(table), times, FIELD, GRID, **ask)
+    alone = intermediate_densities(sde, times, FIELD, GRID, **ask)
+    for name, density in alone.items():
+        assert density.total_variation(found[name]) < 1e-5, name
+
+
 def test_sources_bound_the_distance_of_the_cloud() -> None:
     """With few particles the floor is most of the distance: without it the sum is too small."""
     sde, times = sf.reverse(FIELD), times_of(160)

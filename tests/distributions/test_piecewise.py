@@ -79,6 +79,19 @@ def test_score_is_the_gradient_of_the_log_density(process: sf.processes.Process)
         assert close(trace, want, 1e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_field_on_the_edge_of_a_square_is_that_beside_it(dtype: torch.dtype) -> None:
+    """At a coordinate equal to an edge, as the corners of a grid are, the field does not jump."""
+    squares = PiecewiseConstant(f64([-1.0, -0.5]), 0.5, f64([[1.0, 0.0, 0.5], [0.2, 2.0, 0.1]]))
+    for sigma in (0.3, 1.0):
+        x = torch.tensor([[-1.0, 0.0], [-0.5, 0.2], [0.0, 0.0], [0.0, -0.5]], dtype=dtype)
+        ask = squares.noise_mean(1.0, sigma, x)
+        off = 1e-6 if dtype == torch.float32 else 1e-9
+        assert close(ask(x), ask(x + off), rtol=100 * off)
+        known = squares.posterior(x.double(), 1.0, sigma).noise
+        assert close(ask(x).double(), known, rtol=1e-5 if dtype == torch.float32 else 1e-10)
+
+
 @pytest.mark.parametrize("sigma", [0.002, 0.05, 1.0, 20.0])
 def test_posterior_of_one_square_is_a_truncated_normal(sigma: float) -> None:
     """Against scipy's truncated normal; in the square, at its edges, and far away from it."""

@@ -460,7 +460,7 @@ def test_check_sizes_are_refused_before_the_work(
         raise AssertionError
 
     monkeypatch.setattr(verify, "evolve", work)
-    monkeypatch.setattr(verify, "_setting", work)
+    monkeypatch.setattr(verify, "setting_of", work)
     for args, words in (
         (("--chain", "0"), "chain must be at least 1"),
         (("--steps", "0"), "steps must be at least 1"),

@@ -14,9 +14,11 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow._validation import SdeflowError
 from sdeflow.diagnostics.error_budget import CAUSES
+from sdeflow.distributions.mixture import prior_density
+from sdeflow.experiment import check_setting, run, verify
 from sdeflow.experiment import problem as build
-from sdeflow.experiment import run, verify
 from sdeflow.experiment.config import Config
+from sdeflow.fokker_planck import FieldTable
 from sdeflow.processes.process import Coefficients
 from sdeflow.sdes.sde import SteppedSDE
 from tests.problems import f64
@@ -56,6 +58,50 @@ def test_check_of_an_exact_field_finds_no_error() -> None:
     assert found.budget["field"].low == 0.0
     assert found.budget["field"].value < 0.01
     assert "sampler" not in found.budget.causes
+
+
+def whole(found: verify.Verification) -> list[float]:
+    """Every number of a check that a table could change."""
+    assert found.budget is not None
+    tests = [test.p_value for test in found.verdict.tests]
+    return [*tests, found.inconsistency, *(source.value for source in found.budget.sources)]
+
+
+@spreads
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_check_from_a_table_is_the_check_of_the_field(
+    angle: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side on a small grid: p-values and budget within the error that the table states."""
+    found = verify.verify(problem(angle), **COARSE)
+    monkeypatch.setattr(check_setting, "TABULATED", 0)
+    full = verify.verify(problem(angle), **COARSE)
+    assert full.table is None
+    assert found.table is not None
+    assert found.table_error < 1e-4 < found.inconsistency_error
+    # A p-value moves by n chi-square divergence, at most, and a total variation by its error.
+    assert whole(found) == pytest.approx(whole(full), abs=10 * found.table_error)
+    assert full.budget is not None
+    assert found.budget is not None
+    assert found.budget.causes == full.budget.causes
+    for a, b in zip(found.budget.sources, full.budget.sources, strict=True):
+        assert abs(a.value - b.value) <= max(a.high - a.value, 2 * found.table_error)
+    # The sampler, at the centres of the cells.
+    assert 0 < found.table.answers.missed < 40
+    assert found.table.answers.read > 100
+
+
+def test_check_of_a_field_that_jumps_in_time_does_without_a_table() -> None:
+    """Guidance within an interval of noise levels; without one it is smooth, and tabulated."""
+    exact = problem(0.0)
+    other = Turned(exact.process, exact.truth.distribution, 0.5)  # type: ignore[union-attr]
+    setting = check_setting.setting_of(exact, 48)
+    half = 5 * setting.rescaling(exact.process.t_max)
+    prior = prior_density(sf.Grid(-half, half, (48, 48)), exact.process)
+    everywhere = sf.GuidedField(exact.field, other, 1.5)
+    assert isinstance(check_setting.tabulated(everywhere, setting, prior), FieldTable)
+    between = replace(everywhere, interval=(0.5, 2.0))
+    assert check_setting.tabulated(between, setting, prior) is between
 
 
 @spreads
@@ -110,11 +156,13 @@ def test_check_rejects_particles_of_another_sde(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_check_ends_at_the_noise_level_of_its_grid() -> None:
-    coarse, fine = (verify._setting(problem(0.0), cells).noise_level for cells in (32, 64))
+    coarse, fine = (
+        check_setting.setting_of(problem(0.0), cells).noise_level for cells in (32, 64)
+    )
     assert coarse > fine
     # The modes are 0.17 std wide; at 256 cells that is enough by itself.
     clean = float(torch.exp(-problem(0.0).process.log_snr(f64(problem(0.0).process.t_min)) / 2))
-    assert verify._setting(problem(0.0), 256).noise_level == pytest.approx(clean)
+    assert check_setting.setting_of(problem(0.0), 256).noise_level == pytest.approx(clean)
 
 
 def test_check_of_data_with_a_far_point_names_the_cure() -> None:
@@ -139,6 +187,9 @@ def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
     assert tuple(numbers["budget"]) == CAUSES
     assert "field" in numbers["causes"]  # 150 steps teach little
     assert numbers["made"]["seed"] == 0
+    assert numbers["table"]["levels"] == 33
+    assert 0 < numbers["table"]["missed"] < 40 < numbers["table"]["read"]
+    assert "evaluations read from the table" in text
     assert (tmp_path / "check.png").read_bytes()[:4] == b"\x89PNG"
 
 
