@@ -5,29 +5,34 @@ from __future__ import annotations
 import math
 import warnings
 
+import torch
 from torch import Tensor
 
-from sdeflow.sdes.field_sde import FieldSDE
-from sdeflow.sdes.multistep import known_spread
+from sdeflow.fields.exact import ExactField
+from sdeflow.fields.field import Field
+from sdeflow.fields.guided import GuidedField
+from sdeflow.random_streams import Stream, normals
+from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients
+from sdeflow.sdes.multistep import Moments, known_spread
 from sdeflow.sdes.sde import SDE
 
-ENOUGH = 64
-"""Particles from which the mean and the width of a cloud are looked at."""
+ENOUGH, LOOKED_AT = 64, 4096
+"""The fewest and the most particles of which the median and the width are looked at."""
 
 APART = 0.2
-"""Share of the width by which mean and width may be off: a prior without the data is off less."""
+"""Share of the width by which both may be off: a prior without the data is off less."""
 
 
 def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None:
     """Warn where the cloud x (n, d) is not what noised data are at the first time.
 
-    That is alpha x_0 + sigma eps, with the mean and the standard deviation of the data as far as
-    the field knows them. Runs of few particles, or from another time than the SDE's own, are not
-    looked at.
+    That is alpha x_0 + sigma eps, of data as far as the field knows them. Compared are the medians
+    and the widths between the quantiles, which a few outliers do not move. Runs of few particles,
+    or from another time than the SDE's own, are not looked at.
 
     Warns:
-        UserWarning: mean or width are off by more than a fifth of the width, or the run ends at
-            noise that hides the data.
+        UserWarning: median or width are off by more than a fifth of the width, or the run ends at
+            noise above the data's standard deviation.
     """
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
         return
@@ -35,23 +40,41 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     if known is None or sde.direction > 0 or float(times[0]) != sde.t_start:
         return
     ends = sde.coefficients(times[[0, -1]])
-    alpha, sigma, scale = (float(v[0]) for v in (ends.c.alpha, ends.c.sigma, ends.scale))
-    width = math.hypot(alpha * known.std, sigma) / scale
-    middle = 0.0 if known.mean is None else known.mean.to(x) * (alpha / scale)
-    cloud = x.detach().double()
-    off = float((cloud.mean(0) - middle).abs().max()) / width
-    ratio = float(cloud.var(0).mean().sqrt()) / width
-    if max(off, abs(ratio - 1)) > APART + 4 / math.sqrt(len(x)):
+    middle, width = _expected(sde.field, known, ends, x.shape[1])
+    centre, wide = _robust(x.detach()[:LOOKED_AT].double().cpu())
+    off, ratio = float((centre - middle).abs().max()) / width, wide / width
+    if max(off, abs(ratio - 1)) > APART + 5 / math.sqrt(min(len(x), LOOKED_AT)):
         warnings.warn(
-            f"the start has {ratio:.2g} times the width of noised data at this time, and its mean "
-            f"is {off:.2g} widths off: draw it with process.prior(..., data=), divide it by alpha "
-            "for comoving, or bring the data to mean 0 and standard deviation 1",
+            f"the start has {ratio:.2g} times the width of noised data at this time, and its "
+            f"middle is {off:.2g} widths off: draw it by process.prior(..., data=), divide it by "
+            "alpha for comoving, or bring the data to mean 0 and standard deviation 1",
             stacklevel=stacklevel,
         )
     last = float(ends.c.sigma[1] / ends.c.alpha[1])
-    if sde.t_end in (process.t_min, process.noise_level(process.t_min)) and last > known.std / 2:
+    if sde.t_end in (process.t_min, process.noise_level(process.t_min)) and last > known.std:
         warnings.warn(
             f"the run ends at the noise level {last:.3g}, and the data have standard deviation "
             f"{known.std:.3g}: take a process that ends lower, or data.standardised()",
             stacklevel=stacklevel,
         )
+
+
+def _expected(
+    field: Field, known: Moments, ends: TimeCoefficients, dim: int
+) -> tuple[Tensor, float]:
+    """Median (d,) and width of noised data at the first time."""
+    alpha, sigma, scale = (float(v[0]) for v in (ends.c.alpha, ends.c.sigma, ends.scale))
+    while isinstance(field, GuidedField):
+        field = field.conditional
+    if isinstance(field, ExactField):
+        x0 = field.sample(1024, seed=0).double().cpu()
+        eps = normals(0, Stream.PROBE, *x0.shape, torch.float64)
+        return _robust((alpha * x0 + sigma * eps) / scale)
+    mean = torch.zeros(dim) if known.mean is None else known.mean.cpu()
+    return mean.double() * (alpha / scale), math.hypot(alpha * known.std, sigma) / scale
+
+
+def _robust(x: Tensor) -> tuple[Tensor, float]:
+    """The median along each axis, and half the width between the quantiles .16 and .84."""
+    low, middle, high = torch.quantile(x, x.new_tensor([0.16, 0.5, 0.84]), 0)
+    return middle, float(((high - low) / 2).square().mean().sqrt())

@@ -64,7 +64,7 @@ def learned_far_off() -> None:
         (comoving_from_the_prior, "divide it by alpha"),
         (short_table_from_unit_noise, "prior"),
         (learned_far_off, "widths off"),
-        (lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(3.0, 1.0)), "mean"),
+        (lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(4.0, 1.0)), "middle"),
         (
             lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(0.0, 560.0)),
             "standard deviation 1",
