@@ -68,7 +68,7 @@ def _expected(
         field = field.conditional
     if isinstance(field, ExactField):
         x0 = field.sample(1024, seed=0).double().cpu()
-        eps = normals(0, Stream.PROBE, *x0.shape, torch.float64)
+        eps = normals(0, Stream.PROBE, len(x0), dim, torch.float64)
         return _robust((alpha * x0 + sigma * eps) / scale)
     mean = torch.zeros(dim) if known.mean is None else known.mean.cpu()
     return mean.double() * (alpha / scale), math.hypot(alpha * known.std, sigma) / scale
