@@ -28,7 +28,8 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
 
     That is alpha x_0 + sigma eps, of data as far as the field knows them. Compared are the medians
     and the widths between the quantiles, which a few outliers do not move. Runs of few particles,
-    or from another time than the SDE's own, are not looked at.
+    of particles that all start at one point, or from another time than the SDE's own, are not
+    looked at.
 
     Warns:
         UserWarning: median or width are off by more than a fifth of the width, or the run ends at
@@ -37,13 +38,13 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
         return
     process, known = sde.field.process, known_spread(sde.field)
-    if known is None or sde.direction > 0 or float(times[0]) != sde.t_start:
+    if known is None or not known.std or sde.direction > 0 or float(times[0]) != sde.t_start:
         return
     ends = sde.coefficients(times[[0, -1]])
     middle, width = _expected(sde.field, known, ends, x.shape[1])
     centre, wide = _robust(x.detach()[:LOOKED_AT].double().cpu())
     off, ratio = float((centre - middle).abs().max()) / width, wide / width
-    if max(off, abs(ratio - 1)) > APART + 5 / math.sqrt(min(len(x), LOOKED_AT)):
+    if wide and max(off, abs(ratio - 1)) > APART + 5 / math.sqrt(min(len(x), LOOKED_AT)):
         warnings.warn(
             f"the start has {ratio:.2g} times the width of noised data at this time, and its "
             f"middle is {off:.2g} widths off: draw it by process.prior(..., data=), divide it by "
