@@ -20,8 +20,8 @@ from sdeflow._validation import SdeflowError
 from sdeflow.random_streams import seed_of
 from sdeflow.solvers.path import Path
 
-ROWS = 8
-"""Particles by which the end of a run is recognised."""
+ROWS, STATES = 8, 8
+"""Particles and states by which the end of a run is recognised."""
 
 RUNS = 1024
 """Runs whose ends are remembered."""
@@ -114,13 +114,14 @@ def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:
     return noise
 
 
-def ended(noise: Leg, times: Tensor, x: Tensor, end: Tensor) -> None:
-    """Remember the end of a run that started from x."""
+def ended(noise: Leg, times: Tensor, x: Tensor, path: Path) -> None:
+    """Remember the end of a run that started from x, and its last saved states."""
     start, before = float(times[0]), _ends.get(seed_of(x[0]))
     if before is not None and before.seed == noise.seed and before.end == start:
         start = before.start
-    for row, at_start in zip(end[:ROWS], x[:ROWS], strict=True):
-        if not row.equal(at_start):
-            _ends[seed_of(row)] = _End(noise.seed, start, float(times[-1]))
-    while len(_ends) > ROWS * RUNS:
+    for t, state in zip(path.t[-STATES:].tolist(), path.x[-STATES:], strict=True):
+        for row, at_start in zip(state[:ROWS], x[:ROWS], strict=True):
+            if not row.equal(at_start):
+                _ends[seed_of(row)] = _End(noise.seed, start, t)
+    while len(_ends) > ROWS * STATES * RUNS:
         _ends.popitem(last=False)

@@ -147,7 +147,7 @@ class SDESolver:
             out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
         path = monitor.finish(out[-1])
-        legs.ended(noise, times, x, path.x[-1])
+        legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
 
     def _step_indices(self, steps: list[int]) -> Tensor:

@@ -136,7 +136,14 @@ class TrainingTask:
             # Functions have no name that holds in another process; a few of their values do.
             "times": [f"{v:.3g}" for v in t.tolist()],
             "weighting": [f"{v:.3g}" for v in weights.tolist()],
+            "data": self._first_data(),
         }
+
+    def _first_data(self) -> list[str]:
+        """A few numbers of the data, by which they are recognised; none if a seed repeats none."""
+        one, two = (self.sample(4, 0) for _ in range(2))
+        x, y = (drawn[0] if isinstance(drawn, tuple) else drawn for drawn in (one, two))
+        return [f"{v:.3g}" for v in x[:4].flatten()[:8].tolist()] if torch.equal(x, y) else []
 
 
 # ------------------------------------------------------------------- checks before the first step

@@ -184,8 +184,10 @@ def test_run_on_changed_data_is_refused(far: str, tmp_path: Path) -> None:
     old = json.loads(known)
     del old["digest"]
     (folder / "config.json").write_text(json.dumps(old))
-    np.savetxt(file, 2 * far_points(), delimiter=",")
     run.fit(config, folder)
+    np.savetxt(file, 2 * far_points(), delimiter=",")
+    with pytest.raises(sf.SdeflowError, match="another data"):  # the checkpoint knows them too
+        run.fit(config, folder)
     run.clear(folder, config)
     assert run.reopen(folder).config == config
     assert json.loads((folder / "config.json").read_text())["digest"] is None

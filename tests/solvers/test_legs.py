@@ -130,8 +130,9 @@ def test_seed_that_returns_in_a_chain_of_paths_has_new_noise():
 
 def test_noise_that_would_come_again_is_told():
     sde, solver = relaxing(7)
-    end = solver.solve(sde, ORIGIN[:100]).x[-1]
-    for again in (end, end.clone(), end[3:], end[:1]):
+    path = solver.solve(sde, ORIGIN[:100], save=5)
+    end = path.x[-1]
+    for again in (end, end.clone(), end[3:], end[:1], path.x[2]):
         with pytest.warns(UserWarning, match=r"give the path .*or another seed"):
             solver.solve(sde, again)
     with warnings.catch_warnings():

@@ -142,7 +142,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
 
     def go_on(field: sf.LearnedField | None = None, steps: int = 30, **more: object) -> None:
         more = {"config": SMALL, "checkpoint": file, **more}
-        sf.fit(field or small(), DATA.sample, steps, **more)
+        sf.fit(field or small(), more.pop("sample", DATA.sample), steps, **more)
 
     for run, differs in (
         (lambda: go_on(seed=1), "seed"),
@@ -151,6 +151,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         (lambda: go_on(replace(small(), process=sf.VP())), "field, times, weighting"),
         (lambda: go_on(weighting=sf.training.min_snr()), "weighting"),
         (lambda: go_on(time_density=sf.training.uniform_time), "times"),
+        (lambda: go_on(sample=sf.datasets.ring().sample), "data"),
     ):
         with pytest.raises(sf.SdeflowError, match=rf"another run \(another {differs}\)"):
             run()
