@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 import sdeflow as sf
 from sdeflow.random_streams import BLOCK
+from sdeflow.solvers.adapters import StepIndex
 from sdeflow.solvers.checks import ADAPTIVE, FIXED
 from sdeflow.solvers.sde_solver import METHODS as SDE_METHODS
 from tests.problems import lopsided, randn
@@ -754,3 +755,15 @@ def test_step_indices_as_numbers_or_tensors_give_the_same_bits(
         sf.SDESolver, "_step_indices", lambda self, steps: torch.tensor(steps, dtype=F64)
     )
     assert torch.equal(numbers.x, run.solve(sf.reverse(field), x, save).x)
+
+
+@pytest.mark.parametrize("method", ["euler", "midpoint", "heun2", "heun3", "rk4"])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_step_indices_of_an_ode_or_tensors_give_the_same_bits(method, dtype, monkeypatch):
+    """torchdiffeq on our indices, whose answers are known, and on plain tensors ()."""
+    x, solver = CLOUD.to(dtype), sf.ODESolver(method, 7)
+    known = solver.solve(FLOW, x, 4).x
+    monkeypatch.setattr(
+        StepIndex, "grid", staticmethod(lambda steps, saved: torch.arange(steps + 1, dtype=dtype))
+    )
+    assert torch.equal(solver.solve(FLOW, x, 4).x, known)
