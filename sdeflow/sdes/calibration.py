@@ -188,6 +188,12 @@ class _Flow:
 
         return evaluate
 
+    def rounding(self, t: Tensor, x: Tensor) -> float:
+        """The size of the rounding of F = u x + v field(x) in float32."""
+        field, c = self.sde.field, self.sde.field.process(t)
+        u, _ = mixing(field.row(c), c, unit_row(c, self.sde.spread.std))
+        return torch.finfo(torch.float32).eps * abs(float(u)) * float(x.square().mean().sqrt())
+
     def walk(self, times: Tensor, plan: Plan) -> list[Tensor]:
         """The states of the pilot under a plan."""
         units, memory, states = self.units(times), list[Tensor](), [self.start]
@@ -249,7 +255,9 @@ def _fit(flow: _Flow, times: Tensor, depth: int) -> tuple[Plan, Tensor]:
             memory = [units(k, states[-1]), *memory][:depth]
             goal = flow.end if k == steps - 1 else flow.state(times[k + 1])
             rest = goal - _step(plan, k, memory, states)
-            change = _least_squares(torch.stack([*memory, *states[:-3:-1]], 2), rest).numpy()
+            columns = torch.stack([*memory, *states[:-3:-1]], 2)
+            rounding = [flow.rounding(times[j], states[j]) for j in range(k, k - len(memory), -1)]
+            change = _least_squares(columns, rest, rounding).numpy()
             plan.units[k, : len(memory)] += change[: len(memory)]
             plan.state[k] += change[len(memory)]
             plan.before[k] += change[len(memory) + 1] if k else 0.0
@@ -257,7 +265,7 @@ def _fit(flow: _Flow, times: Tensor, depth: int) -> tuple[Plan, Tensor]:
     return plan, states[-1]
 
 
-def _least_squares(columns: Tensor, rest: Tensor) -> Tensor:
+def _least_squares(columns: Tensor, rest: Tensor, rounding: list[float]) -> Tensor:
     """c (C,) of the module's formula, for columns (n, d, C) and the rest of the goal (n, d)."""
     square = rest.square().sum(1)
     trust = 1 / (1 + square / (9 * square.median() + 1e-14))
@@ -265,4 +273,9 @@ def _least_squares(columns: Tensor, rest: Tensor) -> Tensor:
     columns = columns / scale
     normal = torch.einsum("nic,nie,n->ce", columns, columns, trust) / rest.numel()
     right = torch.einsum("nic,ni,n->c", columns, rest, trust) / rest.numel()
+    # What the rounding of F in float32 would add to the error: without it a plan that is fitted in
+    # float64 takes differences of F that float32 does not hold.
+    noise = torch.zeros(len(right)).to(normal)
+    noise[: len(rounding)] = torch.tensor(rounding).to(normal)
+    normal += torch.diag((noise / scale) ** 2)
     return torch.linalg.solve(normal + 1e-6 * torch.eye(len(right)).to(normal), right) / scale

@@ -82,6 +82,15 @@ def test_gaussian_data_of_any_mean_stay_exact(process):
     assert far.median() < 2 * apart(sf.sdes.calibrate(near, 6), near, 6, 3).median() + 1e-9
 
 
+def test_steps_fitted_in_float64_serve_float32_clouds():
+    """Under VP F is a small difference at high noise, of which float32 keeps few digits."""
+    field = sf.ExactField(sf.VP(), eight())
+    sde, run = sf.sdes.calibrate(field, 6), sf.ODESolver("euler", 6)
+    x = field.process.prior(200, 2, 0, torch.float32)
+    apart = (run.solve(sde, x).x[-1] - run.solve(sde, x.double()).x[-1]).abs().sum(1)
+    assert apart.median() < 1e-3
+
+
 def test_guided_field_is_fitted_itself():
     mixture = eight()
     few = sf.GaussianMixture.isotropic(mixture.means[:2], 0.2)

@@ -58,12 +58,19 @@ def learned_far_off() -> None:
     sf.SDESolver("euler", 2).solve(sf.reverse(field), process.prior(N, 2, 0, torch.float32))
 
 
+def learned_wide() -> None:
+    process, network = sf.VE(sigma_min=0.01, sigma_max=10.0), sf.MLP(width=4, depth=1)
+    field = sf.LearnedField(process, network, data_std=20.0)
+    sf.SDESolver("euler", 2).solve(sf.reverse(field), process.prior(N, 2, 0, torch.float32))
+
+
 @pytest.mark.parametrize(
     ("do", "says"),
     [
         (comoving_from_the_prior, "divide it by alpha"),
         (short_table_from_unit_noise, "prior"),
         (learned_far_off, "widths off"),
+        (learned_wide, "0.4[45] times the width"),
         (lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(4.0, 1.0)), "middle"),
         (
             lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(0.0, 560.0)),
@@ -75,7 +82,7 @@ def learned_far_off() -> None:
             "ends at the noise level",
         ),
     ],
-    ids=["comoving", "short table", "far mean", "mean", "wide", "wider", "narrow"],
+    ids=["comoving", "short table", "far mean", "learned wide", "mean", "wide", "wider", "narrow"],
 )
 def test_start_that_is_not_the_noised_data_is_told(do: Callable[[], None], says: str):
     with pytest.warns(UserWarning, match=says):
