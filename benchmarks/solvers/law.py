@@ -10,64 +10,20 @@ import statistics
 from collections.abc import Iterator
 from functools import cache
 
-import diffusers
 import torch
 from torch import Tensor
 
 import sdeflow as sf
-from benchmarks.solvers.contenders import LAST, Contender, Counted, scheduler
-from benchmarks.solvers.problems import PROBLEMS, PROCESS, Problem, problem
+from benchmarks.solvers.contender import Contender, Counted
+from benchmarks.solvers.contenders import NOISY
+from benchmarks.solvers.problems import PROBLEMS, PROCESS, problem
 from benchmarks.solvers.work import Job, Row
-from sdeflow.fields.field import Field
-from sdeflow.sdes.sde import SDE
 
 CALLS = (10, 20)
 SEEDS = 10
 PARTICLES = 10_000
 SLICES = 32
 GRIDS = ("Karras", "log SNR", "angle 2")
-
-DPM, SA = diffusers.DPMSolverMultistepScheduler, diffusers.SASolverScheduler
-
-
-def multistep(eta: float) -> object:
-    """(problem, field, calls) -> the default recipe with noise."""
-    return lambda p, field, calls: sf.multistep(field, eta, spread=p.spread)
-
-
-def euler(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
-    """One step of the engine per interval."""
-    return sf.SDESolver("euler", times=times, seed=seed).solve(sde, x).x[-1]
-
-
-def reverse(p: Problem, field: Field, calls: int) -> SDE:
-    """The reverse SDE."""
-    return sf.reverse(field)
-
-
-def noisy(order: int) -> dict[str, object]:
-    """DPM-Solver++ for the SDE."""
-    return {"algorithm_type": "sde-dpmsolver++", "solver_order": order, **LAST}
-
-
-def adams(order: int) -> dict[str, object]:
-    """SA-Solver with its own tau = 1."""
-    return {
-        "predictor_order": order,
-        "corrector_order": order,
-        "algorithm_type": "data_prediction",
-    }
-
-
-NOISY = [
-    Contender("multistep, eta 0.5", multistep(0.5), euler, 1, ("own",), ours=True),
-    Contender("multistep, eta 1", multistep(1.0), euler, 1, ("own",), ours=True),
-    Contender("DDPM", lambda p, f, k: sf.ancestral(f), euler, 1, GRIDS),
-    Contender("SDE-DPM++ 2M", reverse, scheduler(DPM, **noisy(2)), 1, GRIDS),
-    Contender("SDE-DPM++ 3M", reverse, scheduler(DPM, **noisy(3)), 1, GRIDS),
-    Contender("SA 2/2", reverse, scheduler(SA, **adams(2)), 1, GRIDS),
-    Contender("SA 3/3", reverse, scheduler(SA, **adams(3)), 1, GRIDS),
-]
 
 
 @cache
@@ -85,7 +41,8 @@ def jobs(quick: bool) -> Iterator[tuple[Job, Contender]]:
             continue
         for calls in CALLS:
             for one in NOISY:
-                for grid in one.grids[: 1 if quick else None]:
+                grids = [g for g in one.grids if one.ours or g in GRIDS]
+                for grid in grids[: 1 if quick else None]:
                     for seed in range(2 if quick else SEEDS):
                         yield Job(name, calls, one.name, grid, seed), one
 

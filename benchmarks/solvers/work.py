@@ -16,7 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.solvers.contenders import FLOWS, Contender, Counted
+from benchmarks.solvers.contender import Contender, Counted
+from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.problems import PROBLEMS, Problem, problem
 
 CALLS = (6, 8, 10, 12, 15, 20)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 import sdeflow as sf
-from benchmarks.solvers.contenders import FLOWS, Counted
+from benchmarks.solvers.contender import Counted
+from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.problems import known, modes
 from sdeflow.integrations.diffusers import solver
 from sdeflow.processes.time_grids import angle_times, log_snr_times

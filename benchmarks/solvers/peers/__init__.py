@@ -1,0 +1,1 @@
+"""The samplers of other packages, one file per package."""
