@@ -33,10 +33,7 @@ def main() -> None:
         one.add_argument("--quick", action="store_true", help="fewer rounds, fewer seeds")
         one.set_defaults(run=lambda given: QUESTIONS[given.name](given.quick))
     command.add_parser(names)
-    one = names.add_parser("solvers", help="error against calls of the field, ours and others'")
-    one.add_argument("--quick", action="store_true", help="fewer problems, calls and seeds")
-    one.add_argument("--latex", action="store_true", help="print LaTeX tables")
-    one.set_defaults(run=lambda given: solvers.main(given.quick, given.latex))
+    solvers.add_parser(names)
     given = parser.parse_args()
     commit()  # that of the code which runs, whatever happens to the tree meanwhile
     given.run(given)

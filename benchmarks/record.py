@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tabulate import tabulate
@@ -67,6 +67,22 @@ def append(name: str, rows: list[dict[str, object]]) -> None:
     with open(RESULTS / f"{name}.jsonl", "a") as file:
         for row in rows:
             file.write(json.dumps({**row, "made": made}) + "\n")
+
+
+def stored(file: Path) -> Iterator[dict[str, object]]:
+    """The rows of a file, each with the provenance of its run; the lines that cannot be read are
+    named on stderr."""
+    runs: dict[object, object] = {}
+    lines = file.read_text().splitlines() if file.is_file() else []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            if set(row) == {"run", "made"}:
+                runs[row["run"]] = row["made"]
+            elif line:
+                yield row if "made" in row else {**row, "made": runs[row["run"]]}
+        except (ValueError, KeyError, TypeError):
+            print(f"{file.name}, line {number} cannot be read and is skipped", file=sys.stderr)
 
 
 def signed(seed: int | None = None) -> dict[str, str | int]:

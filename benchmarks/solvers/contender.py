@@ -62,6 +62,7 @@ class Contender:
         grids: names of the time grids to run it on, its own first.
         package: whose it is.
         clock: the times that the peer is given, as a function of ours, in words.
+        version: the digest of a user's file; empty where the commit says it.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Contender:
     grids: tuple[str, ...]
     package: str = "sdeflow"
     clock: str = "t"
+    version: str = ""
 
     @property
     def ours(self) -> bool:

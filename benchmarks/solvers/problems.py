@@ -36,6 +36,7 @@ class Problem:
         field: whose flow is sampled.
         truth: where the true end comes from, in words.
         spread: of the data, for samplers that ask for it.
+        modes: centres of the data's clusters (M, d), if it has some.
     """
 
     name: str
@@ -43,6 +44,13 @@ class Problem:
     field: sf.fields.Field
     truth: str
     spread: Spread
+    modes: Tensor | None = None
+
+    def other_mode(self, x: Tensor, y: Tensor) -> Tensor:
+        """Whether x and y lie in two modes, or half a standard deviation apart, (n,)."""
+        if self.modes is None:
+            return (x - y).square().mean(1) > 0.25 * self.spread.std**2
+        return torch.cdist(x, self.modes).argmin(1) != torch.cdist(y, self.modes).argmin(1)
 
     def start(self, n: int, seed: int) -> Tensor:
         """n exact draws (n, d) of x at t_max."""
@@ -65,7 +73,8 @@ def known(name: str, data: Distribution) -> Problem:
     """A problem whose field is exact."""
     data = unit(data)
     spread = Spread(None, 1.0, data.widest())
-    return Problem(name, data, sf.ExactField(PROCESS, data), "exact field", spread)
+    modes = data.means.to(F64) if isinstance(data, sf.GaussianMixture) else None
+    return Problem(name, data, sf.ExactField(PROCESS, data), "exact field", spread, modes)
 
 
 def learned(name: str, data: Distribution, steps: int, batch: int) -> Problem:

@@ -2,7 +2,7 @@
 
 The error is the RMS distance per coordinate to the true end of the flow from the same start,
 without the worst 1 % of the particles (those at a boundary between two ends decide a plain RMS,
-which is given too), and the share of particles that end nearer to another particle's mode.
+which is given too), and the share of particles that end in another mode than the true flow's.
 """
 
 from __future__ import annotations
@@ -10,148 +10,207 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.solvers.contender import Contender, Counted
-from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.problems import PROBLEMS, Problem, problem
+from benchmarks.solvers.rows import Row
 
 CALLS = (6, 8, 10, 12, 15, 20)
 SEEDS = 10
 PARTICLES = 400
+NAMES = ("problem", "calls", "solver", "grid", "seeds", "version")
 
-Row = dict[str, object]
+QUICK_PROBLEMS, QUICK_CALLS = tuple(PROBLEMS)[:6], (8, 20)
 
 
 class Job(NamedTuple):
-    """One number of the comparison."""
+    """One point of the comparison: a row of the file is known by it.
+
+    Attributes:
+        problem, calls, solver, grid: what is run.
+        seeds: how many clouds; they run as one.
+        version: of a user's solver, the digest of its file.
+    """
 
     problem: str
     calls: int
     solver: str
     grid: str
-    seed: int
+    seeds: int
+    version: str
 
 
-def jobs(quick: bool) -> Iterator[tuple[Job, Contender]]:
-    """What is to be measured, in order."""
-    names = list(PROBLEMS)[:6] if quick else list(PROBLEMS)
-    for name in names:
-        for calls in (8, 20) if quick else CALLS:
-            for one in FLOWS:
-                if calls % one.stages:
-                    continue
-                for grid in one.grids[: 2 if quick else None]:
-                    for seed in range(1 if quick else SEEDS):
-                        yield Job(name, calls, one.name, grid, seed), one
+def jobs(
+    contenders: Sequence[Contender],
+    problems: Sequence[str],
+    calls: Sequence[int],
+    seeds: int,
+    most_grids: int | None = None,
+) -> Iterator[tuple[Job, Callable[[], Row]]]:
+    """What is to be measured, problem by problem."""
+    for name in problems:
+        for budget in calls:
+            for one in contenders:
+                for grid in one.grids[:most_grids]:
+                    job = Job(name, budget, one.name, grid, seeds, one.version)
+                    yield job, lambda job=job, one=one: measure(job, one)  # type: ignore[misc]
 
 
-_truths: dict[tuple[str, int], tuple[Tensor, Tensor, float]] = {}
+class Truth(NamedTuple):
+    """Starts (n, d), their true ends (n, d), and the RMS error of these."""
+
+    start: Tensor
+    end: Tensor
+    off: float
 
 
-def truth(p: Problem, seed: int) -> tuple[Tensor, Tensor, float]:
-    """Starts (n, d), their true ends, and the RMS error of these."""
-    if (p.name, seed) not in _truths:
-        x = p.start(PARTICLES, seed)
+_truths: dict[tuple[str, int], Truth] = {}
+
+
+def truth(p: Problem, seeds: int) -> Truth:
+    """The clouds of all seeds, one after the other."""
+    if (p.name, seeds) not in _truths:
+        x = torch.cat([p.start(PARTICLES, seed) for seed in range(seeds)])
         end = p.end(x)
         off = float((p.end(x, 300) - end).square().mean().sqrt())
-        _truths[p.name, seed] = x, end, off
-    return _truths[p.name, seed]
+        _truths[p.name, seeds] = Truth(x, end, off)
+    return _truths[p.name, seeds]
 
 
 def measure(job: Job, one: Contender) -> Row:
-    """The row of one job."""
+    """The row of one job; a solver that fails leaves a gap with its reason."""
     p = problem(job.problem)
-    x, end, off = truth(p, job.seed)
-    asked = [0]
-    field = Counted(p.field.process, p.field, asked)
-    sde = one.sde(p, field, job.calls)
-    times, started = one.times(p, sde, job.grid, job.calls), time.process_time()
-    got = one.solve(sde, x, times, job.seed)
-    spent = time.process_time() - started
-    square = (got - end).square().mean(1)
-    kept = square.sort().values[: int(0.99 * len(square))]
+    x, end, off = truth(p, job.seeds)
+    field = Counted(p.field.process, p.field, [0])
+    begun = time.process_time()
+    try:
+        sde = one.sde(p, field, job.calls)
+        times = one.times(p, sde, job.grid, job.calls)
+        made = time.process_time()
+        got = one.solve(sde, x, times, 0)
+    except (ArithmeticError, ValueError, RuntimeError) as error:
+        return {"failed": f"{type(error).__name__}: {error}", "errors": []}
+    if not bool(got.isfinite().all()):
+        return {"failed": "the end is not finite", "errors": []}
+    square = (got - end).square().mean(1).view(job.seeds, -1)
+    kept = square.sort(1).values[:, : int(0.99 * PARTICLES)]
     return {
-        **job._asdict(),
-        "counted": asked[0] / len(x),
-        "error": float(kept.mean().sqrt()) if bool(kept.isfinite().all()) else math.inf,
-        "rms": float(square.mean().sqrt()),
-        "flipped": float((square > 0.25 * p.spread.std**2).double().mean()),
+        "counted": field.asked[0] / len(x),
+        "errors": rounded(kept.mean(1).sqrt()),
+        "rms": rounded(square.mean(1).sqrt()),
+        "flipped": float(p.other_mode(got, end).double().mean()),
         "truth error": off,
-        "cpu s": spent,
+        "cpu s": round(time.process_time() - made, 4),
+        "cpu s to prepare": round(made - begun, 4),
     }
 
 
-def typical(rows: list[Row], **where: object) -> float:
-    """The geometric mean over the seeds of the error of these rows; NaN without any."""
-    found = [
-        float(row["error"]) for row in rows if all(row[k] == v for k, v in where.items())
-    ]  # fmt: skip
-    if not found:
-        return math.nan
-    return math.exp(statistics.fmean(math.log(max(e, 1e-300)) for e in found))
+def rounded(values: Tensor) -> list[float]:
+    """With 4 significant digits."""
+    return [float(f"{value:.4g}") for value in values.tolist()]
+
+
+# ------------------------------------------------------------------------------- comparing
+
+
+class Point(NamedTuple):
+    """The error of a solver at a number of calls, over the seeds; NaN where it failed."""
+
+    typical: float
+    median: float
+    quartiles: tuple[float, float]
+    resolved: bool
+
+
+def point(row: Row) -> Point:
+    """Geometric mean, median, quartiles; whether they are above 10 errors of the truth."""
+    errors = [max(float(e), 1e-300) for e in row["errors"]]  # type: ignore[attr-defined]
+    if not errors:
+        return Point(math.nan, math.nan, (math.nan, math.nan), False)
+    typical = geometric(errors)
+    low, median, high = statistics.quantiles(errors, n=4) if len(errors) > 1 else errors * 3
+    return Point(typical, median, (low, high), typical > 10 * float(str(row["truth error"])))
+
+
+def errors(rows: list[Row], problem_: str) -> list[Row]:
+    """The median error of each solver on its own grid, with a column for each number of calls."""
+    here = [row for row in rows if row["problem"] == problem_]
+    firsts = {str(row["solver"]): row["grid"] for row in reversed(here)}
+    table: list[Row] = []
+    for name in dict.fromkeys(str(row["solver"]) for row in here):
+        own = {
+            f"{row['calls']} calls": point(row).median
+            for row in here
+            if (row["solver"], row["grid"]) == (name, firsts[name])
+        }
+        table.append({"solver": name, "grid": firsts[name], **own})
+    return table
 
 
 class Ratio(NamedTuple):
-    """Of one of our solvers to others, per problem and calls."""
+    """The error of a solver over that of others, and which peer was best on any grid."""
 
     to_own: float
     to_best: float
     to_unipc: float
+    best: str
+    flipped: float
+    flipped_best: float
 
 
-def ratios(rows: list[Row], name: str) -> dict[tuple[str, int], Ratio]:
-    """The error of our solver over that of the best peer: on its own grid, on any, and UniPC's."""
-    peers = [one for one in FLOWS if not one.ours]
-    pairs = dict.fromkeys((str(r["problem"]), int(str(r["calls"]))) for r in rows)
+def ratios(rows: list[Row], name: str, peers: Sequence[Contender]) -> dict[tuple[str, int], Ratio]:
+    """For each problem and number of calls; peers on their own grids, and on any."""
+    own = {(p.name, p.grids[0]) for p in peers}
+    names = {p.name for p in peers}
     out = {}
-    for problem_, calls in pairs:
-        here = [r for r in rows if r["problem"] == problem_ and r["calls"] == calls]
-        mine = typical(here, solver=name)
-        own = [typical(here, solver=p.name, grid=p.grids[0]) for p in peers]
-        every = [typical(here, solver=p.name, grid=g) for p in peers for g in p.grids]
-        uni = typical(here, solver="UniPC 2", grid="log SNR")
-        least, best = (min(v for v in vs if not math.isnan(v)) for vs in (own, every))
-        out[problem_, calls] = Ratio(mine / least, mine / best, mine / uni)
+    for cell in dict.fromkeys((str(r["problem"]), int(str(r["calls"]))) for r in rows):
+        here = [r for r in rows if (r["problem"], r["calls"]) == cell and r["errors"]]
+        mine = min((r for r in here if r["solver"] == name), key=_error, default=None)
+        others = [r for r in here if r["solver"] in names]
+        if mine is None or not others:
+            continue
+        best = min(others, key=_error)
+        alone = min(_error(r) for r in others if (r["solver"], r["grid"]) in own)
+        uni = [_error(r) for r in here if (r["solver"], r["grid"]) == ("UniPC 2", "log SNR")]
+        error = _error(mine)
+        out[cell] = Ratio(
+            error / alone, error / _error(best), error / uni[0] if uni else math.nan,
+            f"{best['solver']}, {best['grid']}",
+            float(str(mine["flipped"])), float(str(best["flipped"])),
+        )  # fmt: skip
     return out
 
 
-def geometric(values: list[float]) -> float:
-    """The geometric mean."""
-    return math.exp(statistics.fmean(math.log(v) for v in values))
+def _error(row: Row) -> float:
+    return point(row).typical
 
 
-def summary(rows: list[Row]) -> list[Row]:
-    """The geometric means over problems and calls, of which the data are not Gaussian."""
+def geometric(values: Sequence[float]) -> float:
+    """The geometric mean; NaN of none."""
+    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+
+
+def summary(rows: list[Row], mine: Sequence[Contender], peers: Sequence[Contender]) -> list[Row]:
+    """Geometric means over calls and problems; not the Gaussian, where multistep is exact."""
     out: list[Row] = []
-    for one in FLOWS:
-        if one.ours:
-            found = [r for (p, _), r in ratios(rows, one.name).items() if p != "gaussian"]
-            out.append(
-                {
-                    "solver": one.name,
-                    "/ best peer, own grid": geometric([r.to_own for r in found]),
-                    "/ best peer, any grid": geometric([r.to_best for r in found]),
-                    "/ UniPC 2, own grid": geometric([r.to_unipc for r in found]),
-                    "worst / best peer": max(r.to_best for r in found),
-                }
-            )
+    for one in mine:
+        cells = {c: r for c, r in ratios(rows, one.name, peers).items() if c[0] != "gaussian"}
+        if not cells:
+            continue
+        worst = max(cells, key=lambda cell: cells[cell].to_best)
+        out.append(
+            {
+                "solver": one.name,
+                "/ best peer, its own grid": geometric([r.to_own for r in cells.values()]),
+                "/ best peer, any grid": geometric([r.to_best for r in cells.values()]),
+                "/ UniPC 2, its own grid": geometric([r.to_unipc for r in cells.values()]),
+                "worst / best peer": cells[worst].to_best,
+                "where": f"{worst[0]}, {worst[1]} calls",
+            }
+        )
     return out
-
-
-def run(quick: bool, done: dict[Job, Row], keep: object) -> list[Row]:
-    """Measure what is not done yet, and hand each row to `keep`."""
-    torch.set_num_threads(1)
-    rows = []
-    for job, one in jobs(quick):
-        row = done.get(job)
-        if row is None:
-            row = measure(job, one)
-            assert callable(keep)
-            keep(row)
-        rows.append(row)
-    return rows
