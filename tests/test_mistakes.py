@@ -1144,7 +1144,7 @@ ANALYSIS: Table = {
         "probes must be",
     ),
     "hutchinson(field)": (lambda: an.hutchinson_log_likelihood(MIX, X, RK4, 2), "Field"),
-    "encode(sde)": (lambda: an.encode(REVERSE, X, RK4), "Field"),
+    "encode(sde)": (lambda: an.encode(REVERSE, X, RK4), "eta=0.0"),
     "encode(solver)": (lambda: an.encode(FIELD, X, HEUN), "ODESolver"),
     "encode(3D)": (lambda: an.encode(FIELD, X3, RK4), "dimension"),
     "decode(swapped)": (lambda: an.decode(X, FIELD, RK4), "Field"),

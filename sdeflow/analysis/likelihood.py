@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ from sdeflow._validation import check_cloud, check_function, check_int, check_ki
 from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.fields.field import Field
 from sdeflow.random_streams import Stream, random_generator
+from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.generative import reverse
+from sdeflow.sdes.multistep import MultistepSDE
 from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.ode_solver import ODESolver
 
@@ -35,24 +38,51 @@ CHECKED = 256  # particles on which the independence of the others is checked
 CHUNK = 4096  # particles differentiated at once, to bound the memory of autograd
 
 
-def encode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
+def encode(field: Field | FieldSDE, x: Tensor, solver: ODESolver) -> Tensor:
     """Follow the probability flow from x (n, d) at t_min to its end at t_max, (n, d).
 
-    Source: Song et al. 2021, section 4.3.
+    Args:
+        field: whose flow it is; or an SDE of eta 0 whose steps are to be taken, as in
+            `encode(sf.multistep(field), x, sf.ODESolver("euler", 20))`.
+        x: (n, d).
+        solver: of the flow.
+
+    Raises:
+        ValueError: the SDE has noise, or its steps were fitted to the way from noise to data.
+
+    Source: Song et al. 2021, section 4.3; with the steps of DDIM, Song et al. 2021a, section 4.3.
     """
-    _check(field, x, solver)
-    return solver.solve(_upwards(reverse(field, 0.0)), x, save=1).x[-1]
+    sde = _flow(field, x, solver)
+    if isinstance(sde, MultistepSDE) and sde.fitted is not None:
+        raise ValueError(
+            "fitted steps lead from noise to data only; encode with sf.multistep(field)"
+        )
+    return solver.solve(replace(sde, t_start=sde.t_end, t_end=sde.t_start), x, save=1).x[-1]
 
 
-def decode(field: Field, x: Tensor, solver: ODESolver) -> Tensor:
+def decode(field: Field | FieldSDE, x: Tensor, solver: ODESolver) -> Tensor:
     """Follow the probability flow from x (n, d) at t_max to its end at t_min, (n, d).
 
-    It is the inverse of `encode`.
+    It is the inverse of `encode`, within the error of the steps.
 
     Source: Song et al. 2021, section 4.3.
     """
-    _check(field, x, solver)
-    return solver.solve(reverse(field, 0.0), x, save=1).x[-1]
+    sde = _flow(field, x, solver)
+    return solver.solve(sde, x, save=1).x[-1]
+
+
+def _flow(field: Field | FieldSDE, x: Tensor, solver: ODESolver) -> SDE:
+    """The probability flow from t_max to t_min."""
+    if not isinstance(field, FieldSDE):
+        _check(field, x, solver)
+        return reverse(field, 0.0)
+    _check(field.field, x, solver)
+    if field.eta:
+        raise ValueError(
+            f"the probability flow has no noise, this SDE has eta {field.eta:g}; make it with "
+            "eta=0.0"
+        )
+    return field
 
 
 def _check(field: Field, x: Tensor, solver: ODESolver) -> None:

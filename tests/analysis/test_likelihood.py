@@ -99,6 +99,45 @@ def test_decode_inverts_encode_within_the_tolerance(process: sf.processes.Proces
     assert gaps[1] < gaps[0] / 100
 
 
+@each
+def test_twenty_calls_of_multistep_encode_better_than_forty_of_heun(
+    process: sf.processes.Process,
+) -> None:
+    field = sf.ExactField(process, MIXTURE)
+    x = at(process, process.t_min).sample(50, 0)
+    truth = encode(field, x, sf.ODESolver("dopri5", rtol=1e-8, atol=1e-8))
+    steps = sf.ODESolver("euler", 20)
+    z = encode(sf.multistep(field), x, steps)
+    heun = encode(field, x, sf.ODESolver("heun2", 20))
+    assert (z - truth).std() < 0.5 * (heun - truth).std()
+    back = decode(sf.multistep(field), z, steps)
+    assert (back - x).std() < 0.1
+
+
+def test_gaussian_data_are_encoded_exactly_in_two_steps() -> None:
+    process = sf.VP()
+    data = sf.GaussianMixture.isotropic(torch.tensor([[3.0, -1.0]]).double(), 0.5)
+    field = sf.ExactField(process, data)
+    c = process(torch.tensor([process.t_min, process.t_max]).double())
+    x = data.sample(9, 0)
+    z = encode(sf.multistep(field), x, sf.ODESolver("euler", 2))
+    width = torch.sqrt((0.5 * c.alpha) ** 2 + c.sigma**2)
+    want = (x - c.alpha[0] * data.means) * width[1] / width[0] + c.alpha[1] * data.means
+    torch.testing.assert_close(z, want, rtol=1e-10, atol=1e-10)
+
+
+def test_steps_that_do_not_lead_to_noise_are_refused() -> None:
+    field, x, euler = sf.ExactField(sf.VP(), MIXTURE), torch.zeros(3, 2), sf.ODESolver("euler", 4)
+    for ask in (encode, decode):
+        for noisy in (sf.reverse(field), sf.multistep(field, 0.5)):
+            with pytest.raises(ValueError, match=r"has no noise, this SDE has eta .*eta=0.0"):
+                ask(noisy, x, euler)
+    fitted = sf.sdes.calibrate(field, 4, pilot=32)
+    with pytest.raises(ValueError, match=r"lead from noise to data only; .*sf.multistep\(field"):
+        encode(fitted, x, euler)
+    assert decode(fitted, x, euler).shape == (3, 2)
+
+
 def test_encoded_data_have_the_moments_at_t_max() -> None:
     process = sf.VP()
     field = sf.ExactField(process, MIXTURE)
@@ -147,7 +186,7 @@ def test_bad_arguments_are_refused() -> None:
             with pytest.raises(TypeError, match="solver must be an ODESolver, got"):
                 ask(field, torch.zeros(3, 2), wrong)
         with pytest.raises(TypeError, match="field must be a Field, got"):
-            ask(sf.reverse(field), torch.zeros(3, 2), solver)
+            ask(sf.forward(field.process), torch.zeros(3, 2), solver)
         with pytest.raises(ValueError, match="x must have dimension 2, got 3"):
             ask(field, torch.zeros(3, 3), solver)
     with pytest.raises(TypeError, match="prior must be a function"):
