@@ -48,11 +48,12 @@ def of_sde(name: str, kind: type, **config: object) -> Contender:
 
 
 def adams(order: int) -> dict[str, object]:
-    """SA-Solver with its own tau = 1."""
+    """SA-Solver with tau = 1; its own is 0, no noise, for the step numbers that `solver` gives."""
     return {
         "predictor_order": order,
         "corrector_order": order,
         "algorithm_type": "data_prediction",
+        "tau_func": lambda t: 1.0,
     }
 
 

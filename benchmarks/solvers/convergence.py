@@ -1,0 +1,155 @@
+"""Fit an order of convergence to errors at nested steps, in a window chosen by a rule.
+
+    ln(error) = constant - order ln(steps),
+
+by least squares over the finest `POINTS` numbers of steps whose error is at least `ABOVE` times
+its floor: the truth's own error or rounding, whichever is larger. The rule does not look at
+slopes: coarser steps are left out because they may not be asymptotic, finer ones because of the
+floor.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+POINTS, LEAST = 4, 3
+ABOVE = 10.0
+NEAR = 0.25
+"""Orders are multiples of 1/2, so a slope within 1/4 of one belongs to no other."""
+
+
+class Measured(NamedTuple):
+    """The errors of one method.
+
+    Attributes:
+        steps: numbers of steps, rising.
+        squares: (len(steps), B) mean square errors, one per batch of particles.
+        floors: (len(steps),) root mean square errors that are no longer the method's.
+        calls: evaluations of the field by each run, per particle.
+    """
+
+    steps: tuple[int, ...]
+    squares: np.ndarray
+    floors: np.ndarray
+    calls: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class OrderReport:
+    """What was declared of a method and what was found.
+
+    Attributes:
+        name, kind, problem: the method; "ODE", "strong" or "weak"; where it was measured.
+        declared: order, None if nobody declares one.
+        fitted: order; None without a window.
+        error: its standard error, from the scatter about the line and from the sampling.
+        window: the numbers of steps of the fit.
+        steps, errors, floors: all that was measured.
+        counted, by_hand: evaluations of the field in the longest run, per particle.
+        per_step: evaluations in each further step.
+        calls_as_counted: whether every run asked as often as was counted by hand.
+        verdict: see `verdict`.
+    """
+
+    name: str
+    kind: str
+    problem: str
+    declared: float | None
+    fitted: float | None
+    error: float | None
+    window: tuple[int, ...]
+    steps: tuple[int, ...]
+    errors: tuple[float | None, ...]
+    floors: tuple[float, ...]
+    counted: float
+    by_hand: int
+    per_step: float
+    calls_as_counted: bool
+    verdict: str
+
+    @property
+    def row(self) -> dict[str, object]:
+        """For JSON."""
+        lists = ("window", "steps", "errors", "floors")
+        return {k: list(v) if k in lists else v for k, v in asdict(self).items()}
+
+    def __str__(self) -> str:
+        """In a sentence."""
+        found = (
+            "no fit" if self.fitted is None else f"fitted {self.fitted:.2f} +- {self.error:.2f}"
+        )
+        window = f", steps {self.window[0]} to {self.window[-1]}" if self.window else ""
+        return (
+            f"{self.name}, {self.kind} order on {self.problem}: declared {self.declared}, {found}"
+            f"{window}: {self.verdict}; {self.per_step:g} calls a step"
+        )
+
+
+def window(errors: np.ndarray, floors: np.ndarray) -> np.ndarray:
+    """The indices of the fit: the finest errors that stand out of their floors."""
+    usable = np.isfinite(errors) & (errors > ABOVE * floors) & (errors > 0)
+    return np.flatnonzero(usable)[-POINTS:]
+
+
+def slope(steps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
+    """Order, and its standard error from the scatter about the line."""
+    x, y = -np.log(steps), np.log(errors)
+    centred = x - x.mean()
+    order = float(centred @ y / (centred @ centred))
+    left = y - y.mean() - order * centred
+    return order, math.sqrt(float(left @ left / (len(x) - 2) / (centred @ centred)))
+
+
+def fitted(measured: Measured) -> tuple[float | None, float | None, tuple[int, ...]]:
+    """Order, standard error and window; None if fewer than `LEAST` errors can be used."""
+    steps, squares = np.array(measured.steps), measured.squares
+    at = window(np.sqrt(squares.mean(1)), measured.floors)
+    if len(at) < LEAST:
+        return None, None, tuple(steps[at].tolist())
+    order, scatter = slope(steps[at], np.sqrt(squares[at].mean(1)))
+    batches = squares.shape[1]
+    sampling = 0.0
+    if batches > 1:  # the jackknife
+        parts = [
+            slope(steps[at], np.sqrt(np.delete(squares[at], b, 1).mean(1)))[0]
+            for b in range(batches)
+        ]
+        sampling = math.sqrt((batches - 1) * float(np.var(parts)))
+    return order, math.hypot(scatter, sampling), tuple(steps[at].tolist())
+
+
+def verdict(declared: float | None, order: float | None, error: float | None) -> str:
+    """As declared within 1/4; lower or higher if two standard errors agree; else not settled."""
+    if order is None or error is None:
+        return "no window: its errors do not stand out of the floor"
+    if declared is None:
+        return "none declared"
+    off, doubt = order - declared, 2 * error
+    if abs(off) <= NEAR:
+        return "as declared" if doubt <= NEAR else "not settled"
+    if abs(off) - doubt <= NEAR:
+        return "not settled"
+    return "LOWER than declared" if off < 0 else "higher than declared"
+
+
+def report(
+    name: str, kind: str, problem: str, declared: float | None, stages: int, once: int,
+    measured: Measured,
+) -> OrderReport:  # fmt: skip
+    """Fit and judge what was measured; a run of K steps should ask stages K + once times."""
+    order, error, used = fitted(measured)
+    errors = np.sqrt(measured.squares.mean(1))
+    by_hand = [stages * k + once for k in measured.steps]
+    (few, many), (less, more) = measured.steps[-2:], measured.calls[-2:]
+    return OrderReport(
+        name, kind, problem, declared, order, error, used, measured.steps,
+        tuple(float(e) if np.isfinite(e) else None for e in errors),
+        tuple(measured.floors.tolist()),
+        counted=more, by_hand=by_hand[-1], per_step=(more - less) / (many - few),
+        calls_as_counted=list(measured.calls) == by_hand,
+        verdict=verdict(declared, order, error),
+    )  # fmt: skip

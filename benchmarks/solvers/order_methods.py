@@ -1,0 +1,270 @@
+"""The methods whose orders are fitted, with the orders that their authors state.
+
+Nobody states one order for torchdiffeq's `implicit_adams`, which grows from 1 to 12; its adaptive
+methods choose their steps; a fitted step (`calibrate`) belongs to one number of steps.
+
+With noise and a linear drift, a step of order 2 or more without corrector does not know its own
+normal, but the next step's polynomial makes up for it: multistep samplers are of weak order 2,
+whatever the polynomial, and of strong order 1, for they follow the path by its increments alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import NamedTuple
+
+import torch
+
+import sdeflow as sf
+from benchmarks.solvers import order_cases
+from benchmarks.solvers.contenders import FLOWS, NOISY
+from benchmarks.solvers.convergence import OrderReport
+from benchmarks.solvers.linear_sampler import Normals, of_engine, of_generator
+from benchmarks.solvers.order import (
+    STEPS,
+    order_of,
+    probability_flow,
+    strong_order_of,
+    weak_order_of,
+)
+from benchmarks.solvers.order_cases import EPS, Case, Grid, Law, on_path
+from benchmarks.solvers.ours import euler, ode
+from benchmarks.solvers.peers.diffusers import LAST, UNI, scheduler
+from benchmarks.solvers.problems import F64, problem
+from sdeflow.fields.field import Field
+from sdeflow.integrations.diffusers import Solver
+from sdeflow.processes.time_grids import angle_times, log_snr_times
+from sdeflow.sdes.sde import SDE
+
+SINGLE = torch.finfo(torch.float32).eps
+Row = dict[str, object]
+
+
+class Trial(NamedTuple):
+    """One row: a method on a problem.
+
+    Attributes:
+        kind: "ODE", "strong" or "weak".
+        name: of the method.
+        run: rising numbers of steps -> the report.
+        package: whose method it is.
+    """
+
+    kind: str
+    name: str
+    run: Callable[[tuple[int, ...]], OrderReport]
+    package: str = "sdeflow"
+
+
+# -------------------------------------------------------------------------------------------- ODE
+
+ENGINE_FLOW = {
+    "euler": (1, 1),
+    "midpoint": (2, 2),
+    "heun2": (2, 2),
+    "heun3": (3, 3),
+    "rk4": (4, 4),
+}
+"""torchdiffeq's methods: order and stages."""
+
+ADAMS = ((1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4))
+"""Values in the polynomial of a step and of the corrector, and the order: the larger number."""
+
+PEERS = {"DPM++ 2M": 2, "DPM++ 3M": 3, "UniPC 2": 3, "UniPC 3": 4, "DEIS 2": 2, "DEIS 3": 3}
+"""Of diffusers' schedulers without noise; UniPC's corrector adds one to the order of UniP (Zhao et
+al. 2023, theorem 3.1)."""
+
+
+def _flow(
+    name: str, solve: Solver, law: Law, order: float | None, stages: int = 1,
+    grid: Grid = angle_times, far: bool = False, eps: float = EPS,
+) -> Trial:  # fmt: skip
+    name += ", far start" * far
+
+    def run(steps: tuple[int, ...]) -> OrderReport:
+        return order_of(solve, law, order, stages, 0, name, steps, grid, far, eps)
+
+    return Trial("ODE", name, run)
+
+
+def _multistep(order: int, corrector: int, eta: float = 0.0) -> Law:
+    return lambda field: sf.multistep(field, eta, order, corrector)
+
+
+def _peers() -> Iterator[Trial]:
+    """Those without noise, as they are compared, and UniPC with a last step of full order."""
+    for one in FLOWS:
+        if one.package == "sdeflow":
+            continue
+        eps = SINGLE if one.name.startswith("DPM++") else EPS
+        for far in (False, True):
+            yield _flow(
+                one.name, one.solve, lambda f, one=one: one.sde(problem("eight modes"), f, 0),
+                PEERS.get(one.name), one.stages, log_snr_times, far, eps,
+            )._replace(package=one.package)  # fmt: skip
+    for order in (2, 3):
+        name, last = f"UniPC {order}, last step of its order", {**LAST, "lower_order_final": False}
+        solve = scheduler(UNI, solver_order=order, **last)
+        yield _flow(
+            name, solve, probability_flow, order + 1, 1, log_snr_times, True
+        )._replace(package="diffusers")  # fmt: skip
+
+
+def flows() -> Iterator[Trial]:
+    """Methods without noise."""
+    for method, (order, stages) in ENGINE_FLOW.items():
+        yield _flow(f"torchdiffeq {method}", ode(method), probability_flow, order, stages)
+    yield _flow("DDIM", ode("euler"), lambda f: sf.ancestral(f, 0.0), 1)
+    yield _flow("comoving, heun2 (EDM)", ode("heun2"), sf.sdes.comoving, 2, 2)
+    for order, corrector, declared in ADAMS:
+        name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector)
+        for far in (False, True):
+            law = _multistep(order, corrector)
+            yield _flow(name, ode("euler"), law, declared, far=far)
+    yield from _peers()
+
+
+# ----------------------------------------------------------------------------------------- strong
+
+ADDITIVE = {
+    "euler": (1.0, 1, 0), "milstein": (1.0, 1, 0), "srk": (1.5, 2, 0), "heun": (1.0, 2, 0),
+    "midpoint": (1.0, 2, 0), "euler_heun": (1.0, 1, 0), "reversible_heun": (1.0, 1, 1),
+}  # fmt: skip
+"""torchsde's methods with additive noise: strong order, drifts per step and beside the steps."""
+
+DIAGONAL = (
+    ("ito", "euler", 0.5, 1, 0), ("ito", "milstein", 1.0, 1, 0), ("ito", "srk", 1.5, 4, 0),
+    ("stratonovich", "milstein", 1.0, 1, 0), ("stratonovich", "heun", 1.0, 2, 0),
+    ("stratonovich", "midpoint", 1.0, 2, 0), ("stratonovich", "euler_heun", 1.0, 1, 0),
+    ("stratonovich", "reversible_heun", 1.0, 1, 1),
+)  # fmt: skip
+"""With one noise per axis that depends on the state."""
+
+
+def _strong(
+    name: str,
+    method: str,
+    case: Callable[[], Case],
+    order: float | None,
+    stages: int,
+    once: int = 0,
+) -> Trial:
+    def run(steps: tuple[int, ...]) -> OrderReport:
+        solve = partial(on_path, method)
+        return strong_order_of(solve, case(), order, stages, once, name, steps)
+
+    return Trial("strong", name, run)
+
+
+def strong() -> Iterator[Trial]:
+    """Methods with noise, on one Brownian path."""
+    for method, (order, stages, once) in ADDITIVE.items():
+        name = f"torchsde {method}, additive"
+        yield _strong(name, method, order_cases.double_well, order, stages, once)
+    for calculus, method, order, stages, once in DIAGONAL:
+        name = f"torchsde {method}, {calculus}"
+        yield _strong(name, method, partial(order_cases.geometric, calculus), order, stages, once)
+    yield _strong("DDPM", "euler", lambda: order_cases.reverse(sf.ancestral), 1, 1)
+    for method, stages in (("euler", 1), ("heun", 2)):
+        yield _strong(
+            f"comoving, {method}", method,
+            lambda: order_cases.reverse(lambda f: sf.sdes.comoving(f, 1.0), True), 1, stages,
+        )  # fmt: skip
+    for order, corrector in ((1, 0), (2, 0), (2, 3)):
+        law = _multistep(order, corrector, 1.0)
+        name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector) + ", eta 1"
+        yield _strong(name, "euler", partial(order_cases.reverse, law), 1, 1)
+
+
+# ------------------------------------------------------------------------------------------- weak
+
+LINEAR = {
+    "euler": (1, 1), "milstein": (1, 1), "srk": (1.5, 2), "heun": (2, 2), "midpoint": (2, 2),
+    "euler_heun": (1, 1),
+}  # fmt: skip
+"""torchsde's methods with additive noise: weak order and drifts per step."""
+
+NOISY_PEERS = {"SDE-DPM++ 2M": 2, "SDE-DPM++ 3M": 3, "SA 2/2": 1, "SA 3/3": 1}
+"""SA-Solver states order 1 with noise (Xue et al. 2023, theorem 5.1); of the others, the order in
+their names, for which no theorem is given with noise."""
+
+
+def _weak(
+    name: str, solve: Solver, law: Callable[[Field, float], SDE], order: float | None,
+    stages: int = 1, normals: Normals = of_engine(), eta: float = 1.0,  # noqa: B008
+) -> Trial:  # fmt: skip
+    def run(steps: tuple[int, ...]) -> OrderReport:
+        return weak_order_of(solve, law, order, stages, 0, name, steps, normals, eta)
+
+    return Trial("weak", name, run)
+
+
+def _sde(method: str) -> Solver:
+    return lambda sde, x, times, seed: (
+        sf.SDESolver(method, times=times, seed=seed).solve(sde, x).x[-1]
+    )
+
+
+def weak() -> Iterator[Trial]:
+    """Methods with noise, by the exact moments of a linear sampler."""
+    for method, (order, stages) in LINEAR.items():
+        yield _weak(
+            f"torchsde {method}", _sde(method), sf.reverse, order, stages,
+            of_engine(levy=method == "srk"),
+        )  # fmt: skip
+    yield _weak("DDPM", euler, sf.ancestral, 1)
+    for eta in (0.5, 1.0):
+        for order, corrector in ((1, 0), (2, 0), (3, 0), (4, 0), (1, 2), (2, 3), (3, 4)):
+            name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector)
+            law = partial(_with_noise, order, corrector)
+            declared = min(2, max(order, corrector))
+            yield _weak(f"{name}, eta {eta:g}", euler, law, declared, eta=eta)
+    for one in NOISY:
+        if one.package == "diffusers":
+            yield _weak(
+                one.name, one.solve, sf.reverse, NOISY_PEERS.get(one.name), one.stages,
+                of_generator(torch.float32 if one.name.startswith("SDE-DPM") else F64),
+            )._replace(package=one.package)  # fmt: skip
+
+
+def _with_noise(order: int, corrector: int, field: Field, eta: float) -> SDE:
+    return sf.multistep(field, eta, order, corrector)
+
+
+# ------------------------------------------------------------------------------------------- rows
+
+START = "its first steps are of lower order; see the row with a far start"
+LAST_STEP = "its last step is of order 1; see the row with a last step of its order"
+THIRD = "diffusers takes half of the second derivative; with all of it the fitted order is 3"
+CAUSES = {
+    "multistep 4": START,
+    "multistep 3, corrector 4": START,
+    "multistep 4, corrector 4": START,
+    "DPM++ 3M": THIRD,
+    "DPM++ 3M, far start": THIRD,
+    "UniPC 3": LAST_STEP,
+    "UniPC 3, far start": LAST_STEP,
+    "SDE-DPM++ 3M": "diffusers' weight of the second derivative is -1 for small steps and not 0",
+}
+"""Why an order does not come out, each found by a run without the cause."""
+
+
+def trials() -> list[Trial]:
+    """All rows, in order."""
+    return [*flows(), *strong(), *weak()]
+
+
+def measure(trial: Trial, quick: bool = False) -> Row:
+    """The row of one method."""
+    torch.set_num_threads(1)
+    steps = STEPS[trial.kind]
+    found = trial.run(steps[:-1] if quick else steps)
+    cause = "" if found.verdict == "as declared" else CAUSES.get(trial.name, "")
+    return {"package": trial.package, **found.row, "cause": cause}
+
+
+def orders(quick: bool = False) -> Iterator[Row]:
+    """The rows of all methods."""
+    for trial in trials():
+        yield measure(trial, quick)
