@@ -61,6 +61,13 @@ def _multistep(scheduler: Any, levels: Tensor) -> None:
         scheduler.order_list = scheduler.get_order_list(len(levels) - 1)
 
 
+def _with_noise_in_a_window(scheduler: Any, levels: Tensor) -> None:
+    """SA-Solver draws noise where `tau_func` of its own timestep says so."""
+    _multistep(scheduler, levels)
+    own = torch.sqrt(1 / scheduler.alphas_cumprod.to(levels) - 1)
+    scheduler.timesteps = torch.searchsorted(own, levels[:-1]).clamp(max=len(own) - 1)
+
+
 def _ancestral(scheduler: Any, levels: Tensor) -> None:
     """Entry k of the table is the level that k steps are left from; the last ends at entry 0."""
     kept = 1 / (1 + levels.flip(0) ** 2)
@@ -125,7 +132,7 @@ _KINDS = {
     "DPMSolverSinglestepScheduler": _MULTISTEP,
     "UniPCMultistepScheduler": _MULTISTEP,
     "DEISMultistepScheduler": _MULTISTEP,
-    "SASolverScheduler": _MULTISTEP,
+    "SASolverScheduler": _Kind(_preserving, _noise, _with_noise_in_a_window),
     "DDPMScheduler": _Kind(_preserving, _noise, _ancestral),
     "DDIMScheduler": _Kind(_preserving, _noise, _ancestral),
     "IPNDMScheduler": _Kind(_preserving, _v, _adams),
@@ -206,8 +213,9 @@ def _run(scheduler: Any, kind: _Kind, field: Field, x: Tensor, times: Tensor, se
 def _reset(scheduler: Any, kind: _Kind, levels: Tensor) -> None:
     """Set the levels (K + 1,) of a scheduler that has not stepped."""
     steps = len(levels) - 1
-    scheduler.set_timesteps(steps)
-    # Distinct numbers by which the scheduler finds the step; the field is asked at our own times.
+    if hasattr(scheduler, "order_list"):
+        scheduler.set_timesteps(steps)  # may change which order the last steps have
+    # Names of the steps; the field is asked at our own times.
     scheduler.timesteps = torch.arange(float(steps)).flip(0)
     scheduler.num_inference_steps = steps
     scheduler._step_index, scheduler._begin_index = None, 0
