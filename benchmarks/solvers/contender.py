@@ -58,10 +58,10 @@ class Contender:
         name: of the solver.
         sde: (problem, field, calls) -> the SDE that it is given.
         solve: the solver itself.
-        stages: calls of the field in a step.
+        stages: calls of the field in a step, from which the number of steps follows.
         grids: names of the time grids to run it on, its own first.
         package: whose it is.
-        clock: the times that the peer is given, as a function of ours, in words.
+        clock: the coordinate and the time that the solver works in, in words.
         version: the digest of a user's file; empty where the commit says it.
     """
 
@@ -80,7 +80,7 @@ class Contender:
         return self.name.startswith("multistep")
 
     def times(self, problem: Problem, sde: SDE, grid: str, calls: int) -> Tensor:
-        """The times of a run that may ask the field so often."""
+        """The times of a run that may ask the field so often: of as many steps as fit."""
         steps = calls // self.stages
         return sde.times(steps) if grid == "own" else grids(problem)[grid](steps)
 
@@ -88,29 +88,53 @@ class Contender:
 def grids(problem: Problem) -> dict[str, Grid]:
     """Time grids by name."""
     widest = problem.spread.widest
+    vp = sf.VP(t_min=1e-6)
     return {
         "log SNR": lambda k: log_snr_times(PROCESS, k),
         "Karras": lambda k: karras_times(PROCESS, k),
-        "VP time": _vp_times,
+        "VP time": uniform_in(vp.time_of, vp.noise_level),
         "angle 1": lambda k: angle_times(PROCESS, k, 1.0, 1.0),
         "angle 2": lambda k: angle_times(PROCESS, k, 1.0, 2.0),
         "angle 3": lambda k: angle_times(PROCESS, k, 1.0, 3.0),
         "angle 2, wide": lambda k: angle_times(PROCESS, k, widest, 2.0),
+        "flow time": uniform_in(lambda rho: rho / (1 + rho), lambda s: s / (1 - s)),
+        "azula's VP time": uniform_in(_azula, lambda u: torch.sqrt(torch.expm1(u**2) + 1e-6)),
+        "squared sine": uniform_in(_ipndm, lambda u: torch.tan(torch.asin(torch.sin(u) ** 2))),
     }
 
 
-def _vp_times(steps: int) -> Tensor:
-    """Uniform in the time of `VP`, where its noise level is that of the process."""
-    vp = sf.VP(t_min=1e-6)
-    ends = vp.time_of(torch.tensor([PROCESS.t_max, PROCESS.t_min], dtype=torch.float64)).tolist()
-    times = vp.noise_level(sf.processes.uniform_times(*ends, steps))
-    times[0], times[-1] = PROCESS.t_max, PROCESS.t_min
+def uniform_in(clock: Callable[[Tensor], Tensor], level: Callable[[Tensor], Tensor]) -> Grid:
+    """A time grid uniform in a function of the noise level, whose inverse is `level`."""
+
+    def times(steps: int) -> Tensor:
+        ends = torch.tensor([PROCESS.t_max, PROCESS.t_min], dtype=torch.float64)
+        row = clock(PROCESS.noise_level(ends)).tolist()
+        found = PROCESS.time_of(level(sf.processes.uniform_times(*row, steps)))
+        found[0], found[-1] = ends
+        return found
+
     return times
 
 
+def _azula(rho: Tensor) -> Tensor:
+    """The time of azula's VPSchedule, in its unit: alpha = exp(-u^2 / 2), sigma(0) = 0.001."""
+    return torch.sqrt(torch.log1p(rho**2 - 1e-6))
+
+
+def _ipndm(rho: Tensor) -> Tensor:
+    """That of diffusers' IPNDM: sigma / sqrt(alpha^2 + sigma^2) = sin(u)^2."""
+    return torch.asin(torch.sqrt(torch.sin(torch.atan(rho))))
+
+
 ALL = ("log SNR", "Karras", "VP time", "angle 1", "angle 2", "angle 3", "angle 2, wide")
+FEW = ("log SNR", "Karras", "angle 2")
 
 
 def first(own: str) -> tuple[str, ...]:
     """All grids, with the solver's own first."""
     return (own, *(name for name in ALL if name != own))
+
+
+def few(own: str) -> tuple[str, ...]:
+    """The solver's own grid, and at most three others."""
+    return (own, *(name for name in FEW if name != own))

@@ -20,6 +20,11 @@ def flow(problem: Problem, field: Field, calls: int) -> SDE:
     return sf.reverse(field, 0.0)
 
 
+def reverse(problem: Problem, field: Field, calls: int) -> SDE:
+    """The reverse SDE."""
+    return sf.reverse(field)
+
+
 def ode(method: str) -> Solver:
     """One of torchdiffeq's methods."""
     return lambda sde, x, times, seed: sf.ODESolver(method, times=times).solve(sde, x).x[-1]

@@ -5,11 +5,8 @@ import pytest
 import torch
 
 import sdeflow as sf
-from benchmarks.solvers.contender import Counted
-from benchmarks.solvers.contenders import FLOWS
-from benchmarks.solvers.problems import known, modes
 from sdeflow.integrations.diffusers import solver
-from sdeflow.processes.time_grids import angle_times, log_snr_times
+from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
 from tests.sdes.test_multistep import eight
 
 diffusers = pytest.importorskip("diffusers", reason="its schedulers are compared with ours")
@@ -64,18 +61,63 @@ def test_order_is_that_of_the_peer(make, want):
     assert -np.polyfit(np.log(calls), np.log(errors), 1)[0] > want - 0.4
 
 
-@pytest.mark.parametrize("one", FLOWS, ids=lambda c: c.name)
-def test_calls_are_counted_at_the_field(one):
-    """Each contender asks as often as it may; diffusers' schedulers once a step."""
-    problem = known("three", modes(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 2.0]]), 0.3))
-    asked = [0]
-    field = Counted(problem.field.process, problem.field, asked)
-    sde = one.sde(problem, field, 8)
-    asked[0] = 0
-    x = problem.start(11, 0)
-    end = one.solve(sde, x, one.times(problem, sde, one.grids[0], 8), 0)
-    assert end.shape == x.shape
-    assert asked[0] == 8 * 11
+@pytest.mark.parametrize(
+    ("make", "method"),
+    [
+        (lambda: diffusers.DDIMScheduler(clip_sample=False), "euler"),
+        (lambda: diffusers.EulerDiscreteScheduler(), "euler"),
+        (lambda: diffusers.DPMSolverSinglestepScheduler(solver_order=1, **PLUS), "euler"),
+        (lambda: diffusers.HeunDiscreteScheduler(), "heun2"),
+    ],
+    ids=["DDIM", "Euler", "DPM++ 1S", "Heun"],
+)
+def test_schedulers_in_other_coordinates_are_our_methods(make, method):
+    """Euler and Heun in x / alpha over sigma / alpha; the Euler scheduler in float32."""
+    process = sf.EDM(t_min=0.01, t_max=20.0)
+    field = sf.ExactField(process, eight())
+    x, times = process.prior(20, 2, 0, F64), log_snr_times(process, 7)
+    ours = sf.ODESolver(method, times=times).solve(sf.sdes.comoving(field), x).x[-1]
+    theirs = solver(make())(sf.reverse(field), x, times, 0)
+    assert (ours - theirs).abs().max() < 2e-7 * x.abs().max()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: diffusers.DDPMScheduler(clip_sample=False),
+        lambda: diffusers.EulerAncestralDiscreteScheduler(),
+        lambda: diffusers.HeunDiscreteScheduler(),
+        lambda: diffusers.KDPM2DiscreteScheduler(),
+        lambda: diffusers.IPNDMScheduler(),
+        lambda: diffusers.FlowMatchEulerDiscreteScheduler(),
+        lambda: diffusers.DPMSolverSinglestepScheduler(
+            solver_order=3, lower_order_final=True, **PLUS
+        ),
+    ],
+    ids=["DDPM", "ancestral", "Heun", "KDPM2", "IPNDM", "flow", "DPM++ 3S"],
+)
+def test_process_does_not_matter_to_a_scheduler(make):
+    """At equal levels the cloud x / alpha is the same under every process."""
+    edm, vp = sf.EDM(t_min=0.05, t_max=20.0), sf.VP(t_min=1e-4)
+    levels = edm.noise_level(log_snr_times(edm, 7))
+    y, ends = edm.prior(20, 2, 0, F64), []
+    for process in (edm, vp):
+        times = process.time_of(levels)
+        alpha = process(times).alpha
+        field = sf.ExactField(process, eight())
+        end = solver(make())(sf.reverse(field), y * float(alpha[0]), times, 3)
+        ends.append(end / float(alpha[-1]))
+    assert (ends[0] - ends[1]).abs().max() < 2e-6
+
+
+def test_last_level_of_zero_is_refused_where_a_scheduler_divides_by_it():
+    process = sf.EDM(t_min=0.0, t_max=20.0)
+    field, times = sf.ExactField(process, eight()), karras_times(process, 5)
+    x = process.prior(5, 2, 0, F64)
+    with pytest.raises(ValueError, match="sigma is positive"):
+        solver(diffusers.HeunDiscreteScheduler())(sf.reverse(field), x, times, 0)
+    ddim = solver(diffusers.DDIMScheduler(clip_sample=False))
+    assert ddim(sf.reverse(field), x, times, 0).isfinite().all()
 
 
 def test_noise_of_a_stochastic_scheduler_has_a_seed():
@@ -91,14 +133,20 @@ def test_noise_of_a_stochastic_scheduler_has_a_seed():
 @pytest.mark.parametrize(
     ("make", "kind", "says"),
     [
-        (lambda: diffusers.DDPMScheduler(), TypeError, "sf.ancestral"),
+        (lambda: diffusers.PNDMScheduler(), TypeError, "use one of"),
+        (lambda: diffusers.DDPMScheduler(), ValueError, "clip_sample"),
+        (
+            lambda: diffusers.DDPMScheduler(clip_sample=False, variance_type="learned"),
+            ValueError,
+            "fixed_small",
+        ),
         (
             lambda: diffusers.UniPCMultistepScheduler(prediction_type="v_prediction"),
             ValueError,
             "epsilon",
         ),
     ],
-    ids=["DDPM", "v"],
+    ids=["PNDM", "clipped", "learned variance", "v"],
 )
 def test_other_schedulers_are_refused_in_one_sentence(make, kind, says):
     with pytest.raises(kind, match=says):

@@ -1,76 +1,99 @@
-"""The schedulers of diffusers, through `sdeflow.integrations.diffusers.solver`."""
+"""The schedulers of diffusers, through `sdeflow.integrations.diffusers.solver`.
+
+Their default levels are uniform in the time of a VP process with linear beta ("VP time"); Karras'
+are an option that its documentation recommends for DPM++. Schedulers that repeat a method of ours
+(DDIM, DDPM, Heun) run on their own grid only: on the others the rows are ours.
+"""
 
 from __future__ import annotations
 
-import diffusers
+import warnings
+from functools import cache
+from importlib import import_module
 
-import sdeflow as sf
-from benchmarks.solvers.contender import Contender, first
-from benchmarks.solvers.ours import flow
-from benchmarks.solvers.problems import Problem
-from sdeflow.fields.field import Field
+from benchmarks.solvers.contender import Contender, few, first
+from benchmarks.solvers.ours import flow, reverse
+from benchmarks.solvers.peers.loading import not_here
 from sdeflow.integrations.diffusers import Solver, solver
-from sdeflow.sdes.sde import SDE
 
-diffusers.utils.logging.set_verbosity_error()
+SKIPPED = ""
+try:
+    diffusers = import_module("diffusers")
+    diffusers.utils.logging.set_verbosity_error()
+except ModuleNotFoundError as error:
+    SKIPPED = not_here(error, "pip install diffusers")
 
-DPM, UNI, DEIS, SA = (
-    diffusers.DPMSolverMultistepScheduler,
-    diffusers.UniPCMultistepScheduler,
-    diffusers.DEISMultistepScheduler,
-    diffusers.SASolverScheduler,
-)
 LAST = {"final_sigmas_type": "sigma_min"}
 PLUS = {"algorithm_type": "dpmsolver++", **LAST}
-CLOCK = "levels sigma / alpha"
+NOISE = {"algorithm_type": "sde-dpmsolver++", **LAST}
+SINGLE = {**PLUS, "lower_order_final": True}
+VP = "x / sqrt(alpha^2 + sigma^2) at levels sigma / alpha"
+KARRAS = "x / alpha at levels sigma / alpha"
+STRAIGHT = "x / (alpha + sigma) at sigma / (alpha + sigma)"
 
 
-def scheduler(kind: type, **config: object) -> Solver:
-    """One of diffusers' schedulers."""
-    return solver(kind(**config))
+def scheduler(kind: str, **config: object) -> Solver:
+    """The scheduler of this name, made when it first runs."""
+
+    @cache
+    def made() -> Solver:
+        with warnings.catch_warnings():  # it hands torch tensors to numpy
+            warnings.simplefilter("ignore", DeprecationWarning)
+            return solver(getattr(diffusers, f"{kind}Scheduler")(**config))
+
+    return lambda sde, x, times, seed: made()(sde, x, times, seed)
 
 
-def reverse(p: Problem, field: Field, calls: int) -> SDE:
-    """The reverse SDE."""
-    return sf.reverse(field)
-
-
-def of_flow(name: str, kind: type, own: str, **config: object) -> Contender:
+def of_flow(
+    name: str, kind: str, grids: tuple[str, ...], clock: str = VP, stages: int = 1,
+    **config: object,
+) -> Contender:  # fmt: skip
     """A scheduler for the probability flow."""
-    return Contender(name, flow, scheduler(kind, **config), 1, first(own), "diffusers", CLOCK)
+    return Contender(name, flow, scheduler(kind, **config), stages, grids, "diffusers", clock)
 
 
-def of_sde(name: str, kind: type, **config: object) -> Contender:
+def of_sde(name: str, kind: str, grids: tuple[str, ...], **config: object) -> Contender:
     """A scheduler for the reverse SDE."""
-    return Contender(
-        name, reverse, scheduler(kind, **config), 1, first("Karras"), "diffusers", CLOCK
-    )
+    return Contender(name, reverse, scheduler(kind, **config), 1, grids, "diffusers", VP)
 
 
-def adams(order: int) -> dict[str, object]:
-    """SA-Solver with tau = 1; its own is 0, no noise, for the step numbers that `solver` gives."""
-    return {
+def adams(order: int, everywhere: bool = False) -> dict[str, object]:
+    """SA-Solver with its own tau, 1 between its timesteps 200 and 800 and 0 elsewhere, or 1."""
+    own = {
         "predictor_order": order,
         "corrector_order": order,
         "algorithm_type": "data_prediction",
-        "tau_func": lambda t: 1.0,
     }
+    return {**own, "tau_func": lambda t: 1.0} if everywhere else own
 
 
-NOISE = {"algorithm_type": "sde-dpmsolver++", **LAST}
+MULTI, SINGLESTEP = "DPMSolverMultistep", "DPMSolverSinglestep"
 
 FLOWS = [
-    of_flow("DPM++ 2M", DPM, "Karras", solver_order=2, **PLUS),
-    of_flow("DPM++ 3M", DPM, "Karras", solver_order=3, **PLUS),
-    of_flow("UniPC 2", UNI, "log SNR", solver_order=2, **LAST),
-    of_flow("UniPC 3", UNI, "log SNR", solver_order=3, **LAST),
-    of_flow("DEIS 2", DEIS, "VP time", solver_order=2),
-    of_flow("DEIS 3", DEIS, "VP time", solver_order=3),
+    of_flow("DPM++ 2M", MULTI, first("Karras"), solver_order=2, **PLUS),
+    of_flow("DPM++ 3M", MULTI, first("Karras"), solver_order=3, **PLUS),
+    of_flow("UniPC 2", "UniPCMultistep", first("log SNR"), solver_order=2, **LAST),
+    of_flow("UniPC 3", "UniPCMultistep", first("log SNR"), solver_order=3, **LAST),
+    of_flow("DEIS 2", "DEISMultistep", first("VP time"), solver_order=2),
+    of_flow("DEIS 3", "DEISMultistep", first("VP time"), solver_order=3),
+    of_flow("DPM++ 2S", SINGLESTEP, few("VP time"), solver_order=2, **SINGLE),
+    of_flow("DPM++ 3S", SINGLESTEP, few("VP time"), solver_order=3, **SINGLE),
+    of_flow("IPNDM", "IPNDM", few("squared sine")),
+    of_flow("FlowMatchEuler", "FlowMatchEulerDiscrete", few("flow time"), STRAIGHT),
+    of_flow("DDIM (diffusers)", "DDIM", ("VP time",), clip_sample=False),
+    of_flow("Heun (diffusers)", "HeunDiscrete", ("VP time",), KARRAS, 2),
+    of_flow("KDPM2 (diffusers)", "KDPM2Discrete", few("VP time"), KARRAS, 2),
 ]
 
 NOISY = [
-    of_sde("SDE-DPM++ 2M", DPM, solver_order=2, **NOISE),
-    of_sde("SDE-DPM++ 3M", DPM, solver_order=3, **NOISE),
-    of_sde("SA 2/2", SA, **adams(2)),
-    of_sde("SA 3/3", SA, **adams(3)),
+    of_sde("SDE-DPM++ 2M", MULTI, first("Karras"), solver_order=2, **NOISE),
+    of_sde("SDE-DPM++ 3M", MULTI, first("Karras"), solver_order=3, **NOISE),
+    of_sde("SA 2/2", "SASolver", first("Karras"), **adams(2)),
+    of_sde("SA 3/3", "SASolver", first("Karras"), **adams(3)),
+    of_sde("SA 2/2, tau 1", "SASolver", first("Karras"), **adams(2, True)),
+    of_sde("SA 3/3, tau 1", "SASolver", first("Karras"), **adams(3, True)),
+    of_sde("DDPM (diffusers)", "DDPM", ("VP time",), clip_sample=False),
 ]
+
+if SKIPPED:
+    FLOWS, NOISY = [], []

@@ -1,0 +1,110 @@
+"""torchdiffeq alone, for the probability flow in x and t.
+
+torchdiffeq recommends no grid for this; the rows on "log SNR" stand for its own. dopri5 chooses
+its steps: it runs at the smallest tolerance of a row at which it keeps within the calls of the
+budget, found by trying on the same cloud, which is not counted. If none does, it gives NaN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torchdiffeq
+from torch import Tensor
+
+import sdeflow as sf
+from benchmarks.solvers.contender import Contender, Counted, few
+from benchmarks.solvers.ours import flow
+from sdeflow.fields.field import Evaluate, Field
+from sdeflow.integrations.diffusers import Solver
+from sdeflow.processes.process import Coefficients
+from sdeflow.sdes.field_sde import FieldSDE
+from sdeflow.sdes.sde import SDE
+
+SKIPPED = ""
+TOLERANCES = tuple(10 ** (-k / 2) for k in range(6, -5, -1))
+PILOT = 64
+
+
+class OverBudgetError(Exception):
+    """A run has asked its field more often than it may."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Limited(Field):
+    """A field that may be asked `calls` times."""
+
+    inner: Field
+    calls: int
+    asked: list[int] = field(default_factory=lambda: [0])
+
+    @property
+    def dim(self) -> int | None:
+        """See `Field`."""
+        return self.inner.dim
+
+    def row(self, c: Coefficients) -> tuple:
+        """See `Field`."""
+        return self.inner.row(c)
+
+    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
+        """See `Field`."""
+        evaluate = self.inner.at(t, c, like)
+
+        def limited(x: Tensor) -> Tensor:
+            self.asked[0] += 1
+            if self.asked[0] > self.calls:
+                raise OverBudgetError
+            return evaluate(x)
+
+        return limited
+
+
+def fixed(method: str) -> Solver:
+    """A method with one step per interval."""
+
+    def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
+        with torch.no_grad():
+            row = sde.check_times(times)
+            return torchdiffeq.odeint(lambda t, x: sde.drift(x, t), x, row, method=method)[-1]
+
+    return solve
+
+
+def _adaptive(sde: SDE, x: Tensor, ends: Tensor, tolerance: float) -> Tensor:
+    """dopri5, which may not step beyond the end."""
+    with torch.no_grad():
+        return torchdiffeq.odeint(
+            lambda t, x: sde.drift(x, t), x, ends, rtol=tolerance, atol=tolerance,
+            method="dopri5", options={"step_t": ends[-1:]},
+        )[-1]  # fmt: skip
+
+
+def dopri5(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
+    """dopri5 within as many calls as the times have steps."""
+    ends = sde.check_times(times)[[0, -1]]
+    assert isinstance(sde, FieldSDE)
+    free = sde.field.inner if isinstance(sde.field, Counted) else sde.field
+    for tolerance in TOLERANCES:
+        try:
+            for cloud in (x[:PILOT], x):
+                within = Limited(free.process, free, len(times) - 1)
+                _adaptive(sf.reverse(within, sde.eta), cloud, ends, tolerance)
+        except (OverBudgetError, AssertionError):  # torchdiffeq asserts that its step is not 0
+            continue
+        return _adaptive(sde, x, ends, tolerance)
+    return torch.full_like(x, torch.nan)
+
+
+FLOWS = [
+    Contender(f"{name} (torchdiffeq)", flow, solve, stages, grids, "torchdiffeq", "t")
+    for name, solve, stages, grids in (
+        ("Euler", fixed("euler"), 1, ("log SNR",)),
+        ("Midpoint", fixed("midpoint"), 2, few("log SNR")),
+        ("RK4", fixed("rk4"), 4, few("log SNR")),
+        ("dopri5", dopri5, 1, ("log SNR",)),
+    )
+]
+
+NOISY: list[Contender] = []
