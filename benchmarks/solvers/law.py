@@ -6,8 +6,9 @@ the same distances between two exact clouds. All seeds run as one cloud of indep
 and each is a block of it. Every sampler has the same starts and is compared with the same exact
 clouds.
 
-Two samplers tie where the intervals of their means overlap. The best peer is found by looking at
-the answer. A network's law is not known, and its problems have no rows.
+Two samplers tie where the 95 % confidence intervals of their means overlap. The best peer is found
+by looking at the answer, so that at the floor it is the luckiest of some fifty. A network's law is
+not known, and its problems have no rows.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
+from scipy.stats import t
 from torch import Tensor
 
 import sdeflow as sf
@@ -128,7 +130,7 @@ def rounded(value: float) -> float:
 
 
 class Interval(NamedTuple):
-    """A mean and two standard errors around it."""
+    """A mean and its 95 % confidence interval."""
 
     low: float
     mean: float
@@ -136,10 +138,12 @@ class Interval(NamedTuple):
 
     @staticmethod
     def of(values: list[float]) -> Interval:
-        """Of the mean of values, which are as good as normal."""
-        mean = statistics.fmean(values)
-        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else 0.0
-        return Interval(mean - 2 * error, mean, mean + 2 * error)
+        """Of the mean of normal values, by Student's t."""
+        mean, n = statistics.fmean(values), len(values)
+        if n < 2:
+            return Interval(mean, mean, mean)
+        error = float(t.ppf(0.975, n - 1)) * statistics.stdev(values) / math.sqrt(n)
+        return Interval(mean - error, mean, mean + error)
 
     def __str__(self) -> str:
         """Low to high."""
@@ -149,7 +153,7 @@ class Interval(NamedTuple):
 def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
     """For each problem and calls: ours, the best stochastic peer on any grid, and whether we tie.
 
-    `difference` is ours less the peer's, of the same seeds.
+    `difference` is ours less the peer's, seed by seed. A sampler without error is at the floor.
     """
     out: list[Row] = []
     mine = next(one.name for one in NOISY if one.ours)
@@ -160,22 +164,24 @@ def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
         here = [row for row in known if (row["problem"], row["calls"]) == (name, calls)]
         rivals = [row for row in here if row["solver"] in peers]
         own = next((_values(row, distance) for row in here if row["solver"] == mine), None)
-        if own is None or not rivals:
+        if own is None or not rivals or name not in floors:
             continue
         best = min(rivals, key=lambda row: statistics.fmean(_values(row, distance)))
         other = _values(best, distance)
-        us, them = Interval.of(own), Interval.of(other)
+        us, them, least = (Interval.of(v) for v in (own, other, floors[name]))
         out.append(
             {
                 "problem": name,
                 "calls": calls,
-                "floor": statistics.fmean(floors[name]) if name in floors else math.nan,
+                "floor": least.mean,
+                "floor's interval": str(least),
                 mine: us.mean,
-                "its interval": str(us),
+                "our interval": str(us),
                 "best peer": them.mean,
                 "which": f"{best['solver']}, {best['grid']}",
                 "peer's interval": str(them),
                 "difference": str(Interval.of([a - b for a, b in zip(own, other, strict=True)])),
+                "at the floor": us.low <= least.high,
                 "at least a tie": us.low <= them.high,
             }
         )

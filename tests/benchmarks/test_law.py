@@ -22,6 +22,7 @@ JOB = Job("eight modes", 10, "multistep, eta 1", "own")
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(law, "PARTICLES", 2000)
+    monkeypatch.setattr(law, "SEEDS", 5)
 
 
 def by_hand(factor: float, seed: int = 5) -> Contender:
@@ -49,8 +50,8 @@ def interval(one: Contender | None, name: str = "gaussian", kind: str = "sliced 
 
 def test_a_wrong_noise_is_told_from_the_right_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """At the size of a full run; steps are exact on Gaussian data, so nothing else is wrong."""
+    monkeypatch.setattr(law, "SEEDS", 10)
     monkeypatch.setattr(law, "PARTICLES", 10_000)
-    monkeypatch.setattr(law, "SEEDS", 5)
     monkeypatch.setattr(law, "DISTANCES", {"sliced W2": law.DISTANCES["sliced W2"]})
     right, engine = interval(by_hand(1.0)), interval(CONTENDERS["multistep, eta 1"])
     floor = interval(None)
@@ -109,15 +110,18 @@ def row(solver: str, values: list[float], grid: str = "own") -> law.Row:
 
 def test_the_summary_takes_the_best_peer_and_compares_intervals() -> None:
     mine = next(one.name for one in law.NOISY if one.ours)
-    floor = {**row(EXACT, [0.9, 1.1]), "calls": 0}
-    peers = [row("DDPM", [1.4, 1.6], "Karras"), row("DDPM", [1.3, 1.5], "angle 2")]
-    (line,) = law.summary([floor, *peers, row(mine, [1.45, 1.65])])
+    floor = {**row(EXACT, [0.99, 1.01] * 5), "calls": 0}
+    peers = [row("DDPM", [1.4, 1.6] * 5, "Karras"), row("DDPM", [1.3, 1.5] * 5, "angle 2")]
+    (line,) = law.summary([floor, *peers, row(mine, [1.4, 1.6] * 5)])
     assert line["which"] == "DDPM, angle 2"
-    assert line["floor"] == 1.0
+    assert line["floor"] == pytest.approx(1.0)
     assert line["at least a tie"]
-    assert str(line["difference"]).startswith("0.1500")
-    (line,) = law.summary([floor, *peers, row(mine, [1.8, 1.81])])
+    assert not line["at the floor"]
+    assert str(line["difference"]) == "0.1000 to 0.1000"
+    (line,) = law.summary([floor, *peers, row(mine, [1.8, 1.81] * 5)])
     assert not line["at least a tie"]
+    (line,) = law.summary([floor, *peers, row(mine, [0.9, 1.1] * 5)])
+    assert line["at the floor"]
 
 
 # -------------------------------------------------------------------------------- total variation
