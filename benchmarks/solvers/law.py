@@ -3,8 +3,8 @@
 A row holds one sampler on one problem, time grid and number of calls, with a list over the seeds
 of each distance to an exact cloud of as many particles. The row of the sampler EXACT is the floor:
 the same distances between two exact clouds. All seeds run as one cloud of independent particles,
-and each is a block of it. Every sampler has the same starts and is compared with the same exact
-clouds.
+and each is a block of it; WHOLE is the distance of that cloud, whose floor is lower by the root of
+their number. Every sampler has the same starts and is compared with the same exact clouds.
 
 Two samplers tie where the 95 % confidence intervals of their means overlap. The best peer is found
 by looking at the answer, so that at the floor it is the luckiest of some fifty. A network's law is
@@ -36,6 +36,7 @@ FEWER = 4_000
 EXPENSIVE = ("moons", "mixture, d 64")
 GRIDS = ("Karras", "log SNR", "angle 2")
 EXACT = "exact data"
+WHOLE = "sliced W2, all seeds"
 
 Row = dict[str, object]
 
@@ -115,13 +116,15 @@ def measure(job: Job, one: Contender | None) -> Row:
     return {**row, **distances(end, job.problem)}
 
 
-def distances(end: Tensor, name: str) -> dict[str, list[float]]:
-    """Of each block of the cloud (SEEDS n, d) to exact data."""
-    pairs = list(zip(end.chunk(SEEDS), exact(name, len(end), 0).chunk(SEEDS), strict=True))
-    return {
+def distances(end: Tensor, name: str) -> Row:
+    """Of each block of the cloud (SEEDS n, d) to exact data, and of the whole cloud."""
+    data = exact(name, len(end), 0)
+    pairs = list(zip(end.chunk(SEEDS), data.chunk(SEEDS), strict=True))
+    found: Row = {
         kind: [rounded(of(x[:most], y[:most])) for x, y in pairs]
         for kind, (of, most) in DISTANCES.items()
     }
+    return {**found, WHOLE: rounded(sf.diagnostics.sliced_wasserstein(end, data, 32))}
 
 
 def rounded(value: float) -> float:
@@ -146,46 +149,48 @@ class Interval(NamedTuple):
         return Interval(mean - error, mean, mean + error)
 
     def __str__(self) -> str:
-        """Low to high."""
-        return f"{self.low:.4f} to {self.high:.4f}"
+        """The mean, and low to high."""
+        return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
 def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
-    """For each problem and calls: ours, the best stochastic peer on any grid, and whether we tie.
-
-    `difference` is ours less the peer's, seed by seed. A sampler without error is at the floor.
-    """
+    """Ours beside the best stochastic peer on any grid, for each problem and number of calls."""
     out: list[Row] = []
     mine = next(one.name for one in NOISY if one.ours)
     peers = {one.name for one in NOISY if not one.ours}
     known = [row for row in rows if row.get("part") == "law" and distance in row]
-    floors = {row["problem"]: _values(row, distance) for row in known if row["solver"] == EXACT}
+    floors = {row["problem"]: row for row in known if row["solver"] == EXACT}
     for name, calls in dict.fromkeys((r["problem"], r["calls"]) for r in known if r["calls"]):
         here = [row for row in known if (row["problem"], row["calls"]) == (name, calls)]
         rivals = [row for row in here if row["solver"] in peers]
-        own = next((_values(row, distance) for row in here if row["solver"] == mine), None)
-        if own is None or not rivals or name not in floors:
-            continue
-        best = min(rivals, key=lambda row: statistics.fmean(_values(row, distance)))
-        other = _values(best, distance)
-        us, them, least = (Interval.of(v) for v in (own, other, floors[name]))
-        out.append(
-            {
+        own = [row for row in here if row["solver"] == mine]
+        if own and rivals and name in floors:
+            best = min(rivals, key=lambda row: statistics.fmean(_values(row, distance)))
+            line = {
                 "problem": name,
                 "calls": calls,
-                "floor": least.mean,
-                "floor's interval": str(least),
-                mine: us.mean,
-                "our interval": str(us),
-                "best peer": them.mean,
-                "which": f"{best['solver']}, {best['grid']}",
-                "peer's interval": str(them),
-                "difference": str(Interval.of([a - b for a, b in zip(own, other, strict=True)])),
-                "at the floor": us.low <= least.high,
-                "at least a tie": us.low <= them.high,
+                "best peer": f"{best['solver']}, {best['grid']}",
             }
-        )
+            out.append({**line, **compared(floors[name], own[0], best, distance)})
     return out
+
+
+def compared(floor: Row, own: Row, peer: Row, distance: str) -> Row:
+    """Ours beside a peer, both beside the floor, which a sampler without error reaches.
+
+    `difference` is ours less the peer's, seed by seed.
+    """
+    least, us, them = (Interval.of(_values(row, distance)) for row in (floor, own, peer))
+    pairs = zip(_values(own, distance), _values(peer, distance), strict=True)
+    return {
+        "floor": str(least),
+        "ours": str(us),
+        "peer's": str(them),
+        "difference": str(Interval.of([a - b for a, b in pairs])),
+        "at the floor": us.low <= least.high,
+        "at least a tie": us.low <= them.high,
+        WHOLE: " / ".join(f"{row[WHOLE]:.4f}" for row in (floor, own, peer)),
+    }
 
 
 def _values(row: Row, distance: str) -> list[float]:

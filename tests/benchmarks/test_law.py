@@ -82,6 +82,7 @@ def test_blocks_are_seeds_of_their_own() -> None:
     for kind in law.DISTANCES:
         assert len(row[kind]) == law.SEEDS
     assert len(set(row["sliced W2"])) == law.SEEDS
+    assert row[law.WHOLE] < min(row["sliced W2"])
     assert row["counted"] == JOB.calls
 
 
@@ -105,7 +106,7 @@ def test_jobs_are_named_once_and_take_the_laws_that_are_known() -> None:
 
 def row(solver: str, values: list[float], grid: str = "own") -> law.Row:
     job = Job("moons", 10, solver, grid)
-    return {"part": "law", **job._asdict(), "sliced W2": values}
+    return {"part": "law", **job._asdict(), "sliced W2": values, law.WHOLE: 0.5}
 
 
 def test_the_summary_takes_the_best_peer_and_compares_intervals() -> None:
@@ -113,11 +114,11 @@ def test_the_summary_takes_the_best_peer_and_compares_intervals() -> None:
     floor = {**row(EXACT, [0.99, 1.01] * 5), "calls": 0}
     peers = [row("DDPM", [1.4, 1.6] * 5, "Karras"), row("DDPM", [1.3, 1.5] * 5, "angle 2")]
     (line,) = law.summary([floor, *peers, row(mine, [1.4, 1.6] * 5)])
-    assert line["which"] == "DDPM, angle 2"
-    assert line["floor"] == pytest.approx(1.0)
+    assert line["best peer"] == "DDPM, angle 2"
+    assert str(line["floor"]).startswith("1.0000 (0.99")
     assert line["at least a tie"]
     assert not line["at the floor"]
-    assert str(line["difference"]) == "0.1000 to 0.1000"
+    assert str(line["difference"]) == "0.1000 (0.1000 to 0.1000)"
     (line,) = law.summary([floor, *peers, row(mine, [1.8, 1.81] * 5)])
     assert not line["at least a tie"]
     (line,) = law.summary([floor, *peers, row(mine, [0.9, 1.1] * 5)])
