@@ -1,0 +1,109 @@
+"""Measure the error in law of samplers on a grid of cells, where no particle is drawn.
+
+Where a step depends on the last state only, the density of a sampler's particles is known
+(`sampler_density`), and the total variation to the exact density has no sampling noise. It has an
+error of its own, which every row states: a row is solid where that is at most a tenth of it. What
+remembers earlier steps, or leaves the grid, is a gap with its reason.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import lru_cache
+
+import sdeflow as sf
+from benchmarks.solvers.contender import grids
+from benchmarks.solvers.law import CALLS, GRIDS, Job, Row, rounded
+from benchmarks.solvers.problems import PROCESS, Problem, problem
+from sdeflow.density import Density
+from sdeflow.fokker_planck import REFUSE, Rescaling
+from sdeflow.sdes.sde import SDE
+
+Make = Callable[[Problem], SDE]
+
+CHAINS: dict[str, Make] = {
+    "DDIM": lambda p: sf.ancestral(p.field, 0.0),
+    "DDIM, eta 0.5": lambda p: sf.ancestral(p.field, 0.5),
+    "DDPM": lambda p: sf.ancestral(p.field, 1.0),
+    "Euler, eta 0": lambda p: sf.reverse(p.field, 0.0),
+    "Euler-Maruyama, eta 0.5": lambda p: sf.reverse(p.field, 0.5),
+    "Euler-Maruyama": lambda p: sf.reverse(p.field, 1.0),
+    "multistep, eta 0.5": lambda p: sf.multistep(p.field, 0.5, spread=p.spread),
+}
+
+CELLS = {
+    "gaussian": 128,
+    "two modes": 192,
+    "eight modes": 256,
+    "stiff": 512,
+    "squeezed": 512,
+    "checkerboard": 256,
+    "moons": 256,
+    "spiral": 512,
+}
+"""Cells along each axis of the grid of a problem, which is 10 standard deviations wide."""
+
+# Steps without noise make narrow modes ring; their masses are cut, and the error estimate has it.
+LIMITS = replace(REFUSE, negative_mass=1e-2)
+RESCALING = Rescaling(PROCESS, 1.0)
+
+
+def jobs(quick: bool) -> Iterator[tuple[Job, Make]]:
+    """What is to be measured, in order."""
+    for name in list(CELLS)[1:3] if quick else CELLS:
+        for calls in CALLS[:1] if quick else CALLS:
+            for solver, make in CHAINS.items():
+                for grid in GRIDS[:1] if quick else GRIDS:
+                    yield Job(name, calls, solver, grid), make
+
+
+@lru_cache(maxsize=1)
+def start(name: str, cells: int) -> Density:
+    """The exact density at t_max."""
+    half = 5 * RESCALING(PROCESS.t_max)
+    return problem(name).data.on_grid(sf.Grid(-half, half, (cells, cells)), 1.0, PROCESS.t_max)
+
+
+def measure(job: Job, make: Make) -> Row:
+    """The row of one job; all calls are steps."""
+    p, cells, started = problem(job.problem), CELLS[job.problem], time.process_time()
+    row: Row = {"part": "total variation", **job._asdict(), "cells": cells}
+    times = grids(p)[job.grid](job.calls)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # the row states the error
+            end = sf.fokker_planck.sampler_density(
+                make(p), start(job.problem, cells), times, rescaling=RESCALING, refuse=LIMITS
+            )[-1]
+    except (ValueError, RuntimeError) as error:
+        return {**row, "gap": str(error)}
+    found = end.total_variation(p.data.on_grid(end.grid, 1.0, PROCESS.t_min))
+    assert end.error is not None
+    return {
+        **row,
+        "total variation": rounded(found),
+        "error": rounded(end.error),
+        "solid": 10 * end.error <= found,
+        "cpu s": rounded(time.process_time() - started),
+    }
+
+
+def summary(rows: list[Row]) -> list[Row]:
+    """For each problem and calls: the total variation of each sampler at its best grid."""
+    known = [row for row in rows if "total variation" in row]
+    out: list[Row] = []
+    for name, calls in dict.fromkeys((row["problem"], row["calls"]) for row in known):
+        line: Row = {"problem": name, "calls": calls}
+        for solver in CHAINS:
+            here = [
+                (float(str(row["total variation"])), float(str(row["error"])), str(row["grid"]))
+                for row in known
+                if (row["problem"], row["calls"], row["solver"]) == (name, calls, solver)
+            ]
+            best = min(here, default=None)
+            line[solver] = f"{best[0]:.4f} +- {best[1]:.4f}, {best[2]}" if best else "gap"
+        out.append(line)
+    return out
