@@ -201,7 +201,7 @@ def check_numbers(value: object, name: str, shape: tuple[int, ...] | None = None
         TypeError: it holds something else, or its rows differ in length.
         ValueError: a number is NaN or infinite, or the shape is not `shape`.
     """
-    found = _as_numbers(value, name)
+    found = as_numbers(value, name)
     if shape is not None and found.shape != shape:
         raise ValueError(
             f"{name} must hold finite numbers of shape {shape}, got shape {tuple(found.shape)}"
@@ -211,7 +211,8 @@ def check_numbers(value: object, name: str, shape: tuple[int, ...] | None = None
     return found
 
 
-def _as_numbers(value: object, name: str) -> Tensor:
+def as_numbers(value: object, name: str) -> Tensor:
+    """The same, of any shape; NaN and infinity stay."""
     if not isinstance(value, Tensor):
         try:
             value = torch.from_numpy(np.array(value))  # torch.as_tensor would round to float32

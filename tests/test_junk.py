@@ -155,6 +155,9 @@ NAMED: dict[str, list] = {
     "every": [1, 5],
     "max_steps": [100],
     "finest": [10.0],
+    "curves": [{"a": ([8, 16], [0.1, 0.05])}, {"a": (m.RHO, [[0.1, math.nan]] * 3)}],
+    "errors": [[0.1, 0.05], {"a": [0.1, math.nan]}],
+    "guide": [2, [1.0, 2.0], None],
 }
 """Values for a parameter of this name."""
 
@@ -318,6 +321,8 @@ def test_any_call_gives_a_value_or_a_sentence(name: str) -> None:
     @given(calls(name))
     def drive(call: tuple[list, dict[str, Any]]) -> None:
         first, chosen = call
+        if name.startswith("plot."):
+            m.AX.clear()  # of the last call's logarithmic scales
         positional = [v for k, v in chosen.items() if positional_only(function, k)]
         rest = {k: v for k, v in chosen.items() if not positional_only(function, k)}
         with warnings.catch_warnings():

@@ -89,6 +89,7 @@ CLOUD200 = MIX.sample(200, 0)
 LONG = sf.SDESolver("heun", steps=40).solve(OU, CLOUD200, save=41)
 VERDICT = dg.check_density(CLOUD200, DENSITY, bins=16)
 AX = plot.Figure().subplots()
+LOG_AX = plot.Figure().subplots()
 NOWHERE = "/nowhere/at/all"
 FOLDER = str(Path(__file__).parent)
 
@@ -1368,6 +1369,15 @@ PLOTS: Table = {
     "residual(1D)": (lambda: plot.residual(AX, VERDICT, DENSITY1), "the verdict is on"),
     "residual(grids)": (lambda: plot.residual(AX, VERDICT, OTHER), "the verdict is on"),
     "residual(cloud)": (lambda: plot.residual(AX, X, DENSITY), "verdict must be"),
+    "work_precision(list)": (lambda: plot.work_precision(LOG_AX, [1.0]), "curves must be"),
+    "work_precision(one)": (lambda: plot.work_precision(LOG_AX, {"a": 1.0}), "must be a pair"),
+    "work_precision(swapped)": (
+        lambda: plot.work_precision(LOG_AX, {"a": ([[1.0, 2.0]], [8])}),
+        "(K,) or (K, seeds)",
+    ),
+    "work_precision(zero)": (lambda: plot.work_precision(LOG_AX, {"a": ([8], [0.0])}), "floor="),
+    "convergence(h)": (lambda: plot.convergence(LOG_AX, [0.1, 0.2], [1.0, 2.0]), "span / h"),
+    "convergence(guide)": (lambda: plot.convergence(LOG_AX, [1, 2], [1.0, 0.5], "2"), "guide"),
     "error_budget(verdict)": (lambda: plot.error_budget(AX, VERDICT), "found must be"),
 }
 

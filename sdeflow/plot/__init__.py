@@ -1,0 +1,45 @@
+"""Draw clouds, paths, densities, fields, verdicts and benchmarks for print.
+
+    with plot.figure(3.4, 2.6) as fig:
+        plot.cloud(fig.subplots(), x)
+        plot.write(fig, "cloud.png")
+
+Every function (ax, thing) -> artist draws one thing on the axes that it is given, in the units of
+the data. Clouds are tensors, arrays or paths, of which the last state is drawn. Colours are those
+of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes are for print at column
+width. Figures are made with `figure`, not with pyplot, so no global state changes. Only this
+package imports matplotlib.
+"""
+
+from sdeflow.plot.benchmarks import convergence, work_precision
+from sdeflow.plot.clouds import cloud
+from sdeflow.plot.densities import density
+from sdeflow.plot.fields import arrows
+from sdeflow.plot.paths import trails
+from sdeflow.plot.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    STYLE,
+    VERMILION,
+    YELLOW,
+    Figure,
+    figure,
+    frame,
+    write,
+)
+from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
+
+__all__ = [
+    "figure", "write", "frame", "cloud", "trails", "arrows", "density", "residual", "distances",
+    "loss_levels", "error_budget", "work_precision", "convergence", "STYLE", "BLACK", "ORANGE",
+    "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY", "Figure",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__

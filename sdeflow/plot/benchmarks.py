@@ -1,0 +1,200 @@
+"""Draw what solvers cost and how precise they are: work against precision, orders of convergence.
+
+An error is given for each cost, or for each cost and seed. A run that failed has an error of NaN
+or infinity, which counts as larger than any other: quartiles stay quartiles of all runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullLocator
+
+from sdeflow._validation import Numbers, as_numbers, check_kind, check_numbers, check_positive
+from sdeflow.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, check_axes
+
+ORDER = BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK
+MARKERS = "osD^vPX"
+DASHES = "-", (0, (4, 1.5)), (0, (1, 1))
+BELOW = 1.6  # between a curve and its guide
+RESOLVED = 10.0
+"""An error below this many times the reference's own says little: its point is hollow."""
+
+
+def work_precision(
+    ax: Axes, curves: Mapping[str, tuple[Numbers, Numbers]], floor: float | None = None,
+    work: str = "evaluations of the field per particle", error: str = "error (data std)",
+) -> list[Line2D]:  # fmt: skip
+    """Error against cost, both axes log: the median over seeds as a line, the quartiles as a band.
+
+    Where half of the runs failed the line has a gap.
+
+    Args:
+        ax: the axes.
+        curves: name -> (cost (K,), error (K,) or (K, seeds)); NaN or infinite where a run failed.
+        floor: the error of the reference, drawn dashed; points within ten times of it are hollow,
+            and an error of zero is drawn at it.
+        work, error: what the axes measure, with its unit.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit, a cost or a floor that is not positive, a
+            negative error, or an error of zero without a floor.
+    """
+    check_axes(ax)
+    floor = None if floor is None else check_positive(floor, "floor")
+    runs = {}
+    for name, pair in check_kind(curves, Mapping, "curves", "name -> (cost, error)").items():
+        if not isinstance(pair, tuple | list) or len(pair) != 2:
+            raise TypeError(f"curves[{name!r}] must be a pair, cost (K,) and error (K, seeds)")
+        runs[str(name)] = _runs(pair[0], pair[1], f"of {name!r}", floor)
+    lines = _draw(ax, runs, floor)
+    ax.set(xlabel=work, ylabel=error)
+    ax.legend()
+    return lines
+
+
+def convergence(
+    ax: Axes, steps: Numbers, errors: Mapping[str, Numbers] | Numbers,
+    guide: float | Sequence[float] | None = None, error: str = "error",
+) -> list[Line2D]:  # fmt: skip
+    """Error against the number of steps, both axes log, beside guides c / steps^order.
+
+    A guide lies below the curve whose slope is nearest to its order, and touches none.
+
+    Args:
+        ax: the axes.
+        steps: (K,) numbers of steps.
+        errors: (K,) or (K, seeds), or name -> such; NaN or infinite where a run failed.
+        guide: one order, or several.
+        error: what is measured, with its unit.
+
+    Raises:
+        TypeError, ValueError: shapes that do not fit, steps below 1 (step sizes), errors that are
+            not positive, or a guide that is no positive order.
+    """
+    check_axes(ax)
+    if bool((check_numbers(steps, "steps") < 1).any()):
+        raise ValueError("steps must be numbers of steps, 1 or more; of a step size h: span / h")
+    given = errors if isinstance(errors, Mapping) else {"": errors}
+    runs = {str(k): _runs(steps, v, f"of {k!r}" if k else "", None) for k, v in given.items()}
+    lines = _draw(ax, runs, None)
+    orders = [] if guide is None else check_numbers(guide, "guide").reshape(-1).tolist()
+    for order, dashes in zip(orders, [*DASHES[1:], "-."] * len(orders), strict=False):
+        at, level = _under(runs, check_positive(order, "guide"))
+        name = f"order {order:g}"
+        lines += ax.plot(at, level, color=GREY, ls=dashes, lw=0.8, zorder=1, label=f"_{name}")
+        ax.annotate(
+            name, (at[-1], level[-1]), (4, -2), textcoords="offset points",
+            size="small", va="center",
+        )  # fmt: skip
+        ax.set_ylim(bottom=min(ax.get_ylim()[0], level[-1] / BELOW))
+    ax.set(xlabel="steps", ylabel=error)
+    if list(runs) != [""]:
+        ax.legend()
+    return lines
+
+
+class _Runs:
+    """Costs (K,) in order, and the quartiles of the errors over seeds, infinite for a failure."""
+
+    def __init__(self, cost: np.ndarray, errors: np.ndarray) -> None:
+        order = np.argsort(cost, kind="stable")
+        ranked = np.sort(errors[order], axis=1)
+        last = ranked.shape[1] - 1
+        self.cost, self.seeds = cost[order], last + 1
+        # Of whole runs: between a number and infinity there is nothing to interpolate.
+        self.lower, self.upper = (ranked[:, round(q * last)] for q in (0.25, 0.75))
+        low, high = ranked[:, last // 2], ranked[:, (last + 1) // 2]
+        self.median = np.where(low == high, low, np.sqrt(low) * np.sqrt(high))  # in logarithms
+
+
+def _runs(cost: object, errors: object, whose: str, floor: float | None) -> _Runs:
+    """Costs and errors, checked."""
+    at = check_numbers(cost, f"the cost {whose}".strip()).numpy()
+    name = f"the error {whose}".strip()
+    found = as_numbers(errors, name).numpy()
+    if at.ndim != 1 or not len(at) or found.ndim not in (1, 2) or len(found) != len(at):
+        raise ValueError(
+            f"{name} must be (K,) or (K, seeds) for a cost (K,), got {found.shape} for {at.shape}"
+        )
+    if (at <= 0).any():
+        raise ValueError(f"the cost {whose} must be positive, the axis is logarithmic")
+    found = np.where(np.isfinite(found), found, np.inf).reshape(len(at), -1)
+    if not found.shape[1] or (found < 0).any():
+        raise ValueError(f"{name} must be zero or more, NaN where a run failed")
+    if floor is None and (found == 0).any():
+        raise ValueError(
+            f"{name} is zero, which no logarithmic axis shows; give floor= or drop it"
+        )
+    return _Runs(at, np.where(found == 0, floor, found) if floor else found)
+
+
+def _draw(ax: Axes, runs: Mapping[str, _Runs], floor: float | None) -> list[Line2D]:
+    """A line with markers and a band for each, a dashed line at the floor."""
+    if not runs:
+        raise ValueError("there is no curve to draw; give name -> (cost, error)")
+    seen = np.concatenate([np.r_[r.lower, r.median, r.upper] for r in runs.values()])
+    seen = seen[np.isfinite(seen)]
+    if not len(seen):
+        raise ValueError("every run failed, there is nothing to draw")
+    ax.set(xscale="log", yscale="log")
+    lines = [_line(ax, k, *named, floor, seen.max()) for k, named in enumerate(runs.items())]
+    if floor is not None:
+        reference = ax.axhline(floor, color=GREY, ls=DASHES[1], lw=0.8, zorder=1)
+        reference.set_label("error of the reference")
+        lines.append(reference)
+    low, high = min(seen.min(), floor or np.inf), seen.max()
+    ax.set_ylim(low / (high / low * 10) ** 0.06, high * (high / low * 10) ** 0.06)
+    _count_ticks(ax, np.unique(np.concatenate([r.cost for r in runs.values()])))
+    return lines
+
+
+def _line(
+    ax: Axes, k: int, name: str, r: _Runs, floor: float | None, highest: float
+) -> Line2D:  # fmt: skip
+    """The k-th curve."""
+    colour, marker = ORDER[k % len(ORDER)], MARKERS[k % len(MARKERS)]
+    dashes = DASHES[(k // len(ORDER)) % len(DASHES)]
+    median = np.where(np.isfinite(r.median), r.median, np.nan)
+    hollow = median < RESOLVED * (floor or 0.0)
+    every = np.flatnonzero(~hollow).tolist()
+    (line,) = ax.plot(
+        r.cost, median, ls=dashes, marker=marker, ms=3, color=colour, label=name, markevery=every
+    )
+    faint = ax.plot(r.cost[hollow], median[hollow], marker, ms=3, color=colour)
+    faint[0].set(markerfacecolor="white", markeredgewidth=0.8)
+    if r.seeds > 1:
+        top = np.where(np.isfinite(r.lower), np.minimum(r.upper, 100 * highest), np.nan)
+        ax.fill_between(r.cost, r.lower, top, color=colour, alpha=0.2, lw=0)
+    return line
+
+
+def _count_ticks(ax: Axes, costs: np.ndarray) -> None:
+    """Ticks at the costs themselves, if they are few whole numbers."""
+    if len(costs) <= 10 and (costs == costs.round()).all() and costs.max() < 1e5:
+        ax.xaxis.set_major_locator(FixedLocator(costs.tolist()))
+        ax.xaxis.set_major_formatter(FixedFormatter([f"{c:g}" for c in costs]))
+        ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _under(runs: Mapping[str, _Runs], order: float) -> tuple[np.ndarray, np.ndarray]:
+    """A guide below the curve whose slope is nearest to this order, at its ends.
+
+    It ends where the curve does, or at the level of its lowest point if that is before.
+    """
+    best, found = np.inf, None
+    for r in runs.values():
+        ok = np.isfinite(r.median)
+        at, level = np.log(r.cost[ok]), np.log(r.median[ok])
+        slope = np.polyfit(at, level, 1)[0] if len(set(at)) > 1 else 0.0
+        if len(at) and abs(slope + order) < best:
+            best, low = abs(slope + order), level.min() - np.log(BELOW)
+            found = at, (level + order * at).min() - np.log(BELOW), low
+    assert found is not None  # every curve failed: refused before
+    at, c, low = found
+    ends = np.array([at.min(), min(at.max(), (c - low) / order)])
+    return np.exp(ends), np.exp(c - order * ends)

@@ -1,0 +1,105 @@
+"""Draw what training and the diagnostics report: losses, distances, residuals, error budgets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.container import BarContainer, ErrorbarContainer
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
+from torch import Tensor
+
+from sdeflow._validation import check_kind, check_numbers, check_positive
+from sdeflow.density import Density
+from sdeflow.diagnostics.error_budget import ErrorBudget
+from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.plot.densities import SHOWN, colour_map, steps, windowed
+from sdeflow.plot.style import BLUE, GREY, VERMILION, check_axes
+from sdeflow.training.loss import LossReport
+
+
+def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2D]:
+    """Irreducible part and excess of the noise loss at each noise level (L,), both axes log."""
+    check_axes(ax)
+    check_kind(report, LossReport, "report", "loss_decomposition")
+    at = check_numbers(noise_level, "noise_level", report.excess.shape).numpy()
+    lines = ax.plot(at, report.irreducible.numpy(), color=GREY, label="irreducible: exact field")
+    lines += ax.plot(at, report.loss.numpy(), color=BLUE, label="loss: learned field")
+    lines += ax.plot(at, report.excess.numpy(), color=VERMILION, label="excess: the difference")
+    ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
+    ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
+    # Room for the legend below the curves, where small noise leaves the axes empty.
+    ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 300))
+    ax.legend(loc="lower left")
+    return lines
+
+
+def distances(
+    ax: Axes, names: Sequence[str], values: Sequence[float], sampling_floor: tuple[float, float],
+    unit: str, colours: Sequence[str] | None = None,
+) -> BarContainer:  # fmt: skip
+    """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
+    band.
+    """
+    check_axes(ax)
+    check_kind(names, Sequence, "names", "a list")
+    check_kind([] if colours is None else colours, Sequence, "colours", "a list of names")
+    places = np.arange(len(names))
+    values = check_numbers(values, "values", (len(names),)).tolist()
+    mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()
+    band: dict[str, Any] = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
+    ax.axvspan(max(mean - 2 * sd, 0.0), mean + 2 * sd, label="two samples of the data", **band)
+    bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
+    ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
+    ax.set_ylim(len(names) - 0.4, -0.6)
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), handlelength=1.0, borderaxespad=0.0)
+    return bars
+
+
+def residual(ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0) -> AxesImage | StepPatch:
+    """(count - expected) / sd of each bin, where p has mass: pale bins are chance, deep ones are
+    not.
+
+    Raises:
+        TypeError, ValueError: verdict is no `Verdict`, p no `Density`, or their grids differ.
+    """
+    check_axes(ax)
+    limit = check_positive(limit, "limit")
+    check_kind(p, Density, "p", "evolve and on_grid")
+    check_kind(verdict, Verdict, "verdict", "check_density")
+    if not verdict.grid.same(p.grid):
+        raise ValueError(f"the verdict is on {verdict.grid}, the density on {p.grid}; use one")
+    sizes = p.mass.flatten().sort().values
+    rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * p.total())]
+    shown = torch.where(p.mass >= rare, verdict.residual, torch.nan)
+    if p.grid.dim == 1:
+        return steps(ax, shown, p, "residual (sd)")
+    return windowed(ax, colour_map(ax, shown, verdict.grid, "PuOr", -limit, limit), p)
+
+
+def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
+    """Total variation of each source of error with its interval, log scale. The band holds what a
+    cloud of this size cannot detect; a value left of the axis is an arrow with a bound beside it.
+    """
+    check_axes(ax)
+    check_kind(found, ErrorBudget, "found", "error_budget")
+    least = found.detectable / 300
+    names = [source.name for source in found.sources]
+    at = np.arange(len(names))
+    value, low, high = np.array([(s.value, s.low, s.high) for s in found.sources]).T
+    ax.axvspan(least, found.detectable, color=GREY, alpha=0.3, lw=0, zorder=0)
+    ax.hlines(at, low.clip(least), high.clip(least), color=BLUE, lw=3, alpha=0.35)
+    inside = value > least
+    points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
+    for k in at[~inside]:
+        ax.plot(least, k, "<", color=BLUE, ms=4, clip_on=False)
+        ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
+    ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
+    ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
+    ax.set_title(f"grey: undetected, n = {found.total.n:,}")
+    return points
