@@ -10,6 +10,7 @@ import argparse
 
 from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed, spiral
 from benchmarks.claims import command
+from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
 from sdeflow.provenance import commit
 
@@ -20,6 +21,7 @@ QUESTIONS = {
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
     "fokker_planck": fokker_planck.main,
+    "published": published.main,
     "readme": record.refresh,
 }
 
