@@ -3,21 +3,17 @@
 A peer whose package is not installed is skipped; `make bench` installs all but flow_matching.
 """
 
-import importlib.util
+import itertools
 import math
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 import sdeflow as sf
-from benchmarks.solvers import contender, contenders, ours
+from benchmarks.solvers import contender
 from benchmarks.solvers.contender import Counted
 from benchmarks.solvers.contenders import FLOWS, NOISY, SKIPPED
-from benchmarks.solvers.peers import azula, k_diffusion, loading, torchdiffeq
-from benchmarks.solvers.peers.coordinates import Levels
+from benchmarks.solvers.peers import azula
 from benchmarks.solvers.problems import PROCESS, circle, known, modes
 from sdeflow.processes.time_grids import angle_times, log_snr_times
 
@@ -170,7 +166,7 @@ def gaussian_factor(times, step):
     """The end over the start of a deterministic scheme on N(0, 1) data, where eps = slope y."""
     y, slopes = 1.0, []
     rho = PROCESS.noise_level(times).tolist()
-    for a, b in zip(rho, rho[1:], strict=False):
+    for a, b in itertools.pairwise(rho):
         slopes.append(a / (1 + a**2) * y)
         y += step(slopes, a, b)
     return y
@@ -227,7 +223,7 @@ ORDERS = {
 
 @pytest.mark.parametrize("name", [one.name for one in FLOWS if "dopri5" not in one.name])
 def test_order_of_each_peer_is_its_own(name):
-    """At least the order that its authors state, up to 0.4; a multistep start may cost the rest."""
+    """At least the order that its authors state, up to 0.4, which a multistep start may cost."""
     one, x = ALL[name], EIGHT.start(6, 0)
     if name == "multistep, calibrated":
         pytest.skip("fitted at a number of steps")
