@@ -3,6 +3,9 @@
 PYTHON ?= python3
 DATA ?= spiral
 
+# Their dependencies bring another build of torch and tools of training; no sampler needs these.
+PEERS := k-diffusion azula smalldiffusion torchdyn
+
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
@@ -23,6 +26,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(BENCH_READY): $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
+	@$(BIN)/python -m pip install -q -c constraints.txt --no-deps $(PEERS)
 	@touch $@
 
 demo: $(READY)  ## train, sample and check one cloud: DATA=spiral, or your own file; writes runs/demo

@@ -98,7 +98,7 @@ def grids(problem: Problem) -> dict[str, Grid]:
         "angle 3": lambda k: angle_times(PROCESS, k, 1.0, 3.0),
         "angle 2, wide": lambda k: angle_times(PROCESS, k, widest, 2.0),
         "flow time": uniform_in(lambda rho: rho / (1 + rho), lambda s: s / (1 - s)),
-        "azula's VP time": uniform_in(_azula, lambda u: torch.sqrt(torch.expm1(u**2) + 1e-6)),
+        "azula's VP time": uniform_in(_azula, _of_azula),
         "squared sine": uniform_in(_ipndm, lambda u: torch.tan(torch.asin(torch.sin(u) ** 2))),
     }
 
@@ -118,7 +118,12 @@ def uniform_in(clock: Callable[[Tensor], Tensor], level: Callable[[Tensor], Tens
 
 def _azula(rho: Tensor) -> Tensor:
     """The time of azula's VPSchedule, in its unit: alpha = exp(-u^2 / 2), sigma(0) = 0.001."""
-    return torch.sqrt(torch.log1p(rho**2 - 1e-6))
+    return torch.sqrt(torch.log1p((rho**2 - 1e-6) / (1 + 1e-6)))
+
+
+def _of_azula(u: Tensor) -> Tensor:
+    """The inverse of `_azula`."""
+    return torch.sqrt(torch.expm1(u**2) * (1 + 1e-6) + 1e-6)
 
 
 def _ipndm(rho: Tensor) -> Tensor:

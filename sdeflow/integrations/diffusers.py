@@ -148,7 +148,7 @@ def solver(scheduler: Any) -> Solver:
     """A solver that steps as a scheduler of diffusers does.
 
     The levels of its steps are those of the times; its own timesteps and its table are not used.
-    The Euler schedulers compute a step in float32.
+    The Euler schedulers and DPMSolverMultistep compute a step in float32.
 
     Args:
         scheduler: DPMSolverMultistep, DPMSolverSinglestep, UniPCMultistep, DEISMultistep,

@@ -2,7 +2,8 @@
 
 Their default levels are uniform in the time of a VP process with linear beta ("VP time"); Karras'
 are an option that its documentation recommends for DPM++. Schedulers that repeat a method of ours
-(DDIM, DDPM, Heun) run on their own grid only: on the others the rows are ours.
+or of k-diffusion (DDIM, DDPM, Heun, KDPM2) run on their own grid only; on the others, those stand
+for them.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ FLOWS = [
     of_flow("FlowMatchEuler", "FlowMatchEulerDiscrete", few("flow time"), STRAIGHT),
     of_flow("DDIM (diffusers)", "DDIM", ("VP time",), clip_sample=False),
     of_flow("Heun (diffusers)", "HeunDiscrete", ("VP time",), KARRAS, 2),
-    of_flow("KDPM2 (diffusers)", "KDPM2Discrete", few("VP time"), KARRAS, 2),
+    of_flow("KDPM2 (diffusers)", "KDPM2Discrete", ("VP time",), KARRAS, 2),
 ]
 
 NOISY = [

@@ -23,7 +23,7 @@ from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
 
 SKIPPED = ""
-TOLERANCES = tuple(10 ** (-k / 2) for k in range(6, -5, -1))
+TOLERANCES = tuple(10 ** (-k / 2) for k in range(12, -5, -1))
 PILOT = 64
 
 
