@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import t as student
 
 POINTS, LEAST = 4, 3
 ABOVE = 10.0
@@ -47,6 +48,7 @@ class OrderReport:
         declared: order, None if nobody declares one.
         fitted: order; None without a window.
         error: its standard error, from the scatter about the line and from the sampling.
+        doubt: half the width of its 95 % interval, by Student's t for the scatter of few points.
         window: the numbers of steps of the fit.
         steps, errors, floors: all that was measured.
         counted, by_hand: evaluations of the field in the longest run, per particle.
@@ -61,6 +63,7 @@ class OrderReport:
     declared: float | None
     fitted: float | None
     error: float | None
+    doubt: float | None
     window: tuple[int, ...]
     steps: tuple[int, ...]
     errors: tuple[float | None, ...]
@@ -80,7 +83,7 @@ class OrderReport:
     def __str__(self) -> str:
         """In a sentence."""
         found = (
-            "no fit" if self.fitted is None else f"fitted {self.fitted:.2f} +- {self.error:.2f}"
+            "no fit" if self.fitted is None else f"fitted {self.fitted:.2f} +- {self.doubt:.2f}"
         )
         window = f", steps {self.window[0]} to {self.window[-1]}" if self.window else ""
         return (
@@ -104,12 +107,21 @@ def slope(steps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
     return order, math.sqrt(float(left @ left / (len(x) - 2) / (centred @ centred)))
 
 
-def fitted(measured: Measured) -> tuple[float | None, float | None, tuple[int, ...]]:
-    """Order, standard error and window; None if fewer than `LEAST` errors can be used."""
+class Fit(NamedTuple):
+    """See `OrderReport`."""
+
+    order: float | None
+    error: float | None
+    doubt: float | None
+    window: tuple[int, ...]
+
+
+def fitted(measured: Measured) -> Fit:
+    """The slope in the window; None if fewer than `LEAST` errors can be used."""
     steps, squares = np.array(measured.steps), measured.squares
     at = window(np.sqrt(squares.mean(1)), measured.floors)
     if len(at) < LEAST:
-        return None, None, tuple(steps[at].tolist())
+        return Fit(None, None, None, tuple(steps[at].tolist()))
     order, scatter = slope(steps[at], np.sqrt(squares[at].mean(1)))
     batches = squares.shape[1]
     sampling = 0.0
@@ -119,16 +131,18 @@ def fitted(measured: Measured) -> tuple[float | None, float | None, tuple[int, .
             for b in range(batches)
         ]
         sampling = math.sqrt((batches - 1) * float(np.var(parts)))
-    return order, math.hypot(scatter, sampling), tuple(steps[at].tolist())
+    wide = float(student.ppf(0.975, len(at) - 2)) * scatter
+    doubt = math.hypot(wide, 2 * sampling)
+    return Fit(order, math.hypot(scatter, sampling), doubt, tuple(steps[at].tolist()))
 
 
-def verdict(declared: float | None, order: float | None, error: float | None) -> str:
-    """As declared within 1/4; lower or higher if two standard errors agree; else not settled."""
-    if order is None or error is None:
+def verdict(declared: float | None, order: float | None, doubt: float | None) -> str:
+    """As declared within 1/4; lower or higher if all of the interval is; else not settled."""
+    if order is None or doubt is None:
         return "no window: its errors do not stand out of the floor"
     if declared is None:
         return "none declared"
-    off, doubt = order - declared, 2 * error
+    off = order - declared
     if abs(off) <= NEAR:
         return "as declared" if doubt <= NEAR else "not settled"
     if abs(off) - doubt <= NEAR:
@@ -141,15 +155,15 @@ def report(
     measured: Measured,
 ) -> OrderReport:  # fmt: skip
     """Fit and judge what was measured; a run of K steps should ask stages K + once times."""
-    order, error, used = fitted(measured)
+    found = fitted(measured)
     errors = np.sqrt(measured.squares.mean(1))
     by_hand = [stages * k + once for k in measured.steps]
     (few, many), (less, more) = measured.steps[-2:], measured.calls[-2:]
     return OrderReport(
-        name, kind, problem, declared, order, error, used, measured.steps,
+        name, kind, problem, declared, *found, measured.steps,
         tuple(float(e) if np.isfinite(e) else None for e in errors),
         tuple(measured.floors.tolist()),
         counted=more, by_hand=by_hand[-1], per_step=(more - less) / (many - few),
         calls_as_counted=list(measured.calls) == by_hand,
-        verdict=verdict(declared, order, error),
+        verdict=verdict(declared, found.order, found.doubt),
     )  # fmt: skip

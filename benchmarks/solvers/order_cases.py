@@ -142,7 +142,7 @@ def double_well() -> Case:
 def geometric(calculus: str) -> Case:
     """dx = a x dt + b x dW: x = x_0 exp((a - b^2 / 2) t + b W) after Ito, without b^2 / 2 after
     Stratonovich."""
-    a, b, n = 0.5, 0.8, 1000
+    a, b, n = 0.5, 0.8, 4000
     fine = uniform_times(0.0, 1.0, 2048)
     sde = sf.SDE(lambda x, t: a * x, lambda x, t: b * x, 0.0, 1.0, calculus)
     path = sf.solvers.Brownian(SEED, n, 1, F64, times=fine)

@@ -150,3 +150,18 @@ def test_calls_of_every_method_are_the_hand_count(trial):
     row = trial.run((8, 16)).row
     assert row["calls_as_counted"]
     assert json.loads(json.dumps(row)) == row
+
+
+def test_rows_are_for_reading_too():
+    trial = next(t for t in order_methods.trials() if t.name == "DDIM")
+    row = {"package": "sdeflow", **trial.run((16, 32, 64)).row, "cause": ""}
+    (line,) = order_methods.lines([row])
+    assert (line["method"], line["steps"], line["calls a step"]) == ("DDIM", "16 to 64", 1)
+    assert line["fitted"].startswith("1.0")
+    assert line["verdict"] == "as declared"
+
+
+def test_names_of_methods_are_unique_and_every_cause_has_its_method():
+    names = [(t.kind, t.name) for t in order_methods.trials()]
+    assert len(set(names)) == len(names)
+    assert set(order_methods.CAUSES) <= {name for _, name in names}
