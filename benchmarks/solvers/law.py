@@ -3,8 +3,11 @@
 A row holds one sampler on one problem, time grid and number of calls, with a list over the seeds
 of each distance to an exact cloud of as many particles. The row of the sampler EXACT is the floor:
 the same distances between two exact clouds. All seeds run as one cloud of independent particles,
-and each is a block of it; WHOLE is the distance of that cloud, whose floor is lower by the root of
-their number. Every sampler has the same starts and is compared with the same exact clouds.
+and each is a block of it; WHOLE is the distance of that cloud, whose floor is lower. Every sampler
+has the same starts and is compared with the same exact clouds.
+
+The floor of W2 and sliced W2 falls as n^(-1/2) where the data are connected, but as n^(-1/4) where
+they are modes apart: the particles that one mode has too many must move to another.
 
 Two samplers tie where the 95 % confidence intervals of their means overlap. The best peer is found
 by looking at the answer, so that at the floor it is the luckiest of some fifty. A network's law is

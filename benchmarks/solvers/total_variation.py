@@ -28,7 +28,6 @@ CHAINS: dict[str, Make] = {
     "DDIM": lambda p: sf.ancestral(p.field, 0.0),
     "DDIM, eta 0.5": lambda p: sf.ancestral(p.field, 0.5),
     "DDPM": lambda p: sf.ancestral(p.field, 1.0),
-    "Euler, eta 0": lambda p: sf.reverse(p.field, 0.0),
     "Euler-Maruyama, eta 0.5": lambda p: sf.reverse(p.field, 0.5),
     "Euler-Maruyama": lambda p: sf.reverse(p.field, 1.0),
     "multistep, eta 0.5": lambda p: sf.multistep(p.field, 0.5, spread=p.spread),
