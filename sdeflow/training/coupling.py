@@ -76,13 +76,20 @@ def check_takes(function: object, name: str, arguments: str, cure: str) -> None:
         pass  # a function written in C may have no signature
 
 
-def check_pairs(field: LearnedField, coupled: bool, sourced: bool) -> None:
+def check_pairs(field: LearnedField, coupling: object, source: object) -> None:
     """Refuse pairs that the field does not know of, so that it never gives a score it has not.
 
     Raises:
+        TypeError: coupling or source does not take what it is given.
         ValueError: the pairs of the training are not those of the field.
     """
-    found = Pairs.SOURCED if sourced else Pairs.COUPLED if coupled else Pairs.INDEPENDENT
+    found = Pairs.INDEPENDENT
+    if coupling is not None:
+        check_takes(coupling, "coupling", "(x0, eps, seed)", "optimal_transport")
+        found = Pairs.COUPLED
+    if source is not None:
+        check_takes(source, "source", "(n, seed)", "the sample of another set")
+        found = Pairs.SOURCED
     if field.pairs is not found:
         raise ValueError(
             f"this training has {found.value} pairs and the field {field.pairs.value} ones; make "

@@ -186,11 +186,7 @@ def check_task(task: TrainingTask) -> bool:
     if any(is_lazy(p) for p in field.network.parameters()):
         raise ValueError("the network has lazy layers of no shape yet; call it once before")
     check_takes(sample, "sample", "(n, seed)", "data.sample")
-    if task.source is not None:
-        check_takes(task.source, "source", "(n, seed)", "the sample of another set")
-    if task.coupling is not None:
-        check_takes(task.coupling, "coupling", "(x0, eps, seed)", "optimal_transport")
-    check_pairs(field, task.coupling is not None, task.source is not None)
+    check_pairs(field, task.coupling, task.source)
     drawn = sample(n, task.seed)
     if isinstance(drawn, list | tuple) and not (isinstance(drawn, tuple) and len(drawn) == 2):
         raise TypeError(
