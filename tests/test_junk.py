@@ -260,7 +260,7 @@ def right(parameter: inspect.Parameter) -> list:
 
 FUNCTIONS = {
     "Callable", "Potential", "Protocol", "Sample", "Distance", "LogDensity", "Weighting",
-    "TimeDensity", "Variance", "Drift", "Diffusion", "Transition",
+    "TimeDensity", "Coupling", "Variance", "Drift", "Diffusion", "Transition",
 }  # fmt: skip
 
 

@@ -53,6 +53,8 @@ FIELD = sf.ExactField(VP, MIX)
 FIELD1 = sf.ExactField(VP, MIX1)
 NET = sf.MLP(width=4, depth=1, waves=2)
 LEARNED = sf.LearnedField(sf.VE(), NET, data_std=1.0)
+COUPLED = sf.LearnedField(sf.VE(), NET, data_std=1.0, pairs=fi.Pairs.COUPLED)
+SOURCED = sf.LearnedField(sf.VE(), NET, data_std=1.0, pairs=fi.Pairs.SOURCED)
 LABELLED = sf.LearnedField(sf.VE(), sf.MLP(width=4, depth=1, waves=2, labels=3), data_std=1.0)
 POINTS = di.PointSet(X, torch.tensor([0, 0, 1, 1, 2, 2]))
 POINT_FIELD = sf.ExactField(VP, POINTS)
@@ -565,6 +567,48 @@ TRAINING: Table = {
         lambda: sf.fit(LEARNED, SAMPLE, 1, time_density="uniform"),
         "time_density must",
     ),
+    "fit(coupling not known)": (
+        lambda: sf.fit(LEARNED, SAMPLE, 1, coupling=tr.optimal_transport),
+        "pairs=Pairs.COUPLED",
+    ),
+    "fit(coupling forgotten)": (lambda: sf.fit(COUPLED, SAMPLE, 1), "pairs=Pairs.INDEPENDENT"),
+    "fit(source not known)": (lambda: sf.fit(COUPLED, SAMPLE, 1, source=SAMPLE), "Pairs.SOURCED"),
+    "fit(coupling=str)": (
+        lambda: sf.fit(COUPLED, SAMPLE, 1, coupling="optimal_transport"),
+        "coupling must take (x0, eps, seed)",
+    ),
+    "fit(coupling gives eps)": (
+        lambda: sf.fit(COUPLED, SAMPLE, 1, coupling=lambda x0, eps, seed: eps),
+        "coupling must give (512,) whole numbers",
+    ),
+    "fit(coupling out of range)": (
+        lambda: sf.fit(
+            COUPLED, SAMPLE, 1, coupling=lambda x0, eps, seed: torch.arange(len(x0)) + 1
+        ),
+        "rows 0 to 511",
+    ),
+    "fit(source=cloud)": (
+        lambda: sf.fit(SOURCED, SAMPLE, 1, source=X),
+        "source must take (n, seed)",
+    ),
+    "fit(source 3D)": (
+        lambda: sf.fit(SOURCED, SAMPLE, 1, source=lambda n, s: X3),
+        "the source must have dimension 2",
+    ),
+    "fit(source short)": (lambda: sf.fit(SOURCED, SAMPLE, 1, source=lambda n, s: X), "512 points"),
+    "fit(source labelled)": (
+        lambda: sf.fit(SOURCED, SAMPLE, 1, source=ds.ring().sample_labelled),
+        "without labels",
+    ),
+    "optimal_transport(list)": (lambda: tr.optimal_transport(LIST, X), "x0 must be"),
+    "optimal_transport(3D)": (lambda: tr.optimal_transport(X, X3), "dimension 2, got 3"),
+    "optimal_transport(sizes)": (lambda: tr.optimal_transport(X, X[:4]), "eps must have 6 rows"),
+    "Pairs(str)": (
+        lambda: sf.LearnedField(VP, NET, pairs="coupled"),
+        "pairs must be one of Pairs",
+    ),
+    "reverse(coupled)": (lambda: sf.reverse(COUPLED), "use its flow (eta = 0)"),
+    "score(sourced)": (lambda: SOURCED.score(X, 0.5), "needs the score"),
     "fit(frozen)": (
         lambda: sf.fit(
             sf.LearnedField(VP, sf.MLP(width=2, depth=1).requires_grad_(False)), SAMPLE, 1
@@ -1554,7 +1598,7 @@ def test_every_public_name_is_mistaken_somewhere() -> None:
 NAMES_OF_RESULTS = {
     "Bound", "ErrorBudget", "ErrorSource", "GuidedLaw", "LossReport", "OrnsteinUhlenbeck",
     "PathVerdict", "Posterior", "Training", "Units", "Verdict",
-    "Distribution", "TransitionKernel", "TimeDensity", "Weighting",
+    "Distribution", "TransitionKernel", "Coupling", "TimeDensity", "Weighting",
     "cli", "pictures",
 }  # fmt: skip
 """What the package makes and users read; then kinds to derive from; then what experiment calls."""

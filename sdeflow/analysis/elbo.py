@@ -33,7 +33,7 @@ from sdeflow._validation import (
     shown,
 )
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, check_score
 from sdeflow.processes.process import Process
 from sdeflow.random_streams import Stream, random_generator
 
@@ -257,6 +257,7 @@ def learned_variance(field: Field, x0: Tensor, times: Tensor, seed: int = 0) -> 
     mean of kappa and beta (eq. 15); here v depends on time alone.
     """
     check_kind(field, Field, "field")
+    check_score(field, "learned_variance")
     x0 = check_cloud(x0, "x0", field.dim).double()
     times = _falling(field.process, times)
     check_seed(seed)
@@ -308,6 +309,7 @@ def elbo(
     """
     check_kind(field, Field, "field")
     check_kind(variance, KernelVariance, "variance", "such as small_variance(process, times)")
+    check_score(field, "elbo")
     x0 = check_cloud(x0, "x0", field.dim).double()
     process = field.process
     times = _falling(process, times)

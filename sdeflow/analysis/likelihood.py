@@ -22,7 +22,7 @@ from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_function, check_int, check_kind, check_seed
 from sdeflow.analysis.coupling import depends_on_other_rows
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, Pairs
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.generative import reverse
@@ -103,7 +103,7 @@ def log_likelihood(
         x: (n, d), at t_min.
         solver: of the flow; its tolerance is that of the result.
         prior: log density (n, d) -> (n,) at t_max; by default that of N(0, sigma(t_max)^2 I),
-            which samplers start from.
+            which samplers start from; a field with a source of its own needs one.
 
     Source: Chen et al. 2018, eq. 8; Song et al. 2021, eq. 39.
     """
@@ -180,9 +180,10 @@ def _along(
                 f"the prior returned {got} for a cloud of shape {(n, d)}; it must return one log "
                 "density per particle, (n,)"
             )
+    prior = prior or _default_prior(field)
     start = torch.cat([x, x.new_zeros(n, columns)], 1)
     end = solver.solve(_with_divergence(field, trace, d), start, save=1).x[-1]
-    at_the_end = (prior or _default_prior(field))(end[:, :d])
+    at_the_end = prior(end[:, :d])
     return at_the_end[:, None] + end[:, d:]
 
 
@@ -223,6 +224,11 @@ def _with_divergence(field: Field, trace: Trace, d: int) -> SDE:
 
 def _default_prior(field: Field) -> LogDensity:
     """ln N(x; 0, sigma(t_max)^2 I)."""
+    if field.pairs is Pairs.SOURCED:
+        raise ValueError(
+            "the flow of this field does not start from Gaussian noise; give prior=, the log "
+            "density of the source at t_max"
+        )
     process = field.process
     sigma = float(process(process.t_max).sigma)
 

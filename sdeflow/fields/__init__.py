@@ -1,7 +1,7 @@
 """Estimate clean data and noise given a noisy point: exactly, by a network, or guided."""
 
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP, TimeInput
@@ -10,6 +10,7 @@ from sdeflow.fields.prediction import Prediction
 __all__ = [
     "Prediction",
     "Field",
+    "Pairs",
     "ExactField",
     "LearnedField",
     "GuidedField",

@@ -19,6 +19,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 
 import torch
@@ -31,6 +32,19 @@ from sdeflow.processes.process import Coefficients, Process, Scalar, check_proce
 
 Table = Callable[[int], Evaluate]
 """k -> the evaluation at the k-th time of a row of times."""
+
+
+class Pairs(Enum):
+    """What the pairs (x_0, eps) are whose conditional means a field gives.
+
+    INDEPENDENT Gaussian noise, independent of the data; COUPLED Gaussian noise, paired with the
+    data (`training.optimal_transport`); SOURCED points of another source, paired or not. Every
+    field has the velocity of its flow; only the first has a score, -eps_hat / sigma.
+    """
+
+    INDEPENDENT = "independent"
+    COUPLED = "coupled"
+    SOURCED = "sourced"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +71,11 @@ class Field(ABC):
     def dim(self) -> int | None:
         """d, the dimension of the clouds (n, d) that the field takes; None if any."""
         return None
+
+    @property
+    def pairs(self) -> Pairs:
+        """What the pairs (x_0, eps) are; only independent ones have a score."""
+        return Pairs.INDEPENDENT
 
     @abstractmethod
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
@@ -106,6 +125,8 @@ class Field(ABC):
             raise TypeError(
                 f"row must be a Prediction, such as Prediction.NOISE, got {shown(row)}"
             )
+        if row is Prediction.SCORE:
+            check_score(self, "Prediction.SCORE")
         out, c = self._asked(x, t)
         u, v = mixing(self.row(c), c, row.row(c))
         return u * x + v * out
@@ -131,6 +152,19 @@ class Field(ABC):
     def velocity(self, x: Tensor, t: Tensor | float) -> Tensor:
         """alpha_dot x0_hat + sigma_dot eps_hat, (n, d) (Lipman et al. 2023, eq. 8)."""
         return self.predict(Prediction.VELOCITY, x, t)
+
+
+def check_score(field: Field, what: str) -> None:
+    """Refuse what needs the score of a field that has none.
+
+    Raises:
+        ValueError: the pairs of the field are not independent.
+    """
+    if field.pairs is not Pairs.INDEPENDENT:
+        raise ValueError(
+            f"{what} needs the score, which a field of {field.pairs.value} pairs does not have; "
+            "use its flow (eta = 0), or train a field on independent pairs"
+        )
 
 
 def _shaped(out: Tensor, x: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
-from sdeflow.fields.field import Field, Table
+from sdeflow.fields.field import Field, Pairs, Table
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.network_call import Rest
 from sdeflow.fields.networks import Condition, Conditioned
@@ -103,6 +103,11 @@ class GuidedField(Field):
     def dim(self) -> int | None:
         """See `Field`."""
         return self.conditional.dim or self.against.dim
+
+    @property
+    def pairs(self) -> Pairs:
+        """See `Field`: those of the part that has less."""
+        return max(self.conditional.pairs, self.against.pairs, key=list(Pairs).index)
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """See `Field`: that of `conditional`."""

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
 from sdeflow._validation import check_int, check_labels, check_positive, shown
-from sdeflow.fields.field import Field, Table
+from sdeflow.fields.field import Field, Pairs, Table
 from sdeflow.fields.network_call import MODELESS, Rest, called
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -50,13 +50,15 @@ class LearnedField(Field):
         batch: rows of one call of the network, in which the cloud is then cut; the last block is
             padded with copies of the last row. With it the first k particles of n keep their bits,
             if the rows of the network do not depend on each other.
+        pairs: of data and noise that the network is trained on; `fit` needs to be told the same by
+            its `coupling` and `source`. Without independent pairs there is a flow, and no score.
 
     Raises:
         ValueError: data_std is not positive or given together with `predicts`, the network does
             not know this label, or (when evaluated) it returns a shape other than that of x, or
             there is not one label for each particle.
-        TypeError: network is not a torch module, predicts not a `Prediction`, or label or batch
-            not a whole number.
+        TypeError: network is not a torch module, predicts not a `Prediction`, pairs no `Pairs`, or
+            label or batch not a whole number.
 
     Source: Karras et al. 2022, eq. 7 and table 1.
     """
@@ -67,6 +69,7 @@ class LearnedField(Field):
     data_mean: Tensor | None = None
     label: Tensor | None = None
     batch: int | None = field(default=None, kw_only=True)
+    pairs: Pairs = field(default=Pairs.INDEPENDENT, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -75,6 +78,8 @@ class LearnedField(Field):
             raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
         if self.predicts is not None and not isinstance(self.predicts, Prediction):
             raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
+        if not isinstance(self.pairs, Pairs):
+            raise TypeError(f"pairs must be one of Pairs, got {shown(self.pairs)}")
         if self.data_std is not None:
             if self.predicts is not None:
                 raise ValueError(
@@ -99,6 +104,8 @@ class LearnedField(Field):
         if self.label is not None:
             one = self.label.ndim == 0
             words.append(f"label {int(self.label)}" if one else "one label per particle")
+        if self.pairs is not Pairs.INDEPENDENT:
+            words.append(f"{self.pairs.value} pairs")
         return ", ".join(words)
 
     @property

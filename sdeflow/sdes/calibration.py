@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_int, check_seed
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
@@ -61,6 +61,11 @@ def calibrate(
             number, or a number is out of range.
     """
     sde, seed = multistep(field, spread=spread), check_seed(seed)
+    if field.pairs is Pairs.SOURCED:
+        raise ValueError(
+            "the steps are fitted to particles that start from Gaussian noise, and the flow of "
+            "this field does not; use multistep(field)"
+        )
     steps, start = check_int(steps, "steps", 2), _start(field, pilot, seed)
     flow = _Flow(sde, start)
     plans = list(_candidates(flow, steps))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_positive
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, check_score
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Process, as_numbers, check_process
 from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
@@ -87,12 +87,15 @@ def checked(field: Field, eta: float) -> tuple[Process, float]:
     """The process of a field, and eta, if they are what their names say.
 
     Raises:
-        TypeError, ValueError: they are not.
+        TypeError, ValueError: they are not, or noise needs a score that the field has not.
     """
     if not isinstance(field, Field):
         got = f"the class {field.__name__}" if isinstance(field, type) else type(field).__name__
         raise TypeError(f"this SDE needs a Field, got {got}; see sf.ExactField")
-    return field.process, check_positive(eta, "eta", zero=True)
+    eta = check_positive(eta, "eta", zero=True)
+    if eta:
+        check_score(field, f"noise (eta = {eta:g})")
+    return field.process, eta
 
 
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:

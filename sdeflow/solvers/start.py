@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField
 from sdeflow.random_streams import Stream, normals
 from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients
@@ -28,14 +28,16 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
 
     That is alpha x_0 + sigma eps, of data as far as the field knows them. Compared are the medians
     and the widths between the quantiles, which a few outliers do not move. Runs of few particles,
-    of particles that all start at one point, or from another time than the SDE's own, are not
-    looked at.
+    of particles that all start at one point, from another time than the SDE's own, or from a
+    source that is not Gaussian noise, are not looked at.
 
     Warns:
         UserWarning: median or width are off by more than a fifth of the width, or the run ends at
             noise above the data's standard deviation.
     """
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
+        return
+    if sde.field.pairs is Pairs.SOURCED:
         return
     process, known = sde.field.process, known_spread(sde.field)
     if known is None or not known.std or sde.direction > 0 or float(times[0]) != sde.t_start:

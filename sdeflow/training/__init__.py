@@ -1,6 +1,7 @@
 """Learn a field: its loss, the loop, checkpoints."""
 
 from sdeflow.training.checkpoint import load, save
+from sdeflow.training.coupling import Coupling, optimal_transport
 from sdeflow.training.fit import Training, fit
 from sdeflow.training.loss import (
     LossReport,
@@ -25,6 +26,8 @@ __all__ = [
     "Training",
     "TrainingConfig",
     "fit",
+    "Coupling",
+    "optimal_transport",
     "LossReport",
     "loss_decomposition",
     "loss",

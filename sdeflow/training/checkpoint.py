@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow._validation import SdeflowError
+from sdeflow.fields.field import Pairs
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction
@@ -136,6 +137,8 @@ def describe(field: LearnedField) -> dict:
         about["label"] = field.label.tolist()
     if field.batch is not None:
         about["batch"] = field.batch
+    if field.pairs is not Pairs.INDEPENDENT:
+        about["pairs"] = field.pairs.value
     units = getattr(field, "units", None)  # see `experiment.problem`
     return about if units is None else {**about, "units": units}
 
@@ -195,4 +198,5 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         None if mean is None else torch.tensor(mean, dtype=torch.float64),
         None if label is None else torch.tensor(label),
         batch=about.get("batch"),
+        pairs=Pairs(about.get("pairs", Pairs.INDEPENDENT)),
     )

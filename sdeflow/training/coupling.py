@@ -2,11 +2,12 @@ r"""Pair data with noise: which x_0 of a batch goes with which eps.
 
 A coupling is a function of a batch, (x0 (n, d), eps (n, d), seed) -> j (n,): x0[k] goes with
 eps[j[k]]. Without one the pairs are independent. `optimal_transport` makes the paths of the flow
-short and nearly straight. Coupled pairs have a velocity but no score, see docs/theory.md, (6.6).
+short and nearly straight. Coupled pairs have a flow, and no score: see docs/theory.md, (6.5).
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 
 import numpy as np
@@ -14,9 +15,14 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, shown
+from sdeflow.distributions.dataset import INTEGERS
+from sdeflow.fields.field import Pairs
+from sdeflow.fields.learned import LearnedField
+from sdeflow.random_streams import Stream, normals
 
 Coupling = Callable[[Tensor, Tensor, int], Tensor]
+"""(x0 (n, d), eps (n, d), seed) -> j (n,)."""
 
 
 def optimal_transport(x0: Tensor, eps: Tensor, seed: int = 0) -> Tensor:
@@ -30,7 +36,7 @@ def optimal_transport(x0: Tensor, eps: Tensor, seed: int = 0) -> Tensor:
     Raises:
         TypeError, ValueError: x0 or eps is no finite cloud, or their shapes differ.
 
-    Source: Pooladian et al. 2023, section 3.2; Tong et al. 2023, section 3.3.
+    Source: Pooladian et al. 2023; Tong et al. 2024.
     """
     check_cloud(x0, "x0")
     if check_cloud(eps, "eps", x0.shape[1]).shape != x0.shape:
@@ -55,3 +61,82 @@ def _reduced(cost: np.ndarray, sharpness: float = 20.0, rounds: int = 20) -> np.
         row = 1 / (kernel @ column + tiny)
     u, v = (scale * np.log(w.astype(np.float64)) for w in (row, column))
     return cost - (u[:, None] + v)
+
+
+def check_takes(function: object, name: str, arguments: str, cure: str) -> None:
+    """Refuse what cannot be called with arguments of these names, "(n, seed)"."""
+    try:
+        inspect.signature(function).bind(*arguments.split(","))  # type: ignore[arg-type]
+    except TypeError:
+        what = type(function).__name__
+        raise TypeError(
+            f"{name} must take {arguments}, this {what} does not; pass {cure}"
+        ) from None
+    except ValueError:
+        pass  # a function written in C may have no signature
+
+
+def check_pairs(field: LearnedField, coupling: object, source: object) -> None:
+    """Refuse pairs that the field does not know of, so that it never gives a score it has not.
+
+    Raises:
+        TypeError: coupling or source does not take what it is given.
+        ValueError: the pairs of the training are not those of the field.
+    """
+    found = Pairs.INDEPENDENT
+    if coupling is not None:
+        check_takes(coupling, "coupling", "(x0, eps, seed)", "optimal_transport")
+        found = Pairs.COUPLED
+    if source is not None:
+        check_takes(source, "source", "(n, seed)", "the sample of another set")
+        found = Pairs.SOURCED
+    if field.pairs is not found:
+        raise ValueError(
+            f"this training has {found.value} pairs and the field {field.pairs.value} ones; make "
+            f"it by LearnedField(..., pairs=Pairs.{found.name}), or change coupling= and source="
+        )
+
+
+def check_source(eps: object, x0: Tensor) -> Tensor:
+    """Points (n, d) of a source, if they are as many as the data x0 (n, d) and as wide."""
+    if not isinstance(eps, Tensor):
+        raise TypeError(
+            f"source must give points (n, d), got {shown(eps)}; pass a sampler without labels"
+        )
+    check_cloud(eps, "the source", x0.shape[1])
+    if len(eps) != len(x0):
+        raise ValueError(f"source must give {len(x0)} points as the data do, got {len(eps)}")
+    return eps
+
+
+def paired(coupling: Coupling, x0: Tensor, eps: Tensor, label: Tensor | None, seed: int) -> Tensor:
+    """eps (n, d) in the order of x0 (n, d); with labels (n,), each class within itself.
+
+    Across classes, a class would get a part of the noise that is its own, and sampling it from all
+    of the noise would be wrong (Cheng and Schwing 2025).
+    """
+    if label is None or label.ndim == 0:
+        return eps[_index(coupling(x0, eps, seed), len(x0))]
+    out = torch.empty_like(eps)
+    for one in label.unique():
+        rows = (label == one).nonzero()[:, 0]
+        out[rows] = eps[rows][_index(coupling(x0[rows], eps[rows], seed), len(rows))]
+    return out
+
+
+def _index(j: object, n: int) -> Tensor:
+    """The rows that a coupling gave, if they are rows."""
+    if not isinstance(j, Tensor) or j.dtype not in INTEGERS or j.shape != (n,):
+        got = f"{j.dtype} {tuple(j.shape)}" if isinstance(j, Tensor) else shown(j)
+        raise TypeError(f"coupling must give ({n},) whole numbers, rows of eps, got {got}")
+    if not ((j >= 0) & (j < n)).all():
+        raise ValueError(
+            f"coupling must give rows 0 to {n - 1} of eps, got {int(j.min())} to {int(j.max())}"
+        )
+    return j.long()
+
+
+def first_pairs(coupling: Coupling, d: int) -> list[int]:
+    """How it pairs eight fixed points with eight others, by which it is recognised."""
+    x0, eps = (normals(seed, Stream.TRAINING, 8, d, torch.float32) for seed in range(2))
+    return _index(coupling(x0, eps, 0), 8).tolist()

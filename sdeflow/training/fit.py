@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_int
+from sdeflow._validation import SdeflowError, check_int, check_kind
 from sdeflow.fields.learned import LearnedField
 from sdeflow.training.average import WeightAverage
+from sdeflow.training.coupling import Coupling
 from sdeflow.training.loss import (
     TimeDensity,
     Weighting,
@@ -67,14 +68,14 @@ class Training(Iterator[Tensor]):
         config: TrainingConfig | None = None,
         weighting: Weighting | None = None,
         time_density: TimeDensity | None = None,
+        coupling: Coupling | None = None,
+        source: Sample | None = None,
         checkpoint: str | Path | None = None,
         every: int = 1000,
     ) -> None:
-        if not isinstance(field, LearnedField):
-            raise TypeError(f"only a LearnedField can be trained, got {type(field).__name__}")
+        check_kind(field, LearnedField, "field")
         config = TrainingConfig() if config is None else config
-        if not isinstance(config, TrainingConfig):
-            raise TypeError(f"config must be a TrainingConfig, got {type(config).__name__}")
+        check_kind(config, TrainingConfig, "config")
         self.task = task = TrainingTask(
             field,
             sample,
@@ -85,6 +86,8 @@ class Training(Iterator[Tensor]):
             default_time_density(field) if time_density is None else time_density,
             None if checkpoint is None else check_path(checkpoint, "checkpoint"),
             check_int(every, "every"),
+            coupling,
+            source,
         )
         self._draws = check_task(task)
         self.step = 0
@@ -174,6 +177,8 @@ def fit(
     config: TrainingConfig | None = None,
     weighting: Weighting | None = None,
     time_density: TimeDensity | None = None,
+    coupling: Coupling | None = None,
+    source: Sample | None = None,
     checkpoint: str | Path | None = None,
     every: int = 1000,
     progress: bool = False,
@@ -192,6 +197,12 @@ def fit(
         weighting: w; by default the plain squared error of what the network itself gives: the row
             that the field predicts, or the unit row if it is preconditioned.
         time_density: of training times; by default `default_time_density`.
+        coupling: which eps of a batch goes with which x0; by default the pairs are independent.
+            The field must know: `LearnedField(..., pairs=Pairs.COUPLED)`. With labels each class
+            is paired within itself.
+        source: (n, seed) -> eps (n, d), what the flow starts from in place of Gaussian noise: at
+            t_max it has the law of sigma(t_max) eps, up to alpha(t_max) x0. The field must know:
+            `pairs=Pairs.SOURCED`.
         checkpoint: a file, written every `every` steps. If it is there, the run goes on from it,
             to the same weights, bit for bit, as if it had not stopped; with more steps than it
             was written for, at the learning rate of a run of that many. `load` reads the average
@@ -208,7 +219,8 @@ def fit(
     """
     training = Training(
         field, sample, steps, seed, config=config, weighting=weighting,
-        time_density=time_density, checkpoint=checkpoint, every=every,
+        time_density=time_density, coupling=coupling, source=source, checkpoint=checkpoint,
+        every=every,
     )  # fmt: skip
     bar = tqdm(
         training, "training", training.task.steps, initial=training.step,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,14 @@ from sdeflow.distributions.dataset import INTEGERS
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.training.checkpoint import FORMAT, describe
+from sdeflow.training.coupling import (
+    Coupling,
+    check_pairs,
+    check_source,
+    check_takes,
+    first_pairs,
+    paired,
+)
 from sdeflow.training.loss import TimeDensity, Weighting, regression_error, uniform_log_snr
 
 Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
@@ -86,6 +93,8 @@ class TrainingTask:
     time_density: TimeDensity
     checkpoint: Path | None
     every: int
+    coupling: Coupling | None = None
+    source: Sample | None = None
 
     def rate(self, step: int) -> float:
         """The learning rate of the step after `step` steps."""
@@ -106,8 +115,13 @@ class TrainingTask:
         n = len(x0)
         u = (torch.arange(n, dtype=torch.float64) + torch.from_numpy(g.random(n))) / n
         t = self.time_density(self.field.process, u.clamp(1e-9, 1 - 1e-9))
-        eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(x0)
+        if self.source is None:
+            eps = torch.from_numpy(g.standard_normal(tuple(x0.shape), dtype=np.float32)).to(x0)
+        else:
+            eps = check_source(self.source(n, int(g.integers(2**62))), x0).to(x0)
         label = self.field.label if label is None else self._with_none(label, g).to(x0.device)
+        if self.coupling is not None:
+            eps = paired(self.coupling, x0, eps, label, int(g.integers(2**62)))
         field = replace(self.field, network=network, label=label)
         return Batch(field, x0, t, eps, int(g.integers(2**62)))
 
@@ -127,7 +141,7 @@ class TrainingTask:
         t = self.time_density(process, u)
         c = process(uniform_log_snr(process, u))
         weights = torch.as_tensor(self.weighting(c)).expand(5)
-        return {
+        about: dict = {
             "kind": "training",
             "format": FORMAT,
             "seed": self.seed,
@@ -136,14 +150,24 @@ class TrainingTask:
             # Functions have no name that holds in another process; a few of their values do.
             "times": [f"{v:.3g}" for v in t.tolist()],
             "weighting": [f"{v:.3g}" for v in weights.tolist()],
-            "data": self._first_data(),
+            "data": _first(self.sample),
         }
+        if self.source is not None:
+            about["source"] = _first(self.source)
+        if self.coupling is not None:
+            d = _points(self.sample(4, 0)).shape[1]
+            about["coupling"] = first_pairs(self.coupling, d)
+        return about
 
-    def _first_data(self) -> list[str]:
-        """A few numbers of the data, by which they are recognised; none if a seed repeats none."""
-        one, two = (self.sample(4, 0) for _ in range(2))
-        x, y = (drawn[0] if isinstance(drawn, tuple) else drawn for drawn in (one, two))
-        return [f"{v:.3g}" for v in x[:4].flatten()[:8].tolist()] if torch.equal(x, y) else []
+
+def _points(drawn: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+    return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def _first(sample: Sample) -> list[str]:
+    """A few numbers by which the data are recognised; none if a seed does not repeat them."""
+    x, y = (_points(sample(4, 0)) for _ in range(2))
+    return [f"{v:.3g}" for v in x[:4].flatten()[:8].tolist()] if torch.equal(x, y) else []
 
 
 # ------------------------------------------------------------------- checks before the first step
@@ -161,15 +185,8 @@ def check_task(task: TrainingTask) -> bool:
         raise ValueError("the network has no parameter that can be trained; unfreeze some")
     if any(is_lazy(p) for p in field.network.parameters()):
         raise ValueError("the network has lazy layers of no shape yet; call it once before")
-    try:
-        inspect.signature(sample).bind(n, task.seed)
-    except TypeError:
-        what = type(sample).__name__
-        raise TypeError(
-            f"sample must take (n, seed), this {what} does not; pass data.sample"
-        ) from None
-    except ValueError:
-        pass  # a function written in C may have no signature
+    check_takes(sample, "sample", "(n, seed)", "data.sample")
+    check_pairs(field, task.coupling, task.source)
     drawn = sample(n, task.seed)
     if isinstance(drawn, list | tuple) and not (isinstance(drawn, tuple) and len(drawn) == 2):
         raise TypeError(

@@ -505,7 +505,7 @@ def test_training_without_gradients_is_refused_or_turns_them_on() -> None:
 
 
 def test_fit_refuses_an_exact_field() -> None:
-    with pytest.raises(TypeError, match="only a LearnedField can be trained, got ExactField"):
+    with pytest.raises(TypeError, match="field must be a LearnedField, got ExactField"):
         sf.fit(
             sf.ExactField(sf.VE(), sf.distributions.PointSet(DATA.distribution.points)),
             DATA.sample,
