@@ -100,7 +100,7 @@ class Sample:
     """Of the prior and of the path."""
 
     def __call__(self) -> None:
-        """Print where the cloud is."""
+        """Print where the cloud is and, to stderr, which fitted steps it has used."""
         run = experiment.run
         samplers = experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
@@ -116,6 +116,9 @@ class Sample:
             progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps),
         )
+        if self.method == samplers.CALIBRATED:
+            fitted = samplers.fitted_steps(self.folder, self.steps)
+            print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
         print(written)
 
 
@@ -133,16 +136,16 @@ class Calibrate:
     """Of the pilot."""
 
     def __call__(self) -> None:
-        """Print what was found."""
+        """Print which plan was chosen, and the errors of all that competed."""
         seed = check_int(self.seed, "seed", 0)
         fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed)
         rows = [
-            ("best plan", fitted.name),
-            ("error on fresh particles, in data std", f"{fitted.error:.4g}"),
-            ("that of the default recipe", f"{fitted.default_error:.4g}"),
-            ("evaluations spent", fitted.evaluations),
+            (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
+            for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])
         ]
-        print(tabulate(rows, tablefmt="plain", disable_numparse=True))
+        names = ("error in data std", "on the pilot", "on fresh particles")
+        print(tabulate(rows, names, disable_numparse=True))
+        print(f"\nchosen: {fitted.name}, after {fitted.evaluations} evaluations")
 
 
 @dataclass(frozen=True)

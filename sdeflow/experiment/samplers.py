@@ -66,6 +66,16 @@ def choose_motion(folder: Path, method: str, steps: int) -> Motion:
         return multistep
     if method != CALIBRATED:
         return reverse
+    fitted = fitted_steps(folder, steps)
+    return lambda field, eta: with_plan(multistep(field, eta), fitted)
+
+
+def fitted_steps(folder: Path, steps: int) -> FittedPlan:
+    """The steps that `sdeflow calibrate` has left in a run.
+
+    Raises:
+        SdeflowError: none of this number, or a damaged file.
+    """
     file = steps_file(folder, steps)
     if not file.is_file():
         raise SdeflowError(
@@ -73,7 +83,6 @@ def choose_motion(folder: Path, method: str, steps: int) -> Motion:
             f"{shlex.join(['sdeflow', 'calibrate', str(folder), '--steps', str(steps)])}"
         )
     try:
-        fitted = FittedPlan.from_plain(json.loads(file.read_text()))
+        return FittedPlan.from_plain(json.loads(file.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None
-    return lambda field, eta: with_plan(multistep(field, eta), fitted)

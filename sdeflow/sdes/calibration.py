@@ -7,7 +7,8 @@ weights with which the pilot, from where the fitted steps leave it, comes neares
 
 M the columns F_k, F_{k-1}, ..., x_k, x_{k-1}, scaled to RMS 1, prior the step of order 2, and
 q_n = 1 / (1 + r_n^2 / 9 median r^2) of the prior's error r. Each is one small linear system. Some
-time grids and the default recipe compete; the smallest error on the pilot wins.
+time grids compete on the pilot. The best of them, the default recipe and the safe one compete on
+particles that played no part in the fit, since the weights may know the pilot too well.
 """
 
 from __future__ import annotations
@@ -27,13 +28,22 @@ from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
 from sdeflow.sdes.multistep import MultistepSDE, Spread, multistep
-from sdeflow.sdes.plan import FittedPlan, FittedTimes, Plan
+from sdeflow.sdes.plan import DEFAULT, SAFE, SAFEST, FittedPlan, FittedTimes, Plan, recipe
 
 TEACHER = 96
 """Steps in which the pilot follows the flow."""
 
-DEPTHS = (3, 4)
-"""Numbers of values of F that a fitted step combines."""
+FRESH = 128
+"""Particles in each of the two clouds that played no part in the fit."""
+
+DEPTH = 4
+"""Number of values of F that a fitted step combines."""
+
+ANGLES = (
+    *((1.0, power) for power in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)),
+    *((factor, power) for factor in (0.6, 1.7) for power in (2.0, 3.0)),
+)
+"""Factor on `Spread.widest` and power of the angle's time grids that compete."""
 
 
 def calibrate(
@@ -45,15 +55,16 @@ def calibrate(
 ) -> MultistepSDE:
     """The probability flow in `steps` multistep steps that are fitted to this field.
 
-    It costs pilot (96 + 14 K) evaluations, and 128 (96 + 2 K) for the errors that it states, on
-    fresh particles: `.fitted` holds them and the name of the plan that was best. It pays for a
+    It costs pilot (96 + 14 K) evaluations, and 256 (96 + 3 K) on fresh particles, of which half
+    choose among the best fitted plan and the two recipes, the other half give the errors that it
+    states. `.fitted` holds these and the name of the plan, and so does the repr. It pays for a
     field that is sampled often, in at most 20 calls, and for a guided field.
 
     Args:
         field: gives x0_hat and eps_hat.
         steps: K, the calls of the sampler.
         pilot: number of particles, or their starting points (n, d).
-        seed: of the pilot and of the fresh particles.
+        seed: of the pilot; the next two of the fresh particles.
         spread: of the data, as in `multistep`.
 
     Raises:
@@ -69,16 +80,17 @@ def calibrate(
     steps, start = check_int(steps, "steps", 2), _start(field, pilot, seed)
     flow = _Flow(sde, start)
     plans = list(_candidates(flow, steps))
-    best = min(plans, key=lambda plan: plan.error)
-    fresh = _Flow(sde, _start(field, 128, seed + 1, start.shape[1]))
-    error, default = (
-        fresh.distance(fresh.walk(plan.times, plan.plan)[-1]) for plan in (best, plans[0])
+    finalists = [*plans[:2], min(plans[2:], key=lambda plan: plan.error)]
+    trial, fresh = (
+        _Flow(sde, _start(field, FRESH, seed + k, start.shape[1])).errors(finalists)
+        for k in (1, 2)
     )
-    points = start[:8]
-    cost = len(start) * (TEACHER + steps * len(plans)) + len(fresh.start) * (TEACHER + 2 * steps)
+    best = min(finalists, key=lambda plan: trial[plan.name])
+    cost = len(start) * (TEACHER + steps * len(plans)) + 2 * FRESH * (TEACHER + 3 * steps)
     fitted = FittedPlan(
-        best.times, best.plan, best.name, error, default, cost, points, answers(field, points)
-    )
+        best.times, best.plan, best.name, fresh, {plan.name: plan.error for plan in plans}, cost,
+        start[:8], answers(field, start[:8]),
+    )  # fmt: skip
     return _on(sde, fitted)
 
 
@@ -103,6 +115,11 @@ def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
 
 
 def _on(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
+    if sde.eta:
+        raise ValueError(
+            f"these steps were fitted to the probability flow, without noise; take eta = 0 with "
+            f"them, got {sde.eta:g}"
+        )
     return replace(sde, fitted=fitted, time_grid=FittedTimes(sde.t_start, sde.t_end, fitted))
 
 
@@ -134,25 +151,23 @@ class _Candidate(NamedTuple):
 def _candidates(flow: _Flow, steps: int) -> Iterator[_Candidate]:
     """The default recipe first, then the safe one for guided fields, then the fitted plans."""
     sde, process = flow.sde, flow.sde.field.process
-    safe = replace(sde, order=2, corrector=3)
     widest = sde.spread.widest
-    for name, one, times in (
-        ("default recipe", sde, sde.times(steps)),
-        ("order 2, corrector 3, wide", safe, angle_times(process, steps, 2 * widest, 2.5)),
-    ):
-        plan = one.plan(times)
-        yield _Candidate(flow.robust(flow.walk(times, plan)[-1]), name, times, plan)
+    for name, one in ((DEFAULT, recipe(steps)), (SAFE, SAFEST)):
+        power, order, corrector, widen = one
+        times = angle_times(process, steps, widen * widest, power)
+        plan = replace(sde, order=order, corrector=corrector).plan(times)
+        yield _Candidate(flow.distance(flow.walk(times, plan)[-1]), name, times, plan)
     for name, times in _grids(process, steps, widest):
-        for depth in DEPTHS:
-            plan, end = _fit(flow, times, depth)
-            yield _Candidate(flow.robust(end), f"{name}, fitted, depth {depth}", times, plan)
+        plan, end = _fit(flow, times)
+        yield _Candidate(flow.distance(end), f"fitted, {name}", times, plan)
 
 
 def _grids(process: Process, steps: int, widest: float) -> list[tuple[str, Tensor]]:
     angles = [
-        (f"angle, power {power:g}", angle_times(process, steps, widest, power))
-        for power in (1.0, 1.5, 2.0, 3.0)
-    ]
+        (f"angle, width {factor:g}, power {power:g}",
+         angle_times(process, steps, factor * widest, power))
+        for factor, power in ANGLES
+    ]  # fmt: skip
     return [
         *angles,
         ("Karras", karras_times(process, steps)),
@@ -221,18 +236,15 @@ class _Flow:
         )  # fmt: skip
         return c.alpha * sum(parts, torch.zeros_like(self.start))
 
-    def robust(self, end: Tensor) -> float:
-        """RMS distance to the flow's end that a few particles beyond 5 medians cannot rule."""
-        square = (end - self.end).square().sum(1)
-        if not bool(square.isfinite().all()):
-            return math.inf
-        bound = 25 * square.median() + torch.finfo(square.dtype).tiny
-        return float((square / (1 + square / bound)).mean().sqrt())
+    def errors(self, plans: list[_Candidate]) -> dict[str, float]:
+        """Name -> distance of the plans."""
+        return {one.name: self.distance(self.walk(one.times, one.plan)[-1]) for one in plans}
 
     def distance(self, end: Tensor) -> float:
         """RMS distance per coordinate to the flow's end, without the worst 1 % of particles."""
         square = (end - self.end).square().mean(1).sort().values
-        return float(square[: max(1, int(0.99 * len(square)))].mean().sqrt())
+        error = float(square[: max(1, int(0.99 * len(square)))].mean().sqrt())
+        return error if math.isfinite(error) else math.inf
 
 
 def _step(plan: Plan, k: int, memory: list[Tensor], states: list[Tensor]) -> Tensor:
@@ -244,20 +256,20 @@ def _step(plan: Plan, k: int, memory: list[Tensor], states: list[Tensor]) -> Ten
     return out
 
 
-def _fit(flow: _Flow, times: Tensor, depth: int) -> tuple[Plan, Tensor]:
+def _fit(flow: _Flow, times: Tensor) -> tuple[Plan, Tensor]:
     """The plan on these times by least squares, and where it leaves the pilot."""
     prior = replace(flow.sde, order=2, corrector=0).plan(times)
     steps = len(times) - 1
     plan = Plan(
         prior.state.copy(),
         np.zeros(steps),
-        np.pad(prior.units, ((0, 0), (0, depth - 2))),
+        np.pad(prior.units, ((0, 0), (0, DEPTH - 2))),
         np.zeros(steps),
     )
     units, memory, states = flow.units(times), list[Tensor](), [flow.start]
     with torch.no_grad():
         for k in range(steps):
-            memory = [units(k, states[-1]), *memory][:depth]
+            memory = [units(k, states[-1]), *memory][:DEPTH]
             goal = flow.end if k == steps - 1 else flow.state(times[k + 1])
             rest = goal - _step(plan, k, memory, states)
             columns = torch.stack([*memory, *states[:-3:-1]], 2)

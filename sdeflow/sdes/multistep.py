@@ -100,6 +100,9 @@ def multistep(
     one call. A run remembers its last steps: cut in parts, each part begins with order 1. Gaussian
     data N(mean, s^2) are sampled exactly in any number of steps.
 
+    No recipe is safe for a `GuidedField` of scale above 1. Its flow gets the one that fails least,
+    `recipe(steps, guided=True)`, and the run warns: `calibrate` chooses by trial.
+
     Args:
         field: gives x0_hat and eps_hat.
         eta: noise, at most 3; 0 for the probability flow (`ODESolver`), above for `SDESolver`.
@@ -124,7 +127,7 @@ def multistep(
     for name, value, least, most in (("order", order, 1, 4), ("corrector", corrector, 0, 5)):
         if value is not None and check_int(value, name, least) > most:
             raise ValueError(f"{name} must be at most {most}, got {value}")
-    grid = RecipeTimes(process.t_max, process.t_min, process, found.widest, eta)
+    grid = RecipeTimes(process.t_max, process.t_min, process, found.widest, eta, _pushed(field))
     sde = driven(ReverseCoefficients(field, eta), grid, "multistep sampling", MultistepSDE)
     return replace(sde, order=order, corrector=corrector, spread=found)
 
@@ -136,11 +139,18 @@ class RecipeTimes(SpanTimes):
     process: Process
     widest: float
     eta: float
+    guided: bool = False
 
     def __call__(self, steps: int) -> Tensor:
         """See `SpanTimes`."""
-        power = recipe(check_int(steps, "steps"), self.eta).power
-        return AngleTimes(self.t_start, self.t_end, self.process, self.widest, power)(steps)
+        usual = recipe(check_int(steps, "steps"), self.eta, self.guided)
+        widest = usual.widen * self.widest
+        return AngleTimes(self.t_start, self.t_end, self.process, widest, usual.power)(steps)
+
+
+def _pushed(field: Field) -> bool:
+    """Whether guidance pushes the field beyond both of its parts, rather than between them."""
+    return isinstance(field, GuidedField) and not 0 <= field.scale <= 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -154,6 +164,16 @@ class MultistepSDE(FieldSDE):
 
     whole_step: ClassVar[bool] = True
     remembers: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        """In words."""
+        return super().__repr__() + (f"; {self.fitted}" if self.fitted is not None else "")
+
+    @property
+    def untried(self) -> bool:
+        """Whether the steps of a guided flow come from a recipe, and nobody has tried them."""
+        chosen = (self.fitted, self.order, self.corrector) != (None, None, None)
+        return not chosen and not self.eta and _pushed(self.field)
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """See `SDE`."""
@@ -172,7 +192,7 @@ class MultistepSDE(FieldSDE):
         """
         if self.fitted is not None:
             return self.fitted.on(times)
-        usual = recipe(len(times) - 1, self.eta)
+        usual = recipe(len(times) - 1, self.eta, _pushed(self.field))
         order = usual.order if self.order is None else self.order
         corrector = usual.corrector if self.corrector is None else self.corrector
         c = self.field.process(times)

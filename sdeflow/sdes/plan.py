@@ -32,15 +32,23 @@ class Recipe(NamedTuple):
         power: P of `angle_times`.
         order: values of F in the polynomial of a step.
         corrector: values of F in the polynomial of the corrector; 0: no corrector.
+        widen: factor on `Spread.widest` in the time grid.
     """
 
     power: float
     order: int
     corrector: int
+    widen: float = 1.0
 
 
-def recipe(steps: int, eta: float = 0.0) -> Recipe:
+SAFEST = Recipe(2.5, 2, 3, 2.0)
+"""For the flow of a field that guidance pushes beyond both of its parts, from 7 steps on."""
+
+
+def recipe(steps: int, eta: float = 0.0, guided: bool = False) -> Recipe:
     """The default recipe for this number of steps, chosen once for nine unlike problems.
+
+    guided: whether the field is pushed beyond both of its parts; then `SAFEST`, from 7 steps on.
 
     Raises:
         TypeError, ValueError: steps is not a positive whole number, or eta is negative.
@@ -48,8 +56,10 @@ def recipe(steps: int, eta: float = 0.0) -> Recipe:
     steps = check_int(steps, "steps")
     if check_positive(eta, "eta", zero=True):
         return Recipe(2.0, 2, 0)
+    if guided and steps > 6:
+        return SAFEST
     if steps < 10:
-        return Recipe(2.5, 2, 3 if steps > 6 else 0)
+        return Recipe(2.5, 2, 4 if steps > 6 else 0)
     return Recipe(3.0, 3 if steps < 20 else 4, 4)
 
 
@@ -121,16 +131,21 @@ def _lagrange(x: np.ndarray, near: np.ndarray) -> np.ndarray:
     return factors.prod(2)
 
 
+DEFAULT, SAFE = "default recipe", "safe recipe"
+"""Names of the two recipes among the plans that compete."""
+
+
 class FittedPlan(NamedTuple):
     """Steps that `calibrate` has fitted to a field.
 
     Attributes:
         times: (K + 1,) for which they are.
         plan: their weights.
-        name: of the plan that was best on the pilot.
-        error: RMS distance to the flow's end without the worst 1 %, per coordinate (length), on
-            particles that played no part in the fit.
-        default_error: that of the default recipe.
+        name: of the plan that was chosen.
+        errors: name -> RMS distance to the flow's end without the worst 1 %, per coordinate
+            (length), of the two recipes and the best fitted plan, on particles that played no part
+            in fit or choice.
+        pilot_errors: the same on the pilot, of all plans that competed.
         evaluations: of the field, by particle, that the calibration has cost.
         points, answers: (n, d) and (2, n, d), the field's predictions by which it is recognised.
     """
@@ -138,20 +153,34 @@ class FittedPlan(NamedTuple):
     times: Tensor
     plan: Plan
     name: str
-    error: float
-    default_error: float
+    errors: dict[str, float]
+    pilot_errors: dict[str, float]
     evaluations: int
     points: Tensor
     answers: Tensor
 
+    @property
+    def error(self) -> float:
+        """That of the plan that was chosen, in `errors`."""
+        return self.errors[self.name]
+
+    @property
+    def default_error(self) -> float:
+        """That of the default recipe, in `errors`."""
+        return self.errors[DEFAULT]
+
+    def __repr__(self) -> str:
+        """In words."""
+        others = ", ".join(
+            f"{e:.3g} by {name}" for name, e in self.errors.items() if name != self.name
+        )
+        return f"{len(self.times) - 1} steps, {self.name}: error {self.error:.3g} ({others})"
+
     def plain(self) -> dict:
         """As JSON can hold it."""
-        found = {**self._asdict(), "plan": self.plan._asdict()}
-        return {
-            name: {k: v.tolist() for k, v in value.items()} if isinstance(value, dict)
-            else value.tolist() if isinstance(value, Tensor) else value
-            for name, value in found.items()
-        }  # fmt: skip
+        plan = {k: v.tolist() for k, v in self.plan._asdict().items()}
+        found = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in self._asdict().items()}
+        return {**found, "plan": plan}
 
     @staticmethod
     def from_plain(found: dict) -> FittedPlan:

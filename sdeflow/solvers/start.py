@@ -13,7 +13,7 @@ from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField
 from sdeflow.random_streams import Stream, normals
 from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients
-from sdeflow.sdes.multistep import Moments, known_spread
+from sdeflow.sdes.multistep import Moments, MultistepSDE, known_spread
 from sdeflow.sdes.sde import SDE
 
 ENOUGH, LOOKED_AT = 64, 4096
@@ -32,9 +32,17 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     source that is not Gaussian noise, are not looked at.
 
     Warns:
-        UserWarning: median or width are off by more than a fifth of the width, or the run ends at
-            noise above the data's standard deviation.
+        UserWarning: median or width are off by more than a fifth of the width, the run ends at
+            noise above the data's standard deviation, or a guided flow is sampled in multistep
+            form by a recipe.
     """
+    if isinstance(sde, MultistepSDE) and sde.untried:
+        warnings.warn(
+            "the steps of this guided flow are those of the safe recipe, untried on this field; "
+            "sf.sdes.calibrate(field, steps) tries them beside the default recipe and fitted "
+            "steps and takes the best, order= and corrector= choose by hand",
+            stacklevel=stacklevel,
+        )
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
         return
     if sde.field.pairs is Pairs.SOURCED:

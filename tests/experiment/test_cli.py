@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -219,9 +220,15 @@ def test_calibrated_steps_are_kept_and_sampled_with(
     place = shutil.copytree(done, tmp_path / "r")
     code, out, _ = sdeflow("calibrate", place, "--steps", 4, "--pilot", 32)
     assert code == 0
-    assert "that of the default recipe" in out
+    assert all(name in out for name in ("default recipe", "safe recipe", "fitted, log SNR"))
+    chosen = re.search("chosen: (.*), after", out)
+    assert chosen is not None
     use = ("sample", place, "--n", 20, "--method", "calibrated")
-    assert sdeflow(*use, "--steps", 4)[0] == 0
+    code, out, err = sdeflow(*use, "--steps", 4)
+    assert code == 0
+    assert out.strip() == str(place / "cloud.csv")
+    assert f"4 steps, {chosen[1]}: error" in err
+    assert refused(sdeflow(*use, "--steps", 4, "--eta", 1), "eta = 0")
     assert refused(sdeflow(*use), f"sdeflow calibrate {place} --steps 20")
 
 

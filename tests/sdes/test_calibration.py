@@ -1,13 +1,12 @@
 """Steps fitted to one field: better on fresh particles, refused for another field."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from torch import Tensor
 
 import sdeflow as sf
-from sdeflow.sdes.calibration import DEPTHS, TEACHER, with_plan
+from sdeflow.sdes.calibration import ANGLES, TEACHER, with_plan
+from sdeflow.sdes.plan import DEFAULT, SAFE, FittedPlan
 from tests.problems import lopsided
 from tests.sdes.test_multistep import MEAN, eight, gaussian
 
@@ -55,8 +54,8 @@ def test_calibration_costs_what_it_says():
             return evaluate
 
     found = sf.sdes.calibrate(Counted(FIELD.process), 4, pilot=32)
-    plans = 6 * len(DEPTHS) + 2
-    assert found.fitted.evaluations == 32 * (TEACHER + 4 * plans) + 128 * (TEACHER + 8)
+    plans = len(ANGLES) + 2 + 2
+    assert found.fitted.evaluations == 32 * (TEACHER + 4 * plans) + 256 * (TEACHER + 12)
     assert calls == found.fitted.evaluations + 2 * 8  # the predictions that recognise the field
 
 
@@ -91,20 +90,39 @@ def test_steps_fitted_in_float64_serve_float32_clouds():
     assert apart.median() < 1e-3
 
 
-def test_guided_field_is_fitted_itself():
-    mixture = eight()
-    few = sf.GaussianMixture.isotropic(mixture.means[:2], 0.2)
-    guided = sf.GuidedField(sf.ExactField(FIELD.process, few), FIELD, 3.0)
-    sde = sf.sdes.calibrate(guided, 8)
-    assert sde.fitted.error < sde.fitted.default_error
+def guided(scale: float) -> sf.GuidedField:
+    """Two of eight modes."""
+    few = sf.GaussianMixture.isotropic(eight().means[:2], 0.2)
+    return sf.GuidedField(sf.ExactField(FIELD.process, few), FIELD, scale)
+
+
+@pytest.mark.parametrize(("scale", "steps"), [(1.0, 12), (4.0, 8)])
+def test_guided_flow_is_never_worse_than_by_either_recipe(scale, steps):
+    """At scale 1 the default recipe is the better one, at scale 4 the safe one."""
+    sde = sf.sdes.calibrate(guided(scale), steps)
+    found = sde.fitted
+    assert set(found.errors) >= {DEFAULT, SAFE, found.name}
+    assert found.error <= 1.1 * min(found.errors.values())
+    assert (found.errors[DEFAULT] < found.errors[SAFE]) == (scale == 1.0)
+    assert len(found.pilot_errors) == len(ANGLES) + 2 + 2
+    assert f"{steps} steps, {found.name}: error {found.error:.3g}" in repr(sde)
+    assert FittedPlan.from_plain(found.plain()).errors == found.errors
     with pytest.raises(ValueError, match="guidance"):
-        with_plan(sf.multistep(replace(guided, scale=4.0)), sde.fitted)
+        with_plan(sf.multistep(guided(scale + 1.0)), found)
+
+
+def test_plan_that_only_its_own_pilot_likes_is_not_taken():
+    """Weights that are fitted to 16 particles may know only them."""
+    found = sf.sdes.calibrate(guided(1.0), 12, pilot=16).fitted
+    assert min(found.pilot_errors, key=found.pilot_errors.__getitem__) != DEFAULT
+    assert found.name == DEFAULT
 
 
 @pytest.mark.parametrize(
     ("do", "says"),
     [
         (lambda: with_plan(sf.multistep(OTHER), P), "another"),
+        (lambda: with_plan(sf.multistep(FIELD, 1.0), P), "eta = 0"),
         (lambda: with_plan(sf.multistep(sf.ExactField(sf.EDM(), eight())), P), "from t ="),
         (lambda: sf.ODESolver("euler", 7).solve(FITTED, CLOUD), "steps=6"),
         (
@@ -117,7 +135,7 @@ def test_guided_field_is_fitted_itself():
             "give the pilot",
         ),
     ],
-    ids=["field", "span", "steps", "times", "pilot", "dimension"],
+    ids=["field", "noise", "span", "steps", "times", "pilot", "dimension"],
 )
 def test_what_was_not_fitted_is_refused_in_one_sentence(do, says):
     with pytest.raises(ValueError, match=says):

@@ -196,6 +196,45 @@ def test_guided_field_and_wide_data_use_what_is_known_of_the_data():
     assert torch.equal(times, angle_times(sf.VP(), 10, 2.0, recipe(10).power))
 
 
+@pytest.mark.parametrize(
+    ("scale", "steps", "eta", "safe"),
+    [(2.0, 10, 0.0, True), (-1.0, 7, 0.0, True), (1.0, 10, 0.0, False), (0.5, 10, 0.0, False),
+     (2.0, 6, 0.0, False), (2.0, 10, 0.5, False)],
+)  # fmt: skip
+def test_flow_beyond_both_fields_takes_the_safe_recipe(scale, steps, eta, safe):
+    one = sf.ExactField(sf.VP(), lopsided(F64))
+    sde, plain = sf.multistep(sf.GuidedField(one, one, scale), eta), sf.multistep(one, eta)
+    times = plain.times(steps)
+    if safe:
+        times = angle_times(sf.VP(), steps, 2 * spread_of(one).widest, 2.5)
+        plain = sf.multistep(one, eta, 2, 3)
+    assert torch.equal(sde.times(steps), times)
+    assert np.array_equal(sde.plan(times).units, plain.plan(times).units)
+
+
+def test_safe_recipe_holds_where_the_default_one_fails():
+    """Three of ten modes in 16 dimensions, scale 4, 10 calls."""
+    places = torch.randn(10, 16, generator=torch.Generator().manual_seed(0), dtype=F64)
+    both = [sf.GaussianMixture.isotropic(places[:k], 0.05**0.5) for k in (3, 10)]
+    few, all_ = (sf.ExactField(sf.EDM(t_min=0.01, t_max=20.0), m) for m in both)
+    field = sf.GuidedField(few, all_, 4.0)
+    x = field.process.prior(50, 16, 0, F64)
+
+    def end(sde: sf.SDE, steps: int, times: Tensor | None = None) -> Tensor:
+        return sf.ODESolver("euler", None if times is not None else steps, times=times).solve(
+            sde, x
+        ).x[-1]  # fmt: skip
+
+    usual = recipe(10)
+    truth = end(sf.multistep(field, 0.0, 4, 4), 300)
+    bad = sf.multistep(field, 0.0, usual.order, usual.corrector)
+    times = angle_times(field.process, 10, spread_of(field).widest, usual.power)
+    far = (end(bad, 10, times) - truth).square().mean().sqrt()
+    with pytest.warns(UserWarning, match="calibrate"):
+        near = (end(sf.multistep(field), 10) - truth).square().mean().sqrt()
+    assert near < 0.2 * far
+
+
 def test_weights_of_order_two_are_those_of_adams_and_bashforth():
     """w = (h + h^2 / 2d, -h^2 / 2d), h the angle of the step and d that of the step before."""
     angle = torch.tensor([1.2, 0.9, 0.5], dtype=F64)

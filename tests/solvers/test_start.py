@@ -38,6 +38,23 @@ def test_prior_of_each_process_is_right_for_data_of_about_unit_size(process, std
         sf.ODESolver("dopri5").solve(sf.reverse(field, 0.0), x)
 
 
+def test_guided_flow_by_a_recipe_says_that_nobody_has_tried_it():
+    """Not where the steps were fitted, chosen by hand or noisy, nor between the two fields."""
+    one, two = (sf.ExactField(sf.VP(), data(mean, 1.0)) for mean in (0.3, 0.0))
+    x, run = sf.VP().prior(9, 2, 0, F64), sf.ODESolver("euler", 4)
+    field = sf.GuidedField(one, two, 2.0)
+    with pytest.warns(UserWarning, match="sf.sdes.calibrate") as seen:
+        run.solve(sf.multistep(field), x)
+    assert [w.filename for w in seen] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run.solve(sf.sdes.calibrate(field, 4, pilot=16), x)
+        run.solve(sf.multistep(field, order=2), x)
+        run.solve(sf.multistep(sf.GuidedField(one, two, 1.0)), x)
+        run.solve(sf.reverse(field, 0.0), x)
+        sf.SDESolver("euler", 4, seed=0).solve(sf.multistep(field, 0.5), x)
+
+
 def comoving_from_the_prior() -> None:
     field = sf.ExactField(sf.VP(), data(0.0, 0.5))
     x = field.process.prior(N, 2, 0, F64)
