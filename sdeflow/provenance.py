@@ -1,8 +1,9 @@
 """Write result files whole, with a record of what made them.
 
 `provenance` gives command, commit (marked dirty where the tree was), versions, device, threads,
-precision and seed. Every report, cloud, figure, benchmark row and claim carries it. Threads and
-device belong to it because the bits of a result depend on them.
+precision, seed and a digest of the settings. Every report, cloud, figure, benchmark row and claim
+carries it; `picture_provenance` reads it from a picture. Threads and device belong to it because
+the bits of a result depend on them.
 
 `write_files` writes beside the file's place, flushes to the disk and renames, which the system
 does in one step: a reader finds the old file or the new one, also after a crash.
@@ -11,8 +12,12 @@ does in one step: a reader finds the old file or the new one, also after a crash
 from __future__ import annotations
 
 import errno
+import hashlib
+import html
+import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,10 +26,18 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from PIL import Image, UnidentifiedImageError
+
+from sdeflow._validation import check_file
 
 
-def provenance(seed: int | None = None) -> dict[str, str | int]:
-    """Command, commit, versions, device, threads, dtype, seed: what every result file carries."""
+def provenance(
+    seed: int | None = None, config: Mapping[str, object] | None = None
+) -> dict[str, str | int]:
+    """Command, commit, versions, device, threads, dtype, seed: what every result file carries.
+
+    Of `config`, the settings of a run, it keeps the first 12 digits of the SHA-256 of their JSON.
+    """
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
@@ -34,28 +47,88 @@ def provenance(seed: int | None = None) -> dict[str, str | int]:
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
+        **({} if config is None else {"config": _digest(config)}),
     }
 
 
-FIELDS = {".png": "", ".pdf": "Keywords", ".svg": "Description", ".eps": "Creator"}
-"""The formats of pictures that keep metadata, and the field for text; .png has any fields."""
+def _digest(config: Mapping[str, object]) -> str:
+    text = json.dumps(dict(config), sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str]:
-    """`about` as the metadata that a picture of this suffix can hold.
+NO_DATE: dict[str, dict[str, str | None]] = {
+    ".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None},
+}  # fmt: skip
+"""The formats of pictures, and what keeps the time of day out of each."""
+
+
+def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str | None]:
+    """`about` as the metadata of a picture of this suffix: fields of a png, else one of JSON.
 
     Raises:
-        ValueError: it can hold none, or there is no suffix.
+        TypeError, ValueError: about is no mapping of short names, or the suffix is another.
     """
     if not isinstance(about, Mapping):
         raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
     suffix = path.suffix.lower()
-    if suffix not in FIELDS:
-        raise ValueError(f"{path} must end in one of {', '.join(FIELDS)}, which keep metadata")
-    lines = {key: str(value) for key, value in about.items()}
+    if suffix in (".eps", ".ps"):
+        raise ValueError(f"{path}: PostScript has no transparent colours, write a .pdf instead")
+    if suffix not in NO_DATE:
+        raise ValueError(f"{path} must end in one of {', '.join(NO_DATE)}, which keep metadata")
+    for name in about:
+        if not isinstance(name, str) or not re.fullmatch(r"[ -~]{1,79}", name):
+            raise ValueError(f"a name in about must be 1 to 79 ASCII characters, got {name!r:.99}")
+    lines = {name: str(value) for name, value in about.items()}
     if suffix == ".png":
-        return lines
-    return {FIELDS[suffix]: "; ".join(f"{key}: {value}" for key, value in lines.items())}
+        return {**lines}
+    # JSON escapes what is not ASCII, so that readers need not guess an encoding.
+    return {
+        **NO_DATE[suffix],
+        "Keywords" if suffix == ".pdf" else "Description": json.dumps(lines),
+    }
+
+
+def picture_provenance(path: str | Path) -> dict[str, str]:
+    """What a picture says of its making, as `plot.write` put it into a .png, .pdf or .svg.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it says nothing.
+    """
+    path = check_file(path)
+    data = path.read_bytes()
+    if data.startswith(b"%PDF"):
+        found = re.search(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", data, re.DOTALL)
+        lines = _record(re.sub(rb"\\(.)", rb"\1", found[1]).decode("latin-1") if found else "")
+    elif data.startswith((b"<?xml", b"<svg")):
+        text = data.decode(errors="replace")
+        inside = re.search("<dc:description>(.*?)</dc:description>", text, re.DOTALL)
+        lines = _record(html.unescape(inside[1]) if inside else "")
+    else:
+        lines = _png_fields(path)
+    if "command" not in lines:
+        raise ValueError(f"{path} does not say what made it; plot.write signs .png, .pdf and .svg")
+    return lines
+
+
+def _record(text: str) -> dict[str, str]:
+    """A record of names and texts, empty if it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return {}
+    return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+
+def _png_fields(path: Path) -> dict[str, str]:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            found = dict(picture.info)
+    except (UnidentifiedImageError, SyntaxError):
+        return {}
+    texts = {str(name): text for name, text in found.items() if isinstance(text, str)}
+    return {name: text for name, text in texts.items() if name != "Software"}  # matplotlib's own
 
 
 @cache

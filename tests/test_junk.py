@@ -157,6 +157,9 @@ NAMED: dict[str, list] = {
     "finest": [10.0],
     "curves": [{"a": ([8, 16], [0.1, 0.05])}, {"a": (m.RHO, [[0.1, math.nan]] * 3)}],
     "errors": [[0.1, 0.05], {"a": [0.1, math.nan]}],
+    "venue": ["prl", "icml", None],
+    "columns": [1, 2],
+    "panels": [(1, 5), [2, 2], None],
     "guide": [2, [1.0, 2.0], None],
 }
 """Values for a parameter of this name."""

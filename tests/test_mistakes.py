@@ -1369,6 +1369,15 @@ ANALYSIS: Table = {
 PLOTS: Table = {
     "figure(str)": (lambda: plot.figure("wide").__enter__(), "width must be a number"),
     "figure(0)": (lambda: plot.figure(0, 1).__enter__(), "width must be positive"),
+    "figure(venue)": (lambda: plot.figure(venue="nips").__enter__(), "venue must be one of"),
+    "figure(columns)": (
+        lambda: plot.figure(venue="iclr", columns=2).__enter__(),
+        "iclr has 1 column",
+    ),
+    "figure(no venue)": (lambda: plot.figure(columns=2).__enter__(), "give venue="),
+    "figure(both)": (lambda: plot.figure(3.0, venue="prl").__enter__(), "leave out width"),
+    "figure(panels)": (lambda: plot.figure(panels=5).__enter__(), "a pair (rows, columns)"),
+    "write(eps)": (lambda: plot.write(plot.Figure(), "mistake.eps"), "write a .pdf"),
     "write(swapped)": (lambda: plot.write("a.png", plot.Figure()), "fig must be"),
     "write(suffix)": (
         lambda: plot.write(plot.Figure(), "mistake.xyz"),

@@ -5,6 +5,7 @@
     sdeflow sample   bring noise back to data with a trained field
     sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
+    sdeflow provenance  what made a picture: its command, commit, versions, seed
     sdeflow info     what is installed, which data sets there are, what a run holds
 
 Exit code 0: done. 1: done, but the check did not pass, or could not be made. 2: refused.
@@ -32,7 +33,7 @@ from tabulate import tabulate
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
-from sdeflow.provenance import provenance
+from sdeflow.provenance import picture_provenance, provenance
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,19 @@ def _checked(folder: Path, **sizes: int) -> int:
 
 
 @dataclass(frozen=True)
+class Provenance:
+    """Say what made a picture: command, commit, versions, seed, digest of the settings."""
+
+    file: tyro.conf.Positional[Path]
+    """A .png, .pdf or .svg that this package wrote."""
+
+    def __call__(self) -> None:
+        """Print it."""
+        made = picture_provenance(self.file)
+        print(tabulate(list(made.items()), tablefmt="plain", disable_numparse=True))
+
+
+@dataclass(frozen=True)
 class Info:
     """Say what is installed, which data sets there are, and what a run holds."""
 
@@ -227,7 +241,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Calibrate | Check | Info,
+            Demo | Train | Sample | Calibrate | Check | Provenance | Info,
             prog="sdeflow",
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,

@@ -20,7 +20,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -119,7 +119,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     report |= {
         "training_seconds": trained,
         "seconds": time.perf_counter() - start,
-        "made": provenance(config.seed),
+        "made": provenance(config.seed, asdict(config)),
     }
     text = markdown(report)
     sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -184,7 +184,7 @@ def check(
     check_writable(folder / "check.json")
     found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, problem.config.data, time.perf_counter() - start)
-    made = provenance(seed)
+    made = provenance(seed, asdict(problem.config))
     pictures.check_figure(
         found.density,
         found.verdict.verdicts[-1],

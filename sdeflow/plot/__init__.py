@@ -25,6 +25,7 @@ from sdeflow.plot.style import (
     PURPLE,
     SKY,
     STYLE,
+    VENUES,
     VERMILION,
     YELLOW,
     Figure,
@@ -36,8 +37,8 @@ from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
 
 __all__ = [
     "figure", "write", "frame", "cloud", "trails", "arrows", "density", "residual", "distances",
-    "loss_levels", "error_budget", "work_precision", "convergence", "STYLE", "BLACK", "ORANGE",
-    "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY", "Figure",
+    "loss_levels", "error_budget", "work_precision", "convergence", "VENUES", "STYLE", "BLACK",
+    "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY", "Figure",
 ]  # fmt: skip
 
 

@@ -13,22 +13,38 @@ from matplotlib.axes import Axes
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure as Figure
 
-from sdeflow._validation import check_file, check_kind, check_positive, shown
+from sdeflow._validation import check_file, check_int, check_kind, check_positive, shown
 from sdeflow.provenance import picture_metadata, provenance, write_bytes
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 GREY = "#999999"
 Colour = str | tuple[float, ...]
-STYLE: dict[str, Any] = {
+FILES: dict[str, Any] = {
+    "savefig.dpi": 300, "savefig.facecolor": "white",
+    "pdf.fonttype": 42, "ps.fonttype": 42,  # TrueType: publishers refuse Type 3
+    "svg.fonttype": "none", "svg.hashsalt": "sdeflow",  # text stays text; ids stay the same
+}  # fmt: skip
+STYLE: dict[str, Any] = FILES | {
     "font.size": 8, "axes.titlesize": 8, "axes.labelsize": 8,
     "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7, "legend.frameon": False,
     "axes.spines.top": False, "axes.spines.right": False, "axes.linewidth": 0.6,
     "xtick.major.width": 0.6, "ytick.major.width": 0.6, "lines.linewidth": 1.2,
-    "savefig.dpi": 300,
-    "pdf.fonttype": 42, "ps.fonttype": 42,  # TrueType: publishers refuse Type 3
-    "svg.fonttype": "none", "svg.hashsalt": "sdeflow",  # text stays text
+    "figure.titlesize": 8, "figure.labelsize": 8,
+    "font.family": "DejaVu Sans", "mathtext.fontset": "dejavusans", "text.usetex": False,
 }  # fmt: skip
+TIMES: dict[str, Any] = {"font.family": "STIXGeneral", "mathtext.fontset": "stix"}
+"""The font of Times' shape that matplotlib brings; the venues set their text in Times."""
+VENUES: dict[str, tuple[float, ...]] = {
+    "neurips": (5.5,),  # its instructions: text in 5.5 by 9 inches
+    "icml": (3.25, 6.75),  # its style file: text 6.75 in, columns 0.25 in apart
+    "iclr": (5.5,),  # its instructions: text 5.5 inches (33 picas) wide
+    "cvpr": (3.25, 6.875),  # its guidelines: text 6 7/8 in, columns 3 1/4 in
+    "jmlr": (6.0,),  # jmlr2e.sty: text 6 in
+    "prl": (8.6 / 2.54, 17.8 / 2.54),  # APS: one column 8.6 cm, two 17.8 cm
+    "prl2": (17.8 / 2.54,),  # the same, both columns
+}
+"""Widths (inches) of a figure over one column of a venue's text, two, ..."""
 
 
 def check_colour(value: object, name: str = "colour") -> Colour:
@@ -52,38 +68,83 @@ def check_axes(ax: object) -> Axes:
 
 
 @contextmanager
-def figure(width: float = 7.0, height: float = 4.0) -> Iterator[Figure]:
-    """An empty figure of this size in inches (one column: 3.4, two: 7.0).
+def figure(
+    width: float | None = None, height: float | None = None, venue: str | None = None,
+    columns: int = 1, panels: tuple[int, int] | None = None, aspect: float | None = None,
+) -> Iterator[Figure]:  # fmt: skip
+    """An empty figure, 7 x 4 inches, or as wide as a venue's text and as high as its panels need.
 
     The style holds inside `with`: draw and save there.
 
+    Args:
+        width, height: in inches.
+        venue: a key of `VENUES`; it fixes the width, and a Times-like font.
+        columns: of the venue's text that the figure spans.
+        panels: (rows, columns of panels) that the height is worked out for.
+        aspect: height over width of a panel, by default 1 for panels side by side, 0.7 for one.
+
     Raises:
-        TypeError, ValueError: width or height is not positive.
+        TypeError, ValueError: a size that is not positive, an unknown venue, more columns than it
+            has, a width beside a venue.
     """
-    width, height = check_positive(width, "width"), check_positive(height, "height")
-    with mpl.rc_context(cast(Any, STYLE)):
+    if venue is not None:
+        if width is not None:
+            raise ValueError("a venue fixes the width; leave out width, or venue")
+        width = _text_width(venue, columns)
+    elif check_int(columns, "columns") != 1:
+        raise ValueError("columns are those of a venue's text; give venue=, or a width")
+    width = 7.0 if width is None else check_positive(width, "width")
+    if height is None and (venue is not None or panels is not None):
+        height = _height(width, (1, 1) if panels is None else panels, aspect)
+    height = 4.0 if height is None else check_positive(height, "height")
+    with mpl.rc_context(cast(Any, STYLE if venue is None else STYLE | TIMES)):
         yield Figure(figsize=(width, height), layout="constrained")
+
+
+def _text_width(venue: object, columns: int) -> float:
+    """Of so many columns of a venue's text (inches)."""
+    if not isinstance(venue, str) or venue.lower() not in VENUES:
+        raise ValueError(f"venue must be one of {', '.join(VENUES)}, got {shown(venue)}")
+    widths = VENUES[venue.lower()]
+    if check_int(columns, "columns") > len(widths):
+        raise ValueError(f"{venue} has {len(widths)} column(s) of text, got columns={columns}")
+    return widths[columns - 1]
+
+
+def _height(width: float, panels: object, aspect: float | None) -> float:
+    """That gives each panel its aspect, with room for a title, ticks and labels."""
+    if not isinstance(panels, tuple | list) or len(panels) != 2:
+        raise TypeError(f"panels must be a pair (rows, columns), got {shown(panels)}")
+    rows, across = check_int(panels[0], "panels[0]"), check_int(panels[1], "panels[1]")
+    default = 1.0 if across > 1 else 0.7
+    aspect = default if aspect is None else check_positive(aspect, "aspect")
+    return rows * (aspect * max(width - 0.3, 0.5) / across + 0.4)
 
 
 def write(
     fig: Figure, path: str | pathlib.Path, about: Mapping[str, object] | None = None
 ) -> pathlib.Path:
-    """Save a figure, all or nothing, with `about` (command, commit, seed, ...) in its metadata.
+    """Save a figure, all or nothing, with its provenance: command, commit, versions.
+
+    The same figure, written by the same command, has the same bytes. `about` (seed=, settings,
+    the command of another program) is added to `provenance()`; `sdeflow provenance FILE` reads it.
 
     Args:
         fig: the figure.
-        path: ends in .png, .pdf, .svg or .eps.
-        about: by default `provenance()`.
+        path: ends in .png, .pdf or .svg.
+        about: names and what they stand for.
 
     Raises:
-        ValueError: another suffix, or none.
+        TypeError, ValueError: another suffix, or none.
         OSError: it cannot be written; what was there is left.
     """
     check_kind(fig, Figure, "fig", "plot.figure")
     path = check_file(path)
-    metadata = picture_metadata(path, provenance() if about is None else about)
+    given = {} if about is None else about
+    made = {**provenance(), **given} if isinstance(given, Mapping) else given
+    metadata = picture_metadata(path, made)
     buffer = io.BytesIO()
-    with mpl.rc_context(cast(Any, STYLE)):  # also for a figure that was made elsewhere
+    with mpl.rc_context(cast(Any, FILES)):  # also for a figure that was made elsewhere
         fig.savefig(buffer, format=path.suffix[1:].lower(), metadata=metadata)
     write_bytes(path, buffer.getvalue())
     return path

@@ -677,6 +677,19 @@ def test_info_prints_versions_data_sets_and_the_run(sdeflow: Command, done: Path
     assert not any(mark in out for mark in '{}[]"')
 
 
+def test_provenance_prints_what_made_a_picture(sdeflow: Command, tmp_path: Path) -> None:
+    for suffix in ("png", "pdf", "svg"):
+        made = {"command": "draw (it)", "seed": 5}
+        sf.plot.write(sf.plot.Figure(), tmp_path / f"f.{suffix}", made)
+        code, out, _ = sdeflow("provenance", tmp_path / f"f.{suffix}")
+        lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+        assert code == 0
+        assert (lines["command"], lines["seed"]) == ("draw (it)", "5")
+        assert lines["commit"] == sf.provenance.commit()
+    assert refused(sdeflow("provenance", __file__), "does not say what made it")
+    assert refused(sdeflow("provenance", tmp_path / "no.pdf"), "No such file")
+
+
 def test_version_is_printed(sdeflow: Command) -> None:
     assert sdeflow("--version") == (0, f"sdeflow {sf.__version__}\n", "")
 

@@ -1,21 +1,16 @@
 """Pictures show the numbers that they were given, and say where these come from."""
 
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
-from PIL import Image
 from scipy import stats
 
 import sdeflow as sf
@@ -152,54 +147,6 @@ def test_density_window_is_labelled_with_its_units(ax: Axes) -> None:
     assert re.fullmatch(r"window \$\\pm\$[\d.]+ data units", ax.get_xlabel())
 
 
-def test_figure_is_written_with_its_provenance(tmp_path: Path) -> None:
-    before = dict(mpl.rcParams)
-    file = tmp_path / "new" / "f.png"
-    with plot.figure(3.4, 2.0) as fig:
-        plot.cloud(fig.subplots(), randn(10, 2))
-        assert plot.write(fig, file, {"seed": "7", "command": "sdeflow demo"}) == file
-    assert dict(mpl.rcParams) == before  # the style stayed inside
-    with Image.open(file) as picture:
-        assert picture.text["seed"] == "7"
-        assert picture.text["command"] == "sdeflow demo"
-        assert picture.size == (round(3.4 * 300), round(2.0 * 300))
-    assert [f.name for f in file.parent.iterdir()] == ["f.png"]
-    with plot.figure() as fig:
-        fig.subplots()
-        plot.write(fig, tmp_path / "f.pdf")
-    assert (tmp_path / "f.pdf").read_bytes().startswith(b"%PDF")
-
-
-@pytest.mark.parametrize("suffix", [".png", ".PNG", ".pdf", ".svg", ".eps"])
-def test_every_format_carries_what_made_it(tmp_path: Path, suffix: str) -> None:
-    """Also a figure that was made elsewhere, whose fonts are then TrueType or text."""
-    file = tmp_path / f"f{suffix}"
-    fig = Figure(figsize=(1, 1))
-    fig.subplots().set_title("a title")
-    assert plot.write(fig, file, {"seed": 7, "command": "sdeflow demo"}) == file
-    content = file.read_bytes()
-    if suffix.lower() == ".png":
-        with Image.open(file) as picture:
-            assert (picture.text["seed"], picture.text["command"]) == ("7", "sdeflow demo")
-            assert picture.size == (300, 300)
-    else:
-        assert b"seed: 7; command: sdeflow demo" in content
-    assert b"/Type3" not in content
-    assert b"FontType 3" not in content
-    assert suffix != ".svg" or b">a title</text>" in content
-    plot.write(fig, file)  # by default, what runs now
-    with Image.open(file) if suffix.lower() == ".png" else open(file, "rb") as found:
-        said = str(found.text) if suffix.lower() == ".png" else found.read().decode("latin-1")
-    assert sf.provenance.commit() in said
-
-
-@pytest.mark.parametrize("name", ["figure", "figure.xyz", "figure.jpg", ".png"])
-def test_a_figure_s_name_ends_in_a_format_that_keeps_metadata(tmp_path: Path, name: str) -> None:
-    with plot.figure() as fig, pytest.raises(ValueError, match=r"must end in one of \.png, \.pdf"):
-        plot.write(fig, tmp_path / name)
-    assert not list(tmp_path.iterdir())
-
-
 def test_many_trails_make_a_small_pdf(tmp_path: Path) -> None:
     path = sf.solvers.Path(
         torch.linspace(1, 0, 200), randn(200 * 200, 2).reshape(200, 200, 2), 1, 1.0
@@ -304,31 +251,3 @@ def test_dir_shows_the_module_s_own_names(module: ModuleType) -> None:
     assert dir(module) == sorted(module.__all__)
     assert not {"np", "torch", "math", "Tensor", "annotations"} & set(dir(module))
     assert all(hasattr(module, name) for name in dir(module))
-
-
-def test_unwritable_figure_leaves_the_old_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = tmp_path / "f.png"
-    file.write_text("old")
-
-    def full(*_: object) -> None:
-        raise OSError("No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with plot.figure() as fig, pytest.raises(OSError, match="No space left"):
-        plot.write(fig, file)
-    assert file.read_text() == "old"
-    assert [f.name for f in tmp_path.iterdir()] == ["f.png"]
-
-
-def test_pyplot_is_never_loaded() -> None:
-    """No global figure, no display, whatever is drawn."""
-    code = (
-        "import sys, torch, sdeflow as sf\n"
-        "with sf.plot.figure() as fig:\n"
-        "    sf.plot.cloud(fig.subplots(), torch.zeros(3, 2))\n"
-        "    fig.canvas.draw()\n"
-        "sys.exit('matplotlib.pyplot' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
