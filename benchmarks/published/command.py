@@ -110,6 +110,12 @@ def main(quick: bool) -> None:
     print(record.table(compared([rows[key] for key in keys(seeds)])))
 
 
+def recorded() -> str:
+    """The comparison as Markdown, of the rows that are recorded so far."""
+    rows = list(known(Protocol()).values())
+    return record.table(compared(rows)) if rows else "Not measured yet."
+
+
 SHOWN = ("W2", "NPE", "floor", "cpu s")
 
 

@@ -6,31 +6,36 @@ Rows are kept in results/solvers.jsonl as soon as they are known; a stopped run 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from tabulate import tabulate
 
 from benchmarks import record
-from benchmarks.solvers import work
+from benchmarks.solvers import law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.contender import Contender
-from benchmarks.solvers.contenders import FLOWS
+from benchmarks.solvers.contenders import FLOWS, NOISY, SKIPPED
 from benchmarks.solvers.problems import PROBLEMS
 from benchmarks.solvers.rows import Row, Rows
 from benchmarks.solvers.yours import yours
 
 FILE = record.RESULTS / "solvers.jsonl"
+PARTS = "endpoint", "law", "total variation", "order"
 
 
 def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """`solvers` as a command of `python -m benchmarks`."""
     one = names.add_parser("solvers", help="error against calls: ours, peers', your own solver")
     one.add_argument("--quick", action="store_true", help="fewer problems, calls, grids and seeds")
+    one.add_argument("--part", nargs="+", choices=PARTS, help="what to measure; by default all")
     one.add_argument("--problem", nargs="+", choices=list(PROBLEMS), metavar="NAME",
                      help=f"some of: {', '.join(PROBLEMS)}")  # fmt: skip
     one.add_argument("--calls", nargs="+", type=int, metavar="K", help="calls of the field")
     one.add_argument("--with", dest="own", nargs="+", default=[], metavar="FILE",
                      help="files with a function solve(sde, x, times, seed) -> x")  # fmt: skip
+    one.add_argument("--eta", type=float, default=0.0,
+                     help="noise of your solver's SDE; above 0 it is judged in law")  # fmt: skip
     one.add_argument("--latex", action="store_true", help="print LaTeX tables")
     one.add_argument("--plot", type=Path, metavar="FILE", help="draw error against calls")
     one.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="the rows")
@@ -40,30 +45,60 @@ def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 def main(given: argparse.Namespace) -> None:
     """Measure what is missing, and print the comparison."""
     torch.set_num_threads(1)
-    mine = [yours(file) for file in given.own]
-    rows = measured(given, [*mine, *FLOWS])
-    show(rows, mine, given.latex)
+    for package, reason in SKIPPED.items():
+        print(f"{package} is left out: {reason}")
+    mine = [yours(file, given.eta) for file in given.own]
+    kept = Rows(given.out)
+    for part in given.part or PARTS:
+        {"endpoint": endpoint, "law": in_law, "total variation": on_cells, "order": orders}[part](
+            given, kept, mine
+        )
 
 
-def measured(given: argparse.Namespace, contenders: list[Contender]) -> list[Row]:
-    """The rows that were asked for."""
-    quick = given.quick
-    problems = given.problem or (work.QUICK_PROBLEMS if quick else tuple(PROBLEMS))
-    calls = given.calls or (work.QUICK_CALLS if quick else work.CALLS)
-    seeds, grids = (2, 2) if quick else (work.SEEDS, None)
-    jobs = work.jobs(contenders, problems, calls, seeds, grids)
-    return Rows(given.out, work.NAMES).collect(jobs)
-
-
-def show(rows: list[Row], mine: list[Contender], latex: bool) -> None:
-    """Errors by solver and calls for each problem, then ours and the user's over the peers'."""
-    for problem in dict.fromkeys(str(row["problem"]) for row in rows):
-        print(f"\n{problem}: error at the end, each solver on its own time grid\n")
-        print(shown(work.errors(rows, problem), latex))
+def endpoint(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
+    """Errors at the end of the flow."""
+    mine = [] if given.eta else mine
+    problems = given.problem or (work.QUICK_PROBLEMS if given.quick else tuple(PROBLEMS))
+    calls = given.calls or (work.QUICK_CALLS if given.quick else work.CALLS)
+    seeds, most = (2, 2) if given.quick else (work.SEEDS, None)
+    rows = kept.collect(work.jobs([*mine, *FLOWS], problems, calls, seeds, most))
+    for problem in problems:
+        print(f"\n{problem}: median error at the end, each solver on its own time grid\n")
+        print(shown(work.errors(rows, problem), given.latex))
     ours = [one for one in FLOWS if one.ours]
     peers = [one for one in FLOWS if not one.ours]
     print("\nerror over that of the best peer, geometric means\n")
-    print(shown(work.summary(rows, [*ours, *mine], peers), latex))
+    print(shown(work.summary(rows, [*ours, *mine], peers), given.latex))
+    if given.plot:
+        pictures.work_precision(rows, problems, [one.name for one in mine], given.plot)
+        print(f"\n{given.plot}")
+
+
+def in_law(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
+    """Distances of the end cloud to exact data."""
+    noisy = [*NOISY, *(mine if given.eta else [])]
+    jobs = law.jobs(given.quick, noisy, given.problem, given.calls)
+    rows = kept.collect(jobs)
+    print("\nsliced W2 to exact data: ours, and the best stochastic peer on any time grid\n")
+    print(shown(law.summary(rows), given.latex))
+    if given.eta and mine:
+        print("\nsliced W2 to exact data, each solver on its own time grid\n")
+        print(shown(law.table(rows), given.latex))
+
+
+def on_cells(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
+    """Total variation to the exact density, without sampling noise."""
+    rows = kept.collect(total_variation.jobs(given.quick, given.problem, given.calls))
+    if rows:
+        print("\ntotal variation to the exact density, on the best of its time grids\n")
+        print(shown(total_variation.summary(rows), given.latex))
+
+
+def orders(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
+    """Orders of convergence."""
+    rows = kept.collect(order_rows.jobs(given.quick))
+    print("\norders of convergence, declared and fitted\n")
+    print(shown(order_rows.lines(rows), given.latex))
 
 
 def shown(rows: list[Row], latex: bool) -> str:

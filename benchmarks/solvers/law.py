@@ -19,8 +19,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import torch
@@ -31,6 +31,7 @@ import sdeflow as sf
 from benchmarks.solvers.contender import Contender, Counted
 from benchmarks.solvers.contenders import FLOWS, NOISY
 from benchmarks.solvers.problems import PROBLEMS, PROCESS, problem
+from benchmarks.solvers.rows import Job, Jobs, Row
 
 CALLS = (10, 20)
 SEEDS = 10
@@ -40,17 +41,6 @@ EXPENSIVE = ("moons", "mixture, d 64")
 GRIDS = ("Karras", "log SNR", "angle 2")
 EXACT = "exact data"
 WHOLE = "sliced W2, all seeds"
-
-Row = dict[str, object]
-
-
-class Job(NamedTuple):
-    """One row."""
-
-    problem: str
-    calls: int
-    solver: str
-    grid: str
 
 
 class Distance(NamedTuple):
@@ -67,18 +57,24 @@ DISTANCES = {
 }
 
 
-def jobs(quick: bool) -> Iterator[tuple[Job, Contender | None]]:
-    """What is to be measured, in order; no contender stands for exact data."""
-    names = [name for name in PROBLEMS if not name.endswith("network")]
-    for name in names[1:3] if quick else names:
-        yield Job(name, 0, EXACT, "none"), None
-        for calls in CALLS[:1] if quick else CALLS:
-            for one in [*NOISY, *FLOWS]:
-                noisy = one in NOISY and not quick
+def jobs(
+    quick: bool,
+    noisy: Sequence[Contender] = tuple(NOISY),
+    problems: Sequence[str] | None = None,
+    calls: Sequence[int] | None = None,
+) -> Jobs:
+    """What is to be measured, in order; samplers without noise run on their own grid alone."""
+    known = [name for name in PROBLEMS if not name.endswith("network")]
+    names = known[1:3] if quick else known
+    for name in names if problems is None else [p for p in problems if p in known]:
+        job = Job("law", name, 0, EXACT, "none", SEEDS)
+        yield job, partial(measure, job, None)
+        for k in calls or (CALLS[:1] if quick else CALLS):
+            for one in [*noisy, *FLOWS]:
                 every = [g for g in one.grids if one.ours or g in (one.grids[0], *GRIDS)]
-                if calls % one.stages == 0:
-                    for grid in every if noisy else every[:1]:
-                        yield Job(name, calls, one.name, grid), one
+                for grid in every if one in noisy and not quick else every[:1]:
+                    job = Job("law", name, k, one.name, grid, SEEDS, one.version)
+                    yield job, partial(measure, job, one)
 
 
 def particles(name: str) -> int:
@@ -102,7 +98,7 @@ def _start(name: str, n: int) -> Tensor:
 def measure(job: Job, one: Contender | None) -> Row:
     """The row of one job; a solver that fails leaves a gap with its reason."""
     n = particles(job.problem)
-    row: Row = {"part": "law", **job._asdict(), "particles": n, "seeds": SEEDS}
+    row: Row = {**job._asdict(), "particles": n}
     if one is None:
         return {**row, **distances(exact(job.problem, n * SEEDS, 1), job.problem)}
     p, asked = problem(job.problem), [0]
@@ -176,6 +172,25 @@ def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
             }
             out.append({**line, **compared(floors[name], own[0], best, distance)})
     return out
+
+
+def table(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
+    """The mean of a distance for each solver on its own grid, with a column for each cell."""
+    known = [row for row in rows if distance in row]
+    firsts = {str(row["solver"]): row["grid"] for row in reversed(known)}
+    return [
+        {
+            "solver": name,
+            "grid": grid,
+            **{
+                f"{row['problem']}, {row['calls']}": statistics.fmean(_values(row, distance))
+                for row in known
+                if (row["solver"], row["grid"]) == (name, grid)
+            },
+        }
+        for name, grid in firsts.items()
+        if name != EXACT
+    ]
 
 
 def compared(floor: Row, own: Row, peer: Row, distance: str) -> Row:

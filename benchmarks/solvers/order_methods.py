@@ -22,7 +22,6 @@ from benchmarks.solvers.contenders import FLOWS, NOISY
 from benchmarks.solvers.convergence import OrderReport
 from benchmarks.solvers.linear_sampler import Normals, of_engine, of_generator
 from benchmarks.solvers.order import (
-    STEPS,
     order_of,
     probability_flow,
     strong_order_of,
@@ -30,7 +29,7 @@ from benchmarks.solvers.order import (
 )
 from benchmarks.solvers.order_cases import EPS, Case, Grid, Law, on_path
 from benchmarks.solvers.ours import euler, ode
-from benchmarks.solvers.peers.diffusers import LAST, UNI, scheduler
+from benchmarks.solvers.peers.diffusers import LAST, scheduler
 from benchmarks.solvers.problems import F64, problem
 from sdeflow.fields.field import Field
 from sdeflow.integrations.diffusers import Solver
@@ -38,7 +37,6 @@ from sdeflow.processes.time_grids import angle_times, log_snr_times
 from sdeflow.sdes.sde import SDE
 
 SINGLE = torch.finfo(torch.float32).eps
-Row = dict[str, object]
 
 
 class Trial(NamedTuple):
@@ -71,8 +69,16 @@ ENGINE_FLOW = {
 ADAMS = ((1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4))
 """Values in the polynomial of a step and of the corrector, and the order: the larger number."""
 
-PEERS = {"DPM++ 2M": 2, "DPM++ 3M": 3, "UniPC 2": 3, "UniPC 3": 4, "DEIS 2": 2, "DEIS 3": 3}
-"""Of diffusers' schedulers without noise; UniPC's corrector adds one to the order of UniP (Zhao et
+PEERS = {
+    "DPM++ 2M": 2, "DPM++ 3M": 3, "UniPC 2": 3, "UniPC 3": 4, "DEIS 2": 2, "DEIS 3": 3,
+    "DPM++ 2S": 2, "DPM++ 3S": 3, "IPNDM": 4, "FlowMatchEuler": 1, "KDPM2 (diffusers)": 2,
+    "DPM2 (k-diffusion)": 2, "LMS 4 (k-diffusion)": 4, "DPM++ 2M (k-diffusion)": 2,
+    "DPM++ 2S (k-diffusion)": 2, "zAB 2 (azula)": 2, "vAB 2 (azula)": 2, "zEAB 2 (azula)": 2,
+    "xEAB 2 (azula)": 2, "REAB 2 (azula)": 2, "REAB 2, sigma 1 (azula)": 2,
+    "REAB 3, sigma 1 (azula)": 3, "accelerated (smalldiffusion)": 2, "Midpoint (torchcfm)": 2,
+    "Heun 3 (flow_matching)": 3,
+}  # fmt: skip
+"""Of samplers without noise; UniPC's corrector adds one to the order of UniP (Zhao et
 al. 2023, theorem 3.1)."""
 
 
@@ -95,17 +101,17 @@ def _multistep(order: int, corrector: int, eta: float = 0.0) -> Law:
 def _peers() -> Iterator[Trial]:
     """Those without noise, as they are compared, and UniPC with a last step of full order."""
     for one in FLOWS:
-        if one.package == "sdeflow":
+        if one.name not in PEERS:
             continue
         eps = SINGLE if one.name.startswith("DPM++") else EPS
         for far in (False, True):
             yield _flow(
                 one.name, one.solve, lambda f, one=one: one.sde(problem("eight modes"), f, 0),
-                PEERS.get(one.name), one.stages, log_snr_times, far, eps,
+                PEERS[one.name], one.stages, log_snr_times, far, eps,
             )._replace(package=one.package)  # fmt: skip
     for order in (2, 3):
         name, last = f"UniPC {order}, last step of its order", {**LAST, "lower_order_final": False}
-        solve = scheduler(UNI, solver_order=order, **last)
+        solve = scheduler("UniPCMultistep", solver_order=order, **last)
         yield _flow(
             name, solve, probability_flow, order + 1, 1, log_snr_times, True
         )._replace(package="diffusers")  # fmt: skip
@@ -232,64 +238,6 @@ def _with_noise(order: int, corrector: int, field: Field, eta: float) -> SDE:
     return sf.multistep(field, eta, order, corrector)
 
 
-# ------------------------------------------------------------------------------------------- rows
-
-START = "its first steps are of lower order; see the row with a far start"
-LAST_STEP = "its last step is of order 1; see the row with a last step of its order"
-THIRD = "diffusers takes half of the second derivative; with all of it the fitted order is 3"
-CAUSES = {
-    "multistep 4": START,
-    "multistep 3, corrector 4": START,
-    "multistep 4, corrector 4": START,
-    "DPM++ 3M": THIRD,
-    "DPM++ 3M, far start": THIRD,
-    "UniPC 3": LAST_STEP,
-    "multistep 3, eta 1": "two terms of its error cancel near 64 steps; beyond 256 its order is 2",
-    "UniPC 3, far start": LAST_STEP,
-    "SDE-DPM++ 3M": "diffusers' weight of the second derivative is -1 for small steps and not 0",
-}
-"""Why an order does not come out, each found by a run without the cause."""
-
-
 def trials() -> list[Trial]:
-    """All rows, in order."""
+    """All methods, in order."""
     return [*flows(), *strong(), *weak()]
-
-
-def measure(trial: Trial, quick: bool = False) -> Row:
-    """The row of one method."""
-    torch.set_num_threads(1)
-    steps = STEPS[trial.kind]
-    found = trial.run(steps[:-1] if quick else steps)
-    cause = "" if found.verdict == "as declared" else CAUSES.get(trial.name, "")
-    return {"package": trial.package, **found.row, "cause": cause}
-
-
-def orders(quick: bool = False) -> Iterator[Row]:
-    """The rows of all methods."""
-    for trial in trials():
-        yield measure(trial, quick)
-
-
-def lines(rows: list[Row]) -> list[Row]:
-    """What a reader wants of the rows."""
-    out: list[Row] = []
-    for row in rows:
-        window = row["window"]
-        assert isinstance(window, list)
-        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.2f} +- {row['doubt']:.2f}"
-        out.append(
-            {
-                "order": row["kind"],
-                "method": row["name"],
-                "problem": row["problem"],
-                "declared": row["declared"],
-                "fitted": fitted,
-                "steps": f"{window[0]} to {window[-1]}" if window else "-",
-                "calls a step": row["per_step"],
-                "calls": "as counted" if row["calls_as_counted"] else "NOT as counted",
-                "verdict": row["verdict"],
-                "cause": row["cause"],
-            }
-        )
-    return out

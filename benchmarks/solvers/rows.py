@@ -11,29 +11,46 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks import record
 
 Row = dict[str, object]
-Key = tuple[object, ...]
+
+
+class Job(NamedTuple):
+    """What is measured in one row, by which the row is found again.
+
+    Attributes:
+        part: of the comparison.
+        problem, calls, solver, grid: what is run.
+        seeds: how many clouds; they run as one.
+        version: of a user's solver, the digest of its file.
+    """
+
+    part: str
+    problem: str
+    calls: int
+    solver: str
+    grid: str
+    seeds: int = 0
+    version: str = ""
+
+
+Jobs = Iterable[tuple[Job, Callable[[], Row]]]
 
 
 class Rows:
-    """The rows of one kind in a file.
+    """The rows in a file."""
 
-    Attributes:
-        file: where they are kept.
-        names: the entries by which a row is known.
-    """
-
-    def __init__(self, file: Path, names: tuple[str, ...]) -> None:
-        self.file, self.names = file, names
+    def __init__(self, file: Path) -> None:
+        self.file = file
         self._made = {
             "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             **record.signed(),
         }
         same = (row for row in record.stored(file) if self._same(row))
-        self._known = {self.key(row): row for row in same}
+        self._known = {Job(*(row[name] for name in Job._fields)): row for row in same}  # type: ignore[arg-type]
         self._begun = False
 
     def _same(self, row: Row) -> bool:
@@ -41,22 +58,17 @@ class Rows:
         return (
             isinstance(made, dict)
             and made["commit"] == self._made["commit"]
-            and set(self.names) <= row.keys()
+            and set(Job._fields) <= row.keys()
         )
 
-    def key(self, row: Row) -> Key:
-        """The entries by which a row is known."""
-        return tuple(row[name] for name in self.names)
-
-    def collect(self, jobs: Iterable[tuple[Key, Callable[[], Row]]]) -> list[Row]:
+    def collect(self, jobs: Jobs) -> list[Row]:
         """The row of every job: the one of the file, or a new one, which is written at once."""
         rows = []
-        for key, measure in jobs:
-            if key not in self._known:
-                row = {**dict(zip(self.names, key, strict=True)), **measure()}
-                self._known[key] = row
-                self._write(row)
-            rows.append(self._known[key])
+        for job, measure in jobs:
+            if job not in self._known:
+                self._known[job] = {**job._asdict(), **measure()}
+                self._write(self._known[job])
+            rows.append(self._known[job])
         return rows
 
     def _write(self, row: Row) -> None:

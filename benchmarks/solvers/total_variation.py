@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import sdeflow as sf
 from benchmarks.solvers.contender import grids
-from benchmarks.solvers.law import CALLS, GRIDS, Job, Row, rounded
+from benchmarks.solvers.law import CALLS, GRIDS, rounded
 from benchmarks.solvers.problems import PROCESS, Problem, problem
+from benchmarks.solvers.rows import Job, Jobs, Row
 from sdeflow.density import Density
 from sdeflow.fokker_planck import REFUSE, Rescaling
 from sdeflow.sdes.sde import SDE
@@ -50,13 +51,17 @@ LIMITS = replace(REFUSE, negative_mass=1e-2)
 RESCALING = Rescaling(PROCESS, 1.0)
 
 
-def jobs(quick: bool) -> Iterator[tuple[Job, Make]]:
+def jobs(
+    quick: bool, problems: Sequence[str] | None = None, calls: Sequence[int] | None = None
+) -> Jobs:
     """What is to be measured, in order."""
-    for name in list(CELLS)[1:3] if quick else CELLS:
-        for calls in CALLS[:1] if quick else CALLS:
+    names = list(CELLS)[1:3] if quick else list(CELLS)
+    for name in names if problems is None else [p for p in problems if p in CELLS]:
+        for k in calls or (CALLS[:1] if quick else CALLS):
             for solver, make in CHAINS.items():
                 for grid in GRIDS[:1] if quick else GRIDS:
-                    yield Job(name, calls, solver, grid), make
+                    job = Job("total variation", name, k, solver, grid)
+                    yield job, partial(measure, job, make)
 
 
 @lru_cache(maxsize=1)
@@ -69,7 +74,7 @@ def start(name: str, cells: int) -> Density:
 def measure(job: Job, make: Make) -> Row:
     """The row of one job; all calls are steps."""
     p, cells, started = problem(job.problem), CELLS[job.problem], time.process_time()
-    row: Row = {"part": "total variation", **job._asdict(), "cells": cells}
+    row: Row = {**job._asdict(), "cells": cells}
     times = grids(p)[job.grid](job.calls)
     try:
         with warnings.catch_warnings():

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -18,31 +19,13 @@ from torch import Tensor
 
 from benchmarks.solvers.contender import Contender, Counted
 from benchmarks.solvers.problems import PROBLEMS, Problem, problem
-from benchmarks.solvers.rows import Row
+from benchmarks.solvers.rows import Job, Jobs, Row
 
 CALLS = (6, 8, 10, 12, 15, 20)
 SEEDS = 10
 PARTICLES = 400
-NAMES = ("problem", "calls", "solver", "grid", "seeds", "version")
 
 QUICK_PROBLEMS, QUICK_CALLS = tuple(PROBLEMS)[:6], (8, 20)
-
-
-class Job(NamedTuple):
-    """One point of the comparison: a row of the file is known by it.
-
-    Attributes:
-        problem, calls, solver, grid: what is run.
-        seeds: how many clouds; they run as one.
-        version: of a user's solver, the digest of its file.
-    """
-
-    problem: str
-    calls: int
-    solver: str
-    grid: str
-    seeds: int
-    version: str
 
 
 def jobs(
@@ -51,14 +34,14 @@ def jobs(
     calls: Sequence[int],
     seeds: int,
     most_grids: int | None = None,
-) -> Iterator[tuple[Job, Callable[[], Row]]]:
+) -> Jobs:
     """What is to be measured, problem by problem."""
     for name in problems:
         for budget in calls:
             for one in contenders:
                 for grid in one.grids[:most_grids]:
-                    job = Job(name, budget, one.name, grid, seeds, one.version)
-                    yield job, lambda job=job, one=one: measure(job, one)  # type: ignore[misc]
+                    job = Job("endpoint", name, budget, one.name, grid, seeds, one.version)
+                    yield job, partial(measure, job, one)
 
 
 class Truth(NamedTuple):

@@ -50,7 +50,7 @@ def encode(field: Field | FieldSDE, x: Tensor, solver: ODESolver) -> Tensor:
     Raises:
         ValueError: the SDE has noise, or its steps were fitted to the way from noise to data.
 
-    Source: Song et al. 2021, section 4.3; with the steps of DDIM, Song, Meng, Ermon 2021.
+    Source: Song et al. 2021, section 4.3.
     """
     sde = _flow(field, x, solver)
     if isinstance(sde, MultistepSDE) and sde.fitted is not None:

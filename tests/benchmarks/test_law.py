@@ -12,11 +12,12 @@ from torch import Tensor
 import sdeflow as sf
 from benchmarks.solvers import law, ours, total_variation
 from benchmarks.solvers.contender import Contender, grids
-from benchmarks.solvers.law import EXACT, Interval, Job
+from benchmarks.solvers.law import EXACT, Interval
 from benchmarks.solvers.problems import PROCESS, problem
+from benchmarks.solvers.rows import Job
 
 CONTENDERS = {one.name: one for one in ours.NOISY}
-JOB = Job("eight modes", 10, "multistep, eta 1", "own")
+JOB = Job("law", "eight modes", 10, "multistep, eta 1", "own")
 
 
 @pytest.fixture(autouse=True)
@@ -105,7 +106,7 @@ def test_jobs_are_named_once_and_take_the_laws_that_are_known() -> None:
 
 
 def row(solver: str, values: list[float], grid: str = "own") -> law.Row:
-    job = Job("moons", 10, solver, grid)
+    job = Job("law", "moons", 10, solver, grid)
     return {"part": "law", **job._asdict(), "sliced W2": values, law.WHOLE: 0.5}
 
 
@@ -153,7 +154,7 @@ def test_the_density_of_ddpm_is_that_of_its_particles(monkeypatch: pytest.Monkey
     exact = p.data.on_grid(scaled.grid, 1.0, PROCESS.t_min)
     assert p_value(exact) < 1e-30
     found = total_variation.measure(
-        Job("two modes", 10, "DDPM", "angle 2"), total_variation.CHAINS["DDPM"]
+        Job("total variation", "two modes", 10, "DDPM", "angle 2"), total_variation.CHAINS["DDPM"]
     )
     assert found["total variation"] == pytest.approx(scaled.total_variation(exact), rel=1e-3)
 
@@ -173,7 +174,7 @@ def test_total_variation_has_the_closed_form_on_gaussian_data(
     share = variance / (1 + levels[-1] ** 2)
     crossing = 2 * math.log(1 / share) / (1 / share - 1)  # r^2 where the two densities are equal
     meant = abs(math.exp(-crossing / 2 / share) - math.exp(-crossing / 2))
-    job = Job("gaussian", 10, "DDPM", "Karras")
+    job = Job("total variation", "gaussian", 10, "DDPM", "Karras")
     found = total_variation.measure(job, total_variation.CHAINS["DDPM"])
     assert found["total variation"] == pytest.approx(meant, abs=2e-4)
     assert found["solid"]
@@ -188,7 +189,7 @@ def test_what_has_memory_or_leaves_the_grid_is_a_gap_with_its_reason(
         ("Euler-Maruyama", "angle 2", "boundary|walls|edge"),
     ):
         row = total_variation.measure(
-            Job("gaussian", 10, solver, grid), total_variation.CHAINS[solver]
+            Job("total variation", "gaussian", 10, solver, grid), total_variation.CHAINS[solver]
         )
         assert "total variation" not in row
         assert re.search(words, str(row["gap"]))

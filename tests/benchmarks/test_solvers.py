@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from benchmarks.solvers import command, work
 from benchmarks.solvers.contender import Contender, Counted, first
 from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.problems import PROCESS, known, modes, problem
-from benchmarks.solvers.rows import Row, Rows
+from benchmarks.solvers.rows import Job, Jobs, Row, Rows
 from benchmarks.solvers.yours import yours
 
 MINE = """
@@ -30,7 +29,7 @@ def solve(sde, x, times, seed):
 
 def rows_of(file: Path, *contenders: Contender, calls: tuple[int, ...] = (8,)) -> list[Row]:
     jobs = work.jobs(contenders, ["two modes"], calls, 2, 1)
-    return Rows(file, work.NAMES).collect(jobs)
+    return Rows(file).collect(jobs)
 
 
 def test_killed_run_measures_only_what_is_missing(
@@ -38,7 +37,7 @@ def test_killed_run_measures_only_what_is_missing(
 ) -> None:
     file, asked = tmp_path / "rows.jsonl", []
 
-    def jobs(until: int) -> Iterator[tuple[tuple[str], object]]:
+    def jobs(until: int) -> Jobs:
         for k in range(6):
             if k == until:
                 raise KeyboardInterrupt
@@ -47,13 +46,13 @@ def test_killed_run_measures_only_what_is_missing(
                 asked.append(k)
                 return {"square": k * k}
 
-            yield (f"job {k}",), measure
+            yield Job("a part", "", k, "", ""), measure
 
     with pytest.raises(KeyboardInterrupt):
-        Rows(file, ("job",)).collect(jobs(4))  # type: ignore[arg-type]
+        Rows(file).collect(jobs(4))
     text = file.read_text()
     file.write_text(text[:-20])  # in the middle of the last line
-    rows = Rows(file, ("job",)).collect(jobs(9))  # type: ignore[arg-type]
+    rows = Rows(file).collect(jobs(9))
     assert asked == [0, 1, 2, 3, 3, 4, 5]
     assert [row["square"] for row in rows] == [0, 1, 4, 9, 16, 25]
     assert "rows.jsonl, line 5 cannot be read and is skipped" in capsys.readouterr().err
@@ -64,11 +63,11 @@ def test_killed_run_measures_only_what_is_missing(
 
 def test_rows_of_other_code_are_measured_again(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
-    (first_row,) = Rows(file, ("job",)).collect([(("a",), lambda: {"value": 1})])
+    (first_row,) = Rows(file).collect([(Job("a", "", 0, "", ""), lambda: {"value": 1})])
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     lines[0]["made"]["commit"] = "another"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (row,) = Rows(file, ("job",)).collect([(("a",), lambda: {"value": 2})])
+    (row,) = Rows(file).collect([(Job("a", "", 0, "", ""), lambda: {"value": 2})])
     assert (first_row["value"], row["value"]) == (1, 2)
 
 
@@ -146,10 +145,11 @@ def test_quick_comparison_prints_its_tables(
     (tmp_path / "mine.py").write_text(MINE)
     out = str(tmp_path / "rows.jsonl")
     given = parser.parse_args(
-        ["solvers", "--quick", "--problem", "two modes", "--with", str(tmp_path / "mine.py"),
-         "--latex", "--out", out]
+        ["solvers", "--quick", "--part", "endpoint", "--problem", "two modes", "--latex",
+         "--with", str(tmp_path / "mine.py"), "--plot", str(tmp_path / "mine.pdf"), "--out", out]
     )  # fmt: skip
     given.run(given)
     text = capsys.readouterr().out
     assert text.count(r"\toprule") == 2
     assert "mine" in text
+    assert (tmp_path / "mine.pdf").read_bytes().startswith(b"%PDF")

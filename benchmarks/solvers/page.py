@@ -1,0 +1,143 @@
+"""Write docs/benchmarks.md from the recorded rows: which solver to pick, and the numbers for it.
+
+python -m benchmarks page
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import record
+from benchmarks.published import command as published
+from benchmarks.solvers import law, order_rows, pictures, total_variation, work
+from benchmarks.solvers.contender import Contender
+from benchmarks.solvers.contenders import FLOWS
+from benchmarks.solvers.rows import Row
+from sdeflow.provenance import write_text
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "benchmarks.md"
+PICTURE = ROOT / "docs" / "benchmarks.png"
+TEXT = Path(__file__).parent / "page.md"
+OURS = tuple(one.name for one in FLOWS if one.ours)
+PEERS = [one for one in FLOWS if not one.ours]
+
+CAUSES = {
+    "stiff": "modes of width 0.02: the recipe's levels lie wider than the modes ask for",
+    "spiral": "turns of width 0.02 a tenth apart: particles between two turns decide the error",
+}
+"""Why the default recipe loses on a problem to the best peer on the best of all time grids."""
+
+
+def main(quick: bool = False) -> None:
+    """Write the page and its picture."""
+    rows = latest(record.RESULTS / "solvers.jsonl")
+    write_text(PAGE, text(rows))
+    kept = [name for name in dict.fromkeys(str(r["problem"]) for r in part(rows, "endpoint"))]
+    pictures.work_precision(part(rows, "endpoint"), kept, [], PICTURE)
+    print(PAGE)
+
+
+def latest(file: Path) -> list[Row]:
+    """The rows of the commit that wrote the last line."""
+    rows = list(record.stored(file))
+    if not rows:
+        raise SystemExit(f"{file} has no rows; run: python -m benchmarks solvers")
+    commit = rows[-1]["made"]["commit"]  # type: ignore[index]
+    found = {
+        tuple(str(row.get(name)) for name in ("part", "problem", "calls", "solver", "grid")): row
+        for row in rows
+        if row["made"]["commit"] == commit and not row.get("version")  # type: ignore[index]
+    }
+    return list(found.values())
+
+
+def part(rows: Sequence[Row], name: str) -> list[Row]:
+    """The rows of one part of the comparison."""
+    return [row for row in rows if row.get("part") == name]
+
+
+def text(rows: list[Row]) -> str:
+    """The page, as Markdown: `page.md` with its numbers."""
+    ends, made = part(rows, "endpoint"), rows[-1]["made"]
+    assert isinstance(made, dict)
+    sums = {str(row["solver"]): row for row in work.summary(ends, [*map(_named, OURS)], PEERS)}
+    laws = law.summary(part(rows, "law"))
+    fields = {
+        "machine": f"{made['device']}, {made['threads']} thread, torch {made['torch']}",
+        "when": str(made["when"])[:10],
+        "commit": made["commit"],
+        "problems": len({row["problem"] for row in ends}),
+        "seeds": max(len(row["errors"]) for row in ends),  # type: ignore[arg-type]
+        "peers": len(PEERS),
+        "packages": ", ".join(sorted({one.package for one in PEERS})),
+        **{f"{k}_{i}": v for i, name in enumerate(OURS) for k, v in _numbers(sums[name]).items()},
+        "lost": record.table(lost(ends, OURS[0]) + lost(ends, OURS[1])),
+        "ranks": record.table(ranks(ends)),
+        "ties": f"{sum(bool(row['at least a tie']) for row in laws)} of {len(laws)}",
+        "law": record.table(laws),
+        "cells": record.table(total_variation.summary(part(rows, "total variation"))),
+        "orders": record.table(order_rows.lines(part(rows, "order"))),
+        "published": published.recorded(),
+    }
+    return TEXT.read_text().format(**fields)
+
+
+def _named(name: str) -> Contender:
+    return next(one for one in FLOWS if one.name == name)
+
+
+def _numbers(row: Row) -> dict[str, str]:
+    own, best, uni, worst, where = list(row.values())[1:]
+    return {
+        "own": f"{own:.2f}", "best": f"{best:.2f}", "uni": f"{uni:.2f}",
+        "worst": f"{worst:.2f}", "where": str(where),
+    }  # fmt: skip
+
+
+def ranks(rows: list[Row]) -> list[Row]:
+    """For each solver on its own grid: its error over the least of all, geometric mean over the
+    problems, by calls; and the CPU time of a call beside that of the fastest."""
+    calls = sorted({int(str(row["calls"])) for row in rows})
+    problems = [p for p in dict.fromkeys(str(row["problem"]) for row in rows) if p != "gaussian"]
+    least = {
+        (p, k): min(work.point(r).typical for r in rows if _at(r, p, k) and r["errors"])
+        for p in problems
+        for k in calls
+    }
+    table: list[Row] = []
+    for one in FLOWS:
+        line: Row = {"solver": one.name, "package": one.package, "time grid": one.grids[0]}
+        for k in calls:
+            found = [
+                work.point(r).typical / least[p, k]
+                for p in problems
+                for r in rows
+                if _at(r, p, k) and (r["solver"], r["grid"]) == (one.name, one.grids[0])
+            ]
+            whole = len(found) == len(problems) and all(value == value for value in found)
+            line[f"{k}"] = work.geometric(found) if whole else "gap"
+        table.append(line)
+    return sorted(table, key=lambda line: str(line["10"]).zfill(9))
+
+
+def _at(row: Row, problem: str, calls: int) -> bool:
+    return row["problem"] == problem and row["calls"] == calls
+
+
+def lost(rows: list[Row], name: str) -> list[Row]:
+    """Where the best peer, on the best of all grids, has the smaller error."""
+    return [
+        {
+            "solver": name,
+            "problem": problem,
+            "calls": calls,
+            "error / the peer's": ratio.to_best,
+            "peer": ratio.best,
+            "in another mode": f"{ratio.flipped:.2%}, {ratio.flipped_best:.2%}",
+            "cause": CAUSES.get(problem, ""),
+        }
+        for (problem, calls), ratio in work.ratios(rows, name, PEERS).items()
+        if ratio.to_best > 1 and problem != "gaussian"
+    ]
