@@ -115,10 +115,10 @@ class Sample:
             label=self.label,
             save=self.save,
             progress=sys.stderr.isatty(),
-            motion=samplers.choose_motion(self.folder, self.method, self.steps),
+            motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
         )
         if self.method == samplers.CALIBRATED:
-            fitted = samplers.fitted_steps(self.folder, self.steps)
+            fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
             print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
         print(written)
 
@@ -133,13 +133,15 @@ class Calibrate:
     """Calls of the field; then: sdeflow sample --method calibrated --steps STEPS."""
     pilot: int = 128
     """Particles to fit with."""
+    label: int | None = None
+    """Class, for a run trained with --conditional."""
     seed: int = 0
     """Of the pilot."""
 
     def __call__(self) -> None:
         """Print which plan was chosen, and the errors of all that competed."""
         seed = check_int(self.seed, "seed", 0)
-        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed)
+        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed, self.label)
         rows = [
             (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
             for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])

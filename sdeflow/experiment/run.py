@@ -211,7 +211,9 @@ def _build(config: Config, units: Units | None) -> Problem:
 # ------------------------------------------------------------------------------------ sampling
 
 
-def calibrate(folder: Path, steps: int, pilot: int = 128, seed: int = 0) -> FittedPlan:
+def calibrate(
+    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: int | None = None
+) -> FittedPlan:
     """Fit `steps` multistep steps to the field of a run, and keep them in its folder.
 
     Raises:
@@ -219,9 +221,10 @@ def calibrate(folder: Path, steps: int, pilot: int = 128, seed: int = 0) -> Fitt
     """
     folder = Path(folder)
     built = reopen(folder)
-    file = steps_file(folder, check_int(steps, "steps"))
+    field = _conditioned(built, label)
+    file = steps_file(folder, check_int(steps, "steps"), label)
     check_writable(file)
-    fitted = fit_steps(built.field, steps, pilot, seed).fitted
+    fitted = fit_steps(field, steps, pilot, seed).fitted
     assert fitted is not None
     write_text(file, json.dumps(fitted.plain()))
     return fitted

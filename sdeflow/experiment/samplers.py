@@ -28,9 +28,9 @@ CALLS = 20
 """Of the field by default."""
 
 
-def steps_file(folder: Path, steps: int) -> Path:
-    """Where a run keeps so many fitted steps."""
-    return Path(folder) / f"steps-{steps}.json"
+def steps_file(folder: Path, steps: int, label: int | None = None) -> Path:
+    """Where a run keeps so many fitted steps, of one class if a label is given."""
+    return Path(folder) / f"steps-{steps}{'' if label is None else f'-label-{label}'}.json"
 
 
 def default_eta(method: str) -> float:
@@ -56,7 +56,7 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
     return ODESolver("heun2" if method == "heun" else method, steps)
 
 
-def choose_motion(folder: Path, method: str, steps: int) -> Motion:
+def choose_motion(folder: Path, method: str, steps: int, label: int | None = None) -> Motion:
     """(field, eta) -> the SDE for a method: `multistep`, with fitted steps, or `reverse`.
 
     Raises:
@@ -66,21 +66,23 @@ def choose_motion(folder: Path, method: str, steps: int) -> Motion:
         return multistep
     if method != CALIBRATED:
         return reverse
-    fitted = fitted_steps(folder, steps)
+    fitted = fitted_steps(folder, steps, label)
     return lambda field, eta: with_plan(multistep(field, eta), fitted)
 
 
-def fitted_steps(folder: Path, steps: int) -> FittedPlan:
+def fitted_steps(folder: Path, steps: int, label: int | None = None) -> FittedPlan:
     """The steps that `sdeflow calibrate` has left in a run.
 
     Raises:
         SdeflowError: none of this number, or a damaged file.
     """
-    file = steps_file(folder, steps)
+    file = steps_file(folder, steps, label)
     if not file.is_file():
+        words = ["sdeflow", "calibrate", str(folder), "--steps", str(steps)]
+        words += [] if label is None else ["--label", str(label)]
         raise SdeflowError(
-            f"{folder} holds no fitted steps of this number; make them with: "
-            f"{shlex.join(['sdeflow', 'calibrate', str(folder), '--steps', str(steps)])}"
+            f"{folder} holds no fitted steps of this number{'' if label is None else ' and label'}"
+            f"; make them with: {shlex.join(words)}"
         )
     try:
         return FittedPlan.from_plain(json.loads(file.read_text()))

@@ -278,6 +278,13 @@ def test_labels_out_of_range_are_refused(sdeflow: Command, tmp_path: Path) -> No
     assert not (folder / "cloud.csv").exists()
     for label in range(3):
         assert sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
+    fit = ("calibrate", folder, "--steps", 2, "--pilot", 16, "--label")
+    assert refused(sdeflow(*fit, 3), "label must be 0 to 2, got 3")
+    assert sdeflow(*fit, 1)[0] == 0
+    use = ("sample", folder, "--n", 5, "--method", "calibrated", "--steps", 2)
+    assert sdeflow(*use, "--label", 1)[0] == 0
+    assert refused(sdeflow(*use, "--label", 2), f"calibrate {folder} --steps 2 --label 2")
+    assert refused(sdeflow(*use), f"calibrate {folder} --steps 2")
 
 
 def test_missing_and_unfinished_runs_are_refused(sdeflow: Command, tmp_path: Path) -> None:
