@@ -148,10 +148,14 @@ def test_flow_matching_packages_solve_the_straight_line_flow(name, method):
     ("one", "other", "steps"),
     [
         ("DPM2 (k-diffusion)", "KDPM2 (diffusers)", 7),
+        ("DDPM (azula)", "DDPM (diffusers)", 7),
+        ("DDPM (smalldiffusion)", "DDPM (diffusers)", 7),
+        ("Euler ancestral (k-diffusion)", "DDPM (diffusers)", 7),
         ("DPM++ 2M (k-diffusion)", "DPM++ 2M", 16),  # below 15 steps diffusers ends at order 1
     ],
 )
 def test_methods_that_two_packages_have_are_equal(one, other, steps):
+    """With noise too: all draw it from torch's generator in the same order."""
     times = angle_times(PROCESS, steps)
     # diffusers computes a step of DPM++ in float32
     assert off(end(peer(one), times), end(peer(other), times)) < 2e-6

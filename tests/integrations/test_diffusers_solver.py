@@ -110,6 +110,32 @@ def test_process_does_not_matter_to_a_scheduler(make):
     assert (ends[0] - ends[1]).abs().max() < 2e-6
 
 
+def test_ddpm_is_the_ancestral_euler_scheduler():
+    """From the same normals, to the last level and not to clean data."""
+    process = sf.EDM(t_min=0.05, t_max=20.0)
+    field, times = sf.ExactField(process, eight()), log_snr_times(process, 7)
+    x = process.prior(20, 2, 0, F64)
+    a, b = (
+        solver(make)(sf.reverse(field), x, times, 1)
+        for make in (
+            diffusers.DDPMScheduler(clip_sample=False),
+            diffusers.EulerAncestralDiscreteScheduler(),
+        )
+    )
+    assert (a - b).abs().max() < 2e-7 * x.abs().max()
+
+
+def test_sa_solver_draws_noise_in_its_window():
+    """Its default: noise between its timesteps 200 and 800, the probability flow elsewhere."""
+    field = sf.ExactField(sf.EDM(t_min=0.01, t_max=20.0), eight())
+    x, process = field.process.prior(9, 2, 0, F64), field.process
+    sa = solver(diffusers.SASolverScheduler())
+    for levels, noisy in (([20.0, 10.0, 5.0], True), ([0.2, 0.1, 0.05, 0.01], False)):
+        times = process.time_of(torch.tensor(levels, dtype=F64))
+        a, b = (sa(sf.reverse(field), x, times, seed) for seed in (0, 1))
+        assert torch.equal(a, b) is not noisy
+
+
 def test_last_level_of_zero_is_refused_where_a_scheduler_divides_by_it():
     process = sf.EDM(t_min=0.0, t_max=20.0)
     field, times = sf.ExactField(process, eight()), karras_times(process, 5)

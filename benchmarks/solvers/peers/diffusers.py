@@ -3,7 +3,9 @@
 Their default levels are uniform in the time of a VP process with linear beta ("VP time"); Karras'
 are an option that its documentation recommends for DPM++. Schedulers that repeat a method of ours
 or of k-diffusion (DDIM, DDPM, Heun, KDPM2) run on their own grid only; on the others, those stand
-for them.
+for them. SDE-DPM++ 3M as released (0.42.1) has 0.5 with the wrong sign in its last term, so that
+the term does not vanish with the step (on N(0, 1) data the variance is 1.20 at 20 steps, that of
+k-diffusion's 3M SDE 1.04); it is run as it is.
 """
 
 from __future__ import annotations
