@@ -269,27 +269,3 @@ def orders(quick: bool = False) -> Iterator[Row]:
     """The rows of all methods."""
     for trial in trials():
         yield measure(trial, quick)
-
-
-def lines(rows: list[Row]) -> list[Row]:
-    """What a reader wants of the rows."""
-    out: list[Row] = []
-    for row in rows:
-        window = row["window"]
-        assert isinstance(window, list)
-        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.2f} +- {row['doubt']:.2f}"
-        out.append(
-            {
-                "order": row["kind"],
-                "method": row["name"],
-                "problem": row["problem"],
-                "declared": row["declared"],
-                "fitted": fitted,
-                "steps": f"{window[0]} to {window[-1]}" if window else "-",
-                "calls a step": row["per_step"],
-                "calls": "as counted" if row["calls_as_counted"] else "NOT as counted",
-                "verdict": row["verdict"],
-                "cause": row["cause"],
-            }
-        )
-    return out
