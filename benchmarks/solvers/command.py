@@ -13,7 +13,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks import record
-from benchmarks.solvers import law, order_rows, pictures, total_variation, work
+from benchmarks.solvers import convergence, law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.contender import Contender
 from benchmarks.solvers.contenders import FLOWS, NOISY, SKIPPED
 from benchmarks.solvers.problems import PROBLEMS
@@ -98,7 +98,7 @@ def orders(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> 
     """Orders of convergence."""
     rows = kept.collect(order_rows.jobs(given.quick))
     print("\norders of convergence, declared and fitted\n")
-    print(shown(order_rows.lines(rows), given.latex))
+    print(shown(convergence.lines(rows), given.latex))
 
 
 def shown(rows: list[Row], latex: bool) -> str:

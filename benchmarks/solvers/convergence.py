@@ -44,7 +44,7 @@ class OrderReport:
     """What was declared of a method and what was found.
 
     Attributes:
-        name, kind, problem: the method; "ODE", "strong" or "weak"; where it was measured.
+        name, kind, on: the method; "ODE", "strong" or "weak"; the problem.
         declared: order, None if nobody declares one.
         fitted: order; None without a window.
         error: its standard error, from the scatter about the line and from the sampling.
@@ -59,7 +59,7 @@ class OrderReport:
 
     name: str
     kind: str
-    problem: str
+    on: str
     declared: float | None
     fitted: float | None
     error: float | None
@@ -87,7 +87,7 @@ class OrderReport:
         )
         window = f", steps {self.window[0]} to {self.window[-1]}" if self.window else ""
         return (
-            f"{self.name}, {self.kind} order on {self.problem}: declared {self.declared}, {found}"
+            f"{self.name}, {self.kind} order on {self.on}: declared {self.declared}, {found}"
             f"{window}: {self.verdict}; {self.per_step:g} calls a step"
         )
 
@@ -167,3 +167,27 @@ def report(
         calls_as_counted=list(measured.calls) == by_hand,
         verdict=verdict(declared, found.order, found.doubt),
     )  # fmt: skip
+
+
+def lines(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+    """What a reader wants of the rows."""
+    out: list[dict[str, object]] = []
+    for row in rows:
+        window = row["window"]
+        assert isinstance(window, list)
+        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.2f} +- {row['doubt']:.2f}"
+        out.append(
+            {
+                "order": row["kind"],
+                "method": row["name"],
+                "problem": row["on"],
+                "declared": row["declared"],
+                "fitted": fitted,
+                "steps": f"{window[0]} to {window[-1]}" if window else "-",
+                "calls a step": row["per_step"],
+                "calls": "as counted" if row["calls_as_counted"] else "NOT as counted",
+                "verdict": row["verdict"],
+                "cause": row["cause"],
+            }
+        )
+    return out

@@ -33,35 +33,10 @@ def measure(trial: Trial, quick: bool = False) -> Row:
     steps = STEPS[trial.kind]
     found = trial.run(steps[:-1] if quick else steps)
     cause = "" if found.verdict == "as declared" else CAUSES.get(trial.name, "")
-    row = found.row
-    return {"package": trial.package, "on": row.pop("problem"), **row, "cause": cause}
+    return {"package": trial.package, **found.row, "cause": cause}
 
 
 def jobs(quick: bool = False) -> Jobs:
     """What is to be measured, in order."""
     for trial in trials():
         yield Job("order", "", 0, trial.name, trial.kind), partial(measure, trial, quick)
-
-
-def lines(rows: list[Row]) -> list[Row]:
-    """What a reader wants of the rows."""
-    out: list[Row] = []
-    for row in rows:
-        window = row["window"]
-        assert isinstance(window, list)
-        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.2f} +- {row['doubt']:.2f}"
-        out.append(
-            {
-                "order": row["kind"],
-                "method": row["name"],
-                "problem": row["on"],
-                "declared": row["declared"],
-                "fitted": fitted,
-                "steps": f"{window[0]} to {window[-1]}" if window else "-",
-                "calls a step": row["per_step"],
-                "calls": "as counted" if row["calls_as_counted"] else "NOT as counted",
-                "verdict": row["verdict"],
-                "cause": row["cause"],
-            }
-        )
-    return out

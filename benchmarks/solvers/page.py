@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import record
 from benchmarks.published import command as published
-from benchmarks.solvers import law, order_rows, pictures, total_variation, work
+from benchmarks.solvers import convergence, law, pictures, total_variation, work
 from benchmarks.solvers.contender import Contender
 from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.rows import Row
@@ -78,7 +78,7 @@ def text(rows: list[Row]) -> str:
         "ties": f"{sum(bool(row['at least a tie']) for row in laws)} of {len(laws)}",
         "law": record.table(laws),
         "cells": record.table(total_variation.summary(part(rows, "total variation"))),
-        "orders": record.table(order_rows.lines(part(rows, "order"))),
+        "orders": record.table(convergence.lines(part(rows, "order"))),
         "published": published.recorded(),
     }
     return TEXT.read_text().format(**fields)
