@@ -13,7 +13,7 @@ BENCH_READY := .venv/.ready-bench
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench claims figures clean
+.PHONY: help demo test test-all lint bench bench-ready claims figures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -42,6 +42,8 @@ lint: $(READY)  ## style, form and types: ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-ready: $(BENCH_READY)  ## install the packages that the benchmarks compare with
 
 bench: $(BENCH_READY)  ## the speed benchmark; the others: .venv/bin/python -m benchmarks --help
 	$(BIN)/python -m benchmarks speed
