@@ -60,8 +60,7 @@ class Levels:
 
     def data(self, y: Tensor, rho: float) -> Tensor:
         """E[x_0 | y = x / alpha] at the level rho."""
-        t = self.time(float(rho))
-        return self.field.data(y * float(self.field.process(t).alpha), t)
+        return y - float(rho) * self.noise(y, rho)
 
     def noise(self, y: Tensor, rho: float) -> Tensor:
         """E[eps | y = x / alpha] at the level rho."""
