@@ -12,6 +12,7 @@ from benchmarks.solvers.rows import Job, Jobs, Row
 
 START = "its first steps are of lower order; see the row with a far start"
 LAST_STEP = "its last step is of order 1; see the row with a last step of its order"
+EQUAL = "its weights are those of equal steps, which these are not in its clock"
 THIRD = "diffusers takes half of the second derivative; with all of it the fitted order is 3"
 CAUSES = {
     "multistep 4": START,
@@ -19,6 +20,9 @@ CAUSES = {
     "multistep 4, corrector 4": START,
     "DPM++ 3M": THIRD,
     "DPM++ 3M, far start": THIRD,
+    "IPNDM": EQUAL,
+    "IPNDM, far start": EQUAL,
+    "REAB 2 (azula)": "the released factor has sigma at the wrong end; see the row at sigma 1",
     "UniPC 3": LAST_STEP,
     "multistep 3, eta 1": "two terms of its error cancel near 64 steps; beyond 256 its order is 2",
     "UniPC 3, far start": LAST_STEP,

@@ -65,6 +65,7 @@ FLOWS = [
 """For the probability flow."""
 
 NOISY = [
+    Contender("multistep, eta 0.35", _noisy(0.35), euler, 1, ("own",)),
     Contender("multistep, eta 0.5", _noisy(0.5), euler, 1, ("own",)),
     Contender("multistep, eta 1", _noisy(1.0), euler, 1, ("own",)),
     Contender("DDPM", lambda p, f, k: sf.ancestral(f), euler, 1, first("Karras")),

@@ -25,6 +25,11 @@ from sdeflow.processes.time_grids import SpanTimes
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 
+LITTLE_NOISE = 0.4
+"""Up to here the corrector pays: in 16 dimensions it brings the error in law at 10 calls from 2.5
+floors to 1. With more noise it doubles the error on a fine spiral, and at eta 1 it is unstable."""
+
+
 class Recipe(NamedTuple):
     """How a run of K steps is made.
 
@@ -55,7 +60,7 @@ def recipe(steps: int, eta: float = 0.0, guided: bool = False) -> Recipe:
     """
     steps = check_int(steps, "steps")
     if check_positive(eta, "eta", zero=True):
-        return Recipe(2.0, 2, 0)
+        return Recipe(2.0, 2, 3 if eta <= LITTLE_NOISE else 0)
     if guided and steps > 6:
         return SAFEST
     if steps < 10:
