@@ -112,6 +112,8 @@ def check_figure(
         panels = fig.subplots(1, len(widths), width_ratios=widths)
         plot.density(panels[0], density, unit="data std")
         panels[0].set_title("density, learned field")
+        darkest = f"darkest: p = {plot.peak(density):.2g} / std$^2$"
+        panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
         maps: list[Any] = [plot.residual(panels[1], verdict, density)]
         _name(panels[1], "SDE cloud", "this density", verdict)
         if budget is not None:

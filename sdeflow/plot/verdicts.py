@@ -118,7 +118,7 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
     for k in at[~inside]:
         ax.plot(least, k, "<", color=BLUE, ms=4, clip_on=False)
-        ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
+        ax.annotate(f"< {least:.0e}", (least, k), (6, 2), textcoords="offset points")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
     ax.set_title(f"grey: undetected, n = {found.total.n:,}")
