@@ -109,9 +109,13 @@ def _sampled(
     rows = []
     for a, b in zip(box.low, box.high, strict=True):
         rows.append(a + (b - a) * (torch.arange(nodes, dtype=torch.float64) + 0.5) / nodes)
-    with torch.no_grad():
-        found = function(torch.cartesian_prod(*rows).to(torch.get_default_dtype()))
-    if not isinstance(found, Tensor) or found.shape != (nodes**2, 2):
+    try:
+        with torch.no_grad():
+            found = function(torch.cartesian_prod(*rows).to(torch.get_default_dtype()))
+    except RuntimeError as error:  # torch's, of shapes that do not fit
+        text = " ".join(str(error).split())
+        raise ValueError(f"flow takes no points (n, 2) of the plane: {text:.120}") from error
+    if not isinstance(found, Tensor | np.ndarray) or found.shape != (nodes**2, 2):
         raise ValueError(
             f"flow must give vectors {(nodes**2, 2)} for as many points of the plane, got "
             f"{shown(found)}"
@@ -122,6 +126,11 @@ def _sampled(
 
 def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
     """x -> the flow at time t."""
+    if isinstance(flow, type) or not (isinstance(flow, Field | SDE) or callable(flow)):
+        raise TypeError(
+            "flow must be a Field (its score), an SDE (its drift), a function of (x, t) or values "
+            f"on a grid in a tensor or an array, got {shown(flow)}"
+        )
     if t is None:
         raise TypeError("t must be a number; only values on a grid have no time")
     time = check_finite(t, "t")
@@ -133,11 +142,6 @@ def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
     if isinstance(flow, SDE):
         check_between(time, "t", *sorted((flow.t_start, flow.t_end)))
         return lambda x: flow.drift(x, at)
-    if isinstance(flow, type) or not callable(flow):
-        raise TypeError(
-            "flow must be a Field (its score), an SDE (its drift), a function of (x, t) or values "
-            f"on a grid, got {shown(flow)}"
-        )
     return lambda x: flow(x, at)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,7 +77,11 @@ def as_window(where: object, name: str = "window", dim: int = 2) -> Window:
     return Window((-half,) * dim, (half,) * dim)
 
 
-def window(*things: Tensor | np.ndarray | Path | Density, margin: float = 0.05) -> Window:
+Thing = Tensor | np.ndarray | Path | Density
+THINGS = (Tensor, np.ndarray, Path, Density)
+
+
+def window(*things: Thing | Sequence[Thing], margin: float = 0.05) -> Window:
     """The smallest window that shows every thing, for panels of one scale; a square in the plane.
 
     Of a cloud and of a path (all its states) it holds every particle with a margin, this share of
@@ -87,15 +91,23 @@ def window(*things: Tensor | np.ndarray | Path | Density, margin: float = 0.05) 
         TypeError, ValueError: nothing to show, or clouds and densities of other dimensions.
     """
     margin = check_positive(margin, "margin", zero=True)
-    if not things:
+    row = list(_each(things))
+    if not row:
         raise ValueError("there is nothing to show; give clouds, paths or densities")
-    ends = [held(one) if isinstance(one, Density) else _extent(one, margin) for one in things]
+    ends = [held(one) if isinstance(one, Density) else _extent(one, margin) for one in row]
     if len({len(low) for low, _ in ends}) > 1:
         raise ValueError("things of one and of two dimensions share no window; make two")
     low, high = (np.array(row) for row in zip(*ends, strict=True))
     a, b = low.min(0), high.max(0)
     half = float((b - a).max()) / 2 or 1.0  # of a single point any window will do
     return Window(tuple((a + b) / 2 - half), tuple((a + b) / 2 + half))
+
+
+def _each(things: Sequence[object]) -> Iterator[object]:
+    """Things, those of lists and of density paths one by one; a list of numbers is a cloud."""
+    for one in things:
+        inside = isinstance(one, Sequence) and any(isinstance(each, THINGS) for each in one)
+        yield from one if inside and isinstance(one, Sequence) else [one]
 
 
 def _extent(thing: object, margin: float) -> tuple[np.ndarray, np.ndarray]:
@@ -119,16 +131,16 @@ def held(p: Density) -> tuple[np.ndarray, np.ndarray]:
     return low_, high_
 
 
-def peak(*densities: Density) -> float:
+def peak(*densities: Density | Sequence[Density]) -> float:
     """The largest p of all, the `vmax` of panels whose colours are to mean the same.
 
     Raises:
         TypeError, ValueError: no densities.
     """
-    if not densities:
+    row = [check_kind(p, Density, "each of densities", "evolve") for p in _each(densities)]
+    if not row:
         raise ValueError("there is no density; give one or more")
-    each = [check_kind(p, Density, "each of densities", "evolve gives them") for p in densities]
-    return max(float(p.mass.max()) / p.grid.volume for p in each)
+    return max(float(p.mass.max()) / p.grid.volume for p in row)
 
 
 def frame(ax: Axes, where: Where, title: str | None = None, unit: str | None = None) -> Axes:

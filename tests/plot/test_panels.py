@@ -39,6 +39,8 @@ def test_a_window_holds_every_particle_with_a_margin() -> None:
     exact = plot.window(x, margin=0.0)
     assert exact.half * 2 == pytest.approx(float((x.amax(0) - x.amin(0)).max()))
     assert plot.window(x[:1]).half > 0
+    assert plot.window([x, path]) == plot.window(x, path)
+    assert plot.window(x.tolist()) == plot.window(x)
 
 
 def test_a_window_of_a_density_holds_its_mass() -> None:
@@ -47,6 +49,10 @@ def test_a_window_of_a_density_holds_its_mass() -> None:
     law = stats.norm(0, 2)
     assert 0.998 < law.cdf(seen.high[0]) - law.cdf(seen.low[0]) < 0.9995
     assert plot.window(p, normal(400, 1.0)) == seen
+    t = torch.tensor([0.0, 1.0]).double()
+    path = sf.fokker_planck.DensityPath(t, (p, normal(400, 1.0)), sf.fokker_planck.Diagnostics())
+    assert plot.window(path) == seen
+    assert plot.peak(path) == plot.peak(normal(400, 1.0))
 
 
 def test_panels_of_one_scale_have_the_same_colours() -> None:

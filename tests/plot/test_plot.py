@@ -147,14 +147,19 @@ def test_density_window_is_labelled_with_its_units(ax: Axes) -> None:
     assert re.fullmatch(r"window \$\\pm\$[\d.]+ \(data unit\)", ax.get_xlabel())
 
 
-def test_many_trails_make_a_small_pdf(tmp_path: Path) -> None:
-    path = sf.solvers.Path(
-        torch.linspace(1, 0, 200), randn(200 * 200, 2).reshape(200, 200, 2), 1, 1.0
-    )
+def test_many_trails_and_dots_make_a_small_pdf(tmp_path: Path) -> None:
+    """One picture of 300 dots per inch, not 40,000 shapes."""
+    x = randn(100 * 200, 2).reshape(100, 200, 2)
+    path = sf.solvers.Path(torch.linspace(1, 0, 100), x, 1, 1.0)
     with plot.figure(2.0, 2.0) as fig:
-        plot.trails(fig.subplots(), path, range(200))
-        plot.write(fig, tmp_path / "f.pdf")
-    assert (tmp_path / "f.pdf").stat().st_size < 250_000  # of 790,000 as lines
+        ax = fig.subplots()
+        plot.trails(ax, path, range(200))
+        plot.cloud(ax, x.reshape(-1, 2))
+        file = plot.write(fig, tmp_path / "f.pdf")
+    assert file.stat().st_size < 400_000
+    wide = [int(number) for number in re.findall(rb"/Width (\d+)", file.read_bytes())]
+    panel = ax.get_position().width * 2.0 * 300
+    assert panel * 0.85 < max(wide) < panel * 1.01
 
 
 def test_things_of_one_dimension_are_drawn_as_lines(ax: Axes) -> None:
