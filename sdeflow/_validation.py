@@ -80,20 +80,6 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     return x
 
 
-def check_plane(x: object, name: str = "x") -> Tensor:
-    """Return `x`, a tensor, an array or nested lists, in float64 if it is a cloud in the plane."""
-    if not isinstance(x, Tensor):
-        try:
-            x = torch.as_tensor(x, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"{name} must be a cloud (n, 2), got {type(x).__name__}") from None
-    x = check_cloud(x, name)
-    if x.shape[1] != 2:
-        cure = f"choose two: {name}[:, [0, 1]]" if x.shape[1] > 2 else "draw one by ax.hist"
-        raise ValueError(f"{name} must lie in the plane, got {x.shape[1]} coordinates; {cure}")
-    return x.detach().double()
-
-
 def _as_cloud(value: object) -> str:
     """How to make a cloud of what is none."""
     if isinstance(value, Tensor):

@@ -69,22 +69,30 @@ def _draw_path(fig: Any, shown: Snapshots) -> None:
     colour = path.x[-1].norm(dim=1)
     for ax, t, x in zip(fig.subplots(1, len(path.t)), path.t, path.x, strict=True):
         noise_level = float(torch.exp(-process.log_snr(t) / 2))
-        half = max(2.4, 2.6 * float(x.std()))
-        if t != path.t[-1]:
+        # Data are centred, so a square around the origin fits; noise has outliers, data have none.
+        ends = t == path.t[-1]
+        half = _half(x, shown.data) if ends else max(2.4, 2.6 * float(x.std()))
+        if not ends:
             plot.arrows(ax, shown.field, float(t), half)
         plot.cloud(ax, x, colour, 0.9)
         plot.frame(ax, half, rf"$\sigma/\alpha$ = {noise_level:.2g}")
-        ax.set_xlabel(rf"window $\pm${half:.2g} (data std)")
+        ax.set_xlabel(rf"window $\pm${half:.2g} (data std)", size=7)
+
+
+def _half(*clouds: Tensor) -> float:
+    """Half the side of the square around the origin that holds every particle."""
+    return 1.05 * max(float(x.abs().max()) for x in clouds)
 
 
 def _draw_ends(panels: Any, shown: Snapshots) -> None:
+    half = _half(shown.data, shown.path.x[-1], shown.flow)
     for ax, x, ink, name in (
         (panels[0], shown.path.x[-1], plot.BLUE, "SDE, torchsde"),
         (panels[1], shown.flow, plot.VERMILION, "flow, torchdiffeq"),
     ):
         plot.cloud(ax, shown.data, plot.GREY, 5.0)
         plot.cloud(ax, x, ink, 0.6)
-        plot.frame(ax, 2.4, name)
+        plot.frame(ax, half, name)
         ax.set_xlabel("data in grey")
 
 
@@ -102,16 +110,22 @@ def check_figure(
     with plot.figure(7.0, 2.1) as fig:
         widths = [1.0, 1.0, 1.0, 1.15] if budget else [1.0, 1.0]
         panels = fig.subplots(1, len(widths), width_ratios=widths)
-        plot.density(panels[0], density)
+        plot.density(panels[0], density, unit="data std")
         panels[0].set_title("density, learned field")
+        darkest = f"darkest: p = {plot.peak(density):.2g} / std$^2$"
+        panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
         maps: list[Any] = [plot.residual(panels[1], verdict, density)]
-        panels[1].set_title(f"SDE cloud, {format_p_value(verdict.p_value)}")
-        panels[1].set_xlabel("against this density")
+        _name(panels[1], "SDE cloud", "this density", verdict)
         if budget is not None:
-            maps.append(plot.residual(panels[2], budget.total, budget.densities["exact"]))
-            panels[2].set_title(f"DDPM cloud, {format_p_value(budget.total.p_value)}")
-            panels[2].set_xlabel("against the exact density")
+            exact = budget.densities["exact"]
+            maps.append(plot.residual(panels[2], budget.total, exact))
+            _name(panels[2], "DDPM cloud", "the exact density", budget.total)
             plot.error_budget(panels[3], budget)
-        bar = fig.colorbar(maps[0], ax=panels[1 : 1 + len(maps)], shrink=0.8, extend="both")
-        bar.set_label("residual (sd)", labelpad=1)
+        plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])
         plot.write(fig, path, made)
+
+
+def _name(ax: Any, cloud: str, density: str, verdict: Verdict) -> None:
+    """What was compared, and the p-value, below each other: titles side by side would touch."""
+    ax.set_title(f"{cloud}, residual")
+    ax.set_xlabel(f"against {density},\n{format_p_value(verdict.p_value)}")

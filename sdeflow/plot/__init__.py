@@ -13,9 +13,10 @@ package imports matplotlib.
 
 from sdeflow.plot.benchmarks import convergence, work_precision
 from sdeflow.plot.clouds import cloud
-from sdeflow.plot.densities import density
-from sdeflow.plot.fields import arrows
-from sdeflow.plot.paths import trails
+from sdeflow.plot.densities import density, tube
+from sdeflow.plot.fields import arrows, streamlines
+from sdeflow.plot.panels import Window, colour_bar, frame, peak, window
+from sdeflow.plot.paths import trails, trajectories
 from sdeflow.plot.style import (
     BLACK,
     BLUE,
@@ -30,15 +31,15 @@ from sdeflow.plot.style import (
     YELLOW,
     Figure,
     figure,
-    frame,
     write,
 )
 from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
 
 __all__ = [
-    "figure", "write", "frame", "cloud", "trails", "arrows", "density", "residual", "distances",
-    "loss_levels", "error_budget", "work_precision", "convergence", "VENUES", "STYLE", "BLACK",
-    "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY", "Figure",
+    "figure", "write", "window", "peak", "frame", "colour_bar", "cloud", "trails", "trajectories",
+    "density", "tube", "arrows", "streamlines", "residual", "distances", "loss_levels",
+    "error_budget", "work_precision", "convergence", "Window", "Figure", "VENUES", "STYLE",
+    "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY",
 ]  # fmt: skip
 
 

@@ -144,7 +144,7 @@ def _draw(ax: Axes, runs: Mapping[str, _Runs], floor: float | None) -> list[Line
     lines = [_line(ax, k, *named, floor, seen.max()) for k, named in enumerate(runs.items())]
     if floor is not None:
         reference = ax.axhline(floor, color=GREY, ls=DASHES[1], lw=0.8, zorder=1)
-        reference.set_label("error of the reference")
+        reference.set_label("reference")
         lines.append(reference)
     low, high = min(seen.min(), floor or np.inf), seen.max()
     ax.set_ylim(low / (high / low * 10) ** 0.06, high * (high / low * 10) ** 0.06)

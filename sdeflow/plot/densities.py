@@ -1,70 +1,113 @@
-"""Draw densities on grids."""
+"""Draw densities on grids in units of p, and how they change with time."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 from torch import Tensor
 
-from sdeflow._validation import check_kind
-from sdeflow.density import Density, Grid
-from sdeflow.plot.style import BLUE, check_axes
+from sdeflow._validation import check_kind, check_positive
+from sdeflow.density import Density
+from sdeflow.fokker_planck.density_path import DensityPath
+from sdeflow.plot.panels import Where, Window, as_window, frame, peak, window
+from sdeflow.plot.style import BLUE, Colour, check_axes, check_colour
 
-SHOWN = 0.998  # of the mass is inside the window of a density
+COLOURS = "Blues"
+LEVELS = 400  # cells along x of a tube
 
 
-def density(ax: Axes, p: Density) -> AxesImage | StepPatch:
-    """The density p = mass / volume of each cell (1 / length^d), where 99.8 % of the mass is.
+def density(
+    ax: Axes, p: Density, where: Where | None = None, vmax: float | None = None,
+    unit: str = "data unit", colour: Colour = BLUE,
+) -> AxesImage | StepPatch:  # fmt: skip
+    """The density of each cell: a map of colours in the plane, steps on a line.
 
-    In two dimensions as a map, whose colours scale with the peak; in one as steps.
+        p_i = m_i / volume of the cell        (1 / unit^d)
+
+    Args:
+        ax: the axes.
+        p: the masses m_i.
+        where: what to show, by default the window that holds 99.8 % of the mass on each axis.
+        vmax: p at the end of the colours or of the axis, by default its largest (`peak`).
+        unit: of length; `colour_bar(ax, artist)` names that of p.
+        colour: of the steps.
 
     Raises:
-        TypeError: p is no `Density`.
+        TypeError, ValueError: p is no `Density`, or where is a window of another dimension.
     """
     check_axes(ax)
     check_kind(p, Density, "p", "evolve and on_grid")
+    check_kind(unit, str, "unit")
+    top = peak(p) if vmax is None else check_positive(vmax, "vmax")
     height = p.mass / p.grid.volume
     if p.grid.dim == 1:
-        return steps(ax, height, p, "p (1 / data unit)")
-    return windowed(ax, colour_map(ax, height, p.grid, "Blues", 0.0, None), p)
-
-
-def steps(ax: Axes, values: Tensor, p: Density, name: str) -> StepPatch:
-    """The values of the cells of p, in one dimension, as steps."""
-    ax.set(xlim=held(p, 0), ylabel=name)
-    return ax.stairs(values.numpy(), p.grid.edges(0).numpy(), color=BLUE)
-
-
-def colour_map(
-    ax: Axes, values: Tensor, grid: Grid, colours: str, low: float, high: float | None
-) -> AxesImage:
-    """The values of the cells of a grid as colours."""
-    ends = (grid.low[0], grid.high[0], grid.low[1], grid.high[1])
-    image = ax.imshow(
-        values.T.numpy(), origin="lower", extent=ends, cmap=colours, vmin=low, vmax=high,
-        interpolation="nearest",
-    )  # fmt: skip
-    ax.set(xticks=[], yticks=[])
+        artist = steps(ax, height, p, f"$p$ (1 / {unit})", where, check_colour(colour))
+        ax.set_xlabel(f"$x$ ({unit})")
+        if vmax is not None:
+            ax.set_ylim(0, top)
+        return artist
+    image = colour_map(ax, height, p, COLOURS, (0.0, top), where, unit)
+    image.set_label(f"_$p$ (1 / {unit}$^2$)")
     return image
 
 
-def held(p: Density, axis: int) -> tuple[float, float]:
-    """The interval of one axis that holds the mass shown."""
-    share = p.marginal(axis).mass.cumsum(0) / p.total()
-    edges = p.grid.edges(axis)
-    tail = (1 - SHOWN) / 4
-    low, high = (int(torch.searchsorted(share, q)) for q in (tail, 1 - tail))
-    return float(edges[low]), float(edges[min(high + 1, len(edges) - 1)])
+def tube(
+    ax: Axes, densities: DensityPath, where: Where | None = None, vmax: float | None = None,
+    unit: str = "data unit",
+) -> QuadMesh:  # fmt: skip
+    """The density p(x, t) of one coordinate over time, as colours.
+
+    Each density fills the time up to half the way to its neighbours.
+
+    Raises:
+        TypeError, ValueError: densities are no `DensityPath` of one dimension with two times.
+    """
+    check_axes(ax)
+    check_kind(densities, DensityPath, "densities", "evolve gives one")
+    row = densities.densities
+    if row[0].grid.dim != 1 or len(row) < 2:
+        raise ValueError(
+            "a tube shows one coordinate at two times or more; use density for others"
+        )
+    shown = window(*row) if where is None else as_window(where, "where", 1)
+    edges = torch.linspace(shown.low[0], shown.high[0], LEVELS + 1, dtype=torch.float64)
+    at = ((edges[1:] + edges[:-1]) / 2)[:, None]
+    p = torch.stack([each.log_prob(at).exp() for each in row], 1)
+    t = np.asarray(densities.t.cpu(), dtype=float)
+    between = np.r_[t[0], (t[1:] + t[:-1]) / 2, t[-1]]
+    top = peak(*row) if vmax is None else check_positive(vmax, "vmax")
+    mesh = ax.pcolormesh(
+        between, edges.numpy(), p.numpy(), cmap=COLOURS, vmin=0.0, vmax=top, rasterized=True
+    )
+    mesh.set_label(f"_$p$ (1 / {unit})")
+    ax.set(xlabel="$t$", ylabel=f"$x$ ({unit})")
+    return mesh
 
 
-def windowed(ax: Axes, image: AxesImage, p: Density) -> AxesImage:
-    """The image, in the square window that holds the mass of p."""
-    ends = [held(p, i) for i in range(2)]
-    half = max(b - a for a, b in ends) / 2
-    (a, b), (c, d) = ends
-    ax.set_xlim((a + b) / 2 - half, (a + b) / 2 + half)
-    ax.set_ylim((c + d) / 2 - half, (c + d) / 2 + half)
-    ax.set_xlabel(f"window $\\pm${half:.2g} data units")
+def steps(
+    ax: Axes, values: Tensor, p: Density, name: str, where: Where | None, colour: Colour
+) -> StepPatch:
+    """The values of the cells of p, in one dimension, as steps."""
+    shown = window(p) if where is None else as_window(where, "where", 1)
+    ax.set(xlim=(shown.low[0], shown.high[0]), ylabel=name)
+    return ax.stairs(values.numpy(), p.grid.edges(0).numpy(), color=colour)
+
+
+def colour_map(
+    ax: Axes, values: Tensor, p: Density, colours: str, limits: tuple[float, float],
+    where: Where | None, unit: str,
+) -> AxesImage:  # fmt: skip
+    """The values of the cells of p as colours, in a frame that names the size of the window."""
+    shown: Window = window(p) if where is None else as_window(where, "where")
+    g = p.grid
+    image = ax.imshow(
+        values.T.numpy(), origin="lower", extent=(g.low[0], g.high[0], g.low[1], g.high[1]),
+        cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest",
+    )  # fmt: skip
+    frame(ax, shown)
+    ax.set_xlabel(f"window $\\pm${shown.half:.2g} ({unit})")
     return image

@@ -1,34 +1,166 @@
-"""Draw fields as arrows."""
+"""Draw a score, a drift, a velocity or a probability current as arrows or streamlines."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.quiver import Quiver
+from matplotlib.streamplot import StreamplotSet
+from torch import Tensor
 
-from sdeflow._validation import check_int, check_kind, check_positive
+from sdeflow._validation import (
+    check_between,
+    check_finite,
+    check_int,
+    check_kind,
+    check_numbers,
+    check_positive,
+    shown,
+)
 from sdeflow.fields.field import Field
+from sdeflow.grid import Grid
+from sdeflow.plot.panels import Where, as_window
 from sdeflow.plot.style import GREY, Colour, check_axes, check_colour
+from sdeflow.sdes.sde import SDE
+
+Flow = Field | SDE | Callable[[Tensor, Tensor], Tensor] | Tensor | np.ndarray
+"""The score of a field, the drift of an SDE, any function (x (n, 2), t ()) -> (n, 2), or its
+values (n, m, 2) at the centres of the cells of a grid, as `probability_current` gives them."""
+
+LENGTH = 0.8  # of the longest arrow, in gaps between two
 
 
 def arrows(
-    ax: Axes, field: Field, t: float, half: float, nodes: int = 13, colour: Colour = GREY
-) -> Quiver:
-    """Directions of the score on the square [-half, half]^2 at time t, all of one length.
+    ax: Axes, flow: Flow, t: float | None, where: Where, nodes: int = 13, colour: Colour = GREY,
+    proportional: bool = False,
+) -> Quiver:  # fmt: skip
+    """A flow at time t as arrows at nodes x nodes points of a window.
+
+    Args:
+        ax: the axes.
+        flow: a `Flow`; values on a grid are averaged over blocks of cells.
+        t: the time; None for values on a grid, which have none.
+        where: the window; the grid, for values on one.
+        nodes: arrows along each axis.
+        colour: of the arrows.
+        proportional: whether an arrow is as long as the flow is strong, the longest one as the gap
+            between two; otherwise all have one length and show the direction alone.
 
     Raises:
-        ValueError: the field is not one of the plane.
+        TypeError, ValueError: flow is none of the plane, or t is outside its times.
     """
     check_axes(ax)
-    colour = check_colour(colour)
-    check_kind(field, Field, "field", "ExactField")
-    if field.dim not in (None, 2):
-        raise ValueError(f"arrows stand in a plane, the field has dimension {field.dim}")
-    half, nodes = check_positive(half, "half"), check_int(nodes, "nodes", 2)
-    grid = torch.cartesian_prod(*[torch.linspace(-half, half, nodes)] * 2)
-    with torch.no_grad():
-        toward = torch.nn.functional.normalize(-field.noise(grid, t), dim=1).cpu().numpy()
+    colour, nodes = check_colour(colour), check_int(nodes, "nodes", 2)
+    axes, vectors = _sampled(flow, t, where, nodes)
+    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # Below the rounding errors of the largest there is no direction.
+    unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
+    drawn = vectors / (size.max() or 1.0) if proportional else unit
+    x, y = np.meshgrid(*axes, indexing="ij")
+    gap = min(axes[0][1] - axes[0][0], axes[1][1] - axes[1][0])
     return ax.quiver(
-        *grid.T.numpy(), *toward.T, color=colour, scale=1.4 * nodes,
-        width=0.006, headwidth=4, pivot="mid", zorder=0,
+        x, y, drawn[..., 0], drawn[..., 1], color=colour, pivot="mid", zorder=0.5,
+        angles="xy", scale_units="xy", scale=1 / (LENGTH * gap), width=0.006, headwidth=4,
     )  # fmt: skip
+
+
+def streamlines(
+    ax: Axes, flow: Flow, t: float | None, where: Where, nodes: int = 48, closeness: float = 1.0,
+    colour: Colour = GREY,
+) -> StreamplotSet:  # fmt: skip
+    """The streamlines of a flow at time t: dx/ds parallel to the flow at every point.
+
+    Args:
+        ax: the axes.
+        flow: a `Flow`.
+        t: the time; None for values on a grid, which have none.
+        where: the window; the grid, for values on one.
+        nodes: points along each axis at which the flow is evaluated.
+        closeness: of the lines; 2 draws about twice as many.
+        colour: of the lines.
+
+    Raises:
+        TypeError, ValueError: flow is none of the plane or zero, or t is outside its times.
+    """
+    check_axes(ax)
+    colour, nodes = check_colour(colour), check_int(nodes, "nodes", 4)
+    closeness = check_positive(closeness, "closeness")
+    axes, vectors = _sampled(flow, t, where, nodes)
+    if not vectors.any():
+        raise ValueError("the flow is zero everywhere, it has no streamlines")
+    u, v = vectors[..., 0].T, vectors[..., 1].T
+    x, y = axes
+    return ax.streamplot(
+        x, y, u, v, density=closeness, color=colour, linewidth=0.5, arrowsize=0.5, zorder=0.5
+    )
+
+
+def _sampled(
+    flow: object, t: float | None, where: Where, nodes: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The places along both axes, and the flow there, (n, m, 2)."""
+    if isinstance(flow, Tensor | np.ndarray):
+        return _blocks(flow, where, nodes)
+    function = _function(flow, t)
+    box = as_window(where, "where")
+    rows = []
+    for a, b in zip(box.low, box.high, strict=True):
+        rows.append(a + (b - a) * (torch.arange(nodes, dtype=torch.float64) + 0.5) / nodes)
+    try:
+        with torch.no_grad():
+            found = function(torch.cartesian_prod(*rows).to(torch.get_default_dtype()))
+    except RuntimeError as error:  # torch's, of shapes that do not fit
+        text = " ".join(str(error).split())
+        raise ValueError(f"flow takes no points (n, 2) of the plane: {text:.120}") from error
+    if not isinstance(found, Tensor | np.ndarray) or found.shape != (nodes**2, 2):
+        raise ValueError(
+            f"flow must give vectors {(nodes**2, 2)} for as many points of the plane, got "
+            f"{shown(found)}"
+        )
+    vectors = check_numbers(found, "flow").reshape(nodes, nodes, 2)
+    return [row.numpy() for row in rows], vectors.numpy()
+
+
+def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
+    """x -> the flow at time t."""
+    if isinstance(flow, type) or not (isinstance(flow, Field | SDE) or callable(flow)):
+        raise TypeError(
+            "flow must be a Field (its score), an SDE (its drift), a function of (x, t) or values "
+            f"on a grid in a tensor or an array, got {shown(flow)}"
+        )
+    if t is None:
+        raise TypeError("t must be a number; only values on a grid have no time")
+    time = check_finite(t, "t")
+    if isinstance(flow, Field):
+        if flow.dim not in (None, 2):
+            raise ValueError(f"arrows stand in a plane, the field has dimension {flow.dim}")
+        return lambda x: flow.score(x, time)
+    at = torch.tensor(time, dtype=torch.float64)
+    if isinstance(flow, SDE):
+        check_between(time, "t", *sorted((flow.t_start, flow.t_end)))
+        return lambda x: flow.drift(x, at)
+    return lambda x: flow(x, at)
+
+
+def _blocks(
+    values: Tensor | np.ndarray, where: object, nodes: int
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Values at the centres of cells, averaged over blocks so that about `nodes` remain."""
+    grid = check_kind(where, Grid, "where", "values stand on the grid of their density")
+    found = check_numbers(values, "flow", (*grid.shape, 2)).numpy()
+    if grid.dim != 2:
+        raise ValueError("arrows stand in a plane, the grid has one axis")
+    axes = []
+    for i, cells in enumerate(grid.shape):
+        block = max(1, round(cells / nodes))
+        whole = cells // block * block
+        start = (cells - whole) // 2
+        part = np.take(found, range(start, start + whole), axis=i)
+        shape = (*part.shape[:i], whole // block, block, *part.shape[i + 1 :])
+        found = part.reshape(shape).mean(i + 1)
+        middles = grid.middles(i).numpy()[start : start + whole]
+        axes.append(middles.reshape(-1, block).mean(1))
+    return axes, found

@@ -148,14 +148,3 @@ def write(
         fig.savefig(buffer, format=path.suffix[1:].lower(), metadata=metadata)
     write_bytes(path, buffer.getvalue())
     return path
-
-
-def frame(ax: Axes, half: float, title: str | None = None) -> Axes:
-    """A square window [-half, half]^2 without ticks, for snapshots that share a scale."""
-    check_axes(ax)
-    half = check_positive(half, "half")
-    ax.set(xlim=(-half, half), ylim=(-half, half), xticks=[], yticks=[], aspect="equal")
-    if title is not None:
-        ax.set_title(title)
-    ax.spines[["top", "right"]].set_visible(True)
-    return ax

@@ -18,8 +18,9 @@ from sdeflow._validation import check_kind, check_numbers, check_positive
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict
-from sdeflow.plot.densities import SHOWN, colour_map, steps, windowed
-from sdeflow.plot.style import BLUE, GREY, VERMILION, check_axes
+from sdeflow.plot.densities import colour_map, steps
+from sdeflow.plot.panels import SHOWN, Where
+from sdeflow.plot.style import BLUE, GREY, VERMILION, check_axes, check_colour
 from sdeflow.training.loss import LossReport
 
 
@@ -48,22 +49,36 @@ def distances(
     """
     check_axes(ax)
     check_kind(names, Sequence, "names", "a list")
-    check_kind([] if colours is None else colours, Sequence, "colours", "a list of names")
+    inks = [BLUE] * len(names) if colours is None else colours
+    if not isinstance(inks, list | tuple) or len(inks) != len(names):
+        raise TypeError(f"colours must be a list of {len(names)}, one for each name")
+    tints = [check_colour(ink, "each of colours") for ink in inks]
     places = np.arange(len(names))
     values = check_numbers(values, "values", (len(names),)).tolist()
     mean, sd = check_numbers(sampling_floor, "sampling_floor", (2,)).tolist()
     band: dict[str, Any] = {"color": GREY, "alpha": 0.35, "lw": 0, "zorder": 0}
     ax.axvspan(max(mean - 2 * sd, 0.0), mean + 2 * sd, label="two samples of the data", **band)
-    bars = ax.barh(places, values, height=0.6, color=list(colours) if colours else BLUE, zorder=2)
+    bars = ax.barh(places, values, height=0.6, color=tints, zorder=2)
     ax.set(yticks=places, yticklabels=list(names), xlabel=unit)
     ax.set_ylim(len(names) - 0.4, -0.6)
     ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), handlelength=1.0, borderaxespad=0.0)
     return bars
 
 
-def residual(ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0) -> AxesImage | StepPatch:
+def residual(
+    ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0, where: Where | None = None,
+    unit: str = "data unit",
+) -> AxesImage | StepPatch:  # fmt: skip
     """(count - expected) / sd of each bin, where p has mass: pale bins are chance, deep ones are
     not.
+
+    Args:
+        ax: the axes.
+        verdict: of a cloud against p.
+        p: the density that it was compared with.
+        limit: the residual (sd) at which the colours end.
+        where: what to show, by default the window that holds the mass of p.
+        unit: of length.
 
     Raises:
         TypeError, ValueError: verdict is no `Verdict`, p no `Density`, or their grids differ.
@@ -72,14 +87,19 @@ def residual(ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0) -> Axes
     limit = check_positive(limit, "limit")
     check_kind(p, Density, "p", "evolve and on_grid")
     check_kind(verdict, Verdict, "verdict", "check_density")
+    check_kind(unit, str, "unit")
     if not verdict.grid.same(p.grid):
         raise ValueError(f"the verdict is on {verdict.grid}, the density on {p.grid}; use one")
     sizes = p.mass.flatten().sort().values
     rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * p.total())]
-    shown = torch.where(p.mass >= rare, verdict.residual, torch.nan)
+    values = torch.where(p.mass >= rare, verdict.residual, torch.nan)
     if p.grid.dim == 1:
-        return steps(ax, shown, p, "residual (sd)")
-    return windowed(ax, colour_map(ax, shown, verdict.grid, "PuOr", -limit, limit), p)
+        artist = steps(ax, values, p, "residual (sd)", where, BLUE)
+        ax.set_xlabel(f"$x$ ({unit})")
+        return artist
+    image = colour_map(ax, values, p, "PuOr", (-limit, limit), where, unit)
+    image.set_label("_residual (sd)")
+    return image
 
 
 def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
@@ -98,7 +118,7 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
     for k in at[~inside]:
         ax.plot(least, k, "<", color=BLUE, ms=4, clip_on=False)
-        ax.annotate(f"< {least:.0e}", (least, k), (6, 0), textcoords="offset points", va="center")
+        ax.annotate(f"< {least:.0e}", (least, k), (6, 2), textcoords="offset points")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
     ax.set_title(f"grey: undetected, n = {found.total.n:,}")
