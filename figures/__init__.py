@@ -1,1 +1,1 @@
-"""Draw README's figures, one file each: `python -m figures NAME|all [--quick]`."""
+"""Figures for papers, one file each: `python -m figures list | NAME | all`."""

@@ -1,24 +1,42 @@
-"""`python -m figures NAME|all [--quick]`: draw, and print where; --quick writes to runs/ only."""
+"""`python -m figures list | NAME ... | all`: draw figures for a paper."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from figures import check, demo
+from figures import check, demo, drawing
+from figures.drawing import QUICK, Setting
+from figures.problems import PROBLEMS
+from sdeflow.plot.style import VENUES
 from sdeflow.provenance import commit
 
-FIGURES = {"demo": demo.main, "check": check.main}
+RUNS = {"demo": demo.main, "check": check.main}
+"""README's figures of a whole run, in PNG."""
 
 
 def main() -> None:
-    """Draw one figure, or every one."""
+    """Draw some figures, or list them."""
+    names = drawing.names()
     parser = argparse.ArgumentParser(prog="python -m figures", description=__doc__)
-    parser.add_argument("name", choices=[*FIGURES, "all"])
-    parser.add_argument("--quick", action="store_true", help="a rough one, in seconds")
+    parser.add_argument("name", nargs="+", choices=["list", "all", *names, *RUNS], metavar="NAME",
+                        help="of a figure; `list` names them, `all` draws them")  # fmt: skip
+    parser.add_argument("--venue", choices=list(VENUES), default="neurips",
+                        help="whose text the figure is as wide as")  # fmt: skip
+    parser.add_argument("--problem", choices=list(PROBLEMS), help="data; each figure has its own")
+    parser.add_argument("--format", choices=["png", "pdf", "svg"], default="png")
+    parser.add_argument("--quick", action="store_true", help="rough, in seconds, into runs/")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write them")
     given = parser.parse_args()
     commit()  # before the first picture makes the tree another
-    for name in FIGURES if given.name == "all" else [given.name]:
-        print(FIGURES[name](given.quick))
+    if "list" in given.name:
+        for name in names:
+            print(f"{name:24s}{(drawing.module_of(name).__doc__ or '').splitlines()[0]}")
+        return
+    folder = given.out or (QUICK if given.quick else drawing.GALLERY)
+    setting = Setting(given.venue, given.problem, given.format, given.quick, folder)
+    for name in [*names, *RUNS] if "all" in given.name else given.name:
+        print(RUNS[name](given.quick) if name in RUNS else drawing.draw(name, setting))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,68 @@
+"""Named data in two dimensions that every figure can be drawn for, with their exact field.
+
+python -m figures density_strip --problem moons
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+import sdeflow as sf
+from sdeflow.distributions.distribution import Distribution
+
+F64 = torch.float64
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Data of standard deviation 1 and mean 0 in two dimensions.
+
+    Attributes:
+        name: of the data.
+        data: exact draws and density.
+    """
+
+    name: str
+    data: Distribution
+
+    @cached_property
+    def process(self) -> sf.processes.Process:
+        """The variance-preserving process, under which the cloud keeps its size."""
+        return sf.VP()
+
+    @cached_property
+    def field(self) -> sf.ExactField:
+        """What is known of clean data and noise."""
+        return sf.ExactField(self.process, self.data)
+
+    def grid(self, cells: int) -> sf.Grid:
+        """Square cells that hold the density at all times."""
+        return sf.Grid(-5.0, 5.0, (cells, cells))
+
+
+def _unit(data: Distribution) -> Distribution:
+    return data.moved(data.mean().to(F64), data.std())
+
+
+def _points(name: str, width: float) -> Distribution:
+    """The points of a data set, each as a Gaussian of this width."""
+    found = _unit(getattr(sf.datasets, name)().distribution)
+    assert isinstance(found, sf.distributions.PointSet)
+    return sf.distributions.PointSet(found.points.to(F64), width=width)
+
+
+PROBLEMS: dict[str, Callable[[], Distribution]] = {
+    "ring": lambda: _unit(sf.datasets.ring().distribution),
+    "spiral": lambda: _points("spiral", 0.05),
+    "checkerboard": lambda: _unit(sf.datasets.checkerboard().distribution),
+    "moons": lambda: _points("moons", 0.08),
+}
+
+
+def problem(name: str) -> Problem:
+    """The problem of this name."""
+    return Problem(name, PROBLEMS[name]())
