@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -85,9 +86,15 @@ def stored(file: Path) -> Iterator[dict[str, object]]:
             print(f"{file.name}, line {number} cannot be read and is skipped", file=sys.stderr)
 
 
+def load() -> str:
+    """How busy the machine is: processes that want to run, mean of a minute, and its cores."""
+    return f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
+
+
 def signed(seed: int | None = None) -> dict[str, str | int]:
     """`provenance`, except that results which were just written do not make the tree dirty."""
     made = dict(provenance() if seed is None else provenance(seed))
+    made["load"] = load()
     commit = str(made["commit"])
     if commit.endswith("-dirty") and _only_results_changed():
         made["commit"] = commit.removesuffix("-dirty")

@@ -108,7 +108,7 @@ def with_network(network: sf.MLP, n: int, threads: int, rounds: int) -> list[dic
 
 def main(quick: bool) -> None:
     """Print both tables and append their rows."""
-    rounds = 3 if quick else 9
+    rounds, busy = 3 if quick else 9, record.load()
     idle = overhead.rows(5 * rounds)
     network = trained()
     rows = [
@@ -117,5 +117,6 @@ def main(quick: bool) -> None:
         for n in STEPS
         for row in with_network(network, n, threads, rounds)
     ]
+    print(f"load of the machine: {busy} before, {record.load()} after\n")
     print(record.table(idle), record.table(rows), sep="\n\n")
     record.append("speed", idle + rows)
