@@ -110,15 +110,16 @@ def check_figure(
     with plot.figure(7.0, 2.1) as fig:
         widths = [1.0, 1.0, 1.0, 1.15] if budget else [1.0, 1.0]
         panels = fig.subplots(1, len(widths), width_ratios=widths)
-        plot.density(panels[0], density, unit="data std")
+        exact = None if budget is None else budget.densities["exact"]
+        box = plot.window(density) if exact is None else plot.window(density, exact)
+        plot.density(panels[0], density, box, unit="data std")
         panels[0].set_title("density, learned field")
         darkest = f"darkest: p = {plot.peak(density):.2g} / std$^2$"
         panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
-        maps: list[Any] = [plot.residual(panels[1], verdict, density)]
+        maps: list[Any] = [plot.residual(panels[1], verdict, density, where=box)]
         _name(panels[1], "SDE cloud", "this density", verdict)
-        if budget is not None:
-            exact = budget.densities["exact"]
-            maps.append(plot.residual(panels[2], budget.total, exact))
+        if budget is not None and exact is not None:
+            maps.append(plot.residual(panels[2], budget.total, exact, where=box))
             _name(panels[2], "DDPM cloud", "the exact density", budget.total)
             plot.error_budget(panels[3], budget)
         plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])

@@ -27,6 +27,7 @@ RESOLVED = 10.0
 def work_precision(
     ax: Axes, curves: Mapping[str, tuple[Numbers, Numbers]], floor: float | None = None,
     work: str = "evaluations of the field per particle", error: str = "error (data std)",
+    names: Sequence[str] | None = None, legend: bool = True,
 ) -> list[Line2D]:  # fmt: skip
     """Error against cost, both axes log: the median over seeds as a line, the quartiles as a band.
 
@@ -38,6 +39,8 @@ def work_precision(
         floor: the error of the reference, drawn dashed; points within ten times of it are hollow,
             and an error of zero is drawn at it.
         work, error: what the axes measure, with its unit.
+        names: of all curves of a figure of several panels, in order: a name keeps its look.
+        legend: whether the panel has one.
 
     Raises:
         TypeError, ValueError: shapes that do not fit, a cost or a floor that is not positive, a
@@ -50,15 +53,17 @@ def work_precision(
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(f"curves[{name!r}] must be a pair, cost (K,) and error (K, seeds)")
         runs[str(name)] = _runs(pair[0], pair[1], f"of {name!r}", floor)
-    lines = _draw(ax, runs, floor)
+    lines = _draw(ax, runs, floor, names)
     ax.set(xlabel=work, ylabel=error)
-    ax.legend()
+    if legend:
+        ax.legend()
     return lines
 
 
 def convergence(
     ax: Axes, steps: Numbers, errors: Mapping[str, Numbers] | Numbers,
     guide: float | Sequence[float] | None = None, error: str = "error",
+    names: Sequence[str] | None = None, legend: bool = True,
 ) -> list[Line2D]:  # fmt: skip
     """Error against the number of steps, both axes log, beside guides c / steps^order.
 
@@ -70,6 +75,7 @@ def convergence(
         errors: (K,) or (K, seeds), or name -> such; NaN or infinite where a run failed.
         guide: one order, or several.
         error: what is measured, with its unit.
+        names, legend: as in `work_precision`.
 
     Raises:
         TypeError, ValueError: shapes that do not fit, steps below 1 (step sizes), errors that are
@@ -80,7 +86,7 @@ def convergence(
         raise ValueError("steps must be numbers of steps, 1 or more; of a step size h: span / h")
     given = errors if isinstance(errors, Mapping) else {"": errors}
     runs = {str(k): _runs(steps, v, f"of {k!r}" if k else "", None) for k, v in given.items()}
-    lines = _draw(ax, runs, None)
+    lines = _draw(ax, runs, None, names)
     orders = [] if guide is None else check_numbers(guide, "guide").reshape(-1).tolist()
     for order, dashes in zip(orders, [*DASHES[1:], "-."] * len(orders), strict=False):
         at, level = _under(runs, check_positive(order, "guide"))
@@ -92,7 +98,7 @@ def convergence(
         )  # fmt: skip
         ax.set_ylim(bottom=min(ax.get_ylim()[0], level[-1] / BELOW))
     ax.set(xlabel="steps", ylabel=error)
-    if list(runs) != [""]:
+    if legend and list(runs) != [""]:
         ax.legend()
     return lines
 
@@ -132,7 +138,9 @@ def _runs(cost: object, errors: object, whose: str, floor: float | None) -> _Run
     return _Runs(at, np.where(found == 0, floor, found) if floor else found)
 
 
-def _draw(ax: Axes, runs: Mapping[str, _Runs], floor: float | None) -> list[Line2D]:
+def _draw(
+    ax: Axes, runs: Mapping[str, _Runs], floor: float | None, names: Sequence[str] | None
+) -> list[Line2D]:
     """A line with markers and a band for each, a dashed line at the floor."""
     if not runs:
         raise ValueError("there is no curve to draw; give name -> (cost, error)")
@@ -141,7 +149,12 @@ def _draw(ax: Axes, runs: Mapping[str, _Runs], floor: float | None) -> list[Line
     if not len(seen):
         raise ValueError("every run failed, there is nothing to draw")
     ax.set(xscale="log", yscale="log")
-    lines = [_line(ax, k, *named, floor, seen.max()) for k, named in enumerate(runs.items())]
+    places = list(runs if names is None else check_kind(names, Sequence, "names", "a list"))
+    if not set(runs) <= set(places):
+        raise ValueError(
+            f"names lacks {sorted(set(runs) - set(places))}, which are among the curves"
+        )
+    lines = [_line(ax, places.index(k), k, r, floor, seen.max()) for k, r in runs.items()]
     if floor is not None:
         reference = ax.axhline(floor, color=GREY, ls=DASHES[1], lw=0.8, zorder=1)
         reference.set_label("reference")

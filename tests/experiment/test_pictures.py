@@ -70,3 +70,5 @@ def test_the_check_s_figure_covers_no_text(drawn: list[Figure], shift: float) ->
     for each in (None, budget):
         pictures.check_figure(density, verdict, each, Path("f.png"), {})
         assert layout_faults(drawn[-1]) == []
+        maps = [ax for ax in drawn[-1].axes if ax.images]
+        assert len({(ax.get_xlim(), ax.get_ylim()) for ax in maps}) == 1  # one window

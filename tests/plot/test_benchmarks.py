@@ -70,6 +70,19 @@ def test_many_curves_can_be_told_apart(ax: Axes) -> None:
     assert len(looks) == 12
 
 
+def test_a_name_keeps_its_look_from_panel_to_panel(ax: Axes) -> None:
+    curve, names = ([1, 2], [1.0, 0.5]), ["a", "b", "c"]
+    every = plot.work_precision(ax, dict.fromkeys(names, curve))
+    other = Figure().subplots()
+    (last,) = plot.work_precision(other, {"c": curve}, names=names, legend=False)
+    assert (last.get_color(), last.get_marker()) == (every[2].get_color(), every[2].get_marker())
+    assert other.get_legend() is None
+    (last,) = plot.convergence(other, [1, 2], {"b": [1.0, 0.5]}, names=names)
+    assert last.get_color() == every[1].get_color()
+    with pytest.raises(ValueError, match=r"names lacks \['b'\]"):
+        plot.convergence(other, [1, 2], {"b": [1.0, 0.5]}, names=["a"])
+
+
 def test_a_guide_has_the_slope_of_its_order_and_lies_below(ax: Axes) -> None:
     steps = torch.tensor([4, 8, 16, 32])
     errors = {"one": 3 / steps, "two": (5 / steps.double() ** 2).reshape(-1, 1)}
