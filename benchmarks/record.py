@@ -48,6 +48,8 @@ def ratio(above: list[float], below: list[float]) -> float:
 
 def table(rows: list[dict[str, object]]) -> str:
     """Rows as Markdown."""
+    if not rows:
+        return "None."
     columns = list(rows[0])
     cells = [[_cell(row.get(c, "")) for c in columns] for row in rows]
     return tabulate(cells, columns, tablefmt="github", disable_numparse=True)

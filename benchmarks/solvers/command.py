@@ -65,10 +65,8 @@ def endpoint(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -
     for problem in problems:
         print(f"\n{problem}: median error at the end, each solver on its own time grid\n")
         print(shown(work.errors(rows, problem), given.latex))
-    ours = [one for one in FLOWS if one.ours]
-    peers = [one for one in FLOWS if not one.ours]
     print("\nerror over that of the best peer, geometric means\n")
-    print(shown(work.summary(rows, [*ours, *mine], peers), given.latex))
+    print(shown(work.summary(rows, [one.name for one in mine]), given.latex))
     if given.plot:
         pictures.work_precision(rows, problems, [one.name for one in mine], given.plot)
         print(f"\n{given.plot}")

@@ -79,6 +79,11 @@ class Contender:
         """Whether it is one of sdeflow's own samplers, and not a classic that it also has."""
         return self.name.startswith("multistep")
 
+    @property
+    def about(self) -> dict[str, object]:
+        """What a row says of it, so that rows can be compared where the package is not there."""
+        return {"package": self.package, "own grid": self.grids[0], "ours": self.ours}
+
     def times(self, problem: Problem, sde: SDE, grid: str, calls: int) -> Tensor:
         """The times of a run that may ask the field so often: of as many steps as fit."""
         steps = calls // self.stages

@@ -99,6 +99,8 @@ def measure(job: Job, one: Contender | None) -> Row:
     """The row of one job; a solver that fails leaves a gap with its reason."""
     n = particles(job.problem)
     row: Row = {**job._asdict(), "particles": n}
+    if one is not None:
+        row |= {**one.about, "noisy": one.name not in {flow.name for flow in FLOWS}}
     if one is None:
         return {**row, **distances(exact(job.problem, n * SEEDS, 11), job.problem)}
     p, asked = problem(job.problem), [0]
@@ -155,14 +157,12 @@ class Interval(NamedTuple):
 def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
     """Ours beside the best stochastic peer on any grid, for each problem and number of calls."""
     out: list[Row] = []
-    mine = next(one.name for one in NOISY if one.ours)
-    peers = {one.name for one in NOISY if not one.ours}
     known = [row for row in rows if row.get("part") == "law" and distance in row]
     floors = {row["problem"]: row for row in known if row["solver"] == EXACT}
     for name, calls in dict.fromkeys((r["problem"], r["calls"]) for r in known if r["calls"]):
-        here = [row for row in known if (row["problem"], row["calls"]) == (name, calls)]
-        rivals = [row for row in here if row["solver"] in peers]
-        own = [row for row in here if row["solver"] == mine]
+        here = [r for r in known if (r["problem"], r["calls"]) == (name, calls) and r["noisy"]]
+        rivals = [row for row in here if not row["ours"] and not row["version"]]
+        own = [row for row in here if row["ours"]]
         if own and rivals and name in floors:
             best = min(rivals, key=lambda row: statistics.fmean(_values(row, distance)))
             line = {

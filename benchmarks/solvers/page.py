@@ -5,14 +5,13 @@ python -m benchmarks page
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import record
 from benchmarks.published import command as published
 from benchmarks.solvers import convergence, law, pictures, total_variation, work
-from benchmarks.solvers.contender import Contender
-from benchmarks.solvers.contenders import FLOWS
 from benchmarks.solvers.rows import Row
 from sdeflow.provenance import write_text
 
@@ -20,8 +19,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "benchmarks.md"
 PICTURE = ROOT / "docs" / "benchmarks.png"
 TEXT = Path(__file__).parent / "page.md"
-OURS = tuple(one.name for one in FLOWS if one.ours)
-PEERS = [one for one in FLOWS if not one.ours]
+OURS = "multistep, default", "multistep, calibrated"
 
 CAUSES = {
     "stiff": "modes of width 0.02: the recipe's levels lie wider than the modes ask for",
@@ -62,7 +60,7 @@ def text(rows: list[Row]) -> str:
     """The page, as Markdown: `page.md` with its numbers."""
     ends, made = part(rows, "endpoint"), rows[-1]["made"]
     assert isinstance(made, dict)
-    sums = {str(row["solver"]): row for row in work.summary(ends, [*map(_named, OURS)], PEERS)}
+    sums = {str(row["solver"]): row for row in work.summary(ends)}
     laws = law.summary(part(rows, "law"))
     fields = {
         "machine": f"{made['device']}, {made['threads']} thread, torch {made['torch']}",
@@ -70,8 +68,8 @@ def text(rows: list[Row]) -> str:
         "commit": made["commit"],
         "problems": len({row["problem"] for row in ends}),
         "seeds": max(len(row["errors"]) for row in ends),  # type: ignore[arg-type]
-        "peers": len(PEERS),
-        "packages": ", ".join(sorted({one.package for one in PEERS})),
+        "peers": len({row["solver"] for row in ends if not row["ours"]}),
+        "packages": ", ".join(sorted({str(row["package"]) for row in ends if not row["ours"]})),
         **{f"{k}_{i}": v for i, name in enumerate(OURS) for k, v in _numbers(sums[name]).items()},
         "lost": record.table(lost(ends, OURS[0]) + lost(ends, OURS[1])),
         "ranks": record.table(ranks(ends)),
@@ -84,10 +82,6 @@ def text(rows: list[Row]) -> str:
     return TEXT.read_text().format(**fields)
 
 
-def _named(name: str) -> Contender:
-    return next(one for one in FLOWS if one.name == name)
-
-
 def _numbers(row: Row) -> dict[str, str]:
     own, best, uni, worst, where = list(row.values())[1:]
     return {
@@ -98,7 +92,7 @@ def _numbers(row: Row) -> dict[str, str]:
 
 def ranks(rows: list[Row]) -> list[Row]:
     """For each solver on its own grid: its error over the least of all, geometric mean over the
-    problems, by calls; and the CPU time of a call beside that of the fastest."""
+    problems, by calls."""
     calls = sorted({int(str(row["calls"])) for row in rows})
     problems = [p for p in dict.fromkeys(str(row["problem"]) for row in rows) if p != "gaussian"]
     least = {
@@ -107,19 +101,20 @@ def ranks(rows: list[Row]) -> list[Row]:
         for k in calls
     }
     table: list[Row] = []
-    for one in FLOWS:
-        line: Row = {"solver": one.name, "package": one.package, "time grid": one.grids[0]}
+    own = [row for row in rows if row["grid"] == row["own grid"] and row["problem"] in problems]
+    for name in dict.fromkeys(str(row["solver"]) for row in own):
+        mine = [row for row in own if row["solver"] == name]
+        line: Row = {k: mine[0][k] for k in ("solver", "package", "grid")}
         for k in calls:
             found = [
-                work.point(r).typical / least[p, k]
-                for p in problems
-                for r in rows
-                if _at(r, p, k) and (r["solver"], r["grid"]) == (one.name, one.grids[0])
+                work.point(r).typical / least[str(r["problem"]), k]
+                for r in mine
+                if r["calls"] == k and r["errors"]
             ]
-            whole = len(found) == len(problems) and all(value == value for value in found)
-            line[f"{k}"] = work.geometric(found) if whole else "gap"
+            line[str(k)] = work.geometric(found) if len(found) == len(problems) else "gap"
         table.append(line)
-    return sorted(table, key=lambda line: str(line["10"]).zfill(9))
+    middle = str(calls[len(calls) // 2])
+    return sorted(table, key=lambda x: x[middle] if x[middle] != "gap" else math.inf)
 
 
 def _at(row: Row, problem: str, calls: int) -> bool:
@@ -138,6 +133,6 @@ def lost(rows: list[Row], name: str) -> list[Row]:
             "in another mode": f"{ratio.flipped:.2%}, {ratio.flipped_best:.2%}",
             "cause": CAUSES.get(problem, ""),
         }
-        for (problem, calls), ratio in work.ratios(rows, name, PEERS).items()
+        for (problem, calls), ratio in work.ratios(rows, name).items()
         if ratio.to_best > 1 and problem != "gaussian"
     ]

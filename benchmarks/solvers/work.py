@@ -70,19 +70,20 @@ def measure(job: Job, one: Contender) -> Row:
     p = problem(job.problem)
     x, end, off = truth(p, job.seeds)
     field = Counted(p.field.process, p.field, [0])
-    begun = time.process_time()
+    about, begun = one.about, time.process_time()
     try:
         sde = one.sde(p, field, job.calls)
         times = one.times(p, sde, job.grid, job.calls)
         made = time.process_time()
         got = one.solve(sde, x, times, 0)
     except (ArithmeticError, ValueError, RuntimeError) as error:
-        return {"failed": f"{type(error).__name__}: {error}", "errors": []}
+        return {**about, "failed": f"{type(error).__name__}: {error}", "errors": []}
     if not bool(got.isfinite().all()):
-        return {"failed": "the end is not finite", "errors": []}
+        return {**about, "failed": "the end is not finite", "errors": []}
     square = (got - end).square().mean(1).view(job.seeds, -1)
     kept = square.sort(1).values[:, : int(0.99 * PARTICLES)]
     return {
+        **about,
         "counted": field.asked[0] / len(x),
         "errors": rounded(kept.mean(1).sqrt()),
         "rms": rounded(square.mean(1).sqrt()),
@@ -122,17 +123,12 @@ def point(row: Row) -> Point:
 
 def errors(rows: list[Row], problem_: str) -> list[Row]:
     """The median error of each solver on its own grid, with a column for each number of calls."""
-    here = [row for row in rows if row["problem"] == problem_]
-    firsts = {str(row["solver"]): row["grid"] for row in reversed(here)}
-    table: list[Row] = []
-    for name in dict.fromkeys(str(row["solver"]) for row in here):
-        own = {
-            f"{row['calls']} calls": point(row).median
-            for row in here
-            if (row["solver"], row["grid"]) == (name, firsts[name])
-        }
-        table.append({"solver": name, "grid": firsts[name], **own})
-    return table
+    here = [r for r in rows if r["problem"] == problem_ and r["grid"] == r["own grid"]]
+    table: dict[object, Row] = {}
+    for row in here:
+        line = table.setdefault(row["solver"], {"solver": row["solver"], "grid": row["grid"]})
+        line[f"{row['calls']} calls"] = point(row).median
+    return list(table.values())
 
 
 class Ratio(NamedTuple):
@@ -146,21 +142,18 @@ class Ratio(NamedTuple):
     flipped_best: float
 
 
-def ratios(rows: list[Row], name: str, peers: Sequence[Contender]) -> dict[tuple[str, int], Ratio]:
-    """For each problem and number of calls; peers on their own grids, and on any."""
-    own = {(p.name, p.grids[0]) for p in peers}
-    names = {p.name for p in peers}
+def ratios(rows: list[Row], name: str) -> dict[tuple[str, int], Ratio]:
+    """For each problem and number of calls; a user's solvers are not among the peers."""
     out = {}
     for cell in dict.fromkeys((str(r["problem"]), int(str(r["calls"]))) for r in rows):
         here = [r for r in rows if (r["problem"], r["calls"]) == cell and r["errors"]]
         mine = min((r for r in here if r["solver"] == name), key=_error, default=None)
-        others = [r for r in here if r["solver"] in names]
-        if mine is None or not others:
+        peers = [r for r in here if not r["ours"] and not r["version"] and r["solver"] != name]
+        if mine is None or not peers:
             continue
-        best = min(others, key=_error)
-        alone = min(_error(r) for r in others if (r["solver"], r["grid"]) in own)
-        uni = [_error(r) for r in here if (r["solver"], r["grid"]) == ("UniPC 2", "log SNR")]
-        error = _error(mine)
+        error, best = _error(mine), min(peers, key=_error)
+        alone = min((_error(r) for r in peers if r["grid"] == r["own grid"]), default=math.nan)
+        uni = [_error(r) for r in peers if (r["solver"], r["grid"]) == ("UniPC 2", "log SNR")]
         out[cell] = Ratio(
             error / alone, error / _error(best), error / uni[0] if uni else math.nan,
             f"{best['solver']}, {best['grid']}",
@@ -178,17 +171,18 @@ def geometric(values: Sequence[float]) -> float:
     return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
 
 
-def summary(rows: list[Row], mine: Sequence[Contender], peers: Sequence[Contender]) -> list[Row]:
-    """Geometric means over calls and problems; not the Gaussian, where multistep is exact."""
+def summary(rows: list[Row], names: Sequence[str] = ()) -> list[Row]:
+    """Geometric means over calls and problems, of ours and of the solvers named; without the
+    Gaussian, where multistep is exact."""
     out: list[Row] = []
-    for one in mine:
-        cells = {c: r for c, r in ratios(rows, one.name, peers).items() if c[0] != "gaussian"}
+    for name in [*dict.fromkeys(str(r["solver"]) for r in rows if r["ours"]), *names]:
+        cells = {c: r for c, r in ratios(rows, name).items() if c[0] != "gaussian"}
         if not cells:
             continue
         worst = max(cells, key=lambda cell: cells[cell].to_best)
         out.append(
             {
-                "solver": one.name,
+                "solver": name,
                 "/ best peer, its own grid": geometric([r.to_own for r in cells.values()]),
                 "/ best peer, any grid": geometric([r.to_best for r in cells.values()]),
                 "/ UniPC 2, its own grid": geometric([r.to_unipc for r in cells.values()]),

@@ -107,7 +107,8 @@ def test_jobs_are_named_once_and_take_the_laws_that_are_known() -> None:
 
 def row(solver: str, values: list[float], grid: str = "own") -> law.Row:
     job = Job("law", "moons", 10, solver, grid)
-    return {"part": "law", **job._asdict(), "sliced W2": values, law.WHOLE: 0.5}
+    about = {"ours": solver.startswith("multistep"), "noisy": solver != EXACT}
+    return {**job._asdict(), **about, "sliced W2": values, law.WHOLE: 0.5}
 
 
 def test_the_summary_takes_the_best_peer_and_compares_intervals() -> None:
