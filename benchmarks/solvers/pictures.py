@@ -9,6 +9,9 @@ from pathlib import Path
 from benchmarks.solvers.rows import Row
 from sdeflow import plot
 
+LIMITS = 2e-5, 3.0
+"""Of the errors that are shown: what is smaller counts as none."""
+
 SHOWN = {
     "multistep, calibrated": "multistep, calibrated",
     "multistep, default": "multistep",
@@ -23,23 +26,26 @@ SHOWN = {
 def work_precision(
     rows: list[Row], problems: Sequence[str], mine: Sequence[str], file: Path
 ) -> None:
-    """Median and quartiles over the seeds, and the least error of all peers on any time grid."""
-    across = min(3, len(problems))
-    down = math.ceil(len(problems) / across)
-    with plot.figure(2.3 * across, 2.0 * down + 0.5) as fig:
-        axes = fig.subplots(down, across, squeeze=False, sharex=True)
+    """Median and quartiles over the seeds; the truth's own error is far below."""
+    across = min(4, len(problems) + 1)
+    down = math.ceil((len(problems) + 1) / across)  # one cell holds the legend
+    names = [*mine, *SHOWN.values()]
+    with plot.figure(1.75 * across, 1.6 * down + 0.3) as fig:
+        axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for ax, name in zip(axes.flat, problems, strict=False):
             curves, floor = curves_of(rows, name, mine)
-            plot.work_precision(ax, curves, floor)
+            plot.work_precision(ax, curves, floor, "", "", names, legend=False)
             ax.set_title(name)
-            ax.get_legend().remove()
-            ax.set(xlabel="", ylabel="")
         for ax in axes.flat[len(problems) :]:
             ax.set_axis_off()
+        for ax in axes.flat[max(0, len(problems) - across) : len(problems)]:
+            ax.tick_params(labelbottom=True)
+        axes[0, 0].set_ylim(*LIMITS)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        fig.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
-        fig.supxlabel("calls of the field per particle", size="medium")
-        fig.supylabel("error at the end of the flow (data std)", size="medium")
+        kept = len(labels) - 1  # the line of the truth's error is below the axes
+        axes.flat[-1].legend(handles[:kept], labels[:kept], loc="center")
+        fig.supxlabel("calls of the field per particle")
+        fig.supylabel("error at the end of the flow (data std)")
         plot.write(fig, file)
 
 

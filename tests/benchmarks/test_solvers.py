@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -135,6 +137,19 @@ def test_field_counts_how_often_it_is_asked() -> None:
     field = Counted(PROCESS, p.field, [0])
     sf.ODESolver("rk4", 5).solve(sf.reverse(field, 0.0), p.start(7, 0))
     assert field.asked[0] / 7 == 20
+
+
+@pytest.mark.slow
+def test_quick_run_of_everything_goes_through(tmp_path: Path) -> None:
+    """As a user calls it: endpoints, laws, total variation, orders."""
+    out = tmp_path / "rows.jsonl"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks", "solvers", "--quick", "--out", str(out)],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert {row["part"] for row in record.stored(out)} == set(command.PARTS)
+    assert "NOT as counted" not in done.stdout
+    assert "at least a tie" in done.stdout
 
 
 def test_quick_comparison_prints_its_tables(
