@@ -1,6 +1,6 @@
 """`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl.
 
-`python -m benchmarks readme` measures nothing: it writes the latest rows into README's table.
+`readme` and `page` measure nothing: they write the latest rows into README and docs/benchmarks.md.
 `python -m benchmarks claims` lists or runs the claims of the lectures.
 """
 
@@ -12,6 +12,7 @@ from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed
 from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
+from benchmarks.solvers import page
 from sdeflow.provenance import commit
 
 QUESTIONS = {
@@ -23,6 +24,7 @@ QUESTIONS = {
     "fokker_planck": fokker_planck.main,
     "published": published.main,
     "readme": record.refresh,
+    "page": page.main,
 }
 
 
