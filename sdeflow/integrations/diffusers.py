@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, check_score
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
 
@@ -63,6 +63,8 @@ def _run(scheduler: Any, field: Field, x: Tensor, times: Tensor, seed: int) -> T
     generator = torch.Generator().manual_seed(seed)
     noisy = getattr(scheduler.config, "algorithm_type", "").startswith("sde")
     given = {"generator": generator} if noisy or hasattr(scheduler, "tau_func") else {}
+    if given:
+        check_score(field, "a scheduler that draws noise")
     y = x / float(size[0])
     with torch.no_grad():
         for k, t in enumerate(scheduler.timesteps):
