@@ -196,6 +196,13 @@ def test_the_flow_of_coupled_pairs_is_that_of_the_velocity(pairs: Pairs) -> None
         assert torch.equal(*ends)
 
 
+def test_only_a_source_may_start_at_any_width() -> None:
+    x = 9 * randn(70, 2).float()
+    EULER.solve(sf.reverse(made(Pairs.SOURCED), 0.0), x)
+    with pytest.warns(UserWarning, match="times the width"):
+        EULER.solve(sf.reverse(made(Pairs.COUPLED), 0.0), x)
+
+
 def test_likelihood_needs_the_density_of_the_source() -> None:
     x, solver = randn(5, 2).float(), sf.ODESolver("euler", steps=3)
     sourced = made(Pairs.SOURCED)
