@@ -30,7 +30,7 @@ try:
 except ImportError:  # `command.main` says what is missing
     ot = None
 
-METHODS = ("OT-CFM", "I-CFM", "FM")
+METHODS = ("I-CFM", "FM", "OT-CFM")
 PROCESS = sf.Linear(t_min=0.0, t_max=1 - 1e-6)  # alpha is 0 at t = 1
 STEPS = 100
 

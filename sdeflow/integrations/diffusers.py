@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, check_score
 from sdeflow.processes.process import Process
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
@@ -123,6 +123,7 @@ class _Kind(NamedTuple):
     told: Callable[[Tensor, Tensor, float, float], Tensor]
     place: Callable[[Any, Tensor], None]
     asked: Callable[[Process, Tensor], Tensor] = _starts
+    draws: bool = False
 
 
 _MULTISTEP = _Kind(_preserving, _noise, _multistep)
@@ -132,12 +133,12 @@ _KINDS = {
     "DPMSolverSinglestepScheduler": _MULTISTEP,
     "UniPCMultistepScheduler": _MULTISTEP,
     "DEISMultistepScheduler": _MULTISTEP,
-    "SASolverScheduler": _Kind(_preserving, _noise, _with_noise_in_a_window),
-    "DDPMScheduler": _Kind(_preserving, _noise, _ancestral),
+    "SASolverScheduler": _Kind(_preserving, _noise, _with_noise_in_a_window, draws=True),
+    "DDPMScheduler": _Kind(_preserving, _noise, _ancestral, draws=True),
     "DDIMScheduler": _Kind(_preserving, _noise, _ancestral),
     "IPNDMScheduler": _Kind(_preserving, _v, _adams),
     "EulerDiscreteScheduler": _KARRAS,
-    "EulerAncestralDiscreteScheduler": _KARRAS,
+    "EulerAncestralDiscreteScheduler": _KARRAS._replace(draws=True),
     "HeunDiscreteScheduler": _Kind(_comoving, _noise, _two_stages, _both_ends),
     "KDPM2DiscreteScheduler": _Kind(_comoving, _noise, _two_stages, _starts_and_middles),
     "FlowMatchEulerDiscreteScheduler": _Kind(_straight, _velocity, _flow),
@@ -190,6 +191,8 @@ def _check(config: Any) -> None:
 def _run(scheduler: Any, kind: _Kind, field: Field, x: Tensor, times: Tensor, seed: int) -> Tensor:
     """Step from the first time to the last."""
     _reset(scheduler, kind, field.process.noise_level(times))
+    if kind.draws or scheduler.config.get("algorithm_type", "").startswith("sde"):
+        check_score(field, "a scheduler that draws noise")
     takes = "generator" in inspect.signature(scheduler.step).parameters
     given = {"generator": torch.Generator().manual_seed(seed)} if takes else {}
     when = kind.asked(field.process, times)

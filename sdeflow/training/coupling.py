@@ -1,5 +1,9 @@
 r"""Pair data with noise: which x_0 of a batch goes with which eps.
 
+    field = sf.LearnedField(process, network, data_std=s, pairs=sf.fields.Pairs.COUPLED)
+    sf.fit(field, data.sample, steps=5000, coupling=sf.training.optimal_transport)
+    flow = sf.reverse(field, eta=0.0)
+
 A coupling is a function of a batch, (x0 (n, d), eps (n, d), seed) -> j (n,): x0[k] goes with
 eps[j[k]]. Without one the pairs are independent. `optimal_transport` makes the paths of the flow
 short and nearly straight. Coupled pairs have a flow, and no score: see docs/theory.md, (6.5).

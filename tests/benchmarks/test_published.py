@@ -164,6 +164,7 @@ def test_rows_are_kept_and_measured_once(
     for name in ("task", "method", "seed", "W2", "NPE", "floor", "loss"):
         assert before[name] == after[name], name
     assert "| N->scurve" in said.out
+    assert "I-CFM / OT-CFM" in said.out
 
 
 def test_seeds_come_one_after_the_other() -> None:

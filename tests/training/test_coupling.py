@@ -8,9 +8,11 @@ import numpy as np
 import ot
 import pytest
 import torch
+from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
 import sdeflow as sf
+from sdeflow.integrations.diffusers import solver as diffusers_solver
 from tests.problems import SMALL, close, f64, randn, same, weights
 
 Pairs, Training = sf.fields.Pairs, sf.training.Training
@@ -157,6 +159,7 @@ def test_coupled_gaussians_have_the_flow_and_not_the_score() -> None:
         field.score(eps, t)
 
 
+NOISY = DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++")
 REFUSED: dict[str, Callable[[sf.LearnedField], object]] = {
     "reverse": sf.reverse,
     "ancestral": sf.ancestral,
@@ -168,6 +171,9 @@ REFUSED: dict[str, Callable[[sf.LearnedField], object]] = {
         field, randn(4, 2), [0.9, 0.1], sf.analysis.small_variance(field.process, [0.9, 0.1])
     ),
     "learned_variance": lambda field: sf.analysis.learned_variance(field, randn(4, 2), [0.9, 0.1]),
+    "scheduler": lambda field: diffusers_solver(NOISY)(
+        sf.reverse(field, 0.0), randn(4, 2).float(), field.process.t_max * f64([1.0, 0.5, 0.1]), 0
+    ),
     "loss_decomposition": lambda field: sf.training.loss_decomposition(
         field, sf.ExactField(field.process, RING.distribution)
     ),
@@ -188,6 +194,13 @@ def test_the_flow_of_coupled_pairs_is_that_of_the_velocity(pairs: Pairs) -> None
     for law in (sf.reverse, sf.multistep, sf.ancestral):
         ends = [EULER.solve(law(field, eta=0.0), x).x[-1] for field in (told, plain)]
         assert torch.equal(*ends)
+
+
+def test_only_a_source_may_start_at_any_width() -> None:
+    x = 9 * randn(70, 2).float()
+    EULER.solve(sf.reverse(made(Pairs.SOURCED), 0.0), x)
+    with pytest.warns(UserWarning, match="times the width"):
+        EULER.solve(sf.reverse(made(Pairs.COUPLED), 0.0), x)
 
 
 def test_likelihood_needs_the_density_of_the_source() -> None:
