@@ -72,7 +72,7 @@ def unit(data: Distribution) -> Distribution:
 def known(name: str, data: Distribution) -> Problem:
     """A problem whose field is exact."""
     data = unit(data)
-    spread = Spread(None, 1.0, data.widest())
+    spread = Spread(None, 1.0, data.widest(), data.narrowest())
     modes = data.means.to(F64) if isinstance(data, sf.GaussianMixture) else None
     return Problem(name, data, sf.ExactField(PROCESS, data), "exact field", spread, modes)
 

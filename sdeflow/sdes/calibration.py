@@ -152,7 +152,7 @@ def _candidates(flow: _Flow, steps: int) -> Iterator[_Candidate]:
     """The default recipe first, then the safe one for guided fields, then the fitted plans."""
     sde, process = flow.sde, flow.sde.field.process
     widest = sde.spread.widest
-    for name, one in ((DEFAULT, recipe(steps)), (SAFE, SAFEST)):
+    for name, one in ((DEFAULT, recipe(steps, finest=sde.spread.finest)), (SAFE, SAFEST)):
         power, order, corrector, widen = one
         times = angle_times(process, steps, widen * widest, power)
         plan = replace(sde, order=order, corrector=corrector).plan(times)

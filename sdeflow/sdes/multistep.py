@@ -44,11 +44,19 @@ class Spread(NamedTuple):
         mean: (d,), or None for centred data.
         std: s, root mean square deviation per coordinate; it sets the frame.
         widest: standard deviation along the first principal axis, at least s; it sets the times.
+        narrowest: that of the finest structure, 0 for points; None for a field that is learned.
+            With it the steps also use that F vanishes at infinite noise, as a network's need not.
     """
 
     mean: Tensor | None
     std: float
     widest: float
+    narrowest: float | None = None
+
+    @property
+    def finest(self) -> float | None:
+        """narrowest / std."""
+        return None if self.narrowest is None else self.narrowest / self.std
 
 
 MOST = 3.0
@@ -81,10 +89,13 @@ def spread_of(field: Field) -> Spread:
     known = known_spread(field)
     if known is None:
         return CENTRED
+    guided = isinstance(field, GuidedField)
     while isinstance(field, GuidedField):
         field = field.conditional
-    wide = field.distribution.widest() if isinstance(field, ExactField) else known.std
-    return Spread(known.mean, known.std, wide)
+    if not isinstance(field, ExactField):
+        return Spread(known.mean, known.std, known.std)
+    data = field.distribution
+    return Spread(known.mean, known.std, data.widest(), None if guided else data.narrowest())
 
 
 def multistep(
@@ -127,7 +138,7 @@ def multistep(
     for name, value, least, most in (("order", order, 1, 4), ("corrector", corrector, 0, 5)):
         if value is not None and check_int(value, name, least) > most:
             raise ValueError(f"{name} must be at most {most}, got {value}")
-    grid = RecipeTimes(process.t_max, process.t_min, process, found.widest, eta, _pushed(field))
+    grid = RecipeTimes(process.t_max, process.t_min, process, found, eta, _pushed(field))
     sde = driven(ReverseCoefficients(field, eta), grid, "multistep sampling", MultistepSDE)
     return replace(sde, order=order, corrector=corrector, spread=found)
 
@@ -137,14 +148,14 @@ class RecipeTimes(SpanTimes):
     """The times of the default `recipe`."""
 
     process: Process
-    widest: float
+    spread: Spread
     eta: float
     guided: bool = False
 
     def __call__(self, steps: int) -> Tensor:
         """See `SpanTimes`."""
-        usual = recipe(check_int(steps, "steps"), self.eta, self.guided)
-        widest = usual.widen * self.widest
+        usual = recipe(check_int(steps, "steps"), self.eta, self.guided, self.spread.finest)
+        widest = usual.widen * self.spread.widest
         return AngleTimes(self.t_start, self.t_end, self.process, widest, usual.power)(steps)
 
 
@@ -192,11 +203,12 @@ class MultistepSDE(FieldSDE):
         """
         if self.fitted is not None:
             return self.fitted.on(times)
-        usual = recipe(len(times) - 1, self.eta, _pushed(self.field))
+        usual = recipe(len(times) - 1, self.eta, _pushed(self.field), self.spread.finest)
         order = usual.order if self.order is None else self.order
         corrector = usual.corrector if self.corrector is None else self.corrector
         c = self.field.process(times)
-        return Plan.adams(c, self.spread.std, self.eta, order, corrector)
+        exact = self.spread.narrowest is not None and not self.eta
+        return Plan.adams(c, self.spread.std, self.eta, order, corrector, exact)
 
 
 class _SteppedMultistepSDE(_SteppedFieldSDE):

@@ -50,10 +50,21 @@ SAFEST = Recipe(2.5, 2, 3, 2.0)
 """For the flow of a field that guidance pushes beyond both of its parts, from 7 steps on."""
 
 
-def recipe(steps: int, eta: float = 0.0, guided: bool = False) -> Recipe:
+FINE, COARSE = 0.05, 0.2
+"""Of the finest structure of the data, in their standard deviations: below the one, the last steps
+must be shorter; above the other, they may be longer."""
+
+
+def recipe(
+    steps: int, eta: float = 0.0, guided: bool = False, finest: float | None = None
+) -> Recipe:
     """The default recipe for this number of steps, chosen once for nine unlike problems.
 
-    guided: whether the field is pushed beyond both of its parts; then `SAFEST`, from 7 steps on.
+    Args:
+        steps: K.
+        eta: noise.
+        guided: whether the field is pushed beyond both of its parts; then `SAFEST`, from 7 steps.
+        finest: width of the finest structure in the data's standard deviation, of an exact field.
 
     Raises:
         TypeError, ValueError: steps is not a positive whole number, or eta is negative.
@@ -63,9 +74,12 @@ def recipe(steps: int, eta: float = 0.0, guided: bool = False) -> Recipe:
         return Recipe(2.0, 2, 3 if eta <= LITTLE_NOISE else 0)
     if guided and steps > 6:
         return SAFEST
-    if steps < 10:
-        return Recipe(2.5, 2, 4 if steps > 6 else 0)
-    return Recipe(3.0, 3 if steps < 20 else 4, 4)
+    power = 2.5 if steps < 10 else 3.0
+    if finest is not None:
+        power += 1.0 if finest < FINE else -0.5 if finest > COARSE else 0.0
+    if steps <= 6:
+        return Recipe(power, 2 if finest is None else 3, 0)
+    return Recipe(power, 2 if steps < 10 else 3 if steps < 20 else 4, 4)
 
 
 class Plan(NamedTuple):
@@ -84,18 +98,29 @@ class Plan(NamedTuple):
     noise: np.ndarray
 
     @staticmethod
-    def adams(c: Coefficients[Tensor], std: float, eta: float, order: int, corrector: int) -> Plan:
-        """Exponential Adams-Bashforth steps between the times of the coefficients c (K + 1,)."""
+    def adams(
+        c: Coefficients[Tensor],
+        std: float,
+        eta: float,
+        order: int,
+        corrector: int,
+        exact: bool = False,
+    ) -> Plan:
+        """Exponential Adams-Bashforth steps between the times of the coefficients c (K + 1,).
+
+        exact: whether F is that of an exact field, which vanishes at infinite noise, so that the
+        first steps, with too few values, know one more.
+        """
         angle = torch.atan2(c.sigma, c.alpha * std).numpy()
         root = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2).numpy()
         decay = np.cos(angle[:-1]) / np.cos(angle[1:])
         state = decay**eta**2 * root[1:] / root[:-1]
         units = np.zeros((len(state), max(order + 1, corrector) if corrector else order))
-        units[:, :order] = root[1:, None] * _adams(angle, eta, order, 0)
+        units[:, :order] = root[1:, None] * _adams(angle, eta, order, 0, exact)
         if corrector:
             # The corrected state differs from the state by the difference of the two polynomials'
             # weights, and the step goes on from it.
-            change = root[1:, None] * _adams(angle, eta, corrector, 1)
+            change = root[1:, None] * _adams(angle, eta, corrector, 1, exact)
             change = np.pad(change, ((0, 0), (0, units.shape[1] - corrector)))
             change[:, 1:] -= units[:, :-1]
             units[1:] += state[1:, None] * change[:-1]
@@ -103,12 +128,21 @@ class Plan(NamedTuple):
         return Plan(state, np.zeros_like(state), units, noise)
 
 
-def _adams(angle: np.ndarray, eta: float, count: int, ahead: int) -> np.ndarray:
+NEAREST, FARTHEST = 0.05, 0.15
+"""From pi / 2, of the first angle, where F(pi / 2) = 0 gives a slope: in first steps, and in
+radians. Nearer, the step is so much longer than the base of the slope that rounding tells."""
+
+
+def _adams(
+    angle: np.ndarray, eta: float, count: int, ahead: int, exact: bool = False
+) -> np.ndarray:
     """(K, count) weights of F in u at the end of each step, by Gauss's rule in the angle.
 
     F goes through its values at the last `count` angles, up to the start of the step (ahead = 0)
-    or its end (ahead = 1).
+    or its end (ahead = 1); where there are fewer, through F(pi / 2) = 0 if the field is exact.
     """
+    beyond = np.pi / 2 - angle[0]
+    vanishes = exact and NEAREST * (angle[0] - angle[1]) < beyond < FARTHEST
     a, b = angle[:-1, None], angle[1:, None]
     nodes = (a + b) / 2 + (a - b) / 2 * NODES
     kernel = (1 + eta**2) * (np.cos(nodes) / np.cos(b)) ** eta**2 * WEIGHTS * (a - b) / 2
@@ -118,7 +152,9 @@ def _adams(angle: np.ndarray, eta: float, count: int, ahead: int) -> np.ndarray:
         steps = np.arange(first, len(a) if known == count else first + 1)
         steps = steps[(steps >= 0) & (steps < len(a))]
         near = angle[steps[:, None] + ahead - np.arange(known)]
-        polynomials = _lagrange(nodes[steps], near)
+        if vanishes and known < count:
+            near = np.pad(near, ((0, 0), (0, 1)), constant_values=np.pi / 2)
+        polynomials = _lagrange(nodes[steps], near)[:, :known]
         out[steps, :known] = (polynomials * kernel[steps][:, None, :]).sum(2)
     return out
 

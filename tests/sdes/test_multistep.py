@@ -11,7 +11,7 @@ import sdeflow as sf
 from sdeflow.processes.time_grids import angle_times
 from sdeflow.sdes.multistep import Spread, spread_of
 from sdeflow.sdes.plan import Plan, recipe
-from tests.problems import lopsided
+from tests.problems import lopsided, pair
 
 F64 = torch.float64
 PROCESSES = pytest.mark.parametrize(
@@ -189,9 +189,9 @@ def test_guided_field_and_wide_data_use_what_is_known_of_the_data():
     assert spread_of(wide).widest == pytest.approx(
         float(torch.linalg.eigvalsh(torch.cov(draws.T)).max()) ** 0.5
     )
-    assert spread_of(sf.GuidedField(wide, wide, 2.0))[1:] == spread_of(wide)[1:]
+    assert spread_of(sf.GuidedField(wide, wide, 2.0))[1:] == (*spread_of(wide)[1:3], None)
     learned = sf.LearnedField(sf.VP(), sf.MLP(width=4, depth=1), data_std=2.0, data_mean=MEAN)
-    assert spread_of(learned)[1:] == (2.0, 2.0)
+    assert spread_of(learned)[1:] == (2.0, 2.0, None)
     times = sf.multistep(learned).times(10)
     assert torch.equal(times, angle_times(sf.VP(), 10, 2.0, recipe(10).power))
 
@@ -203,13 +203,44 @@ def test_guided_field_and_wide_data_use_what_is_known_of_the_data():
 )  # fmt: skip
 def test_flow_beyond_both_fields_takes_the_safe_recipe(scale, steps, eta, safe):
     one = sf.ExactField(sf.VP(), lopsided(F64))
-    sde, plain = sf.multistep(sf.GuidedField(one, one, scale), eta), sf.multistep(one, eta)
+    bare = spread_of(one)._replace(narrowest=None)
+    sde = sf.multistep(sf.GuidedField(one, one, scale), eta)
+    plain = sf.multistep(one, eta, spread=bare)
     times = plain.times(steps)
     if safe:
         times = angle_times(sf.VP(), steps, 2 * spread_of(one).widest, 2.5)
-        plain = sf.multistep(one, eta, 2, 3)
+        plain = sf.multistep(one, eta, 2, 3, bare)
     assert torch.equal(sde.times(steps), times)
     assert np.array_equal(sde.plan(times).units, plain.plan(times).units)
+
+
+@pytest.mark.parametrize("orders", [(2, 0), (3, 0), (2, 3), (4, 4)], ids=str)
+def test_steps_of_an_exact_field_know_where_it_vanishes(orders):
+    """F = pi / 2 - theta is zero at infinite noise: one value and that zero integrate it."""
+    process = sf.EDM(t_min=0.01, t_max=20.0)
+    c = process(angle_times(process, 6, 1.0, 2.5))
+    angle = torch.atan2(c.sigma, c.alpha).numpy()
+    root = np.hypot(c.alpha.numpy(), c.sigma.numpy())
+    f = np.pi / 2 - angle
+    for exact in (True, False):
+        plan = Plan.adams(c, 1.0, 0.0, *orders, exact)
+        x = root[0] * 0.3
+        for k in range(6):
+            near = f[k::-1][: plan.units.shape[1]] if k else f[:1]
+            x = plan.state[k] * x + float(plan.units[k, : len(near)] @ near)
+        off = abs(x / root[-1] - 0.3 - (f[-1] ** 2 - f[0] ** 2) / 2)
+        assert (off < 1e-12) == exact
+
+
+def test_finer_data_get_shorter_last_steps():
+    """And a width that is far above the last level longer ones; what is learned is not known."""
+    powers = [recipe(12, finest=finest).power for finest in (0.02, 0.1, 0.4, None)]
+    assert powers[0] > powers[1] == powers[3] > powers[2]
+    process = sf.EDM(t_min=0.01, t_max=20.0)
+    ends = [
+        float(sf.multistep(sf.ExactField(process, pair(std))).times(12)[-2]) for std in (0.02, 0.4)
+    ]
+    assert ends[0] < ends[1]
 
 
 def test_safe_recipe_holds_where_the_default_one_fails():
