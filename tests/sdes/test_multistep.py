@@ -214,9 +214,10 @@ def test_flow_beyond_both_fields_takes_the_safe_recipe(scale, steps, eta, safe):
     assert np.array_equal(sde.plan(times).units, plain.plan(times).units)
 
 
-@pytest.mark.parametrize("orders", [(2, 0), (3, 0), (2, 3), (4, 4)], ids=str)
+@pytest.mark.parametrize("orders", [(2, 0), (3, 0), (4, 0)], ids=str)
 def test_steps_of_an_exact_field_know_where_it_vanishes(orders):
-    """F = pi / 2 - theta is zero at infinite noise: one value and that zero integrate it."""
+    """F = pi / 2 - theta is zero at infinite noise: one value and that zero integrate it. Without
+    the zero the first step is of order 1, which only a corrector mends."""
     process = sf.EDM(t_min=0.01, t_max=20.0)
     c = process(angle_times(process, 6, 1.0, 2.5))
     angle = torch.atan2(c.sigma, c.alpha).numpy()
