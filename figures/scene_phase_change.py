@@ -1,9 +1,9 @@
 """The field changes its character as the noise falls past sigma = 0.15.
 
-Arrows: direction of the exact score, blue where it is more than 30 degrees off the direction of the
-mean, grey elsewhere. Below: mean cosine of the score with the direction of the mean and with that
-of the nearest data point; dotted, the noise levels above; grey, where arms 0.4 apart come apart by
-theory, at radii 0.3 to 1.1.
+Arrows: direction of the exact score, blue where it is more than 30 degrees off the direction of
+the mean, grey elsewhere. Below: mean cosine of the score with the direction of the mean and with
+that of the nearest data point; dotted, the noise levels above; grey, where arms 0.4 apart come
+apart by theory, at radii 0.3 to 1.1.
 """
 
 from __future__ import annotations
