@@ -1,8 +1,8 @@
 """One path of DDPM in 63 steps, each a step of the model and a step of noise.
 
 The particle that the lecture shows, from (-1.6, 1.8) at sigma = 1 to the spiral at sigma = 0.01,
-under the exact field; the normals are torch's own, seed 2. Right: the lengths of its steps; dashed,
-the root mean square length of a step of noise.
+under the exact field; the normals are torch's own, seed 2. Right: the lengths of its steps;
+dashed, the root mean square length of a step of noise.
 """
 
 from __future__ import annotations
