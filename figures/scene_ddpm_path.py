@@ -28,7 +28,9 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     near = (walk[-1] - 0.12).tolist(), (walk[-1] + 0.12).tolist()
     box = plot.Window(*near)
     for ax, window in ((whole, plot.window(walk, POINTS)), (close, box)):
-        plot.cloud(ax, POINTS, plot.GREY, 5.0, label="data")
+        low, high = torch.tensor(window.low), torch.tensor(window.high)
+        inside = ((POINTS > low) & (POINTS < high)).all(1)
+        plot.cloud(ax, POINTS[inside], plot.GREY, 5.0, label="data")
         for first, colour, label in ((1, NOISE, "noise"), (0, MODEL, "model")):
             for k in range(first, 2 * STEPS, 2):
                 ax.plot(*walk[k : k + 2].T, color=colour, lw=0.8, label=label if k < 2 else None)

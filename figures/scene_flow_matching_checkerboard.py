@@ -41,5 +41,5 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     lines = plot.trajectories(axes[3], path, range(40))
     plot.frame(axes[3], HALF, "40 paths")
     way = path.x.diff(dim=0).norm(dim=2).sum(0).mean() / (path.x[-1] - start).norm(dim=1).mean()
-    axes[3].set_xlabel(f"length: +{100 * (float(way) - 1):.0f} %")
+    axes[3].set_xlabel(f"mean length +{100 * (float(way) - 1):.0f} %")
     plot.colour_bar(axes[3], lines)

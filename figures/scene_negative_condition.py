@@ -2,8 +2,8 @@
 
 Asked for dog or cat, not dog: eps = eps_n + w (eps_c - eps_n), exact fields, DDIM over 64 levels
 from sigma = 10. Colour: class of the nearest data point. As w grows fewer dogs are left, those on
-the spiral, and the cats leave it. Right: median distance of all to the spiral; dashed, that of
-fresh data.
+the spiral, and the cats leave it. Right: median distance of all to the spiral; dashed, its
+floor, that of fresh data.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     far = [float(SPIRAL.distance(x).median()) for x in clouds.values()]
     axes[3].semilogy(SCALES, far, "o-", color=plot.BLUE, ms=3)
     fresh = float(SPIRAL.distance(data(n, seed=900)).median())
-    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.BLACK)
+    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.BLACK, label="floor")
+    axes[3].legend(loc="lower right")
     axes[3].set(xlabel="scale $w$", ylabel="median distance\nto the spiral (data units)")
     axes[3].set_xticks([1, 2, 3, 4])
     axes[3].set_title("distance")

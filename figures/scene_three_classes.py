@@ -3,8 +3,8 @@
 DDIM over 64 levels from sigma = 10, 480 points asked for each class, 100 of them drawn. The
 lecture's network strays from the class asked for, and guidance mends part of it; the exact field
 never strays. Below: share of the points in their class, and the Wasserstein distance to the points
-of the class, mean of the three, over that of fresh data. Guidance makes the distance larger. With
---quick the network is trained in a thirtieth of the steps.
+of the class (data units), means of the three; floor: that of as many fresh data. Guidance makes
+the distance larger. With --quick the network is trained in a thirtieth of the steps.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
             plot.cloud(ax, x[k, :100], COLOURS[k], 3.0, f"asked for: {NAMES[k]}")
         plot.frame(ax, window, title)
         right, _, far, _ = judged(x).mean(0).tolist()
-        ax.set_xlabel(f"{100 * right:.1f} % in class\n$W_2$ {far:.3f} / {floor:.3f}")
+        ax.set_xlabel(f"{100 * right:.1f} % in class\n$W_2$ {far:.2f}, floor {floor:.2f}")
     width = f"windows {2 * window.half:.2g} data units wide"
     marks = axes[0].get_legend_handles_labels()
     fig.legend(
