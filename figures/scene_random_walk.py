@@ -37,10 +37,10 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     plot.colour_bar(axes[:3], dots, "start: 0 inner, 1 outer end")
     far = ((x - start) ** 2).sum(2)
     mean, error = far.mean(1), far.std(1) / far.shape[1] ** 0.5
-    k = torch.arange(STEPS + 1)
-    axes[3].plot(k, 2 * STEP**2 * k, color=plot.BLACK, lw=0.8, label="$2 s^2 k$")
+    step = torch.arange(STEPS + 1)
+    axes[3].plot(step, 2 * STEP**2 * step, color=plot.BLACK, lw=0.8, label="$2 s^2 k$")
     axes[3].errorbar(
-        k[::10], mean[::10], 2 * error[::10], fmt="o", ms=2.5, color=plot.BLUE, lw=0.8,
+        step[::10], mean[::10], 2 * error[::10], fmt="o", ms=2.5, color=plot.BLUE, lw=0.8,
         label=r"$\pm$2 s.e.",
     )  # fmt: skip
     axes[3].set(xlabel="step $k$", ylabel="mean square distance\nfrom the start (data unit$^2$)")
