@@ -35,7 +35,8 @@ def main() -> None:
         return
     folder = given.out or (QUICK if given.quick else drawing.GALLERY)
     setting = Setting(given.venue, given.problem, given.format, given.quick, folder)
-    for name in [*names, *RUNS] if "all" in given.name else given.name:
+    every = [n for n in names if drawing.takes_problem(n) or given.problem is None]
+    for name in [*every, *RUNS] if "all" in given.name else given.name:
         print(RUNS[name](given.quick) if name in RUNS else drawing.draw(name, setting))
 
 

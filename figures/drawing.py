@@ -2,7 +2,8 @@
 
 A file may set PANELS, (rows, columns of panels), by default (1, 1); COLUMNS, of a venue's text, by
 default 2 where the venue has two; ASPECT, height over width of a panel; PROBLEM, a name of
-`problems`. Its docstring is the figure's caption. `draw` needs no more than `plot` and the public
+`problems`, or None where the figure has data of its own. Its docstring is the figure's caption.
+`draw` needs no more than `plot` and the public
 names of sdeflow: docs/figures.md shows it as the lines that draw the picture.
 """
 
@@ -55,14 +56,22 @@ def module_of(name: str) -> ModuleType:
     return importlib.import_module(f"figures.{name}")
 
 
+def takes_problem(name: str) -> bool:
+    """Whether a figure can be drawn for any of `problems`."""
+    return getattr(module_of(name), "PROBLEM", "ring") is not None
+
+
 def draw(name: str, setting: Setting = Setting()) -> Path:
     """Draw one figure and write it."""
     torch.set_num_threads(1)
     file = module_of(name)
     columns = min(getattr(file, "COLUMNS", 2), len(VENUES[setting.venue]))
     panels, aspect = getattr(file, "PANELS", (1, 1)), getattr(file, "ASPECT", None)
-    data = problem(setting.problem or getattr(file, "PROBLEM", "ring"))
+    if setting.problem and not takes_problem(name):
+        raise ValueError(f"{name} has data of its own; leave out the problem")
+    given = setting.problem or getattr(file, "PROBLEM", "ring")
+    data = problem(given) if given else None
     with plot.figure(venue=setting.venue, columns=columns, panels=panels, aspect=aspect) as fig:
         file.draw(fig, data, setting.quick)
-        about = {"seed": 0, "problem": data.name, "quick": setting.quick}
+        about = {"seed": 0, "problem": given or "own", "quick": setting.quick}
         return plot.write(fig, setting.folder / f"{name}.{setting.format}", about)

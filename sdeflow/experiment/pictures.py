@@ -93,7 +93,7 @@ def _draw_ends(panels: Any, shown: Snapshots) -> None:
         plot.cloud(ax, shown.data, plot.GREY, 5.0)
         plot.cloud(ax, x, ink, 0.6)
         plot.frame(ax, half, name)
-        ax.set_xlabel("data in grey")
+        ax.set_xlabel(rf"grey: data; window $\pm${half:.2g}", size=7)
 
 
 # -------------------------------------------------------------------------------------- the check

@@ -20,7 +20,7 @@ from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.plot.densities import colour_map, steps
 from sdeflow.plot.panels import SHOWN, Where
-from sdeflow.plot.style import BLUE, GREY, VERMILION, check_axes, check_colour
+from sdeflow.plot.style import BLACK, BLUE, GREY, PURPLE, check_axes, check_colour
 from sdeflow.training.loss import LossReport
 
 
@@ -29,9 +29,9 @@ def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2
     check_axes(ax)
     check_kind(report, LossReport, "report", "loss_decomposition")
     at = check_numbers(noise_level, "noise_level", report.excess.shape).numpy()
-    lines = ax.plot(at, report.irreducible.numpy(), color=GREY, label="irreducible: exact field")
-    lines += ax.plot(at, report.loss.numpy(), color=BLUE, label="loss: learned field")
-    lines += ax.plot(at, report.excess.numpy(), color=VERMILION, label="excess: the difference")
+    lines = ax.plot(at, report.irreducible, color=BLACK, ls="--", label="irreducible: exact field")
+    lines += ax.plot(at, report.loss, color=BLACK, label="loss: learned field")
+    lines += ax.plot(at, report.excess, color=PURPLE, label="excess: the difference")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
     # Room for the legend below the curves, where small noise leaves the axes empty.

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 import sdeflow as sf
@@ -47,6 +48,10 @@ def test_the_demo_s_figure_cuts_neither_particle_nor_text(drawn: list[Figure]) -
     ends = [ax for ax in fig.findobj(type(fig.axes[0])) if ax.get_title()[:3] in ("SDE", "flo")]
     last = next(ax for ax in fig.axes if ax.get_title().endswith("= 0.01"))
     assert len(ends) == 2
+    levels, bars = (next(ax for ax in fig.axes if said in ax.get_ylabel() + ax.get_xlabel())
+                     for said in ("epsilon", "W_2"))  # fmt: skip
+    inks = {to_hex(bar.get_facecolor()) for bar in bars.containers[0]}
+    assert inks.isdisjoint(to_hex(line.get_color()) for line in levels.lines)  # one meaning each
     for ax in (*ends, last):
         low, high = ax.get_xlim()[0], ax.get_xlim()[1]
         for dots in ax.collections:
