@@ -78,16 +78,20 @@ def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str |
     if suffix == ".png":
         return {**lines}
     key = "Keywords" if suffix == ".pdf" else "Description"
-    return {**NO_DATE[suffix], key: film_comment(lines)}
+    return {**NO_DATE[suffix], key: _json(lines)}
 
 
-def film_comment(about: Mapping[str, object]) -> str:
-    """`about` as one line of JSON, the comment of a film.
+def film_comment(about: Mapping[str, object] | None = None) -> str:
+    """`provenance()` and `about` as one line of JSON, the comment of a film.
 
     Raises:
         TypeError, ValueError: about is no mapping of short names.
     """
-    return json.dumps(_lines(about))  # it escapes what is not ASCII: no encoding to guess
+    return _json(_lines(provenance()) | ({} if about is None else _lines(about)))
+
+
+def _json(lines: Mapping[str, str]) -> str:
+    return json.dumps(dict(lines))  # it escapes what is not ASCII: no encoding to guess
 
 
 def _lines(about: object) -> dict[str, str]:

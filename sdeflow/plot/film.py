@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import check_file, check_positive
+from sdeflow._validation import check_file, check_int, check_positive
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.plot.densities import COLOURS
 from sdeflow.plot.film_files import (
@@ -27,9 +26,10 @@ from sdeflow.plot.film_scenes import Drift, Leg, Look, legs, look
 from sdeflow.plot.panels import Where
 from sdeflow.plot.paths import States
 from sdeflow.plot.style import BLACK, BLUE, GREY, VERMILION, Colour, Figure, figure
-from sdeflow.provenance import film_comment, provenance, writing
+from sdeflow.provenance import film_comment, writing
 
-INCHES, DPI = (4.0, 4.4), 120  # even numbers of pixels, as H.264 needs
+INCHES = {1: (4.0, 3.0), 2: (4.0, 4.5)}
+"""Width and height, by the dimension of the data."""
 
 
 def film(
@@ -40,7 +40,8 @@ def film(
     mirror: bool = False, fps: float | None = None, seconds: float | None = None,
     hold: float = 1.0, where: Where | None = None, vmax: float | None = None,
     colour: Colour | Tensor | np.ndarray = VERMILION, size: float = 3.0,
-    unit: str = "data unit", about: Mapping[str, object] | None = None, progress: bool = True,
+    unit: str = "data unit", dpi: int = 120, about: Mapping[str, object] | None = None,
+    progress: bool = True,
 ) -> pathlib.Path:  # fmt: skip
     """Write a film: a frame for each state of a path, or of several one after the other.
 
@@ -64,6 +65,7 @@ def film(
         colour: one, or in the plane a number (n,) for each particle.
         size: of a dot, in points squared.
         unit: of length.
+        dpi: pixels per inch; a frame of the plane is 4 x 4.5 inches, one of a line 4 x 3.
         about: names and what they stand for, beside the provenance.
         progress: whether a bar is shown, on a terminal.
 
@@ -75,23 +77,17 @@ def film(
     """
     row = legs(path, history, field)
     shared = look(row, where, vmax, colour, size, unit)
-    comment = film_comment(
-        {**provenance(), **about}
-        if isinstance(about, Mapping)
-        else provenance()
-        if about is None
-        else about
-    )
-    file = _check_film(file)
+    comment = film_comment(about)
+    file = check_film(file)
     counts = [len(leg.t) for leg in row]
     durations, rate = _durations(counts, mirror, fps, seconds, hold, file.suffix.lower())
-    with figure(*INCHES) as fig, writing(file) as part:
+    across, down = pixels = _pixels(shared.dim, dpi)
+    with figure(across / dpi, down / dpi) as fig, writing(file) as part:
         drawn: Iterator[bytes] = tqdm(
-            _frames(fig, row, shared), desc="film", unit="frame", total=sum(counts), leave=False,
-            disable=None if progress else True,
+            _frames(fig, row, shared, dpi), desc="film", unit="frame", total=sum(counts),
+            leave=False, disable=None if progress else True,
         )  # fmt: skip
         shown = zip(there_and_back(drawn) if mirror else drawn, durations, strict=True)
-        pixels = (round(INCHES[0] * DPI), round(INCHES[1] * DPI))
         if file.suffix.lower() == ".mp4":
             write_mp4(part, shown, pixels, rate, comment)
         else:
@@ -99,7 +95,8 @@ def film(
     return file
 
 
-def _check_film(file: object) -> pathlib.Path:
+def check_film(file: object) -> pathlib.Path:
+    """The file of a film, in a format that can be written here; errors are those of `film`."""
     found = check_file(file, "file")
     if found.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"{found} must end in .gif or .mp4; single pictures are plot.write's")
@@ -137,10 +134,19 @@ def _durations(
     return [1 / rate + more for more in extra], rate
 
 
-def _frames(fig: Figure, row: Sequence[Leg], shared: Look) -> Iterator[bytes]:
+def _pixels(dim: int, dpi: int) -> tuple[int, int]:
+    """Of a frame: even numbers, as H.264 needs."""
+    if not 50 <= check_int(dpi, "dpi") <= 500:
+        raise ValueError(f"dpi must be 50 to 500, got {dpi}")
+    width, height = (2 * round(side * dpi / 2) for side in INCHES[dim])
+    return width, height
+
+
+def _frames(fig: Figure, row: Sequence[Leg], shared: Look, dpi: int) -> Iterator[bytes]:
     """The pixels of each state, drawn once."""
     canvas, ax = FigureCanvasAgg(fig), fig.subplots()
-    fig.set_dpi(DPI)
+    fig.set_dpi(dpi)
+    fig.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
     for leg in row:
         for k in range(len(leg.t)):
             ax.clear()
@@ -150,11 +156,11 @@ def _frames(fig: Figure, row: Sequence[Leg], shared: Look) -> Iterator[bytes]:
             yield np.asarray(canvas.buffer_rgba())[:, :, :3].tobytes()
 
 
-def _colours(row: Sequence[Leg], shared: Look) -> Image.Image:
+def _colours(row: Sequence[Leg], shared: Look) -> np.ndarray:
     """Of all frames."""
     dots = shared.colour if isinstance(shared.colour, str | tuple) else "viridis"
     inks = [dots, BLACK, *([GREY] if any(leg.field is not None for leg in row) else [])]
-    if len(shared.where.low) == 1:
+    if shared.dim == 1:
         return palette(["white"], [*inks, BLUE])
     below = any(leg.densities is not None for leg in row)
     return palette([COLOURS if below else "white", "white"], inks)

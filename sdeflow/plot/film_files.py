@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.colors import to_rgba_array
 from PIL import Image
 from PIL.GifImagePlugin import getdata, getheader
+from scipy.spatial import cKDTree
 
 from sdeflow._validation import SdeflowError
 from sdeflow.plot.style import Colour
@@ -49,35 +50,41 @@ def there_and_back(frames: Iterable[bytes]) -> Iterator[bytes]:
             yield zlib.decompress(file.read(length))
 
 
-def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> Image.Image:
-    """256 colours, the same in all frames: each ink over each ground, more or less covering.
+def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> np.ndarray:
+    """256 colours (256, 3) for all frames: grounds, inks, and each ink over each ground.
 
-    A ground is a colour map or a colour. Colours chosen anew for each frame would flicker.
+    Each is a colour map or a colour. Colours chosen anew for each frame would flicker.
     """
     below, above = (np.concatenate([_colours(name) for name in row]) for row in (grounds, inks))
-    cover = np.linspace(0.0, 1.0, 9)[:, None, None, None]
+    cover = np.linspace(0.0, 1.0, 10)[1:-1, None, None, None]
     mixed = (1 - cover) * below[:, None] + cover * above
-    strip = np.round(255 * mixed).astype(np.uint8).reshape(1, -1, 3)
-    found = Image.fromarray(strip).quantize(254, kmeans=3).getpalette() or []
-    kept = Image.new("P", (1, 1))
-    kept.putpalette([*found[: 3 * 254], *[0] * 3, *[255] * 3])  # black and white are exact
-    return kept
+    pure = np.concatenate([below, above, [[1.0, 1.0, 1.0]]])
+    strip = Image.fromarray(_levels(mixed).reshape(1, -1, 3))
+    between = strip.quantize(256 - len(pure), kmeans=3).getpalette() or []
+    found = np.full((256, 3), 255, np.uint8)
+    found[: len(pure)] = _levels(pure)
+    found[len(pure) :][: len(between) // 3] = np.reshape(between, (-1, 3))
+    return found
+
+
+def _levels(colours: np.ndarray) -> np.ndarray:
+    return np.round(255 * colours).astype(np.uint8)
 
 
 def _colours(name: Colour) -> np.ndarray:
     """(k, 3), from 0 to 1."""
     if isinstance(name, str) and name in mpl.colormaps:
-        return mpl.colormaps[name](np.linspace(0, 1, 48))[:, :3]
+        return mpl.colormaps[name](np.linspace(0, 1, 60))[:, :3]
     return to_rgba_array(name)[:, :3]
 
 
-def write_gif(path: Path, frames: Shown, size: Size, colours: Image.Image, about: str) -> None:
-    """A GIF that begins again at its end; `about` is its comment."""
-    written, clock = 0, 0.0
+def write_gif(path: Path, frames: Shown, size: Size, colours: np.ndarray, about: str) -> None:
+    """A GIF of these colours (256, 3) that begins again at its end; `about` is its comment."""
+    written, clock, near = 0, 0.0, cKDTree(colours.astype(float))
     with open(path, "wb") as file:
         for frame, seconds in frames:
-            picture = Image.frombytes("RGB", size, frame)
-            picture = picture.quantize(palette=colours, dither=Image.Dither.NONE)
+            picture = Image.frombytes("P", size, _nearest(near, frame))
+            picture.putpalette(colours.tobytes())
             if not written:
                 head = getheader(picture, info={"loop": 0, "comment": about.encode()})[0]
                 file.writelines(head)
@@ -86,6 +93,14 @@ def write_gif(path: Path, frames: Shown, size: Size, colours: Image.Image, about
             written += hundredths
             file.writelines(getdata(picture, interlace=0, duration=10 * hundredths))
         file.write(b";")
+
+
+def _nearest(colours: cKDTree, frame: bytes) -> bytes:
+    """The nearest colour of each pixel; Pillow's choice would be up to 4 levels off, in white."""
+    red, green, blue = np.frombuffer(frame, np.uint8).reshape(-1, 3).T.astype(np.int32)
+    found, each = np.unique((red << 16) + (green << 8) + blue, return_inverse=True)
+    places = colours.query(np.stack([found >> 16, (found >> 8) & 255, found & 255], 1))[1]
+    return places.astype(np.uint8)[each].tobytes()
 
 
 def check_mp4(path: Path) -> None:

@@ -129,26 +129,34 @@ class Look:
     unit: str
     digits: int
 
+    @property
+    def dim(self) -> int:
+        """1 on a line, 2 in the plane."""
+        return len(self.where.low)
+
     def draw(self, ax: Axes, leg: Leg, k: int) -> None:
         """The k-th state of a path, on empty axes."""
         p = leg.densities[k] if leg.densities else None
-        line = len(self.where.low) == 1
         if p is not None:
-            density(ax, p, self.where, self.vmax, self.unit).set_zorder(0.3)
+            density(ax, p, self.where, self.vmax, self.unit).set(
+                zorder=0.3 if self.dim == 2 else 2, label="density"
+            )
         if leg.field is not None:
             arrows(ax, leg.field, float(leg.t[k]), self.where)
-        cloud(ax, leg.x[k], self.colour, self.size)
+        cloud(ax, leg.x[k], self.colour, self.size, "particles")
         ax.set_title(
             f"$t$ = {leg.t[k]:.{self.digits}f}" if leg.named else f"state {k}", loc="left"
         )
-        if line:
+        if self.dim == 1:
             ax.set(xlim=(self.where.low[0], self.where.high[0]), ylim=(0.0, self.vmax))
+            if p is not None:
+                ax.legend(loc="upper right")
             return
         frame(ax, self.where)
-        below = [f"window $\\pm${self.where.half:.2g} ({self.unit})"]
+        lines = [f"window $\\pm${self.where.half:.2g} ({self.unit})"]
         if leg.field is not None:
-            below.append(f"arrows: direction of the {_name(leg.field)}")
-        ax.set_xlabel("\n".join(below))
+            lines.append(f"arrows: direction of the {_name(leg.field)}")
+        ax.set_xlabel("\n".join(lines))
         if p is not None:
             top = self.vmax or peak(p)
             ax.set_title(f"darkest: $p$ = {top:.2g} / {self.unit}$^2$", loc="right")
@@ -157,7 +165,7 @@ class Look:
 def _name(field: Drift) -> str:
     if isinstance(field, Field):
         return "score"
-    return "drift" if isinstance(field, SDE) else "field"
+    return "drift" if isinstance(field, SDE) else getattr(field, "__name__", "field")
 
 
 def look(
@@ -177,7 +185,7 @@ def look(
             raise ValueError(f"colour must have a number for each particle, got {inks.shape}")
     below = [p for leg in row for p in leg.densities or ()]
     if where is None:
-        box = window([leg.x.flatten(0, 1) for leg in row], below)
+        box = window(*(leg.x.flatten(0, 1) for leg in row), *below)
     else:
         box = as_window(where, "where", dim)
     top = None if vmax is None else check_positive(vmax, "vmax")
