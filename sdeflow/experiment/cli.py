@@ -117,6 +117,8 @@ class Sample:
         save = 2 if self.film is None else self.steps + 1
         if self.film is not None:
             experiment.films.check(self.film)
+            if self.save == 1:
+                raise ValueError("a film needs two states or more; leave out --save")
         written = run.sample(
             self.folder,
             check_int(self.n, "n"),

@@ -23,7 +23,8 @@ from sdeflow.solvers.path import Path as ParticlePath
 from sdeflow.solvers.sde_solver import SDESolver
 
 UNIT = "sd of $x_t$"
-STEPS, FRAMES, SECONDS = 100, 51, 6.0
+STEPS, FRAMES = 100, 51
+SECONDS, SLOWEST = 6.0, 8.0  # of a long film; frames a second of a short one
 PARTICLES = 1000
 
 
@@ -40,11 +41,10 @@ def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
     """
     built, file = reopen(folder), check_film(file)
     process, seed = built.process, built.config.seed
-    there = SDESolver("euler", STEPS, seed=seed).solve(
-        forward(process), built.standard.sample(PARTICLES, seed), save=FRAMES
-    )
-    noise = process.prior(PARTICLES, 2, seed)
-    back = SDESolver("heun", STEPS, seed=seed).solve(reverse(built.field), noise, save=FRAMES)
+    data, noise = built.standard.sample(PARTICLES, seed), process.prior(PARTICLES, 2, seed)
+    solver = SDESolver("heun", STEPS, seed=seed)
+    there = solver.solve(forward(process), data, save=FRAMES)
+    back = solver.solve(reverse(built.field), noise, save=FRAMES)
     return _film(built, built.field, [there, back], file, progress)
 
 
@@ -79,7 +79,8 @@ def _film(
 
     score.__name__ = "learned score"
     scaled = [replace(p, x=p.x / sd(p.t.double()).to(p.x.dtype)[:, None, None]) for p in paths]
+    rate = max(sum(len(p.t) for p in paths) / SECONDS, SLOWEST)
     return film(
-        scaled, field=score, file=file, seconds=SECONDS, unit=UNIT,
+        scaled, field=score, file=file, fps=rate, unit=UNIT,
         about={"seed": built.config.seed}, progress=progress,
     )  # fmt: skip

@@ -158,7 +158,7 @@ def _frames(fig: Figure, row: Sequence[Leg], shared: Look, dpi: int) -> Iterator
 
 def _colours(row: Sequence[Leg], shared: Look) -> np.ndarray:
     """Of all frames."""
-    dots = shared.colour if isinstance(shared.colour, str | tuple) else "viridis"
+    dots = shared.colour if isinstance(shared.colour, str) else "viridis"
     inks = [dots, BLACK, *([GREY] if any(leg.field is not None for leg in row) else [])]
     if shared.dim == 1:
         return palette(["white"], [*inks, BLUE])

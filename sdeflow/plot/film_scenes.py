@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import is_color_like
+from matplotlib.colors import is_color_like, to_hex, to_rgba_array
 from torch import Tensor
 
 from sdeflow._validation import FLOAT32_EPS, check_kind, check_numbers, check_positive, shown
@@ -124,7 +124,7 @@ class Look:
 
     where: Window
     vmax: float | None
-    colour: Colour | np.ndarray
+    colour: str | np.ndarray
     size: float
     unit: str
     digits: int
@@ -144,9 +144,7 @@ class Look:
         if leg.field is not None:
             arrows(ax, leg.field, float(leg.t[k]), self.where)
         cloud(ax, leg.x[k], self.colour, self.size, "particles")
-        ax.set_title(
-            f"$t$ = {leg.t[k]:.{self.digits}f}" if leg.named else f"state {k}", loc="left"
-        )
+        ax.set_title(f"$t$ = {self._time(leg.t[k])}" if leg.named else f"state {k}", loc="left")
         if self.dim == 1:
             ax.set(xlim=(self.where.low[0], self.where.high[0]), ylim=(0.0, self.vmax))
             if p is not None:
@@ -158,8 +156,15 @@ class Look:
             lines.append(f"arrows: direction of the {_name(leg.field)}")
         ax.set_xlabel("\n".join(lines))
         if p is not None:
-            top = self.vmax or peak(p)
-            ax.set_title(f"darkest: $p$ = {top:.2g} / {self.unit}$^2$", loc="right")
+            highest = peak(p)
+            top = self.vmax or highest
+            ends = "=" if highest <= top else r"$\geq$"
+            ax.set_title(f"darkest: $p$ {ends} {top:.2g} / {self.unit}$^2$", loc="right")
+
+    def _time(self, t: float) -> str:
+        """With the digits of the longest time, and two that are not zero."""
+        own = 1 - floor(log10(abs(t)) + 1e-6) if t else 0  # a time may be rounded to float32
+        return f"{t:.{min(max(self.digits, own), 6)}f}"
 
 
 def _name(field: Drift) -> str:
@@ -174,9 +179,9 @@ def look(
 ) -> Look:  # fmt: skip
     """The look of a film of these paths; errors are those of `film`."""
     dim = row[0].x.shape[2]
-    inks: Colour | np.ndarray
+    inks: str | np.ndarray
     if isinstance(colour, str | tuple) and is_color_like(colour):
-        inks = check_colour(colour)
+        inks = to_hex(to_rgba_array(check_colour(colour))[0].tolist(), keep_alpha=True)
     elif dim == 1:
         raise TypeError(f"colour must be one colour on a line, got {shown(colour)}")
     else:

@@ -18,7 +18,7 @@ from sdeflow import plot
 from sdeflow._validation import SdeflowError
 from sdeflow.fokker_planck import DensityPath, Diagnostics
 from sdeflow.plot import film_files
-from sdeflow.plot.film_scenes import Look
+from sdeflow.plot.film_scenes import Look, legs, look
 from sdeflow.provenance import film_comment, picture_provenance
 from tests.problems import lopsided, randn
 
@@ -155,6 +155,44 @@ def test_frames_are_written_as_they_are_drawn(
     monkeypatch.setattr(film_files, "getdata", lambda *x, **y: written.append(len(drawn)) or [])
     plot.film(PATH, file=tmp_path / "f.gif", **SMALL)
     assert written == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("times", "words"),
+    [
+        ((1.0, 0.047, 1e-4), ("1.00", "0.047", "0.00010")),
+        ((80.0, 1.0, 0.002), ("80.0", "1.0", "0.0020")),
+        ((0, 500, 999), ("0", "500", "999")),
+        ((0.5, -0.5), ("0.500", "-0.500")),
+    ],
+)
+def test_times_can_be_told_apart(times: tuple[float, ...], words: tuple[str, ...]) -> None:
+    """Titles of the frames, and the colours' scale; states alone are counted."""
+    t = torch.tensor(times).double()
+    timed = sf.solvers.Path(t, randn(len(t) * 5, 2).reshape(len(t), 5, 2), 0, 0.0)
+    for given, expected in ((timed, [f"$t$ = {w}" for w in words]), (timed.x, ["state 0"])):
+        row = legs(given, None, None)
+        shared = look(row, None, 0.1, (1.0, 0.0, 0.0), 3.0, "m")
+        for k, title in enumerate(expected):
+            ax = plot.Figure().subplots()
+            shared.draw(ax, row[0], k)
+            assert ax.get_title("left") == title
+            assert ax.get_title("right") == ""
+
+
+@pytest.mark.parametrize(
+    ("vmax", "scale"), [(None, "= 0.12"), (0.5, "= 0.5"), (0.01, r"$\geq$ 0.01")]
+)
+def test_the_scale_of_the_density_is_told(vmax: float | None, scale: str) -> None:
+    law = sf.GaussianMixture.isotropic(torch.zeros(1, 2).double(), 1.0)
+    below = DensityPath(PATH.t, (law.on_grid(GRID),) * T, Diagnostics())
+    row, ax = legs(PATH, below, SDE), plot.Figure().subplots()
+    shared = look(row, None, vmax, "red", 3.0, "m")
+    shared.draw(ax, row[0], 0)
+    assert ax.get_title("right") == f"darkest: $p$ {scale} / m$^2$"
+    half = plot.window(PATH, below).half
+    assert ax.get_xlabel() == f"window $\\pm${half:.2g} (m)\narrows: direction of the drift"
+    assert ax.images[0].get_clim()[1] == pytest.approx(plot.peak(below) if vmax is None else vmax)
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
