@@ -1,6 +1,7 @@
 """A film shows each state once, where its particles are, in the memory of one frame."""
 
 import dataclasses
+import io
 import json
 import shutil
 import sys
@@ -195,6 +196,25 @@ def test_the_scale_of_the_density_is_told(vmax: float | None, scale: str) -> Non
     assert ax.images[0].get_clim()[1] == pytest.approx(plot.peak(below) if vmax is None else vmax)
 
 
+def test_each_frame_has_the_density_and_the_arrows_of_its_time() -> None:
+    asked: list[float] = []
+
+    def pull(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
+        asked.append(float(t))
+        return -x
+
+    back = dataclasses.replace(PATH, t=PATH.t.flip(0))
+    row = legs(back, HISTORY, pull)
+    assert asked == [1.0, 0.1]  # a mistake is found before the film begins
+    shared = look(row, None, None, "red", 3.0, "m")
+    for k in range(T):
+        ax = plot.Figure().subplots()
+        shared.draw(ax, row[0], k)
+        image = ax.images[0].get_array().data
+        assert np.allclose(image.T, HISTORY[T - 1 - k].mass / GRID.volume)
+    assert asked[2:] == back.t.tolist()
+
+
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     """There and back, with one palette; of 30 frames no more than of 3."""
     size = 500, 400
@@ -241,6 +261,20 @@ def test_the_same_command_gives_the_same_bytes_and_says_what_it_was(
         "command": "sdeflow", "threads": "1", "commit": "a"
     }  # fmt: skip
     assert [f.name for f in one.parent.iterdir()] == ["one.gif"]
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_bar_counts_the_frames_on_a_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progress: bool
+) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    plot.film(path(states=2), file=tmp_path / "f.gif", mirror=True, dpi=50, progress=progress)
+    said = terminal.getvalue()
+    assert said.startswith("\rfilm:   0%") == progress
+    assert ("0/2" in said) == progress
+    assert "\n" not in said
 
 
 def test_a_film_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
