@@ -159,7 +159,7 @@ def _frames(fig: Figure, row: Sequence[Leg], shared: Look, dpi: int) -> Iterator
 def _colours(row: Sequence[Leg], shared: Look) -> np.ndarray:
     """Of all frames."""
     dots = shared.colour if isinstance(shared.colour, str) else "viridis"
-    inks = [dots, BLACK, *([GREY] if any(leg.field is not None for leg in row) else [])]
+    inks = [dots, BLACK, *([GREY] if shared.arrows else [])]
     if shared.dim == 1:
         return palette(["white"], [*inks, BLUE])
     below = any(leg.densities is not None for leg in row)

@@ -128,6 +128,7 @@ class Look:
     size: float
     unit: str
     digits: int
+    arrows: bool
 
     @property
     def dim(self) -> int:
@@ -152,8 +153,11 @@ class Look:
             return
         frame(ax, self.where)
         lines = [f"window $\\pm${self.where.half:.2g} ({self.unit})"]
-        if leg.field is not None:
-            lines.append(f"arrows: direction of the {_name(leg.field)}")
+        if self.arrows:  # an empty line where others have one, so that nothing moves
+            named = (
+                f"arrows: direction of the {_name(leg.field)}" if leg.field is not None else " "
+            )
+            lines.append(named)
         ax.set_xlabel("\n".join(lines))
         if p is not None:
             highest = peak(p)
@@ -199,7 +203,13 @@ def look(
     longest = max(float(np.abs(leg.t).max()) for leg in row)
     digits = min(max(2 - floor(log10(longest)), 0), 6) if longest > 0 else 2
     return Look(
-        box, top, inks, check_positive(size, "size"), check_kind(unit, str, "unit"), digits
+        box,
+        top,
+        inks,
+        check_positive(size, "size"),
+        check_kind(unit, str, "unit"),
+        digits,
+        any(leg.field is not None for leg in row),
     )
 
 

@@ -243,7 +243,25 @@ def test_a_line_has_one_axis_for_all_frames(tmp_path: Path, drawn: list) -> None
     assert same[-14:].all()  # the numbers of the axis, and its name
     assert same[:, :30].all()
     assert not same.all()
-    assert len(frames(plot.film(LINE.x, file=tmp_path / "g.gif", vmax=1.0, **SMALL))[0]) == T
+    shrinking = LINE.x * torch.linspace(1.0, 0.2, T).double()[:, None, None]
+    pictures = frames(plot.film(shrinking, file=tmp_path / "g.gif", **SMALL))[0]
+    same = np.all([one == pictures[0] for one in pictures], (0, 3))
+    assert same[:, :30].all()
+    assert (pictures[-1][16:22, 40:] == 255).all()  # the highest bar is below the top
+
+
+def test_the_frame_stays_where_it_is_and_no_text_is_cut(tmp_path: Path) -> None:
+    """Also where one path has arrows, which are named in a line of their own, and one has none."""
+    file = plot.film([PATH, PATH], [None, HISTORY], [None, SDE], tmp_path / "f.gif", **SMALL)
+    pictures = [one.astype(int).sum(2) for one in frames(file)[0]]
+    grey = np.array(pictures) < 650  # the lines around the window, thinner than a pixel
+    rows, columns = (np.flatnonzero(grey.mean(axis).min(0) > 0.6) for axis in (2, 1))
+    assert 0 < rows[0] < 25 < 190 < rows[-1] < 205
+    assert 0 < columns[0] < 10 < 190 < columns[-1] < 200
+    below = [np.flatnonzero(one[rows[-1] + 2 :].any(1)) for one in grey]
+    assert all(len(set(ink.tolist())) for ink in below)
+    assert below[0].max() < below[-1].max() < len(pictures[0]) - rows[-1] - 4
+    assert (grey[:, :, :1] | grey[:, :, -1:] | grey[:, :1, :1]).sum() == 0
 
 
 def test_the_same_command_gives_the_same_bytes_and_says_what_it_was(
