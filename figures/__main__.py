@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from figures import check, demo, drawing
+from figures import check, demo, drawing, film
 from figures.drawing import QUICK, Setting
 from figures.problems import PROBLEMS
 from sdeflow.plot.style import VENUES
 from sdeflow.provenance import commit
 
-RUNS = {"demo": demo.main, "check": check.main}
-"""README's figures of a whole run, in PNG."""
+RUNS = {"demo": demo.main, "check": check.main, "film": film.main}
+"""README's figures of a whole run, in PNG, and a film, in GIF."""
 
 
 def main() -> None:

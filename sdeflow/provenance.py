@@ -5,8 +5,8 @@ precision, seed and a digest of the settings. Every report, cloud, figure, bench
 carries it; `picture_provenance` reads it from a picture. Threads and device belong to it because
 the bits of a result depend on them.
 
-`write_files` writes beside the file's place, flushes to the disk and renames, which the system
-does in one step: a reader finds the old file or the new one, also after a crash.
+`write_files` and `writing` write beside the file's place, flush to the disk and rename, which the
+system does in one step: a reader finds the old file or the new one, also after a crash.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -68,28 +69,43 @@ def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str |
     Raises:
         TypeError, ValueError: about is no mapping of short names, or the suffix is another.
     """
-    if not isinstance(about, Mapping):
-        raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
+    lines = _lines(about)
     suffix = path.suffix.lower()
     if suffix in (".eps", ".ps"):
         raise ValueError(f"{path}: PostScript has no transparent colours, write a .pdf instead")
     if suffix not in NO_DATE:
         raise ValueError(f"{path} must end in one of {', '.join(NO_DATE)}, which keep metadata")
+    if suffix == ".png":
+        return {**lines}
+    key = "Keywords" if suffix == ".pdf" else "Description"
+    return {**NO_DATE[suffix], key: _json(lines)}
+
+
+def film_comment(about: Mapping[str, object] | None = None) -> str:
+    """`provenance()` and `about` as one line of JSON, the comment of a film.
+
+    Raises:
+        TypeError, ValueError: about is no mapping of short names.
+    """
+    return _json(_lines(provenance()) | ({} if about is None else _lines(about)))
+
+
+def _json(lines: Mapping[str, str]) -> str:
+    return json.dumps(dict(lines))  # it escapes what is not ASCII: no encoding to guess
+
+
+def _lines(about: object) -> dict[str, str]:
+    if not isinstance(about, Mapping):
+        raise TypeError(f"about must be a mapping of names to texts, got {type(about).__name__}")
     for name in about:
         if not isinstance(name, str) or not re.fullmatch(r"[ -~]{1,79}", name):
             raise ValueError(f"a name in about must be 1 to 79 ASCII characters, got {name!r:.99}")
-    lines = {name: str(value) for name, value in about.items()}
-    if suffix == ".png":
-        return {**lines}
-    # JSON escapes what is not ASCII, so that readers need not guess an encoding.
-    return {
-        **NO_DATE[suffix],
-        "Keywords" if suffix == ".pdf" else "Description": json.dumps(lines),
-    }
+    return {name: str(value) for name, value in about.items()}
 
 
 def picture_provenance(path: str | Path) -> dict[str, str]:
-    """What a picture says of its making, as `plot.write` put it into a .png, .pdf or .svg.
+    """What a picture says of its making, as `plot.write` put it into a .png, .pdf or .svg, or
+    `plot.film` into a .gif or .mp4.
 
     Raises:
         OSError: the file cannot be read.
@@ -104,10 +120,18 @@ def picture_provenance(path: str | Path) -> dict[str, str]:
         text = data.decode(errors="replace")
         inside = re.search("<dc:description>(.*?)</dc:description>", text, re.DOTALL)
         lines = _record(html.unescape(inside[1]) if inside else "")
+    elif data[4:8] == b"ftyp":
+        # The comment's box: its kind, then in a box of text its length, kind, type and language.
+        found = re.search(rb"\xa9cmt(.{4})data.{8}", data, re.DOTALL)
+        end = found.end() + int.from_bytes(found[1], "big") - 16 if found else 0
+        lines = _record(data[found.end() : end].decode(errors="replace") if found else "")
     else:
-        lines = _png_fields(path)
+        lines = _image_fields(path)
     if "command" not in lines:
-        raise ValueError(f"{path} does not say what made it; plot.write signs .png, .pdf and .svg")
+        raise ValueError(
+            f"{path} does not say what made it; plot.write signs .png, .pdf and .svg, plot.film "
+            ".gif and .mp4"
+        )
     return lines
 
 
@@ -120,13 +144,15 @@ def _record(text: str) -> dict[str, str]:
     return {k: str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
 
-def _png_fields(path: Path) -> dict[str, str]:
+def _image_fields(path: Path) -> dict[str, str]:
     try:
         with Image.open(path) as picture:
             picture.load()
             found = dict(picture.info)
     except (UnidentifiedImageError, SyntaxError):
         return {}
+    if picture.format == "GIF":
+        return _record(bytes(found.get("comment", b"")).decode(errors="replace"))
     texts = {str(name): text for name, text in found.items() if isinstance(text, str)}
     return {name: text for name, text in texts.items() if name != "Software"}  # matplotlib's own
 
@@ -164,6 +190,21 @@ def write_files(files: dict[Path, bytes]) -> None:
     except BaseException:  # Ctrl-C too
         for part in parts:
             part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A file to write piece by piece, which takes the place of `path` when all is written."""
+    check_writable(path)
+    part = path.with_name(path.name + ".part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:  # Ctrl-C too
+        part.unlink(missing_ok=True)
         raise
 
 

@@ -168,6 +168,12 @@ NAMED: dict[str, list] = {
     "columns": [1, 2],
     "panels": [(1, 5), [2, 2], None],
     "guide": [2, [1.0, 2.0], None],
+    "history": [m.DENSITIES, None],
+    "field": [m.FIELD, m.LEARNED, m.GUIDED, m.FIELD1],
+    "file": ["a.gif", "a.png"],
+    "fps": [None, 10],
+    "seconds": [None],
+    "dpi": [50],
 }
 """Values for a parameter of this name."""
 

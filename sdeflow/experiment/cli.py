@@ -5,7 +5,7 @@
     sdeflow sample   bring noise back to data with a trained field
     sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
-    sdeflow provenance  what made a picture: its command, commit, versions, seed
+    sdeflow provenance  what made a picture or a film: its command, commit, versions, seed
     sdeflow info     what is installed, which data sets there are, what a run holds
 
 Exit code 0: done. 1: done, but the check did not pass, or could not be made. 2: refused.
@@ -45,15 +45,21 @@ class Demo:
     """Folder of the run. A run of other settings that is there is replaced."""
     n: int = 1000
     """Particles in each measured cloud."""
+    film: Path | None = None
+    """A .gif or .mp4 of data that become noise, and of noise that becomes data."""
 
     def __call__(self) -> int:
         """Print the report; 1 if the check does not pass."""
         demo, run = experiment.demo, experiment.run
         demo.check_particles(self.n)
+        if self.film is not None:
+            experiment.films.check(self.film)
         experiment.problem.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
         print(demo.demo(self.config, self.out, n=self.n, progress=sys.stderr.isatty()))
         print(f"figure: {self.out / 'figure.png'}")
+        if self.film is not None:
+            print(f"film: {experiment.films.film_demo(self.out, self.film, sys.stderr.isatty())}")
         try:
             return _checked(self.out, seed=self.config.seed)
         except SdeflowError as error:
@@ -95,8 +101,10 @@ class Sample:
     methods, 0 for the others."""
     label: int | None = None
     """Class, for a run trained with --conditional."""
-    save: int = 2
-    """States to keep in cloud.npz, evenly over the steps."""
+    save: int | None = None
+    """States to keep in cloud.npz, evenly over the steps: by default 2, for a film all."""
+    film: Path | None = None
+    """A .gif or .mp4, a frame for each of these states."""
     seed: int = 0
     """Of the prior and of the path."""
 
@@ -106,6 +114,11 @@ class Sample:
         samplers = experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
+        save = 2 if self.film is None else self.steps + 1
+        if self.film is not None:
+            experiment.films.check(self.film)
+            if self.save == 1:
+                raise ValueError("a film needs two states or more; leave out --save")
         written = run.sample(
             self.folder,
             check_int(self.n, "n"),
@@ -113,13 +126,15 @@ class Sample:
             eta,
             seed=self.seed,
             label=self.label,
-            save=self.save,
+            save=save if self.save is None else self.save,
             progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
         )
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
             print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
+        if self.film is not None:
+            experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
 
 
@@ -185,10 +200,10 @@ def _checked(folder: Path, **sizes: int) -> int:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Say what made a picture: command, commit, versions, seed, digest of the settings."""
+    """Say what made a picture or a film: command, commit, versions, seed, digest of settings."""
 
     file: tyro.conf.Positional[Path]
-    """A .png, .pdf or .svg that this package wrote."""
+    """A .png, .pdf, .svg, .gif or .mp4 that this package wrote."""
 
     def __call__(self) -> None:
         """Print it."""

@@ -221,7 +221,7 @@ def calibrate(
     """
     folder = Path(folder)
     built = reopen(folder)
-    field = _conditioned(built, label)
+    field = conditioned(built, label)
     file = steps_file(folder, check_int(steps, "steps"), label)
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
@@ -281,12 +281,12 @@ def draw(
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
-    sde = motion(_conditioned(built, label), eta)
+    sde = motion(conditioned(built, label), eta)
     path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
     return path.t, built.units.restore(path.x)
 
 
-def _conditioned(built: Problem, label: int | None) -> Field:
+def conditioned(built: Problem, label: int | None) -> Field:
     """The field, of one class if a label is given."""
     if label is None:
         return built.field

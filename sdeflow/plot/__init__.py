@@ -1,4 +1,4 @@
-"""Draw clouds, paths, densities, fields, verdicts and benchmarks for print.
+"""Draw clouds, paths, densities, fields, verdicts and benchmarks for print, and films.
 
     with plot.figure(3.4, 2.6) as fig:
         plot.cloud(fig.subplots(), x)
@@ -15,6 +15,7 @@ from sdeflow.plot.benchmarks import convergence, work_precision
 from sdeflow.plot.clouds import cloud
 from sdeflow.plot.densities import density, tube
 from sdeflow.plot.fields import arrows, streamlines
+from sdeflow.plot.film import film
 from sdeflow.plot.panels import Window, colour_bar, frame, peak, window
 from sdeflow.plot.paths import trails, trajectories
 from sdeflow.plot.style import (
@@ -37,7 +38,7 @@ from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
 
 __all__ = [
     "figure", "write", "window", "peak", "frame", "colour_bar", "cloud", "trails", "trajectories",
-    "density", "tube", "arrows", "streamlines", "residual", "distances", "loss_levels",
+    "density", "tube", "arrows", "streamlines", "film", "residual", "distances", "loss_levels",
     "error_budget", "work_precision", "convergence", "Window", "Figure", "VENUES", "STYLE",
     "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY",
 ]  # fmt: skip

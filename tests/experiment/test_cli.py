@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow.experiment import cli, demo, folder, run, verify
+from sdeflow.experiment import cli, demo, films, folder, run, verify
 from sdeflow.experiment.config import Config
 from tests.problems import randn
 
@@ -695,6 +695,46 @@ def test_provenance_prints_what_made_a_picture(sdeflow: Command, tmp_path: Path)
         assert lines["commit"] == sf.provenance.commit()
     assert refused(sdeflow("provenance", __file__), "does not say what made it")
     assert refused(sdeflow("provenance", tmp_path / "no.pdf"), "No such file")
+
+
+def test_sample_films_every_step(sdeflow: Command, tmp_path: Path, done: Path) -> None:
+    """In the units in which the cloud keeps its size; a mistake is refused before the work."""
+    copy, film = tmp_path / "r", tmp_path / "new" / "f.gif"
+    shutil.copytree(done, copy)
+    before = contents(copy)
+    assert refused(sdeflow("sample", copy, "--film", tmp_path / "f.avi"), ".gif or .mp4")
+    assert refused(sdeflow("sample", copy, "--film", film, "--save", 1), "two states or more")
+    assert contents(copy) == before
+    answer = sdeflow("sample", copy, "--n", 20, "--steps", 3, "--film", film)
+    assert answer == (0, f"{copy / 'cloud.csv'}\n", "")
+    with Image.open(film) as picture, np.load(copy / "cloud.npz") as kept:
+        assert picture.n_frames == len(kept["t"]) == 4
+    assert re.search(r"^seed +0$", sdeflow("provenance", film)[1], re.MULTILINE)
+
+
+def test_demo_films_both_ways(
+    tmp_path: Path, done: Path, monkeypatch: pytest.MonkeyPatch, sdeflow: Command
+) -> None:
+    """All particles are in the picture at all times, though noise is ten times as wide as data."""
+    seen: list = []
+    monkeypatch.setattr(films, "FRAMES", 3)
+    monkeypatch.setattr(films, "STEPS", 12)
+    monkeypatch.setattr(films, "film", lambda paths, **rest: seen.append((paths, rest)))
+    films.film_demo(done, tmp_path / "f.gif")
+    (there, back), rest = seen[0]
+    process = sf.VE()
+    assert torch.allclose(there.t, back.t.flip(0))
+    assert there.t[[0, -1]].tolist() == [process.t_min, process.t_max]
+    for path in (there, back):
+        assert path.x.shape == (3, 1000, 2)
+    assert ((there.x.std((1, 2)) - 1).abs() < 0.1).all()
+    assert (back.x[0].std() - 1).abs() < 0.1
+    learned = run.reopen(done).field
+    x = randn(5, 2).float()
+    assert torch.equal(rest["field"](x, process.t_max), learned.score(x * 101**0.5, 1.0))
+    out = tmp_path / "demo"
+    assert refused(sdeflow("demo", *TINY, "--out", out, "--film", "f.png"), ".gif or .mp4")
+    assert not out.exists()
 
 
 def test_version_is_printed(sdeflow: Command) -> None:

@@ -1,0 +1,139 @@
+"""Write the frames of a film one after the other, as they are drawn: GIF, MP4.
+
+A frame is the bytes of an image, three for each pixel, row by row. No more than one is in memory.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.colors import to_rgba_array
+from PIL import Image
+from PIL.GifImagePlugin import getdata, getheader
+from scipy.spatial import cKDTree
+
+from sdeflow._validation import SdeflowError
+from sdeflow.plot.style import Colour
+
+try:
+    from imageio_ffmpeg import write_frames
+except ImportError:  # the extra `video`
+    write_frames = None
+
+Shown = Iterable[tuple[bytes, float]]
+"""Frames, and for how many seconds each is shown."""
+Size = tuple[int, int]
+
+LEAST = 0.02
+"""Seconds of a GIF's frame: its unit is 0.01, and browsers show a shorter one for 0.1."""
+LONGEST = 600.0
+"""Seconds of a frame; a GIF can hold 655."""
+
+
+def there_and_back(frames: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames, then all but the last in reverse order, from a temporary file on the disk."""
+    with tempfile.TemporaryFile() as file:
+        places = []
+        for frame in frames:
+            packed = zlib.compress(frame, 1)
+            places.append((file.tell(), len(packed)))
+            file.write(packed)
+            yield frame
+        for start, length in reversed(places[:-1]):
+            file.seek(start)
+            yield zlib.decompress(file.read(length))
+
+
+def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> np.ndarray:
+    """256 colours (256, 3) for all frames: grounds, inks, and each ink over each ground.
+
+    Each is a colour map or a colour. Colours chosen anew for each frame would flicker.
+    """
+    below, above = (np.concatenate([_colours(name) for name in row]) for row in (grounds, inks))
+    cover = np.linspace(0.0, 1.0, 10)[1:-1, None, None, None]
+    mixed = (1 - cover) * below[:, None] + cover * above
+    pure = np.concatenate([below, above, [[1.0, 1.0, 1.0]]])
+    strip = Image.fromarray(_levels(mixed).reshape(1, -1, 3))
+    between = strip.quantize(256 - len(pure), kmeans=3).getpalette() or []
+    found = np.full((256, 3), 255, np.uint8)
+    found[: len(pure)] = _levels(pure)
+    found[len(pure) :][: len(between) // 3] = np.reshape(between, (-1, 3))
+    return found
+
+
+def _levels(colours: np.ndarray) -> np.ndarray:
+    return np.round(255 * colours).astype(np.uint8)
+
+
+def _colours(name: Colour) -> np.ndarray:
+    """(k, 3), from 0 to 1."""
+    if isinstance(name, str) and name in mpl.colormaps:
+        return mpl.colormaps[name](np.linspace(0, 1, 60))[:, :3]
+    return to_rgba_array(name)[:, :3]
+
+
+def write_gif(path: Path, frames: Shown, size: Size, colours: np.ndarray, about: str) -> None:
+    """A GIF of these colours (256, 3) that begins again at its end; `about` is its comment."""
+    written, clock, near = 0, 0.0, cKDTree(colours.astype(float))
+    with open(path, "wb") as file:
+        for frame, seconds in frames:
+            picture = Image.frombytes("P", size, _nearest(near, frame))
+            picture.putpalette(colours.tobytes())
+            if not written:
+                head = getheader(picture, info={"loop": 0, "comment": about.encode()})[0]
+                file.writelines(head)
+            clock += seconds  # rounding each frame alone would change the length of the film
+            hundredths = round(100 * clock) - written
+            written += hundredths
+            file.writelines(getdata(picture, interlace=0, duration=10 * hundredths))
+        file.write(b";")
+
+
+def _nearest(colours: cKDTree, frame: bytes) -> bytes:
+    """The nearest colour of each pixel; Pillow's choice would be up to 4 levels off, in white."""
+    red, green, blue = np.frombuffer(frame, np.uint8).reshape(-1, 3).T.astype(np.int32)
+    found, each = np.unique((red << 16) + (green << 8) + blue, return_inverse=True)
+    places = colours.query(np.stack([found >> 16, (found >> 8) & 255, found & 255], 1))[1]
+    return places.astype(np.uint8)[each].tobytes()
+
+
+def check_mp4(path: Path) -> None:
+    """Refuse an MP4 where nothing can write one.
+
+    Raises:
+        SdeflowError: the extra is not installed.
+    """
+    if write_frames is None:
+        raise SdeflowError(
+            f"{path} needs ffmpeg: pip install 'sdeflow[video]', or write a .gif instead"
+        )
+
+
+def write_mp4(path: Path, frames: Shown, size: Size, fps: float, about: str) -> None:
+    """H.264 in MP4; `about` is its comment.
+
+    Raises:
+        SdeflowError: ffmpeg fails.
+    """
+    options = ["-f", "mp4", "-movflags", "+faststart", "-threads", "1", "-map_metadata", "-1"]
+    options += ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-metadata", f"comment={about}"]
+    made = write_frames(
+        str(path.resolve()), size, fps=fps, quality=7, codec="libx264", macro_block_size=2,
+        ffmpeg_log_level="error", output_params=options,
+    )  # fmt: skip
+    try:
+        with closing(made):
+            made.send(None)
+            for frame, seconds in frames:
+                for _ in range(max(1, round(seconds * fps))):
+                    made.send(frame)
+    except OSError as error:  # with all that ffmpeg was told
+        raise SdeflowError(f"ffmpeg stopped: {str(error).splitlines()[0]}") from None
+    if not path.is_file() or not path.stat().st_size:
+        raise SdeflowError(f"ffmpeg wrote no {path.name}; see what it says above")
