@@ -3,7 +3,8 @@
     config   what a run is asked for          demo      train, sample, measure, draw
     problem  its data, process and fields     verify    particles against densities
     run      train in a folder, sample        pictures  the figures of both
-    folder   the files of a run               cli       the `sdeflow` command
+    folder   the files of a run               view      a page that plays a run
+    cli      the `sdeflow` command            page_data its numbers
 
 A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
 """
@@ -11,7 +12,19 @@ A module is loaded when it is first used, so that `sdeflow --help` does not wait
 from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
-__all__ = ["config", "problem", "folder", "samplers", "run", "demo", "verify", "pictures", "cli"]
+__all__ = [
+    "config",
+    "problem",
+    "folder",
+    "samplers",
+    "run",
+    "demo",
+    "verify",
+    "pictures",
+    "view",
+    "page_data",
+    "cli",
+]
 
 
 def __getattr__(name: str) -> _ModuleType:
