@@ -14,6 +14,7 @@
   const data = JSON.parse($("data").textContent);
   const { t, names, particles: n, unit } = data;
   const frames = t.length;
+  let drawn = n; // particles, the first ones
   const seconds = 10; // of a play at speed 1
   const state = {
     at: 0, playing: false, hovered: null, pinned: null, following: data.follow, stamps: [], cost: 0,
@@ -79,7 +80,7 @@
   // ------------------------------------------------------------------------------ drawing
 
   function ticks(low, high) {
-    const rough = (high - low) / 4, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
     const row = [];
     for (let k = Math.ceil(low / step); k * step <= high; k++) row.push(k * step);
@@ -172,12 +173,12 @@
   function drawCloud(panel, paint, size, map) {
     const x = panels[panel].x, at = state.at;
     const k = Math.min(Math.floor(at), frames - 1), next = Math.min(k + 1, frames - 1);
-    const side = n > 2000 ? 2 : n > 500 ? 2.6 : 4, w = at - k, a = 2 * k * n, b = 2 * next * n;
+    const side = drawn > 2000 ? 2 : drawn > 500 ? 2.6 : 4, w = at - k, a = 2 * k * n, b = 2 * next * n;
     const [ox, oy, scale] = [map.x(0) - side / 2, map.y(0) - side / 2, map.scale];
     let outside = 0;
     paint.fillStyle = panel ? colours.second : colours.first;
-    paint.globalAlpha = n > 500 ? 0.7 : 0.85;
-    for (let i = 0; i < 2 * n; i += 2) {
+    paint.globalAlpha = drawn > 500 ? 0.7 : 0.85;
+    for (let i = 0; i < 2 * drawn; i += 2) {
       const px = ox + scale * (x[a + i] + w * (x[b + i] - x[a + i]));
       const py = oy - scale * (x[a + i + 1] + w * (x[b + i + 1] - x[a + i + 1]));
       if (px < -side || py < -side || px > size || py > size) outside++;
@@ -246,9 +247,9 @@
 
   function noteOf(panel, outside) {
     const density = panels[panel].density, k = densityIndex(panel);
-    const count = `${whole(n)} particles${outside ? `, ${whole(outside)} outside` : ""}`;
+    const count = `${whole(drawn)} particles${outside ? `, ${whole(outside)} outside` : ""}`;
     if (!density || !$("density").checked) return count;
-    return `${count}; ${k < 0 ? "no density here" : `max p ${short(density.peaks[k])}`}`;
+    return `${count}; ${k < 0 ? "no density" : `max p = ${short(density.peaks[k])}`}`;
   }
 
   function tell(chosen) {
@@ -268,7 +269,7 @@
     $("subtitle").textContent =
       `${names.join(" and ")}, ${whole(n)} particles${pair ? " each" : ""}, ${frames} saved states`
       + ` from t = ${short(t[0])} to ${short(t[frames - 1])}`;
-    const text = [`Lengths: ${unit}.`];
+    const text = [`Axes: x₁ and x₂ (${unit}).`];
     if (pair) {
       text.push(data.same
         ? "A particle has the same start in both panels."
@@ -276,12 +277,15 @@
     }
     text.push("Between saved states, a dot moves on a straight line; when paused, it is on its saved state.");
     if (data.densities.some(Boolean)) {
-      text.push("Grey: the density p at this time, darkest at its maximum (max p, 1 / unit²).");
-      if (data.note) text.push(data.note);
+      text.push("Grey: the density p at this time, darkest at its maximum (max p, in 1 / unit²).");
     }
+    if (data.note) text.push(data.note);
     if (data.arrows) text.push(`Arrows: the direction of ${data.arrows.name}; their length has no meaning.`);
-    text.push(`Positions are rounded to ${short(data.rounding)} of the cloud's width.`);
+    text.push(`Positions are rounded to 1/${data.levels} of the cloud's width.`);
     $("caption").textContent = text.join(" ");
+    for (const k of [n, 1000, 100, 10, 0].filter((k) => k === n || k < n)) {
+      $("count").append(new Option(k ? whole(k) : "none", k));
+    }
     $("density-switch").hidden = !data.densities.some(Boolean);
     $("arrows-switch").hidden = !data.arrows;
     $("window-switch").hidden = !data.zooms;
@@ -332,7 +336,7 @@
     const size = panels[panel].canvas.clientWidth, map = mapping(size, windowAt(state.at));
     const [ex, ey] = [event.clientX - box.left - 1, event.clientY - box.top - 1];
     let best = null, least = reach ** 2;
-    for (let i = 0; i < n; i++) {
+    for (let i = 0; i < drawn; i++) {
       const [x, y] = position(panel, i);
       const distance = (map.x(x) - ex) ** 2 + (map.y(y) - ey) ** 2;
       if (distance < least) [best, least] = [i, distance];
@@ -426,6 +430,7 @@
     $("slider").addEventListener("input", () => show($("slider").value));
     $("play").addEventListener("click", () => (state.playing ? pause() : play()));
     for (const id of ["density", "arrows"]) $(id).addEventListener("change", redraw);
+    $("count").addEventListener("change", () => { drawn = Number($("count").value), redraw(); });
     $("window").addEventListener("change", () => { state.following = $("window").checked, redraw(); });
     $("theme").addEventListener("click", () => {
       document.documentElement.dataset.theme = isDark() ? "light" : "dark";

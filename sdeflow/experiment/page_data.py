@@ -14,7 +14,7 @@ from __future__ import annotations
 import base64
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from sdeflow.sdes.sde import SDE
 LEVELS = 65535  # of a coordinate
 CELLS = 64  # of a density along an axis, where its cells can be merged
 NODES = 13  # arrows along each axis
-INSIDE, BEYOND = 0.998, 0.5  # of particles; how far others may widen the window, in its widths
+INSIDE, BEYOND = 0.998, 0.1  # of particles; how far others may widen the window, in its widths
 MARGIN, REACH = 0.05, 3  # of a window; frames over which the one that follows is smoothed
 ZOOM, FOLLOW = 1.5, 4.0  # ratios of windows from which zooming is offered, and is the start
 
@@ -55,7 +55,7 @@ def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
 def windows(x: np.ndarray) -> dict[str, object]:
     """Squares (T, 3), centre and half the side, around the states (T, m, 2) of all panels.
 
-    A window holds every particle, unless a few lie farther out than half the width of the others.
+    A window holds every particle, unless a few lie far outside the box of the others.
     """
     tail = (1 - INSIDE) / 2
     inner = np.quantile(x, [tail, 1 - tail], axis=1)
@@ -71,14 +71,15 @@ def windows(x: np.ndarray) -> dict[str, object]:
     return {"windows": found, "zooms": ratio > ZOOM, "follow": ratio > FOLLOW}
 
 
-def _smoothed(ends: np.ndarray, extreme: object) -> np.ndarray:
+def _smoothed(ends: np.ndarray, extreme: Callable[..., np.ndarray]) -> np.ndarray:
     """The mean of extremes over neighbouring times: it changes slowly, and bounds each end."""
-    assert callable(extreme)
-    for function in (extreme, np.mean):
-        wide = np.pad(ends, ((REACH, REACH), (0, 0)), mode="edge")
-        row = np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=0)
-        ends = function(row, axis=-1)
-    return ends
+    return _neighbours(extreme(_neighbours(ends), axis=-1)).mean(-1)
+
+
+def _neighbours(ends: np.ndarray) -> np.ndarray:
+    """Those within `REACH` frames of each, in a last axis."""
+    wide = np.pad(ends, ((REACH, REACH), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=0)
 
 
 def _squares(low: np.ndarray, high: np.ndarray) -> np.ndarray:
@@ -126,13 +127,10 @@ def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
 
 def _merged(p: Density) -> Density:
     """On at most `CELLS` cells along each axis, if its cells can be merged evenly."""
-    most = max(p.grid.shape)
-    for factor in range(math.ceil(most / CELLS), most // 4 + 1):
-        if factor > 1 and all(n % factor == 0 and n // factor >= 4 for n in p.grid.shape):
-            return p.coarsen(factor)
-        if factor == 1:
-            break
-    return p
+    most, least = max(p.grid.shape), min(p.grid.shape)
+    factors = range(math.ceil(most / CELLS), least // 4 + 1)
+    even = [f for f in factors if all(n % f == 0 for n in p.grid.shape)]
+    return p.coarsen(even[0]) if even and even[0] > 1 else p
 
 
 def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[str, object]:
@@ -144,12 +142,9 @@ def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[st
         TypeError, ValueError: as `plot.arrows`.
     """
     sign = flow.direction if isinstance(flow, SDE) else 1.0
-    name = "the flow"
-    if isinstance(flow, SDE):
-        name = "the drift"
-    elif isinstance(flow, Field):
-        name = "the score"
-    arrows: dict[str, object] = {"nodes": NODES, "name": name}
+    kinds = {SDE: "the drift", Field: "the score"}
+    names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
+    arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
     squares = check_kind(found["windows"], dict, "windows")
     for mode, row in squares.items():
         arrows[mode] = packed(

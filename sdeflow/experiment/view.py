@@ -91,7 +91,7 @@ def page(
     data = {
         "names": names, "unit": check_kind(unit, str, "unit"), "t": rounded(t),
         "noise": noise_levels(field, t), "particles": clouds.shape[2],
-        "note": check_kind(note, str, "note"), "rounding": rounded(np.array(1 / LEVELS)),
+        "note": check_kind(note, str, "note"), "levels": LEVELS,
         "same": bool(np.array_equal(clouds[0][0], clouds[-1][0])),
         "low": low.tolist(), "high": high.tolist(), **found,
         "paths": [positions(x, low, high) for x in clouds],
@@ -199,6 +199,7 @@ def view(
     path = SDESolver("heun", times=times, seed=seed).solve(sde, x, frames)
     smooth = ODESolver("heun2", times=times).solve(flow, x, frames)
     pair, note = _densities(problem, path.t, cells) if density else (None, "")
+    note = f"Data std: {problem.units}. {note}".strip()
     text = page(
         path, smooth, pair, problem.field, title=f"{problem.config.data} under "
         f"{problem.config.process}", unit="data std", note=note,
