@@ -249,7 +249,7 @@
     const density = panels[panel].density, k = densityIndex(panel);
     const count = `${whole(drawn)} particles${outside ? `, ${whole(outside)} outside` : ""}`;
     if (!density || !$("density").checked) return count;
-    return `${count}; ${k < 0 ? "no density" : `max p = ${short(density.peaks[k])}`}`;
+    return `${count}; ${k < 0 ? "no density" : `max p = ${density.peaks[k].toPrecision(3)}`}`;
   }
 
   function tell(chosen) {
