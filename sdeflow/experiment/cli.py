@@ -200,6 +200,8 @@ class View:
     """Draw the densities under the particles; they take most of the time."""
     cells: int = 128
     """Along each axis of their grid: the more, the lower the noise level at which they end."""
+    label: int | None = None
+    """Class, for a run trained with --conditional."""
     seed: int = 0
     """Of everything random."""
 
@@ -208,7 +210,7 @@ class View:
         seed = check_int(self.seed, "seed", 0)
         written = experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
-            density=self.density, seed=seed,
+            density=self.density, label=self.label, seed=seed,
         )  # fmt: skip
         print(written)
 

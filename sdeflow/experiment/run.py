@@ -7,6 +7,7 @@
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
     report.json, report.md, figure.png   written by `demo`
     check.json, check.md, check.png      written by `verify`
+    page.html                            written by `view`
 
 `fit` in a folder of another config is refused; in a folder of the same config it goes on where
 training stopped, to the same bits, and with more steps it trains longer. A data file that has
@@ -221,7 +222,7 @@ def calibrate(
     """
     folder = Path(folder)
     built = reopen(folder)
-    field = _conditioned(built, label)
+    field = conditioned(built, label)
     file = steps_file(folder, check_int(steps, "steps"), label)
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
@@ -281,13 +282,17 @@ def draw(
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
-    sde = motion(_conditioned(built, label), eta)
+    sde = motion(conditioned(built, label), eta)
     path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
     return path.t, built.units.restore(path.x)
 
 
-def _conditioned(built: Problem, label: int | None) -> Field:
-    """The field, of one class if a label is given."""
+def conditioned(built: Problem, label: int | None) -> Field:
+    """The field, of one class if a label is given.
+
+    Raises:
+        TypeError, ValueError: the run has no such class.
+    """
     if label is None:
         return built.field
     if not built.config.conditional:

@@ -19,7 +19,14 @@ from importlib.resources import files
 import numpy as np
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_int, check_kind, check_numbers, shown
+from sdeflow._validation import (
+    SdeflowError,
+    check_file,
+    check_int,
+    check_kind,
+    check_numbers,
+    shown,
+)
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
 from sdeflow.experiment.check_setting import setting_of, tabulated
@@ -34,6 +41,7 @@ from sdeflow.experiment.page_data import (
     windows,
 )
 from sdeflow.experiment.problem import Problem
+from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.plot.fields import Flow
@@ -62,7 +70,7 @@ def page(
         pathlib.Path("page.html").write_text(page(sde_path, ode_path, evolve(..., sde_path.t)))
 
     Positions are rounded to 1/65535 of the cloud's width at their time. 5,000 particles at 100
-    times, twice, take less than 5 MB.
+    times, twice, take about 4 MB.
 
     Args:
         sde, ode: paths, or states (T, n, 2); the two have the same times and as many particles.
@@ -79,9 +87,7 @@ def page(
     """
     states = [_states(sde, "sde")] + ([] if ode is None else [_states(ode, "ode")])
     t, clouds = states[0][0], np.stack(_fitting(states))
-    names = [check_kind(name, str, "each of names") for name in names][: len(clouds)]
-    if len(names) < len(clouds):
-        raise ValueError("names must hold one name for each panel")
+    names = _names(names, len(clouds))
     everything = clouds.transpose(1, 0, 2, 3).reshape(len(t), -1, 2)
     low, high = everything.min(1), everything.max(1)
     found = windows(everything)
@@ -104,6 +110,12 @@ def page(
     return _filled(check_kind(title, str, "title"), data, {**provenance(), **given})
 
 
+def _names(names: object, panels: int) -> list[str]:
+    if not isinstance(names, list | tuple) or len(names) < panels:
+        raise TypeError(f"names must be a list of {panels} name(s), got {shown(names)}")
+    return [check_kind(name, str, "each of names") for name in names[:panels]]
+
+
 def _states(path: object, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Times (T,) and states (T, n, 2)."""
     if isinstance(path, Path):
@@ -114,8 +126,8 @@ def _states(path: object, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise TypeError(f"{name} must be a Path or states (T, n, 2), got {shown(path)}")
     if x.shape[2] != 2:
         raise ValueError(
-            f"{name} has {x.shape[2]} coordinate(s), a page shows the plane; choose two: "
-            "x[:, :, [0, 1]]"
+            f"{name} has {x.shape[2]} coordinate(s), a page shows the plane; choose two of three: "
+            "dataclasses.replace(path, x=path.x[..., :2])"
         )
     if len(t) < 2 or not x.shape[1]:
         raise ValueError(f"{name} holds one state; solve with save=100 to keep the way")
@@ -130,9 +142,20 @@ def _fitting(states: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
             "sde and ode must have the same times and as many particles; solve both from one "
             "cloud with one row of times"
         )
-    if x.shape[0] * x.shape[1] * len(states) > MOST:
-        raise ValueError(f"a page holds at most {MOST} positions; save fewer states or particles")
+    check_size(x.shape[0] * x.shape[1] * len(states))
     return [cloud for _, cloud in states]
+
+
+def check_size(count: int) -> None:
+    """Refuse more positions than a page holds.
+
+    Raises:
+        ValueError: there are more.
+    """
+    if count > MOST:
+        raise ValueError(
+            f"a page holds at most {MOST} positions, got {count}; take fewer particles or states"
+        )
 
 
 def _density(densities: object, t: np.ndarray) -> dict[str, object] | None:
@@ -168,7 +191,7 @@ def _json(value: object) -> str:
 
 def view(
     folder: pathlib.Path, out: pathlib.Path | None = None, *, n: int = 2000, frames: int = 100,
-    cells: int = 128, density: bool = True, seed: int = 0,
+    cells: int = 128, density: bool = True, label: int | None = None, seed: int = 0,
 ) -> pathlib.Path:  # fmt: skip
     """Write the page of a trained run, by default as page.html in its folder; its path.
 
@@ -183,34 +206,39 @@ def view(
         frames: saved states.
         cells: along each axis of the densities' grid.
         density: whether to work out the densities, which takes most of the time.
+        label: one class, for a run trained with `conditional`.
         seed: of everything random.
 
     Raises:
         ValueError, TypeError, SdeflowError: as `run.reopen`, `page` and `evolve`; OSError: the
             file cannot be written.
     """
-    check_int(n, "n"), check_int(frames, "frames", 2), check_int(cells, "cells", 32)
+    check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
+    check_int(cells, "cells", 32)
     problem = run.reopen(folder)
-    out = pathlib.Path(folder) / "page.html" if out is None else pathlib.Path(out)
+    out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
-    sde, flow = reverse(problem.field), reverse(problem.field, 0.0)
+    field = run.conditioned(problem, label)
+    sde, flow = reverse(field), reverse(field, 0.0)
     times = sde.times((frames - 1) * -(-STEPS // (frames - 1)))
     x = problem.process.prior(n, 2, seed)
-    path = SDESolver("heun", times=times, seed=seed).solve(sde, x, frames)
+    noisy = SDESolver("heun", times=times, seed=seed).solve(sde, x, frames)
     smooth = ODESolver("heun2", times=times).solve(flow, x, frames)
-    pair, note = _densities(problem, path.t, cells) if density else (None, "")
-    note = f"Data std: {problem.units}. {note}".strip()
+    pair, note = _densities(problem, field, noisy.t, cells) if density else (None, "")
+    config = problem.config
     text = page(
-        path, smooth, pair, problem.field, title=f"{problem.config.data} under "
-        f"{problem.config.process}", unit="data std", note=note,
-        names=("SDE", "ODE"), about=provenance(seed, asdict(problem.config)),
+        noisy, smooth, pair, field, unit="data std",
+        title=f"{pathlib.Path(config.data).name}{'' if label is None else f', class {label}'} "
+        f"under {config.process}",
+        note=f"Data std: {problem.units}. {note}".strip(),
+        about=provenance(seed, asdict(config)),
     )  # fmt: skip
     write_text(out, text)
     return out
 
 
 def _densities(
-    problem: Problem, t: Tensor, cells: int
+    problem: Problem, learned: Field, t: Tensor, cells: int
 ) -> tuple[tuple[DensityPath, DensityPath], str]:
     """Of the SDE and of the flow at those times that the grid resolves, and where it ends."""
     setting = setting_of(problem, cells)
@@ -218,18 +246,18 @@ def _densities(
     times = t.double()[t.double() >= setting.t_end]
     wider = rescaling(process.t_max) / rescaling(setting.t_end)
     prior = prior_density(setting.grid.scaled(wider), process)
-    field = tabulated(problem.field, setting, prior)
+    field = tabulated(learned, setting, prior)
     try:
         with advised():
-            both = [
+            noisy, smooth = (
                 evolve(reverse(field, eta), prior, times, rescaling=rescaling)
                 for eta in (1.0, 0.0)
-            ]
+            )
     except SdeflowError as error:
         raise SdeflowError(f"{error}; or leave the density out: --no-density") from None
     if len(times) == len(t):
-        return (both[0], both[1]), ""
-    return (both[0], both[1]), (
+        return (noisy, smooth), ""
+    return (noisy, smooth), (
         f"The density ends at noise level {setting.noise_level:.3g}, below which it is too narrow "
         f"for {cells} x {cells} cells."
     )

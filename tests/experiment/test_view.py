@@ -148,7 +148,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished run, hardly trained."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("run") / "r"
-    run.fit(Config(data="ring", steps=30, batch=8, width=8, depth=1), out)
+    run.fit(Config(data="pinwheel", steps=30, batch=8, width=8, depth=1, conditional=True), out)
     return out
 
 
@@ -173,6 +173,10 @@ def test_a_run_s_page_shows_both_motions_from_one_start(
     cli.main([*asked, "--no-density", "-o", str(folder / "bare.html")])
     assert block((folder / "bare.html").read_text(), "data")["densities"] == [None, None]
     assert picture_provenance(written)["seed"] == "3"
+    cli.main([*asked, "--no-density", "--label", "2", "-o", str(folder / "two.html")])
+    two, bare = (block((folder / f"{name}.html").read_text(), "data") for name in ("two", "bare"))
+    assert two["paths"] != bare["paths"]
+    assert "class 2" in (folder / "two.html").read_text()
 
 
 # ------------------------------------------------------------------------------- in a browser
