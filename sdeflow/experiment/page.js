@@ -80,7 +80,7 @@
   // ------------------------------------------------------------------------------ drawing
 
   function ticks(low, high) {
-    const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+    const rough = (high - low) / 6, power = 10 ** Math.floor(Math.log10(rough));
     const step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= rough);
     const row = [];
     for (let k = Math.ceil(low / step); k * step <= high; k++) row.push(k * step);
@@ -280,7 +280,7 @@
   function tell(chosen) {
     const k = Math.round(state.at), noise = data.noise ? `, σ/α = ${data.noise[k].toPrecision(3)}` : "";
     $("slider").value = k;
-    $("clock").textContent = `t = ${t[k].toFixed(3)}${noise}, state ${k + 1} of ${frames}`;
+    $("clock").textContent = `t = ${Number(t[k].toPrecision(4))}${noise}, state ${k + 1} of ${frames}`;
     $("slider").setAttribute("aria-valuetext", $("clock").textContent);
     $("play").textContent = state.playing ? "Pause" : "Play";
     const where = (i) => names.map((name, panel) => `${name} ${point(position(panel, i))}`).join(", ");
