@@ -107,6 +107,8 @@ def picture_provenance(path: str | Path) -> dict[str, str]:
     """What a picture says of its making, as `plot.write` put it into a .png, .pdf or .svg, or
     `plot.film` into a .gif or .mp4.
 
+    Also what a page of `sdeflow view` says.
+
     Raises:
         OSError: the file cannot be read.
         ValueError: it says nothing.
@@ -116,6 +118,9 @@ def picture_provenance(path: str | Path) -> dict[str, str]:
     if data.startswith(b"%PDF"):
         found = re.search(rb"/Keywords \(((?:[^\\()]|\\.)*)\)", data, re.DOTALL)
         lines = _record(re.sub(rb"\\(.)", rb"\1", found[1]).decode("latin-1") if found else "")
+    elif data.startswith(b"<!doctype html>"):
+        start = b'<script type="application/json" id="provenance">'
+        lines = _record(data.partition(start)[2].partition(b"</script>")[0].decode())
     elif data.startswith((b"<?xml", b"<svg")):
         text = data.decode(errors="replace")
         inside = re.search("<dc:description>(.*?)</dc:description>", text, re.DOTALL)

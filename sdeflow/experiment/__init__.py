@@ -4,7 +4,8 @@
     problem  its data, process and fields     verify    particles against densities
     run      train in a folder, sample        pictures  the figures of both
     folder   the files of a run               films     particles on their way
-                                              cli       the `sdeflow` command
+    view     a page that plays a run          page_data its numbers
+    cli      the `sdeflow` command
 
 A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
 """
@@ -14,7 +15,7 @@ from types import ModuleType as _ModuleType
 
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "verify", "pictures", "films",
-    "cli",
+    "view", "page_data", "cli",
 ]  # fmt: skip
 
 

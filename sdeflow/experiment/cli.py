@@ -5,6 +5,7 @@
     sdeflow sample   bring noise back to data with a trained field
     sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
+    sdeflow view     play a trained run in a page of HTML: particles, densities, the score
     sdeflow provenance  what made a picture or a film: its command, commit, versions, seed
     sdeflow info     what is installed, which data sets there are, what a run holds
 
@@ -199,6 +200,37 @@ def _checked(folder: Path, **sizes: int) -> int:
 
 
 @dataclass(frozen=True)
+class View:
+    """Write a page of HTML that plays a trained run, SDE and ODE side by side."""
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """The file, by default page.html in that folder."""
+    n: int = 2000
+    """Particles in each panel."""
+    frames: int = 100
+    """Saved states of each."""
+    density: bool = True
+    """Draw the densities under the particles; they take most of the time."""
+    cells: int = 128
+    """Along each axis of their grid: the more, the lower the noise level at which they end."""
+    label: int | None = None
+    """Class, for a run trained with --conditional."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __call__(self) -> None:
+        """Print where the page is."""
+        seed = check_int(self.seed, "seed", 0)
+        written = experiment.view.view(
+            self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
+            density=self.density, label=self.label, seed=seed,
+        )  # fmt: skip
+        print(written)
+
+
+@dataclass(frozen=True)
 class Provenance:
     """Say what made a picture or a film: command, commit, versions, seed, digest of settings."""
 
@@ -258,7 +290,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Calibrate | Check | Provenance | Info,
+            Demo | Train | Sample | Calibrate | Check | View | Provenance | Info,
             prog="sdeflow",
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,

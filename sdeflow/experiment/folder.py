@@ -14,7 +14,7 @@ from sdeflow.experiment.config import Config
 
 RESULTS = (
     "field.safetensors", "cloud.npz", "cloud.csv", "report.json", "report.md", "figure.png",
-    "check.json", "check.md", "check.png",
+    "check.json", "check.md", "check.png", "page.html",
 )  # fmt: skip
 """What is made of a trained field, and the field itself."""
 

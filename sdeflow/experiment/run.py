@@ -7,6 +7,7 @@
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
     report.json, report.md, figure.png   written by `demo`
     check.json, check.md, check.png      written by `verify`
+    page.html                            written by `view`
 
 `fit` in a folder of another config is refused; in a folder of the same config it goes on where
 training stopped, to the same bits, and with more steps it trains longer. A data file that has
@@ -287,7 +288,11 @@ def draw(
 
 
 def conditioned(built: Problem, label: int | None) -> Field:
-    """The field, of one class if a label is given."""
+    """The field, of one class if a label is given.
+
+    Raises:
+        TypeError, ValueError: the run has no such class.
+    """
     if label is None:
         return built.field
     if not built.config.conditional:

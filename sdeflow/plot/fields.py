@@ -54,7 +54,7 @@ def arrows(
     """
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 2)
-    axes, vectors = _sampled(flow, t, where, nodes)
+    axes, vectors = sampled(flow, t, where, nodes)
     size = np.linalg.norm(vectors, axis=-1, keepdims=True)
     # Below the rounding errors of the largest there is no direction.
     unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
@@ -88,7 +88,7 @@ def streamlines(
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 4)
     closeness = check_positive(closeness, "closeness")
-    axes, vectors = _sampled(flow, t, where, nodes)
+    axes, vectors = sampled(flow, t, where, nodes)
     if not vectors.any():
         raise ValueError("the flow is zero everywhere, it has no streamlines")
     u, v = vectors[..., 0].T, vectors[..., 1].T
@@ -98,7 +98,7 @@ def streamlines(
     )
 
 
-def _sampled(
+def sampled(
     flow: object, t: float | None, where: Where, nodes: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """The places along both axes, and the flow there, (n, m, 2)."""

@@ -1,0 +1,169 @@
+r"""Pack the numbers of a live page: positions, windows, densities, arrows.
+
+    positions   16 bits for each coordinate between the ends of the cloud at that time: the error
+                is at most (high - low) / 131070; kept as differences in time
+    windows     one for all times, and one that follows the cloud
+    densities   8 bits a cell, p / (largest p of this time), on at most 64 x 64 cells
+    arrows      unit vectors at 13 x 13 points of each window, 8 bits a component
+
+All are compressed (zlib) and written as base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import zlib
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow._validation import check_kind
+from sdeflow.density import Density
+from sdeflow.fields.field import Field
+from sdeflow.fokker_planck.density_path import DensityPath
+from sdeflow.plot.fields import Flow, sampled
+from sdeflow.plot.panels import Window
+from sdeflow.sdes.sde import SDE
+
+LEVELS = 65535  # of a coordinate
+CELLS = 64  # of a density along an axis, where its cells can be merged
+NODES = 13  # arrows along each axis
+INSIDE, BEYOND = 0.998, 0.1  # of particles; how far others may widen the window, in its widths
+MARGIN, REACH = 0.05, 3  # of a window; frames over which the one that follows is smoothed
+ZOOM, FOLLOW = 1.5, 4.0  # ratios of windows from which zooming is offered, and is the start
+
+
+def packed(values: np.ndarray) -> str:
+    """Bytes, compressed, as base64."""
+    return base64.b64encode(zlib.compress(values.tobytes(), 9)).decode("ascii")
+
+
+def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
+    """States (T, n, 2) in 16 bits between `low` and `high` (T, 2), as differences in time.
+
+    First the high bytes of all differences, then the low ones: the high ones are mostly 0 or 255.
+    """
+    span = np.where(high > low, high - low, 1.0)
+    levels = np.rint((x - low[:, None]) / span[:, None] * LEVELS).astype(np.uint16)
+    levels[1:] -= levels[:-1].copy()  # modulo 2^16
+    return packed(levels.astype(">u2").view(np.uint8).reshape(-1, 2).T)
+
+
+def windows(x: np.ndarray) -> dict[str, object]:
+    """Squares (T, 3), centre and half the side, around the states (T, m, 2) of all panels.
+
+    A window holds every particle, unless a few lie far outside the box of the others.
+    """
+    tail = (1 - INSIDE) / 2
+    inner = np.quantile(x, [tail, 1 - tail], axis=1)
+    room = BEYOND * (inner[1] - inner[0])
+    low = np.maximum(x.min(1), inner[0] - room)
+    high = np.minimum(x.max(1), inner[1] + room)
+    fixed = _squares(low.min(0)[None], high.max(0)[None]).repeat(len(x), 0)
+    following = _squares(_smoothed(low, np.min), _smoothed(high, np.max))
+    ratio = float(fixed[0, 2] / following[:, 2].min())
+    found: dict[str, object] = {"fixed": rounded(fixed)}
+    if ratio > ZOOM:
+        found["following"] = rounded(following)
+    return {"windows": found, "zooms": ratio > ZOOM, "follow": ratio > FOLLOW}
+
+
+def _smoothed(ends: np.ndarray, extreme: Callable[..., np.ndarray]) -> np.ndarray:
+    """The mean of extremes over neighbouring times: it changes slowly, and bounds each end."""
+    return _neighbours(extreme(_neighbours(ends), axis=-1)).mean(-1)
+
+
+def _neighbours(ends: np.ndarray) -> np.ndarray:
+    """Those within `REACH` frames of each, in a last axis."""
+    wide = np.pad(ends, ((REACH, REACH), (0, 0)), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=0)
+
+
+def _squares(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    half = (high - low).max(1) / 2 * (1 + 2 * MARGIN)
+    half = np.where(half > 0, half, 1.0)  # of a single point any window will do
+    return np.concatenate([(low + high) / 2, half[:, None]], 1)
+
+
+def rounded(values: np.ndarray | Tensor) -> list:
+    """Nested lists of numbers with seven digits."""
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim == 0:
+        return float(f"{float(rows):.7g}")  # type: ignore[return-value]
+    return [rounded(row) for row in rows]
+
+
+def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
+    """The cells of densities at some of the times t (T,), 8 bits each, and where they stand.
+
+    Raises:
+        ValueError: a density is not of the plane, or its time is none of t; grids differ.
+    """
+    coarse = [_merged(p) for p in densities]
+    if any(p.grid.dim != 2 or p.grid.shape != coarse[0].grid.shape for p in coarse):
+        raise ValueError("densities must be of the plane, on grids of one shape")
+    gaps = np.abs(t[:, None] - densities.t.detach().cpu().double().numpy())
+    frames = gaps.argmin(0)
+    far = gaps.min(0) > 1e-6 * max(float(np.ptp(t)), 1e-300)
+    if far.any() or len(set(frames.tolist())) < len(frames):
+        raise ValueError(
+            "densities stand at times that the path does not have; take evolve(..., path.t)"
+        )
+    peaks = [float(p.mass.max()) for p in coarse]
+    cells = [np.rint(255 * (p.mass.numpy() / top)) for p, top in zip(coarse, peaks, strict=True)]
+    return {
+        "frames": frames.tolist(),
+        "shape": list(coarse[0].grid.shape),
+        "boxes": rounded(np.array([[*p.grid.low, *p.grid.high] for p in coarse])),
+        "peaks": [
+            rounded(np.array(top / p.grid.volume)) for p, top in zip(coarse, peaks, strict=True)
+        ],
+        "cells": packed(np.stack(cells).astype(np.uint8)),
+    }
+
+
+def _merged(p: Density) -> Density:
+    """On at most `CELLS` cells along each axis, if its cells can be merged evenly."""
+    most, least = max(p.grid.shape), min(p.grid.shape)
+    factors = range(math.ceil(most / CELLS), least // 4 + 1)
+    even = [f for f in factors if all(n % f == 0 for n in p.grid.shape)]
+    return p.coarsen(even[0]) if even and even[0] > 1 else p
+
+
+def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[str, object]:
+    """Unit vectors along a flow at the nodes of each window, and what they are.
+
+    An SDE's drift is drawn in the direction in which its time runs.
+
+    Raises:
+        TypeError, ValueError: as `plot.arrows`.
+    """
+    sign = flow.direction if isinstance(flow, SDE) else 1.0
+    kinds = {SDE: "the drift", Field: "the score"}
+    names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
+    arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
+    squares = check_kind(found["windows"], dict, "windows")
+    for mode, row in squares.items():
+        arrows[mode] = packed(
+            np.stack([_units(flow, *at, sign) for at in zip(t, row, strict=True)])
+        )
+    return arrows
+
+
+def _units(flow: Flow, t: float, square: Sequence[float], sign: float) -> np.ndarray:
+    x, y, half = square
+    where = Window((x - half, y - half), (x + half, y + half))
+    _, vectors = sampled(flow, float(t), where, NODES)
+    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
+    return np.rint(127 * sign * unit).astype(np.int8)
+
+
+def noise_levels(field: object, t: np.ndarray) -> list | None:
+    """sigma / alpha at each time, where a field tells the process."""
+    if not isinstance(field, Field):
+        return None
+    return rounded(field.process.noise_level(torch.from_numpy(t)))
