@@ -15,6 +15,7 @@ import sdeflow as sf
 from sdeflow.distributions.distribution import Distribution
 
 F64 = torch.float64
+HALF = 5.0
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,10 @@ class Problem:
         return sf.ExactField(self.process, self.data)
 
     def grid(self, cells: int) -> sf.Grid:
-        """Square cells that hold the density at all times."""
-        return sf.Grid(-5.0, 5.0, (cells, cells))
+        """Square cells that hold the density at all times, more where the data are narrow."""
+        width = self.data.narrowest()
+        fine = 2 * round(HALF / (0.8 * width)) if width else 0
+        return sf.Grid(-HALF, HALF, 2 * (max(cells, fine),))
 
 
 def _unit(data: Distribution) -> Distribution:
@@ -59,7 +62,7 @@ PROBLEMS: dict[str, Callable[[], Distribution]] = {
     "ring": lambda: _unit(sf.datasets.ring().distribution),
     "spiral": lambda: _points("spiral", 0.05),
     "checkerboard": lambda: _unit(sf.datasets.checkerboard().distribution),
-    "moons": lambda: _points("moons", 0.08),
+    "moons": lambda: _points("two_moons", 0.08),
 }
 
 
