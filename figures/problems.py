@@ -46,6 +46,13 @@ class Problem:
         fine = 2 * round(HALF / (0.8 * width)) if width else 0
         return sf.Grid(-HALF, HALF, 2 * (max(cells, fine),))
 
+    def learned(self, steps: int) -> sf.LearnedField:
+        """A small network after a short training, a field with visible errors."""
+        field = sf.LearnedField(self.process, sf.MLP(width=64, depth=3), data_std=1.0)
+        config = sf.training.TrainingConfig(batch=256)
+        sf.fit(field, lambda n, seed: self.data.sample(n, seed).float(), steps, config=config)
+        return field
+
 
 def _unit(data: Distribution) -> Distribution:
     return data.moved(data.mean().to(F64), data.std())
