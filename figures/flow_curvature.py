@@ -59,7 +59,7 @@ def flow_paths(field: sf.ExactField, n: int, steps: int) -> sf.solvers.Path:
 
 
 def turning(x: Tensor) -> Tensor:
-    """The angle by which each path (K + 1, n, 2) has turned before each inner point, (K - 1, n)."""
+    """The angle (K - 1, n) by which paths (K + 1, n, 2) have turned after each inner point."""
     step = x.diff(dim=0)
     a, b = step[:-1], step[1:]
     cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]

@@ -1,9 +1,9 @@
 """The log-likelihood of a learned field beside the exact one, and their difference.
 
-ln p (p in 1 / data unit^2) along the probability flow of a small network after a short training, the exact ln p of the
-data at the same noise level, and the first minus the second, where the exact p is above e^-10 of
-its largest. The mean of the difference over exact draws, with its sign turned, is the
-Kullback-Leibler divergence of the model from the data.
+ln p, with p in 1 / data unit^2, along the probability flow of a small network after a short
+training, the exact ln p of the data at the same noise level, and the first minus the second, where
+the exact p is above e^-10 of its largest. KL: the Kullback-Leibler divergence of the model from
+the data, the mean of exact minus learned over exact draws with its standard error.
 """
 
 from __future__ import annotations
