@@ -17,18 +17,19 @@ from sdeflow.plot.style import Axes
 PANELS = (2, 2)
 COLUMNS = 1
 ASPECT = 0.72
-SHOWN = 2.5
+SHOWN = 2.8
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     """The rough sampler against its density, and over time beside a fine one."""
     n, cells = (2000, 128) if quick else (20_000, 256)
-    sde = sf.reverse(problem.field)
-    noise = problem.process.prior(n, 2, seed=0)
-    times = sf.processes.angle_times(problem.process, 200)
+    field = problem.resolved()
+    sde, process = sf.reverse(field), field.process
+    noise = process.prior(n, 2, seed=0)
+    times = sf.processes.angle_times(process, 200)
     rough = sf.SDESolver("euler", times=times[::20], seed=0).solve(sde, noise, save=11)
     fine = sf.SDESolver("heun", times=times, seed=0).solve(sde, noise, save=11)
-    start = problem.field.density(problem.grid(cells), problem.process.t_max)
+    start = field.density(problem.grid(cells), process.t_max)
     densities = sf.evolve(sde, start, rough.t)
     found = {name: check_path(path, densities)
              for name, path in (("Euler, 10", rough), ("Heun, 200", fine))}  # fmt: skip

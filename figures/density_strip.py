@@ -18,11 +18,12 @@ ASPECT = 0.9
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     """Particles and densities at the same five times."""
     n, cells = (1000, 128) if quick else (4000, 256)
-    sde, process = sf.reverse(problem.field), problem.process
+    field = problem.resolved()
+    sde, process = sf.reverse(field), field.process
     noise = process.prior(n, 2, seed=0)
     times = sf.processes.angle_times(process, 100)
     path = sf.SDESolver("heun", times=times, seed=0).solve(sde, noise, save=5)
-    start = problem.field.density(problem.grid(cells), process.t_max)
+    start = field.density(problem.grid(cells), process.t_max)
     densities = sf.evolve(sde, start, path.t)
     peak, shown = plot.peak(*densities), 3.0
     axes = fig.subplots(2, 5)

@@ -4,14 +4,10 @@ Each bar stacks the total variations of the causes between the data and the clou
 network after a short training and runs that end at noise level 0.05; a line is the interval of the
 cause whose top it stands on. The bar bounds the distance of the cloud from the data. Diamonds: the
 distance of the cloud from the exact density at its end, in bins; below the dashed line lie perfect
-clouds of its size (mean + 2 standard deviations).
+clouds of its size (mean + 2 standard deviations). Causes that are always below 0.001 are left out.
 """
 
 from __future__ import annotations
-
-from dataclasses import replace
-
-import torch
 
 import sdeflow as sf
 from figures.problems import Problem
@@ -28,24 +24,25 @@ CAUSES = {
     "sampler": plot.BLACK, "sampling": plot.GREY,
 }  # fmt: skip
 STEPS = 10, 20, 40, 80, 160
-LEVEL = 0.05  # the noise at which all runs end
-SMALL = 0.01  # a cause below it has no visible interval
+SMALL, HIGH = 1e-3, 1e-2  # of a cause that is drawn; that has a visible interval
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     """A bar for each number of steps."""
     budgets = measured(problem, quick)
+    largest = {c: max(b[c].value for b in budgets.values()) for c in CAUSES}
+    seen = {c: colour for c, colour in CAUSES.items() if largest[c] > SMALL}
     ax = fig.subplots()
     for k, budget in enumerate(budgets.values()):
         level = 0.0
-        for shift, (name, colour) in enumerate(CAUSES.items()):
+        for shift, (name, colour) in enumerate(seen.items()):
             source = budget[name]
             ax.bar(k, source.value, 0.6, level, color=colour, label=None if k else name)
             level += source.value
-            if source.value > SMALL:
+            if source.value > HIGH:
                 ends = [[max(source.value - source.low, 0.0)], [source.high - source.value]]
                 ax.errorbar(
-                    k + 0.09 * (shift - 3), level, ends, color="black", lw=0.8, capsize=1.5
+                    k + 0.09 * (shift - 3), level, ends, color=plot.BLACK, lw=0.8, capsize=1.5
                 )
         distance, (mean, sd) = budget.total.distance, budget.total.sampling_floor
         ax.plot(k + 0.38, distance, "D", color=plot.GREEN, ms=3, label=None if k else "cloud")
@@ -58,9 +55,9 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 def measured(problem: Problem, quick: bool) -> dict[int, ErrorBudget]:
     """The budget for each number of steps; only the sampler's density differs between them."""
     n, cells = (2000, 144) if quick else (20_000, 256)
-    end = float(problem.process.time_of(torch.tensor(LEVEL, dtype=torch.float64)))
-    process = replace(problem.process, t_min=end)
-    field, truth = problem.learned(300, process), sf.ExactField(process, problem.data)
+    truth = problem.resolved()
+    process = truth.process
+    field = problem.learned(300, process)
     grid, rescaling = problem.grid(cells), Rescaling(process, 1.0, problem.data.narrowest())
     wide = grid.scaled(rescaling(process.t_max) / rescaling(process.t_min))
     table = tabulate_field(field, wide, [process.t_max, process.t_min], rescaling=rescaling)

@@ -18,7 +18,7 @@ from sdeflow.analysis import log_likelihood
 
 PANELS = (1, 3)
 ASPECT = 0.85
-SHOWN, DEPTH, LIMIT = 2.5, 10.0, 2.0
+SHOWN, DEPTH, LIMIT = 2.8, 10.0, 2.0
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
@@ -54,7 +54,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         if name != "learned":
             label = "learned $-$ exact (nat)" if difference else "$\\ln p$ (nat)"
             plot.colour_bar(ax, image, label)
-    axes[2].set_title(f"KL = {kl:.2g} $\\pm$ {error:.1g} nat")
+    axes[2].set_title(f"KL = {kl:.3f} $\\pm$ {error:.3f} nat")
 
 
 def _noised(problem: Problem, n: int) -> Tensor:

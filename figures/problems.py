@@ -6,7 +6,7 @@ python -m figures density_strip --problem moons
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -39,6 +39,11 @@ class Problem:
     def field(self) -> sf.ExactField:
         """What is known of clean data and noise."""
         return sf.ExactField(self.process, self.data)
+
+    def resolved(self) -> sf.ExactField:
+        """The same under a process that ends at noise level 0.05, which grids can resolve."""
+        end = self.process.time_of(torch.tensor(0.05, dtype=F64))
+        return sf.ExactField(replace(self.process, t_min=float(end)), self.data)
 
     def grid(self, cells: int) -> sf.Grid:
         """Square cells that hold the density at all times, more where the data are narrow."""

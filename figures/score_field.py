@@ -15,7 +15,7 @@ from figures.problems import Problem
 from sdeflow import plot
 
 PANELS = (2, 4)
-SHOWN = 2.5
+SHOWN = 2.8
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
@@ -37,7 +37,9 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         level = float(problem.process(t).sigma)
         plot.frame(axes[0, k], SHOWN, f"$t$ = {t:.2g}\n$\\sigma$ = {level:.2g}")
         plot.frame(axes[1, k], SHOWN)
-        axes[0, k].set_xlabel(f"longest arrow: {longest:.2g}", labelpad=2)
+        axes[0, k].set_xlabel(
+            f"longest arrow: {longest:{'.2g' if longest < 100 else ',.0f'}}", labelpad=2
+        )
         axes[1, k].set_xlabel(f"$p \\leq$ {plot.peak(p):.2g}", labelpad=2)
     axes[0, 0].set_ylabel("score (1 / data unit)")
     axes[1, 0].set_ylabel("flow, $p$ (1 / data unit$^2$)")
