@@ -34,7 +34,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         between = float((ends[1] - ends[0]).square().sum(1).mean())
         costs[name] = path_cost(path), between, sf.wasserstein(*ends) ** 2
         plot.cloud(ax, problem.data.sample(n, seed=2), plot.SKY, size=0.8)
-        lines = plot.trajectories(ax, path, range(40), colours="autumn")
+        lines = plot.trajectories(ax, path, range(40), colours="copper")
         plot.frame(ax, SHOWN, name)
         ax.set_xlabel(f"window $\\pm${SHOWN:g} (data unit)")
     plot.colour_bar(axes[1], lines)

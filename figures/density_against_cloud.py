@@ -35,7 +35,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
              for name, path in (("Euler, 10", rough), ("Heun, 200", fine))}  # fmt: skip
     axes = fig.subplots(2, 2)
     plot.cloud(axes[0, 0], rough, size=0.4, colour=plot.VERMILION)
-    plot.frame(axes[0, 0], SHOWN, f"cloud, n = {n:,}")
+    plot.frame(axes[0, 0], SHOWN, f"cloud, $n$ = {n:,}")
     axes[0, 0].set_xlabel(f"window $\\pm${SHOWN:g} (data unit)")
     image = plot.density(axes[0, 1], densities[-1], SHOWN)
     axes[0, 1].set_title("density")

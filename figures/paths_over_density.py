@@ -15,6 +15,7 @@ from sdeflow import plot
 
 PANELS = (1, 2)
 COLUMNS = 1
+ASPECT = 1.3
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
@@ -34,7 +35,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     axes = fig.subplots(1, 2)
     for ax, (name, path) in zip(axes, paths.items(), strict=True):
         image = plot.density(ax, data, shown)
-        lines = plot.trajectories(ax, path, range(n), colours="autumn")
+        lines = plot.trajectories(ax, path, range(n), colours="copper")
         plot.frame(ax, shown, name, unit="data unit")
         ax.set(xticks=(-2, 0, 2), yticks=(-2, 0, 2))
     axes[1].set(ylabel="", yticklabels=[])

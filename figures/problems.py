@@ -64,10 +64,11 @@ def _unit(data: Distribution) -> Distribution:
 
 
 def _points(name: str, width: float) -> Distribution:
-    """The points of a data set, each as a Gaussian of this width."""
+    """The points of a data set, or 400 draws from it, each as a Gaussian of this width."""
     found = _unit(getattr(sf.datasets, name)().distribution)
-    assert isinstance(found, sf.distributions.PointSet)
-    return sf.distributions.PointSet(found.points.to(F64), width=width)
+    known = isinstance(found, sf.distributions.PointSet)
+    points = found.points if known else found.sample(400, seed=0)
+    return sf.distributions.PointSet(points.to(F64), width=width)
 
 
 PROBLEMS: dict[str, Callable[[], Distribution]] = {
