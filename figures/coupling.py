@@ -17,6 +17,7 @@ from sdeflow.fields.field import Pairs
 from sdeflow.training.coupling import optimal_transport
 
 PANELS = (1, 3)
+PROBLEM = "moons"
 ASPECT = 0.9
 SHOWN = 3.0
 

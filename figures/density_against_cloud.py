@@ -51,10 +51,11 @@ def _distances(ax: Axes, problem: Problem, found: dict[str, PathVerdict]) -> Non
     """Total variation at each time, above the band of chance."""
     for (name, path), colour in zip(found.items(), (plot.VERMILION, plot.BLUE), strict=True):
         level = problem.process.noise_level(path.t).numpy()
-        ax.plot(level, [v.distance for v in path.verdicts], color=colour, label=f"{name} steps")
+        distance = [v.distance for v in path.verdicts]
+        ax.plot(level, distance, "o-", ms=2, lw=0.8, color=colour, label=f"{name} steps")
     mean, sd = zip(*(v.sampling_floor for v in path.verdicts), strict=True)
     low, high = ([m + k * s for m, s in zip(mean, sd, strict=True)] for k in (-2, 2))
-    ax.fill_between(level, low, high, color=plot.GREY, alpha=0.4, lw=0, label="perfect clouds")
+    ax.fill_between(level, low, high, color=plot.GREY, alpha=0.6, lw=0, label="perfect clouds")
     ax.set(
         xscale="log",
         ylim=(0, 1.5),

@@ -4,7 +4,7 @@ Left, the mean angle by which a path has turned on its way from noise, against t
 sigma / alpha in units of the data's standard deviation. Right, the length of the path over the
 distance between its ends, 1 for a straight line: the median and the central half of the particles
 as a box, the central 90 % as whiskers. All have the same data, and the same numbers as noise. VP
-and cosine trace the same curve at other times.
+and cosine trace nearly the same curve, at other times.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ COLOURS = plot.BLUE, plot.SKY, plot.GREEN, plot.VERMILION
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     """Turning over the noise level, and length over distance."""
-    n, steps = (200, 150) if quick else (4000, 600)
+    n, steps = (200, 300) if quick else (4000, 1000)
     left, right = fig.subplots(1, 2)
     ratios = []
     for (name, process), colour in zip(PROCESSES.items(), COLOURS, strict=True):
@@ -54,7 +54,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 def flow_paths(field: sf.ExactField, n: int, steps: int) -> sf.solvers.Path:
     """n paths with every step saved."""
     start = field.process.prior(n, 2, seed=0).double()
-    times = sf.processes.angle_times(field.process, steps)
+    times = sf.processes.log_snr_times(field.process, steps)
     return sf.ODESolver("rk4", times=times).solve(sf.reverse(field, 0.0), start, steps + 1)
 
 

@@ -15,7 +15,7 @@ from sdeflow import plot
 
 PANELS = (1, 2)
 COLUMNS = 1
-ASPECT = 1.3
+ASPECT = 1.25
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
