@@ -49,7 +49,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 def _distances(ax: Axes, problem: Problem, found: dict[str, PathVerdict]) -> None:
     """Total variation at each time, above the band of chance."""
-    for (name, path), colour in zip(found.items(), (plot.VERMILION, plot.BLUE), strict=True):
+    for (name, path), colour in zip(found.items(), (plot.VERMILION, plot.ORANGE), strict=True):
         level = problem.process.noise_level(path.t).numpy()
         distance = [v.distance for v in path.verdicts]
         ax.plot(level, distance, "o-", ms=2, lw=0.8, color=colour, label=f"{name} steps")
@@ -58,8 +58,8 @@ def _distances(ax: Axes, problem: Problem, found: dict[str, PathVerdict]) -> Non
     ax.fill_between(level, low, high, color=plot.GREY, alpha=0.6, lw=0, label="perfect clouds")
     ax.set(
         xscale="log",
-        ylim=(0, 1.5),
-        yticks=(0, 0.5, 1),
+        yscale="log",
+        ylim=(min(low) / 1.6, 9),
         xlabel=r"noise level $\sigma/\alpha$ (data std)",
     )
     ax.set(title="distance", ylabel="total variation", box_aspect=1)
