@@ -1,4 +1,9 @@
-"""The density and the cloud of the reverse SDE on their way from noise to data."""
+"""The density and the cloud of the reverse SDE on their way from noise to data.
+
+Above, the density under the Fokker-Planck equation; below, particles under the same SDE. The
+colours are logarithmic and mean the same in all panels. Frames are equally spaced in the root of
+the angle arctan(sigma / alpha), so that each shows about as much of the change.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +12,32 @@ from figures.problems import Problem
 from sdeflow import plot
 
 PANELS = (2, 5)
+ASPECT = 0.9
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Above the density after Fokker and Planck, below particles under the same SDE."""
-    n, cells = (500, 64) if quick else (4000, 192)
-    sde = sf.reverse(problem.field)
-    noise = problem.process.prior(n, 2, seed=0)
-    path = sf.SDESolver("heun", steps=100, seed=0).solve(sde, noise, save=4)
-    start = problem.field.density(problem.grid(cells), problem.process.t_max)
+    """Particles and densities at the same five times."""
+    n, cells = (1000, 128) if quick else (4000, 256)
+    field = problem.resolved()
+    sde, process = sf.reverse(field), field.process
+    noise = process.prior(n, 2, seed=0)
+    times = sf.processes.angle_times(process, 100)
+    path = sf.SDESolver("heun", times=times, seed=0).solve(sde, noise, save=5)
+    start = field.density(problem.grid(cells), process.t_max)
     densities = sf.evolve(sde, start, path.t)
+    peak, shown = plot.peak(*densities), 3.0
     axes = fig.subplots(2, 5)
     for k, t in enumerate(path.t.tolist()):
-        plot.density(axes[0, k], densities[k])
-        plot.cloud(axes[1, k], path.x[k])
-        for ax in axes[:, k]:
-            plot.frame(ax, 3.0, f"t = {t:.2g}" if ax is axes[0, k] else None)
+        image = plot.density(axes[0, k], densities[k], shown)
+        image.norm = "log"
+        image.set_clim(peak / 300, peak)
+        axes[0, k].set_facecolor(image.cmap(0.0))  # where rounding left no mass at all
+        plot.cloud(axes[1, k], path.x[k], size=0.5)
+        level = float(process(t).sigma)
+        plot.frame(axes[0, k], shown, f"$t$ = {t:.2g}\n$\\sigma$ = {level:.2g}")
+        plot.frame(axes[1, k], shown)
+        axes[0, k].set_xlabel("")
+    axes[0, 0].set_ylabel("density")
+    axes[1, 0].set_ylabel(f"{n:,} particles")
+    axes[1, 2].set_xlabel(f"every panel: $\\pm${shown:g} data units around the mean")
+    plot.colour_bar(axes[0], image)

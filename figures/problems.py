@@ -6,7 +6,7 @@ python -m figures density_strip --problem moons
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,6 +15,7 @@ import sdeflow as sf
 from sdeflow.distributions.distribution import Distribution
 
 F64 = torch.float64
+HALF = 5.0
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,23 @@ class Problem:
         """What is known of clean data and noise."""
         return sf.ExactField(self.process, self.data)
 
+    def resolved(self) -> sf.ExactField:
+        """The same under a process that ends at noise level 0.05, which grids can resolve."""
+        end = self.process.time_of(torch.tensor(0.05, dtype=F64))
+        return sf.ExactField(replace(self.process, t_min=float(end)), self.data)
+
     def grid(self, cells: int) -> sf.Grid:
-        """Square cells that hold the density at all times."""
-        return sf.Grid(-5.0, 5.0, (cells, cells))
+        """Square cells that hold the density at all times, more where the data are narrow."""
+        width = self.data.narrowest()
+        fine = 2 * round(HALF / (0.8 * width)) if width else 0
+        return sf.Grid(-HALF, HALF, 2 * (max(cells, fine),))
+
+    def learned(self, steps: int, process: sf.processes.Process | None = None) -> sf.LearnedField:
+        """A small network after a short training, a field with visible errors."""
+        field = sf.LearnedField(process or self.process, sf.MLP(width=64, depth=3), data_std=1.0)
+        config = sf.training.TrainingConfig(batch=256)
+        sf.fit(field, lambda n, seed: self.data.sample(n, seed).float(), steps, config=config)
+        return field
 
 
 def _unit(data: Distribution) -> Distribution:
@@ -49,17 +64,18 @@ def _unit(data: Distribution) -> Distribution:
 
 
 def _points(name: str, width: float) -> Distribution:
-    """The points of a data set, each as a Gaussian of this width."""
+    """The points of a data set, or 400 draws from it, each as a Gaussian of this width."""
     found = _unit(getattr(sf.datasets, name)().distribution)
-    assert isinstance(found, sf.distributions.PointSet)
-    return sf.distributions.PointSet(found.points.to(F64), width=width)
+    known = isinstance(found, sf.distributions.PointSet)
+    points = found.points if known else found.sample(400, seed=0)
+    return sf.distributions.PointSet(points.to(F64), width=width)
 
 
 PROBLEMS: dict[str, Callable[[], Distribution]] = {
     "ring": lambda: _unit(sf.datasets.ring().distribution),
     "spiral": lambda: _points("spiral", 0.05),
     "checkerboard": lambda: _unit(sf.datasets.checkerboard().distribution),
-    "moons": lambda: _points("moons", 0.08),
+    "moons": lambda: _points("two_moons", 0.08),
 }
 
 

@@ -1,0 +1,85 @@
+"""The local truncation error of one step of several samplers against the noise level.
+
+Each starts every step on the exact probability flow and takes the same times: the difference to
+the exact flow after the step, root mean square over particles, in units of the data's standard
+deviation. Multistep sampling remembers exact values. Dashed: how far two tolerances of
+the reference differ.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import sdeflow as sf
+from figures.problems import Problem
+from sdeflow import plot
+
+ASPECT = 0.85
+COLUMNS = 1
+
+
+def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
+    """Error of each step over the noise level at its end."""
+    n, steps = (200, 20) if quick else (2000, 20)
+    times = sf.processes.angle_times(problem.process, steps)
+    exact, floor = exact_flow(problem, times, n)
+    level = problem.process.noise_level(times)[:-1].numpy()
+    ax = fig.subplots()
+    inks = plot.VERMILION, plot.ORANGE, plot.BLUE, plot.SKY, plot.GREEN
+    for (name, error), ink, mark in zip(
+        local_errors(problem, times, exact).items(), inks, "osD^v", strict=True
+    ):
+        ax.plot(level, error.numpy(), mark + "-", ms=2.5, color=ink, label=name)
+    ax.plot(level, floor.numpy(), color=plot.GREY, ls="--", lw=0.8, label="reference")
+    ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ of the step's start")
+    ax.set_ylabel("local error (data std)")
+    ax.invert_xaxis()
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
+
+
+def exact_flow(problem: Problem, times: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """States (K + 1, n, 2) on the flow, and how much two tolerances differ over each step (K,)."""
+    flow = sf.reverse(problem.field, eta=0.0)
+    start = problem.process.prior(n, 2, seed=0).double()
+    rough, fine = (
+        sf.ODESolver("dopri5", rtol=rtol).solve(flow, start, save=times).x
+        for rtol in (1e-8, 1e-10)
+    )
+    return fine, rms(rough - fine)[1:]
+
+
+def local_errors(problem: Problem, times: Tensor, exact: Tensor) -> dict[str, Tensor]:
+    """Of each sampler, the error of each step (K,)."""
+    field, process = problem.field, problem.process
+    flow, brownian = sf.reverse(field, eta=0.0), sf.sdes.comoving(field)
+    alpha = process(times).alpha[:, None, None]
+    rho = process.noise_level(times)
+    return {
+        "Euler": euler_error(flow, times, exact),
+        "Heun (2 calls)": heun_error(flow, times, exact),
+        "DDIM": euler_error(sf.ancestral(field, eta=0.0), times, exact),
+        "EDM's Heun (2 calls)": heun_error(brownian, rho, exact / alpha) * alpha[1:, 0, 0],
+        "multistep": euler_error(sf.multistep(field), times, exact),
+    }
+
+
+def euler_error(sde: sf.SDE, times: Tensor, exact: Tensor) -> Tensor:
+    """Of Euler's method, or of whole steps, each from an exact state."""
+    stepped = sde.stepped(times, exact[0])
+    ends = [x + stepped.drift(k, 0.0, x) for k, x in enumerate(exact[:-1])]
+    return rms(torch.stack(ends) - exact[1:])
+
+
+def heun_error(sde: sf.SDE, times: Tensor, exact: Tensor) -> Tensor:
+    """Of Heun's method, each step from an exact state."""
+    stepped, ends = sde.stepped(times, exact[0]), []
+    for k, x in enumerate(exact[:-1]):
+        first = stepped.drift(k, 0.0, x)
+        ends.append(x + (first + stepped.drift(k, 1.0, x + first)) / 2)
+    return rms(torch.stack(ends) - exact[1:])
+
+
+def rms(error: Tensor) -> Tensor:
+    """Per coordinate, over the particles of (K, n, d)."""
+    return error.square().mean((1, 2)).sqrt()
