@@ -2,10 +2,10 @@
 
 Above: direction of the guided score (lines) over the noised density of the class, at noise level
 0.4 data std. Middle: the data (grey) and particles at the end of the guided probability flow
-(blue, 500 of 2,000). Below, against w: their spread over that of the class; the share of 200 draws of the
-class that are the nearest of some particle; the sliced Wasserstein distance to the class. Grey:
-what exact draws of the class give, mean and two standard deviations of eight pairs; blue: median
-and range of four clouds.
+(blue, 500 of 2,000). Below, against w: their spread over that of the class; the share of 200 draws
+of the class that are the nearest of some particle; the sliced Wasserstein distance to the class.
+Grey: what exact draws of the class give, mean and two standard deviations of eight pairs; blue:
+median and range of four clouds.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A class of the data without guidance and with, beside the density that guidance aims at.
 
 From the left: the density of the class, p_c, and particles without guidance; the density of guided
-sampling after Fokker and Planck, and guided particles, w = 3; the tilted density p_c^3 / p^2, which
-guidance does not sample; what it samples less that. All at noise level 0.15 data std. Lengths in
+sampling after Fokker and Planck, and guided particles, w = 3; the tilted density p_c^3 / p^2,
+which guidance does not sample; what it samples less that. All at noise level 0.15 data std. Lengths in
 data std, p in 1 / data std^2; colours end at the largest p of the first and third panel. TV: total
 variation from the tilted density, with the error of the cells. p-value: the smallest of the tests
 of 4,000 guided particles against the density under them.
@@ -49,9 +49,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     titles = "$w$ = 1", f"$w$ = {SCALE:g}", "tilted", "guided $-$ tilted"
     for ax, title, label in zip(axes, titles, labels, strict=True):
         plot.frame(ax, window, title).set_xlabel(label)
-    for ax, artist, label in (
-        (axes[2], image, r"$p$ (1 / std$^2$)"),
-        (axes[3], colours, r"$\Delta p$ (1 / std$^2$)"),
-    ):
-        bar = fig.colorbar(artist, ax=ax, location="bottom", extend="max", label=label)
+    for ax, artist, name in ((axes[2], image, "$p$"), (axes[3], colours, r"$\Delta p$")):
+        bar = fig.colorbar(artist, ax=ax, location="bottom", extend="max")
+        bar.set_label(f"{name} (1 / std$^2$)")
         bar.outline.set_linewidth(0.6)

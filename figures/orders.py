@@ -43,7 +43,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 def errors(
     methods: dict[str, tuple[SDE, str]], start: list[torch.Tensor], steps: tuple[int, ...]
 ) -> dict[str, torch.Tensor]:
-    """Name -> RMS distance per coordinate (K, seeds) to the end of the last method's fine steps."""
+    """Name -> RMS distance per coordinate (K, seeds) to the last method's end in fine steps."""
     *_, best = methods.values()
     x = torch.cat(start)
     true = end(*best, x, FINE)

@@ -47,7 +47,8 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         curves["nearness to one point"] = share, plot.GREEN, share.crossing(0.5)
     split = speciation(torch.cov(data.sample(100_000, 0).T))
     axes = fig.subplots(1, 2, sharey=True)
-    for ax, clock in zip(axes, (lambda level: level.t(process), lambda level: level.rho)):
+    clocks = (lambda level: level.t(process)), (lambda level: level.rho)
+    for ax, clock in zip(axes, clocks, strict=True):
         ax.axvline(clock(split), color=plot.BLACK, ls=":", lw=0.8, label="speciation")
         for name, (curve, colour, level) in curves.items():
             at = [clock(sf.analysis.NoiseLevel(r)) for r in curve.rho.tolist()]

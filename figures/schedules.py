@@ -1,8 +1,8 @@
 """Noise schedules, and where time grids place the steps of a run.
 
 Above: alpha, sigma (in the unit of the data) and log SNR of five processes against the share of
-their time interval. Below: the noise levels at the ends of twelve steps, from noise (right) to data
-(left), under four time grids of the VP and the EDM process. It is the same for all data.
+their time interval. Below: the noise levels between which twelve steps go from noise (right) to
+data (left), under four time grids of the VP and the EDM process. It is the same for all data.
 """
 
 from __future__ import annotations
