@@ -1,8 +1,8 @@
 """Loss of a network against noise level, with the part that no network can remove.
 
-The expected squared error of the noise is the variance that a noisy point leaves open (grey, exact;
-under the blue line where the two are equal) and what the network adds (red). Two networks, trained
-for 300 and for 3,000 steps with batches of 512 (40 and 400 steps in a quick picture).
+The expected squared error of the noise is the variance that a noisy point leaves open (grey,
+exact; under the blue line where the two are equal) and what the network adds (red). Two networks,
+trained for 300 and for 3,000 steps with batches of 512 (40 and 400 steps in a quick picture).
 """
 
 from __future__ import annotations
