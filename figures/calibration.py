@@ -3,8 +3,8 @@
 Error at the end of the probability flow against evaluations: RMS distance per coordinate without
 the worst 1 % of the particles, which played no part in the fit; median and quartiles over eight
 clouds of 200. Left the field of the data, right that of one class pushed away from all, w = 2.
-Letters above: the plan that `calibrate` chose by trial, fitted (F), default (D) or safe (S). Dashed: the
-error of the truth.
+Letters above: the plan that `calibrate` chose by trial, fitted (F), default (D) or safe (S).
+Dashed: the error of the truth.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 From the left: the density of the class, p_c, and particles without guidance; the density of guided
 sampling after Fokker and Planck, and guided particles, w = 3; the tilted density p_c^3 / p^2,
 which guidance does not sample; what it samples less that. All at noise level 0.15 data std.
-Lengths in data std, p in 1 / data std^2; colours end at the largest p of the first and third panel.
+Lengths in data std, p in 1 / data std^2; colours end at the largest p of first and third panel.
 TV: total variation from the tilted density, with the error of the cells. p-value: the smallest of
 the tests of 4,000 guided particles against the density under them.
 """
