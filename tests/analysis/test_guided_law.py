@@ -183,6 +183,7 @@ def test_guided_laws_print_themselves_in_words(guided_by_two: GuidedLaw) -> None
 
 def test_the_tilted_density_of_one_square_of_a_checkerboard_is_the_square() -> None:
     """There p_u is p_c / 8, and far away their masses are rounding errors, whose ratio is none."""
-    board, grid = sf.datasets.checkerboard().distribution, sf.Grid(-5.0, 5.0, (64, 64))
-    c, u = (part.on_grid(grid, 1.0, 0.01) for part in (board.given(0), board))
+    board = sf.datasets.checkerboard().standardised().distribution
+    grid = sf.Grid(-2.8, 2.8, (96, 96))
+    c, u = (part.on_grid(grid, 1.0, 0.003) for part in (board.given(0), board))
     assert sf.analysis.tilted(c, u, 3.0).total_variation(c) < 0.02
