@@ -63,19 +63,26 @@ def _unit(data: Distribution) -> Distribution:
     return data.moved(data.mean().to(F64), data.std())
 
 
-def _points(name: str, width: float) -> Distribution:
-    """The points of a data set, or 400 draws from it, each as a Gaussian of this width."""
-    found = _unit(getattr(sf.datasets, name)().distribution)
-    known = isinstance(found, sf.distributions.PointSet)
-    points = found.points if known else found.sample(400, seed=0)
-    return sf.distributions.PointSet(points.to(F64), width=width)
+def _smooth(found: Distribution, width: float) -> Distribution:
+    """Points, each as a Gaussian of this width (data std)."""
+    found = _unit(found)
+    assert isinstance(found, sf.distributions.PointSet)
+    return sf.distributions.PointSet(found.points.to(F64), found.labels, width)
+
+
+def _moons() -> sf.distributions.PointSet:
+    """Two half circles as 60 points each: of curves no field is known in closed form."""
+    arcs = sf.datasets.two_moons().curve
+    u = [arc.low + (arc.high - arc.low) * (torch.arange(60) + 0.5) / 60 for arc in arcs]
+    points = torch.cat([arc.place(at.to(F64)) for arc, at in zip(arcs, u, strict=True)])
+    return sf.distributions.PointSet(points, torch.arange(120) // 60)
 
 
 PROBLEMS: dict[str, Callable[[], Distribution]] = {
     "ring": lambda: _unit(sf.datasets.ring().distribution),
-    "spiral": lambda: _points("spiral", 0.05),
+    "spiral": lambda: _smooth(sf.datasets.spiral().distribution, 0.05),
     "checkerboard": lambda: _unit(sf.datasets.checkerboard().distribution),
-    "moons": lambda: _points("two_moons", 0.08),
+    "moons": lambda: _smooth(_moons(), 0.08),
 }
 
 

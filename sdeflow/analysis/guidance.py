@@ -224,8 +224,10 @@ def tilted(conditional: Density, against: Density, scale: float) -> Density:
 
 def _tilted(conditional: Density, against: Density, scale: float) -> Density:
     c, u = conditional.mass, against.mass
-    # Where p_c is zero the product is zero, whatever p_u is.
-    log = scale * torch.log(c) + (1 - scale) * torch.log(u.clamp_min(torch.finfo(u.dtype).tiny))
+    # Where p_c is zero the product is zero, whatever p_u is. A mass of p_u below the rounding of
+    # the whole may be zero by cancellation: a power of p_c / p_u would outweigh all other cells.
+    least = torch.finfo(u.dtype).eps * float(u.sum())
+    log = scale * torch.log(c) + (1 - scale) * torch.log(u.clamp_min(least))
     mass = torch.exp(torch.where(c > 0, log, -torch.inf) - log[c > 0].max())
     return Density(conditional.grid, mass / mass.sum())
 

@@ -1,0 +1,62 @@
+"""Error at the end against the number of steps, beside guides of each order.
+
+Left the probability flow, without noise; right the reverse SDE, all runs on one Brownian path
+(strong order). RMS distance per coordinate to the end of many small steps by the method of the
+highest order, from noise level 10 down to 0.2 data std, where the exact field is smooth; steps
+uniform in log SNR. Lines and bands: median and quartiles over eight clouds of 100 particles.
+"""
+
+from __future__ import annotations
+
+import torch
+
+import sdeflow as sf
+from figures.problems import Problem
+from sdeflow import plot
+from sdeflow.processes import VP, log_snr_times
+from sdeflow.sdes.sde import SDE
+
+PANELS = (1, 2)
+ASPECT = 0.85
+EACH, FINE = 100, 1024
+P = VP()
+SMOOTH = VP(t_min=float(P.time_of(torch.tensor(0.2))), t_max=float(P.time_of(torch.tensor(10.0))))
+TIMES = log_snr_times(SMOOTH, FINE)
+
+
+def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
+    """A panel without noise and one with, a curve for each method."""
+    seeds, steps = (2, (8, 16, 32, 64)) if quick else (8, (8, 16, 32, 64, 128, 256))
+    field = sf.ExactField(SMOOTH, problem.data)
+    start = [SMOOTH.prior(EACH, 2, k, torch.float64, data=problem.data) for k in range(seeds)]
+    flow, noisy = sf.reverse(field, 0.0), sf.reverse(field, 1.0)
+    ddim = sf.ancestral(field, 0.0)
+    methods = {"DDIM": (ddim, "euler"), "Heun": (flow, "heun2"), "RK4": (flow, "rk4")}
+    left, right = fig.subplots(1, 2)
+    plot.convergence(left, steps, errors(methods, start, steps), (1, 2, 4), "error (data std)")
+    methods = {"Euler-Maruyama": (noisy, "euler"), "SRK": (noisy, "srk")}
+    plot.convergence(right, steps, errors(methods, start, steps), (1, 1.5), "error (data std)")
+    left.set_title("probability flow")
+    right.set_title("reverse SDE, one Brownian path")
+
+
+def errors(
+    methods: dict[str, tuple[SDE, str]], start: list[torch.Tensor], steps: tuple[int, ...]
+) -> dict[str, torch.Tensor]:
+    """Name -> RMS distance per coordinate (K, seeds) to the last method's end in fine steps."""
+    *_, best = methods.values()
+    x = torch.cat(start)
+    true = end(*best, x, FINE)
+    found = {}
+    for name, (sde, method) in methods.items():
+        squares = torch.stack([(end(sde, method, x, k) - true).square().mean(1) for k in steps])
+        found[name] = squares.view(len(steps), -1, EACH).mean(2).sqrt()
+    return found
+
+
+def end(sde: SDE, method: str, x: torch.Tensor, k: int) -> torch.Tensor:
+    """The cloud after k steps; of an SDE with noise, along the Brownian path of the fine steps."""
+    times = TIMES[:: FINE // k]
+    if sde.diffusion is None:
+        return sf.ODESolver(method, times=times).solve(sde, x).x[-1]
+    return sf.SDESolver(method, times=times, fine=TIMES, seed=0).solve(sde, x).x[-1]

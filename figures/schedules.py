@@ -1,0 +1,55 @@
+"""Noise schedules, and where time grids place the steps of a run.
+
+Above: alpha, sigma (in the unit of the data) and log SNR of five processes against the share of
+their time interval. Below: the noise levels between which twelve steps go from noise (right) to
+data (left), under four time grids of the VP and the EDM process. It is the same for all data.
+"""
+
+from __future__ import annotations
+
+import torch
+
+import sdeflow as sf
+from figures.problems import Problem
+from sdeflow import plot
+from sdeflow.processes import angle_times, karras_times, log_snr_times, uniform_times
+
+PANELS = (2, 3)
+ASPECT = 0.85
+STEPS = 12
+PROCESSES = {
+    "VP": (sf.VP(), plot.BLUE, "-"),
+    "sub-VP": (sf.processes.SubVP(), plot.SKY, "--"),
+    "EDM": (sf.EDM(), plot.VERMILION, "-"),
+    "cosine": (sf.processes.Cosine(), plot.GREEN, "-."),
+    "linear": (sf.Linear(), plot.PURPLE, "-"),
+}
+GRIDS = {
+    "uniform in $t$": lambda p: uniform_times(p.t_max, p.t_min, STEPS),
+    "log SNR": lambda p: log_snr_times(p, STEPS),
+    "Karras": lambda p: karras_times(p, STEPS),
+    "angle": lambda p: angle_times(p, STEPS),
+}
+
+
+def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
+    """Three panels of the processes, two of the time grids."""
+    above, below = fig.subfigures(2, 1)
+    axes = above.subplots(1, 3)
+    share = torch.sin(torch.linspace(0.0, torch.pi / 2, 400, dtype=torch.float64)) ** 2
+    for name, (p, colour, style) in PROCESSES.items():
+        t = p.t_min + (p.t_max - p.t_min) * share
+        c = p(t)
+        for ax, curve in zip(axes, (c.alpha, c.sigma, p.log_snr(t)), strict=True):
+            ax.plot(share, curve, style, color=colour, label=name)
+    for ax, quantity in zip(axes, (r"$\alpha$", r"$\sigma$ (data unit)", "log SNR"), strict=True):
+        ax.set(xlabel="share of the time interval", ylabel=quantity)
+    axes[1].set(yscale="log", ylim=(1e-3, 200))
+    above.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    for ax, name in zip(below.subplots(1, 2, sharey=True), ("VP", "EDM"), strict=True):
+        p, colour, _ = PROCESSES[name]
+        for row, grid in enumerate(GRIDS.values()):
+            level = p.noise_level(grid(p))
+            ax.plot(level, torch.full_like(level, row), "|", color=colour, ms=9)
+        ax.set(xscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)", title=name)
+        ax.set(yticks=range(len(GRIDS)), yticklabels=list(GRIDS), ylim=(3.6, -0.6))
