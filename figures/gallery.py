@@ -5,6 +5,7 @@ Both are made from the pictures in docs/figures as they stand; nothing is drawn 
 
 from __future__ import annotations
 
+import ast
 import inspect
 import io
 import re
@@ -63,16 +64,19 @@ def page() -> str:
 
 
 def _entry(name: str) -> str:
-    module = module_of(name)
-    own = [f for f in vars(module).values() if inspect.isfunction(f)]
-    own = [f for f in own if f.__module__ == module.__name__ and f is not module.draw]
-    lines = "\n\n".join(inspect.getsource(f).strip() for f in (module.draw, *own))
     title = name.replace("_", " ").capitalize()
     return (
         f"## {title}\n\n![{_first(name)}](figures/{name}.png)\n\n{caption(name)}\n\n"
         f"`python -m figures {name}` draws it, by [figures/{name}.py](../figures/{name}.py):\n\n"
-        f"```python\n{lines}\n```\n"
+        f"```python\n{_lines(name)}\n```\n"
     )
+
+
+def _lines(name: str) -> str:
+    """The file of a figure below its caption."""
+    text = inspect.getsource(module_of(name))
+    lines = text.splitlines()[ast.parse(text).body[0].end_lineno :]
+    return "\n".join(lines).replace("from __future__ import annotations\n", "").strip()
 
 
 def _program(file: Path) -> str:
@@ -96,7 +100,7 @@ def write_readme() -> Path:
     for name in names():
         write_bytes(SMALL / f"{name}.png", small(GALLERY / f"{name}.png"))
     text = README.read_text("utf-8")
-    write_text(README, BLOCK.sub(lambda _: block(), text))
+    write_text(README, BLOCK.sub(lambda _: block(), text, count=1))
     return README
 
 

@@ -30,6 +30,21 @@ def test_readme_shows_each_small_picture() -> None:
     assert found.group() == gallery.block(), "run: python -m figures readme"
 
 
+def test_readme_s_other_blocks_stay_when_the_gallery_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also into an empty block."""
+    table = "<!-- measured -->\n| a |\n<!-- end -->\n"
+    monkeypatch.setattr(gallery, "README", tmp_path / "README.md")
+    monkeypatch.setattr(gallery, "SMALL", tmp_path)
+    monkeypatch.setattr(gallery, "names", lambda: NAMES[:1])
+    for inside in ("", "old\n"):
+        gallery.README.write_text(f"A\n<!-- gallery -->\n{inside}<!-- end -->\n{table}")
+        gallery.write_readme()
+        written = f"A\n<!-- gallery -->\n{gallery.block()}<!-- end -->\n{table}"
+        assert gallery.README.read_text() == written
+
+
 def test_a_small_picture_is_that_of_the_large_one() -> None:
     for name in NAMES:
         small = gallery.SMALL / f"{name}.png"
