@@ -39,7 +39,7 @@ def main() -> None:
     asked = [*every, *RUNS] if "all" in given.name else given.name
     if given.venue or given.problem or given.format or given.out:
         if "all" not in given.name and not RUNS.keys().isdisjoint(asked):
-            parser.error("demo and check are pictures of one run; give them --quick alone")
+            parser.error(f"{', '.join(RUNS)} have one size and format; give them --quick alone")
         asked = [name for name in asked if name not in RUNS]
     folder = given.out or (QUICK if given.quick else drawing.GALLERY)
     formats = tuple(given.format or ["png"])

@@ -10,6 +10,7 @@ import inspect
 import io
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image
@@ -25,6 +26,7 @@ SMALL = GALLERY / "small"
 EXAMPLES = ROOT / "examples"
 BLOCK = re.compile(r"(?<=<!-- gallery -->\n).*?(?=<!-- end -->)", re.DOTALL)
 ACROSS, WIDTH = 4, 440  # pictures in a row; pixels of each, two for one of the page
+FILMS = ("film",)
 PROGRAMS = (
     "figure_strip", "figure_paths", "figure_arrows", "figure_work_precision", "figure_verdict",
     "figure_film", "figure_guidance",
@@ -57,16 +59,17 @@ def write_page() -> Path:
 
 def page() -> str:
     """docs/figures.md: each figure with its picture, its caption and the lines that draw it."""
-    parts = [INTRODUCTION, *(_entry(name) for name in names())]
+    parts = [INTRODUCTION, *(_entry(name, "png") for name in names())]
+    parts += [_entry(name, "gif") for name in FILMS if find_spec(f"figures.{name}")]
     parts.append("## In a program of your own\n")
     parts += [_program(EXAMPLES / f"{name}.py") for name in PROGRAMS]
     return "\n".join(parts)
 
 
-def _entry(name: str) -> str:
+def _entry(name: str, suffix: str) -> str:
     title = name.replace("_", " ").capitalize()
     return (
-        f"## {title}\n\n![{_first(name)}](figures/{name}.png)\n\n{caption(name)}\n\n"
+        f"## {title}\n\n![{_first(name)}](figures/{name}.{suffix})\n\n{caption(name)}\n\n"
         f"`python -m figures {name}` draws it, by [figures/{name}.py](../figures/{name}.py):\n\n"
         f"```python\n{_lines(name)}\n```\n"
     )
