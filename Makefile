@@ -51,8 +51,8 @@ bench: $(BENCH_READY)  ## the speed benchmark; the others: .venv/bin/python -m b
 claims: $(READY)  ## measure every claim of the lectures, or go on with it; writes docs/claims.md
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m benchmarks claims all --out docs/claims
 
-figures: $(READY)  ## every figure
-	MPLBACKEND=Agg $(BIN)/python -m figures all
+figures: $(READY)  ## every figure, rough, into runs/figures; for print: .venv/bin/python -m figures --help
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m figures all --quick
 
 clean:  ## caches and build leftovers; .venv and runs/ stay
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

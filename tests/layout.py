@@ -16,10 +16,11 @@ def texts(fig: Figure) -> Iterator[Text]:
     hidden: set[Text] = set()
     for ax in fig.findobj(Axes):
         for axis in (ax.xaxis, ax.yaxis):
-            low, high = sorted(axis.get_view_interval())
+            scale = axis.get_transform().transform
+            low, high = sorted(scale(axis.get_view_interval()))
             slack = 1e-6 * (high - low)
             for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                seen = low - slack <= tick.get_loc() <= high + slack
+                seen = low - slack <= scale([tick.get_loc()])[0] <= high + slack
                 if not (ax.axison and ax.get_visible() and seen):
                     hidden |= {tick.label1, tick.label2}
         hidden |= set() if ax.axison else set(ax.findobj(Text))

@@ -27,8 +27,9 @@ from sdeflow.plot.style import GREY, Colour, check_axes, check_colour
 from sdeflow.sdes.sde import SDE
 
 Flow = Field | SDE | Callable[[Tensor, Tensor], Tensor] | Tensor | np.ndarray
-"""The score of a field, the drift of an SDE, any function (x (n, 2), t ()) -> (n, 2), or its
-values (n, m, 2) at the centres of the cells of a grid, as `probability_current` gives them."""
+"""The score of a field, the drift of an SDE the way its run goes (of a reverse SDE: towards data),
+any function (x (n, 2), t ()) -> (n, 2), or its values (n, m, 2) at the centres of the cells of a
+grid, as `probability_current` gives them."""
 
 LENGTH = 0.8  # of the longest arrow, in gaps between two
 
@@ -141,7 +142,7 @@ def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
     at = torch.tensor(time, dtype=torch.float64)
     if isinstance(flow, SDE):
         check_between(time, "t", *sorted((flow.t_start, flow.t_end)))
-        return lambda x: flow.drift(x, at)
+        return lambda x: flow.direction * flow.drift(x, at)
     return lambda x: flow(x, at)
 
 

@@ -36,6 +36,16 @@ def test_arrows_are_proportional_to_a_drift(ax: Axes) -> None:
     assert np.allclose(equal * np.linalg.norm(drift, axis=1)[:, None], drift, atol=1e-4)
 
 
+def test_the_drift_of_a_run_from_noise_points_where_its_particles_go(ax: Axes) -> None:
+    field = sf.ExactField(sf.VP(), lopsided())
+    flow = sf.reverse(field, eta=0.0)
+    places, vectors = drawn(plot.arrows(ax, flow, 0.5, 2.0, nodes=5))
+    start = torch.from_numpy(places)
+    path = sf.ODESolver("heun2", times=[0.5, 0.499]).solve(flow, start)
+    way = (path.x[-1] - start).numpy()
+    assert (vectors * way / np.linalg.norm(way, axis=1, keepdims=True)).sum(1).min() > 0.999
+
+
 def test_the_longest_arrow_fits_between_two_nodes(ax: Axes) -> None:
     """In data units, whatever the size of the panel."""
     where = plot.Window((0.0, 0.0), (6.0, 12.0))

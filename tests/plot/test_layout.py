@@ -5,7 +5,7 @@ import torch
 
 import sdeflow as sf
 from sdeflow import plot
-from tests.layout import layout_faults
+from tests.layout import layout_faults, texts
 from tests.problems import lopsided, randn
 
 
@@ -22,6 +22,16 @@ def test_faults_of_a_layout_are_found() -> None:
     assert "'one over' lies over 'another'" in found
     assert "'beyond the edge' is cut" in found
     assert "'0.0'" not in found
+
+
+def test_ticks_below_a_logarithmic_axis_are_not_drawn() -> None:
+    with plot.figure(2.0, 1.5) as fig:
+        ax = fig.subplots()
+        ax.set(yscale="log", ylim=(2e-8, 1.0))
+        fig.draw_without_rendering()
+        drawn = {text.get_text() for text in texts(fig)}
+    assert any("10^{-6}" in text for text in drawn)
+    assert not any("10^{-8}" in text for text in drawn)
 
 
 @pytest.mark.parametrize("venue", plot.VENUES)
