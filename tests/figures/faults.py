@@ -24,7 +24,7 @@ PURE = re.compile(
     r"\$(\\?[a-zA-Z]+)(_.*)?\$|\b(steps?|calls?|evaluations?|particles|shares?|probability|"
     r"fraction|p-value|total variation|TV|weight|rounds?|number|count|scale|ratio|round|class|"
     r"order|exponent|relative|straightness|entropy|cosine|variance explained|time|"
-    r"coverage|log SNR)\b|\w / \w"
+    r"coverage|log SNR|per coordinate)\b|\w / \w"
 )
 SMALLEST_FRAME = 20.0  # pixels of 1/100 inch
 BEYOND = 0.01  # of the points of a cloud may lie outside its frame
