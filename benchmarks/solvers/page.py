@@ -39,17 +39,23 @@ def main(quick: bool = False) -> None:
 
 
 def latest(file: Path) -> list[Row]:
-    """The rows of the commit that wrote the last line."""
+    """For each part, the rows of the commit that wrote its last line."""
     rows = list(record.stored(file))
     if not rows:
         raise SystemExit(f"{file} has no rows; run: python -m benchmarks solvers")
-    commit = rows[-1]["made"]["commit"]  # type: ignore[index]
+    newest = {row.get("part"): _commit(row) for row in rows}
     found = {
         tuple(str(row.get(name)) for name in ("part", "problem", "calls", "solver", "grid")): row
         for row in rows
-        if row["made"]["commit"] == commit and not row.get("version")  # type: ignore[index]
+        if _commit(row) == newest[row.get("part")] and not row.get("version")
     }
     return list(found.values())
+
+
+def _commit(row: Row) -> object:
+    made = row["made"]
+    assert isinstance(made, dict)
+    return made["commit"]
 
 
 def part(rows: Sequence[Row], name: str) -> list[Row]:
@@ -59,14 +65,15 @@ def part(rows: Sequence[Row], name: str) -> list[Row]:
 
 def text(rows: list[Row]) -> str:
     """The page, as Markdown: `page.md` with its numbers."""
-    ends, made = part(rows, "endpoint"), rows[-1]["made"]
+    ends = part(rows, "endpoint")
+    made = ends[-1]["made"]
     assert isinstance(made, dict)
     sums = {str(row["solver"]): row for row in work.summary(ends)}
     laws = law.summary(part(rows, "law"))
     fields = {
         "machine": f"{made['device']}, {made['threads']} thread, torch {made['torch']}",
         "when": str(made["when"])[:10],
-        "commit": made["commit"],
+        "commits": ", ".join(dict.fromkeys(f"{_commit(row)}" for row in rows)),
         "problems": len({row["problem"] for row in ends}),
         "seeds": max(len(row["errors"]) for row in ends),  # type: ignore[arg-type]
         "peers": len({row["solver"] for row in ends if not row["ours"]}),

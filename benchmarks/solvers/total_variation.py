@@ -16,13 +16,14 @@ from functools import lru_cache, partial
 
 import sdeflow as sf
 from benchmarks.solvers.contender import grids
-from benchmarks.solvers.law import CALLS, GRIDS, rounded
+from benchmarks.solvers.law import CALLS, rounded
 from benchmarks.solvers.problems import PROCESS, Problem, problem
 from benchmarks.solvers.rows import Job, Jobs, Row
 from sdeflow.density import Density
 from sdeflow.fokker_planck import REFUSE, Rescaling
 from sdeflow.sdes.sde import SDE
 
+GRIDS = ("Karras", "log SNR", "angle 2")
 Make = Callable[[Problem], SDE]
 
 CHAINS: dict[str, Make] = {
