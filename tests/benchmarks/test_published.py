@@ -42,7 +42,9 @@ def test_wide_moons_are_standardised_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "known"), list(zip(TASKS, (15.00, 29.3, 1.22, 1.65), strict=True)), ids=str
+    ("task", "known"),
+    list(zip(TASKS, (15.00, 29.3, 1.22, 1.65), strict=True)),
+    ids=[task.name for task in TASKS],
 )
 def test_squared_distance_of_source_and_target(task: tasks.Task, known: float) -> None:
     """Against W2^2 of 4,000 points that the program's own generators gave."""
