@@ -34,7 +34,7 @@ CAUSES = {
     "spiral, network": "not found; calibrated steps have 0.5 of the peer's error",
     "digits, network": "not found",
 }
-"""Why the default recipe loses to the best peer on the best of all grids, tried on seeds 0 to 2."""
+"""Why the default recipe loses to the best peer on the best grid, tried on seeds 0 to 2."""
 
 
 def main(quick: bool = False) -> None:
