@@ -46,8 +46,9 @@ def main() -> None:
     setting = Setting(given.venue or "neurips", given.problem, formats, given.quick, folder)
     for name in asked:
         if name == "list":
+            width = max(map(len, names)) + 2
             for each in names:
-                print(f"{each:24s}{drawing.caption(each).splitlines()[0]}")
+                print(f"{each:{width}s}{drawing.caption(each).splitlines()[0]}")
         elif name in PAGES:
             print(PAGES[name]())
         elif name in RUNS:

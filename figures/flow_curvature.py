@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from figures.palette import SCHEDULES
 from figures.problems import Problem
 from sdeflow import plot
 from sdeflow.processes import EDM, VP, Cosine, Linear
@@ -21,7 +22,6 @@ PANELS = (1, 2)
 COLUMNS = 1
 ASPECT = 0.9
 PROCESSES = {"VP": VP(), "cosine": Cosine(), "linear": Linear(), "EDM": EDM()}
-COLOURS = plot.BLUE, plot.SKY, plot.GREEN, plot.VERMILION
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
@@ -29,24 +29,24 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     n, steps = (200, 300) if quick else (4000, 1000)
     left, right = fig.subplots(1, 2)
     ratios = []
-    for (name, process), colour in zip(PROCESSES.items(), COLOURS, strict=True):
+    for name, process in PROCESSES.items():
         path = flow_paths(sf.ExactField(process, problem.data), n, steps)
         level = process.noise_level(path.t).numpy()
         turned = turning(path.x).mean(1).rad2deg()
         dashes = (0, (2, 2)) if name == "cosine" else "-"
-        left.plot(level[1:-1], turned.numpy(), color=colour, ls=dashes, label=name)
+        left.plot(level[1:-1], turned.numpy(), color=SCHEDULES[name], ls=dashes, label=name)
         ratios.append((length(path.x) / (path.x[-1] - path.x[0]).norm(dim=-1)).numpy())
     left.set(
         xscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)", ylabel="turned (degrees)"
     )
     left.invert_xaxis()
-    left.legend(handlelength=1.2, borderaxespad=0.0, loc="lower right")
+    left.legend(handlelength=1.2, borderaxespad=0.0, loc="upper left")
     boxes = right.boxplot(
         ratios, whis=(5, 95), showfliers=False, patch_artist=True, widths=0.6,
         medianprops={"color": plot.BLACK},
     )  # fmt: skip
-    for box, colour in zip(boxes["boxes"], COLOURS, strict=True):
-        box.set_facecolor(colour)
+    for box, name in zip(boxes["boxes"], PROCESSES, strict=True):
+        box.set_facecolor(SCHEDULES[name])
     right.axhline(1.0, color=plot.GREY, ls="--", lw=0.8)
     right.set(xticks=range(1, 5), xticklabels=list(PROCESSES), ylabel="length / distance")
 

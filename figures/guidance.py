@@ -4,7 +4,7 @@ Above: direction of the guided score (lines) over the noised density of the clas
 0.4 data std. Middle: the data (grey) and particles at the end of the guided probability flow
 (blue, 500 of 2,000). Below, against w: their spread over that of the class; the share of 200 draws
 of the class that are the nearest of some particle; the sliced Wasserstein distance to the class.
-Grey: what exact draws of the class give, mean and two standard deviations of eight pairs; blue:
+Floor: what exact draws of the class give, mean and two standard deviations of eight pairs; blue:
 median and range of four clouds.
 """
 
@@ -49,12 +49,13 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     exact = [measured(wanted.sample(N, 60 + s), wanted.distribution, s) for s in range(8)]
     for k, (ax, name) in enumerate(zip(axes[2], NAMES, strict=True)):
         mean, sd = np.mean(exact, 0)[k], np.std(exact, 0, ddof=1)[k]
-        ax.axhspan(mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0)
+        ax.axhspan(mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0, label="floor")
         low, middle, high = np.quantile(np.array(found)[:, :, k], (0.0, 0.5, 1.0), axis=1)
         ax.plot(scales, middle, "o-", color=plot.BLUE, ms=3)
         ax.fill_between(scales, low, high, color=plot.BLUE, alpha=0.2, lw=0)
         ax.set(xlabel="guidance $w$", ylabel=name)
         ax.set_ylim(bottom=0.0)
+    axes[2, 2].legend(loc="upper left", borderaxespad=0.0)
 
 
 def ends(field: sf.GuidedField, seed: int) -> torch.Tensor:

@@ -2,8 +2,8 @@
 
 Each starts every step on the exact probability flow and takes the same times: the difference to
 the exact flow after the step, root mean square over particles, in units of the data's standard
-deviation. Multistep sampling remembers exact values. Dashed: how far two tolerances of
-the reference differ.
+deviation. Both Heun methods evaluate the field twice in a step; multistep sampling remembers exact
+values. Dashed: how far two tolerances of the reference differ.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from figures.palette import look
 from figures.problems import Problem
 from sdeflow import plot
 
@@ -20,20 +21,18 @@ COLUMNS = 1
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Error of each step over the noise level at its end."""
+    """Error of each step over the noise level at its start."""
     n, steps = (200, 20) if quick else (2000, 20)
     times = sf.processes.angle_times(problem.process, steps)
     exact, floor = exact_flow(problem, times, n)
     level = problem.process.noise_level(times)[:-1].numpy()
     ax = fig.subplots()
-    inks = plot.VERMILION, plot.ORANGE, plot.BLUE, plot.SKY, plot.GREEN
-    for (name, error), ink, mark in zip(
-        local_errors(problem, times, exact).items(), inks, "osD^v", strict=True
-    ):
+    for name, error in local_errors(problem, times, exact).items():
+        ink, mark = look(name)
         ax.plot(level, error.numpy(), mark + "-", ms=2.5, color=ink, label=name)
     ax.plot(level, floor.numpy(), color=plot.GREY, ls="--", lw=0.8, label="reference")
-    ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ of the step's start")
-    ax.set_ylabel("local error (data std)")
+    ax.set(xscale="log", yscale="log", ylabel="local error (data std)")
+    ax.set_xlabel(r"noise level $\sigma/\alpha$ (data std) at the step's start")
     ax.invert_xaxis()
     ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0.0, 1.0))
 
@@ -57,9 +56,9 @@ def local_errors(problem: Problem, times: Tensor, exact: Tensor) -> dict[str, Te
     rho = process.noise_level(times)
     return {
         "Euler": euler_error(flow, times, exact),
-        "Heun (2 calls)": heun_error(flow, times, exact),
+        "Heun": heun_error(flow, times, exact),
         "DDIM": euler_error(sf.ancestral(field, eta=0.0), times, exact),
-        "EDM's Heun (2 calls)": heun_error(brownian, rho, exact / alpha) * alpha[1:, 0, 0],
+        "Heun (EDM)": heun_error(brownian, rho, exact / alpha) * alpha[1:, 0, 0],
         "multistep": euler_error(sf.multistep(field), times, exact),
     }
 

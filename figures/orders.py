@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 
 import sdeflow as sf
+from figures.palette import SAMPLERS
 from figures.problems import Problem
 from sdeflow import plot
 from sdeflow.processes import VP, log_snr_times
@@ -30,12 +31,12 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     field = sf.ExactField(SMOOTH, problem.data)
     start = [SMOOTH.prior(EACH, 2, k, torch.float64, data=problem.data) for k in range(seeds)]
     flow, noisy = sf.reverse(field, 0.0), sf.reverse(field, 1.0)
-    ddim = sf.ancestral(field, 0.0)
+    ddim, unit = sf.ancestral(field, 0.0), "error (data std)"
     methods = {"DDIM": (ddim, "euler"), "Heun": (flow, "heun2"), "RK4": (flow, "rk4")}
     left, right = fig.subplots(1, 2)
-    plot.convergence(left, steps, errors(methods, start, steps), (1, 2, 4), "error (data std)")
+    plot.convergence(left, steps, errors(methods, start, steps), (1, 2, 4), unit, SAMPLERS)
     methods = {"Euler-Maruyama": (noisy, "euler"), "SRK": (noisy, "srk")}
-    plot.convergence(right, steps, errors(methods, start, steps), (1, 1.5), "error (data std)")
+    plot.convergence(right, steps, errors(methods, start, steps), (1, 1.5), unit, SAMPLERS)
     left.set_title("probability flow")
     right.set_title("reverse SDE, one Brownian path")
 

@@ -38,7 +38,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     far = [float(SPIRAL.distance(x).median()) for x in clouds.values()]
     axes[3].semilogy(SCALES, far, "o-", color=plot.BLUE, ms=3)
     fresh = float(SPIRAL.distance(data(n, seed=900)).median())
-    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.BLACK, label="floor")
+    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.GREY, label="floor")
     axes[3].legend(loc="lower right")
     axes[3].set(xlabel="scale $w$", ylabel="median distance\nto the spiral (data units)")
     axes[3].set_xticks([1, 2, 3, 4])

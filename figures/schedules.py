@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 
 import sdeflow as sf
+from figures.palette import SCHEDULES
 from figures.problems import Problem
 from sdeflow import plot
 from sdeflow.processes import angle_times, karras_times, log_snr_times, uniform_times
@@ -18,11 +19,11 @@ PANELS = (2, 3)
 ASPECT = 0.85
 STEPS = 12
 PROCESSES = {
-    "VP": (sf.VP(), plot.BLUE, "-"),
-    "sub-VP": (sf.processes.SubVP(), plot.SKY, "--"),
-    "EDM": (sf.EDM(), plot.VERMILION, "-"),
-    "cosine": (sf.processes.Cosine(), plot.GREEN, "-."),
-    "linear": (sf.Linear(), plot.PURPLE, "-"),
+    "VP": (sf.VP(), "-"),
+    "sub-VP": (sf.processes.SubVP(), "--"),
+    "EDM": (sf.EDM(), "-"),
+    "cosine": (sf.processes.Cosine(), "-."),
+    "linear": (sf.Linear(), "-"),
 }
 GRIDS = {
     "uniform in $t$": lambda p: uniform_times(p.t_max, p.t_min, STEPS),
@@ -37,19 +38,19 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     above, below = fig.subfigures(2, 1)
     axes = above.subplots(1, 3)
     share = torch.sin(torch.linspace(0.0, torch.pi / 2, 400, dtype=torch.float64)) ** 2
-    for name, (p, colour, style) in PROCESSES.items():
+    for name, (p, style) in PROCESSES.items():
         t = p.t_min + (p.t_max - p.t_min) * share
         c = p(t)
         for ax, curve in zip(axes, (c.alpha, c.sigma, p.log_snr(t)), strict=True):
-            ax.plot(share, curve, style, color=colour, label=name)
+            ax.plot(share, curve, style, color=SCHEDULES[name], label=name)
     for ax, quantity in zip(axes, (r"$\alpha$", r"$\sigma$ (data unit)", "log SNR"), strict=True):
         ax.set(xlabel="share of the time interval", ylabel=quantity)
     axes[1].set(yscale="log", ylim=(1e-3, 200))
     above.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     for ax, name in zip(below.subplots(1, 2, sharey=True), ("VP", "EDM"), strict=True):
-        p, colour, _ = PROCESSES[name]
+        p, _ = PROCESSES[name]
         for row, grid in enumerate(GRIDS.values()):
             level = p.noise_level(grid(p))
-            ax.plot(level, torch.full_like(level, row), "|", color=colour, ms=9)
+            ax.plot(level, torch.full_like(level, row), "|", color=SCHEDULES[name], ms=9)
         ax.set(xscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)", title=name)
         ax.set(yticks=range(len(GRIDS)), yticklabels=list(GRIDS), ylim=(3.6, -0.6))

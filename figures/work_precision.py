@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
+from figures.palette import SAMPLERS
 from figures.problems import Problem
 from sdeflow import plot
 from sdeflow.fields.field import Field
@@ -29,11 +30,11 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     end = truth(field, x, 600)
     curves = {
         name: (calls, torch.stack([error(sampler(field, x, k), end) for k in calls]))
-        for name, sampler in SAMPLERS.items()
+        for name, sampler in RUNS.items()
     }
     floor = float(error(truth(field, x, 300), end).max())
     ax = fig.subplots()
-    plot.work_precision(ax, curves, floor)
+    plot.work_precision(ax, curves, floor, names=SAMPLERS)
     ax.legend(loc="lower center", bbox_to_anchor=(0.45, 1.0), ncols=3, columnspacing=1.2)
 
 
@@ -74,7 +75,7 @@ def ddim(field: Field, x: Tensor, calls: int) -> Tensor:
     return sf.ODESolver("euler", steps=calls).solve(sf.ancestral(field, 0.0), x).x[-1]
 
 
-SAMPLERS = {
+RUNS = {
     "multistep, calibrated": calibrated,
     "multistep": multistep,
     "Heun (EDM)": heun,
