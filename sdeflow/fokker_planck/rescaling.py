@@ -65,7 +65,9 @@ class Rescaling:
             TypeError, ValueError: t is no finite number.
         """
         when = (
-            t if isinstance(t, Tensor) else torch.tensor(check_finite(t, "t"), dtype=torch.float64)
+            t
+            if isinstance(t, Tensor) and not t.ndim
+            else torch.tensor(check_finite(t, "t"), dtype=torch.float64)
         )
         return float(self.scale_and_rates(when)[0])
 

@@ -44,7 +44,7 @@ class Tabulated(_VariancePreserving):
         if not (np.all(table > 0) and np.all(table < 1) and np.all(np.diff(table) < 0)):
             raise ValueError("alpha_bar must fall strictly and lie between 0 and 1")
         object.__setattr__(self, "alpha_bar", tuple(table.tolist()))
-        if self.t_max == 0.0:
+        if isinstance(self.t_max, int | float) and self.t_max == 0.0:
             object.__setattr__(self, "t_max", float(len(table)))
         if self._kept("t_min") < 1 or self._kept("t_max") > len(table):
             raise ValueError(

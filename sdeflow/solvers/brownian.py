@@ -69,7 +69,7 @@ class Brownian:
         path = None if fine is None else check_times(fine, name="fine")
         own = times if path is None else path
         steps = None if own is None else addresses(own)
-        leg = 2 * leg + (own is not None and bool(own[-1] < own[0]))
+        leg = 2 * check_int(leg, "leg", 0) + (own is not None and bool(own[-1] < own[0]))
 
         def draws(stream: Stream, scales: Tensor | None = None) -> KeyedNormals:
             return KeyedNormals(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sdeflow._validation import shown
 from sdeflow.sdes.sde import Scale, SteppedSDE
 
 FIXED: dict[str, tuple[float, ...] | None] = {
@@ -36,7 +37,7 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
     hint = f"; did you mean {near[0]!r}?" if near else ""
     if method in others:
         hint = f"; {method!r} is a method of {'ODESolver' if kind == 'SDE' else 'SDESolver'}"
-    raise ValueError(f"unknown {kind} method {method!r}; there are {', '.join(own)}{hint}")
+    raise ValueError(f"unknown {kind} method {shown(method)}; there are {', '.join(own)}{hint}")
 
 
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:

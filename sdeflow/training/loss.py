@@ -35,7 +35,7 @@ from sdeflow._validation import (
     check_positive,
 )
 from sdeflow.fields.exact import ExactField
-from sdeflow.fields.field import check_score
+from sdeflow.fields.field import Field, check_score
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process
@@ -293,7 +293,7 @@ def loss_decomposition(
     """
     if not isinstance(truth, ExactField):
         raise TypeError(f"truth must be an ExactField, got {type(truth).__name__}")
-    check_score(field, "loss_decomposition")
+    check_score(check_kind(field, Field, "field"), "loss_decomposition")
     p = field.process
     if p != truth.process:
         raise ValueError(f"the fields have different processes: {p} and {truth.process}")
