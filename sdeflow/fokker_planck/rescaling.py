@@ -67,7 +67,7 @@ class Rescaling:
         when = (
             t
             if isinstance(t, Tensor) and not t.ndim
-            else torch.tensor(check_finite(t, "t"), dtype=torch.float64)
+            else torch.tensor(check_finite(t, "t"), dtype=torch.float64)  # type: ignore[arg-type]
         )
         return float(self.scale_and_rates(when)[0])
 
