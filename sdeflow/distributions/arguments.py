@@ -104,7 +104,7 @@ def check_coefficient(value: Tensor | float, name: str) -> Tensor | float:
 
 def check_like(value: object, name: str, like: Tensor) -> Tensor:
     """Return `value`, a tensor, an array or nested lists, in the type of `like`."""
-    if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):
+    if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):  # type: ignore[arg-type]
         raise TypeError(f"{name} must hold real numbers; take its real part")
     try:
         return torch.as_tensor(value, dtype=like.dtype, device=like.device)

@@ -141,25 +141,22 @@ def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[st
     Raises:
         TypeError, ValueError: as `plot.arrows`.
     """
-    sign = flow.direction if isinstance(flow, SDE) else 1.0
     kinds = {SDE: "the drift", Field: "the score"}
     names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
     arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
     squares = check_kind(found["windows"], dict, "windows")
     for mode, row in squares.items():
-        arrows[mode] = packed(
-            np.stack([_units(flow, *at, sign) for at in zip(t, row, strict=True)])
-        )
+        arrows[mode] = packed(np.stack([_units(flow, *at) for at in zip(t, row, strict=True)]))
     return arrows
 
 
-def _units(flow: Flow, t: float, square: Sequence[float], sign: float) -> np.ndarray:
+def _units(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
     x, y, half = square
     where = Window((x - half, y - half), (x + half, y + half))
     _, vectors = sampled(flow, float(t), where, NODES)
     size = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
-    return np.rint(127 * sign * unit).astype(np.int8)
+    return np.rint(127 * unit).astype(np.int8)
 
 
 def noise_levels(field: object, t: np.ndarray) -> list | None:
