@@ -337,7 +337,7 @@ def test_noisy_solvers_end_in_the_law_and_forget_their_start(name):
     exact, spread = 1 + PROCESS.t_min**2, 4.5 / math.sqrt(N)
     bias = 0.15 if name in CHAINS else 0.0  # their chains at 60 steps are a step's order away
     assert float(got.square().mean()) == pytest.approx(exact, rel=spread + bias)
-    if name not in ("PC (azula)", "multistep, eta 0.5"):
+    if name not in ("PC (azula)", "multistep, eta 0.35", "multistep, eta 0.5"):
         memory = float((got * x).mean() / got.std() / x.std())
         assert memory < math.sqrt(exact / (1 + PROCESS.t_max**2)) + spread
 
