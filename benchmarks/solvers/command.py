@@ -47,12 +47,23 @@ def main(given: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     for package, reason in SKIPPED.items():
         print(f"{package} is left out: {reason}")
+    _check(given)
     mine = [yours(file, given.eta) for file in given.own]
     kept = Rows(given.out)
     for part in given.part or PARTS:
         {"endpoint": endpoint, "law": in_law, "total variation": on_cells, "order": orders}[part](
             given, kept, mine
         )
+
+
+def _check(given: argparse.Namespace) -> None:
+    """Refuse what would leave a user's solver, or the picture, out without a word."""
+    parts = given.part or PARTS
+    judged = "law" if given.eta else "endpoint"
+    if given.own and judged not in parts:
+        raise SystemExit(f"a solver with --eta {given.eta:g} is judged by --part {judged}")
+    if given.plot and "endpoint" not in parts:
+        raise SystemExit("--plot draws endpoint errors; add --part endpoint, or leave it out")
 
 
 def endpoint(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
@@ -80,7 +91,7 @@ def in_law(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> 
     print("\nsliced W2 to exact data: ours, and the best stochastic peer on any time grid\n")
     print(shown(law.summary(rows), given.latex))
     if given.eta and mine:
-        print("\nsliced W2 to exact data, each solver on its own time grid\n")
+        print("\nmean sliced W2 to exact data, each solver on its own time grid\n")
         print(shown(law.table(rows), given.latex))
 
 

@@ -12,14 +12,9 @@ from sdeflow import plot
 LIMITS = 2e-5, 3.0
 """Of the errors that are shown: what is smaller counts as none."""
 
-SHOWN = {
-    "multistep, calibrated": "multistep, calibrated",
-    "multistep, default": "multistep",
-    "UniPC 2": "UniPC (diffusers)",
-    "DPM++ 2M": "DPM-Solver++ 2M",
-    "Heun (EDM)": "Heun (EDM)",
-    "DDIM": "DDIM",
-}
+SHOWN = (
+    "multistep, calibrated", "multistep, default", "UniPC 2", "DPM++ 2M", "Heun (EDM)", "DDIM",
+)  # fmt: skip
 """The solvers of the picture, each on its own time grid."""
 
 
@@ -29,8 +24,8 @@ def work_precision(
     """Median and quartiles over the seeds; the truth's own error is far below."""
     across = min(4, len(problems) + 1)
     down = math.ceil((len(problems) + 1) / across)  # one cell holds the legend
-    names = [*mine, *SHOWN.values()]
-    with plot.figure(1.75 * across, 1.6 * down + 0.3) as fig:
+    names = [*mine, *SHOWN]
+    with plot.figure(1.75 * across, 1.6 * down + 0.6) as fig:
         axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True)
         for ax, name in zip(axes.flat, problems, strict=False):
             curves, floor = curves_of(rows, name, mine)
@@ -45,7 +40,7 @@ def work_precision(
         kept = len(labels) - 1  # the line of the truth's error is below the axes
         axes.flat[-1].legend(handles[:kept], labels[:kept], loc="center")
         fig.supxlabel("calls of the field per particle")
-        fig.supylabel("error at the end of the flow (data std)")
+        fig.supylabel("error at the end (data std)")
         plot.write(fig, file)
 
 
@@ -55,13 +50,12 @@ def curves_of(
     """name -> (calls (K,), errors (K, seeds)), and the largest error of the truth."""
     here = [row for row in rows if row["problem"] == problem]
     own = {str(row["solver"]): row["grid"] for row in reversed(here)}
-    names = {**{name: name for name in mine}, **SHOWN}
     curves: dict[str, tuple[list[float], list[list[float]]]] = {}
     seeds = max(len(row["errors"]) for row in here)  # type: ignore[arg-type]
-    for name, label in names.items():
+    for name in (*mine, *SHOWN):
         found = [r for r in here if (r["solver"], r["grid"]) == (name, own.get(name))]
         if found:
             errors = [r["errors"] or [math.nan] * seeds for r in found]
-            curves[label] = [float(str(r["calls"])) for r in found], errors  # type: ignore[assignment]
+            curves[name] = [float(str(r["calls"])) for r in found], errors  # type: ignore[assignment]
     floor = max((float(str(r["truth error"])) for r in here if r["errors"]), default=1e-16)
     return curves, max(floor, 1e-16)

@@ -42,6 +42,7 @@ def yours(file: str, eta: float = 0.0) -> Contender:
     except Exception as error:
         raise SystemExit(
             f"{file}: solve fails on a Gaussian: {type(error).__name__}: {error}"
+            + ("" if eta else "; if it needs sde.diffusion, give --eta 1")
         ) from error
     if getattr(end, "shape", None) != x.shape:
         raise SystemExit(f"{file}: solve must return the cloud at the last time, {tuple(x.shape)}")

@@ -80,8 +80,8 @@ def test_rows_are_appended_with_their_provenance(
 
 def test_recorded_results_are_readable_and_have_provenance() -> None:
     for file in (ROOT / "benchmarks" / "results").glob("*.jsonl"):
-        for line in file.read_text().splitlines():
-            made = json.loads(line)["made"]
+        for row in record.stored(file):
+            made = row["made"]
             assert {"when", "commit", "torch"} <= set(made), file.name
             assert made["command"].startswith(f"__main__.py {file.stem}"), file.name
 

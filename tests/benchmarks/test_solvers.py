@@ -139,6 +139,20 @@ def test_field_counts_how_often_it_is_asked() -> None:
     assert field.asked[0] / 7 == 20
 
 
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [(["--part", "law", "--with", "x"], "--part endpoint"),
+     (["--part", "endpoint", "--eta", "1", "--with", "x"], "--part law"),
+     (["--part", "law", "--plot", "x.pdf"], "--plot draws endpoint")],
+)  # fmt: skip
+def test_nothing_that_was_asked_for_is_left_out(asked: list[str], says: str) -> None:
+    parser = command.argparse.ArgumentParser()
+    command.add_parser(parser.add_subparsers())
+    given = parser.parse_args(["solvers", "--quick", *asked])
+    with pytest.raises(SystemExit, match=says):
+        given.run(given)
+
+
 @pytest.mark.slow
 def test_quick_run_of_everything_goes_through(tmp_path: Path) -> None:
     """As a user calls it: endpoints, laws, total variation, orders."""
