@@ -717,6 +717,11 @@ SDES: Table = {
     ),
     "recipe(steps=0)": (lambda: sf.sdes.recipe(0), "steps must be at least 1"),
     "Recipe(steps)": (lambda: sf.sdes.recipe("8"), "steps must be a whole number"),
+    "recipe(finest)": (lambda: sf.sdes.recipe(8, finest=float("nan")), "finest must be"),
+    "Spread(narrowest)": (
+        lambda: sf.multistep(FIELD, spread=sf.sdes.Spread(None, 1.0, 1.0, -1.0)),
+        "spread.narrowest must be",
+    ),
     "recipe(guided, few)": (lambda: sf.sdes.recipe(4, guided=True), works),
     "calibrate(steps=1)": (lambda: sf.sdes.calibrate(FIELD, 1), "steps must be at least 2"),
     "calibrate(pilot=3)": (lambda: sf.sdes.calibrate(FIELD, 4, 3), "pilot must be at least 16"),

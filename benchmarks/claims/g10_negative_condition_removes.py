@@ -1,7 +1,7 @@
 """A negative condition removes what it names, and drives what stays off the data.
 
 Says: "extra fingers and walking backwards" in place of the empty prompt (000, 003).
-Correction: removal is bought with damage: at w = 4 next to no dog is left, and no sample lies
+Correction: removal is bought with damage: at w = 4 next to no dog is left, and no cat lies
 anywhere near the spiral.
 Source: docs/sources.md, N15: asked for dog or cat, not dog, 2130 particles, exact fields;
 within four standard errors of the two runs. That a negative which says nothing is plain

@@ -41,17 +41,9 @@ def keys(seeds: range) -> Iterator[Key]:
 
 
 def known(protocol: Protocol) -> dict[Key, Row]:
-    """The rows of this protocol that the file of results holds."""
-    found: dict[Key, Row] = {}
-    lines = FILE.read_text().splitlines() if FILE.is_file() else []
-    for number, line in enumerate(lines, 1):
-        try:
-            row = json.loads(line)
-            if row["protocol"] == asdict(protocol):
-                found[row["task"], row["method"], row["seed"]] = row
-        except (ValueError, KeyError, TypeError):
-            print(f"{FILE.name}, line {number} cannot be read and is skipped", file=sys.stderr)
-    return found
+    """The rows of this protocol that the file of results holds, whatever commit made them."""
+    same = (row for row in record.stored(FILE) if row.get("protocol") == asdict(protocol))
+    return {(str(r["task"]), str(r["method"]), int(str(r["seed"]))): r for r in same}
 
 
 class Measurer:

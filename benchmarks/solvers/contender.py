@@ -5,6 +5,7 @@ A solver is any function (sde, x, times, seed) -> x. Its calls are counted at th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,12 +24,17 @@ Grid = Callable[[int], Tensor]
 """K -> times (K + 1,)."""
 
 
+class OverBudgetError(Exception):
+    """A run has asked its field more often than it may."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Counted(Field):
-    """A field that counts for how many particles it was asked."""
+    """A field that counts for how many particles it was asked, and answers for `most` of them."""
 
     inner: Field
     asked: list[int]
+    most: float = math.inf
 
     @property
     def dim(self) -> int | None:
@@ -45,6 +51,8 @@ class Counted(Field):
 
         def counted(x: Tensor) -> Tensor:
             self.asked[0] += len(x)
+            if self.asked[0] > self.most:
+                raise OverBudgetError
             return evaluate(x)
 
         return counted

@@ -135,6 +135,8 @@ def multistep(
     found = spread_of(field) if spread is None else check_kind(spread, Spread, "spread")
     check_positive(found.std, "spread.std")
     check_positive(found.widest, "spread.widest")
+    if found.narrowest is not None:
+        check_positive(found.narrowest, "spread.narrowest", zero=True)
     for name, value, least, most in (("order", order, 1, 4), ("corrector", corrector, 0, 5)):
         if value is not None and check_int(value, name, least) > most:
             raise ValueError(f"{name} must be at most {most}, got {value}")

@@ -24,7 +24,6 @@ from sdeflow.processes.time_grids import SpanTimes
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-
 LITTLE_NOISE = 0.4
 """Up to here the corrector pays: in 16 dimensions it brings the error in law at 10 calls from 2.5
 floors to 1. With more noise it doubles the error on a fine spiral, and at eta 1 it is unstable."""
@@ -49,10 +48,9 @@ class Recipe(NamedTuple):
 SAFEST = Recipe(2.5, 2, 3, 2.0)
 """For the flow of a field that guidance pushes beyond both of its parts, from 7 steps on."""
 
-
 FINE, COARSE = 0.05, 0.2
 """Of the finest structure of the data, in their standard deviations: below the one, the last steps
-must be shorter; above the other, they may be longer."""
+must be shorter; above the other, they may be longer. Chosen on problems of docs/benchmarks.md."""
 
 
 def recipe(
@@ -67,7 +65,7 @@ def recipe(
         finest: width of the finest structure in the data's standard deviation, of an exact field.
 
     Raises:
-        TypeError, ValueError: steps is not a positive whole number, or eta is negative.
+        TypeError, ValueError: steps is not a positive whole number, or eta or finest is negative.
     """
     steps = check_int(steps, "steps")
     if check_positive(eta, "eta", zero=True):
@@ -76,6 +74,7 @@ def recipe(
         return SAFEST
     power = 2.5 if steps < 10 else 3.0
     if finest is not None:
+        check_positive(finest, "finest", zero=True)
         power += 1.0 if finest < FINE else -0.5 if finest > COARSE else 0.0
     if steps <= 6:
         return Recipe(power, 2 if finest is None else 3, 0)

@@ -7,58 +7,20 @@ budget, found by trying on the same cloud, which is not counted. If none does, i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 import torchdiffeq
 from torch import Tensor
 
 import sdeflow as sf
-from benchmarks.solvers.contender import Contender, Counted, few
+from benchmarks.solvers.contender import Contender, Counted, OverBudgetError, few
 from benchmarks.solvers.ours import flow
-from sdeflow.fields.field import Evaluate, Field
 from sdeflow.integrations.diffusers import Solver
-from sdeflow.processes.process import Coefficients
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
 
 SKIPPED = ""
 TOLERANCES = tuple(10 ** (-k / 2) for k in range(12, -5, -1))
 PILOT = 64
-
-
-class OverBudgetError(Exception):
-    """A run has asked its field more often than it may."""
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Limited(Field):
-    """A field that may be asked `calls` times."""
-
-    inner: Field
-    calls: int
-    asked: list[int] = field(default_factory=lambda: [0])
-
-    @property
-    def dim(self) -> int | None:
-        """See `Field`."""
-        return self.inner.dim
-
-    def row(self, c: Coefficients) -> tuple:
-        """See `Field`."""
-        return self.inner.row(c)
-
-    def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
-        evaluate = self.inner.at(t, c, like)
-
-        def limited(x: Tensor) -> Tensor:
-            self.asked[0] += 1
-            if self.asked[0] > self.calls:
-                raise OverBudgetError
-            return evaluate(x)
-
-        return limited
 
 
 def fixed(method: str) -> Solver:
@@ -89,7 +51,8 @@ def dopri5(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
     for tolerance in TOLERANCES:
         try:
             for cloud in (x[:PILOT], x):
-                within = Limited(free.process, free, len(times) - 1)
+                most = (len(times) - 1) * len(cloud)
+                within = Counted(free.process, free, [0], most)
                 _adaptive(sf.reverse(within, sde.eta), cloud, ends, tolerance)
         except (OverBudgetError, AssertionError):  # torchdiffeq asserts that its step is not 0
             continue
