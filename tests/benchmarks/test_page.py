@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -63,6 +64,21 @@ def test_rank_is_the_error_over_the_least_of_all() -> None:
     assert ranks["multistep, default"] == pytest.approx((20 * 10) ** 0.5)
     assert ranks["UniPC 2"] == pytest.approx(40)
     assert ranks["DPM++ 2M"] == "gap"
+
+
+def test_each_part_is_of_the_commit_that_measured_it_last(tmp_path: Path) -> None:
+    """Older rows, and those of a user's solver, stay in the file and off the page."""
+    kinds = [
+        ("law", "old", 10, ""), ("endpoint", "old", 10, ""), ("endpoint", "new", 20, ""),
+        ("endpoint", "new", 8, "a user's"),
+    ]  # fmt: skip
+    lines = [
+        {"part": part, "calls": calls, "version": version, "made": {"commit": commit}}
+        for part, commit, calls, version in kinds
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    found = page.latest(tmp_path / "rows.jsonl")
+    assert [(row["part"], row["calls"]) for row in found] == [("law", 10), ("endpoint", 20)]
 
 
 PAGE = Path(__file__).parents[2] / "docs" / "benchmarks.md"

@@ -132,6 +132,20 @@ def test_error_is_that_of_the_ends(tmp_path: Path) -> None:
     assert far["flipped"] == 1
 
 
+def test_few_particles_at_a_boundary_do_not_rule_the_error(tmp_path: Path) -> None:
+    """The worst 1 % are left out of the error, and are in the plain RMS."""
+
+    def strays(sde: sf.SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
+        end = problem("two modes").end(x) + 0.1
+        end[::200] += 100.0  # two of each seed's 400
+        return end
+
+    one = Contender("strays", lambda p, f, k: sf.reverse(f, 0.0), strays, 1, ("Karras",))
+    (row,) = rows_of(tmp_path / "rows.jsonl", one)
+    assert row["errors"] == pytest.approx([0.1] * 2, rel=1e-3)
+    assert row["rms"] == pytest.approx([7.08] * 2, rel=1e-2)
+
+
 def test_field_counts_how_often_it_is_asked() -> None:
     p = known("three", modes(torch.eye(3), 0.3))
     field = Counted(PROCESS, p.field, [0])

@@ -233,6 +233,17 @@ def test_steps_of_an_exact_field_know_where_it_vanishes(orders):
         assert (off < 1e-12) == exact
 
 
+def test_noisy_steps_correct_little_noise_alone_and_know_no_zero():
+    field = sf.ExactField(sf.EDM(t_min=0.01, t_max=20.0), lopsided(F64))
+    bare = spread_of(field)._replace(narrowest=None)
+    for eta, corrector in ((0.35, 3), (0.5, 0), (1.0, 0)):
+        sde = sf.multistep(field, eta)
+        times = sde.times(12)
+        plain = sf.multistep(field, eta, 2, corrector, bare)
+        assert torch.equal(times, angle_times(field.process, 12, bare.widest, 2.0))
+        assert np.array_equal(sde.plan(times).units, plain.plan(times).units)
+
+
 def test_finer_data_get_shorter_last_steps():
     """And a width that is far above the last level longer ones; what is learned is not known."""
     powers = [recipe(12, finest=finest).power for finest in (0.02, 0.1, 0.4, None)]

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import ot
 import pytest
 import torch
-from diffusers import DPMSolverMultistepScheduler
 from torch import Tensor, nn
 
 import sdeflow as sf
@@ -159,7 +159,7 @@ def test_coupled_gaussians_have_the_flow_and_not_the_score() -> None:
         field.score(eps, t)
 
 
-NOISY = DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++")
+NOISY = diffusers.DPMSolverMultistepScheduler(algorithm_type="sde-dpmsolver++")
 REFUSED: dict[str, Callable[[sf.LearnedField], object]] = {
     "reverse": sf.reverse,
     "ancestral": sf.ancestral,
@@ -178,6 +178,16 @@ REFUSED: dict[str, Callable[[sf.LearnedField], object]] = {
         field, sf.ExactField(field.process, RING.distribution)
     ),
 }
+
+
+@pytest.mark.parametrize("kind", ["DDPM", "EulerAncestralDiscrete", "SASolver"])
+def test_schedulers_that_draw_by_their_kind_are_refused_too(kind: str) -> None:
+    config = {"clip_sample": False} if kind == "DDPM" else {}
+    run = diffusers_solver(getattr(diffusers, f"{kind}Scheduler")(**config))
+    field = made(Pairs.COUPLED)
+    times = field.process.t_max * f64([1.0, 0.5, 0.1])
+    with pytest.raises(ValueError, match="needs the score"):
+        run(sf.reverse(field, 0.0), randn(4, 2).float(), times, 0)
 
 
 @pytest.mark.parametrize("pairs", [Pairs.COUPLED, Pairs.SOURCED])
