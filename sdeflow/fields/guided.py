@@ -16,11 +16,11 @@ do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
@@ -168,8 +168,10 @@ class GuidedField(Field):
     def _parts(self) -> tuple[Field, Field]:
         """The two fields; of one network with labels, each with a label."""
         a, b = self.conditional, self.against
-        if isinstance(a, LearnedField) and isinstance(b, LearnedField) and a.network is b.network:
-            return _labelled(a), _labelled(b)
+        if isinstance(a, LearnedField) and isinstance(b, LearnedField):
+            a, b = _of_one(a, b)
+            if a.network is b.network:
+                return _labelled(a), _labelled(b)
         return a, b
 
     @cached_property
@@ -182,17 +184,21 @@ class GuidedField(Field):
             return None
         if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
             return None  # a class of its own evaluation
-        if a.label is None or b.label is None or not isinstance(a.network, Conditioned):
+        if a.label is None or b.label is None:
+            return None
+        if not getattr(a.network, "independent", False):
             return None
         if (
-            (a.predicts, a.data_std, a.batch) != (b.predicts, b.data_std, b.batch)
+            (a.predicts, a.data_std, a.batch, a.shape)
+            != (b.predicts, b.data_std, b.batch, b.shape)
             or not _same(a.data_mean, b.data_mean)
         ):  # fmt: skip
             return None
         wanted, other = torch.broadcast_tensors(a.label, b.label)
+        both = _BothConditioned if isinstance(a.network, Conditioned) else _Both
         return _Pair(
-            self.process, _BothConditioned(a.network, self.scale), a.predicts, a.data_std,
-            a.data_mean, wanted, batch=a.batch, other=other,
+            self.process, both(a.network, self.scale), a.predicts, a.data_std,
+            a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
         )  # fmt: skip
 
 
@@ -236,9 +242,28 @@ def _labelled(known: LearnedField) -> LearnedField:
     return known.given(known.labels) if known.label is None and known.labels else known
 
 
+def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:
+    """Two fields of networks that share their weights, of one network: it holds both tables."""
+    one, two = (known.network for known in (a, b))
+    tables = [getattr(network, "table", None) for network in (one, two)]
+    if one is two or type(one) is not type(two) or not all(isinstance(t, Tensor) for t in tables):
+        return a, b
+    mine, other = (list(network.parameters()) for network in (one, two))
+    if len(mine) != len(other) or any(p is not q for p, q in zip(mine, other, strict=True)):
+        return a, b
+    if tables[0].shape[1:] != tables[1].shape[1:]:
+        return a, b
+    first, last = len(tables[0]), sum(map(len, tables))
+    network = one.holding(torch.cat(tables))
+    # "Nothing" of each, the number after its last row, is now that of both.
+    label = last if a.label is None else torch.where(a.label == first, last, a.label)
+    other = last if b.label is None else first + b.label
+    return replace(a, network=network, label=label), replace(b, network=network, label=other)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class _Pair(LearnedField):
-    """A `_BothConditioned` network under `label` and `other`."""
+    """A network of two labels, `_Both` or `_BothConditioned`, under `label` and `other`."""
 
     other: Tensor | None = field(default=None, kw_only=True)
 
@@ -247,6 +272,20 @@ class _Pair(LearnedField):
         assert self.label is not None
         assert self.other is not None
         return self.label, self.other
+
+
+class _Both(nn.Module):
+    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w."""
+
+    def __init__(self, module: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.module, self.scale = module, scale
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor, other: Tensor) -> Tensor:
+        n = len(x)
+        labels = torch.cat([each.expand(n) for each in (label, other)])
+        out = self.module(torch.cat([x, x]), torch.cat([t, t]) if t.ndim else t, labels)
+        return _pushed(*out.chunk(2), self.scale)
 
 
 class _BothConditioned(Conditioned):

@@ -36,13 +36,18 @@ _changes = 0
 
 
 def called(
-    network: nn.Module, rows: int | None = None, *, as_it_is: bool = False
+    network: nn.Module,
+    rows: int | None = None,
+    shape: tuple[int, ...] | None = None,
+    *,
+    as_it_is: bool = False,
 ) -> Callable[[Rest, Tensor], Tensor]:
     """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode; x is kept.
 
     Args:
         network: called as network(x, *rest).
         rows: of a call; the last block is padded with copies of the last row. None: one call.
+        shape: of a row as the network takes it; None: (d,).
         as_it_is: leave the network in its mode, for training.
 
     Raises (when called):
@@ -84,6 +89,8 @@ def called(
             copied = given._version != version
         return out
 
+    if shape is not None:
+        return lambda rest, x: evaluate(rest, x.reshape(-1, *shape)).reshape(x.shape)
     return evaluate
 
 
