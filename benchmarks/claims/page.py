@@ -11,8 +11,8 @@ from benchmarks.claims.records import Record
 
 HEAD = """# The claims
 
-Every statement of the lectures on two-dimensional data, run and measured by
-`python -m benchmarks claims all`. The lectures are (000), a guest video on image and video models;
+Every statement of the lectures, run and measured by `python -m benchmarks claims all`. Pictures are
+handwritten digits, and the models of them small ones, trained here. The lectures are (000), a guest video on image and video models;
 (001), fast.ai's lesson 9B; (002), a video on flow matching; (003), an edited copy of (000). What
 they cover, and the numbers N1, N2, ... that some claims compare with, are in
 [sources.md](sources.md). "In our words" marks a summary where the rest is quoted.
