@@ -187,7 +187,7 @@ def zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
 
 @contextmanager
 def initial(seed: int) -> Iterator[None]:
-    """Draw initial weights of this seed inside, on the CPU; torch's own generator is the user's."""
+    """Draw initial weights of this seed inside, on the CPU; torch's generator is as before."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(check_seed(seed))
         yield

@@ -75,7 +75,7 @@ class LearnedField(Field):
     label: Tensor | None = None
     batch: int | None = field(default=None, kw_only=True)
     pairs: Pairs = field(default=Pairs.INDEPENDENT, kw_only=True)
-    shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    shape: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
