@@ -151,15 +151,15 @@ class LearnedField(Field):
         Raises:
             TypeError, ValueError: the network holds no table, or this one does not fit.
         """
-        held = getattr(self.network, "table", None)
-        if not isinstance(held, Tensor):
+        held, holding = (getattr(self.network, name, None) for name in ("table", "holding"))
+        if not isinstance(held, Tensor) or not callable(holding):
             raise ValueError(
                 "this network holds no table of vectors to be told by; make one with table=, as "
                 "UNet(table=...) does"
             )
         if isinstance(table, Tensor) and table.ndim == held.ndim - 1:
             table = table[None]
-        network = self.network.holding(table)
+        network = holding(table)
         label = torch.arange(len(table)) if len(table) > 1 else torch.tensor(0)
         return replace(self, network=network, label=label)
 
