@@ -5,6 +5,7 @@
     sdeflow sample   bring noise back to data with a trained field
     sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
+    sdeflow unclip   train a model that draws pictures from words: sdeflow sample RUN --prompt TEXT
     sdeflow view     play a trained run in a page of HTML: particles, densities, the score
     sdeflow provenance  what made a picture or a film: its command, commit, versions, seed
     sdeflow info     what is installed, which data sets there are, what a run holds
@@ -22,7 +23,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -90,8 +91,14 @@ class Sample:
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    n: int = 10_000
-    """Particles."""
+    n: int | None = None
+    """Particles, by default 10,000; of a run of words, pictures for each prompt, by default 8."""
+    prompt: tuple[str, ...] = ()
+    """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
+    scale: float = 2.0
+    """Guidance towards the prompts; 1 is none."""
+    against: str | None = None
+    """A text that guidance leads away from."""
     method: str = "multistep"
     """multistep, calibrated (after `sdeflow calibrate`), or a method of torchsde if eta > 0, of
     torchdiffeq if eta = 0 (e.g. heun2, dopri5)."""
@@ -111,6 +118,8 @@ class Sample:
 
     def __call__(self) -> None:
         """Print where the cloud is and, to stderr, which fitted steps it has used."""
+        if self.prompt or experiment.folder.is_words(self.folder):
+            return print(self._of_words())
         run = experiment.run
         samplers = experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
@@ -122,7 +131,7 @@ class Sample:
                 raise ValueError("a film needs two states or more; leave out --save")
         written = run.sample(
             self.folder,
-            check_int(self.n, "n"),
+            check_int(10_000 if self.n is None else self.n, "n"),
             solver,
             eta,
             seed=self.seed,
@@ -137,6 +146,45 @@ class Sample:
         if self.film is not None:
             experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
+
+    def _of_words(self) -> Path:
+        """Pictures of the prompts."""
+        words = experiment.words
+        if not self.prompt:
+            raise ValueError(
+                "this run draws what it is told; give it, as in --prompt 'a seven with a hat'"
+            )
+        unused = [
+            f"--{option.name}"
+            for option in fields(self)
+            if option.name in ("method", "steps", "eta", "label", "save", "film")
+            and getattr(self, option.name) != option.default
+        ]
+        if unused:
+            raise ValueError(f"pictures of prompts have no {', '.join(unused)}; leave it out")
+        n = words.EACH if self.n is None else self.n
+        return words.pictures(self.folder, self.prompt, n, self.scale, self.seed, self.against)
+
+
+@dataclass(frozen=True)
+class Unclip:
+    """Train a model that draws pictures from words; go on with what is there of this very run."""
+
+    out: Path = Path("runs/unclip")
+    """Folder of the run."""
+    clip_steps: int = 1500
+    """Of the model of pictures and captions."""
+    prior_steps: int = 4000
+    """Of the prior, which makes a picture's embedding from a text's."""
+    decoder_steps: int = 1800
+    """Of the decoder, which draws it."""
+    seed: int = 0
+    """Of everything random."""
+
+    def __call__(self) -> None:
+        """Print how well it reads, and where a sheet of its pictures is."""
+        options = {o.name: getattr(self, o.name) for o in fields(self) if o.name != "out"}
+        print(experiment.words.train(options, self.out, progress=sys.stderr.isatty()))
 
 
 @dataclass(frozen=True)
@@ -262,6 +310,8 @@ class Info:
 
 def _of_run(folder: Path) -> dict[str, object]:
     """What a run holds, in words."""
+    if experiment.folder.is_words(folder):
+        return experiment.words.summary(folder)
     found = experiment.run.summary(folder)
     last, steps = found["last"], found["config"]["steps"]
     done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
@@ -290,7 +340,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Calibrate | Check | View | Provenance | Info,
+            Demo | Train | Sample | Unclip | Calibrate | Check | View | Provenance | Info,
             prog="sdeflow",
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,
@@ -309,7 +359,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        trains = isinstance(command, Demo | Train)
+        trains = isinstance(command, Demo | Train | Unclip)
         rest = "; training goes on from its checkpoint next time" if trains else ""
         print(f"sdeflow: stopped{rest}", file=sys.stderr)
         raise SystemExit(130) from None

@@ -52,8 +52,8 @@ class UnCLIPConfig:
 
     clip_steps: int = 1500
     decoder_steps: int = 1800
-    prior_steps: int = 1500
-    pool: int = 20_000
+    prior_steps: int = 4000
+    pool: int = 40_000
     clip_channels: int = 32
     decoder_channels: int = 24
     prior_width: int = 256
@@ -96,7 +96,7 @@ class Pool:
         return math.sqrt(self.u.shape[1])
 
 
-def embedded_pool(clip: ContrastiveModel, n: int = 20_000, seed: int = 0) -> Pool:
+def embedded_pool(clip: ContrastiveModel, n: int = 40_000, seed: int = 0) -> Pool:
     """n pictures, untilted and in place, with the embeddings of each.
 
     Raises:
@@ -152,7 +152,7 @@ def train_decoder(
 
 def train_prior(
     pool: Pool,
-    steps: int = 1500,
+    steps: int = 4000,
     seed: int = 0,
     *,
     width: int = 256,
@@ -192,6 +192,7 @@ def train_unclip(
     config: UnCLIPConfig | None = None,
     folder: str | Path | None = None,
     *,
+    clip: ContrastiveModel | None = None,
     progress: bool = False,
 ) -> UnCLIP:
     """Train all parts of an unCLIP model; it is a function of the config, on as many threads.
@@ -199,14 +200,15 @@ def train_unclip(
     Args:
         config: sizes and seed.
         folder: to write the model to. If a part of this very training is there, it goes on.
+        clip: a contrastive model that is trained already; by default one is trained.
 
     Raises:
-        TypeError: config is no UnCLIPConfig.
+        TypeError: config is no UnCLIPConfig, or clip no ContrastiveModel.
         SdeflowError: scikit-learn is missing; a file in the folder is damaged or of another run.
     """
     config = UnCLIPConfig() if config is None else check_kind(config, UnCLIPConfig, "config")
     parts = None if folder is None else check_file(folder, "folder") / "training"
-    clip = _trained_clip(config, parts, progress)
+    clip = _trained_clip(config, parts, progress) if clip is None else clip
     pool = embedded_pool(clip, config.pool, config.seed)
     prior = train_prior(
         pool, config.prior_steps, config.seed, width=config.prior_width,
