@@ -23,7 +23,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -35,6 +35,7 @@ from tabulate import tabulate
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
+from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
 
 
@@ -119,9 +120,8 @@ class Sample:
     def __call__(self) -> None:
         """Print where the cloud is and, to stderr, which fitted steps it has used."""
         if self.prompt or experiment.folder.is_words(self.folder):
-            return print(self._of_words())
-        run = experiment.run
-        samplers = experiment.samplers
+            return print(prompted(self))
+        run, samplers = experiment.run, experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
         save = 2 if self.film is None else self.steps + 1
@@ -130,61 +130,17 @@ class Sample:
             if self.save == 1:
                 raise ValueError("a film needs two states or more; leave out --save")
         written = run.sample(
-            self.folder,
-            check_int(10_000 if self.n is None else self.n, "n"),
-            solver,
-            eta,
-            seed=self.seed,
-            label=self.label,
-            save=save if self.save is None else self.save,
+            self.folder, check_int(10_000 if self.n is None else self.n, "n"), solver, eta,
+            seed=self.seed, label=self.label, save=save if self.save is None else self.save,
             progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
-        )
+        )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
             print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
         if self.film is not None:
             experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
-
-    def _of_words(self) -> Path:
-        """Pictures of the prompts."""
-        words = experiment.words
-        if not self.prompt:
-            raise ValueError(
-                "this run draws what it is told; give it, as in --prompt 'a seven with a hat'"
-            )
-        unused = [
-            f"--{option.name}"
-            for option in fields(self)
-            if option.name in ("method", "steps", "eta", "label", "save", "film")
-            and getattr(self, option.name) != option.default
-        ]
-        if unused:
-            raise ValueError(f"pictures of prompts have no {', '.join(unused)}; leave it out")
-        n = words.EACH if self.n is None else self.n
-        return words.pictures(self.folder, self.prompt, n, self.scale, self.seed, self.against)
-
-
-@dataclass(frozen=True)
-class Unclip:
-    """Train a model that draws pictures from words; go on with what is there of this very run."""
-
-    out: Path = Path("runs/unclip")
-    """Folder of the run."""
-    clip_steps: int = 1500
-    """Of the model of pictures and captions."""
-    prior_steps: int = 4000
-    """Of the prior, which makes a picture's embedding from a text's."""
-    decoder_steps: int = 1800
-    """Of the decoder, which draws it."""
-    seed: int = 0
-    """Of everything random."""
-
-    def __call__(self) -> None:
-        """Print how well it reads, and where a sheet of its pictures is."""
-        options = {o.name: getattr(self, o.name) for o in fields(self) if o.name != "out"}
-        print(experiment.words.train(options, self.out, progress=sys.stderr.isatty()))
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class UnCLIPConfig:
     """
 
     clip_steps: int = 1500
-    decoder_steps: int = 1800
+    decoder_steps: int = 3000
     prior_steps: int = 4000
     pool: int = 40_000
     clip_channels: int = 32
@@ -119,7 +119,7 @@ def _rows(x: Tensor) -> Sample:
 
 def train_decoder(
     pool: Pool,
-    steps: int = 1800,
+    steps: int = 3000,
     seed: int = 0,
     *,
     channels: int = 24,
