@@ -48,7 +48,7 @@ def measure(lab: Lab, similarity: Similarity) -> Finding:
             Check("largest deviation of 1 - cosine from |u - v|^2 / 2",
                   (1 - cosine - apart).abs().max(), below(ROUNDING), "identity; rounding"),
         ],
-        notes={"smallest angle among the pairs (degrees)": float(apart.min().mul(2).sqrt().rad2deg())},
+        notes={"smallest angle of a pair (degrees)": float(apart.min().mul(2).sqrt().rad2deg())},
         draw=lambda fig: _draw(fig, similarity),
     )  # fmt: skip
 

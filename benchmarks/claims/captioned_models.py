@@ -8,13 +8,23 @@ import torch
 from torch import Tensor
 
 from benchmarks.claims.claim import Lab
-from sdeflow.images.captions import with_article
+from sdeflow.fields.learned import LearnedField
 from sdeflow.images.clip import ContrastiveModel, train_contrastive
 from sdeflow.images.judge import Judge, train_judge
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
-from sdeflow.images.vocabulary import ATTRIBUTES, DIGITS, MANNERS, NAMES
+from sdeflow.images.prior import Prior, fit_linear_prior
+from sdeflow.images.unclip import Decoder, UnCLIP
+from sdeflow.images.unclip_training import (
+    Pool,
+    UnCLIPConfig,
+    embedded_pool,
+    train_decoder,
+    train_prior,
+)
+from sdeflow.images.vocabulary import NAMES
 
-STEPS = 1500
+CONFIG = UnCLIPConfig()
+STEPS = CONFIG.clip_steps
 TRAIN, HELD_OUT = CaptionedPictures(), CaptionedPictures("test")
 
 
@@ -46,12 +56,24 @@ def plain() -> tuple[Tensor, Tensor]:
     return draw(images, torch.zeros(len(images), len(NAMES), dtype=torch.bool)), digit
 
 
-@cache
-def prompts(attribute: str | None, synonym: int = 0) -> list[str]:
-    """A prompt for each digit with an attribute, or with none: "a seven with a hat"."""
-    if attribute is None:
-        return [with_article(digit) for digit in DIGITS]
-    word = ATTRIBUTES[attribute][synonym]
-    if attribute in MANNERS:
-        return [with_article(f"{word} {digit}") for digit in DIGITS]
-    return [f"{with_article(digit)} with {with_article(word)}" for digit in DIGITS]
+def unclip(lab: Lab) -> UnCLIP:
+    """That contrastive model with a prior and a decoder, by the package's own training."""
+    clip = contrastive(lab)
+
+    @cache
+    def pool() -> Pool:
+        return embedded_pool(clip, CONFIG.pool, lab.seed)
+
+    def prior(seed: int) -> LearnedField:
+        return train_prior(pool(), CONFIG.prior_steps, seed).field
+
+    def decoder(seed: int) -> LearnedField:
+        return train_decoder(pool(), CONFIG.decoder_steps, seed).field
+
+    linear = fit_linear_prior(pool().u, pool().v)
+    return UnCLIP(
+        clip,
+        Prior(lab.trained("prior", prior)),
+        Decoder(lab.trained("decoder", decoder)),
+        linear,
+    )

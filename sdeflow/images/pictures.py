@@ -19,15 +19,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_between, check_int, check_seed
+from sdeflow._validation import check_between, check_int, check_seed
+from sdeflow.distributions.digits import digits
+from sdeflow.distributions.points import PointSet
 from sdeflow.images.captions import captions, check_drawn
 from sdeflow.images.vocabulary import NAMES
 from sdeflow.random_streams import Stream, random_generator
-
-try:
-    from sklearn.datasets import load_digits  # type: ignore[import-untyped]
-except ImportError:  # the extra `images`
-    load_digits = None
 
 SIDE = 16
 SHAPE = (1, SIDE, SIDE)
@@ -96,24 +93,16 @@ class CaptionedPictures:
     def sample(self, n: int, seed: int = 0) -> Captioned:
         """n pictures with captions; the first k are those of a call with n = k."""
         n, seed = check_int(n, "n"), check_seed(seed)
-        images, digits = handwritten(self.part)
+        images, labels = handwritten(self.part)
         u = torch.from_numpy(random_generator(seed, Stream.DATA).random((n, 3 + len(NAMES))))
         which = (u[:, 0] * len(images)).long()
         drawn = u[:, 3:] < self.rate
         drawn[:, NAMES.index("tilted")] &= self.tilt
         shift = (3 * u[:, 1:3]).long() - 1 if self.jitter else None
-        digit = digits[which]
+        digit = labels[which]
         return Captioned(
             draw(images[which], drawn, shift), captions(digit, drawn, seed), digit, drawn
         )
-
-
-@cache
-def _digits() -> tuple[Tensor, Tensor]:
-    if load_digits is None:
-        raise SdeflowError("the digits come with scikit-learn: pip install 'sdeflow[images]'")
-    found = load_digits()
-    return torch.from_numpy(found.images / 16).float(), torch.from_numpy(found.target).long()
 
 
 def handwritten(part: Part = "train") -> tuple[Tensor, Tensor]:
@@ -125,10 +114,16 @@ def handwritten(part: Part = "train") -> tuple[Tensor, Tensor]:
     """
     if part not in ("train", "test"):
         raise ValueError(f"part must be 'train' or 'test', got {part!r:.60}")
-    images, digits = _digits()
-    held_out = torch.arange(len(images)) % 5 == 4
-    chosen = held_out if part == "test" else ~held_out
-    return images[chosen], digits[chosen]
+    return _handwritten(part)
+
+
+@cache
+def _handwritten(part: Part) -> tuple[Tensor, Tensor]:
+    data = digits()
+    found = (data if part == "train" or data.held_out is None else data.held_out).distribution
+    assert isinstance(found, PointSet)
+    assert found.labels is not None
+    return (found.points.reshape(-1, 8, 8).float() + 1) / 2, found.labels
 
 
 def draw(images: Tensor, drawn: Tensor, shift: Tensor | None = None) -> Tensor:
