@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.claims import drawings
-from benchmarks.claims.claim import Check, Finding, Lab, about, above, at_least, below
+from benchmarks.claims.claim import Check, Finding, Lab, about, above, at_least
 from benchmarks.claims.setting import SURE
 from benchmarks.claims.toy_video import BROKEN as NEGATIVE
 from benchmarks.claims.toy_video import SIDE, clips, made, seen, video_field
@@ -41,7 +41,7 @@ def measure(lab: Lab, negative: int | None) -> Finding:
     found = {name: seen(path[-1]) for name, path in paths.items()}
     share = {name: float(bad.double().mean()) for name, (bad, _) in found.items()}
     good = {name: float((~bad & (to == way)).double().mean()) for name, (bad, to) in found.items()}
-    repaired = (found["w = 1"][0].double() - found["w = 2, negative"][0].double())
+    repaired = found["w = 1"][0].double() - found["w = 2, negative"][0].double()
     apart = found["w = 2, negative"][0].double() - found["w = 2, against nothing"][0].double()
     real, _, shuffled = clips(2000, lab.seed)
     judged = float((seen(real)[0] == shuffled).double().mean())

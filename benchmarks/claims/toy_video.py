@@ -66,7 +66,7 @@ def video_field(seed: int) -> LearnedField:
 
 
 def made(field: Field, n: int, seed: int) -> Tensor:
-    """Clips (8, n, 512) after 0, 5, 10, 20, 30, 40, 50 of 50 steps of Euler's method, noise first."""
+    """Clips (7, n, 512) after 0, 5, 10, 20, 30, 40, 50 of 50 steps of Euler's method."""
     solver = ODESolver("euler", 50)
     x = PROCESS.prior(n, FRAMES * SIDE**2, seed)
     path = solver.solve(reverse(field, 0.0), x, save=51)
