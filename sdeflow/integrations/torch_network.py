@@ -104,10 +104,9 @@ class _Adapted(nn.Module):
         self.train(network.training)
 
     def _get_name(self) -> str:
-        """What a field's repr says: the network, its time, the factor, the shape."""
+        """What a field's repr says: the network, its time, the factor."""
         words = f"{self.network._get_name()} at {self.convention.words}"
-        words += " times -1" if self.convention.factor < 0 else ""
-        return words if self.shape is None else f"{words} on {self.shape}"
+        return words + " times -1" * (self.convention.factor < 0)
 
     def forward(self, x: Tensor, t: Tensor, *label: Tensor) -> Tensor:
         n = len(x)
