@@ -55,7 +55,7 @@ def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
     config = getattr(scheduler, "config", None)
     most = getattr(config, "num_train_timesteps", None)
     flow = type(scheduler).__name__.startswith("FlowMatch") or (
-        getattr(config, "prediction_type", None) == "flow_prediction"
+        getattr(config, "use_flow_sigmas", False) is True
     )
     table = getattr(scheduler, "sigmas" if flow else "alphas_cumprod", None)
     if most is None or not isinstance(table, Tensor):
@@ -67,7 +67,13 @@ def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
     if check_int(steps, "steps") > most:
         raise ValueError(f"steps must be 1 to {most}, as the scheduler has, got {steps}")
     own = copy.deepcopy(scheduler)
-    own.set_timesteps(steps)
+    try:
+        own.set_timesteps(steps)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{type(scheduler).__name__} sets no {steps} timesteps: {error}; give another number, "
+            "or the pipeline another scheduler"
+        ) from error
     return _flow(own, most) if flow else _table(own)
 
 
@@ -96,7 +102,9 @@ def _table(scheduler: Any) -> tuple[Convention, Process, Tensor]:
             )
         scheduler.alphas_cumprod = torch.cat([table[:-1], table.new_tensor([NO_DATA])])
     convention = DDPM.from_scheduler(scheduler, whole=False)
-    times = scheduler.timesteps.double().cpu().unique().flip(0) + 1  # some stand twice
+    two_stages = getattr(scheduler, "order", 1) == 2
+    steps = scheduler.timesteps[::2] if two_stages else scheduler.timesteps
+    times = steps.double().cpu().unique().flip(0) + 1  # PNDM has one twice
     if times[0] > len(table):
         raise ValueError(
             f"the scheduler asks for timestep {times[0] - 1:g} of a table of {len(table)}; take "
