@@ -48,41 +48,37 @@ class FilmNetwork(nn.Module):
 
     takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
     independent: ClassVar[bool] = True
-    octaves: Tensor
     spread: Tensor
     table: Tensor | None
+    known: nn.Module | None
 
     def __init__(self, labels: int, table: Tensor | None, how: How) -> None:
         super().__init__()
-        labels = check_int(labels, "labels", 0)
         if how not in get_args(How):
             raise ValueError(f"how must be one of {', '.join(get_args(How))}, got {how!r}")
-        self.how, self.labels, self.config = how, labels, dict[str, object]()
-        # c spans a few units; finer features of it do not help.
-        self.register_buffer("octaves", 2.0 ** torch.arange(-1, 5))
-        self.level = nn.Sequential(
-            nn.Linear(1 + 2 * len(self.octaves), WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH)
-        )
-        width = {"add": WIDTH, "append": PLANES, "attend": TOKENS * FEATURES}[how]
+        self.how, self.labels, self.token = how, check_int(labels, "labels", 0), FEATURES
+        self.config, self.level = dict[str, object](), Level()
         self.register_buffer("table", None)
-        if table is None:
-            self.token = FEATURES
-            self.known = nn.Embedding(labels + 1, width) if labels else None
-            return
-        if labels not in (0, len(table)):
+        self.known = None
+        if table is not None:
+            self._hold_first(_checked(table, 3 if how == "attend" else 2))
+        elif labels:
+            width = {"add": WIDTH, "append": PLANES, "attend": TOKENS * FEATURES}[how]
+            self.known = nn.Embedding(labels + 1, width)
+
+    def _hold_first(self, table: Tensor) -> None:
+        """Make the weights for a table."""
+        if self.labels not in (0, len(table)):
             raise ValueError(f"a table of {len(table)} rows has as many labels; leave out labels")
-        self.table, self.labels = _checked(table, 3 if how == "attend" else 2), len(table)
-        self.token = self.table.shape[-1]
+        self.table, self.labels, self.token = table, len(table), table.shape[-1]
         # The vectors enter at size one, whatever the length of an embedding.
-        spread = self.table.square().mean().sqrt()
+        spread = table.square().mean().sqrt()
         self.register_buffer("spread", torch.where(spread > 0, spread, 1.0))
         self.nothing = nn.Parameter(torch.zeros(self.token))
-        self.known = None
-        if how == "add":
-            self.known = nn.Sequential(
-                nn.Linear(self.token, WIDTH), nn.SiLU(), nn.Linear(WIDTH, WIDTH)
-            )
-        elif how == "append":
+        if self.how == "add":
+            first, last = nn.Linear(self.token, WIDTH), nn.Linear(WIDTH, WIDTH)
+            self.known = nn.Sequential(first, nn.SiLU(), last)
+        elif self.how == "append":
             self.known = nn.Linear(self.token, PLANES)
 
     def holding(self, table: Tensor) -> Self:
@@ -106,33 +102,59 @@ class FilmNetwork(nn.Module):
         other.table, other.config = table, {**self.config, "table": list(table.shape)}
         return other
 
+    def shares(self, other: FilmNetwork) -> bool:
+        """Whether the other network is this one, holding another table of as many tokens."""
+        if self is other or self.table is None or other.table is None:
+            return False
+        mine, its = (list(network.parameters()) for network in (self, other))
+        same = len(mine) == len(its) and all(p is q for p, q in zip(mine, its, strict=True))
+        return same and self.table.shape[1:] == other.table.shape[1:]
+
     def features(self, c: Tensor, label: Tensor | None) -> Tensor:
         """e (1 or n, WIDTH) for noise levels c () or (n,) and labels () or (n,)."""
-        own = self.octaves.dtype
-        # A narrow type has too few digits for the noise level; only what is made of it is rounded.
-        c = c.reshape(-1, 1).to(self.octaves.device, torch.promote_types(own, torch.float32))
-        phase = c * self.octaves
-        e = self.level(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1).to(own))
+        e = self.level(c)
         if self.how == "add" and self.labels:
             e = e + self.rows(label)
         return nn.functional.silu(e)
 
     def rows(self, label: Tensor | None) -> Tensor:
         """What the labels stand for: (1 or n, features), or tokens (1 or n, tokens, k)."""
-        device = self.octaves.device
         label = torch.tensor(self.labels) if label is None else label
-        label = label.reshape(-1).to(device)
+        label = label.reshape(-1).to(self.level.octaves.device)
         if self.table is None:
             assert self.known is not None
             found = self.known(label)
             return found.unflatten(1, (TOKENS, FEATURES)) if self.how == "attend" else found
-        found = self.table[label.clamp(max=self.labels - 1)] / self.spread
-        nothing = self.nothing
+        # The weights may have been converted by another network that shares them.
+        found = self.table.to(label.device)[label.clamp(max=self.labels - 1)]
+        found = (found / self.spread.to(found)).to(self.nothing.dtype)
+        nothing: Tensor = self.nothing
         if found.ndim == 3:  # one token
             nothing = nn.functional.pad(nothing[None], (0, 0, 0, found.shape[1] - 1))
         known = (label < self.labels).reshape(-1, *[1] * (found.ndim - 1))
         found = torch.where(known, found, nothing)
         return found if self.known is None else self.known(found)
+
+
+class Level(nn.Module):
+    """Features (1 or n, WIDTH) of noise levels c () or (n,)."""
+
+    octaves: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        # c spans a few units; finer features of it do not help.
+        self.register_buffer("octaves", 2.0 ** torch.arange(-1, 5))
+        first = nn.Linear(1 + 2 * len(self.octaves), WIDTH)
+        self.net = nn.Sequential(first, nn.SiLU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, c: Tensor) -> Tensor:
+        """The features of waves of c."""
+        own = self.octaves.dtype
+        # A narrow type has too few digits for the noise level; only what is made of it is rounded.
+        c = c.reshape(-1, 1).to(self.octaves.device, torch.promote_types(own, torch.float32))
+        phase = c * self.octaves
+        return self.net(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1).to(own))
 
 
 class Film(nn.Linear):
@@ -187,7 +209,7 @@ def zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
 
 @contextmanager
 def initial(seed: int) -> Iterator[None]:
-    """Draw initial weights of this seed inside, on the CPU; torch's own generator is the user's."""
+    """Draw initial weights of this seed inside, on the CPU; torch's generator is as before."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(check_seed(seed))
         yield

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
 from sdeflow.fields.field import Field, Pairs, Table
+from sdeflow.fields.film import FilmNetwork
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.network_call import Rest
 from sdeflow.fields.networks import Condition, Conditioned
@@ -46,8 +47,10 @@ def strength_from_scale(scale: float) -> float:
 class GuidedField(Field):
     r"""A field pushed away from another: eps_u + w (eps_c - eps_u).
 
-    If both are one `MLP` under two labels, they are evaluated in one call on 2 n rows; any other
-    network gets its cloud twice, as its rows may depend on each other. Where w is 1, or outside
+    If both are one network under two labels, or two tables that it holds, and it says
+    `independent = True` (a row of its answer does not depend on the other rows, as in every
+    network of ours), they are evaluated in one call on 2 n rows; any other network gets its cloud
+    twice. Where w is 1, or outside
     the interval, only `conditional` is evaluated. A field of a network with `labels` and no label
     bound counts as that of the label "none".
 
@@ -176,7 +179,7 @@ class GuidedField(Field):
 
     @cached_property
     def _together(self) -> LearnedField | None:
-        """Both parts as one field if they are one `Conditioned` network under two labels."""
+        """Both parts as one field if they are one independent network under two labels."""
         a, b = self._parts
         if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
             return None
@@ -195,10 +198,11 @@ class GuidedField(Field):
         ):  # fmt: skip
             return None
         wanted, other = torch.broadcast_tensors(a.label, b.label)
-        both = _BothConditioned if isinstance(a.network, Conditioned) else _Both
+        network, both = a.network, _Both(a.network, self.scale)
         return _Pair(
-            self.process, both(a.network, self.scale), a.predicts, a.data_std,
-            a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
+            self.process,
+            _BothConditioned(network, self.scale) if isinstance(network, Conditioned) else both,
+            a.predicts, a.data_std, a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
         )  # fmt: skip
 
 
@@ -243,22 +247,19 @@ def _labelled(known: LearnedField) -> LearnedField:
 
 
 def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:
-    """Two fields of networks that share their weights, of one network: it holds both tables."""
-    one, two = (known.network for known in (a, b))
-    tables = [getattr(network, "table", None) for network in (one, two)]
-    if one is two or type(one) is not type(two) or not all(isinstance(t, Tensor) for t in tables):
+    """The fields of one network that holds two tables, as fields of it holding both."""
+    one, two = a.network, b.network
+    if not (isinstance(one, FilmNetwork) and isinstance(two, FilmNetwork) and one.shares(two)):
         return a, b
-    mine, other = (list(network.parameters()) for network in (one, two))
-    if len(mine) != len(other) or any(p is not q for p, q in zip(mine, other, strict=True)):
-        return a, b
-    if tables[0].shape[1:] != tables[1].shape[1:]:
-        return a, b
-    first, last = len(tables[0]), sum(map(len, tables))
-    network = one.holding(torch.cat(tables))
-    # "Nothing" of each, the number after its last row, is now that of both.
-    label = last if a.label is None else torch.where(a.label == first, last, a.label)
-    other = last if b.label is None else first + b.label
-    return replace(a, network=network, label=label), replace(b, network=network, label=other)
+    assert one.table is not None
+    assert two.table is not None
+    rows, network = len(one.table), one.holding(torch.cat([one.table, two.table]))
+    # "Nothing" of the first, the number after its last row, is now that after both.
+    label = torch.tensor(rows) if a.label is None else a.label
+    label = torch.where(label == rows, network.labels, label)
+    other = torch.tensor(two.labels) if b.label is None else b.label
+    both = replace(a, network=network, label=label)
+    return both, replace(b, network=network, label=rows + other)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -285,7 +286,8 @@ class _Both(nn.Module):
         n = len(x)
         labels = torch.cat([each.expand(n) for each in (label, other)])
         out = self.module(torch.cat([x, x]), torch.cat([t, t]) if t.ndim else t, labels)
-        return _pushed(*out.chunk(2), self.scale)
+        wanted, against = out.chunk(2)
+        return _pushed(wanted, against, self.scale)
 
 
 class _BothConditioned(Conditioned):

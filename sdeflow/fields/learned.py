@@ -75,7 +75,7 @@ class LearnedField(Field):
     label: Tensor | None = None
     batch: int | None = field(default=None, kw_only=True)
     pairs: Pairs = field(default=Pairs.INDEPENDENT, kw_only=True)
-    shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    shape: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -151,15 +151,15 @@ class LearnedField(Field):
         Raises:
             TypeError, ValueError: the network holds no table, or this one does not fit.
         """
-        held = getattr(self.network, "table", None)
-        if not isinstance(held, Tensor):
+        held, holding = (getattr(self.network, name, None) for name in ("table", "holding"))
+        if not isinstance(held, Tensor) or not callable(holding):
             raise ValueError(
                 "this network holds no table of vectors to be told by; make one with table=, as "
                 "UNet(table=...) does"
             )
         if isinstance(table, Tensor) and table.ndim == held.ndim - 1:
             table = table[None]
-        network = self.network.holding(table)
+        network = holding(table)
         label = torch.arange(len(table)) if len(table) > 1 else torch.tensor(0)
         return replace(self, network=network, label=label)
 

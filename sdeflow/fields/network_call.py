@@ -11,7 +11,7 @@ norms. So each module is put in eval mode for the call, and back in its own mode
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +38,7 @@ _changes = 0
 def called(
     network: nn.Module,
     rows: int | None = None,
-    shape: tuple[int, ...] | None = None,
+    shape: Sequence[int] | None = None,
     *,
     as_it_is: bool = False,
 ) -> Callable[[Rest, Tensor], Tensor]:
