@@ -174,6 +174,11 @@ class PipelineField(LearnedField):
             raise TypeError(f"images must be an array of numbers, got {shown(images)}") from None
         if not (array.size and 0 <= array.min() and array.max() <= 1):
             raise ValueError("images must hold numbers in [0, 1]; divide 8-bit pictures by 255")
+        if array.ndim != len(self.shape or ()) + 1 or array.shape[-1] != 3:
+            raise ValueError(
+                "images are pictures (n, height, width, 3) or videos (n, frames, height, width, "
+                f"3), got {array.shape}"
+            )
         with torch.no_grad():
             z = self._adapter.encode(array)
         if z.shape[1:] != self.shape:

@@ -19,9 +19,9 @@ import transformers
 
 WORDS = "a tree in the desert an astronaut riding horse".split()
 PROMPT, NEGATIVE = "a tree in the desert", "an astronaut riding a horse"
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
 PLAIN = {"clip_sample": False, **BETAS}
-DDIM = {"set_alpha_to_one": False, "steps_offset": 1, **PLAIN}
+DDIM = {"set_alpha_to_one": False, **PLAIN}
 
 
 @cache
@@ -44,7 +44,7 @@ def tokenizer() -> transformers.CLIPTokenizer:
 
 def scheduler(name: str, **config: object) -> object:
     """A scheduler of diffusers by its name, of Stable Diffusion's table unless it is a flow."""
-    known = {} if name.startswith("FlowMatch") else BETAS
+    known = {} if name.startswith(("FlowMatch", "EDM")) else BETAS
     return getattr(diffusers, f"{name}Scheduler")(**{**known, **config})
 
 

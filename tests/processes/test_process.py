@@ -557,7 +557,6 @@ def test_times_beyond_the_ends_by_rounding_are_accepted(process: sf.processes.Pr
         (lambda: sf.processes.Tabulated((0.9, 0.5, 0.0)), "between 0 and 1"),
         (lambda: sf.processes.Tabulated((1.0, 0.5)), "between 0 and 1"),
         (lambda: sf.processes.Tabulated((0.9, float("nan"))), "between 0 and 1"),
-        (lambda: sf.processes.Tabulated((0.9, 0.5), t_max=3.0), "times 1 to 2"),
         (lambda: sf.processes.Tabulated((0.9, 0.5), t_max=3.0), "times up to 2"),
         (lambda: sf.processes.Tabulated((0.9, 0.5), t_max=0.5), "t_min must lie below t_max"),
         (lambda: sf.VP().prior(0, 2, 0), "n must be at least 1"),
