@@ -17,12 +17,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from sdeflow._blocks import Evaluate, paged
 from sdeflow._validation import check_int, check_kind, check_positive
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
@@ -213,6 +215,10 @@ class MultistepSDE(FieldSDE):
         return Plan.adams(c, self.spread.std, self.eta, order, corrector, exact)
 
 
+Step = tuple[Evaluate, float, float, float, Tensor, tuple[float, ...]]
+"""The field, u / v, v, state - 1, and the weights of F / v: the newest, and the others."""
+
+
 class _SteppedMultistepSDE(_SteppedFieldSDE):
     """The steps of one run, with the memory of its last values of F.
 
@@ -230,15 +236,22 @@ class _SteppedMultistepSDE(_SteppedFieldSDE):
         u, v = (np.asarray(w + 0 * start.alpha) for w in mixing(field.row(start), start, unit))
         safe = np.abs(u) < 1e3 * np.abs(v)
         scale = np.where(safe, v, 1.0)
-        self._table = field.table(times[:-1], start, like)
         units = aligned(scale, self._plan.units.shape[1]) * self._plan.units
-        newest = torch.as_tensor(units[:, 0]).to(like).unbind()
-        state = (self._plan.state - 1.0).tolist()
-        self._before = self._plan.before.tolist() if self._plan.before.any() else []
-        columns = (u / scale).tolist(), (v / scale).tolist(), newest, units[:, 1:].tolist(), state
-        self._steps = list(zip(*columns, strict=True))
+        newest = torch.as_tensor(units[:, 0]).to(like)
+        numbers = u / scale, v / scale, self._plan.state - 1.0
+        self._numbers, self._newest = np.stack([*numbers, *units.T[1:]]), newest
+        self._table, self._step = field.table(times[:-1], start, like), paged(self._page)
         self._shift = self._centred(c, np.asarray(unit[0]))
-        self._k, self._last, self._memory = -1, like, deque[Tensor](maxlen=units.shape[1] - 1)
+        self._before = self._plan.before.tolist() if self._plan.before.any() else []
+        self._rare = bool(self._shift or self._before)
+        self._next, self._last, self._memory = 0, like, deque[Tensor](maxlen=units.shape[1] - 1)
+
+    def _page(self, start: int, stop: int) -> list[Step]:
+        newest = self._newest[start:stop].unbind()
+        ratio, factor, state, *others = self._numbers[:, start:stop].tolist()
+        fields = map(self._table, range(start, start + len(newest)))
+        weights = zip(*others, strict=True) if others else repeat(())
+        return list(zip(fields, ratio, factor, state, newest, weights))  # noqa: B905
 
     def _centred(self, c: Coefficients[Tensor], unit: np.ndarray) -> list[Tensor]:
         """What the mean of the data adds to each step (d,): F - unit mean and x - alpha mean are
@@ -254,23 +267,28 @@ class _SteppedMultistepSDE(_SteppedFieldSDE):
 
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
         """x_{k+1} - x_k without its noise."""
-        if k != self._k + 1 or fraction != 0.0:
+        if k != self._next or fraction != 0.0:
             self._rewind(k, fraction)
-        self._k = k
-        ratio, factor, newest, others, state = self._steps[k]
-        out = self._table(k)(x)
+        self._next = k + 1
+        field, ratio, factor, state, newest, others = self._step(k)
+        out = field(x)
         if ratio:
             out = torch.add(out if factor == 1.0 else out * factor, x, alpha=ratio)
-        step = out * newest
-        for weight, before in zip(others, self._memory):  # noqa: B905
+        step = (out * newest).add_(x, alpha=state)
+        memory = self._memory
+        for weight, before in zip(others, memory):  # noqa: B905
             step.add_(before, alpha=weight)
-        self._memory.appendleft(out)
+        memory.appendleft(out)
+        return step if not self._rare else self._with_rare(step, k, x)
+
+    def _with_rare(self, step: Tensor, k: int, x: Tensor) -> Tensor:
+        """The step with what centred data and steps that are not fitted do not have."""
         if self._shift:
             step.add_(self._shift[k])
         if self._before:
             step.add_(self._last, alpha=self._before[k])
             self._last = x
-        return step.add_(x, alpha=state)
+        return step
 
     def _rewind(self, k: int, fraction: float) -> None:
         """Forget the last run at the first step of a new one."""
