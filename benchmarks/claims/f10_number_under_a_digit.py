@@ -53,7 +53,7 @@ def measure(lab: Lab, sign: float) -> Finding:
            for name in damaged}
         | {"standard error of one estimate (nats)": found.error},
         draw=lambda fig: _draw(fig, found),
-        size=(4.6, 4.6),
+        size=(5.2, 4.6),
     )  # fmt: skip
 
 

@@ -14,12 +14,18 @@ import math
 
 from torch import Tensor
 
-from benchmarks.claims import drawings
 from benchmarks.claims.captioned_models import contrastive, judge
 from benchmarks.claims.claim import Check, Finding, Lab, above, at_most
 from benchmarks.claims.setting import SURE
-from benchmarks.claims.worded_decoders import DRAWN, WAYS, decoder, drawn, texts, told
-from sdeflow import plot
+from benchmarks.claims.worded_decoders import (
+    DRAWN,
+    WAYS,
+    decoder,
+    draw_shares,
+    drawn,
+    texts,
+    told,
+)
 
 SUBJECT, BROKEN = (1.0, 2.0, 4.0), (1.0, 0.5, 0.0)  # scales; broken: ever less of what is told
 NEEDS, SLOW = ("sklearn",), True
@@ -64,24 +70,6 @@ def measure(lab: Lab, scales: tuple[float, ...]) -> Finding:
                 float(found[-1][thing == k].mean())
             for how, found in there.items() for k in range(len(DRAWN))
         },
-        draw=lambda fig: _draw(fig, scales, there, pictures["add"]),
+        draw=lambda fig: draw_shares(fig, scales, there, pictures["add"]),
         size=(6.0, 2.4),
     )  # fmt: skip
-
-
-def _draw(
-    fig: plot.Figure,
-    scales: tuple[float, ...],
-    there: dict[str, list[Tensor]],
-    pictures: list[Tensor],
-) -> None:
-    """The share drawn over the scale, and pictures of one network from the same noise."""
-    left, right = fig.subfigures(1, 2, width_ratios=(1, 1.4))
-    ax = left.subplots()
-    marks = zip(there.items(), "os^", (plot.BLUE, plot.VERMILION, plot.GREEN), strict=True)
-    for (how, found), mark, colour in marks:
-        ax.plot(scales, [float(x.mean()) for x in found], f"{mark}-", color=colour, label=how)
-    ax.set(xlabel="scale $w$ (1: no guidance)", ylabel="share of things drawn", ylim=(0, 1.03))
-    ax.legend(loc="lower right")
-    rows = {f"w = {w:g}": x[:6] for w, x in zip(scales, pictures, strict=True)}
-    drawings.pictures(right, rows, 6, {f"w = {scales[-1]:g}": DRAWN}, span=(-1.0, 1.0))

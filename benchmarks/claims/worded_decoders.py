@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from benchmarks.claims import drawings
 from benchmarks.claims.captioned_models import contrastive
 from benchmarks.claims.claim import Lab
-from sdeflow import training
+from sdeflow import plot, training
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import How
@@ -31,7 +32,7 @@ from sdeflow.sdes.generative import ancestral
 from sdeflow.solvers.sde_solver import SDESolver
 
 WAYS: tuple[How, ...] = ("add", "append", "attend")
-POOL, STEPS, WORDS = 6000, 1000, 24
+POOL, STEPS, WORDS = 12_000, 1200, 24
 RECIPE = training.TrainingConfig(batch=128, rate=2e-3, decay=0.998, drop=0.1)
 DRAWN = NAMES[:6]  # things that are drawn beside the digit
 
@@ -86,3 +87,21 @@ def drawn(field: LearnedField, what: Tensor, scale: float, seed: int) -> Tensor:
     start = PROCESS.prior(len(what), SHAPE[1] * SHAPE[2], seed)
     solver = SDESolver("euler", times=karras_times(PROCESS, 25), seed=seed)
     return solver.solve(ancestral(guided), start, save=1).x[-1].clamp(-1, 1)
+
+
+def draw_shares(
+    fig: plot.Figure,
+    scales: tuple[float, ...],
+    there: dict[str, list[Tensor]],
+    pictures: list[Tensor],
+) -> None:
+    """The share drawn over the scale, and pictures of one network from the same noise."""
+    left, right = fig.subfigures(1, 2, width_ratios=(1, 1.4))
+    ax = left.subplots()
+    marks = zip(there.items(), "os^", (plot.BLUE, plot.VERMILION, plot.GREEN), strict=True)
+    for (how, found), mark, colour in marks:
+        ax.plot(scales, [float(x.mean()) for x in found], f"{mark}-", color=colour, label=how)
+    ax.set(xlabel="scale $w$ (1: no guidance)", ylabel="share of things drawn", ylim=(0, 1.03))
+    ax.legend(loc="lower right")
+    rows = {f"w = {w:g}": x[:6] for w, x in zip(scales, pictures, strict=True)}
+    drawings.pictures(right, rows, 6, {f"w = {scales[-1]:g}": DRAWN}, span=(-1.0, 1.0))
