@@ -71,7 +71,9 @@ def noise_line(kept: float, seed: int) -> Iterator[None]:
     def drawn(shape: tuple[int, ...], **_: object) -> Tensor:
         return kept * torch.randn(shape, generator=generator)
 
-    with patch.object(import_module("diffusers.schedulers.scheduling_ddpm"), "randn_tensor", drawn):
+    with patch.object(
+        import_module("diffusers.schedulers.scheduling_ddpm"), "randn_tensor", drawn
+    ):
         yield
 
 

@@ -213,9 +213,7 @@ def test_other_samplers_run_on_the_same_field(name):
 def made() -> tuple:
     """A pipeline, its field of two prompts, and its times."""
     pipe = tiny.stable_diffusion()
-    field, times = from_diffusers(
-        pipe, [tiny.PROMPT, "a horse"], tiny.NEGATIVE, **SIZE, steps=10
-    )
+    field, times = from_diffusers(pipe, [tiny.PROMPT, "a horse"], tiny.NEGATIVE, **SIZE, steps=10)
     return pipe, field, times
 
 
@@ -311,7 +309,9 @@ def test_latents_are_the_encoder_s(kind, made):
     if kind == "pictures":
         z = z * config.scaling_factor
     else:
-        mean, std = (torch.tensor(config[f"latents_{k}"])[:, None, None, None] for k in ("mean", "std"))
+        mean, std = (
+            torch.tensor(config[f"latents_{k}"])[:, None, None, None] for k in ("mean", "std")
+        )
         z = (z - mean) / std
     assert torch.allclose(x, z.flatten(1), atol=1e-6)
 
@@ -328,20 +328,7 @@ def test_a_picture_may_be_the_start(made):
 
 def test_prompts_of_wan_have_as_many_tokens_as_its_pipeline_gives_them():
     """512, where its `encode_prompt` has 226 by default."""
-    config = transformers.UMT5Config(
-        vocab_size=60, d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2
-    )
-    torch.manual_seed(0)
-    encoder = transformers.UMT5EncoderModel(config).eval()
-
-    def tokens(texts: list[str], max_length: int, **_: object) -> SimpleNamespace:
-        ids = torch.zeros(len(texts), max_length, dtype=torch.long)
-        for row, text in zip(ids, texts, strict=True):
-            row[: len(text)] = torch.tensor([ord(c) % 50 + 1 for c in text])
-        return SimpleNamespace(input_ids=ids, attention_mask=(ids > 0).long())
-
-    pipe = tiny.wan(text_encoder=encoder)
-    pipe.tokenizer = tokens
+    pipe = tiny.wan_that_reads()
     field, _ = from_diffusers(pipe, ["a tree"], "a horse", **CLIP, steps=4)
     seen: list[Tensor] = []
     hook = pipe.transformer.register_forward_pre_hook(
@@ -381,7 +368,13 @@ def test_zero_terminal_snr_is_sampled_from_pure_noise():
     field, times = from_diffusers(pipe, tiny.PROMPT, **SIZE, steps=10)
     x = field.start(2, 7)
     theirs = chain(
-        pipe, field, x, prompt=[tiny.PROMPT] * 2, guidance_scale=1.0, num_inference_steps=10, **SIZE
+        pipe,
+        field,
+        x,
+        prompt=[tiny.PROMPT] * 2,
+        guidance_scale=1.0,
+        num_inference_steps=10,
+        **SIZE,
     )
     ddim = sf.ancestral(field.given(0), 0.0)
     ours = sf.ODESolver("euler", times=times).solve(ddim, x, save=11).x[1:]
