@@ -21,4 +21,4 @@ quick = sf.ODESolver("euler", steps=25).solve(sf.multistep(wanted, order=2, corr
 pictures = field.images(chain)
 apart = abs(pictures - field.images(quick)).mean()
 print(f"{field}: {pictures.shape}, {chain.nfe} and {quick.nfe} calls, {apart:.4f} apart")
-assert pictures.shape[0] == 4 and 0 <= pictures.min() <= pictures.max() <= 1
+assert 0 <= pictures.min() <= pictures.max() <= 1

@@ -13,10 +13,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
 from benchmarks.claims.claim import Check, Finding, Lab, above, at_most
-from benchmarks.claims.real_pipelines import wan
+from benchmarks.claims.real_pipelines import apart, wan
 from sdeflow import plot
 from sdeflow.fields.guided import GuidedField
 from sdeflow.integrations import from_diffusers
@@ -38,7 +37,8 @@ def measure(lab: Lab, part: float) -> Finding:
     x = field.start(1, lab.seed)
     pipe(
         prompt_embeds=good, negative_prompt_embeds=bad, num_frames=9, guidance_scale=SCALE,
-        num_inference_steps=STEPS, output_type="latent", latents=x.reshape(1, *field.shape).clone(),
+        num_inference_steps=STEPS, output_type="latent",
+        latents=x.reshape(1, *field.shape).clone(),
         callback_on_step_end=lambda p, k, t, now: seen.append(now["latents"].flatten(1)) or now,
         **size,
     )  # fmt: skip
@@ -54,13 +54,13 @@ def measure(lab: Lab, part: float) -> Finding:
         [
             Check(
                 "random video plus what comes out, 50 times: largest difference / state",
-                _apart(torch.stack([hand[k - 1] for k in SHOWN]), theirs),
+                apart(torch.stack([hand[k - 1] for k in SHOWN]), theirs),
                 at_most(5e-6),
                 "rounding in float32",
             ),
             Check(
                 "our flow on the pipeline's field: largest difference / state",
-                _apart(flow.x[-len(SHOWN) :], theirs),
+                apart(flow.x[-len(SHOWN) :], theirs),
                 at_most(5e-6),
                 "rounding in float32",
             ),
@@ -70,12 +70,6 @@ def measure(lab: Lab, part: float) -> Finding:
         | {"calls of our flow (the pipeline: 100, of half the rows)": flow.nfe},
         draw=lambda fig: _draw(fig, times.tolist(), left),
     )
-
-
-def _apart(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference of a state, relative to its largest coordinate, or to 1."""
-    size = theirs.abs().amax((1, 2)).clamp_min(1)
-    return float(((ours - theirs).abs().amax((1, 2)) / size).max())
 
 
 def _draw(fig: plot.Figure, levels: list[float], left: list[float]) -> None:

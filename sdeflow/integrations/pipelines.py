@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, shown
+from sdeflow._validation import shown
 from sdeflow.integrations.pipeline_field import PipelineAdapter, PipelineField, PromptedNetwork
 from sdeflow.integrations.scheduled import scheduled
 from sdeflow.integrations.stable_diffusion import StableDiffusion
@@ -77,13 +77,10 @@ def _adapter(pipe: Any) -> PipelineAdapter:
     for one in type(pipe).__mro__:
         if one.__name__ in KINDS:
             return KINDS[one.__name__](pipe)
-    if find_spec("diffusers") is None:
-        raise ModuleNotFoundError(
-            "pipelines are those of diffusers, which is not installed: pip install "
-            "'sdeflow[images]'"
-        )
     known = " or a ".join(KINDS)
     cure = f"; load it with {next(iter(KINDS))}.from_pretrained" if isinstance(pipe, str) else ""
+    if find_spec("diffusers") is None:
+        cure += "; it is of diffusers, which is not installed: pip install 'sdeflow[images]'"
     raise TypeError(f"pipe must be a {known}, got {shown(pipe)}{cure}")
 
 

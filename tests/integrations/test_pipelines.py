@@ -136,8 +136,10 @@ def test_schedulers_of_first_order_are_ddim_on_their_own_times(name, config, mon
 
 @pytest.mark.parametrize(
     ("shift", "scale", "steps"),
-    [(1.0, 6.0, 10), (3.0, 6.0, 10), (8.0, 6.0, 10), (8.0, 1.0, 10)]
-    + [pytest.param(8.0, 6.0, 50, marks=SLOW)],
+    [
+        *((1.0, 6.0, 10), (3.0, 6.0, 10), (8.0, 6.0, 10), (8.0, 1.0, 10)),
+        pytest.param(8.0, 6.0, 50, marks=SLOW),
+    ],
 )
 def test_wan_passes_the_same_states(shift, scale, steps):
     """FlowMatchEuler; it calls its network twice a step, we once on twice the rows."""
@@ -503,7 +505,7 @@ def test_mistake_is_refused_in_one_sentence(call, expected):
 
 def test_without_diffusers_the_extra_is_named(monkeypatch):
     monkeypatch.setattr("sdeflow.integrations.pipelines.find_spec", lambda name: None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install 'sdeflow\[images\]'"):
+    with pytest.raises(TypeError, match=r"pip install 'sdeflow\[images\]'"):
         from_diffusers(None, "a tree")
 
 

@@ -17,7 +17,7 @@ import diffusers
 import torch
 import transformers
 
-WORDS = "a tree in the desert an astronaut riding horse".split()
+WORDS = ["a", "tree", "in", "the", "desert", "an", "astronaut", "riding", "horse"]
 PROMPT, NEGATIVE = "a tree in the desert", "an astronaut riding a horse"
 BETAS = {
     "beta_start": 0.00085,
