@@ -44,7 +44,10 @@ def from_diffusers(
     `field.given(k)` knows prompt k, or one prompt for each particle, k (n,); the field alone knows
     the negative prompt. With eta = 0, `ancestral` is the pipeline's DDIM, with eta = 1 its DDPM,
     and `ODESolver("euler")` with `reverse(field, 0)` the FlowMatchEuler of WAN. Any other sampler
-    runs on the same field, and on other times.
+    runs on the same field, and on other times; two do not fit: Euler's method for
+    `reverse(field, 1)` of a flow, whose rate is infinite at t = 1 (use `ancestral` or
+    `multistep`), and methods that evaluate a network of x_0 at t = 0, where it knows no noise
+    (leave out the last time, and take `field.data` there).
 
     Args:
         pipe: a StableDiffusionPipeline, or a WanPipeline of WAN 2.1, on any device, of any
