@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.claims.claim import Lab
+from benchmarks.claims.claim import Check, Lab, at_most, between
 from benchmarks.claims.digits import CLASSES, PROCESS, asked, digit_field, digits, points
 from benchmarks.claims.one_picture import gradient
 from benchmarks.claims.setting import muted
@@ -57,3 +57,19 @@ def look(x: Tensor) -> Look:
     by_class = x.reshape(-1, CLASSES, x.shape[1])
     inner = (by_class - by_class.mean(0)).square().sum(2).mean().sqrt()
     return Look(float(inner), float((by_class - class_means()).norm(dim=2).mean()), gradient(x))
+
+
+def as_digits(looks: dict[str, Look]) -> list[Check]:
+    """That without noise a class is one picture, near its mean, and as sharp as real digits."""
+    real, whole, muted = (looks[name] for name in ("real", "DDPM", "no noise"))
+    return [
+        Check("digits: spread within a class, without noise / of real digits",
+              muted.spread / real.spread, at_most(0.1), "a tenth"),
+        Check("digits: the same of DDPM", whole.spread / real.spread,
+              between(0.8, 1.2), "that of the data, to a fifth"),
+        Check("digits: distance to the class's mean, without noise / of real digits",
+              muted.distance / real.distance, at_most(0.8), "nearer"),
+        Check("digits: sharpness without noise / of real digits",
+              muted.gradient / real.gradient, between(0.9, 1.1),
+              "that of the data, to a tenth: no blur"),
+    ]  # fmt: skip

@@ -17,7 +17,7 @@ import math
 import torch
 
 from benchmarks.claims.claim import Check, Finding, Lab, at_most, between
-from benchmarks.claims.digit_prototypes import class_means, look, made, real
+from benchmarks.claims.digit_prototypes import as_digits, class_means, look, made, real
 from benchmarks.claims.one_picture import gradient
 from benchmarks.claims.setting import WIDE, muted
 from benchmarks.claims.spectral_pictures import draw_both, spectral_pictures
@@ -47,32 +47,22 @@ def measure(lab: Lab, kept: float) -> Finding:
     low, high = typical.quantile(torch.tensor([0.25, 0.75]).double()).tolist()
     above = pictures.log_prob(blur) - pictures.log_prob(data)
     ours = {"real": real(lab.seed), "DDPM": made(lab, 1.0), "no noise": made(lab, kept)}
-    seen = {name: look(x) for name, x in ours.items()}
-    mean = gradient(class_means())
+    looks = {name: look(x) for name, x in ours.items()}
     return Finding(
         [
             Check(f"{NAME}, without noise, 99th percentile", near.quantile(0.99),
                   at_most(float(typical.min())), "nearest of 600 data"),
             Check(f"{NAME}, DDPM, median", whole.median(), between(low, high),
                   "the middle half of the data"),
-            Check("digits: spread within a class, without noise / of real digits",
-                  seen["no noise"].spread / seen["real"].spread, at_most(0.1), "a tenth"),
-            Check("digits: the same of DDPM", seen["DDPM"].spread / seen["real"].spread,
-                  between(0.8, 1.2), "that of the data, to a fifth"),
-            Check("digits: distance to the class's mean, without noise / of real digits",
-                  seen["no noise"].distance / seen["real"].distance, at_most(0.8), "nearer"),
-            Check("digits: sharpness without noise / of real digits",
-                  seen["no noise"].gradient / seen["real"].gradient, between(0.9, 1.1),
-                  "that of the data, to a tenth: no blur"),
+            *as_digits(looks),
         ],
         notes={
-            "digits: sharpness of the class means / of real digits": mean / seen["real"].gradient,
-            "digits: sharpness of DDPM / of real digits":
-                seen["DDPM"].gradient / seen["real"].gradient,
             f"{NAME}, without noise, mean": float(near.mean()),
             "the same of the data": float(typical.mean()),
             "the same of DDPM": float(whole.mean()),
             "log density above that of the data (nats)": float(above.mean()),
+            "digits: sharpness of the class means / of real digits":
+                gradient(class_means()) / looks["real"].gradient,
         },
         draw=lambda fig: draw_both(fig, {"data": data, "DDPM": sharp, "no noise": blur}, ours),
         size=(6.9, 1.6),

@@ -157,7 +157,7 @@ def refused(answer: tuple[object, str, str], *words: str) -> bool:
 def test_list_prints_every_claim(say: Callable[..., tuple]) -> None:
     code, out, _ = say("claims", "list")
     assert code == 0
-    assert re.findall(r"^([FRSMG]\d+) ", out, re.MULTILINE) == [c.id for c in CLAIMS]
+    assert re.findall(r"^([FRSMGC]\d+) ", out, re.MULTILINE) == [c.id for c in CLAIMS]
     assert say("claims", "list", "all", "S3")[1] == out
     assert say("claims", "list", "s3")[1].startswith("S3 ")
 
