@@ -28,7 +28,8 @@ from benchmarks.claims.worded_decoders import (
     drawn,
     texts,
     told,
-)
+)  # fmt: skip
+from sdeflow.fields.networks import How
 
 SUBJECT, BROKEN = (1.0, 2.0, 4.0), (1.0, 0.5, 0.0)  # scales; broken: ever less of what is told
 NEEDS, SLOW = ("sklearn",), True
@@ -38,33 +39,16 @@ EACH = 40
 def measure(lab: Lab, scales: tuple[float, ...]) -> Finding:
     """The share of pictures with the thing asked for, for each way in and scale."""
     eye, (asked, thing) = judge(lab), texts(EACH)
-    pictures: dict[str, list[Tensor]] = {}
-    there: dict[str, list[Tensor]] = {}
+    pictures: dict[How, list[Tensor]] = {}
+    there: dict[How, list[Tensor]] = {}
     for how in WAYS:
         field, what = decoder(lab, how), told(contrastive(lab), asked, how)
         pictures[how] = [drawn(field, what, w, lab.seed) for w in scales]
         seen = [eye.judge(x).drawn for x in pictures[how]]
         there[how] = [s.gather(1, thing[:, None])[:, 0].double() for s in seen]
     gains = {how: found[-1] - found[0] for how, found in there.items()}
-    checks = []
-    for how in ("add", "attend"):
-        low, gain = there[how][0], gains[how]
-        checks += [
-            Check(
-                f"{how}: share drawn without guidance",
-                low.mean(),
-                at_most(0.9),
-                "a tenth is left out, expected",
-            ),
-            Check(
-                f"{how}: share drawn that guidance adds",
-                gain.mean(),
-                above(SURE * float(gain.std()) / math.sqrt(len(gain))),
-                "four standard errors",
-            ),
-        ]
     return Finding(
-        checks,
+        [*_checks("add", there, gains), *_checks("attend", there, gains)],
         notes={"append: share drawn that guidance adds": float(gains["append"].mean())}
         | {
             f"{how}, w = {w:g}: share drawn": float(x.mean())
@@ -78,3 +62,14 @@ def measure(lab: Lab, scales: tuple[float, ...]) -> Finding:
         draw=lambda fig: draw_shares(fig, scales, there, pictures["add"]),
         size=(6.0, 2.4),
     )  # fmt: skip
+
+
+def _checks(how: How, there: dict[How, list[Tensor]], gains: dict[How, Tensor]) -> list[Check]:
+    """That without guidance something is left out, and that guidance brings it."""
+    gain = gains[how]
+    return [
+        Check(f"{how}: share drawn without guidance", there[how][0].mean(), at_most(0.9),
+              "a tenth is left out, expected"),
+        Check(f"{how}: share drawn that guidance adds", gain.mean(),
+              above(SURE * float(gain.std()) / math.sqrt(len(gain))), "four standard errors"),
+    ]  # fmt: skip

@@ -92,7 +92,7 @@ def drawn(field: LearnedField, what: Tensor, scale: float, seed: int) -> Tensor:
 def draw_shares(
     fig: plot.Figure,
     scales: tuple[float, ...],
-    there: dict[str, list[Tensor]],
+    there: dict[How, list[Tensor]],
     pictures: list[Tensor],
 ) -> None:
     """The share drawn over the scale, and pictures of one network from the same noise."""
