@@ -17,11 +17,10 @@ from sdeflow._validation import check_finite, check_kind, check_positive, shown
 from sdeflow.density import Density
 from sdeflow.grid import Grid
 from sdeflow.plot.clouds import coordinates
-from sdeflow.plot.style import check_axes
+from sdeflow.plot.style import NARROW, check_axes
 from sdeflow.solvers.path import Path
 
 CENTRED = 0.05  # of half its side, by which a window around the origin may be off it
-NARROW = 1.3  # inches, less than which a window's label takes two lines
 SHOWN = 0.998  # of the mass is inside the window of a density
 
 

@@ -65,7 +65,7 @@ def strip(
             cloud(ax, each, BLUE if below is None else VERMILION, size)
         frame(ax, box, title).set_xlabel("")
     every = "every panel: " if len(axes) > 1 else ""
-    axes[(len(axes) - 1) // 2].set_xlabel(every + window_label(box, unit))
+    fig.supxlabel(every + window_label(box, unit))
     if isinstance(image, AxesImage):
         colour_bar(axes, image)
     return axes
@@ -179,9 +179,9 @@ def comparison(
     found = check_density(end, p)
     left, middle, right = fig.subplots(1, 3)
     cloud(left, end, size=0.5)
-    frame(left, box, f"{len(end):,} particles").set_xlabel(window_label(box, unit))
+    frame(left, box, f"{len(end):,} particles").set_xlabel(window_label(box, unit, left))
     colour_bar(middle, density(middle, p, box, unit=unit))  # type: ignore[arg-type]
-    middle.set_title("density")
+    middle.set(title="density", xlabel="")
     colour_bar(right, residual(right, found, p, limit, box, unit))  # type: ignore[arg-type]
-    right.set(title="residual", xlabel=f"{format_p_value(found.p_value)} after Holm")
+    right.set(title="residual", xlabel=f"{format_p_value(found.p_value)}\nafter Holm")
     return found

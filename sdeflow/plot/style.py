@@ -40,6 +40,7 @@ STYLE: dict[str, Any] = FILES | {
 TIMES: dict[str, Any] = {"font.family": "STIXGeneral", "mathtext.fontset": "stix"}
 """The font of Times' shape that matplotlib brings; the venues set their text in Times."""
 SCRIPTS = re.compile(r"\$[^$]*[_^][^$]*\$")
+NARROW = 0.8  # inches, less than which a panel's label takes two lines
 WITH_SCRIPTS = 8.6
 """Points of a text with sub- or superscripts: mathtext sets these at 0.7 of it, so in 6 points."""
 VENUES: dict[str, tuple[float, ...]] = {
@@ -156,7 +157,8 @@ def _height(width: float, panels: object, aspect: float | None) -> float:
     rows, across = check_int(panels[0], "panels[0]"), check_int(panels[1], "panels[1]")
     default = 1.0 if across > 1 else 0.7
     aspect = default if aspect is None else check_positive(aspect, "aspect")
-    return rows * (aspect * max(width - 0.3, 0.5) / across + 0.4)
+    label = 0.4 if 0.8 * width / across > NARROW else 0.55  # of one line, or of two
+    return rows * (aspect * max(width - 0.3, 0.5) / across + label)
 
 
 def write(
