@@ -32,7 +32,7 @@ FEW = 30  # paths that a panel shows, if it is not said which
 def strip(
     fig: FigureBase, things: DensityPath | Mapping[str, Shown] | Sequence[Shown],
     below: Density | None = None, where: Where | None = None, vmax: float | None = None,
-    decades: float | None = None, size: float = 1.5, unit: str = "data unit",
+    decades: float | None = None, size: float = 1.0, unit: str = "data unit",
 ) -> list[Axes]:  # fmt: skip
     """A row of panels of the plane that share one window and one scale of p; their axes.
 
