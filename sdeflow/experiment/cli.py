@@ -34,6 +34,7 @@ from tabulate import tabulate
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
+from sdeflow.experiment.folder import Format
 from sdeflow.provenance import picture_provenance, provenance
 
 
@@ -48,6 +49,8 @@ class Demo:
     """Particles in each measured cloud."""
     film: Path | None = None
     """A .gif or .mp4 of data that become noise, and of noise that becomes data."""
+    format: Format = "png"
+    """Of the figures."""
 
     def __call__(self) -> int:
         """Print the report; 1 if the check does not pass."""
@@ -57,12 +60,13 @@ class Demo:
             experiment.films.check(self.film)
         experiment.problem.problem(self.config)  # complain before anything is removed
         run.clear(self.out, self.config)
-        print(demo.demo(self.config, self.out, n=self.n, progress=sys.stderr.isatty()))
-        print(f"figure: {self.out / 'figure.png'}")
+        told = sys.stderr.isatty()
+        print(demo.demo(self.config, self.out, n=self.n, progress=told, format=self.format))
+        print(f"figure: {self.out / f'figure.{self.format}'}")
         if self.film is not None:
-            print(f"film: {experiment.films.film_demo(self.out, self.film, sys.stderr.isatty())}")
+            print(f"film: {experiment.films.film_demo(self.out, self.film, told)}")
         try:
-            return _checked(self.out, seed=self.config.seed)
+            return _checked(self.out, self.format, seed=self.config.seed)
         except SdeflowError as error:
             # A grid has its limits; what was trained, sampled and measured stands without it.
             again = shlex.join(["sdeflow", "check", str(self.out)])
@@ -181,6 +185,8 @@ class Check:
     """Of the Fokker-Planck solver."""
     chain: int = 64
     """DDPM steps of the cloud whose error is split."""
+    format: Format = "png"
+    """Of the figure."""
     seed: int = 0
     """Of everything random."""
 
@@ -188,14 +194,14 @@ class Check:
         """Print the verdicts and the error budget; 1 if particles and density do not agree."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        return _checked(self.folder, n=self.n, seed=seed, **sizes)
+        return _checked(self.folder, self.format, n=self.n, seed=seed, **sizes)
 
 
-def _checked(folder: Path, **sizes: int) -> int:
+def _checked(folder: Path, format: Format, **sizes: int) -> int:
     """Check a run, print the report, and return the exit code."""
-    found = experiment.verify.check(folder, **sizes)
+    found = experiment.verify.check(folder, format=format, **sizes)
     print((folder / "check.md").read_text())
-    print(f"figure: {folder / 'check.png'}")
+    print(f"figure: {folder / f'check.{format}'}")
     return 0 if found.verdict.passed() else 1
 
 

@@ -7,14 +7,19 @@ import json
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal, get_args
 
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
 
+Format = Literal["png", "pdf", "svg"]
+"""Of the figures of a demo and of a check."""
+
 RESULTS = (
-    "field.safetensors", "cloud.npz", "cloud.csv", "report.json", "report.md", "figure.png",
-    "check.json", "check.md", "check.png", "page.html",
+    "field.safetensors", "cloud.npz", "cloud.csv", "report.json", "report.md", "check.json",
+    "check.md", "page.html",
+    *(f"{name}.{suffix}" for name in ("figure", "check") for suffix in get_args(Format)),
 )  # fmt: skip
 """What is made of a trained field, and the field itself."""
 
@@ -22,6 +27,17 @@ FILES = (
     "config.json", "checkpoint.safetensors", "checkpoint.safetensors.previous", "metrics.jsonl",
     *RESULTS,
 )  # fmt: skip
+
+
+def check_format(name: object) -> Format:
+    """Return the format of a figure.
+
+    Raises:
+        ValueError: there is no such.
+    """
+    if name not in get_args(Format):
+        raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {shown(name)}")
+    return name  # type: ignore[return-value]
 
 
 def command(config: Config, folder: Path) -> str:

@@ -5,8 +5,8 @@
     field.safetensors                    the trained field
     metrics.jsonl                        step and loss
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
-    report.json, report.md, figure.png   written by `demo`
-    check.json, check.md, check.png      written by `verify`
+    report.json, report.md, figure.png   (or .pdf, .svg) written by `demo`
+    check.json, check.md, check.png      (the same) written by `verify`
     page.html                            written by `view`
 
 `fit` in a folder of another config is refused; in a folder of the same config it goes on where
