@@ -6,6 +6,8 @@ from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_fro
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP, TimeInput
 from sdeflow.fields.prediction import Prediction
+from sdeflow.fields.unet import UNet
+from sdeflow.fields.vector_mlp import VectorMLP
 
 __all__ = [
     "Prediction",
@@ -17,5 +19,7 @@ __all__ = [
     "scale_from_strength",
     "strength_from_scale",
     "MLP",
+    "UNet",
+    "VectorMLP",
     "TimeInput",
 ]

@@ -16,15 +16,16 @@ do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
 from sdeflow.fields.field import Field, Pairs, Table
+from sdeflow.fields.film import FilmNetwork
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.network_call import Rest
 from sdeflow.fields.networks import Condition, Conditioned
@@ -46,8 +47,10 @@ def strength_from_scale(scale: float) -> float:
 class GuidedField(Field):
     r"""A field pushed away from another: eps_u + w (eps_c - eps_u).
 
-    If both are one `MLP` under two labels, they are evaluated in one call on 2 n rows; any other
-    network gets its cloud twice, as its rows may depend on each other. Where w is 1, or outside
+    If both are one network under two labels, or two tables that it holds, and it says
+    `independent = True` (a row of its answer does not depend on the other rows, as in every
+    network of ours), they are evaluated in one call on 2 n rows; any other network gets its cloud
+    twice. Where w is 1, or outside
     the interval, only `conditional` is evaluated. A field of a network with `labels` and no label
     bound counts as that of the label "none".
 
@@ -168,13 +171,15 @@ class GuidedField(Field):
     def _parts(self) -> tuple[Field, Field]:
         """The two fields; of one network with labels, each with a label."""
         a, b = self.conditional, self.against
-        if isinstance(a, LearnedField) and isinstance(b, LearnedField) and a.network is b.network:
-            return _labelled(a), _labelled(b)
+        if isinstance(a, LearnedField) and isinstance(b, LearnedField):
+            a, b = _of_one(a, b)
+            if a.network is b.network:
+                return _labelled(a), _labelled(b)
         return a, b
 
     @cached_property
     def _together(self) -> LearnedField | None:
-        """Both parts as one field if they are one `Conditioned` network under two labels."""
+        """Both parts as one field if they are one independent network under two labels."""
         a, b = self._parts
         if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
             return None
@@ -182,17 +187,22 @@ class GuidedField(Field):
             return None
         if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
             return None  # a class of its own evaluation
-        if a.label is None or b.label is None or not isinstance(a.network, Conditioned):
+        if a.label is None or b.label is None:
+            return None
+        if not getattr(a.network, "independent", False):
             return None
         if (
-            (a.predicts, a.data_std, a.batch) != (b.predicts, b.data_std, b.batch)
+            (a.predicts, a.data_std, a.batch, a.shape)
+            != (b.predicts, b.data_std, b.batch, b.shape)
             or not _same(a.data_mean, b.data_mean)
         ):  # fmt: skip
             return None
         wanted, other = torch.broadcast_tensors(a.label, b.label)
+        network, both = a.network, _Both(a.network, self.scale)
         return _Pair(
-            self.process, _BothConditioned(a.network, self.scale), a.predicts, a.data_std,
-            a.data_mean, wanted, batch=a.batch, other=other,
+            self.process,
+            _BothConditioned(network, self.scale) if isinstance(network, Conditioned) else both,
+            a.predicts, a.data_std, a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
         )  # fmt: skip
 
 
@@ -236,9 +246,25 @@ def _labelled(known: LearnedField) -> LearnedField:
     return known.given(known.labels) if known.label is None and known.labels else known
 
 
+def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:
+    """The fields of one network that holds two tables, as fields of it holding both."""
+    one, two = a.network, b.network
+    if not (isinstance(one, FilmNetwork) and isinstance(two, FilmNetwork) and one.shares(two)):
+        return a, b
+    assert one.table is not None
+    assert two.table is not None
+    rows, network = len(one.table), one.holding(torch.cat([one.table, two.table]))
+    # "Nothing" of the first, the number after its last row, is now that after both.
+    label = torch.tensor(rows) if a.label is None else a.label
+    label = torch.where(label == rows, network.labels, label)
+    other = torch.tensor(two.labels) if b.label is None else b.label
+    both = replace(a, network=network, label=label)
+    return both, replace(b, network=network, label=rows + other)
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class _Pair(LearnedField):
-    """A `_BothConditioned` network under `label` and `other`."""
+    """A network of two labels, `_Both` or `_BothConditioned`, under `label` and `other`."""
 
     other: Tensor | None = field(default=None, kw_only=True)
 
@@ -247,6 +273,21 @@ class _Pair(LearnedField):
         assert self.label is not None
         assert self.other is not None
         return self.label, self.other
+
+
+class _Both(nn.Module):
+    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w."""
+
+    def __init__(self, module: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.module, self.scale = module, scale
+
+    def forward(self, x: Tensor, t: Tensor, label: Tensor, other: Tensor) -> Tensor:
+        n = len(x)
+        labels = torch.cat([each.expand(n) for each in (label, other)])
+        out = self.module(torch.cat([x, x]), torch.cat([t, t]) if t.ndim else t, labels)
+        wanted, against = out.chunk(2)
+        return _pushed(wanted, against, self.scale)
 
 
 class _BothConditioned(Conditioned):

@@ -8,6 +8,8 @@ See docs/theory.md, (3.8) for the preconditioning.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import repeat
@@ -52,6 +54,9 @@ class LearnedField(Field):
             if the rows of the network do not depend on each other.
         pairs: of data and noise that the network is trained on; `fit` needs to be told the same by
             its `coupling` and `source`. Without independent pairs there is a flow, and no score.
+        shape: of one particle as the network takes it, such as (1, 8, 8) for a picture; the
+            network is called with (n, *shape), clouds stay (n, d) with d the product. By default
+            the network's own attribute `shape`, or (d,).
 
     Raises:
         ValueError: data_std is not positive or given together with `predicts`, the network does
@@ -70,6 +75,7 @@ class LearnedField(Field):
     label: Tensor | None = None
     batch: int | None = field(default=None, kw_only=True)
     pairs: Pairs = field(default=Pairs.INDEPENDENT, kw_only=True)
+    shape: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
@@ -93,6 +99,7 @@ class LearnedField(Field):
             object.__setattr__(self, "label", _checked_label(self.label, self.labels))
         if self.batch is not None:
             object.__setattr__(self, "batch", check_int(self.batch, "batch"))
+        object.__setattr__(self, "shape", _checked_shape(self.shape, self._speaker))
 
     def __repr__(self) -> str:
         """In words."""
@@ -106,11 +113,15 @@ class LearnedField(Field):
             words.append(f"label {int(self.label)}" if one else "one label per particle")
         if self.pairs is not Pairs.INDEPENDENT:
             words.append(f"{self.pairs.value} pairs")
+        if self.shape is not None:
+            words[1] += f" on {self.shape}"
         return ", ".join(words)
 
     @property
     def dim(self) -> int | None:
         """See `Field`."""
+        if self.shape is not None:
+            return math.prod(self.shape)
         dim = getattr(self._speaker, "dim", None) if self._takes is not None else None
         return dim if isinstance(dim, int) else None
 
@@ -128,6 +139,30 @@ class LearnedField(Field):
         """
         return replace(self, label=None if label is None else check_labels(label, "label"))
 
+    def told(self, table: Tensor) -> LearnedField:
+        """The same field given vectors (n, k), one for each particle, or one for all.
+
+        The network holds a table, as `UNet` and `VectorMLP` do; this one takes its place.
+
+        Args:
+            table: (n, k), one row for each particle; (1, k) or (k,), one for all. Of token
+                sequences (n, tokens, k), (1, tokens, k) or (tokens, k).
+
+        Raises:
+            TypeError, ValueError: the network holds no table, or this one does not fit.
+        """
+        held, holding = (getattr(self.network, name, None) for name in ("table", "holding"))
+        if not isinstance(held, Tensor) or not callable(holding):
+            raise ValueError(
+                "this network holds no table of vectors to be told by; make one with table=, as "
+                "UNet(table=...) does"
+            )
+        if isinstance(table, Tensor) and table.ndim == held.ndim - 1:
+            table = table[None]
+        network = holding(table)
+        label = torch.arange(len(table)) if len(table) > 1 else torch.tensor(0)
+        return replace(self, network=network, label=label)
+
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """See `Field`."""
         return self._row.row(c) if self.data_std is None else unit_row(c, self.data_std)
@@ -139,7 +174,7 @@ class LearnedField(Field):
         """
         seen, rest, network = self._seen(t, c, like), self._rest(like), self._split
         if network is None or t.ndim or self._per_particle or torch.is_grad_enabled():
-            inner = partial(called(self.network, self._rows), (seen, *rest))
+            inner = partial(called(self.network, self._rows, self.shape), (seen, *rest))
         else:
             condition = network.condition(seen, *rest)
             inner = partial(blocked(network.body, self.batch), (condition,))
@@ -151,7 +186,10 @@ class LearnedField(Field):
             return super().table(t, c, like)
         seen, rest, network = self._seen(t, c, like), self._rest(like), self._split
         if network is None:
-            call, labels = repeat(called(self.network, self._rows)), [repeat(r) for r in rest]
+            call, labels = (
+                repeat(called(self.network, self._rows, self.shape)),
+                [repeat(r) for r in rest],
+            )
 
             def page(start: int, stop: int) -> list[Evaluate]:
                 return list(map(partial, call, zip(seen[start:stop].unbind(), *labels)))  # noqa: B905
@@ -177,7 +215,8 @@ class LearnedField(Field):
         x (n, d), t () or (n,), c = process(t). Compare it with x_0 and eps in `row`.
         """
         rest = (self._seen(t, c, x), *self._rest(x))
-        return self._in_units(partial(called(self.network, as_it_is=True), rest), c, x)(x)
+        inner = called(self.network, shape=self.shape, as_it_is=True)
+        return self._in_units(partial(inner, rest), c, x)(x)
 
     @cached_property
     def _speaker(self) -> nn.Module:
@@ -227,7 +266,7 @@ class LearnedField(Field):
     def _split(self) -> Conditioned | None:
         """The network, if its body can be called without its condition: it has one mode only."""
         network = self.network
-        if not isinstance(network, Conditioned):
+        if not isinstance(network, Conditioned) or self.shape is not None:
             return None
         inner = (m for m in network.modules() if not isinstance(m, Conditioned))
         return network if all(type(m) in MODELESS for m in inner) else None
@@ -271,6 +310,21 @@ class LearnedField(Field):
         mean = self.data_mean.to(like.device, wide)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
         return lambda x: (inner(((x.to(wide) - shift) * scale).to(kind)) + back).to(own)
+
+
+def _checked_shape(shape: object, speaker: nn.Module) -> tuple[int, ...] | None:
+    """The shape of one particle: what is given, which must be the network's own if it has one."""
+    own = getattr(speaker, "shape", None)
+    if not (isinstance(own, tuple) and own and all(type(size) is int for size in own)):
+        own = None
+    if shape is None:
+        return own
+    if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
+        raise TypeError(f"shape must be a row of sizes, such as (1, 8, 8), got {shown(shape)}")
+    sizes = tuple(check_int(size, "shape") for size in shape)
+    if own is not None and sizes != own:
+        raise ValueError(f"shape is {sizes}, that of the network {own}; leave out shape")
+    return sizes
 
 
 def _checked_mean(mean: object, std: float | None) -> Tensor:

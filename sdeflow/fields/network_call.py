@@ -11,7 +11,7 @@ norms. So each module is put in eval mode for the call, and back in its own mode
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -36,13 +36,18 @@ _changes = 0
 
 
 def called(
-    network: nn.Module, rows: int | None = None, *, as_it_is: bool = False
+    network: nn.Module,
+    rows: int | None = None,
+    shape: Sequence[int] | None = None,
+    *,
+    as_it_is: bool = False,
 ) -> Callable[[Rest, Tensor], Tensor]:
     """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode; x is kept.
 
     Args:
         network: called as network(x, *rest).
         rows: of a call; the last block is padded with copies of the last row. None: one call.
+        shape: of a row as the network takes it; None: (d,).
         as_it_is: leave the network in its mode, for training.
 
     Raises (when called):
@@ -84,6 +89,8 @@ def called(
             copied = given._version != version
         return out
 
+    if shape is not None:
+        return lambda rest, x: evaluate(rest, x.reshape(-1, *shape)).reshape(x.shape)
     return evaluate
 
 

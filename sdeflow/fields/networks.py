@@ -59,6 +59,7 @@ class Conditioned(nn.Module, ABC):
     """
 
     takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
+    independent: ClassVar[bool] = True
 
     def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
         """The output (n, d) for x (n, d), c () or (n,), and label () or (n,), whole numbers."""

@@ -7,12 +7,11 @@ The field takes clouds (n, d) in our time t, the network x (n, *shape) in its ow
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from sdeflow._validation import check_int, shown
+from sdeflow._validation import shown
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.integrations.conventions import Convention
@@ -61,11 +60,8 @@ def from_torch(
             "an MLP of sdeflow takes the noise level and no time of a convention; give it to "
             "LearnedField"
         )
-    if shape is not None and not isinstance(shape, Sequence):
-        raise TypeError(f"shape must be a row of sizes, such as (3, 32, 32), got {shown(shape)}")
-    sizes = None if shape is None else tuple(check_int(size, "shape") for size in shape)
-    adapted = _Adapted(network, convention, sizes, _checked(conditions))
-    return LearnedField(convention.process, adapted, convention.predicts, batch=batch)
+    adapted = _Adapted(network, convention, _checked(conditions))
+    return LearnedField(convention.process, adapted, convention.predicts, batch=batch, shape=shape)
 
 
 def _checked(conditions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
@@ -91,37 +87,33 @@ class _Adapted(nn.Module):
         self,
         network: nn.Module,
         convention: Convention,
-        shape: tuple[int, ...] | None,
         conditions: dict[str, Tensor],
     ) -> None:
         super().__init__()
-        self.network, self.convention, self.shape = network, convention, shape
+        self.network, self.convention = network, convention
         self.labels = LearnedField(convention.process, network).labels
-        self.dim = None if shape is None else math.prod(shape)
         self.names = list(conditions)
         for name, value in conditions.items():  # so that they move with the network
             self.register_buffer(f"condition_{name}", value, persistent=False)
         self.train(network.training)
 
     def _get_name(self) -> str:
-        """What a field's repr says: the network, its time, the factor, the shape."""
+        """What a field's repr says: the network, its time, the factor."""
         words = f"{self.network._get_name()} at {self.convention.words}"
-        words += " times -1" if self.convention.factor < 0 else ""
-        return words if self.shape is None else f"{words} on {self.shape}"
+        return words + (" times -1" if self.convention.factor < 0 else "")
 
     def forward(self, x: Tensor, t: Tensor, *label: Tensor) -> Tensor:
         n = len(x)
-        given = x if self.shape is None else x.reshape(n, *self.shape)
         rest = [each.expand(n) for each in (self.convention.time(t), *label)]
         more = {k: getattr(self, f"condition_{k}") for k in self.names}
         more = {k: value.expand(n, *value.shape[1:]) for k, value in more.items()}
-        out = _tensor(self.network(given, *rest, **more))
-        if out.shape != given.shape:
+        out = _tensor(self.network(x, *rest, **more))
+        if out.shape != x.shape:
             raise ValueError(
-                f"the network returned {tuple(out.shape)} for {tuple(given.shape)}; give shape= "
+                f"the network returned {tuple(out.shape)} for {tuple(x.shape)}; give shape= "
                 "if it takes images, and wrap it to return its mean if it predicts a variance too"
             )
-        return self.convention.factor * out.reshape(x.shape)
+        return self.convention.factor * out
 
 
 def _tensor(out: object) -> Tensor:

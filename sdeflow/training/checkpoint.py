@@ -23,6 +23,8 @@ from sdeflow.fields.field import Pairs
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
 from sdeflow.fields.prediction import Prediction
+from sdeflow.fields.unet import UNet
+from sdeflow.fields.vector_mlp import VectorMLP
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
 from sdeflow.processes.tabulated import Tabulated
@@ -35,11 +37,15 @@ PROCESSES: dict[str, Callable[..., Process]] = {
     kind.__name__: kind for kind in (VP, SubVP, VE, EDM, Linear, Cosine, Tabulated)
 }
 
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    kind.__name__: kind for kind in (MLP, UNet, VectorMLP)
+}
+
 
 def save(field: LearnedField, path: str | Path) -> None:
     """Write a field to one safetensors file: weights, and how to rebuild it in the header.
 
-    A field with a bound label keeps it. A network that is no `MLP` of ours is named there only.
+    A field with a bound label keeps it. A network that is none of ours is named there only.
 
     Raises:
         TypeError: field is no LearnedField, its process is none of the package, or its weights
@@ -66,7 +72,7 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
     The network is in eval mode, and its weights have the type in which they were saved.
 
     Args:
-        network: to read the weights into; needed if it is not sdeflow's MLP.
+        network: to read the weights into; needed if it is none of sdeflow's.
 
     Raises:
         SdeflowError: no such file, truncated, altered, not a field of ours; or the field of a
@@ -139,16 +145,18 @@ def describe(field: LearnedField) -> dict:
         about["batch"] = field.batch
     if field.pairs is not Pairs.INDEPENDENT:
         about["pairs"] = field.pairs.value
+    if field.shape is not None:
+        about["shape"] = list(field.shape)
     units = getattr(field, "units", None)  # see `experiment.problem`
     return about if units is None else {**about, "units": units}
 
 
 def _describe_network(network: nn.Module) -> dict:
-    if type(network) is MLP:
-        config: dict = network.config
-        return {"name": MLP.__name__, **config}
     name = type(network).__name__
-    if name == MLP.__name__:  # another class of that name
+    if NETWORKS.get(name) is type(network):
+        config: dict = network.config
+        return {"name": name, **config}
+    if name in NETWORKS:  # another class of that name
         name = f"{type(network).__module__}.{name}"
     own = getattr(network, "config", None)
     return {"name": name} if own is None else {"name": name, "config": _plain(own)}
@@ -185,9 +193,11 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
     config = dict(about["network"])
     called = config.pop("name")
     if network is None:
-        if called != MLP.__name__:
+        if called not in NETWORKS:
             raise TypeError(f"its network is a {called}: pass one as network=")
-        network = MLP(**config)
+        if config.get("table") is not None:  # its rows are in the file
+            config["table"] = torch.zeros(config["table"])
+        network = NETWORKS[called](**config)
     row = Prediction(about["predicts"])
     mean, label = about.get("data_mean"), about.get("label")  # older files say nothing of them
     return LearnedField(
@@ -199,4 +209,5 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
         None if label is None else torch.tensor(label),
         batch=about.get("batch"),
         pairs=Pairs(about.get("pairs", Pairs.INDEPENDENT)),
+        shape=about.get("shape"),
     )
