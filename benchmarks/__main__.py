@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed, spiral
+from benchmarks import (
+    checkerboard,
+    digits,
+    exact,
+    fokker_planck,
+    memory,
+    record,
+    speed,
+    spiral,
+    words,
+)
 from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
@@ -21,6 +31,7 @@ QUESTIONS = {
     "memory": memory.main,
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
+    "digits": digits.main,
     "fokker_planck": fokker_planck.main,
     "published": published.main,
     "readme": record.refresh,
@@ -38,6 +49,7 @@ def main() -> None:
         one.set_defaults(run=lambda given: QUESTIONS[given.name](given.quick))
     command.add_parser(names)
     solvers.add_parser(names)
+    words.add_parser(names)
     given = parser.parse_args()
     commit()  # that of the code which runs, whatever happens to the tree meanwhile
     given.run(given)

@@ -27,6 +27,7 @@ if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors rea
     from sdeflow import experiment as experiment
     from sdeflow import fields as fields
     from sdeflow import fokker_planck as fokker_planck
+    from sdeflow import images as images
     from sdeflow import integrations as integrations
     from sdeflow import plot as plot
     from sdeflow import processes as processes
@@ -64,7 +65,7 @@ __version__ = _version("sdeflow")
 # `help(sf)` should be one screen. The names of _NAMES are as public, and `dir(sf)` lists them.
 __all__ = [
     "processes", "distributions", "fields", "training", "sdes", "solvers", "fokker_planck",
-    "diagnostics", "analysis", "integrations", "density", "plot", "experiment",
+    "diagnostics", "analysis", "integrations", "images", "density", "plot", "experiment",
 ]  # fmt: skip
 
 _NAMES = {
@@ -91,7 +92,7 @@ def __getattr__(name: str) -> object:
         globals()[name] = found
         return found
     where = ""
-    for package in () if name.startswith("_") else __all__[:10]:
+    for package in () if name.startswith("_") else __all__[:11]:
         if name in getattr(_import_module(f"sdeflow.{package}"), "__all__", ()):
             where = f"; it is sf.{package}.{name}"
     raise AttributeError(

@@ -44,7 +44,7 @@ FLOORS = (
     ("training", "sdes"),
     ("solvers", "fokker_planck"),
     ("diagnostics",),
-    ("analysis", "plot", "integrations"),
+    ("analysis", "plot", "integrations", "images"),
     ("experiment",),
     ("__init__", "__main__"),
 )
@@ -587,7 +587,7 @@ NAMES = """
     SDE forward reverse ancestral multistep SDESolver ODESolver Grid Density evolve
     check_density wasserstein SdeflowError
     processes distributions fields training sdes solvers fokker_planck
-    diagnostics analysis integrations density plot experiment
+    diagnostics analysis images integrations density plot experiment
 """
 
 

@@ -1,12 +1,13 @@
-"""The claims: every statement of the lectures on two-dimensional data, as something that runs.
+"""The claims: every statement of the lectures, as something that runs.
 
-    F1 to F8            noising
+    F1 to F10           noising
     R1 to R17           the reverse kernel, bounds, the score; targets and the learned field
-    S1 to S10, 13, 14   sampling with noise, without it, by the flow
+    S1 to S14           sampling with noise, without it, by the flow
     M1 to M12           flow matching
-    G1 to G10           classes and guidance
+    G1 to G12           classes, prompts and guidance
+    C1 to C7            pictures and words
 
-S11 and S12 need pretrained image and video models (docs/sources.md), and are no claims here.
+Those on pictures need the extra `images`; without it they are skipped, in a sentence each.
 
 One claim is one file: S3 is `s3_ddpm_without_noise.py`. `claim` says what a claim is, `records`
 runs it and keeps what was measured, `page` writes docs/claims.md, `setting` holds what the
@@ -19,7 +20,7 @@ import re
 
 from benchmarks.claims.claim import Bound, Check, Claim, Finding, Lab, Verdict
 
-GROUPS = "frsmg"
+GROUPS = "frsmgc"
 FILE = re.compile(rf"([{GROUPS}])(\d+)_\w+")
 
 

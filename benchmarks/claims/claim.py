@@ -23,9 +23,11 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -35,6 +37,8 @@ from sdeflow.provenance import write_text
 from sdeflow.training import checkpoint
 
 PARTS = ("Says", "Correction", "Source")
+T = TypeVar("T")
+CURE = "pip install 'sdeflow[images]'"
 
 
 class Verdict(StrEnum):
@@ -160,6 +164,18 @@ class Lab:
         Args:
             network: of the same shape, to read the weights into, where it is not our `MLP`.
         """
+        load = partial(checkpoint.load, network=network)
+        return self.kept(name, make, checkpoint.save, load, offset)
+
+    def kept(
+        self,
+        name: str,
+        make: Callable[[int], T],
+        save: Callable[[T, Path], None],
+        load: Callable[[Path], T],
+        offset: int = 0,
+    ) -> T:
+        """What make(seed + offset) trains: once for all claims that ask for `name`."""
         seed = self.seed + offset
         if self.folder is None:
             return make(seed)
@@ -167,12 +183,12 @@ class Lab:
         source = digest(inspect.getsource(make))
         try:
             if kept.with_suffix(".txt").read_text() == source:
-                return checkpoint.load(kept, network)
+                return load(kept)
         except OSError:
             pass
         made = make(seed)
         kept.parent.mkdir(parents=True, exist_ok=True)
-        checkpoint.save(made, kept)
+        save(made, kept)
         write_text(kept.with_suffix(".txt"), source)
         return made
 
@@ -192,6 +208,7 @@ class Claim:
         broken: the same with one mistake in it.
         slow: it trains networks.
         source: the text of the claim's file.
+        needs: packages of the extra `images` without which it cannot be measured.
     """
 
     id: str
@@ -201,6 +218,7 @@ class Claim:
     broken: Any
     slow: bool
     source: str
+    needs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, module: ModuleType) -> Claim:
@@ -213,12 +231,19 @@ class Claim:
             broken=module.BROKEN,
             slow=getattr(module, "SLOW", False),
             source=Path(str(module.__file__)).read_text(),
+            needs=getattr(module, "NEEDS", ()),
         )
 
     @property
     def title(self) -> str:
         """The claim in one sentence: the docstring's first paragraph."""
         return self._paragraphs()[0]
+
+    @property
+    def missing(self) -> str:
+        """Why it cannot be measured here, in one sentence; "" if it can."""
+        absent = [name for name in self.needs if find_spec(name) is None]
+        return f"{self.id} needs {' and '.join(absent)}: {CURE}" if absent else ""
 
     def part(self, name: str) -> str:
         """What the docstring says under "Says", "Correction" or "Source"; "" if nothing."""

@@ -69,6 +69,9 @@ def _show(claims: list[Claim]) -> None:
 def _run(claims: list[Claim], lab: Lab, out: Path) -> None:
     """Run the claims, print a line for each, and write the page of all records in the folder."""
     tell_if_no_commit("claims", signed())
+    for missing in filter(None, (c.missing for c in claims)):
+        print(f"claims: skipped: {missing}", file=sys.stderr)
+    claims = [c for c in claims if not c.missing]
     for r in kept.measured(claims, lab, progress=True):
         holding = sum(check.holds for check in r.checks)
         tqdm.write(f"{r.id:4} {r.verdict}: {holding} of {len(r.checks)} checks hold")

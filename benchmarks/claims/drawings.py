@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import zip_longest
+
 from torch import Tensor
 
 from benchmarks.claims.setting import COVARIANCE, POINTS
@@ -24,12 +27,29 @@ def walk(fig: plot.Figure, walk: Tensor) -> None:
     ax.legend(loc="lower left")
 
 
-def pictures(fig: plot.Figure, shown: dict[str, Tensor], many: int = 7) -> None:
-    """A row of pictures for each sampler."""
-    for row, (name, x) in zip(fig.subplots(len(shown), many), shown.items(), strict=True):
-        for ax, picture in zip(row, x, strict=False):
-            ax.imshow(picture.reshape(8, 8).numpy(), cmap="gray", vmin=-1.2, vmax=1.2)
+def pictures(
+    fig: plot.Figure,
+    shown: dict[str, Tensor],
+    many: int = 7,
+    under: dict[str, Sequence[str]] | None = None,
+    span: tuple[float, float] = (-1.2, 1.2),
+) -> None:
+    """A row of square pictures (n, side^2) for each name, black to white over `span`.
+
+    Args:
+        many: pictures of a row.
+        under: for rows by name, what is written under each picture.
+    """
+    for row, (name, x) in zip(
+        fig.subplots(len(shown), many, squeeze=False), shown.items(), strict=True
+    ):
+        words = ([] if under is None else list(under.get(name, ())))[: len(x)]
+        for ax, picture, word in zip_longest(row, x[:many], words[:many], fillvalue=""):
+            side = round(len(picture) ** 0.5)
+            ax.imshow(picture.reshape(side, side).numpy(), cmap="gray", vmin=span[0], vmax=span[1])
             ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            ax.set_xlabel(word, fontsize=6, labelpad=2)
         row[0].set_ylabel(name)
 
 

@@ -11,11 +11,12 @@ from benchmarks.claims.records import Record
 
 HEAD = """# The claims
 
-Every statement of the lectures on two-dimensional data, run and measured by
-`python -m benchmarks claims all`. The lectures are (000), a guest video on image and video models;
-(001), fast.ai's lesson 9B; (002), a video on flow matching; (003), an edited copy of (000). What
-they cover, and the numbers N1, N2, ... that some claims compare with, are in
-[sources.md](sources.md). "In our words" marks a summary where the rest is quoted.
+Every statement of the lectures, run and measured by `python -m benchmarks claims all`; pictures
+are handwritten digits, and what draws or reads them is trained here. The lectures are (000), a
+guest video on image and video models; (001), fast.ai's lesson 9B; (002), a video on flow matching;
+(003), an edited copy of (000). What they cover, and the numbers N1, N2, ... that some claims
+compare with, are in [sources.md](sources.md). "In our words" marks a summary where the rest is
+quoted.
 
 A claim is judged by all its checks. Each check is a number, where it is expected, and what that
 bound comes from; "a +- b" means between a - b and a + b. If all hold, the claim **holds**, or

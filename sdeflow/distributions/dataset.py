@@ -1,6 +1,6 @@
 r"""Name a data set: a distribution, names of its classes, and the curve that the data lie on.
 
-Four kinds of distribution cover nearly all data sets of the plane:
+Four kinds of distribution cover nearly all data sets:
 
     PointSet           m points, equally likely      x = x_i + width z
     GaussianMixture    sum_k w_k N(mu_k, C_k)
@@ -11,11 +11,12 @@ Mean and std are those of the distribution, in closed form or by quadrature, nev
 draws: a field's `data_std` and the sampling floors of distances are computed from them. Units are
 the data's own; `standardised` gives the same set centred and in `units` of its spread.
 Distributions are held in float64; draws are float32 by default. `datasets` has the named sets,
-`files` reads your own.
+`files` reads your own. Pictures are flattened to points of `shape`'s product of coordinates.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -23,7 +24,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_labels, check_positive, shown
+from sdeflow._validation import check_cloud, check_int, check_labels, check_positive, shown
 from sdeflow.distributions.arguments import check_draw
 from sdeflow.distributions.curves import Arc, check_arcs, distance_to
 from sdeflow.distributions.distribution import Distribution
@@ -37,7 +38,7 @@ INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A distribution in the plane with a name, class names, and the curve it lies on.
+    """A distribution with a name, class names, the curve or the shape that its points have.
 
     Args:
         name: printed in reports and error messages.
@@ -47,10 +48,13 @@ class Dataset:
         isotropic: whether `standardised` divides all columns by one number, whatever they are. So
             it does for the named sets, whose shape is what they are for. Otherwise columns of
             unlike spread, and correlated ones, get a matrix (see `units`).
+        shape: (channels, rows, columns) of the pictures that points (n, d) are, d its product;
+            None for points of the plane and for other vectors.
+        held_out: more data of the same kind, which `sample` does not draw.
 
     Raises:
-        TypeError: distribution is not a `Distribution`.
-        ValueError: its standard deviation is zero.
+        TypeError: distribution is not a `Distribution`, or held_out no `Dataset`.
+        ValueError: its standard deviation is zero; shape or held_out has another dimension.
     """
 
     name: str
@@ -58,6 +62,8 @@ class Dataset:
     classes: tuple[str, ...] = ()
     curve: tuple[Arc, ...] = field(default=(), repr=False)
     isotropic: bool = field(default=False, repr=False)
+    shape: tuple[int, ...] | None = field(default=None, kw_only=True)
+    held_out: Dataset | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Check the distribution."""
@@ -72,21 +78,44 @@ class Dataset:
         if not isinstance(self.isotropic, bool):
             raise TypeError(f"isotropic must be True or False, got {self.isotropic!r}")
         check_positive(self.std, f"std of {self.name}")
+        self._check_size()
+
+    def _check_size(self) -> None:
+        """Check that the shape, the curve and the data held out have as many coordinates."""
+        d = self.distribution.dim
+        if self.shape is not None:
+            shape = check_shape(self.shape)
+            if math.prod(shape) != d:
+                raise ValueError(f"shape {shape} has {math.prod(shape)} numbers, a point has {d}")
+            object.__setattr__(self, "shape", shape)
+        if self.curve and d != 2:
+            raise ValueError(f"a curve lies in the plane, the points have {d} coordinates")
+        other = self.held_out
+        if other is None:
+            return
+        if not isinstance(other, Dataset):
+            raise TypeError(f"held_out must be a Dataset, got {type(other).__name__}")
+        if other.distribution.dim != d:
+            raise ValueError(
+                f"held_out has {other.distribution.dim} coordinates, the data have {d}"
+            )
 
     def __repr__(self) -> str:
         """In words."""
+        shape = "" if self.shape is None else f", shape {self.shape}"
         classes = f", classes {', '.join(self.classes)}" if self.classes else ""
         units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""
-        return f"{self.name}: {self.distribution}, std {self.std:.4g}{units}{classes}"
+        rest = "" if self.held_out is None else f", held out: {self.held_out.distribution}"
+        return f"{self.name}: {self.distribution}{shape}, std {self.std:.4g}{units}{classes}{rest}"
 
     @cached_property
     def mean(self) -> Tensor:
-        """E[x], (2,) in float64."""
+        """E[x], (d,) in float64."""
         return self.distribution.mean().double()
 
     @cached_property
     def std(self) -> float:
-        """sqrt(tr Cov / 2), the root-mean-square spread per coordinate: fields' `data_std`.
+        """sqrt(tr Cov / d), the root-mean-square spread per coordinate: fields' `data_std`.
 
         It says little of columns of unlike size or with outliers: train on `standardised()`.
         """
@@ -115,7 +144,7 @@ class Dataset:
         return Units(self.mean, self.std)
 
     def sample(self, n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """n exact draws (n, 2); the first k of them are the draw of size k.
+        """n exact draws (n, d); the first k of them are the draw of size k.
 
         Raises:
             TypeError, ValueError: n or seed is not a whole number in its range, dtype is not
@@ -126,7 +155,7 @@ class Dataset:
     def sample_labelled(
         self, n: int, seed: int, dtype: torch.dtype = torch.float32
     ) -> tuple[Tensor, Tensor]:
-        """The same n draws (n, 2), and the label (n,) of each, an index into `classes`.
+        """The same n draws (n, d), and the label (n,) of each, an index into `classes`.
 
         Raises:
             ValueError: the set has no labels.
@@ -155,14 +184,15 @@ class Dataset:
             raise TypeError(f"units must be Units, got {type(units).__name__}")
         moved = self.distribution.moved(units.centre, units.scale)
         if not self.curve:
-            return replace(self, distribution=moved)
+            rest = self.held_out and self.held_out.standardised(units)
+            return replace(self, distribution=moved, held_out=rest)
         if isinstance(units.scale, Tensor):
             raise ValueError(f"{self.name} lies along a curve, which takes a scale of one number")
         curve = tuple(arc.moved(units.centre, units.scale) for arc in self.curve)
         return replace(self, distribution=moved, curve=curve)
 
     def restore(self, x: Tensor) -> Tensor:
-        """Centre + scale x: points (..., 2) of `standardised` in the units of this set."""
+        """Centre + scale x: points (..., d) of `standardised` in the units of this set."""
         return self.units.restore(x)
 
     def smooth(self, width: float) -> GaussianMixture:
@@ -207,10 +237,10 @@ def from_points(
     curve: Sequence[Arc] = (),
     name: str = "points",
 ) -> Dataset:
-    """A data set of m equally likely points of the plane: x = x_i + width z, z ~ N(0, I).
+    """A data set of m equally likely points: x = x_i + width z, z ~ N(0, I).
 
     Args:
-        points: (m, 2), in any units.
+        points: (m, d), in any units; pictures have `from_pictures`.
         labels: (m,) whole numbers 0, 1, ..., an index into `classes`.
         classes: their names; by default "0", "1", ...
         width: standard deviation of the round Gaussian around each point (0: the points alone);
@@ -220,7 +250,7 @@ def from_points(
 
     Raises:
         TypeError: points are not floating-point, or labels not whole numbers.
-        ValueError: points are not (m, 2) and finite, fewer than two are distinct, or labels or
+        ValueError: points are not (m, d) and finite, fewer than two are distinct, or labels or
             classes do not fit.
     """
     points = _checked_points(points, name)
@@ -235,6 +265,17 @@ def from_points(
     return Dataset(name, PointSet(points, which, width), tuple(classes), check_arcs(curve))
 
 
+def check_shape(shape: object) -> tuple[int, ...]:
+    """Return a shape as a tuple of positive whole numbers.
+
+    Raises:
+        TypeError, ValueError: it is none.
+    """
+    if not isinstance(shape, tuple | list) or not shape:
+        raise TypeError(f"shape must be whole numbers such as (1, 8, 8), got {shown(shape)}")
+    return tuple(check_int(size, "each of shape") for size in shape)
+
+
 def _checked_names(classes: object) -> tuple[str, ...]:
     if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
         raise TypeError(f"classes must be a list of names, got {type(classes).__name__}")
@@ -243,8 +284,6 @@ def _checked_names(classes: object) -> tuple[str, ...]:
 
 def _checked_points(points: Tensor, name: str) -> Tensor:
     points = check_cloud(points, name).detach().to("cpu", torch.float64)
-    if points.shape[1] != 2:
-        raise ValueError(f"{name} must have 2 columns, x and y, got {points.shape[1]}")
     single = points.float()
     if not torch.isfinite(single).all():
         bad = int((~torch.isfinite(single)).any(1).nonzero()[0])

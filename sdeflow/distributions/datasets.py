@@ -1,10 +1,11 @@
-r"""Choose a data set in the plane by name: the lectures' sets and those of the literature.
+r"""Choose a data set by name: the lectures' sets of the plane, those of the literature, digits.
 
     PointSet           a finite set        spiral
     GaussianMixture    Gaussians           ring, eight_gaussians, gaussian_grid
     Curves             curves with noise   two_moons, circles, s_curve, swiss_roll
     PiecewiseConstant  squares             checkerboard
     Pinwheel           curved arms         pinwheel
+    PointSet           pictures            digits (`from_pictures` takes your own)
 
 Constants are published ones, and each docstring names the source: the "eight Gaussians" of two
 papers differ in radius and width, so distances measured on them cannot be compared. No set is
@@ -31,6 +32,8 @@ from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
 from sdeflow.distributions.dataset import Dataset as Dataset
 from sdeflow.distributions.dataset import from_points as from_points
+from sdeflow.distributions.digits import digits as digits
+from sdeflow.distributions.digits import from_pictures as from_pictures
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.files import ARRAYS, PICTURES, TEXTS
 from sdeflow.distributions.files import from_file as from_file
@@ -40,8 +43,8 @@ from sdeflow.random_streams import Stream, normals, uniform
 
 __all__ = [
     "spiral", "checkerboard", "ring", "eight_gaussians", "gaussian_grid", "two_moons", "circles",
-    "s_curve", "swiss_roll", "pinwheel", "named", "NAMES", "from_points", "from_file", "Dataset",
-    "Pinwheel", "Arc", "PiecewiseConstant",
+    "s_curve", "swiss_roll", "pinwheel", "digits", "named", "NAMES", "SHAPED", "from_points",
+    "from_pictures", "from_file", "Dataset", "Pinwheel", "Arc", "PiecewiseConstant",
 ]  # fmt: skip
 
 
@@ -351,19 +354,24 @@ NAMES: dict[str, Callable[[], Dataset]] = {
     "swiss_roll": swiss_roll,
     "pinwheel": pinwheel,
 }
+"""The sets of the plane."""
+
+SHAPED: dict[str, Callable[[], Dataset]] = {"digits": digits}
+"""The sets of pictures."""
 
 
 def named(name: str) -> Dataset:
-    """One of `NAMES` with its default constants, or the data in the file of that name.
+    """One of `NAMES` or `SHAPED` with its default constants, or the data in the file of that name.
 
     Raises:
         ValueError: neither a known set nor a file that can be read; TypeError: not a name.
     """
-    if isinstance(name, str) and name in NAMES:
-        return NAMES[name]()
+    known = NAMES | SHAPED
+    if isinstance(name, str) and name in known:
+        return known[name]()
     if isinstance(name, str) and not Path(name).suffix:
         raise ValueError(
-            f"there is no data set {name!r}; there are {', '.join(NAMES)}, and your own file: "
+            f"there is no data set {name!r}; there are {', '.join(known)}, and your own file: "
             f"{', '.join((*TEXTS, *ARRAYS, *PICTURES))}"
         )
     return from_file(name)

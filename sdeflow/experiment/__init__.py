@@ -5,6 +5,7 @@
     run      train in a folder, sample        pictures  the figures of both
     folder   the files of a run               films     particles on their way
     view     a page that plays a run          page_data its numbers
+    words    pictures from words              unclip_command  its part of the command
     cli      the `sdeflow` command
 
 A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
@@ -15,7 +16,7 @@ from types import ModuleType as _ModuleType
 
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "verify", "pictures", "films",
-    "view", "page_data", "cli",
+    "view", "page_data", "words", "unclip_command", "cli",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@
     sdeflow sample   bring noise back to data with a trained field
     sdeflow calibrate  fit the sampler's steps to a trained field
     sdeflow check    check a trained run: particles against densities, the causes of its error
+    sdeflow unclip   train a model that draws pictures from words: sdeflow sample RUN --prompt TEXT
     sdeflow view     play a trained run in a page of HTML: particles, densities, the score
     sdeflow provenance  what made a picture or a film: its command, commit, versions, seed
     sdeflow info     what is installed, which data sets there are, what a run holds
@@ -35,6 +36,7 @@ import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
+from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
 
 
@@ -94,8 +96,14 @@ class Sample:
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    n: int = 10_000
-    """Particles."""
+    n: int | None = None
+    """Particles, by default 10,000; of a run of words, pictures for each prompt, by default 8."""
+    prompt: tuple[str, ...] = ()
+    """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
+    scale: float = 2.0
+    """Guidance towards the prompts; 1 is none."""
+    against: str | None = None
+    """A text that guidance leads away from."""
     method: str = "multistep"
     """multistep, calibrated (after `sdeflow calibrate`), or a method of torchsde if eta > 0, of
     torchdiffeq if eta = 0 (e.g. heun2, dopri5)."""
@@ -115,8 +123,9 @@ class Sample:
 
     def __call__(self) -> None:
         """Print where the cloud is and, to stderr, which fitted steps it has used."""
-        run = experiment.run
-        samplers = experiment.samplers
+        if self.prompt or experiment.folder.is_words(self.folder):
+            return print(prompted(self))
+        run, samplers = experiment.run, experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
         save = 2 if self.film is None else self.steps + 1
@@ -125,16 +134,11 @@ class Sample:
             if self.save == 1:
                 raise ValueError("a film needs two states or more; leave out --save")
         written = run.sample(
-            self.folder,
-            check_int(self.n, "n"),
-            solver,
-            eta,
-            seed=self.seed,
-            label=self.label,
-            save=save if self.save is None else self.save,
+            self.folder, check_int(10_000 if self.n is None else self.n, "n"), solver, eta,
+            seed=self.seed, label=self.label, save=save if self.save is None else self.save,
             progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
-        )
+        )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
             print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
@@ -268,6 +272,8 @@ class Info:
 
 def _of_run(folder: Path) -> dict[str, object]:
     """What a run holds, in words."""
+    if experiment.folder.is_words(folder):
+        return experiment.words.summary(folder)
     found = experiment.run.summary(folder)
     last, steps = found["last"], found["config"]["steps"]
     done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
@@ -296,7 +302,7 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Calibrate | Check | View | Provenance | Info,
+            Demo | Train | Sample | Unclip | Calibrate | Check | View | Provenance | Info,
             prog="sdeflow",
             description="Diffusion as physics: every cloud comes with a check.",
             args=args,
@@ -315,7 +321,7 @@ def main(args: list[str] | None = None) -> None:
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        trains = isinstance(command, Demo | Train)
+        trains = isinstance(command, Demo | Train | Unclip)
         rest = "; training goes on from its checkpoint next time" if trains else ""
         print(f"sdeflow: stopped{rest}", file=sys.stderr)
         raise SystemExit(130) from None

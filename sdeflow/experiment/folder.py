@@ -40,6 +40,23 @@ def check_format(name: object) -> Format:
     return name  # type: ignore[return-value]
 
 
+WORDS = "unclip.json"
+"""What a run of words was asked for, see `words`."""
+
+
+def is_words(folder: Path) -> bool:
+    """Whether a folder holds a run of words, finished or not."""
+    return (folder / WORDS).is_file()
+
+
+def check_no_words(folder: Path) -> None:
+    """Refuse the folder of a run of words."""
+    if is_words(folder):
+        raise SdeflowError(
+            f"{folder} holds a run of words; draw with: sdeflow sample {folder} --prompt TEXT"
+        )
+
+
 def command(config: Config, folder: Path) -> str:
     """The command that trains this run, or goes on with it."""
     words = ["sdeflow", "train"]
@@ -65,6 +82,7 @@ def check_folder(folder: Path) -> None:
 def check_run(folder: Path) -> None:
     """Refuse a folder that holds no run."""
     check_folder(folder)
+    check_no_words(folder)
     if not (folder / "config.json").is_file():
         raise SdeflowError(f"{folder} holds no run; make one with: sdeflow train --out {folder}")
 

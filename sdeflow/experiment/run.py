@@ -36,6 +36,7 @@ from sdeflow.experiment.folder import (
     FILES,
     RESULTS,
     check_folder,
+    check_no_words,
     check_run,
     check_same_data,
     check_same_run,
@@ -79,6 +80,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     """
     folder = check_file(folder, "folder")
     check_folder(folder)
+    check_no_words(folder)
     check_kind(config, Config, "config")
     built = problem(config)
     known, digest, longer = folder / "config.json", data_digest(config), False

@@ -1,5 +1,7 @@
 r"""Run a scheduler of diffusers as a solver, on any field and any times.
 
+`from_diffusers`, of `pipelines`, goes the other way: a pipeline's denoiser becomes a field.
+
 A scheduler works on x / scale, with its own table of levels: scale = sqrt(alpha^2 + sigma^2) for
 DDPM's descendants, alpha for Karras', alpha + sigma for flow matching. `solver` sets the table to
 the levels of the given times and hands the scheduler what it expects of the field, so that
@@ -17,9 +19,12 @@ import torch
 from torch import Tensor
 
 from sdeflow.fields.field import Field, check_score
+from sdeflow.integrations.pipelines import from_diffusers
 from sdeflow.processes.process import Process
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
+
+__all__ = ["Solver", "from_diffusers", "solver"]
 
 Solver = Callable[[SDE, Tensor, Tensor, int], Tensor]
 """(sde, x (n, d), times (K + 1,), seed) -> the cloud at the last time, (n, d)."""

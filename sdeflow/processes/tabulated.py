@@ -2,6 +2,7 @@ r"""Make a process of a table of noise levels, such as those of DDPM and Stable 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,11 +23,11 @@ class Tabulated(_VariancePreserving):
 
     Between the entries the log SNR is a monotone cubic in t (PCHIP), so that the process has
     continuous rates and equals the table at its own times. `diffusers` counts from 0: its
-    timestep k is our t = k + 1.
+    timestep k is our t = k + 1. Below the table, for t_min < 1, sigma = t sigma(1): clean data
+    are at t = 0, where the last step of most samplers of a table ends.
 
     Raises:
-        ValueError: the table does not fall strictly inside (0, 1), or does not hold all of
-            [t_min, t_max].
+        ValueError: the table does not fall strictly inside (0, 1), or ends before t_max.
 
     Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02);
     Rombach et al. 2022 (scaled linear).
@@ -46,10 +47,8 @@ class Tabulated(_VariancePreserving):
         object.__setattr__(self, "alpha_bar", tuple(table.tolist()))
         if isinstance(self.t_max, int | float) and self.t_max == 0.0:
             object.__setattr__(self, "t_max", float(len(table)))
-        if self._kept("t_min") < 1 or self._kept("t_max") > len(table):
-            raise ValueError(
-                f"the table holds times 1 to {len(table)}, not all of {self.t_min} to {self.t_max}"
-            )
+        if self._kept("t_max") > len(table):
+            raise ValueError(f"the table holds times up to {len(table)}, not to {self.t_max:g}")
         super().__post_init__()
 
     @cached_property
@@ -57,6 +56,11 @@ class Tabulated(_VariancePreserving):
         """The log SNR at the entries, (T,)."""
         table = np.asarray(self.alpha_bar)
         return torch.from_numpy(np.log(table) - np.log1p(-table))
+
+    @property
+    def _first_sigma(self) -> float:
+        """sigma(1), of the least noisy entry."""
+        return math.sqrt(1 - self.alpha_bar[0])
 
     @cached_property
     def _cubic(self) -> Tensor:
@@ -101,9 +105,16 @@ class Tabulated(_VariancePreserving):
         """See `Process`."""
         snr, rate = self._log_snr_and_rate(t)
         # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
-        return self._from_log_alpha(
+        inside = self._from_log_alpha(
             torch.nn.functional.logsigmoid(snr) / 2, rate * torch.sigmoid(-snr) / 2
         )
+        if self.t_min >= 1:
+            return inside
+        slope = self._first_sigma
+        sigma = slope * t.clamp(max=1.0)
+        alpha = torch.sqrt(1 - sigma**2)
+        below = alpha, sigma, -slope * sigma / alpha, slope * torch.ones_like(t)
+        return Coefficients(*(torch.where(t < 1, *c) for c in zip(below, inside, strict=True)))
 
     def _time(self, log_snr: Tensor) -> Tensor:
         """See `Process`: find the cubic, then bisect it to rounding."""
@@ -114,4 +125,8 @@ class Tabulated(_VariancePreserving):
             middle = (low + high) / 2
             above = self._log_snr_and_rate(middle)[0] > log_snr
             low, high = torch.where(above, middle, low), torch.where(above, high, middle)
-        return (low + high) / 2
+        inside = (low + high) / 2
+        if self.t_min >= 1:
+            return inside
+        below = torch.sqrt(torch.sigmoid(-log_snr)) / self._first_sigma
+        return torch.where(log_snr > knots[0], below, inside)

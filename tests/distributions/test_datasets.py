@@ -479,7 +479,6 @@ def test_from_points_keeps_points_and_labels() -> None:
         ([[1e9, 0.0], [1e9 + 1, 0.0]], None, (), ValueError, "subtract their mean"),
         ([[1e39, 0.0], [0.0, 0.0]], None, (), ValueError, "beyond single precision.* row 0"),
         ([[0.0, 0.0], [0.0, math.nan]], None, (), ValueError, "first in row 1"),
-        ([[0.0, 0.0, 1.0], [0.0, 1.0, 1.0]], None, (), ValueError, "2 columns, x and y, got 3"),
         ([0.0, 1.0], None, (), ValueError, r"shape \(n, d\)"),
         ([[0, 1], [1, 1]], None, (), TypeError, "floating-point tensor"),
         ([[0.0, 1.0], [1.0, 1.0]], [0.0, 1.0], (), TypeError, "whole numbers"),

@@ -1,0 +1,78 @@
+"""A video is made of noise in fifty steps, and the snapshots of the lecture can be taken.
+
+Says: WAN 2.1 takes a random video through its transformer and adds what comes out back, 50
+times; we see steps "5, 10, 20, 30, 40, 50" (000, in our words but for the numbers).
+Correction: adds it back times the fall of the noise level, and early steps change little: at shift
+8, 0.92 of the noise is left after 20 steps of 50. The data come in the last ones.
+Source: the real `WanPipeline` and FlowMatchEuler, its transformer of random weights (no video of
+WAN is made here), against our flow on the same field: `from_diffusers`, torchdiffeq's Euler.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from benchmarks.claims.claim import Check, Finding, Lab, above, at_most
+from benchmarks.claims.real_pipelines import wan
+from sdeflow import plot
+from sdeflow.fields.guided import GuidedField
+from sdeflow.integrations import from_diffusers
+from sdeflow.sdes.generative import reverse
+from sdeflow.solvers.ode_solver import ODESolver
+
+SUBJECT, BROKEN = 1.0, 0.5  # of what is to be added back, the part that is
+NEEDS = ("diffusers", "transformers")
+STEPS, SHIFT, SCALE = 50, 8.0, 5.0
+SHOWN = [5, 10, 20, 30, 40, 50]
+
+
+def measure(lab: Lab, part: float) -> Finding:
+    """The pipeline's latents after six of the steps, and the same made here in two ways."""
+    pipe, seen = wan(SHIFT, lab.seed), []
+    good, bad = torch.randn(2, 1, 16, 32, generator=torch.Generator().manual_seed(lab.seed))
+    size = {"height": 32, "width": 32}
+    field, times = from_diffusers(pipe, good, bad, **size, frames=9, steps=STEPS)
+    x = field.start(1, lab.seed)
+    pipe(
+        prompt_embeds=good, negative_prompt_embeds=bad, num_frames=9, guidance_scale=SCALE,
+        num_inference_steps=STEPS, output_type="latent", latents=x.reshape(1, *field.shape).clone(),
+        callback_on_step_end=lambda p, k, t, now: seen.append(now["latents"].flatten(1)) or now,
+        **size,
+    )  # fmt: skip
+    theirs = torch.stack([seen[k - 1] for k in SHOWN])
+    guided, y, hand = GuidedField(field.given(0), field, SCALE), x, []
+    with torch.no_grad():
+        for now, then in pairwise(times.tolist()):
+            y = y + part * (then - now) * guided.velocity(y, now)
+            hand.append(y)
+    flow = ODESolver("euler", times=times).solve(reverse(guided, 0.0), x, save=times[SHOWN])
+    left = times[SHOWN].tolist()
+    return Finding(
+        [
+            Check("random video plus what comes out, 50 times: largest difference / state",
+                  _apart(torch.stack([hand[k - 1] for k in SHOWN]), theirs), at_most(5e-6),
+                  "rounding in float32"),
+            Check("our flow on the pipeline's field: largest difference / state",
+                  _apart(flow.x[-len(SHOWN):], theirs), at_most(5e-6), "rounding in float32"),
+            Check("noise left after 20 of 50 steps", left[2], above(0.9), "shift 8"),
+        ],
+        notes={f"noise left after step {k}": s for k, s in zip(SHOWN, left, strict=True)}
+        | {"calls of our flow (the pipeline: 100, of half the rows)": flow.nfe},
+        draw=lambda fig: _draw(fig, [field.images(z)[0, 4] for z in theirs]),
+        size=(5.2, 1.2),
+    )  # fmt: skip
+
+
+def _apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of a state, relative to its largest coordinate, or to 1."""
+    size = theirs.abs().amax((1, 2)).clamp_min(1)
+    return float(((ours - theirs).abs().amax((1, 2)) / size).max())
+
+
+def _draw(fig: plot.Figure, frames: list) -> None:
+    for ax, k, frame in zip(fig.subplots(1, len(SHOWN)), SHOWN, frames, strict=True):
+        ax.imshow(frame)
+        ax.set(xticks=[], yticks=[], xlabel=f"step {k}")

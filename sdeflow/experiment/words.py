@@ -1,0 +1,161 @@
+"""Train an unCLIP model in a folder, and draw pictures from words with it.
+
+    unclip.json                                  what was asked for, and what made it
+    clip, prior, linear, decoder .safetensors    the model (`images.UnCLIP`)
+    training/                                    its parts so far: an interrupted training goes on
+    pictures.png, pictures.npz                   the last pictures, with their prompts
+
+Every file is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow import plot
+from sdeflow._validation import SdeflowError, check_file, check_int
+from sdeflow.experiment.folder import WORDS, check_folder, is_words
+from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
+from sdeflow.images.retrieval import zero_shot
+from sdeflow.images.unclip import FILES, UnCLIP
+from sdeflow.images.unclip_training import UnCLIPConfig, train_unclip
+from sdeflow.images.vocabulary import NAMES
+from sdeflow.provenance import provenance, write_files, write_text
+
+EACH = 8
+"""Pictures of each prompt."""
+SHOWN = (
+    "a seven with a hat", "a three with a belt", "the digit 5 with a frame", "an eight and a dot",
+    "a two with a tail", "a four with an underline", "a thick nine", "an inverted 6",
+)  # fmt: skip
+"""Prompts of the sheet that a training ends with."""
+
+
+def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -> str:
+    """Train, or go on with, the model in `folder`; draw a sheet; say how well words are read.
+
+    Args:
+        options: of `images.UnCLIPConfig`, by name.
+
+    Raises:
+        SdeflowError: the folder holds another run, or a damaged file.
+        ValueError, TypeError: it is a file; an option is unknown or out of its range.
+    """
+    config = UnCLIPConfig(**options)
+    folder = check_file(folder, "folder")
+    check_folder(folder)
+    there = _config(folder)
+    if (folder / "config.json").exists() or there not in (None, config):
+        raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
+    about = {**asdict(config), "made": provenance(config.seed)}
+    write_text(folder / WORDS, json.dumps(about, indent=1))
+    model = train_unclip(config, folder, progress=progress)
+    sheet = pictures(folder, SHOWN, seed=config.seed)
+    return f"{_report(model)}\npictures: {sheet}"
+
+
+def pictures(
+    folder: Path,
+    prompts: Sequence[str],
+    each: int = EACH,
+    scale: float = 2.0,
+    seed: int = 0,
+    against: str | None = None,
+) -> Path:
+    """Draw `each` pictures of every prompt, and write them; the path of the sheet.
+
+    Raises:
+        SdeflowError: the folder holds no finished unCLIP run.
+        TypeError, ValueError: as `UnCLIP.pictures`.
+    """
+    model = reopen(folder)
+    texts = [prompt for prompt in prompts for _ in range(check_int(each, "n"))]
+    x = model.pictures(texts, scale, seed, against=against)
+    npz = io.BytesIO()
+    np.savez(npz, x=x.reshape(-1, *model.shape).numpy(), prompts=np.array(texts))
+    write_files({Path(folder) / "pictures.npz": npz.getvalue()})
+    return _sheet(Path(folder) / "pictures.png", x, model.shape, prompts, each, seed)
+
+
+def _sheet(
+    path: Path, x: Tensor, shape: tuple[int, ...], prompts: Sequence[str], each: int, seed: int
+) -> Path:
+    """A row of pictures for each prompt, under its words."""
+    rows = x.reshape(len(prompts), each, *shape[-2:])
+    with plot.figure(max(3.0, 0.7 * each), 0.95 * len(prompts)) as fig:
+        panels = fig.subplots(len(prompts), 1, squeeze=False)[:, 0]
+        for ax, prompt, row in zip(panels, prompts, rows, strict=True):
+            strip = torch.nn.functional.pad(row, (1, 1, 1, 1)).transpose(0, 1).flatten(1)
+            ax.imshow(strip.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+            ax.set_title(prompt, loc="left")
+            ax.axis("off")
+        return plot.write(fig, path, {"seed": seed})
+
+
+def reopen(folder: Path) -> UnCLIP:
+    """Read the model of a finished run.
+
+    Raises:
+        SdeflowError: no unCLIP run is there, it is not finished, or a file is damaged.
+    """
+    folder = check_file(folder, "folder")
+    check_folder(folder)
+    if _config(folder) is None:
+        raise SdeflowError(
+            f"{folder} holds no model of words; make one with: sdeflow unclip --out {folder}"
+        )
+    if not all((folder / name).is_file() for name in FILES):
+        raise SdeflowError(
+            f"the training in {folder} is not finished; go on with: sdeflow unclip --out {folder}"
+        )
+    return UnCLIP.load(folder)
+
+
+def summary(folder: Path) -> dict[str, object]:
+    """What a run holds.
+
+    Raises:
+        SdeflowError: unclip.json is damaged.
+    """
+    config = _config(check_file(folder, "folder"))
+    there = sorted(f.name for f in Path(folder).iterdir() if f.is_file())
+    done = "finished" if set(FILES) <= set(there) else "not finished"
+    about = {} if config is None else asdict(config)
+    return {"run": folder, "training": done, **about, "files": ", ".join(there)}
+
+
+def _config(folder: Path) -> UnCLIPConfig | None:
+    """What the run there was asked for; None if there is none."""
+    if not is_words(folder):
+        return None
+    try:
+        found = json.loads((folder / WORDS).read_text())
+        found.pop("made", None)
+        return UnCLIPConfig(**found)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SdeflowError(
+            f"{folder / WORDS} is damaged ({error}); restore it or train again"
+        ) from None
+
+
+def _report(model: UnCLIP) -> str:
+    """How often held-out digits are named rightly."""
+    images, digit = handwritten("test")
+    plain = draw(images, torch.zeros(len(images), len(NAMES), dtype=torch.bool))
+    seen = CaptionedPictures("test").sample(1000, seed=9999)
+    shares = [
+        float((zero_shot(model.clip, x) == wanted).double().mean())
+        for x, wanted in ((plain, digit), (seen.x, seen.digit))
+    ]
+    return (
+        f"held-out digits named rightly without training on labels: {shares[0]:.3f} plain, "
+        f"{shares[1]:.3f} with attributes"
+    )

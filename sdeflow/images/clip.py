@@ -1,0 +1,228 @@
+r"""Learn pictures and words together: `ContrastiveModel`, a small CLIP, and its training.
+
+    s = scale u v^T,    loss = (CE(rows of s) + CE(columns of s)) / 2
+
+u (n, dim) and v (n, dim) are the unit vectors of n pictures and of their captions; row i belongs
+to column i. At scale -> 0 the loss is log n. At the initial scale 1 / 0.07 an untrained model has
+a larger one. It does not fall to zero: captions that fit several pictures of a batch are counted
+as wrong for all but one.
+
+Source: Radford et al. 2021 (CLIP), figure 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdeflow._validation import (
+    SdeflowError,
+    check_cloud,
+    check_file,
+    check_int,
+    check_kind,
+    check_positive,
+    check_seed,
+)
+from sdeflow.images.learning import minimise
+from sdeflow.images.pictures import SIDE, Captioned
+from sdeflow.images.towers import ImageTower, TextTower
+from sdeflow.images.vocabulary import VOCABULARY, Vocabulary, check_texts
+from sdeflow.provenance import write_bytes
+from sdeflow.training.tensor_file import encoded, read
+
+FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0
+ROWS = 500
+"""Pictures, or texts, that are embedded at once."""
+
+Pictures = Callable[[int, int], Captioned]
+"""(n, seed) -> n pictures with captions."""
+
+
+def contrastive_loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
+    """The symmetric cross-entropy () of n pairs of unit vectors u, v (n, dim); see above.
+
+    Raises:
+        TypeError, ValueError: u or v is no cloud, or they differ in shape.
+    """
+    check_cloud(u, "u")
+    check_cloud(v, "v", u.shape[1])
+    if len(u) != len(v):
+        raise ValueError(f"u and v must be pairs, got {len(u)} and {len(v)} rows")
+    if not isinstance(scale, Tensor):
+        check_positive(scale, "scale", zero=True)
+    return _loss(u, v, scale)
+
+
+def _loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
+    s, own = scale * u @ v.T, torch.arange(len(u))
+    return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
+
+
+class ContrastiveModel(nn.Module):
+    """Two towers that send a picture and its caption to nearby unit vectors.
+
+    Args:
+        vocabulary: the words that it knows.
+        dim: of the vectors.
+        channels: of the image tower's first layer.
+        width, depth, heads: of the text tower.
+        side: of the pictures, a multiple of 4.
+        seed: of the initial weights.
+
+    Raises:
+        TypeError, ValueError: a size out of its range.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary = VOCABULARY,
+        *,
+        dim: int = 64,
+        channels: int = 32,
+        width: int = 64,
+        depth: int = 2,
+        heads: int = 4,
+        side: int = SIDE,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.vocabulary = check_kind(vocabulary, Vocabulary, "vocabulary")
+        sizes = {
+            "dim": dim, "channels": channels, "width": width, "depth": depth, "heads": heads,
+            "side": side,
+        }  # fmt: skip
+        self.config = {name: check_int(size, name) for name, size in sizes.items()}
+        if width % heads:
+            raise ValueError(f"width must be a multiple of heads, got {width} and {heads}")
+        if side % 4:
+            raise ValueError(f"side must be a multiple of 4, got {side}")
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(check_seed(seed))
+            self.image = ImageTower(side, channels, dim)
+            self.text = TextTower(vocabulary.size, vocabulary.length, width, depth, heads, dim)
+        self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+
+    @property
+    def dim(self) -> int:
+        """Of the vectors."""
+        return self.config["dim"]
+
+    @property
+    def scale(self) -> Tensor:
+        """The inverse temperature (), at most 100."""
+        return self.log_scale.clamp(max=math.log(LARGEST_SCALE)).exp()
+
+    @torch.no_grad()
+    def embed_pictures(self, x: Tensor) -> Tensor:
+        """Unit vectors (n, dim) of pictures x (n, side^2), grey from -1 to 1.
+
+        Raises:
+            TypeError, ValueError: x is no cloud of pictures of this size.
+        """
+        x = check_cloud(x, "x", self.config["side"] ** 2)
+        return torch.cat([self._seen(part) for part in x.split(ROWS)])
+
+    @torch.no_grad()
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """Unit vectors (n, dim) of texts.
+
+        Raises:
+            TypeError: texts are no list of texts.
+            ValueError: a word is not known; the message names those near it.
+        """
+        texts = check_texts(texts)
+        parts = [texts[i : i + ROWS] for i in range(0, len(texts), ROWS)]
+        return torch.cat([self._read(part) for part in parts])
+
+    def loss(self, x: Tensor, captions: Sequence[str]) -> Tensor:
+        """The loss () of pictures x (n, side^2) with their captions, with its gradient."""
+        x = check_cloud(x, "x", self.config["side"] ** 2)
+        texts = check_texts(captions, "captions")
+        if len(texts) != len(x):
+            raise ValueError(
+                f"captions must be one for each of {len(x)} pictures, got {len(texts)}"
+            )
+        return _loss(self._seen(x), self._read(texts), self.scale)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        return F.normalize(self.image(x.to(self.log_scale.dtype)), dim=1)
+
+    def _read(self, texts: Sequence[str]) -> Tensor:
+        return F.normalize(self.text(self.vocabulary.tokens(texts)), dim=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights, sizes and words to one safetensors file."""
+        write_bytes(check_file(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes."""
+        about = {
+            "kind": "contrastive model",
+            "config": self.config,
+            "words": list(self.vocabulary.words),
+            "length": self.vocabulary.length,
+        }
+        return encoded(self.state_dict(), about)
+
+    @staticmethod
+    def load(path: str | Path) -> ContrastiveModel:
+        """Read a model that `save` wrote; it is in eval mode.
+
+        Raises:
+            SdeflowError: no such file, truncated, altered, or no contrastive model.
+        """
+        path = check_file(path)
+        tensors, about = read(path)
+        if about.get("kind") != "contrastive model":
+            raise SdeflowError(f"{path} holds a {about.get('kind')}, not a contrastive model")
+        try:
+            words = Vocabulary(tuple(about["words"]), about["length"])
+            model = ContrastiveModel(words, **about["config"])
+            model.load_state_dict(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise SdeflowError(f"{path} does not fit this version: {reason}") from None
+        return model.eval()
+
+
+def train_contrastive(
+    model: ContrastiveModel,
+    sample: Pictures,
+    steps: int = 1500,
+    seed: int = 0,
+    *,
+    batch: int = 128,
+    rate: float = 1e-3,
+    progress: bool = False,
+) -> Tensor:
+    """Train a model in place by AdamW; the loss of each step (steps,).
+
+        losses = sf.images.train_contrastive(model, sf.images.CaptionedPictures().sample)
+
+    It is a function of the seed, on as many threads. With the defaults it takes two to five
+    minutes of one core.
+
+    Args:
+        sample: (n, seed) -> n pictures with captions; called with a new seed at each step.
+        batch: pairs in each step.
+        rate: the largest learning rate; it falls as a cosine.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind or out of its range.
+        SdeflowError: the loss became NaN.
+    """
+    check_kind(model, ContrastiveModel, "model")
+    size = check_int(batch, "batch", 2)
+
+    def loss(batch_seed: int) -> Tensor:
+        drawn = sample(size, batch_seed)
+        return model.loss(drawn.x, drawn.captions)
+
+    steps, seed = check_int(steps, "steps"), check_seed(seed)
+    return minimise(model, loss, steps, seed, check_positive(rate, "rate"), progress=progress)

@@ -1,0 +1,138 @@
+"""Judge what is on a picture: `Judge`, a classifier of digits and attributes.
+
+It is trained with the truth and serves to measure other models, never to make pictures.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sdeflow._validation import (
+    SdeflowError,
+    check_cloud,
+    check_file,
+    check_int,
+    check_kind,
+    check_positive,
+    check_seed,
+)
+from sdeflow.images.clip import ROWS, Pictures
+from sdeflow.images.learning import minimise
+from sdeflow.images.pictures import SIDE
+from sdeflow.images.towers import ImageTower
+from sdeflow.images.vocabulary import DIGITS, NAMES
+from sdeflow.training.tensor_file import read, write
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """What a judge sees on n pictures.
+
+    Attributes:
+        digit: (n,) the most probable digit.
+        confidence: (n,) its probability.
+        drawn: (n, 9) which attributes are there, more likely than not.
+    """
+
+    digit: Tensor
+    confidence: Tensor
+    drawn: Tensor
+
+    def __repr__(self) -> str:
+        """In words."""
+        return f"judgement of {len(self.digit)} pictures"
+
+
+class Judge(nn.Module):
+    """A convolutional classifier of pictures x (n, 256): the digit, and each attribute.
+
+    Args:
+        channels: of its first layer.
+        seed: of the initial weights.
+    """
+
+    def __init__(self, channels: int = 32, seed: int = 0) -> None:
+        super().__init__()
+        self.config = {"channels": check_int(channels, "channels")}
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(check_seed(seed))
+            self.tower = ImageTower(SIDE, channels, len(DIGITS) + len(NAMES))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits of digits (n, 10) and of attributes (n, 9)."""
+        logits = self.tower(x)
+        return logits[:, : len(DIGITS)], logits[:, len(DIGITS) :]
+
+    @torch.no_grad()
+    def judge(self, x: Tensor) -> Judgement:
+        """What is on pictures x (n, 256), grey from -1 to 1.
+
+        Raises:
+            TypeError, ValueError: x is no cloud of pictures of this size.
+        """
+        x = check_cloud(x, "x", SIDE**2).to(next(self.parameters()).dtype)
+        digit, drawn = (torch.cat(part) for part in zip(*map(self, x.split(ROWS)), strict=True))
+        confidence, which = digit.softmax(1).max(1)
+        return Judgement(which, confidence, drawn > 0)
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights to one safetensors file."""
+        write(check_file(path), self.state_dict(), {"kind": "judge", "config": self.config})
+
+    @staticmethod
+    def load(path: str | Path) -> Judge:
+        """Read a judge that `save` wrote; it is in eval mode.
+
+        Raises:
+            SdeflowError: no such file, truncated, altered, or no judge.
+        """
+        path = check_file(path)
+        tensors, about = read(path)
+        if about.get("kind") != "judge":
+            raise SdeflowError(f"{path} holds a {about.get('kind')}, not a judge")
+        try:
+            judge = Judge(**about["config"])
+            judge.load_state_dict(tensors)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise SdeflowError(f"{path} does not fit this version: {reason}") from None
+        return judge.eval()
+
+
+def train_judge(
+    judge: Judge,
+    sample: Pictures,
+    steps: int = 1500,
+    seed: int = 0,
+    *,
+    batch: int = 128,
+    rate: float = 1e-3,
+    progress: bool = False,
+) -> Tensor:
+    """Train a judge in place by AdamW, on digits and attributes alike; the losses (steps,).
+
+    Args:
+        sample: (n, seed) -> n pictures with digits and attributes; a new seed at each step.
+        batch: pictures in each step.
+        rate: the largest learning rate; it falls as a cosine.
+
+    Raises:
+        TypeError, ValueError: an argument is of another kind or out of its range.
+        SdeflowError: the loss became NaN.
+    """
+    check_kind(judge, Judge, "judge")
+    size = check_int(batch, "batch")
+
+    def loss(batch_seed: int) -> Tensor:
+        drawn = sample(size, batch_seed)
+        digit, attributes = judge(drawn.x)
+        wrong = F.binary_cross_entropy_with_logits(attributes, drawn.drawn.float())
+        return F.cross_entropy(digit, drawn.digit) + wrong
+
+    steps, seed = check_int(steps, "steps"), check_seed(seed)
+    return minimise(judge, loss, steps, seed, check_positive(rate, "rate"), progress=progress)

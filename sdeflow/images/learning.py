@@ -1,0 +1,57 @@
+r"""Minimise a loss with AdamW: what the contrastive model and the judge are trained by.
+
+The learning rate rises linearly over the first steps and falls as a cosine to zero. Step k is a
+function of (seed, k).
+
+Source: Loshchilov and Hutter 2019 for AdamW.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sdeflow._validation import SdeflowError
+from sdeflow.random_streams import Stream, random_generator
+
+WARM_UP = 100
+"""Steps over which the rate rises, or a tenth of them all if that is less."""
+DECAY = 0.01
+
+Loss = Callable[[int], Tensor]
+"""(seed of a batch) -> the loss () of that batch."""
+
+
+def minimise(
+    model: nn.Module, loss: Loss, steps: int, seed: int, rate: float, *, progress: bool = False
+) -> Tensor:
+    """Train the weights of a model in place, which is left in eval mode; the losses (steps,).
+
+    Raises:
+        SdeflowError: the loss became NaN or infinite.
+    """
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=DECAY, fused=True)
+    rise, losses = max(1, min(WARM_UP, steps // 10)), []
+    bar = tqdm(range(steps), "training", disable=None if progress else True, leave=False)
+    try:
+        for step in bar:
+            fall = (1 + math.cos(math.pi * step / steps)) / 2
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, (step + 1) / rise) * fall
+            g = random_generator(seed, Stream.TRAINING, step)
+            with torch.enable_grad():
+                value = loss(int(g.integers(2**62)))
+            losses.append(value.detach())
+            if not math.isfinite(value.item()):
+                raise SdeflowError(f"the loss is {value} at step {step + 1}; lower the rate")
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            optimiser.step()
+    finally:
+        model.eval()
+    return torch.stack(losses)
