@@ -1,9 +1,9 @@
 r"""The "magic API" on digits: log p of a picture along the probability flow, and of damaged ones.
 
 The density is that of x + 0.1 z, z ~ N(0, I): a pixel's own step is 0.125, and at smaller noise
-the constant border pixels drive ln p to infinity. The field is that without a class, on EDM from noise
-0.1 to 10, by 12 steps of Heun; the divergence is Hutchinson's estimate with two probes. The number
-under a digit,
+the constant border pixels drive ln p to infinity. The field is that without a class, on EDM from
+noise 0.1 to 10, by 12 steps of Heun; the divergence is Hutchinson's estimate with two probes. The
+number under a digit,
 
     sigmoid((ln p - (m - 3 s)) / s),    m and s of the whole digits,
 
