@@ -63,7 +63,9 @@ NOT_DRIVEN = {
     r"\.(captured|from_plain|digits_lost)$": "what the package calls with checked arguments",
     r"\.Brownian\.__call__$": "called at every step by the engine",
     r"\.(Convention|DDPM|FlowMatching|Denoiser)\.time$": "called at every step",
-    r"\.MLP\.|\.Conditioned\b": "the inside of a network",
+    r"\.MLP\.|\.Conditioned\b|\.Judge\.forward$": "the inside of a network",
+    r"\.(Captioned|Judgement)\b": "results, which check nothing",
+    r"\.train_unclip$": "minutes; its parts are driven",
 }
 """What is left out, and why."""
 DRIVEN = [
@@ -175,6 +177,24 @@ NAMED: dict[str, list] = {
     "fps": [None, 10],
     "seconds": [None],
     "dpi": [50],
+    "texts": [["a seven with a hat"], ["one", "belt"]],
+    "prompts": [["a seven with a hat"], [["one", "1"], ["two"]]],
+    "captions": [["one", "two", "belt"]],
+    "words": [("hat", "cap"), ["one"]],
+    "drawn": [m.NINE],
+    "digit": [torch.tensor([1, 2, 3]), 4],
+    "images": [torch.zeros(3, 8, 8)],
+    "shift": [torch.ones(3, 2).long(), None],
+    "attribute": ["hat", "frame"],
+    "part": ["train", "test"],
+    "tokens": [torch.tensor([[3, 4, 1]])],
+    "plus": [m.PAGES + 1],
+    "without": [m.PAGES],
+    "vectors": [m.VECTORS],
+    "embeddings": [m.VECTORS],
+    "text": [m.VECTORS],
+    "folder": ["words"],
+    "batch": [2, 4, None],
 }
 """Values for a parameter of this name."""
 
@@ -211,6 +231,14 @@ ANNOTATED: dict[str, list] = {
     "Diffusion": [lambda x, t: f64(0.5), None],
     "Module": [m.NET],
     "TrainingConfig": [sf.training.TrainingConfig(batch=4), None],
+    "Vocabulary": [m.im.VOCABULARY],
+    "ContrastiveModel": [m.CLIP],
+    "Judge": [m.JUDGE],
+    "Prior": [m.PRIOR],
+    "LinearPrior": [m.LINEAR],
+    "Decoder": [m.DECODER],
+    "Pool": [m.POOL],
+    "Pictures": [m.pages, m.im.CaptionedPictures().sample, m.SAMPLE],
     "ndarray": [m.DENSITY1.mass.numpy()],
     "tuple": [(), (1.0, 2.0)],
     "list": [None, [0, 1, 2]],
@@ -263,6 +291,15 @@ EXAMPLES: dict[str, list] = {
     "DDPM": [m.ig().DDPM(m.BAR)],
     "FlowMatching": [m.ig().FlowMatching(1)],
     "Denoiser": [m.ig().Denoiser()],
+    "Vocabulary": [m.im.VOCABULARY],
+    "CaptionedPictures": [m.im.CaptionedPictures()],
+    "ContrastiveModel": [m.CLIP],
+    "Judge": [m.JUDGE],
+    "Prior": [m.PRIOR],
+    "LinearPrior": [m.LINEAR],
+    "Decoder": [m.DECODER],
+    "UnCLIP": [m.UNCLIP],
+    "Pool": [m.POOL],
 }
 """Instances on which methods are called."""
 

@@ -1655,6 +1655,126 @@ INTEGRATIONS: Table = {
     "a field of TimeInput": (lambda: sf.LearnedField(VP, fi.TimeInput.TIME), "network must be"),
 }
 
+im = sf.images
+CLIP = im.ContrastiveModel(dim=4, channels=4, width=8, depth=1, heads=2)
+JUDGE = im.Judge(channels=4)
+PAGES = torch.zeros(3, 256)
+VECTORS = torch.eye(4)[:3]
+TOLD = torch.ones(2, 4)
+PRIOR = im.Prior(sf.LearnedField(sf.EDM(), fi.VectorMLP(4, 8, 1, table=TOLD), data_std=1.0))
+PAINTER = fi.UNet((1, 16, 16), 8, table=TOLD, shrink=2)
+DECODER = im.Decoder(sf.LearnedField(sf.EDM(), PAINTER, data_std=1.0))
+LINEAR = im.LinearPrior(torch.eye(4), torch.zeros(4))
+UNCLIP = im.UnCLIP(CLIP, PRIOR, DECODER, LINEAR)
+POOL = im.Pool(PAGES, VECTORS, VECTORS)
+NINE = torch.zeros(3, 9, dtype=torch.bool)
+
+
+def pages(n: int, seed: int) -> object:
+    """Pictures with captions that all say the same."""
+    return im.Captioned(
+        torch.zeros(n, 256), n * ["one"], torch.ones(n).long(), NINE[:1].expand(n, 9)
+    )
+
+
+WORDS: Table = {
+    "Vocabulary(text)": (lambda: im.Vocabulary("hat"), "words must be a sequence"),
+    "Vocabulary(twice)": (lambda: im.Vocabulary(("hat", "hat")), "all different"),
+    "Vocabulary(upper case)": (lambda: im.Vocabulary(("Hat",)), "lower case"),
+    "Vocabulary(length)": (lambda: im.Vocabulary(("hat",), 1), "length must be at least 2"),
+    "tokens(text)": (lambda: im.VOCABULARY.tokens("a hat"), "put it in brackets: ['a hat']"),
+    "tokens(none)": (lambda: im.VOCABULARY.tokens([]), "texts is empty"),
+    "tokens(numbers)": (lambda: im.VOCABULARY.tokens([1]), "must be a list of texts"),
+    "tokens(unknown)": (lambda: im.VOCABULARY.tokens(["hatt"]), "near it are: hat"),
+    "tokens(long)": (lambda: im.VOCABULARY.tokens(["hat " * 50]), "at most 39 words"),
+    "texts(float)": (lambda: im.VOCABULARY.texts(X), "tokens must be"),
+    "texts(beyond)": (lambda: im.VOCABULARY.texts([[9999]]), "tokens must be"),
+    "CaptionedPictures(part)": (lambda: im.CaptionedPictures("valid"), "'train' or 'test'"),
+    "CaptionedPictures(rate)": (lambda: im.CaptionedPictures(rate=2.0), "rate must lie in [0, 1]"),
+    "sample(n=0)": (lambda: im.CaptionedPictures().sample(0), "n must be at least 1"),
+    "captions(digit)": (lambda: im.captions(torch.tensor([10]), NINE[:1]), "digit must be 0 to 9"),
+    "captions(drawn)": (lambda: im.captions(torch.ones(3).long(), NINE.float()), "truth values"),
+    "captions(of two)": (lambda: im.captions(torch.ones(2).long(), NINE), "drawn must be (2, 9)"),
+    "captions(chance)": (
+        lambda: im.captions(torch.ones(3).long(), NINE, mention=1.5),
+        "mention must lie in [0, 1]",
+    ),
+    "draw(0..16)": (lambda: im.draw(torch.full((3, 8, 8), 16.0), NINE), "from 0 to 1"),
+    "draw(flat)": (lambda: im.draw(torch.zeros(3, 64), NINE), "(n, height, width)"),
+    "draw(shift)": (lambda: im.draw(torch.zeros(3, 8, 8), NINE, torch.ones(3)), "shift must be"),
+    "draw(shift 2)": (
+        lambda: im.draw(torch.zeros(3, 8, 8), NINE, torch.full((3, 2), 2)),
+        "shift must be -1, 0 or 1",
+    ),
+    "handwritten(part)": (lambda: im.handwritten("all"), "'train' or 'test'"),
+    "pairs(attribute)": (lambda: im.pairs("cap"), "attribute must be one of hat,"),
+    "Captioned as a tuple": (
+        lambda: im.Captioned(PAGES, [], ROW, NINE).captions,
+        lambda c: c == [],
+    ),
+    "ContrastiveModel(heads)": (lambda: im.ContrastiveModel(heads=3), "a multiple of heads"),
+    "ContrastiveModel(side)": (lambda: im.ContrastiveModel(side=15), "a multiple of 4"),
+    "ContrastiveModel(words)": (lambda: im.ContrastiveModel(["hat"]), "must be a Vocabulary"),
+    "embed_pictures(8x8)": (lambda: CLIP.embed_pictures(torch.zeros(3, 64)), "dimension 256"),
+    "embed_pictures(pages)": (
+        lambda: CLIP.embed_pictures(torch.zeros(3, 16, 16)),
+        "flatten each particle",
+    ),
+    "embed_text(text)": (lambda: CLIP.embed_text("a hat"), "put it in brackets"),
+    "loss(captions)": (lambda: CLIP.loss(PAGES, ["one"]), "captions must be one for each of 3"),
+    "contrastive_loss(pairs)": (
+        lambda: im.contrastive_loss(VECTORS, VECTORS[:2], 1.0),
+        "u and v must be pairs",
+    ),
+    "contrastive_loss(scale)": (
+        lambda: im.contrastive_loss(VECTORS, VECTORS, -1.0),
+        "scale must be zero or more",
+    ),
+    "train_contrastive(cloud)": (
+        lambda: im.train_contrastive(CLIP, lambda n, seed: PAGES, 1),
+        "sample must give Captioned pictures",
+    ),
+    "train_contrastive(batch=1)": (
+        lambda: im.train_contrastive(CLIP, pages, 1, batch=1),
+        "batch must be at least 2",
+    ),
+    "train_contrastive(pictures)": (
+        lambda: im.train_contrastive(CLIP, im.CaptionedPictures(), 1),
+        "sample must be a function",
+    ),
+    "zero_shot(text)": (lambda: im.zero_shot(CLIP, PAGES, ["hat"]), "prompts must be a list"),
+    "zero_shot(judge)": (lambda: im.zero_shot(JUDGE, PAGES), "model must be a ContrastiveModel"),
+    "retrieval(text)": (lambda: im.retrieval(CLIP, PAGES, "hat"), "put it in brackets"),
+    "direction(same)": (lambda: im.direction(CLIP, PAGES, PAGES), "must differ in each pair"),
+    "direction(pairs)": (lambda: im.direction(CLIP, PAGES, PAGES[:2]), "must be pairs"),
+    "nearest_words(pictures)": (lambda: im.nearest_words(CLIP, PAGES), "dimension 4"),
+    "nearest_words(many)": (lambda: im.nearest_words(CLIP, VECTORS, 999), "count must be at most"),
+    "Judge(channels)": (lambda: im.Judge(channels=0), "channels must be at least 1"),
+    "Judge of a file that is not there": (lambda: im.Judge.load(NOWHERE), "there is no file"),
+    "Judgement": (lambda: JUDGE.judge(PAGES), lambda j: isinstance(j, im.Judgement)),
+    "train_judge(model)": (lambda: im.train_judge(CLIP, pages, 1), "judge must be a Judge"),
+    "fit_linear_prior(few)": (lambda: im.fit_linear_prior(VECTORS, VECTORS), "give more"),
+    "LinearPrior(bias)": (lambda: im.LinearPrior(torch.eye(4), torch.zeros(3)), "bias must be"),
+    "Prior(no table)": (lambda: im.Prior(LEARNED), "a network with a table"),
+    "Prior(decoder's field)": (lambda: im.Prior(DECODER.field), "told what it gives"),
+    "Decoder(exact)": (lambda: im.Decoder(FIELD), "field must be a LearnedField"),
+    "Decoder.pictures(zero)": (lambda: DECODER.pictures(0 * VECTORS), "row 0 is zero"),
+    "Decoder.pictures(against)": (
+        lambda: DECODER.pictures(VECTORS, against=VECTORS[:2]),
+        "against must be one row, or 3",
+    ),
+    "UnCLIP(prior)": (lambda: im.UnCLIP(CLIP, DECODER, DECODER), "prior must be a Prior or"),
+    "UnCLIP.pictures(text)": (lambda: UNCLIP.pictures("a hat"), "put it in brackets"),
+    "UnCLIP.pictures(scale)": (lambda: UNCLIP.pictures(["hat"], "2"), "scale must be a number"),
+    "UnCLIP.load(nowhere)": (lambda: im.UnCLIP.load(NOWHERE), "there is no file"),
+    "UnCLIPConfig(steps=0)": (lambda: im.UnCLIPConfig(clip_steps=0), "clip_steps must be"),
+    "Pool(rows)": (lambda: im.Pool(PAGES, VECTORS, VECTORS[:2]), "as many rows"),
+    "embedded_pool(judge)": (lambda: im.embedded_pool(JUDGE, 10), "must be a ContrastiveModel"),
+    "train_decoder(tensor)": (lambda: im.train_decoder(PAGES, 1), "pool must be a Pool"),
+    "train_prior(steps)": (lambda: im.train_prior(POOL, 0), "steps must be at least 1"),
+    "train_unclip(seed)": (lambda: im.train_unclip(0), "config must be a"),
+}
+
 TABLES: dict[str, Table] = {
     "processes": PROCESSES,
     "distributions": DISTRIBUTIONS,
@@ -1668,6 +1788,7 @@ TABLES: dict[str, Table] = {
     "plot": PLOTS,
     "experiment": EXPERIMENT,
     "integrations": INTEGRATIONS,
+    "images": WORDS,
 }
 
 # ------------------------------------------------------------------------------------- the tests
