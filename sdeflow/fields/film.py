@@ -99,7 +99,8 @@ class FilmNetwork(nn.Module):
             )
         other = copy.copy(self)
         vars(other).update(_buffers=dict(self._buffers), labels=len(table))
-        other.table, other.config = table, {**self.config, "table": list(table.shape)}
+        about = {"table": list(table.shape), "labels": len(table)}
+        other.table, other.config = table, {**self.config, **about}
         return other
 
     def shares(self, other: FilmNetwork) -> bool:
