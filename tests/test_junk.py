@@ -63,7 +63,7 @@ NOT_DRIVEN = {
     r"\.(captured|from_plain|digits_lost)$": "what the package calls with checked arguments",
     r"\.Brownian\.__call__$": "called at every step by the engine",
     r"\.(Convention|DDPM|FlowMatching|Denoiser)\.time$": "called at every step",
-    r"\.MLP\.|\.Conditioned\b|\.Judge\.forward$": "the inside of a network",
+    r"\.(MLP|UNet|VectorMLP)\.|\.Conditioned\b|\.Judge\.forward$": "the inside of a network",
     r"\.(Captioned|Judgement)\b": "results, which check nothing",
     r"\.train_unclip$": "minutes; its parts are driven",
 }
