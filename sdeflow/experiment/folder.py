@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal, get_args
 
+import numpy as np
+import torch
+from torch import Tensor
+
 from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
+from sdeflow.provenance import provenance, write_files
 
 Format = Literal["png", "pdf", "svg"]
 """Of the figures of a demo and of a check."""
@@ -125,3 +131,15 @@ def read_log(path: Path) -> list[dict[str, float]]:
         except (ValueError, TypeError, KeyError):
             raise SdeflowError(f"{path}, line {at} is damaged; remove that line") from None
     return lines
+
+
+def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
+    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
+    buffer = io.BytesIO()
+    made = json.dumps(provenance(seed))
+    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
+    digits = 15 if x.dtype == torch.float64 else 7
+    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
+    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
+    text = f"{','.join(names)}\n{rows}\n".encode()
+    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

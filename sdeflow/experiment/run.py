@@ -20,12 +20,10 @@ The field is in standard units (`problem`); `draw` and `sample` give clouds in t
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -46,6 +44,7 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
+    write_cloud,
 )  # fmt: skip
 from sdeflow.experiment.problem import Problem, StandardField, problem
 from sdeflow.experiment.samplers import (
@@ -58,7 +57,7 @@ from sdeflow.experiment.samplers import (
 )
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Prediction
-from sdeflow.provenance import check_writable, provenance, write_files, write_text
+from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -274,7 +273,7 @@ def sample(
         built, n, solver, eta,
         seed=seed, label=label, save=save, progress=progress, motion=motion,
     )  # fmt: skip
-    _write_cloud(folder, t, x, seed)
+    write_cloud(folder, t, x, seed)
     if built.data.shape is not None:
         pictures.sheet(x[-1], built.data, folder / "cloud.png", provenance(seed))
     return folder / "cloud.csv"
@@ -331,15 +330,3 @@ def asked(built: Problem, label: int | None, n: int) -> Field:
     if label is None and built.data.shape is not None and built.config.conditional:
         return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))
     return conditioned(built, label)
-
-
-def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
-    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
-    buffer = io.BytesIO()
-    made = json.dumps(provenance(seed))
-    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
-    digits = 15 if x.dtype == torch.float64 else 7
-    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
-    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
-    text = f"{','.join(names)}\n{rows}\n".encode()
-    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

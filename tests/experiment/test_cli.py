@@ -604,7 +604,7 @@ def test_demo_on_a_file_writes_every_file_of_a_run(
     others = {
         f"{name}.{s}" for name in ("figure", "check") for s in {"png", "pdf", "svg"} - {suffix}
     }
-    assert set(contents(out)) == set(folder.FILES) - {"page.html"} - others
+    assert set(contents(out)) == set(folder.FILES) - {"page.html", "cloud.png"} - others
     report = json.loads((out / "report.json").read_text())
     assert (out / "report.md").read_text() in said + "\n"
     assert report["data"] == str(file)
