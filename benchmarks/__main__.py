@@ -8,7 +8,17 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import checkerboard, exact, fokker_planck, memory, record, speed, spiral, words
+from benchmarks import (
+    checkerboard,
+    digits,
+    exact,
+    fokker_planck,
+    memory,
+    record,
+    speed,
+    spiral,
+    words,
+)
 from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
@@ -21,6 +31,7 @@ QUESTIONS = {
     "memory": memory.main,
     "spiral": spiral.main,
     "checkerboard": checkerboard.main,
+    "digits": digits.main,
     "fokker_planck": fokker_planck.main,
     "published": published.main,
     "readme": record.refresh,

@@ -5,6 +5,7 @@
     run      train in a folder, sample        pictures  the figures of both
     folder   the files of a run               films     particles on their way
     view     a page that plays a run          page_data its numbers
+    picture_demo  the demo's distances where the data are pictures
     words    pictures from words              unclip_command  its part of the command
     cli      the `sdeflow` command
 
@@ -15,8 +16,8 @@ from importlib import import_module as _import_module
 from types import ModuleType as _ModuleType
 
 __all__ = [
-    "config", "problem", "folder", "samplers", "run", "demo", "verify", "pictures", "films",
-    "view", "page_data", "words", "unclip_command", "cli",
+    "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
+    "films", "view", "page_data", "words", "unclip_command", "cli",
 ]  # fmt: skip
 
 

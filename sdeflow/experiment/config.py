@@ -5,13 +5,28 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from sdeflow._validation import check_int, check_positive
+from sdeflow.distributions.datasets import SHAPED
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
-PredictionName = Literal["data", "noise", "score", "velocity"]
+PredictionName = Literal["data", "noise", "score", "velocity", "unit"]
 LIMITS = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
+
+
+class Sizes(NamedTuple):
+    """The numbers of a run that depend on its data where they are left out."""
+
+    steps: int
+    batch: int
+    rate: float
+    width: int
+    depth: int
+
+
+PLANE = Sizes(4000, 512, 5e-3, 128, 4)
+PICTURES = Sizes(6000, 128, 2e-3, 16, 1)
 
 
 @dataclass(frozen=True)
@@ -23,13 +38,13 @@ class Config:
             picture; its absolute path is kept.
         process: how it is noised; constants are the process's defaults, in units of the data's
             standard deviation.
-        predicts: the prediction in which the loss is measured.
-        conditional: also learn the classes, where the data have labels.
-        steps: of training.
-        batch: particles per step.
-        rate: peak learning rate.
-        width: of the network's layers.
-        depth: number of hidden layers.
+        predicts: the prediction in which the loss is measured; "unit" is EDM's row.
+        conditional: also learn the classes, where the data have labels; of digits always.
+        steps: of training; by default 4000, for digits 6000.
+        batch: particles per step; by default 512, for digits 128.
+        rate: peak learning rate; by default 5e-3, for digits 2e-3.
+        width: of the network's layers, by default 128; channels of a UNet, by default 16.
+        depth: number of hidden layers, by default 4; a UNet has one depth.
         seed: of everything random.
 
     Raises:
@@ -38,13 +53,13 @@ class Config:
 
     data: str = "spiral"
     process: ProcessName = "VE"
-    predicts: PredictionName = "noise"
+    predicts: PredictionName | None = None
     conditional: bool = False
-    steps: int = 4000
-    batch: int = 512
-    rate: float = 5e-3
-    width: int = 128
-    depth: int = 4
+    steps: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    width: int | None = None
+    depth: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -53,12 +68,17 @@ class Config:
             raise TypeError(f"data must be a name or a file, got {type(self.data).__name__}")
         data = os.fspath(self.data)
         plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
-        for name, limit in LIMITS.items():
-            number = check_int(getattr(self, name), name)
-            if number > limit:
-                raise ValueError(f"{name} must be at most {limit}, got {number}")
-            plain[name] = number
-        plain["rate"] = check_positive(self.rate, "rate")
+        shaped = data in SHAPED
+        usual = PICTURES if shaped else PLANE
+        for name, given in ((name, getattr(self, name)) for name in Sizes._fields):
+            plain[name] = getattr(usual, name) if given is None else _checked(name, given)
+        if shaped and (plain["depth"] != 1 or int(str(plain["width"])) % 8):
+            raise ValueError(
+                f"{data} take a UNet: width is a multiple of 8, depth is 1, got "
+                f"{plain['width']} and {plain['depth']}"
+            )
+        if self.predicts is None:
+            object.__setattr__(self, "predicts", "unit" if shaped else "noise")
         plain["seed"] = check_int(self.seed, "seed", 0)
         for name, known in (
             ("process", get_args(ProcessName)),
@@ -67,15 +87,36 @@ class Config:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        plain["conditional"] = bool(self.conditional)
+        plain["conditional"] = bool(self.conditional) or shaped
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def sizes(self) -> Sizes:
+        """Steps, batch, rate, width and depth, none of them left out."""
+        return Sizes(*(getattr(self, name) for name in Sizes._fields))
+
+    @property
+    def shaped(self) -> bool:
+        """Whether the data are pictures, learned by a UNet."""
+        return self.data in SHAPED
 
     def __repr__(self) -> str:
         """In words."""
         classes = " with classes" if self.conditional else ""
+        network = f"UNet {self.width}" if self.shaped else f"network {self.depth} x {self.width}"
         return (
             f"{self.predicts} prediction of {self.data}{classes} under {self.process}, "
-            f"network {self.depth} x {self.width}, {self.steps} steps of {self.batch} particles, "
+            f"{network}, {self.steps} steps of {self.batch} particles, "
             f"rate {self.rate:g}, seed {self.seed}"
         )
+
+
+def _checked(name: str, value: object) -> float | int:
+    """A size as a plain number in its range."""
+    if name == "rate":
+        return check_positive(value, name)  # type: ignore[arg-type]
+    number = check_int(value, name)
+    if number > LIMITS[name]:
+        raise ValueError(f"{name} must be at most {LIMITS[name]}, got {number}")
+    return number

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from sdeflow._validation import check_file, check_int
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
-from sdeflow.experiment import pictures
+from sdeflow.experiment import picture_demo, pictures
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.run import fit, sample
@@ -58,10 +58,10 @@ class Sampler:
     def __call__(
         self, field: Field, n: int, seed: int, save: int = 1
     ) -> tuple[Tensor, int, float]:
-        """The states (T, n, 2) in the lab frame, the network calls, the seconds."""
+        """The states (T, n, d) in the lab frame, the network calls, the seconds."""
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
-        x = p.prior(n, 2, seed)
+        x = p.prior(n, field.dim or 2, seed)
         path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save)
         return path.x * ends[1] if self.comoving else path.x, path.nfe, path.seconds
 
@@ -103,6 +103,8 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     problem = fit(config, folder, progress=progress)
     trained = time.perf_counter() - start
     print("measuring", file=sys.stderr) if progress else None
+    if problem.data.shape is not None:
+        return _demo_pictures(problem, folder, n, start, trained)
     report: dict = {
         "data": config.data,
         "units": str(problem.units),
@@ -124,6 +126,27 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     text = markdown(report)
     sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
     pictures.demo_figure(snapshots(problem), report, losses, folder / "figure.png")
+    write_text(folder / "report.json", json.dumps(report, indent=1))
+    write_text(folder / "report.md", text)
+    return text
+
+
+def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained: float) -> str:
+    """Measure and draw pictures; the report as Markdown."""
+    config = problem.config
+    drawn = [(sampler.name, sampler) for sampler in SAMPLERS]
+    found = picture_demo.measure(problem, n, drawn)
+    shown = {"real, not learned": picture_demo.unseen(problem)[: picture_demo.SHOWN]}
+    shown |= found.pop("shown")
+    made = provenance(config.seed, asdict(config))
+    report = {
+        "data": config.data, "particles": n, **found, "training_seconds": trained,
+        "seconds": time.perf_counter() - start, "made": made,
+    }  # fmt: skip
+    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
+    rows = {name: problem.units.restore(x) for name, x in shown.items()}
+    pictures.sheets(rows, problem.data, folder / "figure.png", made)
+    text = picture_demo.markdown(report)
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text

@@ -40,6 +40,7 @@ def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
         ValueError, TypeError, SdeflowError, OSError: as `run.reopen` and `plot.film`.
     """
     built, file = reopen(folder), check_film(file)
+    built.check_plane("films are")
     process, seed = built.process, built.config.seed
     data, noise = built.standard.sample(PARTICLES, seed), process.prior(PARTICLES, 2, seed)
     solver = SDESolver("heun", STEPS, seed=seed)
@@ -58,6 +59,7 @@ def film_cloud(
     """
     folder = check_file(folder, "folder")
     built = reopen(folder)
+    built.check_plane("films are")
     with np.load(folder / "cloud.npz", allow_pickle=False) as kept:
         t, x = torch.from_numpy(kept["t"]), torch.from_numpy(kept["x"])
     states = built.units.standardise(x.flatten(0, 1)).reshape(x.shape)

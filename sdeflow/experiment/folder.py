@@ -13,8 +13,8 @@ from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
 
 RESULTS = (
-    "field.safetensors", "cloud.npz", "cloud.csv", "report.json", "report.md", "figure.png",
-    "check.json", "check.md", "check.png", "page.html",
+    "field.safetensors", "cloud.npz", "cloud.csv", "cloud.png", "report.json", "report.md",
+    "figure.png", "check.json", "check.md", "check.png", "page.html",
 )  # fmt: skip
 """What is made of a trained field, and the field itself."""
 
@@ -43,10 +43,10 @@ def check_no_words(folder: Path) -> None:
 
 def command(config: Config, folder: Path) -> str:
     """The command that trains this run, or goes on with it."""
-    words = ["sdeflow", "train"]
+    words, usual = ["sdeflow", "train"], Config(config.data)
     for option in fields(config):
         value = getattr(config, option.name)
-        if value != option.default:
+        if value != (option.default if option.name == "data" else getattr(usual, option.name)):
             words += [f"--{option.name}"] if value is True else [f"--{option.name}", str(value)]
     return shlex.join([*words, "--out", str(folder)])
 
@@ -84,7 +84,7 @@ def check_same_run(folder: Path, there: Config, config: Config) -> None:
 
 def data_digest(config: Config) -> str | None:
     """SHA-256 of the data file; None for a data set that has a name."""
-    if config.data in datasets.NAMES:
+    if config.data in datasets.NAMES | datasets.SHAPED:
         return None
     return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
 

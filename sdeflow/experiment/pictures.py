@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,9 +14,14 @@ from sdeflow import plot
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import ErrorBudget
 from sdeflow.diagnostics.verdict import Verdict, format_p_value
+from sdeflow.distributions.dataset import Dataset
+from sdeflow.distributions.points import PointSet
 from sdeflow.fields.field import Field
 from sdeflow.solvers.path import Path as ParticlePath
 from sdeflow.training.loss import LossReport
+
+MOST = 200
+"""Pictures of a sheet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +100,41 @@ def _draw_ends(panels: Any, shown: Snapshots) -> None:
         plot.cloud(ax, x, ink, 0.6)
         plot.frame(ax, half, name)
         ax.set_xlabel(rf"grey: data; window $\pm${half:.2g}", size=7)
+
+
+def sheet(x: Tensor, data: Dataset, path: Path, made: Mapping[str, object]) -> None:
+    """Write pictures x (n, d), at most 200 of them, ten in a row where there are few."""
+    x = x[:MOST]
+    columns = 10 if len(x) <= 100 else 20
+    rows, (_, height, width) = -(-len(x) // columns), _three(data)
+    with plot.figure(4.0, max(0.6, 4.0 * rows * height / (columns * width))) as fig:
+        plot.pictures(fig.subplots(), x, _three(data), columns, low=_range(data)[0],
+                      high=_range(data)[1])  # fmt: skip
+        plot.write(fig, path, {k: str(v) for k, v in made.items()})
+
+
+def sheets(
+    rows: Mapping[str, Tensor], data: Dataset, path: Path, made: Mapping[str, object]
+) -> None:
+    """Write a row of pictures (n, d) for each name."""
+    low, high = _range(data)
+    with plot.figure(7.0, 0.62 * len(rows)) as fig:
+        for ax, (name, x) in zip(fig.subplots(len(rows), 1), rows.items(), strict=True):
+            plot.pictures(ax, x, _three(data), len(x), low=low, high=high)
+            ax.set_title(name, loc="left", size=7, pad=2)
+        plot.write(fig, path, {k: str(v) for k, v in made.items()})
+
+
+def _three(data: Dataset) -> tuple[int, ...]:
+    assert data.shape is not None
+    return data.shape
+
+
+def _range(data: Dataset) -> tuple[float, float]:
+    """The least and the largest value of the pictures: black and white."""
+    assert isinstance(data.distribution, PointSet)
+    points = data.distribution.points
+    return float(points.min()), float(points.max())
 
 
 # -------------------------------------------------------------------------------------- the check

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sdeflow._validation import check_kind
+from sdeflow._validation import SdeflowError, check_kind
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.units import Units
@@ -17,6 +17,7 @@ from sdeflow.experiment.config import Config
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
+from sdeflow.fields.unet import UNet
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
 
@@ -55,6 +56,23 @@ class Problem:
         """Of both fields."""
         return self.field.process
 
+    @property
+    def dim(self) -> int:
+        """Number of coordinates of a particle."""
+        return self.data.distribution.dim
+
+    def check_plane(self, what: str) -> None:
+        """Refuse what is made for two coordinates.
+
+        Raises:
+            SdeflowError: the data have more.
+        """
+        if self.dim != 2:
+            raise SdeflowError(
+                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates, and a "
+                "grid of so many has no end of cells; compare clouds with `sdeflow demo`"
+            )
+
     def __repr__(self) -> str:
         """In words."""
         known = "unknown" if self.truth is None else "known"
@@ -77,7 +95,12 @@ def problem(config: Config, units: Units | None = None) -> Problem:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
-    network = MLP(2, config.width, config.depth, labels=classes, seed=config.seed)
+    _, _, _, width, depth = config.sizes
+    network: MLP | UNet
+    if data.shape is None:
+        network = MLP(data.distribution.dim, width, depth, labels=classes, seed=config.seed)
+    else:
+        network = UNet(data.shape, width, labels=classes, seed=config.seed)
     field = StandardField(process, network, data_std=1.0)
     units = data.units if units is None else units
     standard = data.standardised(units)

@@ -5,6 +5,7 @@
     field.safetensors                    the trained field
     metrics.jsonl                        step and loss
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
+    cloud.png                            the same as a sheet, where the data are pictures
     report.json, report.md, figure.png   written by `demo`
     check.json, check.md, check.png      written by `verify`
     page.html                            written by `view`
@@ -31,6 +32,7 @@ from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
+from sdeflow.experiment import pictures
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import (
     FILES,
@@ -82,11 +84,11 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     check_folder(folder)
     check_no_words(folder)
     check_kind(config, Config, "config")
-    built = problem(config)
+    built, sizes = problem(config), config.sizes
     known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():
         there, digest, units = _read_config(known)
-        longer = there.steps < config.steps
+        longer = there.sizes.steps < sizes.steps
         check_same_run(folder, there, replace(config, steps=there.steps) if longer else config)
         check_same_data(config, digest)
         built = _build(config, units)
@@ -96,12 +98,14 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     training = Training(
         built.field,
         standard.sample_labelled if config.conditional else standard.sample,
-        config.steps,
+        sizes.steps,
         config.seed,
-        config=TrainingConfig(batch=config.batch, rate=config.rate),
-        weighting=prediction_weighting(Prediction(config.predicts)),
+        config=_recipe(config),
+        weighting=None
+        if config.predicts == "unit"
+        else prediction_weighting(Prediction(config.predicts)),
         checkpoint=folder / "checkpoint.safetensors",
-        every=max(1, min(500, config.steps // 10)),
+        every=max(1, min(500, sizes.steps // 10)),
     )
     if longer:
         remove(folder, RESULTS)
@@ -110,6 +114,14 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
+
+
+def _recipe(config: Config) -> TrainingConfig:
+    """How the network of these data is trained."""
+    _, batch, rate, *_ = config.sizes
+    if config.shaped:
+        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
+    return TrainingConfig(batch, rate)
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
@@ -224,6 +236,8 @@ def calibrate(
     """
     folder = Path(folder)
     built = reopen(folder)
+    if label is None and built.data.shape is not None and built.config.conditional:
+        raise ValueError("pictures are drawn class by class: give the label that steps are for")
     field = conditioned(built, label)
     file = steps_file(folder, check_int(steps, "steps"), label)
     check_writable(file)
@@ -261,6 +275,8 @@ def sample(
         seed=seed, label=label, save=save, progress=progress, motion=motion,
     )  # fmt: skip
     _write_cloud(folder, t, x, seed)
+    if built.data.shape is not None:
+        pictures.sheet(x[-1], built.data, folder / "cloud.png", provenance(seed))
     return folder / "cloud.csv"
 
 
@@ -276,7 +292,7 @@ def draw(
     progress: bool = False,
     motion: Motion = reverse,
 ) -> tuple[Tensor, Tensor]:
-    """Times (T,) and clouds (T, n, 2) in the units of the data, the last one sampled.
+    """Times (T,) and clouds (T, n, d) in the units of the data, the last one sampled.
 
         t, x = draw(reopen(folder), n=1000)
 
@@ -284,8 +300,8 @@ def draw(
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
-    sde = motion(conditioned(built, label), eta)
-    path = solver.solve(sde, built.process.prior(n, 2, seed), save, progress=progress)
+    sde = motion(asked(built, label, n), eta)
+    path = solver.solve(sde, built.process.prior(n, built.dim, seed), save, progress=progress)
     return path.t, built.units.restore(path.x)
 
 
@@ -304,12 +320,26 @@ def conditioned(built: Problem, label: int | None) -> Field:
     return built.field.given(check_int(label, "label", 0))
 
 
+def asked(built: Problem, label: int | None, n: int) -> Field:
+    """The field of n particles: of one class, or of pictures without a label each class in turn.
+
+    A network does badly at pictures of no class at all, and its user wants some of each.
+
+    Raises:
+        TypeError, ValueError: as `conditioned`.
+    """
+    if label is None and built.data.shape is not None and built.config.conditional:
+        return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))
+    return conditioned(built, label)
+
+
 def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
-    """t (T,), x (T, n, 2): all states as npz, the last one as csv."""
+    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
     digits = 15 if x.dtype == torch.float64 else 7
-    rows = "\n".join(f"{a:.{digits}g},{b:.{digits}g}" for a, b in x[-1].tolist())
-    text = f"x,y\n{rows}\n".encode()
+    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
+    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
+    text = f"{','.join(names)}\n{rows}\n".encode()
     write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

@@ -114,6 +114,7 @@ def verify(
             `evolve`, with what to do here.
     """
     check_sizes(n, cells, steps, chain)
+    problem.check_plane("densities are checked")
     setting = setting_of(problem, cells)
     with advised():
         return _verify(problem, setting, n, steps, chain, seed)

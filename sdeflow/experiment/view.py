@@ -216,6 +216,7 @@ def view(
     check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
     check_int(cells, "cells", 32)
     problem = run.reopen(folder)
+    problem.check_plane("a page plays particles")
     out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
     field = run.conditioned(problem, label)

@@ -18,6 +18,7 @@ from sdeflow.plot.fields import arrows, streamlines
 from sdeflow.plot.film import film
 from sdeflow.plot.panels import Window, colour_bar, frame, peak, window
 from sdeflow.plot.paths import trails, trajectories
+from sdeflow.plot.pictures import pictures
 from sdeflow.plot.style import (
     BLACK,
     BLUE,
@@ -37,10 +38,10 @@ from sdeflow.plot.style import (
 from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
 
 __all__ = [
-    "figure", "write", "window", "peak", "frame", "colour_bar", "cloud", "trails", "trajectories",
-    "density", "tube", "arrows", "streamlines", "film", "residual", "distances", "loss_levels",
-    "error_budget", "work_precision", "convergence", "Window", "Figure", "VENUES", "STYLE",
-    "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY",
+    "figure", "write", "window", "peak", "frame", "colour_bar", "cloud", "pictures", "trails",
+    "trajectories", "density", "tube", "arrows", "streamlines", "film", "residual", "distances",
+    "loss_levels", "error_budget", "work_precision", "convergence", "Window", "Figure", "VENUES",
+    "STYLE", "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY",
 ]  # fmt: skip
 
 
