@@ -598,7 +598,7 @@ def test_demo_on_a_file_writes_every_file_of_a_run(
     agree = json.loads((out / "check.json").read_text())["agree"]
     assert code == (0 if agree else 1)
     assert "| sampler " in said
-    assert set(contents(out)) == set(folder.FILES) - {"page.html"}
+    assert set(contents(out)) == set(folder.FILES) - {"page.html", "cloud.png"}
     report = json.loads((out / "report.json").read_text())
     assert (out / "report.md").read_text() in said + "\n"
     assert report["data"] == str(file)
