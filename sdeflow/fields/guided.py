@@ -63,8 +63,8 @@ class GuidedField(Field):
 
     Raises:
         TypeError: a part is not a `Field`, or scale is not a number.
-        ValueError: the parts have different processes or dimensions, scale is not finite, or
-            interval is empty.
+        ValueError: the parts have different processes or dimensions, or labels for clouds of
+            different sizes; scale is not finite, or interval is empty.
 
     Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
     the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
@@ -89,6 +89,7 @@ class GuidedField(Field):
         a, b = self.conditional.dim, self.against.dim
         if None not in (a, b) and a != b:
             raise ValueError(f"the two fields have different dimensions: {a} and {b}")
+        _check_lengths(self.conditional, self.against)
         object.__setattr__(self, "process", mine)
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
@@ -204,6 +205,17 @@ class GuidedField(Field):
             _BothConditioned(network, self.scale) if isinstance(network, Conditioned) else both,
             a.predicts, a.data_std, a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
         )  # fmt: skip
+
+
+def _check_lengths(*parts: Field) -> None:
+    """Refuse labels per particle for clouds of different sizes."""
+    labels = (part.label for part in parts if isinstance(part, LearnedField))
+    sizes = {len(label) for label in labels if label is not None and label.ndim}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the two fields have labels for clouds of {' and '.join(map(str, sorted(sizes)))} "
+            "particles; give one for each particle, or one for all"
+        )
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:
