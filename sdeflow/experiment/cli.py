@@ -240,12 +240,10 @@ class View:
 
     def __call__(self) -> None:
         """Print where the page is."""
-        seed = check_int(self.seed, "seed", 0)
-        written = experiment.view.view(
+        print(experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
-            density=self.density, label=self.label, seed=seed,
-        )  # fmt: skip
-        print(written)
+            density=self.density, label=self.label, seed=check_int(self.seed, "seed", 0),
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)
