@@ -55,6 +55,17 @@ def spread(x: Tensor) -> float:
     return float((x - x.mean(0)).square().mean().sqrt())
 
 
+def between_seeds(x: Tensor) -> float:
+    """The median distance of two pictures of x (n, 64)."""
+    return float(torch.pdist(x).median())
+
+
+def nearest(x: Tensor) -> float:
+    """The median distance of a picture of x (n, 64) to the nearest other."""
+    apart = torch.cdist(x, x).fill_diagonal_(torch.inf)
+    return float(apart.amin(1).median())
+
+
 def gradient(x: Tensor) -> float:
     """The root mean square difference of neighbouring pixels."""
     page = x.reshape(-1, 8, 8)

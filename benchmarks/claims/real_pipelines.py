@@ -71,7 +71,9 @@ def noise_line(kept: float, seed: int) -> Iterator[None]:
     def drawn(shape: tuple[int, ...], **_: object) -> Tensor:
         return kept * torch.randn(shape, generator=generator)
 
-    with patch.object(import_module("diffusers.schedulers.scheduling_ddpm"), "randn_tensor", drawn):
+    with patch.object(
+        import_module("diffusers.schedulers.scheduling_ddpm"), "randn_tensor", drawn
+    ):
         yield
 
 
@@ -104,3 +106,12 @@ def wan(shift: float, seed: int) -> Any:
     )  # fmt: skip
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def apart(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference of states (K, n, d), relative to each state's largest coordinate.
+
+    A state smaller than 1 counts as 1.
+    """
+    size = theirs.abs().amax((1, 2)).clamp_min(1)
+    return float(((ours - theirs).abs().amax((1, 2)) / size).max())

@@ -42,7 +42,7 @@ class PipelineAdapter(ABC):
 
     @property
     @abstractmethod
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The denoiser."""
 
     @property
@@ -96,6 +96,7 @@ class PromptedNetwork(nn.Module):
         self.adapter, self.convention, self.shape = adapter, convention, shape
         self.model, self.labels = adapter.model, len(prompts) - 1
         self.register_buffer("prompts", prompts, persistent=False)
+        self.prompts: Tensor
 
     def _get_name(self) -> str:
         """What a field's repr says."""

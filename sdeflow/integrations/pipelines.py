@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, shown
+from sdeflow._validation import shown
 from sdeflow.integrations.pipeline_field import PipelineAdapter, PipelineField, PromptedNetwork
 from sdeflow.integrations.scheduled import scheduled
 from sdeflow.integrations.stable_diffusion import StableDiffusion
@@ -44,7 +44,10 @@ def from_diffusers(
     `field.given(k)` knows prompt k, or one prompt for each particle, k (n,); the field alone knows
     the negative prompt. With eta = 0, `ancestral` is the pipeline's DDIM, with eta = 1 its DDPM,
     and `ODESolver("euler")` with `reverse(field, 0)` the FlowMatchEuler of WAN. Any other sampler
-    runs on the same field, and on other times.
+    runs on the same field, and on other times; two do not fit: Euler's method for
+    `reverse(field, 1)` of a flow, whose rate is infinite at t = 1 (use `ancestral` or
+    `multistep`), and methods that evaluate a network of x_0 at t = 0, where it knows no noise
+    (leave out the last time, and take `field.data` there).
 
     Args:
         pipe: a StableDiffusionPipeline, or a WanPipeline of WAN 2.1, on any device, of any
@@ -77,13 +80,10 @@ def _adapter(pipe: Any) -> PipelineAdapter:
     for one in type(pipe).__mro__:
         if one.__name__ in KINDS:
             return KINDS[one.__name__](pipe)
-    if find_spec("diffusers") is None:
-        raise ModuleNotFoundError(
-            "pipelines are those of diffusers, which is not installed: pip install "
-            "'sdeflow[images]'"
-        )
     known = " or a ".join(KINDS)
     cure = f"; load it with {next(iter(KINDS))}.from_pretrained" if isinstance(pipe, str) else ""
+    if find_spec("diffusers") is None:
+        cure += "; it is of diffusers, which is not installed: pip install 'sdeflow[images]'"
     raise TypeError(f"pipe must be a {known}, got {shown(pipe)}{cure}")
 
 

@@ -1,7 +1,7 @@
 r"""Read a scheduler of diffusers: how its network was trained, and the times of its steps.
 
-    alphas_cumprod     DDIM, DDPM, PNDM, Euler, DPM-Solver, UniPC, ...:  `Tabulated`, t = timestep + 1
-    sigmas of a flow   FlowMatchEuler, UniPC and DPM-Solver with use_flow_sigmas:  `Linear`, t = sigma
+    alphas_cumprod     DDIM, DDPM, PNDM, Euler, DPM-Solver, ...    `Tabulated`, t = timestep + 1
+    sigmas of a flow   FlowMatchEuler, UniPC with use_flow_sigmas  `Linear`, t = sigma
 
 The last step of most schedulers ends at clean data, t = 0. Some end at the first entry of the
 table, t = 1: DDIM and PNDM with set_alpha_to_one=False, others with final_sigmas_type="sigma_min".

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
 
@@ -40,7 +41,7 @@ class StableDiffusion(PipelineAdapter):
             )
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """See `PipelineAdapter`."""
         return self.pipe.unet
 

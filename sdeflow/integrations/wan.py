@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
@@ -37,7 +38,7 @@ class Wan(PipelineAdapter):
             )
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """See `PipelineAdapter`."""
         return self.pipe.transformer
 

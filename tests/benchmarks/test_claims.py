@@ -19,7 +19,7 @@ SLOW = [c for c in CLAIMS if c.slow]
 IDS = (
     [f"F{i}" for i in range(1, 9)]
     + [f"R{i}" for i in range(1, 18)]
-    + [f"S{i}" for i in (*range(1, 11), 13, 14)]
+    + [f"S{i}" for i in range(1, 15)]
     + [f"M{i}" for i in range(1, 13)]
     + [f"G{i}" for i in range(1, 11)]
 )

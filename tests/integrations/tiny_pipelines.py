@@ -17,9 +17,14 @@ import diffusers
 import torch
 import transformers
 
-WORDS = "a tree in the desert an astronaut riding horse".split()
+WORDS = ["a", "tree", "in", "the", "desert", "an", "astronaut", "riding", "horse"]
 PROMPT, NEGATIVE = "a tree in the desert", "an astronaut riding a horse"
-BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear", "steps_offset": 1}
+BETAS = {
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "steps_offset": 1,
+}
 PLAIN = {"clip_sample": False, **BETAS}
 DDIM = {"set_alpha_to_one": False, **PLAIN}
 
@@ -113,6 +118,20 @@ def wan(made: object = None, **parts: object) -> diffusers.WanPipeline:
     pipe = diffusers.WanPipeline(**given)
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def wan_that_reads() -> diffusers.WanPipeline:
+    """The same with a text encoder, and a tokenizer of single letters."""
+    letters = [(c, -1.0) for c in f"\N{LOWER ONE EIGHTH BLOCK}{string.ascii_lowercase}"]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *letters]
+    torch.manual_seed(0)
+    config = transformers.UMT5Config(
+        vocab_size=len(vocabulary), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2
+    )
+    return wan(
+        text_encoder=transformers.UMT5EncoderModel(config).eval(),
+        tokenizer=transformers.T5Tokenizer(vocab=vocabulary, extra_ids=0),
+    )
 
 
 def embeddings(count: int) -> torch.Tensor:

@@ -223,6 +223,20 @@ def test_linear_moves_at_constant_velocity() -> None:
     assert close((x - x0) / t[:, None], eps - x0, 1e-11)
 
 
+def test_table_reaches_clean_data_at_zero() -> None:
+    """Below t = 1 sigma is t sigma(1), variance preserved; the table itself does not move."""
+    table = sf.processes.Tabulated.stable_diffusion()
+    longer = replace(table, t_min=0.0)
+    t = f64([0.0, 0.25, 0.999999, 1.0])
+    c = longer(t)
+    assert torch.allclose(c.sigma, t * table(1.0).sigma, rtol=1e-12, atol=0)
+    assert torch.allclose(c.alpha**2 + c.sigma**2, torch.ones_like(t))
+    assert torch.allclose(c.alpha * c.alpha_dot + c.sigma * c.sigma_dot, f64([0.0]), atol=1e-15)
+    assert torch.allclose(longer.time_of(longer.noise_level(t)), t, atol=1e-9)
+    inside = f64([1.0, 2.5, 1000.0])
+    assert all(map(torch.equal, longer(inside), table(inside)))
+
+
 @pytest.mark.parametrize(
     ("table", "options"),
     [
