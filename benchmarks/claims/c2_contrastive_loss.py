@@ -52,8 +52,6 @@ def measure(lab: Lab, moved: int) -> Finding:
         notes={
             "cosine of pairs": float(own.mean()),
             "cosine of others": float(other.mean()),
-            "share of captions that are nearest to their picture, of 1024":
-                float(((u @ v.T).argmax(1) == torch.arange(len(u))).double().mean()),
             "scale after": scale,
         },
         draw=lambda fig: _draw(fig, own, other),

@@ -3,7 +3,7 @@
 Says: "CLIP models only go one direction", from pictures and words to vectors (000, 003).
 Source: 40 digits that the model did not learn from. From noise, gradient ascent seeks a picture
 whose vector is that of the digit; it finds one that is nearer to it than any of the 359 digits,
-and that no judge takes for it: the vector has 64 numbers, the picture 256. To go back takes a
+and that looks like none of them: the vector has 64 numbers, the picture 256. To go back takes a
 model of what pictures look like (C7).
 """
 

@@ -50,7 +50,7 @@ def pictures(
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             ax.set_xlabel(word, fontsize=6, labelpad=2)
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(name.strip(), rotation=0, ha="right", va="center", fontsize=7)
 
 
 def phase_change(
