@@ -58,11 +58,10 @@ class Demo:
         """Print the report; 1 if the check does not pass."""
         demo, run = experiment.demo, experiment.run
         demo.check_particles(self.n)
-        if self.film is not None:
-            experiment.films.check(self.film)
         built = experiment.problem.problem(self.config)  # complain before anything is removed
         if self.film is not None:
             built.check_plane("films are")
+            experiment.films.check(self.film)
         run.clear(self.out, self.config)
         told = sys.stderr.isatty()
         print(demo.demo(self.config, self.out, n=self.n, progress=told, format=self.format))
@@ -135,21 +134,22 @@ class Sample:
         run, samplers = experiment.run, experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
-        save = 2 if self.film is None else self.steps + 1
+        n, save = 10_000 if self.n is None else check_int(self.n, "n"), self.save
         if self.film is not None:
             experiment.films.check(self.film)
             run.reopen(self.folder).check_plane("films are")
-            if self.save == 1:
+            if save == 1:
                 raise ValueError("a film needs two states or more; leave out --save")
+        if save is None:
+            save = 2 if self.film is None else self.steps + 1
         written = run.sample(
-            self.folder, check_int(10_000 if self.n is None else self.n, "n"), solver, eta,
-            seed=self.seed, label=self.label, save=save if self.save is None else self.save,
-            progress=sys.stderr.isatty(),
+            self.folder, n, solver, eta,
+            seed=self.seed, label=self.label, save=save, progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
         )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
-            print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
+            print("sdeflow:", fitted, file=sys.stderr)  # stdout has the path alone
         if self.film is not None:
             experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
@@ -272,25 +272,12 @@ class Info:
             sets = experiment.problem.datasets
             names = ", ".join(sets.NAMES | sets.SHAPED)
             about: dict[str, object] = {**provenance(), "data sets": names}
+        elif experiment.folder.is_words(self.folder):
+            about = experiment.words.summary(self.folder)
         else:
-            about = _of_run(self.folder)
+            found = experiment.run.summary(self.folder)
+            about = {"run": self.folder, **experiment.folder.in_words(found)}
         print(tabulate(list(about.items()), tablefmt="plain", disable_numparse=True))
-
-
-def _of_run(folder: Path) -> dict[str, object]:
-    """What a run holds, in words."""
-    if experiment.folder.is_words(folder):
-        return experiment.words.summary(folder)
-    found = experiment.run.summary(folder)
-    last, steps = found["last"], found["config"]["steps"]
-    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
-    return {
-        "run": folder,
-        "training": done if found["finished"] else f"{done} of {steps} steps",
-        "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
-        **found["config"],
-        "files": ", ".join(found["files"]),
-    }
 
 
 def main(args: list[str] | None = None) -> None:

@@ -143,3 +143,15 @@ def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
     names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
     text = f"{','.join(names)}\n{rows}\n".encode()
     write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})
+
+
+def in_words(found: dict) -> dict[str, object]:
+    """What `run.summary` has found, for a reader."""
+    last, steps = found["last"], found["config"]["steps"]
+    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
+    return {
+        "training": done if found["finished"] else f"{done} of {steps} steps",
+        "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
+        **found["config"],
+        "files": ", ".join(found["files"]),
+    }

@@ -46,7 +46,7 @@ from sdeflow.experiment.folder import (
     remove,
     write_cloud,
 )  # fmt: skip
-from sdeflow.experiment.problem import Problem, StandardField, problem
+from sdeflow.experiment.problem import Problem, StandardField, problem, recipe, weighting
 from sdeflow.experiment.samplers import (
     CALLS,
     MULTISTEP,
@@ -56,7 +56,6 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow.fields.prediction import Prediction
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
@@ -64,8 +63,6 @@ from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
-from sdeflow.training.loss import prediction_weighting
-from sdeflow.training.task import TrainingConfig
 
 # --------------------------------------------------------------------------------------- training
 
@@ -99,10 +96,8 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         standard.sample_labelled if config.conditional else standard.sample,
         sizes.steps,
         config.seed,
-        config=_recipe(config),
-        weighting=None
-        if config.predicts == "unit"
-        else prediction_weighting(Prediction(config.predicts)),
+        config=recipe(config),
+        weighting=weighting(config),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, sizes.steps // 10)),
     )
@@ -113,14 +108,6 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
-
-
-def _recipe(config: Config) -> TrainingConfig:
-    """How the network of these data is trained."""
-    _, batch, rate, *_ = config.sizes
-    if config.shaped:
-        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
-    return TrainingConfig(batch, rate)
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
