@@ -99,8 +99,8 @@ class FilmNetwork(nn.Module):
             )
         other = copy.copy(self)
         vars(other).update(_buffers=dict(self._buffers), labels=len(table))
-        about = {"table": list(table.shape), "labels": len(table)}
-        other.table, other.config = table, {**self.config, **about}
+        rows = {"labels": len(table), "table": list(table.shape)}  # a checkpoint rebuilds it
+        other.table, other.config = table, {**self.config, **rows}
         return other
 
     def shares(self, other: FilmNetwork) -> bool:
