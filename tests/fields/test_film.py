@@ -413,7 +413,7 @@ def test_dropping_labels_replaces_that_share() -> None:
 
 @pytest.mark.parametrize("kind", ["shrunk", "vectors, table"])
 def test_network_learns_what_its_labels_mean(kind: str) -> None:
-    """Data at the number of their label: at large noise E[x_0 | label] rises with it, by about 1."""
+    """Data at the number of their label: at large noise E[x_0 | label] rises with it."""
     network = (
         sf.fields.VectorMLP(16, 64, 1, table=table(5, 3)) if kind == "vectors, table"
         else KINDS[kind]()
