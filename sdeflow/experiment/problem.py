@@ -20,6 +20,7 @@ from sdeflow.fields.networks import MLP
 from sdeflow.fields.unet import UNet
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
+from sdeflow.training.task import TrainingConfig
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -107,3 +108,11 @@ def problem(config: Config, units: Units | None = None) -> Problem:
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None
     return Problem(config, data, units, standard, field, truth)
+
+
+def recipe(config: Config) -> TrainingConfig:
+    """How the network of these data is trained."""
+    _, batch, rate, *_ = config.sizes
+    if config.shaped:
+        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
+    return TrainingConfig(batch, rate)

@@ -45,7 +45,7 @@ from sdeflow.experiment.folder import (
     remove,
     write_cloud,
 )  # fmt: skip
-from sdeflow.experiment.problem import Problem, StandardField, problem
+from sdeflow.experiment.problem import Problem, StandardField, problem, recipe
 from sdeflow.experiment.samplers import (
     CALLS,
     MULTISTEP,
@@ -64,7 +64,6 @@ from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
 from sdeflow.training.loss import prediction_weighting
-from sdeflow.training.task import TrainingConfig
 
 # --------------------------------------------------------------------------------------- training
 
@@ -97,7 +96,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         standard.sample_labelled if config.conditional else standard.sample,
         sizes.steps,
         config.seed,
-        config=_recipe(config),
+        config=recipe(config),
         weighting=None
         if config.predicts == "unit"
         else prediction_weighting(Prediction(config.predicts)),
@@ -111,14 +110,6 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
-
-
-def _recipe(config: Config) -> TrainingConfig:
-    """How the network of these data is trained."""
-    _, batch, rate, *_ = config.sizes
-    if config.shaped:
-        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
-    return TrainingConfig(batch, rate)
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
