@@ -12,7 +12,7 @@ import sdeflow as sf
 from sdeflow._validation import SdeflowError
 from sdeflow.experiment import demo, folder, picture_demo, run, verify, view
 from sdeflow.experiment.config import Config
-from sdeflow.experiment.problem import problem
+from sdeflow.experiment.problem import problem, recipe
 
 pytest.importorskip("sklearn", reason="the digits come with scikit-learn, the extra `images`")
 
@@ -48,6 +48,7 @@ def test_a_problem_of_digits_is_a_unet_on_centred_pictures() -> None:
     whole = problem(TINY)
     assert whole.field.shape == (1, 8, 8)
     assert whole.field.labels == 10
+    assert recipe(TINY).drop == 0.2
     assert whole.standard.std == pytest.approx(1.0)
     assert float(whole.standard.mean.abs().max()) < 1e-12
 
