@@ -56,7 +56,7 @@ def measure(lab: Lab, moved: int) -> Finding:
             Check("digits as asked, lost without a prior", lost.mean(),
                   above(SURE * float(lost.std()) / math.sqrt(len(lost))), "four standard errors"),
         ],
-        notes={f"{n}: share of digits as asked": float(r.double().mean()) for n, r in right.items()}
+        notes={f"{n}: share of digits right": float(r.double().mean()) for n, r in right.items()}
         | {f"{n}: spread of 60 threes with a hat": _spread(model, p, lab.seed)
            for n, p in priors.items() if p is not None},
         draw=lambda fig: drawings.pictures(

@@ -21,7 +21,7 @@ import math
 import re
 import textwrap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from enum import StrEnum
 from functools import partial
 from importlib.util import find_spec
@@ -180,7 +180,7 @@ class Lab:
         if self.folder is None:
             return make(seed)
         kept = self.folder / "fields" / f"{name}-{seed}.safetensors"
-        source = digest(inspect.getsource(make))
+        source = digest(recipe(make))
         try:
             if kept.with_suffix(".txt").read_text() == source:
                 return load(kept)
@@ -268,6 +268,19 @@ class Claim:
         if not all(check.holds for check in finding.checks):
             return Verdict.FAILS
         return Verdict.CORRECTED if self.part("Correction") else Verdict.HOLDS
+
+
+def recipe(make: Callable) -> str:
+    """What a function trains, in words: its text, its defaults, the plain constants it uses."""
+    used = inspect.getclosurevars(make)
+    constants = {
+        name: value
+        for name, value in sorted({**used.globals, **used.nonlocals}.items())
+        if isinstance(value, bool | int | float | str | tuple)
+        or (is_dataclass(value) and all(type(v) in (int, float) for v in vars(value).values()))
+    }
+    text = textwrap.dedent(inspect.getsource(make)) + f"{inspect.signature(make)}\n"
+    return text + "".join(f"{name} = {value!r}\n" for name, value in constants.items())
 
 
 def digest(text: str) -> str:

@@ -1,6 +1,7 @@
 """The claims: each says what was said, measures it by named checks, and can fail."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -138,3 +139,40 @@ def test_claim_reproduces_its_numbers_from_its_seed() -> None:
     for c in records.chosen(CLAIMS, ["f6", "r12", "s3", "m3", "g2"]):
         a, b = (c.measure(Lab(7), c.subject) for _ in range(2))
         assert (a.checks, a.notes) == (b.checks, b.notes)
+
+
+SHIFT = 1
+
+
+def test_field_is_kept_until_what_trains_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constant outside the function counts as its text does."""
+    lab, made = Lab(0, tmp_path), list[int]()
+
+    def make(seed: int) -> int:
+        made.append(SHIFT)
+        return seed + SHIFT
+
+    def write(n: int, file: Path) -> None:
+        file.write_text(f"{n}")
+
+    def kept() -> int:
+        return lab.kept(
+            "number",
+            make,
+            lambda n, file: file.write_text(f"{n}"),
+            lambda file: int(file.read_text()),
+        )
+
+    assert [kept(), kept()] == [1, 1]
+    assert made == [1]
+    monkeypatch.setitem(globals(), "SHIFT", 5)
+    assert kept() == 5
+    assert made == [1, 5]
+
+
+def test_claim_without_its_packages_says_what_to_install() -> None:
+    c = replace(toy(4.0), needs=("no_such_package",))
+    assert c.missing == "F1 needs no_such_package: pip install 'sdeflow[images]'"
+    assert not toy(4.0).missing
