@@ -72,8 +72,8 @@ class Problem:
         """
         if self.dim != 2:
             raise SdeflowError(
-                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates, and a "
-                "grid of so many has no end of cells; compare clouds with `sdeflow demo`"
+                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates; "
+                "`sdeflow demo` compares its clouds, `sdeflow sample` draws them"
             )
 
     def __repr__(self) -> str:
