@@ -54,17 +54,17 @@ def _right(u: Tensor, v: Tensor, moved: int) -> Tensor:
 def _draw(fig: plot.Figure, similar: Tensor, captions: list[str], x: Tensor) -> None:
     """Six pictures against their captions: the matrix of similarities."""
     short = [k for k, text in enumerate(captions) if 3 <= len(text.split()) <= 6][:6]
-    grid = fig.add_gridspec(2, 1, height_ratios=(1, 4), hspace=0.04)
-    table = fig.add_subplot(grid[1])
+    table = fig.subplots()
     values = similar[short][:, short].T
     table.imshow(values.numpy(), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto")
     for (row, column), value in _entries(values):
         table.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6)
     table.set_yticks(range(len(short)), [captions[k] for k in short], fontsize=6)
     table.set(xticks=[], xlabel="cosine of picture (column) and caption (row)")
-    for place, ax in zip(short, grid[0].subgridspec(1, len(short)).subplots(), strict=True):
-        ax.imshow(x[place].reshape(16, 16).numpy(), cmap="gray", vmin=-1, vmax=1)
-        ax.set_axis_off()
+    for column, place in enumerate(short):
+        above = table.inset_axes((column / len(short), 1.02, 1 / len(short), 0.25))
+        above.imshow(x[place].reshape(16, 16).numpy(), cmap="gray", vmin=-1, vmax=1)
+        above.set(xticks=[], yticks=[])
 
 
 def _entries(values: Tensor) -> list[tuple[tuple[int, int], float]]:
