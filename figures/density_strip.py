@@ -28,10 +28,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     peak, shown = plot.peak(*densities), 3.0
     axes = fig.subplots(2, 5)
     for k, t in enumerate(path.t.tolist()):
-        image = plot.density(axes[0, k], densities[k], shown)
-        image.norm = "log"
-        image.set_clim(peak / 300, peak)
-        axes[0, k].set_facecolor(image.cmap(0.0))  # where rounding left no mass at all
+        image = plot.density(axes[0, k], densities[k], shown, peak, decades=2.5)
         plot.cloud(axes[1, k], path.x[k], size=0.5)
         level = float(process(t).sigma)
         plot.frame(axes[0, k], shown, f"$t$ = {t:.2g}\n$\\sigma$ = {level:.2g}")

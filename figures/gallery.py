@@ -33,8 +33,8 @@ SHOWN = (
 """The figures that README shows; docs/figures.md has all."""
 FILMS = ("film",)
 PROGRAMS = (
-    "figure_strip", "figure_paths", "figure_arrows", "figure_work_precision", "figure_verdict",
-    "figure_film", "figure_guidance",
+    "figure_strip", "figure_paths_line", "figure_paths_plane", "figure_arrows",
+    "figure_work_precision", "figure_verdict", "figure_film", "figure_guidance",
 )  # fmt: skip
 """Programs in examples/ that draw one figure each."""
 INTRODUCTION = """\
@@ -52,7 +52,7 @@ python -m figures all --quick        # rough, in seconds each, into runs/figures
 
 A picture says what made it: `sdeflow provenance paper/density_strip.pdf`. The lines below each
 picture are those that draw it; a copy of them is where a figure of your own may begin. The
-programs at the [end of this page](#in-a-program-of-your-own) begin with less.
+programs at the [end of this page](#in-a-program-of-your-own) need fewer than ten.
 """
 
 

@@ -4,8 +4,8 @@ From the left: the density of the class, p_c, and particles without guidance; th
 sampling after Fokker and Planck, and guided particles, w = 3; the tilted density p_c^3 / p^2,
 which guidance does not sample; what it samples less that. All at noise level 0.15 data std.
 Lengths in data std, p in 1 / data std^2; colours end at the largest p of first and third panel.
-TV: total variation from the tilted density; its floor is the error of the cells. p-value: the
-smallest of the tests of 4,000 guided particles against the density under them.
+TV: total variation from the tilted density; its floor is the error of the cells. p: of the tests
+of 4,000 guided particles against the density under them, after Holm.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sdeflow as sf
 from figures.problems import Problem
 from sdeflow import plot
 from sdeflow.analysis import guided_law
+from sdeflow.diagnostics.verdict import format_p_value
 from sdeflow.plot.densities import colour_map
 
 PANELS = (1, 4)
@@ -44,8 +45,8 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     difference = (law.guided.mass - law.tilted.mass) / law.guided.grid.volume
     colours = colour_map(axes[3], difference, law.guided, "PuOr", (-top, top), window, "data std")
     tv, error = law.from_tilted
-    size = f"window $\\pm${window.half:.2g}"
-    labels = size, f"p-value {law.verdict.p_value:.2g}", "", f"TV {tv:.3f}, floor {error:.1g}"
+    size = f"width {2 * window.half:.2g}"
+    labels = size, format_p_value(law.verdict.p_value), "", f"TV {tv:.3f}, floor {error:.1g}"
     titles = "$w$ = 1", f"$w$ = {SCALE:g}", "tilted", "guided $-$ tilted"
     for ax, title, label in zip(axes, titles, labels, strict=True):
         plot.frame(ax, window, title).set_xlabel(label)

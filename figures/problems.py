@@ -51,11 +51,14 @@ class Problem:
         fine = 2 * round(HALF / (0.8 * width)) if width else 0
         return sf.Grid(-HALF, HALF, 2 * (max(cells, fine),))
 
-    def learned(self, steps: int, process: sf.processes.Process | None = None) -> sf.LearnedField:
+    def learned(
+        self, steps: int, process: sf.processes.Process | None = None, seed: int = 0
+    ) -> sf.LearnedField:
         """A small network after a short training, a field with visible errors."""
-        field = sf.LearnedField(process or self.process, sf.MLP(width=64, depth=3), data_std=1.0)
+        network = sf.MLP(width=64, depth=3, seed=seed)
+        field = sf.LearnedField(process or self.process, network, data_std=1.0)
         config = sf.training.TrainingConfig(batch=256)
-        sf.fit(field, lambda n, seed: self.data.sample(n, seed).float(), steps, config=config)
+        sf.fit(field, lambda n, s: self.data.sample(n, s).float(), steps, seed, config=config)
         return field
 
 

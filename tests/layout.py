@@ -5,8 +5,10 @@ from itertools import combinations
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
+MATH = MathTextParser("path")
 SMALLEST = 6.0  # points
 SLACK = 1.0  # pixels of 1/100 inch
 
@@ -29,13 +31,23 @@ def texts(fig: Figure) -> Iterator[Text]:
             yield text
 
 
+def smallest(text: Text) -> float:
+    """Points of its smallest letter, that of a sub- or superscript, as mathtext sets it."""
+    found = [text.get_fontsize()]
+    for line in text.get_text().split("\n"):
+        if line.count("$") > 1:
+            glyphs = MATH.parse(line, 72, text.get_fontproperties()).glyphs
+            found += [size for _, size, *_ in glyphs]
+    return min(found)
+
+
 def layout_faults(fig: Figure) -> list[str]:
     """Texts that are too small, outside the figure, or over each other."""
     fig.draw_without_rendering()
     found, boxes = [], [(text, text.get_window_extent()) for text in texts(fig)]
     for text, box in boxes:
-        if text.get_fontsize() < SMALLEST:
-            found.append(f"{text.get_text()!r} has {text.get_fontsize():g} points")
+        if smallest(text) < SMALLEST:
+            found.append(f"{text.get_text()!r} has {smallest(text):.3g} points")
         if (
             min(box.x0, box.y0) < -SLACK
             or box.x1 > fig.bbox.x1 + SLACK

@@ -71,6 +71,17 @@ def test_example_is_short_and_asserts_its_point(program: Path) -> None:
     assert isinstance(tree.body[-1], ast.Assert)
 
 
+@pytest.mark.parametrize(
+    "program", [p for p in PROGRAMS if p.stem.startswith("figure_")], ids=lambda p: p.stem
+)
+def test_a_figure_takes_under_ten_lines_with_imports_and_assertion(program: Path) -> None:
+    text = program.read_text("utf-8")
+    _, body = text.split('"""\n', 1)
+    lines = [line.strip() for line in body.splitlines()]
+    assert len([line for line in lines if line and not line.startswith("#")]) < 10
+    assert ";" not in body
+
+
 def test_examples_are_found() -> None:
     names = {program.stem for program in PROGRAMS}
     first = {"langevin_double_well", "eta_family", "ddpm_is_one_engine_step"}

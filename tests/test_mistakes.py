@@ -544,6 +544,35 @@ FIELDS: Table = {
     "scale_from_strength(str)": (lambda: fi.scale_from_strength("2"), "strength must be a number"),
     "scale_from_strength(nan)": (lambda: fi.scale_from_strength(math.nan), "strength must be"),
     "strength_from_scale(None)": (lambda: fi.strength_from_scale(None), "scale must be a number"),
+    "UNet(side)": (lambda: fi.UNet(8), "shape must be (channels, height, width)"),
+    "UNet(picture)": (lambda: fi.UNet((8, 8)), "shape must be (channels, height, width)"),
+    "UNet(odd)": (lambda: fi.UNet((1, 7, 7)), "pad the pictures"),
+    "UNet(shrunk)": (lambda: fi.UNet((1, 6, 6), shrink=2), "multiples of 4"),
+    "UNet(channels)": (lambda: fi.UNet(channels=12), "multiple of 8"),
+    "UNet(how)": (lambda: fi.UNet(labels=3, how="film"), "how must be one of"),
+    "UNet(seed)": (lambda: fi.UNet(seed=-1), "seed must be at least 0"),
+    "UNet(table list)": (lambda: fi.UNet(table=LIST), "table must be a floating-point tensor"),
+    "UNet(table nan)": (lambda: fi.UNet(table=NAN), "table has NaN"),
+    "UNet(table and labels)": (lambda: fi.UNet(labels=3, table=X), "leave out labels"),
+    "UNet(tokens, add)": (lambda: fi.UNet(table=IMAGES), "how='attend' takes tokens"),
+    "UNet(vectors, attend)": (lambda: fi.UNet(table=X, how="attend"), "table[:, None]"),
+    "VectorMLP(dim)": (lambda: fi.VectorMLP(2.0), "dim must be a whole number"),
+    "VectorMLP(tokens)": (lambda: fi.VectorMLP(2, table=IMAGES), "table must be (m, k)"),
+    "holding(classes)": (lambda: fi.VectorMLP(2, 8, 1, labels=3).holding(X), "holds no table"),
+    "holding(width)": (lambda: fi.VectorMLP(2, 8, 1, table=X).holding(X3), "rows of width 2"),
+    "told(MLP)": (lambda: LABELLED.told(X), "holds no table of vectors"),
+    "Learned(shape int)": (lambda: sf.LearnedField(VP, nn.Tanh(), shape=4), "row of sizes"),
+    "Learned(shape text)": (lambda: sf.LearnedField(VP, nn.Tanh(), shape="4"), "row of sizes"),
+    "Learned(shape twice)": (
+        lambda: sf.LearnedField(VP, fi.UNet(channels=8), shape=(1, 4, 4)),
+        "leave out shape",
+    ),
+    "Guided(two clouds)": (
+        lambda: sf.GuidedField(
+            LABELLED.given(torch.tensor([0, 1])), LABELLED.given(torch.tensor([0, 1, 2])), 2.0
+        ),
+        "clouds of 2 and 3 particles",
+    ),
     "MLP(dim=float)": (lambda: sf.MLP(2.0), "dim must be a whole number"),
     "MLP(width=0)": (lambda: sf.MLP(width=0), "width must be at least 1"),
     "MLP(how)": (lambda: sf.MLP(how="concat"), "how must be one of"),
@@ -1422,6 +1451,17 @@ PLOTS: Table = {
         lambda: plot.write(plot.Figure(), "mistake.png", ["a"]),
         "about must",
     ),
+    "pictures(figure)": (lambda: plot.pictures(plot.Figure(), X, (1, 1, 2)), "ax must be"),
+    "pictures(list)": (lambda: plot.pictures(AX, LIST, (1, 2)), works),
+    "pictures(IMAGES)": (lambda: plot.pictures(AX, IMAGES, [2, 3]), works),
+    "pictures(shape)": (lambda: plot.pictures(AX, X, (1, 8, 8)), "x must be pictures (n, 64)"),
+    "pictures(no shape)": (lambda: plot.pictures(AX, X, None), "shape must be"),
+    "pictures(2 channels)": (lambda: plot.pictures(AX, X, (2, 1, 1)), "one channel or three"),
+    "pictures(columns=0)": (lambda: plot.pictures(AX, X, (1, 2), 0), "columns must be"),
+    "pictures(labels)": (lambda: plot.pictures(AX, X, (1, 2), labels=["a"]), "labels must be 6"),
+    "pictures(label str)": (lambda: plot.pictures(AX, X, (1, 2), labels="abcdef"), "list of 6"),
+    "pictures(range)": (lambda: plot.pictures(AX, X, (1, 2), low=1.0), "low must lie below"),
+    "pictures(NaN)": (lambda: plot.pictures(AX, NAN, (1, 2)), "finite"),
     "cloud(figure)": (lambda: plot.cloud(plot.Figure(), X), "ax must be"),
     "cloud(list)": (lambda: plot.cloud(AX, LIST), works),
     "cloud(1-D)": (lambda: plot.cloud(AX, ROW), "cloud of shape (n, d)"),
@@ -1482,6 +1522,20 @@ PLOTS: Table = {
     "arrows(t late)": (lambda: plot.arrows(AX, FIELD, 5.0, 1.0), "outside"),
     "frame(half str)": (lambda: plot.frame(AX, "1"), "half the side"),
     "frame(ax None)": (lambda: plot.frame(None, 1.0), "ax must be"),
+    "arrows(grid of arrows)": (lambda: plot.arrows(AX, PATH.x, None), "where must be the grid"),
+    "density(decades)": (lambda: plot.density(AX, DENSITY, decades=0), "decades must be positive"),
+    "strip(ax)": (lambda: plot.strip(AX, DENSITIES), "fig must be"),
+    "strip(density)": (lambda: plot.strip(plot.Figure(), DENSITY), "things must be"),
+    "strip(none)": (lambda: plot.strip(plot.Figure(), []), "nothing to show"),
+    "strip(1D)": (lambda: plot.strip(plot.Figure(), [DENSITY1]), "shows the plane"),
+    "strip(below)": (lambda: plot.strip(plot.Figure(), [X], X), "below must be"),
+    "paths(cloud)": (lambda: plot.paths(AX, X), "path must be a Path"),
+    "paths(below)": (lambda: plot.paths(AX, PATH, DENSITIES), "p must be a Density"),
+    "paths(below 1D)": (lambda: plot.paths(AX, PATH1, DENSITY1), "densities must be"),
+    "comparison(ax)": (lambda: plot.comparison(AX, CLOUD200, DENSITY), "fig must be"),
+    "comparison(1D)": (lambda: plot.comparison(plot.Figure(), LINE, DENSITY1), "of the plane"),
+    "comparison(few)": (lambda: plot.comparison(plot.Figure(), X, DENSITY), "100"),
+    "film(grid)": (lambda: plot.film(PATH, GRID), "asks for an ExactField"),
     "film(cloud)": (lambda: plot.film(X), "states (T, n, d)"),
     "film(3D)": (lambda: plot.film(IMAGES, file="mistake.gif"), "choose two"),
     "film(history)": (lambda: plot.film(PATH, DENSITY), "history must be a DensityPath"),
@@ -1506,6 +1560,14 @@ PLOTS: Table = {
     "work_precision(swapped)": (
         lambda: plot.work_precision(LOG_AX, {"a": ([[1.0, 2.0]], [8])}),
         "(K,) or (K, seeds)",
+    ),
+    "work_precision(paths)": (
+        lambda: plot.work_precision(LOG_AX, {"a": [PATH]}),
+        "give truth=",
+    ),
+    "work_precision(truth)": (
+        lambda: plot.work_precision(LOG_AX, {"a": [PATH1]}, truth=PATH),
+        "same particles",
     ),
     "work_precision(zero)": (lambda: plot.work_precision(LOG_AX, {"a": ([8], [0.0])}), "floor="),
     "convergence(h)": (lambda: plot.convergence(LOG_AX, [0.1, 0.2], [1.0, 2.0]), "span / h"),
@@ -1636,6 +1698,126 @@ INTEGRATIONS: Table = {
     "a field of TimeInput": (lambda: sf.LearnedField(VP, fi.TimeInput.TIME), "network must be"),
 }
 
+im = sf.images
+CLIP = im.ContrastiveModel(dim=4, channels=4, width=8, depth=1, heads=2)
+JUDGE = im.Judge(channels=4)
+PAGES = torch.zeros(3, 256)
+VECTORS = torch.eye(4)[:3]
+TOLD = torch.ones(2, 4)
+PRIOR = im.Prior(sf.LearnedField(sf.EDM(), fi.VectorMLP(4, 8, 1, table=TOLD), data_std=1.0))
+PAINTER = fi.UNet((1, 16, 16), 8, table=TOLD, shrink=2)
+DECODER = im.Decoder(sf.LearnedField(sf.EDM(), PAINTER, data_std=1.0))
+LINEAR = im.LinearPrior(torch.eye(4), torch.zeros(4))
+UNCLIP = im.UnCLIP(CLIP, PRIOR, DECODER, LINEAR)
+POOL = im.Pool(PAGES, VECTORS, VECTORS)
+NINE = torch.zeros(3, 9, dtype=torch.bool)
+
+
+def pages(n: int, seed: int) -> object:
+    """Pictures with captions that all say the same."""
+    return im.Captioned(
+        torch.zeros(n, 256), n * ["one"], torch.ones(n).long(), NINE[:1].expand(n, 9)
+    )
+
+
+WORDS: Table = {
+    "Vocabulary(text)": (lambda: im.Vocabulary("hat"), "words must be a sequence"),
+    "Vocabulary(twice)": (lambda: im.Vocabulary(("hat", "hat")), "all different"),
+    "Vocabulary(upper case)": (lambda: im.Vocabulary(("Hat",)), "lower case"),
+    "Vocabulary(length)": (lambda: im.Vocabulary(("hat",), 1), "length must be at least 2"),
+    "tokens(text)": (lambda: im.VOCABULARY.tokens("a hat"), "put it in brackets: ['a hat']"),
+    "tokens(none)": (lambda: im.VOCABULARY.tokens([]), "texts is empty"),
+    "tokens(numbers)": (lambda: im.VOCABULARY.tokens([1]), "must be a list of texts"),
+    "tokens(unknown)": (lambda: im.VOCABULARY.tokens(["hatt"]), "near it are: hat"),
+    "tokens(long)": (lambda: im.VOCABULARY.tokens(["hat " * 50]), "at most 39 words"),
+    "texts(float)": (lambda: im.VOCABULARY.texts(X), "tokens must be"),
+    "texts(beyond)": (lambda: im.VOCABULARY.texts([[9999]]), "tokens must be"),
+    "CaptionedPictures(part)": (lambda: im.CaptionedPictures("valid"), "'train' or 'test'"),
+    "CaptionedPictures(rate)": (lambda: im.CaptionedPictures(rate=2.0), "rate must lie in [0, 1]"),
+    "sample(n=0)": (lambda: im.CaptionedPictures().sample(0), "n must be at least 1"),
+    "captions(digit)": (lambda: im.captions(torch.tensor([10]), NINE[:1]), "digit must be 0 to 9"),
+    "captions(drawn)": (lambda: im.captions(torch.ones(3).long(), NINE.float()), "truth values"),
+    "captions(of two)": (lambda: im.captions(torch.ones(2).long(), NINE), "drawn must be (2, 9)"),
+    "captions(chance)": (
+        lambda: im.captions(torch.ones(3).long(), NINE, mention=1.5),
+        "mention must lie in [0, 1]",
+    ),
+    "draw(0..16)": (lambda: im.draw(torch.full((3, 8, 8), 16.0), NINE), "from 0 to 1"),
+    "draw(flat)": (lambda: im.draw(torch.zeros(3, 64), NINE), "(n, height, width)"),
+    "draw(shift)": (lambda: im.draw(torch.zeros(3, 8, 8), NINE, torch.ones(3)), "shift must be"),
+    "draw(shift 2)": (
+        lambda: im.draw(torch.zeros(3, 8, 8), NINE, torch.full((3, 2), 2)),
+        "shift must be -1, 0 or 1",
+    ),
+    "handwritten(part)": (lambda: im.handwritten("all"), "'train' or 'test'"),
+    "pairs(attribute)": (lambda: im.pairs("cap"), "attribute must be one of hat,"),
+    "Captioned as a tuple": (
+        lambda: im.Captioned(PAGES, [], ROW, NINE).captions,
+        lambda c: c == [],
+    ),
+    "ContrastiveModel(heads)": (lambda: im.ContrastiveModel(heads=3), "a multiple of heads"),
+    "ContrastiveModel(side)": (lambda: im.ContrastiveModel(side=15), "a multiple of 4"),
+    "ContrastiveModel(words)": (lambda: im.ContrastiveModel(["hat"]), "must be a Vocabulary"),
+    "embed_pictures(8x8)": (lambda: CLIP.embed_pictures(torch.zeros(3, 64)), "dimension 256"),
+    "embed_pictures(pages)": (
+        lambda: CLIP.embed_pictures(torch.zeros(3, 16, 16)),
+        "flatten each particle",
+    ),
+    "embed_text(text)": (lambda: CLIP.embed_text("a hat"), "put it in brackets"),
+    "loss(captions)": (lambda: CLIP.loss(PAGES, ["one"]), "captions must be one for each of 3"),
+    "contrastive_loss(pairs)": (
+        lambda: im.contrastive_loss(VECTORS, VECTORS[:2], 1.0),
+        "u and v must be pairs",
+    ),
+    "contrastive_loss(scale)": (
+        lambda: im.contrastive_loss(VECTORS, VECTORS, -1.0),
+        "scale must be zero or more",
+    ),
+    "train_contrastive(cloud)": (
+        lambda: im.train_contrastive(CLIP, lambda n, seed: PAGES, 1),
+        "sample must give Captioned pictures",
+    ),
+    "train_contrastive(batch=1)": (
+        lambda: im.train_contrastive(CLIP, pages, 1, batch=1),
+        "batch must be at least 2",
+    ),
+    "train_contrastive(pictures)": (
+        lambda: im.train_contrastive(CLIP, im.CaptionedPictures(), 1),
+        "sample must be a function",
+    ),
+    "zero_shot(text)": (lambda: im.zero_shot(CLIP, PAGES, ["hat"]), "prompts must be a list"),
+    "zero_shot(judge)": (lambda: im.zero_shot(JUDGE, PAGES), "model must be a ContrastiveModel"),
+    "retrieval(text)": (lambda: im.retrieval(CLIP, PAGES, "hat"), "put it in brackets"),
+    "direction(same)": (lambda: im.direction(CLIP, PAGES, PAGES), "must differ in each pair"),
+    "direction(pairs)": (lambda: im.direction(CLIP, PAGES, PAGES[:2]), "must be pairs"),
+    "nearest_words(pictures)": (lambda: im.nearest_words(CLIP, PAGES), "dimension 4"),
+    "nearest_words(many)": (lambda: im.nearest_words(CLIP, VECTORS, 999), "count must be at most"),
+    "Judge(channels)": (lambda: im.Judge(channels=0), "channels must be at least 1"),
+    "Judge of a file that is not there": (lambda: im.Judge.load(NOWHERE), "there is no file"),
+    "Judgement": (lambda: JUDGE.judge(PAGES), lambda j: isinstance(j, im.Judgement)),
+    "train_judge(model)": (lambda: im.train_judge(CLIP, pages, 1), "judge must be a Judge"),
+    "fit_linear_prior(few)": (lambda: im.fit_linear_prior(VECTORS, VECTORS), "give more"),
+    "LinearPrior(bias)": (lambda: im.LinearPrior(torch.eye(4), torch.zeros(3)), "bias must be"),
+    "Prior(no table)": (lambda: im.Prior(LEARNED), "a network with a table"),
+    "Prior(decoder's field)": (lambda: im.Prior(DECODER.field), "told what it gives"),
+    "Decoder(exact)": (lambda: im.Decoder(FIELD), "field must be a LearnedField"),
+    "Decoder.pictures(zero)": (lambda: DECODER.pictures(0 * VECTORS), "row 0 is zero"),
+    "Decoder.pictures(against)": (
+        lambda: DECODER.pictures(VECTORS, against=VECTORS[:2]),
+        "against must be one row, or 3",
+    ),
+    "UnCLIP(prior)": (lambda: im.UnCLIP(CLIP, DECODER, DECODER), "prior must be a Prior or"),
+    "UnCLIP.pictures(text)": (lambda: UNCLIP.pictures("a hat"), "put it in brackets"),
+    "UnCLIP.pictures(scale)": (lambda: UNCLIP.pictures(["hat"], "2"), "scale must be a number"),
+    "UnCLIP.load(nowhere)": (lambda: im.UnCLIP.load(NOWHERE), "there is no file"),
+    "UnCLIPConfig(steps=0)": (lambda: im.UnCLIPConfig(clip_steps=0), "clip_steps must be"),
+    "Pool(rows)": (lambda: im.Pool(PAGES, VECTORS, VECTORS[:2]), "as many rows"),
+    "embedded_pool(judge)": (lambda: im.embedded_pool(JUDGE, 10), "must be a ContrastiveModel"),
+    "train_decoder(tensor)": (lambda: im.train_decoder(PAGES, 1), "pool must be a Pool"),
+    "train_prior(steps)": (lambda: im.train_prior(POOL, 0), "steps must be at least 1"),
+    "train_unclip(seed)": (lambda: im.train_unclip(0), "config must be a"),
+}
+
 TABLES: dict[str, Table] = {
     "processes": PROCESSES,
     "distributions": DISTRIBUTIONS,
@@ -1649,6 +1831,7 @@ TABLES: dict[str, Table] = {
     "plot": PLOTS,
     "experiment": EXPERIMENT,
     "integrations": INTEGRATIONS,
+    "images": WORDS,
 }
 
 # ------------------------------------------------------------------------------------- the tests

@@ -145,10 +145,12 @@ class Lab:
     Args:
         seed: of everything random.
         folder: keeps trained networks and figures; None keeps nothing.
+        format: of the figures.
     """
 
     seed: int = 0
     folder: Path | None = None
+    format: str = "png"
 
     def trained(
         self,

@@ -35,6 +35,8 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("which", nargs="+", help="list, all, or ids of claims: S3 G7")
     parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder")
     parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("--format", choices=["png", "pdf", "svg"], default="png",
+                        help="of the figures")  # fmt: skip
     parser.set_defaults(run=main)
 
 
@@ -51,7 +53,7 @@ def main(given: argparse.Namespace) -> None:
     except (ValueError, SdeflowError, OSError) as error:
         print(f"claims: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    _run(wanted, Lab(given.seed, given.out), given.out)
+    _run(wanted, Lab(given.seed, given.out, given.format), given.out)
 
 
 def _show(claims: list[Claim]) -> None:

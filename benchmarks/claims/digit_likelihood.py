@@ -12,6 +12,7 @@ is a rising function of ln p and no probability of being a digit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -90,6 +91,14 @@ class Likelihoods:
         return float((self.log_p[name] < self.log_p[WHOLE]).double().mean())
 
 
+def _at_the_end(x: Tensor) -> Tensor:
+    """ln of N(mean picture, std^2 + 10^2), the digits in noise of size 10, to its two moments."""
+    data = digits()
+    size2 = data.std**2 + SPAN.t_max**2
+    off = x - data.mean.to(x)
+    return -(off.square().sum(1) / size2 + x.shape[1] * math.log(2 * math.pi * size2)) / 2
+
+
 def likelihoods(field: LearnedField, n: int = 48, exact: int = 16, seed: int = 0) -> Likelihoods:
     """Measure n digits that were held out, each of them damaged in every way."""
     x = halves()[1][:n]
@@ -98,8 +107,8 @@ def likelihoods(field: LearnedField, n: int = 48, exact: int = 16, seed: int = 0
     asked = torch.cat([picture + blur for picture in shown.values()])
     plain = replace(field, process=SPAN, label=None)
     solver = ODESolver("heun2", times=karras_times(SPAN, STEPS).flip(0))
-    value, error = hutchinson_log_likelihood(plain, asked, solver, PROBES, seed)
-    control = log_likelihood(plain, asked[:exact], solver)
+    value, error = hutchinson_log_likelihood(plain, asked, solver, PROBES, seed, _at_the_end)
+    control = log_likelihood(plain, asked[:exact], solver, _at_the_end)
     return Likelihoods(
         shown,
         dict(zip(shown, value.split(n), strict=True)),

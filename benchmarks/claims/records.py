@@ -85,7 +85,7 @@ def _draw(claim: Claim, finding: Finding, lab: Lab) -> str | None:
     """The name of the figure's file, if there is a figure and a folder for it."""
     if finding.draw is None or lab.folder is None:
         return None
-    name = f"{claim.id}.png"
+    name = f"{claim.id}.{lab.format}"
     with plot.figure(*finding.size) as fig:
         finding.draw(fig)
         origin = {key: str(value) for key, value in signed(lab.seed).items()}
@@ -107,17 +107,25 @@ def chosen(claims: Sequence[Claim], ids: Iterable[str]) -> list[Claim]:
 
 
 def measured(claims: Sequence[Claim], lab: Lab, *, progress: bool = False) -> Iterator[Record]:
-    """The record of each claim: from the lab's folder if one of this text and seed is there."""
+    """The record of each claim: from the lab's folder if one of this text, seed and
+    format is there.
+    """
     known = {} if lab.folder is None else {r.id: r for r in read(lab.folder / FILE)}
     with tqdm(claims, disable=not progress, unit="claim") as bar:
         for c in bar:
             bar.set_description(c.id)
             old = known.get(c.id)
-            if old is None or (old.seed, old.digest) != (lab.seed, c.digest):
+            if old is None or not _made_by(old, c, lab):
                 known[c.id] = run(c, lab)
                 if lab.folder is not None:
                     write(list(known.values()), lab.folder / FILE)
             yield known[c.id]
+
+
+def _made_by(old: Record, claim: Claim, lab: Lab) -> bool:
+    """Whether a record is of this text and seed, and its figure of this format."""
+    drawn = old.figure is None or old.figure.endswith(f".{lab.format}")
+    return drawn and (old.seed, old.digest) == (lab.seed, claim.digest)
 
 
 def read(path: Path) -> list[Record]:

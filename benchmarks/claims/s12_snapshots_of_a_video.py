@@ -37,8 +37,7 @@ def measure(lab: Lab, part: float) -> Finding:
     x = field.start(1, lab.seed)
     pipe(
         prompt_embeds=good, negative_prompt_embeds=bad, num_frames=9, guidance_scale=SCALE,
-        num_inference_steps=STEPS, output_type="latent",
-        latents=x.reshape(1, *field.shape).clone(),
+        num_inference_steps=STEPS, output_type="latent", latents=x.view(1, *field.shape).clone(),
         callback_on_step_end=lambda p, k, t, now: seen.append(now["latents"].flatten(1)) or now,
         **size,
     )  # fmt: skip

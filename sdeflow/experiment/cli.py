@@ -35,6 +35,7 @@ from tabulate import tabulate
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
+from sdeflow.experiment.folder import Format
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
 
@@ -50,25 +51,27 @@ class Demo:
     """Particles in each measured cloud."""
     film: Path | None = None
     """A .gif or .mp4 of data that become noise, and of noise that becomes data."""
+    format: Format = "png"
+    """Of the figures."""
 
     def __call__(self) -> int:
         """Print the report; 1 if the check does not pass."""
         demo, run = experiment.demo, experiment.run
         demo.check_particles(self.n)
-        if self.film is not None:
-            experiment.films.check(self.film)
         built = experiment.problem.problem(self.config)  # complain before anything is removed
         if self.film is not None:
             built.check_plane("films are")
+            experiment.films.check(self.film)
         run.clear(self.out, self.config)
-        print(demo.demo(self.config, self.out, n=self.n, progress=sys.stderr.isatty()))
-        print(f"figure: {self.out / 'figure.png'}")
+        told = sys.stderr.isatty()
+        print(demo.demo(self.config, self.out, n=self.n, progress=told, format=self.format))
+        print(f"figure: {self.out / f'figure.{self.format}'}")
         if self.film is not None:
-            print(f"film: {experiment.films.film_demo(self.out, self.film, sys.stderr.isatty())}")
+            print(f"film: {experiment.films.film_demo(self.out, self.film, told)}")
         if self.config.shaped:
             return 0  # the report says that the check is for the plane
         try:
-            return _checked(self.out, seed=self.config.seed)
+            return _checked(self.out, self.format, seed=self.config.seed)
         except SdeflowError as error:
             # A grid has its limits; what was trained, sampled and measured stands without it.
             again = shlex.join(["sdeflow", "check", str(self.out)])
@@ -131,21 +134,22 @@ class Sample:
         run, samplers = experiment.run, experiment.samplers
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
-        save = 2 if self.film is None else self.steps + 1
+        n, save = 10_000 if self.n is None else check_int(self.n, "n"), self.save
         if self.film is not None:
             experiment.films.check(self.film)
             run.reopen(self.folder).check_plane("films are")
-            if self.save == 1:
+            if save == 1:
                 raise ValueError("a film needs two states or more; leave out --save")
+        if save is None:
+            save = 2 if self.film is None else self.steps + 1
         written = run.sample(
-            self.folder, check_int(10_000 if self.n is None else self.n, "n"), solver, eta,
-            seed=self.seed, label=self.label, save=save if self.save is None else self.save,
-            progress=sys.stderr.isatty(),
+            self.folder, n, solver, eta,
+            seed=self.seed, label=self.label, save=save, progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
         )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
-            print(f"sdeflow: {fitted}", file=sys.stderr)  # stdout has the path alone
+            print("sdeflow:", fitted, file=sys.stderr)  # stdout has the path alone
         if self.film is not None:
             experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
@@ -193,6 +197,8 @@ class Check:
     """Of the Fokker-Planck solver."""
     chain: int = 64
     """DDPM steps of the cloud whose error is split."""
+    format: Format = "png"
+    """Of the figure."""
     seed: int = 0
     """Of everything random."""
 
@@ -200,14 +206,14 @@ class Check:
         """Print the verdicts and the error budget; 1 if particles and density do not agree."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        return _checked(self.folder, n=self.n, seed=seed, **sizes)
+        return _checked(self.folder, self.format, n=self.n, seed=seed, **sizes)
 
 
-def _checked(folder: Path, **sizes: int) -> int:
+def _checked(folder: Path, format: Format, **sizes: int) -> int:
     """Check a run, print the report, and return the exit code."""
-    found = experiment.verify.check(folder, **sizes)
+    found = experiment.verify.check(folder, format=format, **sizes)
     print((folder / "check.md").read_text())
-    print(f"figure: {folder / 'check.png'}")
+    print(f"figure: {folder / f'check.{format}'}")
     return 0 if found.verdict.passed() else 1
 
 
@@ -234,12 +240,10 @@ class View:
 
     def __call__(self) -> None:
         """Print where the page is."""
-        seed = check_int(self.seed, "seed", 0)
-        written = experiment.view.view(
+        print(experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
-            density=self.density, label=self.label, seed=seed,
-        )  # fmt: skip
-        print(written)
+            density=self.density, label=self.label, seed=check_int(self.seed, "seed", 0),
+        ))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -268,25 +272,12 @@ class Info:
             sets = experiment.problem.datasets
             names = ", ".join(sets.NAMES | sets.SHAPED)
             about: dict[str, object] = {**provenance(), "data sets": names}
+        elif experiment.folder.is_words(self.folder):
+            about = experiment.words.summary(self.folder)
         else:
-            about = _of_run(self.folder)
+            found = experiment.run.summary(self.folder)
+            about = {"run": self.folder, **experiment.folder.in_words(found)}
         print(tabulate(list(about.items()), tablefmt="plain", disable_numparse=True))
-
-
-def _of_run(folder: Path) -> dict[str, object]:
-    """What a run holds, in words."""
-    if experiment.folder.is_words(folder):
-        return experiment.words.summary(folder)
-    found = experiment.run.summary(folder)
-    last, steps = found["last"], found["config"]["steps"]
-    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
-    return {
-        "run": folder,
-        "training": done if found["finished"] else f"{done} of {steps} steps",
-        "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
-        **found["config"],
-        "files": ", ".join(found["files"]),
-    }
 
 
 def main(args: list[str] | None = None) -> None:

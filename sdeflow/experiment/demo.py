@@ -31,6 +31,7 @@ from sdeflow._validation import check_file, check_int
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import picture_demo, pictures
 from sdeflow.experiment.config import Config
+from sdeflow.experiment.folder import Format, check_format
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.run import fit, sample
 from sdeflow.experiment.samplers import Solver
@@ -91,13 +92,18 @@ def check_particles(n: int) -> int:
     return n
 
 
-def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False) -> str:
+def demo(
+    config: Config, folder: Path, *, n: int = 1000, progress: bool = False, format: Format = "png"
+) -> str:
     """Train, sample with both engines, measure and draw; the report as Markdown.
 
+    The figure is figure.png, or of another `format`: pdf, svg.
+
     Raises:
-        ValueError, TypeError, SdeflowError: as `check_particles` and `run.fit`.
+        ValueError, TypeError, SdeflowError: as `check_particles` and `run.fit`; another format.
     """
     check_particles(n)
+    check_format(format)
     start = time.perf_counter()
     folder = check_file(folder, "folder")
     problem = fit(config, folder, progress=progress)
@@ -125,7 +131,7 @@ def demo(config: Config, folder: Path, *, n: int = 1000, progress: bool = False)
     }
     text = markdown(report)
     sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
-    pictures.demo_figure(snapshots(problem), report, losses, folder / "figure.png")
+    pictures.demo_figure(snapshots(problem), report, losses, folder / f"figure.{format}")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shlex
 from dataclasses import fields
 from pathlib import Path
+from typing import Literal, get_args
 
-from sdeflow._validation import SdeflowError
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
+from sdeflow.provenance import provenance, write_files
+
+Format = Literal["png", "pdf", "svg"]
+"""Of the figures of a demo and of a check."""
 
 RESULTS = (
     "field.safetensors", "cloud.npz", "cloud.csv", "cloud.png", "report.json", "report.md",
-    "figure.png", "check.json", "check.md", "check.png", "page.html",
+    "check.json", "check.md", "page.html",
+    *(f"{name}.{suffix}" for name in ("figure", "check") for suffix in get_args(Format)),
 )  # fmt: skip
 """What is made of a trained field, and the field itself."""
 
@@ -22,6 +33,17 @@ FILES = (
     "config.json", "checkpoint.safetensors", "checkpoint.safetensors.previous", "metrics.jsonl",
     *RESULTS,
 )  # fmt: skip
+
+
+def check_format(name: object) -> Format:
+    """Return the format of a figure.
+
+    Raises:
+        ValueError: there is no such.
+    """
+    if name not in get_args(Format):
+        raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {shown(name)}")
+    return name  # type: ignore[return-value]
 
 
 WORDS = "unclip.json"
@@ -109,3 +131,27 @@ def read_log(path: Path) -> list[dict[str, float]]:
         except (ValueError, TypeError, KeyError):
             raise SdeflowError(f"{path}, line {at} is damaged; remove that line") from None
     return lines
+
+
+def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
+    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
+    buffer = io.BytesIO()
+    made = json.dumps(provenance(seed))
+    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
+    digits = 15 if x.dtype == torch.float64 else 7
+    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
+    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
+    text = f"{','.join(names)}\n{rows}\n".encode()
+    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})
+
+
+def in_words(found: dict) -> dict[str, object]:
+    """What `run.summary` has found, for a reader."""
+    last, steps = found["last"], found["config"]["steps"]
+    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
+    return {
+        "training": done if found["finished"] else f"{done} of {steps} steps",
+        "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
+        **found["config"],
+        "files": ", ".join(found["files"]),
+    }

@@ -155,7 +155,7 @@ def check_figure(
         box = plot.window(density) if exact is None else plot.window(density, exact)
         plot.density(panels[0], density, box, unit="data std")
         panels[0].set_title("density, learned field")
-        darkest = f"darkest: p = {plot.peak(density):.2g} / std$^2$"
+        darkest = f"darkest: {plot.peak(density):.2g} / std$^2$"
         panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
         maps: list[Any] = [plot.residual(panels[1], verdict, density, where=box)]
         _name(panels[1], "SDE cloud", "this density", verdict)

@@ -17,9 +17,12 @@ from sdeflow.experiment.config import Config
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.networks import MLP
+from sdeflow.fields.prediction import Prediction
 from sdeflow.fields.unet import UNet
 from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
+from sdeflow.training.loss import Weighting, prediction_weighting
+from sdeflow.training.task import TrainingConfig
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,8 +72,8 @@ class Problem:
         """
         if self.dim != 2:
             raise SdeflowError(
-                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates, and a "
-                "grid of so many has no end of cells; compare clouds with `sdeflow demo`"
+                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates; "
+                "`sdeflow demo` compares its clouds, `sdeflow sample` draws them"
             )
 
     def __repr__(self) -> str:
@@ -107,3 +110,18 @@ def problem(config: Config, units: Units | None = None) -> Problem:
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None
     return Problem(config, data, units, standard, field, truth)
+
+
+def recipe(config: Config) -> TrainingConfig:
+    """How the network of a config is trained."""
+    _, batch, rate, *_ = config.sizes
+    if config.shaped:
+        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
+    return TrainingConfig(batch, rate)
+
+
+def weighting(config: Config) -> Weighting | None:
+    """That of the prediction that a config names; None: of what the network itself gives."""
+    if config.predicts == "unit":
+        return None
+    return prediction_weighting(Prediction(config.predicts))

@@ -6,8 +6,8 @@
     metrics.jsonl                        step and loss
     cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
     cloud.png                            the same as a sheet, where the data are pictures
-    report.json, report.md, figure.png   written by `demo`
-    check.json, check.md, check.png      written by `verify`
+    report.json, report.md, figure.png   (or .pdf, .svg) written by `demo`
+    check.json, check.md, check.png      (the same) written by `verify`
     page.html                            written by `view`
 
 `fit` in a folder of another config is refused; in a folder of the same config it goes on where
@@ -20,12 +20,10 @@ The field is in standard units (`problem`); `draw` and `sample` give clouds in t
 
 from __future__ import annotations
 
-import io
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -46,8 +44,9 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
+    write_cloud,
 )  # fmt: skip
-from sdeflow.experiment.problem import Problem, StandardField, problem
+from sdeflow.experiment.problem import Problem, StandardField, problem, recipe, weighting
 from sdeflow.experiment.samplers import (
     CALLS,
     MULTISTEP,
@@ -57,16 +56,13 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow.fields.prediction import Prediction
-from sdeflow.provenance import check_writable, provenance, write_files, write_text
+from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
-from sdeflow.training.loss import prediction_weighting
-from sdeflow.training.task import TrainingConfig
 
 # --------------------------------------------------------------------------------------- training
 
@@ -100,10 +96,8 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         standard.sample_labelled if config.conditional else standard.sample,
         sizes.steps,
         config.seed,
-        config=_recipe(config),
-        weighting=None
-        if config.predicts == "unit"
-        else prediction_weighting(Prediction(config.predicts)),
+        config=recipe(config),
+        weighting=weighting(config),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, sizes.steps // 10)),
     )
@@ -114,14 +108,6 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
     return built
-
-
-def _recipe(config: Config) -> TrainingConfig:
-    """How the network of these data is trained."""
-    _, batch, rate, *_ = config.sizes
-    if config.shaped:
-        return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
-    return TrainingConfig(batch, rate)
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
@@ -274,7 +260,7 @@ def sample(
         built, n, solver, eta,
         seed=seed, label=label, save=save, progress=progress, motion=motion,
     )  # fmt: skip
-    _write_cloud(folder, t, x, seed)
+    write_cloud(folder, t, x, seed)
     if built.data.shape is not None:
         pictures.sheet(x[-1], built.data, folder / "cloud.png", provenance(seed))
     return folder / "cloud.csv"
@@ -331,15 +317,3 @@ def asked(built: Problem, label: int | None, n: int) -> Field:
     if label is None and built.data.shape is not None and built.config.conditional:
         return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))
     return conditioned(built, label)
-
-
-def _write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
-    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
-    buffer = io.BytesIO()
-    made = json.dumps(provenance(seed))
-    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
-    digits = 15 if x.dtype == torch.float64 else 7
-    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
-    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
-    text = f"{','.join(names)}\n{rows}\n".encode()
-    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})

@@ -43,6 +43,7 @@ from sdeflow.experiment.check_setting import (
     until,
 )
 from sdeflow.experiment.complaints import advised
+from sdeflow.experiment.folder import Format, check_format
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
@@ -172,13 +173,15 @@ def _budget(
 
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
-    seed: int = 0,
+    seed: int = 0, format: Format = "png",
 ) -> Verification:  # fmt: skip
-    """Verify a run, and write check.json, check.md (the report) and check.png.
+    """Verify a run, and write check.json, check.md (the report) and check.png, .pdf or .svg.
 
     Raises:
-        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written.
+        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written;
+            ValueError: another format.
     """
+    check_format(format)
     start = time.perf_counter()
     folder = Path(folder)
     problem = run.reopen(folder)
@@ -190,7 +193,7 @@ def check(
         found.density,
         found.verdict.verdicts[-1],
         found.budget,
-        folder / "check.png",
+        folder / f"check.{format}",
         {k: str(v) for k, v in made.items()},
     )
     write_text(folder / "check.json", json.dumps({**_numbers(found), "made": made}, indent=1))

@@ -13,10 +13,11 @@ import html
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.resources import files
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from sdeflow._validation import (
@@ -197,7 +198,8 @@ def view(
 
     Heun's steps of the reverse SDE (torchsde) and of the flow (torchdiffeq) from one draw of the
     prior; under each the density that `evolve` gives for the same learned field, down to the noise
-    level at which the check ends.
+    level at which the check ends. Below it, of data that are known, the exact density: its mass in
+    each cell needs no resolution.
 
     Args:
         folder: of the run.
@@ -258,7 +260,13 @@ def _densities(
         raise SdeflowError(f"{error}; or leave the density out: --no-density") from None
     if len(times) == len(t):
         return (noisy, smooth), ""
-    return (noisy, smooth), (
-        f"The density ends at noise level {setting.noise_level:.3g}, below which it is too narrow "
-        f"for {cells} x {cells} cells."
-    )
+    until = f"noise level {setting.noise_level:.3g}, below which it is too narrow for"
+    told = f"The density of the learned field ends at {until} {cells} x {cells} cells"
+    truth = problem.truth if learned is problem.field else None
+    if truth is None:
+        return (noisy, smooth), f"{told}; --cells takes more."
+    late = t[t.double() < setting.t_end].double()
+    exact = tuple(truth.density(setting.grid, float(at)) for at in late)
+    every, note = torch.cat([times, late]), "from there the exact density of the data is drawn"
+    noisy, smooth = (replace(p, t=every, densities=p.densities + exact) for p in (noisy, smooth))
+    return (noisy, smooth), f"{told}; {note}, averaged over each cell."

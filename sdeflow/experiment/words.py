@@ -89,14 +89,11 @@ def _sheet(
     path: Path, x: Tensor, shape: tuple[int, ...], prompts: Sequence[str], each: int, seed: int
 ) -> Path:
     """A row of pictures for each prompt, under its words."""
-    rows = x.reshape(len(prompts), each, *shape[-2:])
     with plot.figure(max(3.0, 0.7 * each), 0.95 * len(prompts)) as fig:
         panels = fig.subplots(len(prompts), 1, squeeze=False)[:, 0]
-        for ax, prompt, row in zip(panels, prompts, rows, strict=True):
-            strip = torch.nn.functional.pad(row, (1, 1, 1, 1)).transpose(0, 1).flatten(1)
-            ax.imshow(strip.numpy(), cmap="gray", vmin=-1, vmax=1, interpolation="nearest")
+        for ax, prompt, row in zip(panels, prompts, x.split(each), strict=True):
+            plot.pictures(ax, row, shape, columns=each)
             ax.set_title(prompt, loc="left")
-            ax.axis("off")
         return plot.write(fig, path, {"seed": seed})
 
 

@@ -15,20 +15,17 @@ do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_finite
 from sdeflow.fields.field import Field, Pairs, Table
-from sdeflow.fields.film import FilmNetwork
+from sdeflow.fields.guided_pair import parts, pushed, together
 from sdeflow.fields.learned import LearnedField
-from sdeflow.fields.network_call import Rest
-from sdeflow.fields.networks import Condition, Conditioned
 from sdeflow.fields.prediction import Row, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar
 
@@ -63,8 +60,8 @@ class GuidedField(Field):
 
     Raises:
         TypeError: a part is not a `Field`, or scale is not a number.
-        ValueError: the parts have different processes or dimensions, scale is not finite, or
-            interval is empty.
+        ValueError: the parts have different processes or dimensions, or labels for clouds of
+            different sizes; scale is not finite, or interval is empty.
 
     Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
     the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
@@ -89,6 +86,7 @@ class GuidedField(Field):
         a, b = self.conditional.dim, self.against.dim
         if None not in (a, b) and a != b:
             raise ValueError(f"the two fields have different dimensions: {a} and {b}")
+        _check_lengths(self.conditional, self.against)
         object.__setattr__(self, "process", mine)
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
@@ -170,40 +168,23 @@ class GuidedField(Field):
     @cached_property
     def _parts(self) -> tuple[Field, Field]:
         """The two fields; of one network with labels, each with a label."""
-        a, b = self.conditional, self.against
-        if isinstance(a, LearnedField) and isinstance(b, LearnedField):
-            a, b = _of_one(a, b)
-            if a.network is b.network:
-                return _labelled(a), _labelled(b)
-        return a, b
+        return parts(self.conditional, self.against)
 
     @cached_property
     def _together(self) -> LearnedField | None:
         """Both parts as one field if they are one independent network under two labels."""
-        a, b = self._parts
-        if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
-            return None
-        if a.network is not b.network or type(a) is not type(b):
-            return None
-        if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
-            return None  # a class of its own evaluation
-        if a.label is None or b.label is None:
-            return None
-        if not getattr(a.network, "independent", False):
-            return None
-        if (
-            (a.predicts, a.data_std, a.batch, a.shape)
-            != (b.predicts, b.data_std, b.batch, b.shape)
-            or not _same(a.data_mean, b.data_mean)
-        ):  # fmt: skip
-            return None
-        wanted, other = torch.broadcast_tensors(a.label, b.label)
-        network, both = a.network, _Both(a.network, self.scale)
-        return _Pair(
-            self.process,
-            _BothConditioned(network, self.scale) if isinstance(network, Conditioned) else both,
-            a.predicts, a.data_std, a.data_mean, wanted, batch=a.batch, shape=a.shape, other=other,
-        )  # fmt: skip
+        return together(*self._parts, self.scale)
+
+
+def _check_lengths(*parts: Field) -> None:
+    """Refuse labels per particle for clouds of different sizes."""
+    labels = (part.label for part in parts if isinstance(part, LearnedField))
+    sizes = {len(label) for label in labels if label is not None and label.ndim}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"the two fields have labels for clouds of {' and '.join(map(str, sorted(sizes)))} "
+            "particles; give one for each particle, or one for all"
+        )
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:
@@ -229,103 +210,4 @@ def _combined(
 ) -> Evaluate:
     """x -> guided evaluation; u x + v other converts `other` to the row of `wanted`."""
     u, v = row
-    return lambda x: _pushed(wanted(x), u * x + v * other(x), scale)
-
-
-def _pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
-    """other + w (wanted - other); exact at w = 0 and at w = 1."""
-    return torch.lerp(other, wanted, scale.to(wanted) if isinstance(scale, Tensor) else scale)
-
-
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    return a is b or (a is not None and b is not None and torch.equal(a, b))
-
-
-def _labelled(known: LearnedField) -> LearnedField:
-    """The field with a label bound: that for "none" if there is none, and the network has one."""
-    return known.given(known.labels) if known.label is None and known.labels else known
-
-
-def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:
-    """The fields of one network that holds two tables, as fields of it holding both."""
-    one, two = a.network, b.network
-    if not (isinstance(one, FilmNetwork) and isinstance(two, FilmNetwork) and one.shares(two)):
-        return a, b
-    assert one.table is not None
-    assert two.table is not None
-    rows, network = len(one.table), one.holding(torch.cat([one.table, two.table]))
-    # "Nothing" of the first, the number after its last row, is now that after both.
-    label = torch.tensor(rows) if a.label is None else a.label
-    label = torch.where(label == rows, network.labels, label)
-    other = torch.tensor(two.labels) if b.label is None else b.label
-    both = replace(a, network=network, label=label)
-    return both, replace(b, network=network, label=rows + other)
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class _Pair(LearnedField):
-    """A network of two labels, `_Both` or `_BothConditioned`, under `label` and `other`."""
-
-    other: Tensor | None = field(default=None, kw_only=True)
-
-    @property
-    def _labels(self) -> Rest:
-        assert self.label is not None
-        assert self.other is not None
-        return self.label, self.other
-
-
-class _Both(nn.Module):
-    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w."""
-
-    def __init__(self, module: nn.Module, scale: float) -> None:
-        super().__init__()
-        self.module, self.scale = module, scale
-
-    def forward(self, x: Tensor, t: Tensor, label: Tensor, other: Tensor) -> Tensor:
-        n = len(x)
-        labels = torch.cat([each.expand(n) for each in (label, other)])
-        out = self.module(torch.cat([x, x]), torch.cat([t, t]) if t.ndim else t, labels)
-        wanted, against = out.chunk(2)
-        return _pushed(wanted, against, self.scale)
-
-
-class _BothConditioned(Conditioned):
-    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w.
-
-    The 2 `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
-    """
-
-    def __init__(self, network: Conditioned, scale: float) -> None:
-        super().__init__()
-        self.network, self.scale = network, scale
-
-    def forward(
-        self, x: Tensor, c: Tensor, label: Tensor | None = None, other: Tensor | None = None
-    ) -> Tensor:
-        return self.body(x, self.condition(c, label, other))
-
-    def condition(
-        self, c: Tensor, label: Tensor | None = None, other: Tensor | None = None
-    ) -> Condition:
-        """The condition of the wanted label, then that of the other."""
-        wanted, against = (self.network.condition(c, each) for each in (label, other))
-        return *wanted, *against
-
-    def body(self, x: Tensor, condition: Condition) -> Tensor:
-        return self._in_one(self.network.body, x, condition)
-
-    def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        body = self.network.bound(2 * rows)
-        return lambda x, condition: self._in_one(body, x, condition)
-
-    def _in_one(
-        self, body: Callable[[Tensor, Condition], Tensor], x: Tensor, condition: Condition
-    ) -> Tensor:
-        half, n = len(condition) // 2, len(x)
-        pairs = zip(condition[:half], condition[half:], strict=True)
-        stacked = tuple(
-            torch.cat([part.expand(n, *part.shape[1:]) for part in pair]) for pair in pairs
-        )
-        wanted, other = body(torch.cat([x, x]), stacked).chunk(2)
-        return _pushed(wanted, other, self.scale)
+    return lambda x: pushed(wanted(x), u * x + v * other(x), scale)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
 from sdeflow._validation import check_int, check_labels, check_positive, shown
 from sdeflow.fields.field import Field, Pairs, Table
+from sdeflow.fields.network_attributes import checked_label, checked_shape, speaker
 from sdeflow.fields.network_call import MODELESS, Rest, called
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -96,10 +97,10 @@ class LearnedField(Field):
         if self.data_mean is not None:
             object.__setattr__(self, "data_mean", _checked_mean(self.data_mean, self.data_std))
         if self.label is not None:
-            object.__setattr__(self, "label", _checked_label(self.label, self.labels))
+            object.__setattr__(self, "label", checked_label(self.label, self.labels))
         if self.batch is not None:
             object.__setattr__(self, "batch", check_int(self.batch, "batch"))
-        object.__setattr__(self, "shape", _checked_shape(self.shape, self._speaker))
+        object.__setattr__(self, "shape", checked_shape(self.shape, self._speaker))
 
     def __repr__(self) -> str:
         """In words."""
@@ -220,20 +221,8 @@ class LearnedField(Field):
 
     @cached_property
     def _speaker(self) -> nn.Module:
-        """The module whose `takes`, `dim` and `labels` hold: the outermost that says `takes`.
-
-        If none does, the network without the wrappers of torch.
-        """
-        for module in self.network.modules():
-            if isinstance(getattr(module, "takes", None), TimeInput):
-                return module
-        network = self.network
-        while not hasattr(network, "labels"):
-            inner = getattr(network, "module", getattr(network, "_orig_mod", None))
-            if not isinstance(inner, nn.Module):
-                break
-            network = inner
-        return network
+        """The module inside the network whose `takes`, `dim`, `labels` and `shape` hold."""
+        return speaker(self.network)
 
     @property
     def _takes(self) -> TimeInput | None:
@@ -312,21 +301,6 @@ class LearnedField(Field):
         return lambda x: (inner(((x.to(wide) - shift) * scale).to(kind)) + back).to(own)
 
 
-def _checked_shape(shape: object, speaker: nn.Module) -> tuple[int, ...] | None:
-    """The shape of one particle: what is given, which must be the network's own if it has one."""
-    own = getattr(speaker, "shape", None)
-    if not (isinstance(own, tuple) and own and all(type(size) is int for size in own)):
-        own = None
-    if shape is None:
-        return own
-    if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
-        raise TypeError(f"shape must be a row of sizes, such as (1, 8, 8), got {shown(shape)}")
-    sizes = tuple(check_int(size, "shape") for size in shape)
-    if own is not None and sizes != own:
-        raise ValueError(f"shape is {sizes}, that of the network {own}; leave out shape")
-    return sizes
-
-
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
         raise ValueError("data_mean needs data_std; give both")
@@ -338,17 +312,3 @@ def _checked_mean(mean: object, std: float | None) -> Tensor:
     if mean.ndim != 1 or not torch.isfinite(mean).all():
         raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
     return mean.detach()
-
-
-def _checked_label(label: object, known: int | None) -> Tensor:
-    """The label, if the network of `known` classes knows it; None: any."""
-    found = check_labels(label, "label")
-    if known == 0:
-        raise ValueError("this network knows no labels; make it with labels=")
-    low, high = int(found.min()), int(found.max())
-    if known is not None and not 0 <= low <= high <= known:
-        raise ValueError(
-            f"label must be 0 to {known - 1}, or {known} for no label, "
-            f"got {low if low < 0 else high}"
-        )
-    return found

@@ -54,7 +54,6 @@ def called(
         ValueError: the network returns another shape than that of x, or fails as t is ().
     """
     modules = [] if as_it_is else [m for m in network.modules() if type(m) not in MODELESS]
-
     copied = True
 
     def evaluate(rest: Rest, x: Tensor) -> Tensor:
@@ -69,12 +68,7 @@ def called(
                 if not isinstance(out, Tensor) or out.shape != x.shape:
                     misfit(out, x)
             else:
-                parts = []
-                for part, its in _blocks(given, rest, rows):
-                    parts.append(network(part, *its))
-                    if not isinstance(parts[-1], Tensor) or parts[-1].shape != part.shape:
-                        misfit(parts[-1], part)
-                out = torch.cat(parts)[: x.shape[0]]
+                out = _block_by_block(network, given, rest, rows)
         except IndexError as error:
             if rest and rest[0].ndim == 0:
                 raise ValueError(
@@ -92,6 +86,15 @@ def called(
     if shape is not None:
         return lambda rest, x: evaluate(rest, x.reshape(-1, *shape)).reshape(x.shape)
     return evaluate
+
+
+def _block_by_block(network: nn.Module, x: Tensor, rest: Rest, rows: int) -> Tensor:
+    parts = []
+    for part, its in _blocks(x, rest, rows):
+        parts.append(network(part, *its))
+        if not isinstance(parts[-1], Tensor) or parts[-1].shape != part.shape:
+            misfit(parts[-1], part)
+    return torch.cat(parts)[: x.shape[0]]
 
 
 def _blocks(x: Tensor, rest: Rest, rows: int) -> Iterator[tuple[Tensor, Iterable[Tensor]]]:

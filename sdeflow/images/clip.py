@@ -13,7 +13,7 @@ Source: Radford et al. 2021 (CLIP), figure 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,13 +24,14 @@ from sdeflow._validation import (
     SdeflowError,
     check_cloud,
     check_file,
+    check_function,
     check_int,
     check_kind,
     check_positive,
     check_seed,
 )
-from sdeflow.images.learning import minimise
-from sdeflow.images.pictures import SIDE, Captioned
+from sdeflow.images.learning import Pictures, batch_of, minimise
+from sdeflow.images.pictures import SIDE
 from sdeflow.images.towers import ImageTower, TextTower
 from sdeflow.images.vocabulary import VOCABULARY, Vocabulary, check_texts
 from sdeflow.provenance import write_bytes
@@ -39,9 +40,6 @@ from sdeflow.training.tensor_file import encoded, read
 FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0
 ROWS = 500
 """Pictures, or texts, that are embedded at once."""
-
-Pictures = Callable[[int, int], Captioned]
-"""(n, seed) -> n pictures with captions."""
 
 
 def contrastive_loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
@@ -218,10 +216,11 @@ def train_contrastive(
         SdeflowError: the loss became NaN.
     """
     check_kind(model, ContrastiveModel, "model")
+    check_function(sample, "sample", "(n, seed) -> pictures with captions")
     size = check_int(batch, "batch", 2)
 
     def loss(batch_seed: int) -> Tensor:
-        drawn = sample(size, batch_seed)
+        drawn = batch_of(sample, size, batch_seed)
         return model.loss(drawn.x, drawn.captions)
 
     steps, seed = check_int(steps, "steps"), check_seed(seed)

@@ -16,13 +16,14 @@ from sdeflow._validation import (
     SdeflowError,
     check_cloud,
     check_file,
+    check_function,
     check_int,
     check_kind,
     check_positive,
     check_seed,
 )
-from sdeflow.images.clip import ROWS, Pictures
-from sdeflow.images.learning import minimise
+from sdeflow.images.clip import ROWS
+from sdeflow.images.learning import Pictures, batch_of, minimise
 from sdeflow.images.pictures import SIDE
 from sdeflow.images.towers import ImageTower
 from sdeflow.images.vocabulary import DIGITS, NAMES
@@ -126,10 +127,11 @@ def train_judge(
         SdeflowError: the loss became NaN.
     """
     check_kind(judge, Judge, "judge")
+    check_function(sample, "sample", "(n, seed) -> pictures with captions")
     size = check_int(batch, "batch")
 
     def loss(batch_seed: int) -> Tensor:
-        drawn = sample(size, batch_seed)
+        drawn = batch_of(sample, size, batch_seed)
         digit, attributes = judge(drawn.x)
         wrong = F.binary_cross_entropy_with_logits(attributes, drawn.drawn.float())
         return F.cross_entropy(digit, drawn.digit) + wrong

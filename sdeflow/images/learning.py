@@ -15,12 +15,32 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError
+from sdeflow._validation import SdeflowError, shown
+from sdeflow.images.pictures import Captioned
 from sdeflow.random_streams import Stream, random_generator
 
 WARM_UP = 100
 """Steps over which the rate rises, or a tenth of them all if that is less."""
 DECAY = 0.01
+
+Pictures = Callable[[int, int], Captioned]
+"""(n, seed) -> n pictures with captions."""
+
+
+def batch_of(sample: Pictures, n: int, seed: int) -> Captioned:
+    """What `sample` gives for one step.
+
+    Raises:
+        TypeError: it is something else than n pictures with captions.
+    """
+    drawn = sample(n, seed)
+    if not isinstance(drawn, Captioned):
+        raise TypeError(
+            f"sample must give Captioned pictures, as CaptionedPictures().sample does, got "
+            f"{shown(drawn)}"
+        )
+    return drawn
+
 
 Loss = Callable[[int], Tensor]
 """(seed of a batch) -> the loss () of that batch."""

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sdeflow._validation import check_between, check_int, check_seed
+from sdeflow._validation import check_between, check_int, check_seed, shown
 from sdeflow.distributions.digits import digits
 from sdeflow.distributions.points import PointSet
 from sdeflow.images.captions import captions, check_drawn
@@ -86,8 +86,8 @@ class CaptionedPictures:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn."""
-        if self.part not in ("train", "test"):
-            raise ValueError(f"part must be 'train' or 'test', got {self.part!r:.60}")
+        if not isinstance(self.part, str) or self.part not in ("train", "test"):
+            raise ValueError(f"part must be 'train' or 'test', got {shown(self.part)}")
         object.__setattr__(self, "rate", check_between(self.rate, "rate", 0.0, 1.0))
 
     def sample(self, n: int, seed: int = 0) -> Captioned:
@@ -112,8 +112,8 @@ def handwritten(part: Part = "train") -> tuple[Tensor, Tensor]:
         ValueError: another part than "train" and "test".
         SdeflowError: scikit-learn is not installed.
     """
-    if part not in ("train", "test"):
-        raise ValueError(f"part must be 'train' or 'test', got {part!r:.60}")
+    if not isinstance(part, str) or part not in ("train", "test"):
+        raise ValueError(f"part must be 'train' or 'test', got {shown(part)}")
     return _handwritten(part)
 
 
@@ -201,8 +201,8 @@ def pairs(
     Raises:
         ValueError: there is no such attribute or part.
     """
-    if attribute not in NAMES:
-        raise ValueError(f"attribute must be one of {', '.join(NAMES)}, got {attribute!r:.60}")
+    if not isinstance(attribute, str) or attribute not in NAMES:
+        raise ValueError(f"attribute must be one of {', '.join(NAMES)}, got {shown(attribute)}")
     images, _ = handwritten(part)
     rate = check_between(rate, "rate", 0.0, 1.0)
     u = random_generator(check_seed(seed), Stream.DATA).random((len(images), len(NAMES)))

@@ -142,7 +142,8 @@ class LinearPrior:
 
     def __post_init__(self) -> None:
         """Refuse what is no affine map."""
-        check_cloud(self.weight, "weight", self.dim)
+        if len(check_cloud(self.weight, "weight")) != self.weight.shape[1]:
+            raise ValueError(f"weight must be square, got {tuple(self.weight.shape)}")
         if not isinstance(self.bias, Tensor) or self.bias.shape != (self.dim,):
             raise ValueError(f"bias must be ({self.dim},), a number for each row of weight")
 

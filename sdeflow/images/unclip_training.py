@@ -137,6 +137,7 @@ def train_decoder(
         SdeflowError: the checkpoint is damaged or of another run.
     """
     check_kind(pool, Pool, "pool")
+    seed = check_seed(seed)
     x = check_cloud(pool.x, "x", math.prod(SHAPE))
     network = UNet(SHAPE, channels, table=pool.root * pool.u, shrink=2, seed=seed)
     mean = x.mean(0)
@@ -170,6 +171,7 @@ def train_prior(
         SdeflowError: the checkpoint is damaged or of another run.
     """
     check_kind(pool, Pool, "pool")
+    seed = check_seed(seed)
     network = VectorMLP(pool.u.shape[1], width, table=pool.root * pool.v, seed=seed)
     field = LearnedField(PROCESS, network, data_std=1.0)
     config = TrainingConfig(256, RATE, DECAY, DROP)

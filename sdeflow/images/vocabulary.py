@@ -18,7 +18,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, shown
+from sdeflow._validation import Numbers, as_numbers, check_int, shown
 
 PAD, END = 0, 1
 
@@ -151,11 +151,21 @@ class Vocabulary:
         cure = f"; near it are: {', '.join(near)}" if near else ""
         return cure or "; see the attribute words of the vocabulary for those that there are"
 
-    def texts(self, tokens: Tensor) -> list[str]:
-        """The texts of tokens (n, k), their words with single spaces."""
+    def texts(self, tokens: Numbers) -> list[str]:
+        """The texts of tokens (n, k), their words with single spaces.
+
+        Raises:
+            TypeError, ValueError: tokens are no whole numbers (n, k) of this vocabulary.
+        """
+        found = as_numbers(tokens, "tokens")
+        whole = (found == found.floor()).all() and not torch.as_tensor(tokens).is_floating_point()
+        if not whole or found.ndim != 2 or not ((found >= 0) & (found < self.size)).all():
+            raise ValueError(
+                f"tokens must be whole numbers (n, k) from 0 to {self.size - 1}, got "
+                f"{shown(tokens)}"
+            )
         return [
-            " ".join(self.words[t - 2] for t in row if t > END)
-            for row in torch.as_tensor(tokens).tolist()
+            " ".join(self.words[t - 2] for t in row if t > END) for row in found.long().tolist()
         ]
 
 

@@ -5,10 +5,10 @@
         plot.write(fig, "cloud.png")
 
 Every function (ax, thing) -> artist draws one thing on the axes that it is given, in the units of
-the data. Clouds are tensors, arrays or paths, of which the last state is drawn. Colours are those
-of Okabe and Ito (2008), which colour-blind readers can tell apart; sizes are for print at column
-width. Figures are made with `figure`, not with pyplot, so no global state changes. Only this
-package imports matplotlib.
+the data; `strip` and `comparison` make the panels of an empty figure. Clouds are tensors, arrays
+or paths, of which the last state is drawn. Colours are those of Okabe and Ito (2008), which
+colour-blind readers can tell apart; sizes are for print at column width. Figures are made with
+`figure`, not with pyplot, so no global state changes. Only this package imports matplotlib.
 """
 
 from sdeflow.plot.benchmarks import convergence, work_precision
@@ -19,6 +19,7 @@ from sdeflow.plot.film import film
 from sdeflow.plot.panels import Window, colour_bar, frame, peak, window
 from sdeflow.plot.paths import trails, trajectories
 from sdeflow.plot.pictures import pictures
+from sdeflow.plot.strips import comparison, paths, strip
 from sdeflow.plot.style import (
     BLACK,
     BLUE,
@@ -40,8 +41,9 @@ from sdeflow.plot.verdicts import distances, error_budget, loss_levels, residual
 __all__ = [
     "figure", "write", "window", "peak", "frame", "colour_bar", "cloud", "pictures", "trails",
     "trajectories", "density", "tube", "arrows", "streamlines", "film", "residual", "distances",
-    "loss_levels", "error_budget", "work_precision", "convergence", "Window", "Figure", "VENUES",
-    "STYLE", "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE", "VERMILION", "PURPLE", "GREY",
+    "loss_levels", "strip", "paths", "comparison", "error_budget", "work_precision", "convergence",
+    "Window", "Figure", "VENUES", "STYLE", "BLACK", "ORANGE", "SKY", "GREEN", "YELLOW", "BLUE",
+    "VERMILION", "PURPLE", "GREY",
 ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullFormatter, NullL
 
 from sdeflow._validation import Numbers, as_numbers, check_kind, check_numbers, check_positive
 from sdeflow.plot.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, check_axes
+from sdeflow.solvers.path import Path
 
 ORDER = BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK
 MARKERS = "osD^vPX"
@@ -25,9 +26,10 @@ RESOLVED = 10.0
 
 
 def work_precision(
-    ax: Axes, curves: Mapping[str, tuple[Numbers, Numbers]], floor: float | None = None,
-    work: str = "evaluations of the field per particle", error: str = "error (data std)",
-    names: Sequence[str] | None = None, legend: bool = True,
+    ax: Axes, curves: Mapping[str, tuple[Numbers, Numbers] | Sequence[Path]],
+    floor: float | Path | None = None, work: str = "evaluations of the field per particle",
+    error: str = "error (data std)", names: Sequence[str] | None = None, legend: bool = True,
+    truth: Path | None = None,
 ) -> list[Line2D]:  # fmt: skip
     """Error against cost, both axes log: the median over seeds as a line, the quartiles as a band.
 
@@ -36,20 +38,28 @@ def work_precision(
     Args:
         ax: the axes.
         curves: name -> (cost (K,), error (K,) or (K, seeds)); NaN or infinite where a run failed.
+            Beside a truth name -> K paths: the cost is their `nfe`, the error the RMS distance per
+            coordinate of their ends from those of the truth.
         floor: the error of the reference, drawn dashed; points within ten times of it are hollow,
-            and an error of zero is drawn at it.
+            and an error of zero is drawn at it. Beside a truth a path, such as one of half the
+            steps, whose error it is.
         work, error: what the axes measure, with its unit.
         names: of all curves of a figure of several panels, in order: a name keeps its look.
         legend: whether the panel has one.
+        truth: a path from the same starts, of many more steps.
 
     Raises:
         TypeError, ValueError: shapes that do not fit, a cost or a floor that is not positive, a
             negative error, or an error of zero without a floor.
     """
     check_axes(ax)
+    if isinstance(floor, Path):
+        floor = max(_errors([floor], truth)[1][0], float(np.finfo(np.float32).tiny))
     floor = None if floor is None else check_positive(floor, "floor")
     runs = {}
     for name, pair in check_kind(curves, Mapping, "curves", "name -> (cost, error)").items():
+        if truth is not None or _are_paths(pair):
+            pair = _errors(pair, truth)
         if not isinstance(pair, tuple | list) or len(pair) != 2:
             raise TypeError(f"curves[{name!r}] must be a pair, cost (K,) and error (K, seeds)")
         runs[str(name)] = _runs(pair[0], pair[1], f"of {name!r}", floor)
@@ -101,6 +111,26 @@ def convergence(
     if legend and list(runs) != [""]:
         ax.legend()
     return lines
+
+
+def _are_paths(runs: object) -> bool:
+    return isinstance(runs, list | tuple) and any(isinstance(one, Path) for one in runs)
+
+
+def _errors(runs: object, truth: Path | None) -> tuple[list[int], list[float]]:
+    """Evaluations of each run, and the RMS distance per coordinate of its end from the truth's.
+
+    Raises:
+        TypeError, ValueError: no truth, no paths, or of other starts.
+    """
+    if not isinstance(truth, Path):
+        raise TypeError("paths have an error beside the true one; give truth=, of many more steps")
+    row = check_kind(runs, Sequence, "beside a truth the runs of each curve", "a list of paths")
+    ends = [check_kind(one, Path, "each of the runs", "solve").x[-1].double() for one in row]
+    end = truth.x[-1].double()
+    if any(x.shape != end.shape for x in ends):
+        raise ValueError("each of the runs must be of the same particles as the truth")
+    return [one.nfe for one in row], [float((x - end).square().mean().sqrt()) for x in ends]
 
 
 class _Runs:

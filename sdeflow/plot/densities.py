@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
 from matplotlib.image import AxesImage
 from matplotlib.patches import StepPatch
 from torch import Tensor
@@ -13,7 +14,7 @@ from torch import Tensor
 from sdeflow._validation import check_kind, check_positive
 from sdeflow.density import Density
 from sdeflow.fokker_planck.density_path import DensityPath
-from sdeflow.plot.panels import Where, Window, as_window, frame, peak, window
+from sdeflow.plot.panels import Where, Window, as_window, frame, peak, window, window_label
 from sdeflow.plot.style import BLUE, Colour, check_axes, check_colour
 
 COLOURS = "Blues"
@@ -22,7 +23,7 @@ LEVELS = 400  # cells along x of a tube
 
 def density(
     ax: Axes, p: Density, where: Where | None = None, vmax: float | None = None,
-    unit: str = "data unit", colour: Colour = BLUE,
+    unit: str = "data unit", colour: Colour = BLUE, decades: float | None = None,
 ) -> AxesImage | StepPatch:  # fmt: skip
     """The density of each cell: a map of colours in the plane, steps on a line.
 
@@ -35,6 +36,7 @@ def density(
         vmax: p at the end of the colours or of the axis, by default its largest (`peak`).
         unit: of length; `colour_bar(ax, artist)` names that of p.
         colour: of the steps.
+        decades: powers of ten below vmax over which the colours run, by default they are linear.
 
     Raises:
         TypeError, ValueError: p is no `Density`, or where is a window of another dimension.
@@ -52,6 +54,9 @@ def density(
         return artist
     image = colour_map(ax, height, p, COLOURS, (0.0, top), where, unit)
     image.set_label(f"_$p$ (1 / {unit}$^2$)")
+    if decades is not None:
+        image.set_norm(LogNorm(top / 10 ** check_positive(decades, "decades"), top))
+        ax.set_facecolor(image.get_cmap()(0.0))  # where rounding left no mass at all
     return image
 
 
@@ -109,5 +114,5 @@ def colour_map(
         cmap=colours, vmin=limits[0], vmax=limits[1], interpolation="nearest",
     )  # fmt: skip
     frame(ax, shown)
-    ax.set_xlabel(f"window $\\pm${shown.half:.2g} ({unit})")
+    ax.set_xlabel(window_label(shown, unit, ax))
     return image

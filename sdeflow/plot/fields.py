@@ -22,7 +22,7 @@ from sdeflow._validation import (
 )
 from sdeflow.fields.field import Field
 from sdeflow.grid import Grid
-from sdeflow.plot.panels import Where, as_window
+from sdeflow.plot.panels import Where, Window, as_window
 from sdeflow.plot.style import GREY, Colour, check_axes, check_colour
 from sdeflow.sdes.sde import SDE
 
@@ -35,8 +35,8 @@ LENGTH = 0.8  # of the longest arrow, in gaps between two
 
 
 def arrows(
-    ax: Axes, flow: Flow, t: float | None, where: Where, nodes: int = 13, colour: Colour = GREY,
-    proportional: bool = False,
+    ax: Axes, flow: Flow, t: float | None, where: Where | None = None, nodes: int = 13,
+    colour: Colour = GREY, proportional: bool = False,
 ) -> Quiver:  # fmt: skip
     """A flow at time t as arrows at nodes x nodes points of a window.
 
@@ -44,7 +44,7 @@ def arrows(
         ax: the axes.
         flow: a `Flow`; values on a grid are averaged over blocks of cells.
         t: the time; None for values on a grid, which have none.
-        where: the window; the grid, for values on one.
+        where: the window, by default what the axes show; the grid, for values on one.
         nodes: arrows along each axis.
         colour: of the arrows.
         proportional: whether an arrow is as long as the flow is strong, the longest one as the gap
@@ -55,7 +55,7 @@ def arrows(
     """
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 2)
-    axes, vectors = sampled(flow, t, where, nodes)
+    axes, vectors = sampled(flow, t, _place(ax, flow, where), nodes)
     size = np.linalg.norm(vectors, axis=-1, keepdims=True)
     # Below the rounding errors of the largest there is no direction.
     unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
@@ -69,8 +69,8 @@ def arrows(
 
 
 def streamlines(
-    ax: Axes, flow: Flow, t: float | None, where: Where, nodes: int = 48, closeness: float = 1.0,
-    colour: Colour = GREY,
+    ax: Axes, flow: Flow, t: float | None, where: Where | None = None, nodes: int = 48,
+    closeness: float = 1.0, colour: Colour = GREY,
 ) -> StreamplotSet:  # fmt: skip
     """The streamlines of a flow at time t: dx/ds parallel to the flow at every point.
 
@@ -78,7 +78,7 @@ def streamlines(
         ax: the axes.
         flow: a `Flow`.
         t: the time; None for values on a grid, which have none.
-        where: the window; the grid, for values on one.
+        where: the window, by default what the axes show; the grid, for values on one.
         nodes: points along each axis at which the flow is evaluated.
         closeness: of the lines; 2 draws about twice as many.
         colour: of the lines.
@@ -89,7 +89,7 @@ def streamlines(
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 4)
     closeness = check_positive(closeness, "closeness")
-    axes, vectors = sampled(flow, t, where, nodes)
+    axes, vectors = sampled(flow, t, _place(ax, flow, where), nodes)
     if not vectors.any():
         raise ValueError("the flow is zero everywhere, it has no streamlines")
     u, v = vectors[..., 0].T, vectors[..., 1].T
@@ -97,6 +97,20 @@ def streamlines(
     return ax.streamplot(
         x, y, u, v, density=closeness, color=colour, linewidth=0.5, arrowsize=0.5, zorder=0.5
     )
+
+
+def _place(ax: Axes, flow: object, where: Where | None) -> Where:
+    """Where a flow is drawn: what the axes show, if it is not said.
+
+    Raises:
+        TypeError: values on a grid, whose grid is not said.
+    """
+    if where is not None:
+        return where
+    if isinstance(flow, Tensor | np.ndarray):
+        raise TypeError("where must be the grid on whose cells these values of the flow stand")
+    (a, b), (c, d) = ax.get_xlim(), ax.get_ylim()
+    return Window((a, c), (b, d))
 
 
 def sampled(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from sdeflow._validation import check_file, check_int, check_positive
 from sdeflow.fokker_planck.density_path import DensityPath
+from sdeflow.grid import Grid
 from sdeflow.plot.densities import COLOURS
 from sdeflow.plot.film_files import (
     LEAST,
@@ -34,7 +35,7 @@ INCHES = {1: (4.0, 3.0), 2: (4.0, 4.5)}
 
 def film(
     path: States | Sequence[States],
-    history: DensityPath | Sequence[DensityPath | None] | None = None,
+    history: DensityPath | Grid | Sequence[DensityPath | Grid | None] | None = None,
     field: Drift | Sequence[Drift | None] | None = None,
     file: str | pathlib.Path = "film.gif", *,
     mirror: bool = False, fps: float | None = None, seconds: float | None = None,
@@ -51,7 +52,7 @@ def film(
     Args:
         path: in one or two dimensions; a list, such as forward and backward, plays in its order.
         history: densities at the times of the states, drawn below them: one for all paths, or a
-            list with one, or None, for each.
+            list with one, or None, for each. A grid: the exact densities of `field` there.
         field: a score, a drift or a function (x, t), whose direction is drawn at each time; one
             for all paths, or a list.
         file: ends in .gif, or in .mp4, which needs the extra `video`.

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from sdeflow._validation import FLOAT32_EPS, check_kind, check_numbers, check_positive, shown
 from sdeflow.density import Density
+from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
-from sdeflow.fokker_planck.density_path import DensityPath
+from sdeflow.fokker_planck.density_path import DensityPath, Diagnostics
+from sdeflow.grid import Grid
 from sdeflow.plot.clouds import cloud, coordinates
 from sdeflow.plot.densities import density
 from sdeflow.plot.fields import arrows
@@ -96,8 +98,18 @@ def _leg(path: object, history: object, field: object) -> Leg:
             raise ValueError(f"{why}; leave out field{'' if timed else ', or give a Path'}")
         for at in (t[0], t[-1]):  # before the first frame is drawn
             arrows(Figure().subplots(), field, float(at), 1.0, 2)  # type: ignore[arg-type]
+    if isinstance(history, Grid):
+        history = _exact(history, field, path)
     below = None if history is None else _at_times(history, t, x.shape[2])
     return Leg(t, x, timed, below, field)  # type: ignore[arg-type]
+
+
+def _exact(grid: Grid, field: object, path: object) -> DensityPath:
+    """The densities of an exact field on a grid, at the times of a path."""
+    if not isinstance(field, ExactField) or not isinstance(path, Path):
+        raise TypeError("a grid as history asks for an ExactField as field, and for a Path")
+    at = tuple(field.density(grid, float(t)) for t in path.t)
+    return DensityPath(path.t, at, Diagnostics())
 
 
 def _at_times(history: object, t: np.ndarray, dim: int) -> tuple[Density, ...]:

@@ -10,15 +10,17 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
+from matplotlib.ticker import AutoLocator
 from torch import Tensor
 
 from sdeflow._validation import check_finite, check_kind, check_positive, shown
 from sdeflow.density import Density
 from sdeflow.grid import Grid
 from sdeflow.plot.clouds import coordinates
-from sdeflow.plot.style import check_axes
+from sdeflow.plot.style import NARROW, check_axes
 from sdeflow.solvers.path import Path
 
+CENTRED = 0.05  # of half its side, by which a window around the origin may be off it
 SHOWN = 0.998  # of the mass is inside the window of a density
 
 
@@ -152,11 +154,25 @@ def frame(ax: Axes, where: Where, title: str | None = None, unit: str | None = N
     if unit is None:
         ax.set(xticks=[], yticks=[])
     else:
+        for axis in ax.xaxis, ax.yaxis:
+            axis.set_major_locator(AutoLocator())  # a density before may have none
         ax.set(xlabel=f"$x_1$ ({unit})", ylabel=f"$x_2$ ({unit})")
     if title is not None:
         ax.set_title(check_kind(title, str, "title"))
     ax.spines[["top", "right"]].set_visible(True)
     return ax
+
+
+def window_label(box: Window, unit: str, ax: Axes | None = None) -> str:
+    """How large a window is, in words; in two lines below axes that are narrow.
+
+    Around the origin it is +- half its side; one that stands elsewhere has a width alone.
+    """
+    away = max(abs(a + b) / 2 for a, b in zip(box.low, box.high, strict=True))
+    around = away < CENTRED * box.half
+    half = f"window $\\pm${box.half:.2g}" if around else f"width {2 * box.half:.2g}"
+    narrow = ax is not None and ax.get_window_extent().width / ax.figure.dpi < NARROW
+    return f"{half}\n({unit})" if narrow else f"{half} ({unit})"
 
 
 def colour_bar(

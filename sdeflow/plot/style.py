@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import pathlib
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.colors import is_color_like
 from matplotlib.figure import Figure as Figure
+from matplotlib.legend import Legend
+from matplotlib.text import Text
 
 from sdeflow._validation import check_file, check_int, check_kind, check_positive, shown
 from sdeflow.provenance import picture_metadata, provenance, write_bytes
@@ -35,6 +39,10 @@ STYLE: dict[str, Any] = FILES | {
 }  # fmt: skip
 TIMES: dict[str, Any] = {"font.family": "STIXGeneral", "mathtext.fontset": "stix"}
 """The font of Times' shape that matplotlib brings; the venues set their text in Times."""
+SCRIPTS = re.compile(r"\$[^$]*[_^][^$]*\$")
+NARROW = 0.8  # inches, less than which a panel's label takes two lines
+WITH_SCRIPTS = 8.6
+"""Points of a text with sub- or superscripts: mathtext sets these at 0.7 of it, so in 6 points."""
 VENUES: dict[str, tuple[float, ...]] = {
     "neurips": (5.5,),  # its instructions: text in 5.5 by 9 inches
     "icml": (3.25, 6.75),  # its style file: text 6.75 in, columns 0.25 in apart
@@ -67,6 +75,36 @@ def check_axes(ax: object) -> Axes:
     return check_kind(ax, Axes, "ax", "fig.subplots() makes them")
 
 
+class _Legible(Figure):
+    """A figure in which sub- and superscripts have 6 points, whatever the size of their text."""
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Raise what is too small, then lay out and draw."""
+        for axes in self.findobj(Axes):
+            both = axes.xaxis, axes.yaxis
+            labels = [one for axis in both for one in axis.get_ticklabels(which="both")]
+            if _raised([*labels, *(axis.get_offset_text() for axis in both)]):
+                axes.tick_params(which="both", labelsize=WITH_SCRIPTS)
+        for legend in self.findobj(Legend):
+            _raised(legend.get_texts())
+        for text in self.findobj(Text):
+            _raised([text])
+        super().draw(renderer)
+
+
+def _raised(texts: Iterable[Text]) -> bool:
+    """Whether texts of one size had to be made larger, because one of them has scripts."""
+    row = list(texts)
+    sizes = [float(one.get_fontsize()) for one in row]
+    found = any(
+        SCRIPTS.search(one.get_text()) and size < WITH_SCRIPTS
+        for one, size in zip(row, sizes, strict=True)
+    )
+    for one, size in zip(row, sizes, strict=True):
+        one.set_fontsize(max(size, WITH_SCRIPTS) if found else size)
+    return found
+
+
 @contextmanager
 def figure(
     width: float | None = None, height: float | None = None, venue: str | None = None,
@@ -74,7 +112,8 @@ def figure(
 ) -> Iterator[Figure]:  # fmt: skip
     """An empty figure, 7 x 4 inches, or as wide as a venue's text and as high as its panels need.
 
-    The style holds inside `with`: draw and save there.
+    The style holds inside `with`: draw and save there. A text with sub- or superscripts is set in
+    8.6 points at least, so that these have 6.
 
     Args:
         width, height: in inches.
@@ -98,7 +137,7 @@ def figure(
         height = _height(width, (1, 1) if panels is None else panels, aspect)
     height = 4.0 if height is None else check_positive(height, "height")
     with mpl.rc_context(cast(Any, STYLE if venue is None else STYLE | TIMES)):
-        yield Figure(figsize=(width, height), layout="constrained")
+        yield _Legible(figsize=(width, height), layout="constrained")
 
 
 def _text_width(venue: object, columns: int) -> float:
@@ -118,7 +157,8 @@ def _height(width: float, panels: object, aspect: float | None) -> float:
     rows, across = check_int(panels[0], "panels[0]"), check_int(panels[1], "panels[1]")
     default = 1.0 if across > 1 else 0.7
     aspect = default if aspect is None else check_positive(aspect, "aspect")
-    return rows * (aspect * max(width - 0.3, 0.5) / across + 0.4)
+    label = 0.4 if 0.8 * width / across > NARROW else 0.55  # of one line, or of two
+    return rows * (aspect * max(width - 0.3, 0.5) / across + label)
 
 
 def write(

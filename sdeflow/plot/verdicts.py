@@ -35,7 +35,7 @@ def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
     # Room for the legend below the curves, where small noise leaves the axes empty.
-    ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 300))
+    ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 3000))
     ax.legend(loc="lower left")
     return lines
 

@@ -15,7 +15,7 @@ import sdeflow as sf
 from benchmarks import __main__ as front
 from benchmarks.claims import CLAIMS, Claim, Lab, command, records
 from benchmarks.claims.page import markdown
-from sdeflow import SdeflowError
+from sdeflow import SdeflowError, plot
 from tests.benchmarks.toy_claim import toy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,6 +78,18 @@ def test_run_goes_on_where_it_was(tmp_path: Path) -> None:
     changed = replace(c, source="another text")
     assert measured(changed, 1).digest == changed.digest != c.digest
     assert len(set(seconds)) == 3
+
+
+def test_a_figure_of_another_format_is_drawn_again(tmp_path: Path) -> None:
+    def draw(fig: plot.Figure) -> None:
+        fig.subplots().plot([0, 1])
+
+    c = toy(4.0)
+    drawing = replace(c, measure=lambda lab, x: replace(c.measure(lab, x), draw=draw))
+    for suffix in ("png", "svg"):
+        (record,) = records.measured([drawing], Lab(0, tmp_path, suffix))
+        assert record.figure == f"{c.id}.{suffix}"
+        assert (tmp_path / record.figure).is_file()
 
 
 def test_record_is_one_line_that_reads_back(tmp_path: Path) -> None:

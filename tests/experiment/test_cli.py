@@ -24,6 +24,7 @@ from PIL import Image
 import sdeflow as sf
 from sdeflow.experiment import cli, demo, films, folder, run, verify
 from sdeflow.experiment.config import Config
+from sdeflow.provenance import picture_provenance
 from tests.problems import randn
 
 TINY = ("--steps", "30", "--batch", "8", "--width", "8", "--depth", "1")
@@ -592,22 +593,28 @@ def test_demo_on_a_file_writes_every_file_of_a_run(
     kind: str, sdeflow: Command, tmp_path: Path, coarse: None
 ) -> None:
     file, out = user_file(tmp_path, kind), tmp_path / "r"
-    args = ("demo", "--steps", 50, "--n", 50, "--width", 16, "--data", file, "--out", out)
+    suffix = "png" if kind == "png" else "pdf"
+    args = ("demo", "--steps", 50, "--n", 50, "--width", 16, "--data", file, "--out", out,
+            "--format", suffix)  # fmt: skip
     code, said, err = sdeflow(*args)
     assert code in (0, 1), err
     agree = json.loads((out / "check.json").read_text())["agree"]
     assert code == (0 if agree else 1)
     assert "| sampler " in said
-    assert set(contents(out)) == set(folder.FILES) - {"page.html"}
+    others = {
+        f"{name}.{s}" for name in ("figure", "check") for s in {"png", "pdf", "svg"} - {suffix}
+    }
+    assert set(contents(out)) == set(folder.FILES) - {"page.html", "cloud.png"} - others
     report = json.loads((out / "report.json").read_text())
     assert (out / "report.md").read_text() in said + "\n"
     assert report["data"] == str(file)
     assert report["particles"] == 50
     assert len(report["rows"]) == len(demo.SAMPLERS)
     assert "loss_irreducible" in report  # points and pictures alike have an exact field
-    with Image.open(out / "figure.png") as picture:
-        drawn = dict(picture.text)
-        assert min(picture.size) > 300
+    drawn = picture_provenance(out / f"figure.{suffix}")
+    if suffix == "png":
+        with Image.open(out / "figure.png") as picture:
+            assert min(picture.size) > 300
     with np.load(out / "cloud.npz") as stored:
         sampled = json.loads(str(stored["made"]))
         cloud = stored["x"][-1]

@@ -197,7 +197,11 @@ def test_check_writes_its_report_numbers_and_figure(tmp_path: Path) -> None:
 def test_check_without_an_exact_density_has_no_error_budget(tmp_path: Path) -> None:
     config = Config(data="two_moons", process="VP", steps=60, width=16, depth=1)
     run.fit(config, tmp_path)
-    assert verify.check(tmp_path, **COARSE).budget is None
+    assert verify.check(tmp_path, **COARSE, format="svg").budget is None
+    assert (tmp_path / "check.svg").is_file()
+    assert not (tmp_path / "check.png").exists()
+    with pytest.raises(ValueError, match="one of png, pdf, svg"):
+        verify.check(tmp_path, format="eps")  # type: ignore[arg-type]
     assert "not known" in (tmp_path / "check.md").read_text()
     assert json.loads((tmp_path / "check.json").read_text())["budget"] is None
 

@@ -88,6 +88,11 @@ def tiny(ax: Axes) -> None:
     ax.text(0.5, 0.5, "words", size=5)
 
 
+def tiny_script(ax: Axes) -> None:
+    ax.set(xticks=[], yticks=[])
+    ax.text(0.5, 0.5, "$x_{a_b}$", size=12)
+
+
 @pytest.mark.parametrize(
     ("draw", "said"),
     [
@@ -103,6 +108,7 @@ def tiny(ax: Axes) -> None:
         (over_a_panel, "lies over the panel"),
         (one_over_another, "'words' lies over 'words'"),
         (tiny, "'words' has 5 points"),
+        (tiny_script, "'$x_{a_b}$' has 5.88 points"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )

@@ -102,6 +102,15 @@ def test_embeddings_are_unit_vectors_row_by_row() -> None:
     assert model.embed_pictures(randn(501, 256)).shape == (501, 16)
 
 
+def test_texts_are_read_at_their_end() -> None:
+    """Not at the largest token, as transformers does where eos_token_id is 2."""
+    model = tiny()
+    tokens = im.VOCABULARY.tokens(["a yellow hat", "a yellow one near the hat"])
+    hidden, end = model.text.hidden(tokens), [3, 6]
+    assert tokens[[0, 1], end].tolist() == [1, 1]
+    assert torch.equal(model.text(tokens), model.text.last(hidden[[0, 1], end]))
+
+
 def test_order_of_words_counts() -> None:
     model = tiny()
     a, b = model.embed_text(["a hat with a seven", "a seven with a hat"])

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 import sdeflow as sf
 from sdeflow import plot
-from tests.problems import lopsided
+from tests.problems import lopsided, randn
 
 NAN, INF = float("nan"), float("inf")
 
@@ -138,3 +138,18 @@ def test_a_measured_order_is_parallel_to_its_guide(ax: Axes) -> None:
 def test_what_is_no_curve_is_refused(ax: Axes, draw: Callable[[Axes], object], word: str) -> None:
     with pytest.raises((ValueError, TypeError), match=word):
         draw(ax)
+
+
+def test_paths_count_their_evaluations_and_lie_off_the_truth(ax: Axes) -> None:
+    t, x = torch.tensor([0.0]), randn(9, 2)[None]
+    truth = sf.solvers.Path(t, x, 800, 0.0)
+    runs = [sf.solvers.Path(t, x + off, nfe, 0.0) for nfe, off in ((20, 0.1), (10, 0.3))]
+    half = sf.solvers.Path(t, x - 0.001, 400, 0.0)
+    line, dashed = plot.work_precision(ax, {"a": runs}, half, truth=truth)
+    assert line.get_xdata() == pytest.approx([10, 20])
+    assert line.get_ydata() == pytest.approx([0.3, 0.1], rel=1e-4)
+    assert dashed.get_ydata()[0] == pytest.approx(0.001, rel=1e-2)
+    with pytest.raises(TypeError, match="give truth="):
+        plot.work_precision(ax, {"a": runs})
+    with pytest.raises(ValueError, match="same particles"):
+        plot.work_precision(ax, {"a": [sf.solvers.Path(t, x[:, :4], 1, 0.0)]}, truth=truth)

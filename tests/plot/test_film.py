@@ -395,3 +395,13 @@ def test_a_mistake_is_refused_before_anything_is_drawn(
     assert "\n" not in str(error.value)
     assert not drawn
     assert not list(tmp_path.iterdir())
+
+
+def test_a_grid_as_history_is_the_exact_density_there() -> None:
+    field = sf.ExactField(sf.VP(), lopsided())
+    (leg,) = legs(PATH, GRID, field)
+    assert leg.densities is not None
+    for t, p in zip(PATH.t, leg.densities, strict=True):
+        assert torch.equal(p.mass, field.density(GRID, float(t)).mass)
+    with pytest.raises(TypeError, match="asks for an ExactField"):
+        legs(PATH, GRID, SDE)

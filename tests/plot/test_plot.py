@@ -144,7 +144,7 @@ def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
 
 def test_density_window_is_labelled_with_its_units(ax: Axes) -> None:
     plot.density(ax, lopsided_density())
-    assert re.fullmatch(r"window \$\\pm\$[\d.]+ \(data unit\)", ax.get_xlabel())
+    assert re.fullmatch(r"width [\d.]+ \(data unit\)", ax.get_xlabel())
 
 
 def test_many_trails_and_dots_make_a_small_pdf(tmp_path: Path) -> None:

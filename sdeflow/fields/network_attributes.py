@@ -1,0 +1,58 @@
+r"""Read what a network says about itself: `takes`, `dim`, `labels`, `shape`.
+
+A network may stand inside others, such as `DataParallel`; `speaker` finds the one that holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sdeflow._validation import check_int, check_labels, shown
+from sdeflow.fields.networks import TimeInput
+
+
+def speaker(network: nn.Module) -> nn.Module:
+    """The module whose attributes hold: the outermost that says `takes`.
+
+    If none does, the network without the wrappers of torch.
+    """
+    for module in network.modules():
+        if isinstance(getattr(module, "takes", None), TimeInput):
+            return module
+    while not hasattr(network, "labels"):
+        inner = getattr(network, "module", getattr(network, "_orig_mod", None))
+        if not isinstance(inner, nn.Module):
+            break
+        network = inner
+    return network
+
+
+def checked_shape(shape: object, speaker: nn.Module) -> tuple[int, ...] | None:
+    """The shape of one particle: what is given, which must be the network's own if it has one."""
+    own = getattr(speaker, "shape", None)
+    if not (isinstance(own, tuple) and own and all(type(size) is int for size in own)):
+        own = None
+    if shape is None:
+        return own
+    if isinstance(shape, str) or not isinstance(shape, Sequence) or not shape:
+        raise TypeError(f"shape must be a row of sizes, such as (1, 8, 8), got {shown(shape)}")
+    sizes = tuple(check_int(size, "shape") for size in shape)
+    if own is not None and sizes != own:
+        raise ValueError(f"shape is {sizes}, that of the network {own}; leave out shape")
+    return sizes
+
+
+def checked_label(label: object, known: int | None) -> Tensor:
+    """The label, if the network of `known` classes knows it; None: any."""
+    found = check_labels(label, "label")
+    if known == 0:
+        raise ValueError("this network knows no labels; make it with labels=")
+    low, high = int(found.min()), int(found.max())
+    if known is not None and not 0 <= low <= high <= known:
+        raise ValueError(
+            f"label must be 0 to {known - 1}, or {known} for no label, "
+            f"got {low if low < 0 else high}"
+        )
+    return found
