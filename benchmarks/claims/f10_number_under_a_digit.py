@@ -1,9 +1,10 @@
 """The number that scores a picture as a digit falls when the digit is damaged.
 
 Says: a "magic API" gives a picture of a digit 0.9 or 0.98, and less when it is damaged (001).
-Correction: in the mean only, and not as the eye would judge. A digit upside down, or half gone, is
-as likely as one under noise that is hardly seen: a density rewards what is easy to predict. The
-number is a rising function of ln p, and no probability of being a digit.
+Correction: in the mean only, and not as the eye would judge. A digit upside down is no less likely
+than one under noise that is hardly seen, and half a digit far likelier than a blurred one: a
+density rewards what is easy to predict. The number is a rising function of ln p, and no
+probability of being a digit.
 Source: ln p of 48 digits that the network did not learn from, by its flow (see
 `digit_likelihood`); Hutchinson's estimate, and the exact divergence of 16 as control.
 """
