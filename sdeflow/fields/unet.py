@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdeflow._validation import check_int, shown
+from sdeflow._validation import check_int, check_seed, shown
 from sdeflow.fields.film import PLANES, Attention, Film, FilmNetwork, initial, zero
 from sdeflow.fields.networks import How
 
@@ -53,7 +53,7 @@ class UNet(FilmNetwork):
         shrink: int = 1,
         seed: int = 0,
     ) -> None:
-        shrink = check_int(shrink, "shrink")
+        shrink, seed = check_int(shrink, "shrink"), check_seed(seed)
         sizes, a = _sizes(shape, shrink), check_int(channels, "channels")
         if a % 8:
             raise ValueError(f"channels must be a multiple of 8, got {a}")

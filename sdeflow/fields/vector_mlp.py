@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sdeflow._validation import check_int
+from sdeflow._validation import check_int, check_seed
 from sdeflow.fields.film import Film, FilmNetwork, initial, zero
 
 
@@ -37,7 +37,7 @@ class VectorMLP(FilmNetwork):
         seed: int = 0,
     ) -> None:
         dim, width = check_int(dim, "dim"), check_int(width, "width")
-        depth = check_int(depth, "depth")
+        depth, seed = check_int(depth, "depth"), check_seed(seed)
         with initial(seed):
             super().__init__(labels, table, "add")
             self.first, self.last = nn.Linear(dim, width), zero(nn.Linear(width, dim))

@@ -1,12 +1,14 @@
 """Networks for pictures and vectors: shapes, tables of vectors, ways in, guidance in one call."""
 
 import copy
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -462,3 +464,12 @@ def test_interrupted_training_goes_on_bit_for_bit(tmp_path: Path) -> None:
                 next(training)
         ends.append(field.given(1).noise(cloud(), 0.3))
     assert torch.equal(*ends)
+
+
+def test_seeds_of_numpy_are_saved_with_a_network() -> None:
+    seed = np.int64(2)
+    for network in (
+        sf.fields.VectorMLP(4, 8, 1, seed=seed),
+        sf.fields.UNet((1, 4, 4), 8, seed=seed),
+    ):
+        assert json.loads(json.dumps(network.config))["seed"] == 2
