@@ -43,8 +43,8 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     names = *COSTS, f"$W_2^2$, floor {floor:.2g}"
     for k, (label, colour) in enumerate(zip(names, INKS, strict=True)):
         each = torch.stack([cost[:, k] for cost in costs.values()])
-        mean, at = each.mean(1), [j + 0.27 * (k - 1) for j in range(2)]
-        ends = torch.stack([mean - each.amin(1), each.amax(1) - mean])
+        mean, at = each.mean(1).numpy(), [j + 0.27 * (k - 1) for j in range(2)]
+        ends = [mean - each.amin(1).numpy(), each.amax(1).numpy() - mean]
         ax.bar(at, mean, 0.25, color=colour, label=label)
         ax.errorbar(at, mean, ends, fmt="none", color=plot.BLACK, lw=0.8, capsize=1.5)
     ax.set(xticks=(0, 1), xticklabels=("independent", "coupled"), box_aspect=1)
