@@ -371,6 +371,10 @@ DISTRIBUTIONS: Table = {
     "from_pictures(lists)": (lambda: ds.from_pictures(IMAGES.tolist()).sample(5, 0), works),
     "from_pictures(one)": (lambda: ds.from_pictures(X), r"must be (m, rows, columns)"),
     "from_pictures(flat)": (lambda: ds.from_pictures(X3), r"must be (m, rows, columns)"),
+    "from_pictures(channels last)": (
+        lambda: ds.from_pictures(torch.rand(6, 8, 8, 3)),
+        "channels last",
+    ),
     "from_pictures(words)": (lambda: ds.from_pictures(["a"]), "must be numbers"),
     "from_pictures(same)": (lambda: ds.from_pictures(torch.ones(4, 2, 2)), "two distinct points"),
     "from_pictures(labels)": (lambda: ds.from_pictures(IMAGES, [0, 1]), "one per picture"),

@@ -49,6 +49,10 @@ def digits() -> Dataset:
     return from_pictures(pictures, table[:, -1].astype(int), name="digits", held_out=EVERY)
 
 
+COLOURS = (1, 3, 4)
+"""Usual numbers of channels: grey, colour, colour with transparency."""
+
+
 def from_pictures(
     pictures: Tensor | np.ndarray | Sequence,
     labels: Tensor | np.ndarray | Sequence[int] | None = None,
@@ -78,6 +82,11 @@ def from_pictures(
         raise ValueError(
             f"{name} must be (m, rows, columns) or (m, channels, rows, columns), got shape "
             f"{tuple(x.shape)}"
+        )
+    if x.shape[3] in COLOURS and x.shape[1] not in COLOURS:
+        raise ValueError(
+            f"{name} seems to have its channels last, {tuple(x.shape)}; move them to the front "
+            "with array.transpose(0, 3, 1, 2), or permute for a tensor"
         )
     every, m = check_int(held_out, "held_out", 0), len(x)
     if every == 1 or 0 < m < 2 * every:

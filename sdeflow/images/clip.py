@@ -21,7 +21,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdeflow._validation import (
-    SdeflowError,
     check_cloud,
     check_file,
     check_function,
@@ -30,12 +29,12 @@ from sdeflow._validation import (
     check_positive,
     check_seed,
 )
-from sdeflow.images.learning import Pictures, batch_of, minimise
+from sdeflow.images.learning import Pictures, batch_of, minimise, stored
 from sdeflow.images.pictures import SIDE
 from sdeflow.images.towers import ImageTower, TextTower
 from sdeflow.images.vocabulary import VOCABULARY, Vocabulary, check_texts
 from sdeflow.provenance import write_bytes
-from sdeflow.training.tensor_file import encoded, read
+from sdeflow.training.tensor_file import encoded
 
 FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0
 ROWS = 500
@@ -175,18 +174,12 @@ class ContrastiveModel(nn.Module):
         Raises:
             SdeflowError: no such file, truncated, altered, or no contrastive model.
         """
-        path = check_file(path)
-        tensors, about = read(path)
-        if about.get("kind") != "contrastive model":
-            raise SdeflowError(f"{path} holds a {about.get('kind')}, not a contrastive model")
-        try:
+
+        def make(about: dict) -> ContrastiveModel:
             words = Vocabulary(tuple(about["words"]), about["length"])
-            model = ContrastiveModel(words, **about["config"])
-            model.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise SdeflowError(f"{path} does not fit this version: {reason}") from None
-        return model.eval()
+            return ContrastiveModel(words, **about["config"])
+
+        return stored(path, "contrastive model", make)
 
 
 def train_contrastive(

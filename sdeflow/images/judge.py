@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sdeflow._validation import (
-    SdeflowError,
     check_cloud,
     check_file,
     check_function,
@@ -23,11 +22,11 @@ from sdeflow._validation import (
     check_seed,
 )
 from sdeflow.images.clip import ROWS
-from sdeflow.images.learning import Pictures, batch_of, minimise
+from sdeflow.images.learning import Pictures, batch_of, minimise, stored
 from sdeflow.images.pictures import SIDE
 from sdeflow.images.towers import ImageTower
 from sdeflow.images.vocabulary import DIGITS, NAMES
-from sdeflow.training.tensor_file import read, write
+from sdeflow.training.tensor_file import write
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,17 +91,7 @@ class Judge(nn.Module):
         Raises:
             SdeflowError: no such file, truncated, altered, or no judge.
         """
-        path = check_file(path)
-        tensors, about = read(path)
-        if about.get("kind") != "judge":
-            raise SdeflowError(f"{path} holds a {about.get('kind')}, not a judge")
-        try:
-            judge = Judge(**about["config"])
-            judge.load_state_dict(tensors)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())
-            raise SdeflowError(f"{path} does not fit this version: {reason}") from None
-        return judge.eval()
+        return stored(path, "judge", lambda about: Judge(**about["config"]))
 
 
 def train_judge(

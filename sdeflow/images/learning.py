@@ -1,4 +1,4 @@
-r"""Minimise a loss with AdamW: what the contrastive model and the judge are trained by.
+r"""Train the contrastive model and the judge by AdamW, and read their files.
 
 The learning rate rises linearly over the first steps and falls as a cosine to zero. Step k is a
 function of (seed, k).
@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, shown
+from sdeflow._validation import SdeflowError, check_file, shown
 from sdeflow.images.pictures import Captioned
 from sdeflow.random_streams import Stream, random_generator
+from sdeflow.training.tensor_file import read
 
 WARM_UP = 100
 """Steps over which the rate rises, or a tenth of them all if that is less."""
@@ -75,3 +78,25 @@ def minimise(
     finally:
         model.eval()
     return torch.stack(losses)
+
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def stored(path: str | Path, kind: str, make: Callable[[dict], M]) -> M:
+    """Read the model that make(what the file says of it) rebuilds; it is in eval mode.
+
+    Raises:
+        SdeflowError: no such file, truncated, altered, or of another kind.
+    """
+    path = check_file(path)
+    tensors, about = read(path)
+    if about.get("kind") != kind:
+        raise SdeflowError(f"{path} holds a {about.get('kind')}, not a {kind}")
+    try:
+        model = make(about)
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise SdeflowError(f"{path} does not fit this version: {reason}") from None
+    return model.eval()

@@ -1,5 +1,4 @@
-r"""Make the embedding of a picture from that of a text: `Prior` by diffusion, `LinearPrior` by
-least squares.
+r"""Make the embedding of a picture from that of a text: by diffusion, or by least squares.
 
     Prior:        u ~ p(u | v), sampled by the reverse SDE of a field in the space of embeddings
     LinearPrior:  u = W v + b, the mean of p(u | v) among linear maps

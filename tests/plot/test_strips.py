@@ -111,6 +111,13 @@ def test_a_comparison_says_whether_the_cloud_is_a_sample(fig: Figure, right: boo
     assert len({ax.get_xlim() for ax in panels}) == 1
 
 
+def test_a_comparison_of_a_path_is_that_of_its_last_cloud() -> None:
+    p, x = lopsided().on_grid(sf.Grid(-8.0, 8.0, (64, 64))), lopsided().sample(2000, 0)
+    path = sf.solvers.Path(TIMES, torch.stack([0.8 * x, x]), 1, 0.0)
+    with plot.figure(panels=(1, 4)) as fig:
+        assert plot.comparison(fig, path, p).p_value == sf.check_density(x, p).p_value
+
+
 def test_scripts_have_six_points_everywhere() -> None:
     with plot.figure(venue="prl") as fig:
         ax = fig.subplots()
