@@ -75,19 +75,7 @@ def from_pictures(
         TypeError, ValueError: not an array of that shape, fewer than two distinct pictures, labels
             or classes that do not fit.
     """
-    x = check_numbers(pictures, name)
-    if x.ndim == 3:
-        x = x[:, None]
-    if x.ndim != 4 or not x.numel():
-        raise ValueError(
-            f"{name} must be (m, rows, columns) or (m, channels, rows, columns), got shape "
-            f"{tuple(x.shape)}"
-        )
-    if x.shape[3] in COLOURS and x.shape[1] not in COLOURS:
-        raise ValueError(
-            f"{name} seems to have its channels last, {tuple(x.shape)}; move them to the front "
-            "with array.transpose(0, 3, 1, 2), or permute for a tensor"
-        )
+    x = _in_channels(pictures, name)
     every, m = check_int(held_out, "held_out", 0), len(x)
     if every == 1 or 0 < m < 2 * every:
         raise ValueError(
@@ -108,6 +96,24 @@ def from_pictures(
         return part(slice(None))
     last = torch.arange(m) % every == every - 1
     return part(~last, part(last))
+
+
+def _in_channels(pictures: object, name: str) -> Tensor:
+    """The pictures as (m, channels, rows, columns)."""
+    x = check_numbers(pictures, name)
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim != 4 or not x.numel():
+        raise ValueError(
+            f"{name} must be (m, rows, columns) or (m, channels, rows, columns), got shape "
+            f"{tuple(x.shape)}"
+        )
+    if x.shape[3] in COLOURS and x.shape[1] not in COLOURS:
+        raise ValueError(
+            f"{name} seems to have its channels last, {tuple(x.shape)}; move them to the front "
+            "with array.transpose(0, 3, 1, 2), or permute for a tensor"
+        )
+    return x
 
 
 def _checked_labels(labels: object, m: int, name: str) -> Tensor:
