@@ -78,8 +78,10 @@ def check_potential(potential: object, grid: Grid) -> Tensor:
     return energy.detach().cpu()
 
 
-def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
-    """A matrix of rates between the cells of a grid, sparse.
+def check_rates(
+    matrix: object, grid: Grid, lost: np.ndarray | None = None
+) -> scipy.sparse.csc_matrix:
+    """A matrix of rates between the cells of a grid, sparse; walls take mass at the rates `lost`.
 
     Raises:
         TypeError, ValueError: no matrix of this size, a negative rate, or a column whose sum is
@@ -95,7 +97,8 @@ def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
     diagonal = rates.diagonal()
     if not np.isfinite(rates.data).all() or (rates - scipy.sparse.diags(diagonal)).min() < 0:
         raise ValueError("matrix has a rate that is negative, NaN or infinite")
-    if (abs(np.asarray(rates.sum(0)).ravel()) > 1e-9 * abs(diagonal)).any():
+    kept = np.asarray(rates.sum(0)).ravel() + (0.0 if lost is None else lost)
+    if (abs(kept) > 1e-9 * abs(diagonal)).any():
         raise ValueError(
             "each column of matrix must add up to zero; put minus the sum of the rates on the "
             "diagonal"

@@ -44,6 +44,7 @@ from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.linear import LinearTransitions
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
 from sdeflow.fokker_planck.splitting import StrangSplitting
+from sdeflow.fokker_planck.walled import WalledSteps, check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE, Times
 
@@ -86,6 +87,9 @@ def evolve(
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
     check_arguments(sde, density, rescaling, refuse)
+    check_grid_of_walls(sde.walls, density.grid)
+    if sde.walls is not None and rescaling is not None:
+        raise ValueError("walls stand still, so a grid between them cannot follow a rescaling")
     times = sde.check_times(times)
     check_int(steps, "steps")
     if time_grid is not None:
@@ -143,8 +147,9 @@ def _moved(
     wide = torch.cat([fine[:-1:2], fine[-1:]])
     grids = [fine, wide, wide][: len(runs)]
     known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
+    kind = StrangSplitting if sde.walls is None else WalledSteps
     steppers = [
-        StrangSplitting(law if rescaling is None else rescale(law, rescaling, known), p, u)
+        kind(law if rescaling is None else rescale(law, rescaling, known), p, u)
         for (law, p), u in zip(runs, grids, strict=True)
     ]
     masses = [run.masses(times) for run in steppers]

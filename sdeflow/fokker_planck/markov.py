@@ -42,9 +42,10 @@ from sdeflow.fokker_planck.arguments import (
 )
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
 from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
-from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
+from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, Rates, fitted_rates
 from sdeflow.fokker_planck.long_times import propagated
 from sdeflow.fokker_planck.relaxation import slowest_rates
+from sdeflow.fokker_planck.walled import check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE, check_sde
 
@@ -53,7 +54,9 @@ AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance th
 
 @dataclass(frozen=True, eq=False)
 class MarkovGenerator:
-    """The generator L of a Markov chain on the cells, dm/dt = L m, with reflecting walls.
+    """The generator L of a Markov chain on the cells, dm/dt = L m.
+
+    The ends of the grid reflect, unless the SDE has other walls there.
 
     Attributes:
         grid: the cells.
@@ -62,12 +65,16 @@ class MarkovGenerator:
         coarse: the generator of the same SDE on cells twice as wide, by which errors are
             estimated; None: they are not.
         refuse: an estimated error above its `error` raises, one above that of `WARN` warns.
+        lost: (cells,) the rates at which absorbing walls take mass; None: no wall does.
+        periodic: whether each axis (d,) is closed to a ring, by which the cells are ordered.
     """
 
     grid: Grid
     matrix: scipy.sparse.csc_matrix
     coarse: MarkovGenerator | None = None
     refuse: Diagnostics = REFUSE
+    lost: np.ndarray | None = None
+    periodic: tuple[bool, ...] = (False, False)
 
     def __post_init__(self) -> None:
         """Check the rates.
@@ -77,7 +84,7 @@ class MarkovGenerator:
         """
         check_kind(self.grid, Grid, "grid")
         check_refuse(self.refuse)
-        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid))
+        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid, self.lost))
 
     def __repr__(self) -> str:
         """In words."""
@@ -101,9 +108,13 @@ class MarkovGenerator:
         row, order = self._row(density), self._order
         span = check_positive(time, "time", zero=True)
         mass = np.empty(len(row))
-        mass[order] = propagated(self.matrix[order][:, order].tocsc(), row[order], span)
+        lost = np.zeros(len(row)) if self.lost is None else self.lost
+        part = self.matrix[order][:, order].tocsc()
+        mass[order] = propagated(part, row[order], span, lost[order])
         mass = np.maximum(mass, 0.0)
-        later = Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
+        if self.lost is None:
+            mass *= density.total() / mass.sum()
+        later = Density(self.grid, self._shaped(mass))
         if self.coarse is None:
             return later
         change = _change(later, self.coarse.propagate(density.coarsen(), span))
@@ -118,6 +129,7 @@ class MarkovGenerator:
             SdeflowError: it is not unique, because some cells cannot be reached from others; or
                 the cells are too wide.
         """
+        self._check_kept("a stationary density")
         density = Density(self.grid, self._shaped(self._stationary))
         if self.coarse is None:
             return density
@@ -129,17 +141,21 @@ class MarkovGenerator:
         )
         return Density(self.grid, density.mass, error)
 
-    def passage_time(self, target: Tensor) -> Tensor:
+    def passage_time(self, target: Tensor | None = None) -> Tensor:
         r"""The mean time to reach the cells of `target` (bool, shape) from each cell, (shape).
 
         L^T tau = -1 outside the target, tau = 0 in it; the target begins at its cells' centres.
-        It is infinite from cells from which the target may never be reached.
+        It is infinite from cells from which the target may never be reached. With absorbing walls
+        it is the mean time to reach the target or such a wall, and the target may be left out.
 
         Raises:
             TypeError, ValueError: target of another shape or kind, or empty.
             SdeflowError: the cells are too wide.
         """
-        inside = check_target(target, self.grid)
+        if target is None and self.lost is not None:
+            inside = np.zeros(self.grid.shape, dtype=bool)
+        else:
+            inside = check_target(target, self.grid)
         tau = self._mean_time(inside.ravel(), np.zeros(inside.size))
         finite = np.isfinite(tau)
         if self.coarse is None or not tau[finite].any():
@@ -163,6 +179,7 @@ class MarkovGenerator:
             TypeError, ValueError: count is no whole number from 1 on, or almost that of the cells.
             SdeflowError: the stationary density is not unique, or the cells are too wide.
         """
+        self._check_kept("a relaxation rate")
         most = self.matrix.shape[0] - 3
         if check_int(count, "count") > most:
             raise ValueError(f"count must be at most {most} on this grid, got {count}")
@@ -178,10 +195,23 @@ class MarkovGenerator:
             )
         return torch.from_numpy(rates)
 
+    def _check_kept(self, what: str) -> None:
+        if self.lost is not None:
+            raise SdeflowError(
+                f"{what} belongs to motion that goes on, and absorbing walls end it; ask for "
+                "propagate or passage_time"
+            )
+
     @cached_property
     def _order(self) -> np.ndarray:
-        """The cells, line by line along the shorter axis: then L has its narrowest band."""
+        """The cells, line by line along the shorter axis: then L has its narrowest band.
+
+        A ring is folded, 0, n - 1, 1, n - 2, ..., which leaves neighbours two places apart.
+        """
         cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
+        for axis, n in enumerate(self.grid.shape):
+            if self.periodic[axis]:
+                cells = np.take(cells, np.stack([np.arange(n), n - 1 - np.arange(n)], 1).ravel()[:n], axis)
         return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
 
     @cached_property
@@ -202,21 +232,25 @@ class MarkovGenerator:
     @property
     def _typical(self) -> np.ndarray:
         """The stationary masses, or equal ones where they are not unique."""
+        cells = self.matrix.shape[0]
+        if self.lost is not None:
+            return np.full(cells, 1 / cells)
         try:
             return self._stationary
         except SdeflowError:
-            cells = self.matrix.shape[0]
             return np.full(cells, 1 / cells)
 
     def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
         """L^T tau = -1 where `known` is false, tau = times where it is true; all (cells,)."""
-        never = ~reaching(self.matrix, known)
+        lost = np.zeros(len(known)) if self.lost is None else self.lost
+        never = ~reaching(self.matrix, known | (lost > 0))
         infinite = reaching(self.matrix @ scipy.sparse.diags(1.0 * ~known), never)
         order = self._order[~(known | infinite)[self._order]]
         tau = np.where(infinite & ~known, np.inf, times)
         if len(order):
             into = self.matrix[known][:, order]
-            chain = Elimination(self.matrix[order][:, order], np.asarray(into.sum(0)).ravel())
+            leaving = np.asarray(into.sum(0)).ravel() + lost[order]
+            chain = Elimination(self.matrix[order][:, order], leaving)
             found = chain.solve(1 + into.T @ times[known], transposed=True)
             tau[order] = np.where(np.isfinite(found), found, np.inf)  # beyond 1e308
         return tau
@@ -293,11 +327,12 @@ def markov_generator(
     """
     check_sde(sde)
     check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
+    check_grid_of_walls(sde.walls, grid)
     check_refuse(refuse)
     when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
-        matrix = fitted_rates(sde, grid, when, energy)
+        rates = fitted_rates(sde, grid, when, energy)
         if energy is None:
             check_each_alone(sde, grid.centres(), when)
         coarse = None
@@ -308,11 +343,20 @@ def markov_generator(
                 least = energy.min()
                 mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
                 merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
-            coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
-    generator = MarkovGenerator(grid, matrix, coarse, refuse)
+            coarse = _made(sde, wide, fitted_rates(sde, wide, when, merged), None, refuse)
+    generator = _made(sde, grid, rates, coarse, refuse)
     if estimate and coarse is None:  # the diffusion that the cells add is known all the same
         generator._checked(0.0, "the stationary density, a total variation,", generator._typical)
     return generator
+
+
+def _made(
+    sde: SDE, grid: Grid, rates: Rates, coarse: MarkovGenerator | None, refuse: Diagnostics
+) -> MarkovGenerator:
+    lost = rates.lost if rates.lost.any() else None
+    axes = [] if sde.walls is None else sde.walls.axes(grid.dim)
+    ring = tuple(axis.at_low == "periodic" for axis in axes) or (False,) * grid.dim
+    return MarkovGenerator(grid, rates.matrix, coarse, refuse, lost, ring)
 
 
 def _change(density: Density, wide: Density) -> float:

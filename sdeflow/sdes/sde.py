@@ -20,8 +20,17 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times, shown
+from sdeflow._validation import (
+    FLOAT32_EPS,
+    Numbers,
+    check_finite,
+    check_int,
+    check_kind,
+    check_times,
+    shown,
+)
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
+from sdeflow.sdes.walls import Box
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
@@ -63,6 +72,8 @@ class SDE:
         made_for: the drift and diffusion that `transition` belongs to, by default these, and the
             direction of time. Where `dataclasses.replace` has changed any, `transition` is
             dropped.
+        walls: a `Box` that the particles do not leave; None: no walls. With walls `transition` is
+            dropped.
 
     Raises:
         TypeError: drift is not a function of (x, t), or diffusion, time_grid or transition is
@@ -80,6 +91,7 @@ class SDE:
     transition: Transition | None = None
     name: str = "SDE"
     made_for: tuple[Drift, Diffusion | None] | tuple[Drift, Diffusion | None, float] | None = None
+    walls: Box | None = None
 
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
@@ -106,6 +118,16 @@ class SDE:
             grid = replace(self.time_grid, t_start=self.t_start, t_end=self.t_end)
             object.__setattr__(self, "time_grid", grid)
         self._compare_with_made()
+        if self.walls is not None:
+            self._check_walls()
+
+    def _check_walls(self) -> None:
+        check_kind(self.walls, Box, "walls", "make them by sf.sdes.Box(low, high, kind)")
+        if self.whole_step:
+            raise ValueError(
+                f"{self.name} takes whole steps that know of no walls; give walls to reverse(field)"
+            )
+        object.__setattr__(self, "transition", None)
 
     def _compare_with_made(self) -> None:
         """Drop the transition of another SDE; refuse noise whose time was turned."""
@@ -130,7 +152,8 @@ class SDE:
     def __repr__(self) -> str:
         """In words."""
         other = "" if self.as_made else ", with another drift or diffusion"
-        return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}"
+        walls = "" if self.walls is None else f", within {self.walls}"
+        return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}{walls}"
 
     @property
     def direction(self) -> float:
@@ -229,6 +252,19 @@ def check_markov(sde: SDE, needs: str) -> None:
         raise ValueError(
             f"{needs} needs steps that depend on the last state only, and {sde.name} remembers "
             "earlier ones; use reverse or ancestral"
+        )
+
+
+def check_no_walls(sde: SDE, what: str) -> None:
+    """Check that an SDE has no walls; `what` does not know of them.
+
+    Raises:
+        ValueError: it has.
+    """
+    if sde.walls is not None:
+        raise ValueError(
+            f"{what} knows of no walls; take them off by dataclasses.replace(sde, walls=None), or "
+            "use SDESolver('euler') or evolve"
         )
 
 

@@ -287,6 +287,21 @@ def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
             f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
             f"not {method!r}"
         )
+    if sde.walls is not None:
+        check_walls(sde, x, method)
+
+
+def check_walls(sde: SDE, x: Tensor, method: str) -> None:
+    """Check that the cloud starts within the walls, and that `euler` moves it."""
+    assert sde.walls is not None
+    if method != "euler":
+        raise ValueError(f"between walls use SDESolver('euler'), not the method {method!r}")
+    out = (sde.walls.clamped(x) != x).any(1)
+    if out.any():
+        raise ValueError(
+            f"{int(out.sum())} of {len(x)} particles start outside the walls {sde.walls}, first "
+            f"particle {int(out.nonzero()[0])}; move them inside"
+        )
 
 
 def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:

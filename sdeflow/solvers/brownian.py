@@ -40,6 +40,7 @@ class Brownian:
         levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
         scales: (K,) by which each step's increment is multiplied, for additive noise whose size
             is known; not with `fine` or `levy`.
+        walls: also draw a normal number per coordinate and step for `crossing`.
 
     Raises (when called):
         ValueError: U is requested without levy, or the full Levy area.
@@ -61,6 +62,7 @@ class Brownian:
         leg: int = 0,
         levy: bool = False,
         scales: Tensor | None = None,
+        walls: bool = False,
     ) -> None:
         self.scaled = scales is not None and fine is None and not levy
         seed, n, d = check_seed(seed), check_int(n, "n"), check_int(d, "d")
@@ -78,6 +80,7 @@ class Brownian:
 
         self._w = draws(Stream.MOTION, scales if self.scaled else None)
         self._h = draws(Stream.LEVY) if levy else None
+        self._crossing = draws(Stream.CROSSING) if walls else None
         self._shape, self._dtype, self._device = (n, d), dtype, check_device(device)
         self._grid = None if path is None or times is None else nested(times, path)
         self._gaps = None if path is None else (path[1:] - path[:-1]).abs().tolist()
@@ -109,6 +112,12 @@ class Brownian:
         if self._device.type != "cpu":
             w, u = w.to(self._device), None if u is None else u.to(self._device)
         return w if u is None else (w, u)
+
+    def crossing(self, k: int) -> Tensor:
+        """A standard normal (n, d) for step k, independent of W: for what happens within it."""
+        if self._crossing is None:
+            raise ValueError("this path was made for no walls; pass walls=True")
+        return self._crossing.read(k if self._grid is None else self._grid[k])
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:

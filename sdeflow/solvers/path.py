@@ -13,6 +13,33 @@ from sdeflow.sdes.sde import Times
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Absorption:
+    """When and by which wall each particle was absorbed.
+
+    Attributes:
+        time: (n,) in float64: the middle of the step; infinite for particles that still move.
+        wall: (n,) whole numbers: 2 i for the low wall of axis i, 2 i + 1 for the high one, -1 for
+            particles that still move.
+    """
+
+    time: Tensor
+    wall: Tensor
+
+    @staticmethod
+    def none(n: int) -> Absorption:
+        """Of n particles that all still move."""
+        return Absorption(
+            torch.full((n,), torch.inf, dtype=torch.float64),
+            torch.full((n,), -1, dtype=torch.int64),
+        )
+
+    def __repr__(self) -> str:
+        """In words."""
+        count = int((self.wall >= 0).sum())
+        return f"{count} of {len(self.wall)} particles absorbed"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Path:
     """The saved states of a run, and its cost; `solve(sde, path)` goes on from its end.
 
@@ -27,6 +54,7 @@ class Path:
         leg: 0, and one more whenever a run goes on from the end of another without being its next
             part (a burn-in and the run after it). The noise differs from leg to leg.
         began: time at which the run began, also where that state was not saved.
+        absorbed: when and where walls have absorbed particles; None if no wall absorbs.
     """
 
     t: Tensor
@@ -38,6 +66,7 @@ class Path:
     seed: int | None = None
     leg: int = 0
     began: float | None = None
+    absorbed: Absorption | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a state for each time."""
@@ -55,6 +84,7 @@ class Path:
         return (
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
+            + ("" if self.absorbed is None else f", {self.absorbed}")
         )
 
     def check_every_step(self, needs: str) -> None:

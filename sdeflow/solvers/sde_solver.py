@@ -35,6 +35,7 @@ from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.start import check_start
+from sdeflow.solvers.walls import TorchsdeWalled
 
 
 class Method(NamedTuple):
@@ -142,13 +143,21 @@ class SDESolver:
         with monitor:
             bm = self._brownian(noise, times, x, first, steps)
             g = check_noise(steps, monitor.start)
-            adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
+            additive = not isinstance(g, Tensor) or g.ndim < 2
+            adapter = self._adapter(sde, monitor, bm, additive, before)
             ts = self._step_indices([0, len(times) - 1])
             out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
-        path = monitor.finish(out[-1])
+        path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
         legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
+
+    @staticmethod
+    def _kept_inside(sde: SDE, adapter: object, path: Path) -> Path:
+        """The path between the walls, beyond which rounding may have carried a state."""
+        if sde.walls is None or not isinstance(adapter, TorchsdeWalled):
+            return path
+        return replace(path, x=sde.walls.clamped(path.x), absorbed=adapter.absorbed)
 
     def _step_indices(self, steps: list[int]) -> Tensor:
         if METHODS[self.method].joint:
@@ -159,15 +168,16 @@ class SDESolver:
         self, noise: Leg, times: Tensor, x: Tensor, first: int, steps: SteppedSDE
     ) -> Brownian:
         # With a single stage there is one noise per step: many are scaled at once.
-        scales = steps.noise_scales() if self.method == "euler" else None
+        walls = steps.sde.walls is not None
+        scales = steps.noise_scales() if self.method == "euler" and not walls else None
         n, d = x.shape
         return Brownian(
             noise.seed, n, d, x.dtype, x.device, first=first, times=times, fine=self.fine,
-            leg=noise.leg, levy=METHODS[self.method].area, scales=scales,
+            leg=noise.leg, levy=METHODS[self.method].area, scales=scales, walls=walls,
         )  # fmt: skip
 
     def _adapter(
-        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool
+        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool, before: Path | None
     ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal | TorchsdeReversible:
         method = METHODS[self.method]
         calculus = method.calculus or ("ito" if additive else sde.calculus)
@@ -177,6 +187,9 @@ class SDESolver:
                 f"{self.method!r} does not fit noise that depends on the state: this SDE is "
                 f"{sde.calculus}; use one of {', '.join(fits)}"
             )
+        if sde.walls is not None:
+            absorbed = None if before is None else before.absorbed
+            return TorchsdeWalled(monitor, bm, calculus, sde.walls, absorbed)
         if method.joint:
             return TorchsdeJoint(monitor, bm, calculus, method.stages)
         if self.method == "reversible_heun":

@@ -1,0 +1,150 @@
+r"""Put walls around an SDE: `SDE(..., walls=Box(low, high, kind))`, `langevin(..., walls=...)`.
+
+A wall stands across one axis. It is of one of three kinds:
+
+    reflecting   the particle is pushed back by just as much as keeps it inside
+    absorbing    the particle stops where it first touches the wall
+    periodic     the particle leaves through one wall and enters through the other
+
+`SDESolver("euler")` moves particles between walls, and `evolve` densities on a grid that ends at
+them.
+
+See docs/theory.md, section 5.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from sdeflow._validation import shown
+
+KINDS = ("reflecting", "absorbing", "periodic")
+
+Kind = str | Sequence[str | Sequence[str]]
+
+
+class Axis(NamedTuple):
+    """The walls across one axis: where they are, and of which kind each is."""
+
+    low: float
+    high: float
+    at_low: str
+    at_high: str
+
+
+@dataclass(frozen=True, repr=False)
+class Box:
+    """The region low <= x <= high along each axis, and what happens at its walls.
+
+    Args:
+        low, high: one number for every axis, or one per axis (d,); -inf and inf: no wall.
+        kind: "reflecting", "absorbing" or "periodic"; or one entry per axis, each a kind or the
+            pair (kind at low, kind at high).
+
+    Raises:
+        TypeError: low or high is no number.
+        ValueError: low is not below high, a kind is unknown, rows have different lengths, or an
+            axis is periodic on one side only or without end.
+    """
+
+    low: float | Sequence[float] | Tensor
+    high: float | Sequence[float] | Tensor
+    kind: Kind = "reflecting"
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        rows = {"low": _row(self.low, "low"), "high": _row(self.high, "high")}
+        rows["kind"] = [_pair(k) for k in ([self.kind] if isinstance(self.kind, str) else self.kind)]
+        sizes = {name: len(row) for name, row in rows.items() if len(row) != 1}
+        if len(set(sizes.values())) > 1:
+            told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            raise ValueError(
+                f"low, high and kind must have one entry, or one per axis, got {told}; the two "
+                "kinds of one axis are a pair in the row, kind=[('absorbing', 'reflecting')]"
+            )
+        for name, row in rows.items():
+            object.__setattr__(self, name, tuple(row))
+        for low, high, *kinds in self.axes(self.dim or 1):
+            _check_axis(low, high, kinds)
+
+    def __repr__(self) -> str:
+        """In words."""
+        axes = self.axes(self.dim or 1)
+        words = [
+            f"[{a.low:g}, {a.high:g}] "
+            + (a.at_low if a.at_low == a.at_high else f"{a.at_low} below, {a.at_high} above")
+            for a in axes
+        ]
+        return " x ".join(words) + ("" if self.dim else " along every axis")
+
+    @property
+    def dim(self) -> int | None:
+        """The number of axes, or None if all axes have the same walls."""
+        longest = max(len(self.low), len(self.high), len(self.kind))  # type: ignore[arg-type]
+        return longest if longest > 1 else None
+
+    def axes(self, d: int) -> list[Axis]:
+        """The walls across each of d axes.
+
+        Raises:
+            ValueError: they are those of another number of axes.
+        """
+        if self.dim not in (None, d):
+            raise ValueError(f"the walls stand across {self.dim} axes, but the cloud has {d}")
+        low, high, kind = (
+            row * d if len(row) == 1 else row
+            for row in (self.low, self.high, self.kind)  # type: ignore[arg-type]
+        )
+        return [Axis(a, b, *pair) for a, b, pair in zip(low, high, kind, strict=True)]
+
+    def kinds(self) -> set[str]:
+        """The kinds of the walls that there are."""
+        walls = [
+            (where, kind)
+            for axis in self.axes(self.dim or 1)
+            for where, kind in ((axis.low, axis.at_low), (axis.high, axis.at_high))
+        ]
+        return {kind for where, kind in walls if math.isfinite(where)}
+
+    def clamped(self, x: Tensor) -> Tensor:
+        """x (..., d), moved onto the nearest point inside."""
+        axes = self.axes(x.shape[-1])
+        low, high = (torch.tensor([a[i] for a in axes]).to(x) for i in (0, 1))
+        return torch.minimum(torch.maximum(x, low), high)
+
+
+def _row(value: object, name: str) -> list[float]:
+    try:
+        row = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"{name} must be a number or one number per axis, got {shown(value)}") from None
+    if row.ndim > 1 or not row.numel():
+        raise ValueError(f"{name} must be a number or a row (d,), got shape {tuple(row.shape)}")
+    return [float(v) for v in row.reshape(-1)]
+
+
+def _pair(kind: object) -> tuple[str, str]:
+    pair = (kind, kind) if isinstance(kind, str) else kind
+    good = isinstance(pair, Sequence) and len(pair) == 2 and all(k in KINDS for k in pair)
+    if not good:
+        raise ValueError(
+            f"a wall is {', '.join(KINDS[:-1])} or {KINDS[-1]}, or a pair of these (at low, at "
+            f"high), got {shown(kind)}"
+        )
+    return tuple(pair)  # type: ignore[arg-type,return-value]
+
+
+def _check_axis(low: float, high: float, kinds: Sequence[str]) -> None:
+    if not low < high or low == math.inf or high == -math.inf:
+        raise ValueError(f"low must be below high along every axis, got {low:g} and {high:g}")
+    if "periodic" in kinds:
+        if kinds[0] != kinds[1]:
+            raise ValueError("an axis is periodic on both sides or on none")
+        if not math.isfinite(high - low):
+            raise ValueError("a periodic axis needs two finite walls")
