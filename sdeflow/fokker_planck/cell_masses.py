@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sdeflow.density import Density
@@ -24,10 +26,10 @@ class CellMasses:
         self.total = self.mass.sum()
         self.negative_mass = self.courant = self.mass_drift = 0.0
         # The layers of cells next to a wall of the SDE may hold any mass.
-        self._layers = [[2, 2] for _ in self.shape]
-        for layers, axis in zip(self._layers, walls.axes(len(self.shape)) if walls else [], strict=False):
-            for side in (0, 1):
-                layers[side] = 0 if np.isfinite(axis[side]) else 2
+        self._layers = [(2, 2)] * len(self.shape)
+        if walls is not None:
+            axes = walls.axes(len(self.shape))
+            self._layers = [(2 * math.isinf(a.low), 2 * math.isinf(a.high)) for a in axes]
         self.boundary_mass = self._near_boundary()
 
     @property

@@ -55,28 +55,34 @@ def fitted_rates(sde: SDE, grid: Grid, t: float, potential: Tensor | None) -> Ra
 
     With a potential U / kT (grid.shape), P is minus its difference between the cells.
     """
+    parts = [rates_along(sde, grid, t, i, potential) for i in range(grid.dim)]
+    if len(parts) == 1:
+        return parts[0]
+    return Rates((parts[0].matrix + parts[1].matrix).tocsc(), parts[0].lost + parts[1].lost)
+
+
+def rates_along(sde: SDE, grid: Grid, t: float, i: int, potential: Tensor | None) -> Rates:
+    """The rates across the faces and the walls that stand across axis i."""
     when = torch.tensor(t, dtype=torch.float64)
-    jumps = [jump for i in range(grid.dim) for jump in _inner(sde, grid, when, i, potential)]
+    jumps = _inner(sde, grid, when, i, potential)
     if sde.walls is not None:
-        for i, axis in enumerate(sde.walls.axes(grid.dim)):
-            jumps += _through_walls(sde, grid, when, i, axis, potential)
+        jumps += _through_walls(sde, grid, when, i, sde.walls.axes(grid.dim)[i], potential)
     size = math.prod(grid.shape)
-    rows, columns, rates, lost = [], [], [], np.zeros(size)
+    cells, lost = np.arange(size), np.zeros(size)
+    rows, columns, rates = [cells], [cells], [lost]
     for source, sink, rate in jumps:
         if sink is None:
             lost[source] += rate
-            sink, rate = source[:0], rate[:0]
-        rows += [sink, source[: len(sink)]]
-        columns += [source[: len(sink)]] * 2
+            continue
+        rows += [sink, source]
+        columns += [source, source]
         rates += [rate, -rate]
-    rows, columns, rates = [*rows, np.arange(size)], [*columns, np.arange(size)], [*rates, -lost]
+    rates[0] = -lost
     entries = np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns))
     return Rates(scipy.sparse.coo_matrix(entries, (size, size)).tocsc(), lost)
 
 
-def _inner(
-    sde: SDE, grid: Grid, t: Tensor, i: int, potential: Tensor | None
-) -> list[_Jumps]:
+def _inner(sde: SDE, grid: Grid, t: Tensor, i: int, potential: Tensor | None) -> list[_Jumps]:
     """Between neighbouring cells along axis i."""
     cells, h = np.arange(math.prod(grid.shape)).reshape(grid.shape), grid.width[i]
     here, there = (np.take(cells, range(j, grid.shape[i] - 1 + j), i).ravel() for j in (0, 1))
@@ -130,6 +136,17 @@ def _faces(grid: Grid, i: int, across: Tensor) -> Tensor:
     """The middles of the faces that stand across axis i at these positions."""
     axes = [across if j == i else grid.middles(j) for j in range(grid.dim)]
     return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim)
+
+
+def centre_noise(sde: SDE, grid: Grid, t: float) -> list[np.ndarray] | None:
+    """D at the centres of the cells for each axis, (cells,), or None where it is zero."""
+    if sde.diffusion is None:
+        return None
+    x, when = grid.centres(), torch.tensor(t, dtype=torch.float64)
+    with torch.no_grad():
+        g = checked_diffusion(sde.diffusion(x.clone(), when), x, when).double()
+    d = (g**2 / 2).expand(x.shape) if g.ndim else (g**2 / 2).expand(len(x), grid.dim)
+    return None if not bool((d > 0).all()) else [row.numpy() for row in d.T]
 
 
 def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:

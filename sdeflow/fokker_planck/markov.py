@@ -211,7 +211,8 @@ class MarkovGenerator:
         cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
         for axis, n in enumerate(self.grid.shape):
             if self.periodic[axis]:
-                cells = np.take(cells, np.stack([np.arange(n), n - 1 - np.arange(n)], 1).ravel()[:n], axis)
+                folded = np.stack([np.arange(n), n - 1 - np.arange(n)], 1).ravel()[:n]
+                cells = np.take(cells, folded, axis)
         return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
 
     @cached_property

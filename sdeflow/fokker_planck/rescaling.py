@@ -26,7 +26,7 @@ from torch import Tensor
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.density import Grid
 from sdeflow.processes.process import Process
-from sdeflow.sdes.sde import SDE, Transition, TransitionKernel
+from sdeflow.sdes.sde import SDE, Transition, TransitionKernel, check_no_walls
 
 
 @dataclass(frozen=True)
@@ -123,6 +123,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
             f"rescale needs an SDE and a Rescaling, got {type(sde).__name__} and "
             f"{type(rescaling).__name__}"
         )
+    check_no_walls(sde, "a rescaled grid")
     table = _Table(rescaling)
     if at is not None:
         table.compute(_in_double(at, "at").reshape(-1))

@@ -125,7 +125,8 @@ class SDE:
         check_kind(self.walls, Box, "walls", "make them by sf.sdes.Box(low, high, kind)")
         if self.whole_step:
             raise ValueError(
-                f"{self.name} takes whole steps that know of no walls; give walls to reverse(field)"
+                f"{self.name} takes whole steps, which cannot stop at walls; give them to an SDE "
+                "of drift and diffusion, such as reverse(field)"
             )
         object.__setattr__(self, "transition", None)
 
@@ -263,8 +264,8 @@ def check_no_walls(sde: SDE, what: str) -> None:
     """
     if sde.walls is not None:
         raise ValueError(
-            f"{what} knows of no walls; take them off by dataclasses.replace(sde, walls=None), or "
-            "use SDESolver('euler') or evolve"
+            f"{what} does not allow for walls; take them off by dataclasses.replace(sde, "
+            "walls=None), or use SDESolver('euler') or evolve"
         )
 
 

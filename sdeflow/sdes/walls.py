@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -56,58 +56,51 @@ class Box:
     low: float | Sequence[float] | Tensor
     high: float | Sequence[float] | Tensor
     kind: Kind = "reflecting"
+    _axes: tuple[Axis, ...] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        rows = {"low": _row(self.low, "low"), "high": _row(self.high, "high")}
-        rows["kind"] = [_pair(k) for k in ([self.kind] if isinstance(self.kind, str) else self.kind)]
-        sizes = {name: len(row) for name, row in rows.items() if len(row) != 1}
-        if len(set(sizes.values())) > 1:
-            told = ", ".join(f"{name} {size}" for name, size in sizes.items())
+        low, high = _row(self.low, "low"), _row(self.high, "high")
+        kind = [_pair(k) for k in ([self.kind] if isinstance(self.kind, str) else self.kind)]
+        lengths = len(low), len(high), len(kind)
+        d = max(lengths)
+        if not set(lengths) <= {1, d}:
             raise ValueError(
-                f"low, high and kind must have one entry, or one per axis, got {told}; the two "
-                "kinds of one axis are a pair in the row, kind=[('absorbing', 'reflecting')]"
+                "low, high and kind must have one entry, or one per axis, got "
+                "{}, {} and {}".format(*lengths)
+                + "; the two kinds of one axis are a pair in the "
+                "row, kind=[('absorbing', 'reflecting')]"
             )
-        for name, row in rows.items():
-            object.__setattr__(self, name, tuple(row))
-        for low, high, *kinds in self.axes(self.dim or 1):
-            _check_axis(low, high, kinds)
+        low, high, kind = low * (d // len(low)), high * (d // len(high)), kind * (d // len(kind))
+        axes = tuple(Axis(a, b, *pair) for a, b, pair in zip(low, high, kind, strict=True))
+        for axis in axes:
+            _check_axis(axis)
+        object.__setattr__(self, "_axes", axes)
 
     def __repr__(self) -> str:
         """In words."""
-        axes = self.axes(self.dim or 1)
         words = [
             f"[{a.low:g}, {a.high:g}] "
             + (a.at_low if a.at_low == a.at_high else f"{a.at_low} below, {a.at_high} above")
-            for a in axes
+            for a in self._axes
         ]
-        return " x ".join(words) + ("" if self.dim else " along every axis")
+        return " x ".join(words) + (" along every axis" if len(words) == 1 else "")
 
-    @property
-    def dim(self) -> int | None:
-        """The number of axes, or None if all axes have the same walls."""
-        longest = max(len(self.low), len(self.high), len(self.kind))  # type: ignore[arg-type]
-        return longest if longest > 1 else None
-
-    def axes(self, d: int) -> list[Axis]:
+    def axes(self, d: int) -> tuple[Axis, ...]:
         """The walls across each of d axes.
 
         Raises:
             ValueError: they are those of another number of axes.
         """
-        if self.dim not in (None, d):
-            raise ValueError(f"the walls stand across {self.dim} axes, but the cloud has {d}")
-        low, high, kind = (
-            row * d if len(row) == 1 else row
-            for row in (self.low, self.high, self.kind)  # type: ignore[arg-type]
-        )
-        return [Axis(a, b, *pair) for a, b, pair in zip(low, high, kind, strict=True)]
+        if len(self._axes) not in (1, d):
+            raise ValueError(f"the walls stand across {len(self._axes)} axes, not {d}")
+        return self._axes * (d // len(self._axes))
 
     def kinds(self) -> set[str]:
         """The kinds of the walls that there are."""
         walls = [
             (where, kind)
-            for axis in self.axes(self.dim or 1)
+            for axis in self._axes
             for where, kind in ((axis.low, axis.at_low), (axis.high, axis.at_high))
         ]
         return {kind for where, kind in walls if math.isfinite(where)}
@@ -123,7 +116,8 @@ def _row(value: object, name: str) -> list[float]:
     try:
         row = torch.as_tensor(value, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must be a number or one number per axis, got {shown(value)}") from None
+        got = shown(value)
+        raise TypeError(f"{name} must be a number or one number per axis, got {got}") from None
     if row.ndim > 1 or not row.numel():
         raise ValueError(f"{name} must be a number or a row (d,), got shape {tuple(row.shape)}")
     return [float(v) for v in row.reshape(-1)]
@@ -140,11 +134,12 @@ def _pair(kind: object) -> tuple[str, str]:
     return tuple(pair)  # type: ignore[arg-type,return-value]
 
 
-def _check_axis(low: float, high: float, kinds: Sequence[str]) -> None:
+def _check_axis(axis: Axis) -> None:
+    low, high = axis.low, axis.high
     if not low < high or low == math.inf or high == -math.inf:
         raise ValueError(f"low must be below high along every axis, got {low:g} and {high:g}")
-    if "periodic" in kinds:
-        if kinds[0] != kinds[1]:
+    if "periodic" in axis:
+        if axis.at_low != axis.at_high:
             raise ValueError("an axis is periodic on both sides or on none")
         if not math.isfinite(high - low):
             raise ValueError("a periodic axis needs two finite walls")

@@ -87,6 +87,15 @@ class Path:
             + ("" if self.absorbed is None else f", {self.absorbed}")
         )
 
+    def gone(self, k: int) -> Tensor:
+        """Which particles (n,) a wall had absorbed at t[k]."""
+        if self.absorbed is None:
+            return torch.zeros(self.x.shape[1], dtype=torch.bool)
+        began = float(self.t[0]) if self.began is None else self.began
+        direction = 1.0 if began <= float(self.t[-1]) else -1.0
+        late = direction * (self.absorbed.time - float(self.t[k])) > 0
+        return (self.absorbed.wall >= 0) & ~late
+
     def check_every_step(self, needs: str) -> None:
         """Check that every step was saved, as far as it is known.
 
