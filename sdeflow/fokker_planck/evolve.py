@@ -88,8 +88,6 @@ def evolve(
     """
     check_arguments(sde, density, rescaling, refuse)
     check_grid_of_walls(sde.walls, density.grid)
-    if sde.walls is not None and rescaling is not None:
-        raise ValueError("walls stand still, so a grid between them cannot follow a rescaling")
     times = sde.check_times(times)
     check_int(steps, "steps")
     if time_grid is not None:

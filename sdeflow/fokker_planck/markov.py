@@ -41,15 +41,24 @@ from sdeflow.fokker_planck.arguments import (
     on_axes_of,
 )
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
-from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
+from sdeflow.fokker_planck.elimination import (
+    Elimination,
+    closed_classes,
+    in_a_narrow_band,
+    reaching,
+)
 from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, Rates, fitted_rates
 from sdeflow.fokker_planck.long_times import propagated
+from sdeflow.fokker_planck.merged_cells import (
+    AS_DISTANCE,
+    block_means,
+    change_by_merging,
+    neighbours,
+)
 from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.fokker_planck.walled import check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE, check_sde
-
-AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +126,7 @@ class MarkovGenerator:
         later = Density(self.grid, self._shaped(mass))
         if self.coarse is None:
             return later
-        change = _change(later, self.coarse.propagate(density.coarsen(), span))
+        change = change_by_merging(later, self.coarse.propagate(density.coarsen(), span))
         what = "the density, a total variation,"
         error = self._checked(change, what, later.mass.numpy().ravel(), span)
         return Density(self.grid, later.mass, error)
@@ -135,7 +144,7 @@ class MarkovGenerator:
             return density
         wide = Density(self.coarse.grid, self.coarse._shaped(self.coarse._typical))
         error = self._checked(
-            _change(density, wide),
+            change_by_merging(density, wide),
             "the stationary density, a total variation,",
             self._stationary,
         )
@@ -161,8 +170,8 @@ class MarkovGenerator:
         if self.coarse is None or not tau[finite].any():
             return self._shaped(tau)
         # On the wide cells, given the times next to the target: both have the same boundary then.
-        times, near = _blocks(tau, self.grid), _blocks(inside.ravel() * 1.0, self.grid) > 0
-        known = (near | _neighbours(near, self.coarse.grid)) & np.isfinite(times)
+        times, near = block_means(tau, self.grid), block_means(inside.ravel() * 1.0, self.grid) > 0
+        known = (near | neighbours(near, self.coarse.grid)) & np.isfinite(times)
         free = np.isfinite(times) & ~known
         if free.any():
             wide = self.coarse._mean_time(known, np.where(known, times, 0.0))
@@ -204,16 +213,8 @@ class MarkovGenerator:
 
     @cached_property
     def _order(self) -> np.ndarray:
-        """The cells, line by line along the shorter axis: then L has its narrowest band.
-
-        A ring is folded, 0, n - 1, 1, n - 2, ..., which leaves neighbours two places apart.
-        """
-        cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
-        for axis, n in enumerate(self.grid.shape):
-            if self.periodic[axis]:
-                folded = np.stack([np.arange(n), n - 1 - np.arange(n)], 1).ravel()[:n]
-                cells = np.take(cells, folded, axis)
-        return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
+        """The cells in the order in which L has its narrowest band."""
+        return in_a_narrow_band(self.grid.shape, self.periodic)
 
     @cached_property
     def _stationary(self) -> np.ndarray:
@@ -342,7 +343,7 @@ def markov_generator(
             merged = None
             if energy is not None:  # the merged cells have the free energy of their parts
                 least = energy.min()
-                mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
+                mean = block_means(np.exp(-(energy - least).numpy().ravel()), grid)
                 merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
             coarse = _made(sde, wide, fitted_rates(sde, wide, when, merged), None, refuse)
     generator = _made(sde, grid, rates, coarse, refuse)
@@ -358,34 +359,3 @@ def _made(
     axes = [] if sde.walls is None else sde.walls.axes(grid.dim)
     ring = tuple(axis.at_low == "periodic" for axis in axes) or (False,) * grid.dim
     return MarkovGenerator(grid, rates.matrix, coarse, refuse, lost, ring)
-
-
-def _change(density: Density, wide: Density) -> float:
-    """The total variation between a density and one on cells twice as wide, or more.
-
-    The total variation is bounded and the width of the densities is not: it tells more where both
-    are far from the right one.
-    """
-    here = density.coarsen()
-    square = torch.tensor(wide.grid.width, dtype=torch.float64) ** 2
-    variances = [p.covariance().diagonal() for p in (here, wide)]
-    grown = abs(variances[0] - variances[1]) / torch.maximum(variances[0], square)
-    return max(here.total_variation(wide), min(1.0, AS_DISTANCE * float(grown.max())))
-
-
-def _blocks(row: np.ndarray, grid: Grid) -> np.ndarray:
-    """The means of a row (cells,) over cells twice as wide."""
-    shape = [n for cells in grid.shape for n in (cells // 2, 2)]
-    mean: np.ndarray = row.reshape(shape).mean(tuple(range(1, 2 * grid.dim, 2))).ravel()
-    return mean
-
-
-def _neighbours(inside: np.ndarray, grid: Grid) -> np.ndarray:
-    """The cells (cells,) next to those that are inside."""
-    mask = inside.reshape(grid.shape)
-    near = np.zeros_like(mask)
-    for axis in range(grid.dim):
-        a, b = np.moveaxis(near, axis, 0), np.moveaxis(mask, axis, 0)
-        a[1:] |= b[:-1]
-        a[:-1] |= b[1:]
-    return near.ravel()

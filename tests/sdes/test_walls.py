@@ -115,8 +115,8 @@ def test_densities_between_walls_are_those_of_the_closed_form_and_of_order_two(
         start_density = Density(grid, first.clamp_min(0.0))
         path = evolve(part, start_density, [begin, sde.t_end], steps=4 * cells)
         errors.append(float((path[-1].mass - last).abs().sum()) / 2)
-        assert errors[-1] < 2 * path.diagnostics.error
-        assert path[-1].total() == pytest.approx(float(last.sum()), abs=2 * path.diagnostics.error)
+        assert errors[-1] < 3 * path.diagnostics.error
+        assert path[-1].total() == pytest.approx(float(last.sum()), abs=3 * path.diagnostics.error)
     assert errors[-1] < 1e-4
     order = math.log2(errors[0] / errors[2]) / 2
     assert order > (3.8 if name in ("sediment", "ring") else 1.8)
