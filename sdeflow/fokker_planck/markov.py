@@ -53,6 +53,7 @@ from sdeflow.fokker_planck.merged_cells import (
     AS_DISTANCE,
     block_means,
     change_by_merging,
+    merged_energy,
     neighbours,
 )
 from sdeflow.fokker_planck.relaxation import slowest_rates
@@ -138,7 +139,7 @@ class MarkovGenerator:
             SdeflowError: it is not unique, because some cells cannot be reached from others; or
                 the cells are too wide.
         """
-        self._check_kept("a stationary density")
+        self._check_kept("stationary density")
         density = Density(self.grid, self._shaped(self._stationary))
         if self.coarse is None:
             return density
@@ -188,7 +189,7 @@ class MarkovGenerator:
             TypeError, ValueError: count is no whole number from 1 on, or almost that of the cells.
             SdeflowError: the stationary density is not unique, or the cells are too wide.
         """
-        self._check_kept("a relaxation rate")
+        self._check_kept("relaxation rates")
         most = self.matrix.shape[0] - 3
         if check_int(count, "count") > most:
             raise ValueError(f"count must be at most {most} on this grid, got {count}")
@@ -206,10 +207,7 @@ class MarkovGenerator:
 
     def _check_kept(self, what: str) -> None:
         if self.lost is not None:
-            raise SdeflowError(
-                f"{what} belongs to motion that goes on, and absorbing walls end it; ask for "
-                "propagate or passage_time"
-            )
+            raise SdeflowError(f"absorbing walls leave no {what}; ask for propagate, passage_time")
 
     @cached_property
     def _order(self) -> np.ndarray:
@@ -340,11 +338,7 @@ def markov_generator(
         coarse = None
         if estimate and can_be_coarsened(grid):
             wide = grid.coarser()
-            merged = None
-            if energy is not None:  # the merged cells have the free energy of their parts
-                least = energy.min()
-                mean = block_means(np.exp(-(energy - least).numpy().ravel()), grid)
-                merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
+            merged = None if energy is None else merged_energy(energy, grid)
             coarse = _made(sde, wide, fitted_rates(sde, wide, when, merged), None, refuse)
     generator = _made(sde, grid, rates, coarse, refuse)
     if estimate and coarse is None:  # the diffusion that the cells add is known all the same
@@ -357,5 +351,5 @@ def _made(
 ) -> MarkovGenerator:
     lost = rates.lost if rates.lost.any() else None
     axes = [] if sde.walls is None else sde.walls.axes(grid.dim)
-    ring = tuple(axis.at_low == "periodic" for axis in axes) or (False,) * grid.dim
+    ring = tuple(a.at_low == "periodic" for a in axes) or (False,) * grid.dim
     return MarkovGenerator(grid, rates.matrix, coarse, refuse, lost, ring)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sdeflow.density import Density, Grid
 
@@ -39,3 +40,10 @@ def neighbours(inside: np.ndarray, grid: Grid) -> np.ndarray:
         a[1:] |= b[:-1]
         a[:-1] |= b[1:]
     return near.ravel()
+
+
+def merged_energy(energy: Tensor, grid: Grid) -> Tensor:
+    """U / kT of cells twice as wide: the free energy of their parts."""
+    least = energy.min()
+    mean = block_means(np.exp(-(energy - least).numpy().ravel()), grid)
+    return least - torch.from_numpy(np.log(mean)).reshape(grid.coarser().shape)

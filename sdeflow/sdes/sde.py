@@ -135,6 +135,7 @@ class SDE:
         if self.made_for is None:
             object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
             return
+        check_kind(self.made_for, tuple, "made_for", "leave it out")
         turned = self.made_for[2:] not in ((), (self.direction,))
         if turned and self.as_made and self.diffusion is not None:
             raise ValueError(

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow._validation import shown
+from sdeflow._validation import check_int, shown
 
 KINDS = ("reflecting", "absorbing", "periodic")
 
@@ -61,7 +61,10 @@ class Box:
     def __post_init__(self) -> None:
         """Check the arguments."""
         low, high = _row(self.low, "low"), _row(self.high, "high")
-        kind = [_pair(k) for k in ([self.kind] if isinstance(self.kind, str) else self.kind)]
+        named = [self.kind] if isinstance(self.kind, str) else self.kind
+        if not isinstance(named, (list, tuple)):
+            raise TypeError(f"kind must be a name or a row of names, got {shown(self.kind)}")
+        kind = [_pair(k) for k in named]
         lengths = len(low), len(high), len(kind)
         d = max(lengths)
         if not set(lengths) <= {1, d}:
@@ -92,7 +95,7 @@ class Box:
         Raises:
             ValueError: they are those of another number of axes.
         """
-        if len(self._axes) not in (1, d):
+        if len(self._axes) not in (1, check_int(d, "d")):
             raise ValueError(f"the walls stand across {len(self._axes)} axes, not {d}")
         return self._axes * (d // len(self._axes))
 
@@ -107,6 +110,8 @@ class Box:
 
     def clamped(self, x: Tensor) -> Tensor:
         """x (..., d), moved onto the nearest point inside."""
+        if not isinstance(x, Tensor) or not x.ndim:
+            raise TypeError(f"x must be a cloud, a tensor (..., d), got {shown(x)}")
         axes = self.axes(x.shape[-1])
         low, high = (torch.tensor([a[i] for a in axes]).to(x) for i in (0, 1))
         return torch.minimum(torch.maximum(x, low), high)
