@@ -25,7 +25,14 @@ from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.sde import SDE, check_drift, check_markov, check_no_walls, time_tensor
+from sdeflow.sdes.sde import (
+    SDE,
+    check_drift,
+    check_markov,
+    check_no_matrix,
+    check_no_walls,
+    time_tensor,
+)
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations that vary less are left out
@@ -55,6 +62,7 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     """
     if isinstance(sde, SDE):
         check_no_walls(sde, "the Dynkin test")
+        check_no_matrix(sde, "the Dynkin test")
     t, x = _followed(path, sde)
     check_markov(sde, "the Dynkin test")
     w = _lengths(x, seed)

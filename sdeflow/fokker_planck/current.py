@@ -21,7 +21,7 @@ from sdeflow._validation import check_kind
 from sdeflow.density import Density
 from sdeflow.fokker_planck.arguments import check_time, on_axes_of
 from sdeflow.sdes.coefficients import check_each_alone, checked_diffusion, checked_drift
-from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.sde import SDE, check_no_matrix
 from sdeflow.sdes.walls import Box
 
 
@@ -39,6 +39,7 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
     """
     check_kind(sde, SDE, "sde", "the arguments are (sde, density, t)")
     check_kind(density, Density, "density", "the arguments are (sde, density, t)")
+    check_no_matrix(sde, "the probability current")
     g = density.grid
     x, t_ = g.centres(), torch.tensor(check_time(sde, t), dtype=torch.float64)
     p = density.mass / g.volume

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -68,7 +69,8 @@ def evolve(
     them is refused unless `refuse` allows it.
 
     Args:
-        sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None.
+        sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None; with `noises`
+            a matrix that does not depend on the state.
         density: at times[0]. Mass that it lacks stays outside the grid.
         times: (T,) within the span of the SDE, in its direction.
         steps: over the whole span, on the SDE's own time grid; with a rescaling, uniform in the
@@ -114,6 +116,9 @@ def evolve(
     diagnostics = cells.diagnostics(
         error, cells_per_feature(grid, rescaling, times), _table_error(masses)
     )
+    if sde.noises is not None:  # its heat kernel has no walls that reflect
+        least = min(refuse.boundary_mass, REFUSE.boundary_mass)
+        refuse = replace(refuse, boundary_mass=least)
     return DensityPath(times, out, check_diagnostics(diagnostics, refuse))
 
 

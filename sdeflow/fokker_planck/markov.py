@@ -59,7 +59,7 @@ from sdeflow.fokker_planck.merged_cells import (
 from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.fokker_planck.walled import check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
-from sdeflow.sdes.sde import SDE, check_sde
+from sdeflow.sdes.sde import SDE, check_no_matrix, check_sde
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,7 +325,7 @@ def markov_generator(
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
-    check_sde(sde)
+    check_no_matrix(check_sde(sde), "a Markov generator")
     check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
     check_grid_of_walls(sde.walls, grid)
     check_refuse(refuse)

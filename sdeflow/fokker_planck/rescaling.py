@@ -132,6 +132,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
         None if sde.diffusion is None else _RescaledNoise(sde, table),
         *_rescaled_span(sde, rescaling),
         calculus=sde.calculus,
+        noises=sde.noises,
         transition=sde.transition and _RescaledTransition(sde.transition, rescaling),
     )
 

@@ -39,7 +39,7 @@ from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import check_each_alone, checked_drift
-from sdeflow.sdes.sde import SDE, Times, check_markov, check_no_walls
+from sdeflow.sdes.sde import SDE, Times, check_markov, check_no_matrix, check_no_walls
 
 
 def sampler_density(
@@ -77,6 +77,7 @@ def sampler_density(
     check_arguments(sde, density, rescaling, refuse)
     check_markov(sde, "the sampler's density")
     check_no_walls(sde, "the sampler's density")
+    check_no_matrix(sde, "the sampler's density")
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")

@@ -60,8 +60,8 @@ class SDE:
     Args:
         drift: (x, t) -> (n, d); x (n, d), t () in float64, whatever the type of x.
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
-            for diagonal noise that depends on the state; None for an ordinary differential
-            equation.
+            for diagonal noise that depends on the state; with `noises` a matrix, (d, m) or
+            (n, d, m); None for an ordinary differential equation.
         t_start, t_end: first and last time.
         calculus: interpretation of noise that depends on the state, "ito" or "stratonovich".
         time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default. A `SpanTimes`
@@ -72,6 +72,8 @@ class SDE:
         made_for: the drift and diffusion that `transition` belongs to, by default these, and the
             direction of time. Where `dataclasses.replace` has changed any, `transition` is
             dropped.
+        noises: m, the number of independent noises of a matrix diffusion; None: each axis has one
+            of its own.
         walls: a `Box` that the particles do not leave; None: no walls. With walls `transition` is
             dropped.
 
@@ -92,6 +94,7 @@ class SDE:
     name: str = "SDE"
     made_for: tuple[Drift, Diffusion | None] | tuple[Drift, Diffusion | None, float] | None = None
     walls: Box | None = None
+    noises: int | None = None
 
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
@@ -118,6 +121,10 @@ class SDE:
             grid = replace(self.time_grid, t_start=self.t_start, t_end=self.t_end)
             object.__setattr__(self, "time_grid", grid)
         self._compare_with_made()
+        if self.noises is not None:
+            check_int(self.noises, "noises")
+            if self.diffusion is None:
+                raise ValueError("an SDE without diffusion has no noises; leave noises out")
         if self.walls is not None:
             self._check_walls()
 
@@ -128,6 +135,8 @@ class SDE:
                 f"{self.name} takes whole steps, which cannot stop at walls; give them to an SDE "
                 "of drift and diffusion, such as reverse(field)"
             )
+        if self.noises is not None:
+            raise ValueError("between walls noise is one number or one per axis, not a matrix")
         object.__setattr__(self, "transition", None)
 
     def _compare_with_made(self) -> None:
@@ -257,8 +266,21 @@ def check_markov(sde: SDE, needs: str) -> None:
         )
 
 
+def check_no_matrix(sde: SDE, what: str) -> None:
+    """Check that the diffusion is no matrix, for which `what` has no formula.
+
+    Raises:
+        ValueError: it is.
+    """
+    if sde.noises is not None:
+        raise ValueError(
+            f"{what} is not available for a diffusion matrix; use SDESolver, or turn the axes so "
+            "that each has a noise of its own"
+        )
+
+
 def check_no_walls(sde: SDE, what: str) -> None:
-    """Check that an SDE has no walls; `what` does not know of them.
+    """Check that an SDE has no walls, for which `what` has no formula.
 
     Raises:
         ValueError: it has.

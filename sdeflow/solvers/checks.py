@@ -51,7 +51,7 @@ def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
         ValueError: it has another shape, or it writes into x.
     """
     g, (n, d) = _asked(steps, x), x.shape
-    if isinstance(g, Tensor) and g.ndim and n == d > 1:
+    if isinstance(g, Tensor) and g.ndim and n == d > 1 and steps.sde.noises is None:
         try:
             _asked(steps, torch.cat([x, x[-1:]]))
         except RuntimeError as error:
@@ -71,9 +71,18 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
         raise ValueError(
             "the diffusion writes into the cloud that it is given: let it return a new tensor"
         )
+    m = steps.sde.noises
+    if m is not None:
+        if not isinstance(g, Tensor) or g.shape not in ((x.shape[1], m), (*x.shape, m)):
+            got = tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__
+            raise ValueError(
+                f"the diffusion returned {got} for a cloud {tuple(x.shape)}; with noises={m} it "
+                f"is a matrix, {(x.shape[1], m)} or {(*x.shape, m)}"
+            )
+        return g
     if not isinstance(g, Tensor) or g.shape in ((), x.shape[1:], x.shape):
         return g
-    cure = "rotate the axes so that a matrix of noise becomes diagonal"
+    cure = "for a matrix of noise, (d, m) or (n, d, m), say SDE(..., noises=m)"
     if g.shape == x.shape[:1]:
         cure = "give each particle its row, g[:, None].expand_as(x)"
     raise ValueError(

@@ -25,7 +25,9 @@ from sdeflow.solvers.adapters import (
     TorchsdeAdditive,
     TorchsdeDiagonal,
     TorchsdeJoint,
+    TorchsdeMatrix,
     TorchsdeReversible,
+    _Torchsde,
     check_grid,
     check_sde_and_cloud,
 )
@@ -54,6 +56,9 @@ class Method(NamedTuple):
     area: bool = False
 
 
+MATRIX = ("euler", "heun", "midpoint", "log_ode")
+"""Methods for a diffusion that is a matrix."""
+
 METHODS = {
     "euler": Method("ito", 1, joint=True),
     "milstein": Method(None, 1),
@@ -62,6 +67,7 @@ METHODS = {
     "midpoint": Method("stratonovich", 2, joint=True),
     "euler_heun": Method("stratonovich", 1),
     "reversible_heun": Method("stratonovich", 1),
+    "log_ode": Method("stratonovich", 2),
 }
 
 
@@ -131,6 +137,7 @@ class SDESolver:
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
+        self._check_matrix(sde)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -143,7 +150,7 @@ class SDESolver:
         with monitor:
             bm = self._brownian(noise, times, x, first, steps)
             g = check_noise(steps, monitor.start)
-            additive = not isinstance(g, Tensor) or g.ndim < 2
+            additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
             adapter = self._adapter(sde, monitor, bm, additive, before)
             ts = self._step_indices([0, len(times) - 1])
             out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
@@ -151,6 +158,14 @@ class SDESolver:
         path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
         legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
+
+    def _check_matrix(self, sde: SDE) -> None:
+        if sde.noises is not None and self.method not in MATRIX:
+            raise ValueError(
+                f"{self.method!r} does not take a diffusion matrix; use one of {', '.join(MATRIX)}"
+            )
+        if sde.noises is None and self.method == "log_ode":
+            raise ValueError("'log_ode' is for a diffusion matrix, SDE(..., noises=m); use 'heun'")
 
     @staticmethod
     def _kept_inside(sde: SDE, adapter: object, path: Path) -> Path:
@@ -168,25 +183,30 @@ class SDESolver:
         self, noise: Leg, times: Tensor, x: Tensor, first: int, steps: SteppedSDE
     ) -> Brownian:
         # With a single stage there is one noise per step: many are scaled at once.
-        walls = steps.sde.walls is not None
-        scales = steps.noise_scales() if self.method == "euler" and not walls else None
-        n, d = x.shape
+        sde, n = steps.sde, len(x)
+        walls, m = sde.walls is not None, sde.noises or x.shape[1]
+        plain = self.method == "euler" and not walls and sde.noises is None
+        scales = steps.noise_scales() if plain else None
         return Brownian(
-            noise.seed, n, d, x.dtype, x.device, first=first, times=times, fine=self.fine,
+            noise.seed, n, m, x.dtype, x.device, first=first, times=times, fine=self.fine,
             leg=noise.leg, levy=METHODS[self.method].area, scales=scales, walls=walls,
+            area=self.method == "log_ode",
         )  # fmt: skip
 
     def _adapter(
         self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool, before: Path | None
-    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal | TorchsdeReversible:
+    ) -> _Torchsde:
         method = METHODS[self.method]
         calculus = method.calculus or ("ito" if additive else sde.calculus)
         if not additive and calculus != sde.calculus:
-            fits = [k for k, m in METHODS.items() if m.calculus in (None, sde.calculus)]
+            named = METHODS if sde.noises is None else MATRIX
+            fits = [k for k in named if METHODS[k].calculus in (None, sde.calculus)]
             raise ValueError(
                 f"{self.method!r} does not fit noise that depends on the state: this SDE is "
                 f"{sde.calculus}; use one of {', '.join(fits)}"
             )
+        if sde.noises is not None:
+            return TorchsdeMatrix(monitor, bm, calculus, method.stages)
         if sde.walls is not None:
             absorbed = None if before is None else before.absorbed
             return TorchsdeWalled(monitor, bm, calculus, sde.walls, absorbed)
