@@ -69,6 +69,7 @@ ODE_AS_SDE = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
 ODE = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
 REVERSE = sf.reverse(FIELD)
 FLOW = sf.reverse(FIELD, 0.0)
+MATRIX = sf.SDE(lambda x, t: -x, lambda x, t: torch.ones(2, 2).double(), 0.0, 1.0, noises=2)
 BOXED = sd.langevin(sd.double_well(), walls=BOX)
 HEUN = sf.SDESolver("heun", steps=4)
 EULER = sf.SDESolver("euler", steps=4)
@@ -847,6 +848,41 @@ SDES: Table = {
         lambda: fp.rescale(replace(sf.forward(VP), walls=BOX), fp.Rescaling(VP, 1.0)),
         "does not allow for walls",
     ),
+    "noises(0)": (lambda: sf.SDE(lambda x, t: x, lambda x, t: x, 0.0, 1.0, noises=0), "noises"),
+    "noises(no diffusion)": (
+        lambda: sf.SDE(lambda x, t: -x, None, 0.0, 1.0, noises=2),
+        "has no noises",
+    ),
+    "noises(diagonal)": (
+        lambda: sf.SDESolver(steps=2).solve(
+            sf.SDE(lambda x, t: -x, lambda x, t: x, 0.0, 1.0, noises=2), X
+        ),
+        "with noises=2 it is a matrix, (2, 2) or (6, 2, 2)",
+    ),
+    "noises(left out)": (
+        lambda: sf.SDESolver(steps=2).solve(
+            sf.SDE(lambda x, t: -x, lambda x, t: torch.ones(2, 3), 0.0, 1.0), X
+        ),
+        "say SDE(..., noises=m)",
+    ),
+    "noises(srk)": (lambda: sf.SDESolver("srk").solve(MATRIX, X), "does not take a diffusion mat"),
+    "log_ode(diagonal)": (
+        lambda: sf.SDESolver("log_ode").solve(sd.brownian(), X),
+        "is for a diffusion matrix",
+    ),
+    "noises(generator)": (
+        lambda: fp.markov_generator(MATRIX, sf.Grid(-4.0, 4.0, (8, 8))),
+        "not available for a diff",
+    ),
+    "noises(state)": (
+        lambda: sf.evolve(
+            sf.SDE(lambda x, t: -x, lambda x, t: x[:, :, None], 0.0, 1.0, noises=1),
+            sf.Density.from_samples(sf.Grid(-9.0, 9.0, (24, 24)), X),
+            [0, 1],
+        ),
+        "would not stay positive",
+    ),
+    "noises(walls)": (lambda: replace(MATRIX, walls=BOX), "not a matrix"),
     "survival(no walls)": (
         lambda: an.survival(sf.SDESolver(steps=2).solve(BOXED, X / 9), math.nan),
         "t must be finite",

@@ -23,7 +23,8 @@ from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
 from sdeflow.sdes.potentials import gradient, scalar
-from sdeflow.sdes.sde import SDE, check_markov, time_tensor
+from sdeflow.sdes.requirements import check_markov
+from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 

@@ -25,12 +25,10 @@ from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
+from sdeflow.sdes.requirements import check_markov, check_no_matrix, check_no_walls
 from sdeflow.sdes.sde import (
     SDE,
     check_drift,
-    check_markov,
-    check_no_matrix,
-    check_no_walls,
     time_tensor,
 )
 from sdeflow.solvers.path import Path

@@ -21,7 +21,8 @@ from sdeflow._validation import check_kind
 from sdeflow.density import Density
 from sdeflow.fokker_planck.arguments import check_time, on_axes_of
 from sdeflow.sdes.coefficients import check_each_alone, checked_diffusion, checked_drift
-from sdeflow.sdes.sde import SDE, check_no_matrix
+from sdeflow.sdes.requirements import check_no_matrix
+from sdeflow.sdes.sde import SDE
 from sdeflow.sdes.walls import Box
 
 

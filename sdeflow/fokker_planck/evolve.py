@@ -116,10 +116,14 @@ def evolve(
     diagnostics = cells.diagnostics(
         error, cells_per_feature(grid, rescaling, times), _table_error(masses)
     )
-    if sde.noises is not None:  # its heat kernel has no walls that reflect
-        least = min(refuse.boundary_mass, REFUSE.boundary_mass)
-        refuse = replace(refuse, boundary_mass=least)
-    return DensityPath(times, out, check_diagnostics(diagnostics, refuse))
+    return DensityPath(times, out, check_diagnostics(diagnostics, _limits(sde, refuse)))
+
+
+def _limits(sde: SDE, refuse: Diagnostics) -> Diagnostics:
+    """`refuse`; under a matrix of noise the ends of the grid do not reflect, so none may be hit."""
+    if sde.noises is None:
+        return refuse
+    return replace(refuse, boundary_mass=min(refuse.boundary_mass, REFUSE.boundary_mass))
 
 
 def _moved(

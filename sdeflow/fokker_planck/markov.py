@@ -59,7 +59,8 @@ from sdeflow.fokker_planck.merged_cells import (
 from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.fokker_planck.walled import check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
-from sdeflow.sdes.sde import SDE, check_no_matrix, check_sde
+from sdeflow.sdes.requirements import check_no_matrix
+from sdeflow.sdes.sde import SDE, check_sde
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,9 +119,8 @@ class MarkovGenerator:
         row, order = self._row(density), self._order
         span = check_positive(time, "time", zero=True)
         mass = np.empty(len(row))
-        lost = np.zeros(len(row)) if self.lost is None else self.lost
-        part = self.matrix[order][:, order].tocsc()
-        mass[order] = propagated(part, row[order], span, lost[order])
+        part, lost = self.matrix[order][:, order].tocsc(), self._lost[order]
+        mass[order] = propagated(part, row[order], span, lost)
         mass = np.maximum(mass, 0.0)
         if self.lost is None:
             mass *= density.total() / mass.sum()
@@ -162,10 +162,8 @@ class MarkovGenerator:
             TypeError, ValueError: target of another shape or kind, or empty.
             SdeflowError: the cells are too wide.
         """
-        if target is None and self.lost is not None:
-            inside = np.zeros(self.grid.shape, dtype=bool)
-        else:
-            inside = check_target(target, self.grid)
+        walls = target is None and self.lost is not None
+        inside = np.zeros(self.grid.shape, bool) if walls else check_target(target, self.grid)
         tau = self._mean_time(inside.ravel(), np.zeros(inside.size))
         finite = np.isfinite(tau)
         if self.coarse is None or not tau[finite].any():
@@ -205,6 +203,10 @@ class MarkovGenerator:
             )
         return torch.from_numpy(rates)
 
+    @property
+    def _lost(self) -> np.ndarray:
+        return np.zeros(self.matrix.shape[0]) if self.lost is None else self.lost
+
     def _check_kept(self, what: str) -> None:
         if self.lost is not None:
             raise SdeflowError(f"absorbing walls leave no {what}; ask for propagate, passage_time")
@@ -242,14 +244,13 @@ class MarkovGenerator:
 
     def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
         """L^T tau = -1 where `known` is false, tau = times where it is true; all (cells,)."""
-        lost = np.zeros(len(known)) if self.lost is None else self.lost
-        never = ~reaching(self.matrix, known | (lost > 0))
+        never = ~reaching(self.matrix, known | (self._lost > 0))
         infinite = reaching(self.matrix @ scipy.sparse.diags(1.0 * ~known), never)
         order = self._order[~(known | infinite)[self._order]]
         tau = np.where(infinite & ~known, np.inf, times)
         if len(order):
             into = self.matrix[known][:, order]
-            leaving = np.asarray(into.sum(0)).ravel() + lost[order]
+            leaving = np.asarray(into.sum(0)).ravel() + self._lost[order]
             chain = Elimination(self.matrix[order][:, order], leaving)
             found = chain.solve(1 + into.T @ times[known], transposed=True)
             tau[order] = np.where(np.isfinite(found), found, np.inf)  # beyond 1e308
@@ -350,6 +351,6 @@ def _made(
     sde: SDE, grid: Grid, rates: Rates, coarse: MarkovGenerator | None, refuse: Diagnostics
 ) -> MarkovGenerator:
     lost = rates.lost if rates.lost.any() else None
-    axes = [] if sde.walls is None else sde.walls.axes(grid.dim)
+    axes = () if sde.walls is None else sde.walls.axes(grid.dim)
     ring = tuple(a.at_low == "periodic" for a in axes) or (False,) * grid.dim
     return MarkovGenerator(grid, rates.matrix, coarse, refuse, lost, ring)

@@ -26,7 +26,8 @@ from torch import Tensor
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.density import Grid
 from sdeflow.processes.process import Process
-from sdeflow.sdes.sde import SDE, Transition, TransitionKernel, check_no_walls
+from sdeflow.sdes.requirements import check_no_walls
+from sdeflow.sdes.sde import SDE, Transition, TransitionKernel
 
 
 @dataclass(frozen=True)

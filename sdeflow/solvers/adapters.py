@@ -1,4 +1,4 @@
-"""Adapt an SDE to torchsde and torchdiffeq, and check the arguments of a solve.
+"""Adapt an SDE to torchsde and torchdiffeq.
 
 The two libraries call f(t, x), an SDE is called as drift(x, t), and runs of fixed steps use the
 step index (see `SDE.stepped`). An adapter converts for one solve and records every evaluation in
@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Times
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import LOOK, Monitor, finite
 
@@ -180,37 +178,6 @@ class TorchsdeJoint(_Torchsde):
         return f, torch.zeros_like(v) if g is None else g * v
 
 
-class TorchsdeMatrix(_Torchsde):
-    """For a diffusion that is a matrix, (d, m) or (n, d, m).
-
-    Args:
-        stages: of the method; a single stage is at the start of the step.
-    """
-
-    def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, stages: int) -> None:
-        super().__init__(monitor, bm, sde_type, "general")
-        self._one = stages == 1
-
-    def g(self, u: Tensor | float, y: Tensor) -> Tensor:
-        """The diffusion, (n, d, m)."""
-        g = self.steps.diffusion(self.bm.step, _fraction(u, self.bm.step), y)
-        assert isinstance(g, Tensor)
-        return g.expand(len(y), *g.shape[-2:])
-
-    @_Untested
-    def f_and_g_prod(self, u: float, y: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        k = self.bm.step
-        fraction = 0.0 if self._one else _fraction(u, k)
-        f = self.f(fraction + k, y)
-        g = self.steps.diffusion(k, fraction, y)
-        assert isinstance(g, Tensor)
-        # Noise by noise: the rounding of a matrix product depends on the number of particles.
-        moved = g[..., 0] * v[:, :1]
-        for j in range(1, v.shape[1]):
-            moved = moved + g[..., j] * v[:, j : j + 1]
-        return f, moved
-
-
 class TorchsdeAdditive(_Torchsde):
     """For methods that use drift and noise separately, with additive noise."""
 
@@ -296,55 +263,5 @@ class TorchdiffeqFixed:
         return f
 
 
-REMEMBERING = ("reversible_heun", "implicit_adams")
-"""Methods that reuse the drift of earlier steps."""
-
 APART = 0.5
 """How far the tracks of `reversible_heun` may be apart, relative to the way that x has gone."""
-
-
-def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
-    """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
-    if isinstance(x, SDE):
-        raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
-    if not isinstance(sde, SDE):
-        raise TypeError(
-            f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
-            "sf.forward(process)"
-        )
-    check_cloud(x)
-    if sde.whole_step and method != "euler":
-        raise ValueError(
-            f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
-            f"not {method!r}"
-        )
-    if sde.walls is not None:
-        check_walls(sde, x, method)
-
-
-def check_walls(sde: SDE, x: Tensor, method: str) -> None:
-    """Check that the cloud starts within the walls, and that `euler` moves it."""
-    assert sde.walls is not None
-    if method != "euler":
-        raise ValueError(f"between walls use SDESolver('euler'), not the method {method!r}")
-    out = (sde.walls.clamped(x) != x).any(1)
-    if out.any():
-        raise ValueError(
-            f"{int(out.sum())} of {len(x)} particles start outside the walls {sde.walls}, first "
-            f"particle {int(out.nonzero()[0])}; move them inside"
-        )
-
-
-def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
-    """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
-    grid = sde.times(steps) if times is None else sde.check_times(times)
-    gaps = grid.diff()
-    # On the step index a drift of an earlier step contains the dt of that step.
-    rounding = 4 * torch.finfo(grid.dtype).eps * grid.abs().max()
-    unequal = (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs() + rounding
-    if method in REMEMBERING and unequal:
-        raise ValueError(
-            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
-            "times=uniform_times(...), or use another method"
-        )
-    return grid

@@ -1,4 +1,4 @@
-"""Name the methods of an ODE, and check a method's name and the noise of an SDE."""
+"""Check the arguments of a solve: method, SDE, cloud, time grid and noise."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sdeflow._validation import shown
-from sdeflow.sdes.sde import Scale, SteppedSDE
+from sdeflow._validation import check_cloud, shown
+from sdeflow.sdes.sde import SDE, Scale, SteppedSDE, Times
 
 FIXED: dict[str, tuple[float, ...] | None] = {
     "euler": (0.0,),
@@ -89,3 +89,54 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
         f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), (d,) "
         f"or (n, d): {cure}"
     )
+
+
+REMEMBERING = ("reversible_heun", "implicit_adams")
+"""Methods that reuse the drift of earlier steps."""
+
+
+def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
+    """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
+    if isinstance(x, SDE):
+        raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
+    if not isinstance(sde, SDE):
+        raise TypeError(
+            f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
+            "sf.forward(process)"
+        )
+    check_cloud(x)
+    if sde.whole_step and method != "euler":
+        raise ValueError(
+            f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
+            f"not {method!r}"
+        )
+    if sde.walls is not None:
+        check_walls(sde, x, method)
+
+
+def check_walls(sde: SDE, x: Tensor, method: str) -> None:
+    """Check that the cloud starts within the walls, and that `euler` moves it."""
+    assert sde.walls is not None
+    if method != "euler":
+        raise ValueError(f"between walls use SDESolver('euler'), not the method {method!r}")
+    out = (sde.walls.clamped(x) != x).any(1)
+    if out.any():
+        raise ValueError(
+            f"{int(out.sum())} of {len(x)} particles start outside the walls {sde.walls}, first "
+            f"particle {int(out.nonzero()[0])}; move them inside"
+        )
+
+
+def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
+    """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
+    grid = sde.times(steps) if times is None else sde.check_times(times)
+    gaps = grid.diff()
+    # On the step index a drift of an earlier step contains the dt of that step.
+    rounding = 4 * torch.finfo(grid.dtype).eps * grid.abs().max()
+    unequal = (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs() + rounding
+    if method in REMEMBERING and unequal:
+        raise ValueError(
+            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
+            "times=uniform_times(...), or use another method"
+        )
+    return grid

@@ -29,11 +29,9 @@ from sdeflow.sdes.sde import SDE, Times
 from sdeflow.solvers.adapters import (
     StepIndex,
     TorchdiffeqFixed,
-    check_grid,
-    check_sde_and_cloud,
 )
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
-from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method
+from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
 from sdeflow.solvers.legs import end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices

@@ -25,15 +25,20 @@ from sdeflow.solvers.adapters import (
     TorchsdeAdditive,
     TorchsdeDiagonal,
     TorchsdeJoint,
-    TorchsdeMatrix,
     TorchsdeReversible,
     _Torchsde,
-    check_grid,
-    check_sde_and_cloud,
 )
 from sdeflow.solvers.brownian import Brownian
-from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method, check_noise
+from sdeflow.solvers.checks import (
+    ADAPTIVE,
+    FIXED,
+    check_grid,
+    check_method,
+    check_noise,
+    check_sde_and_cloud,
+)
 from sdeflow.solvers.legs import Leg
+from sdeflow.solvers.matrix_noise import TorchsdeMatrix
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.start import check_start
