@@ -120,7 +120,7 @@ def evolve(
 
 
 def _limits(sde: SDE, refuse: Diagnostics) -> Diagnostics:
-    """`refuse`; under a matrix of noise the ends of the grid do not reflect, so none may be hit."""
+    """`refuse`; under a diffusion matrix the ends of the grid do not reflect, and none is hit."""
     if sde.noises is None:
         return refuse
     return replace(refuse, boundary_mass=min(refuse.boundary_mass, REFUSE.boundary_mass))

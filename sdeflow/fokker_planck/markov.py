@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -234,13 +235,11 @@ class MarkovGenerator:
     @property
     def _typical(self) -> np.ndarray:
         """The stationary masses, or equal ones where they are not unique."""
+        with suppress(SdeflowError):
+            if self.lost is None:
+                return self._stationary
         cells = self.matrix.shape[0]
-        if self.lost is not None:
-            return np.full(cells, 1 / cells)
-        try:
-            return self._stationary
-        except SdeflowError:
-            return np.full(cells, 1 / cells)
+        return np.full(cells, 1 / cells)
 
     def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
         """L^T tau = -1 where `known` is false, tau = times where it is true; all (cells,)."""
