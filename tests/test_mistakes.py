@@ -883,6 +883,28 @@ SDES: Table = {
         "would not stay positive",
     ),
     "noises(walls)": (lambda: replace(MATRIX, walls=BOX), "not a matrix"),
+    "start that asks for a gradient": (
+        lambda: HEUN.solve(sd.brownian(), HARD),
+        "say differentiable=True, or x.detach()",
+    ),
+    "differentiable(1)": (
+        lambda: HEUN.solve(sd.brownian(), HARD, differentiable=1),
+        "must be True, False or 'adj",
+    ),
+    "differentiable(nothing)": (
+        lambda: HEUN.solve(sd.brownian(), X, differentiable=True),
+        "nothing in this run asks",
+    ),
+    "differentiable(multistep)": (
+        lambda: sf.ODESolver("euler", steps=2).solve(
+            sf.multistep(FIELD), HARD, differentiable=True
+        ),
+        "carries no gradient",
+    ),
+    "differentiable(walls)": (
+        lambda: sf.SDESolver(steps=2).solve(BOXED, HARD / 9, differentiable=True),
+        "carries no gradient",
+    ),
     "survival(no walls)": (
         lambda: an.survival(sf.SDESolver(steps=2).solve(BOXED, X / 9), math.nan),
         "t must be finite",

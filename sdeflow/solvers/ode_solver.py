@@ -10,6 +10,7 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -32,6 +33,7 @@ from sdeflow.solvers.adapters import (
 )
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
+from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
 from sdeflow.solvers.legs import end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
@@ -91,10 +93,19 @@ class ODESolver:
         steps = self.steps if self.times is None else len(self.times) - 1
         return f"torchdiffeq {self.method}, {steps} steps"
 
-    def solve(self, sde: SDE, x: Tensor | Path, save: Save = 2, *, progress: bool = False) -> Path:
+    def solve(
+        self,
+        sde: SDE,
+        x: Tensor | Path,
+        save: Save = 2,
+        *,
+        progress: bool = False,
+        differentiable: Differentiable = False,
+        parameters: Iterable[Tensor] = (),
+    ) -> Path:
         """Run the cloud x (n, d), or the end of a path, from t_start to t_end of the SDE.
 
-        `save` and `progress` as in `SDESolver.solve`; adaptive methods save at any times.
+        Arguments as in `SDESolver.solve`; adaptive methods save at any times.
         """
         before, x = x, end_of(x)
         check_sde_and_cloud(sde, x, self.method)
@@ -102,10 +113,18 @@ class ODESolver:
             raise ValueError(
                 "this SDE has noise: use SDESolver, or the probability flow (eta = 0)"
             )
+        check_differentiable(sde, x, differentiable)
+        if differentiable:
+            return without_noise(
+                before, self._with_graph(sde, x, save, differentiable, parameters)
+            )
         if self.method in ADAPTIVE:
             return without_noise(before, self._adaptive(sde, x, save, progress))
+        return without_noise(before, self._fixed(sde, x, save, progress))
+
+    def _fixed(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         times = check_grid(sde, self.steps or 1, self.times, self.method)
-        check_start(sde, x, times)
+        check_start(sde, x, times, stacklevel=4)
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
         if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
             raise ValueError(
@@ -125,7 +144,22 @@ class ODESolver:
                 rtol=1e-7, atol=max(1e-9 * _size(monitor.start), number.tiny),  # of implicit_adams
                 options={"grid_constructor": lambda f, y, t: grid},
             )  # fmt: skip
-        return without_noise(before, monitor.finish(out[-1]))
+        return monitor.finish(out[-1])
+
+    def _with_graph(
+        self, sde: SDE, x: Tensor, save: Save, differentiable: Differentiable,
+        parameters: Iterable[Tensor],
+    ) -> Path:  # fmt: skip
+        grid, atol = None, _size(x.detach()) * self.rtol if self.atol is None else self.atol
+        options = {"method": self.method, "rtol": self.rtol, "atol": atol}
+        if self.method in ADAPTIVE:
+            wanted, from_start = _wanted(sde, save)
+        else:
+            grid = check_grid(sde, self.steps or 1, self.times, self.method)
+            saved = saved_indices(save, grid)
+            wanted, from_start = grid[sorted({0, *saved})], saved[0] == 0
+        path = ode_path(sde, x, wanted, grid, options, differentiable, parameters)
+        return path if from_start else replace(path, t=path.t[1:], x=path.x[1:])
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         wanted, from_start = _wanted(sde, save)

@@ -10,6 +10,7 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -37,6 +38,7 @@ from sdeflow.solvers.checks import (
     check_noise,
     check_sde_and_cloud,
 )
+from sdeflow.solvers.gradients import Differentiable, check_differentiable, sde_path
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.matrix_noise import TorchsdeMatrix
 from sdeflow.solvers.monitor import Monitor
@@ -122,7 +124,15 @@ class SDESolver:
         return f"torchsde {self.method}, {steps} steps, {seed}"
 
     def solve(
-        self, sde: SDE, x: Tensor | Path, save: Save = 2, *, first: int = 0, progress: bool = False
+        self,
+        sde: SDE,
+        x: Tensor | Path,
+        save: Save = 2,
+        *,
+        first: int = 0,
+        progress: bool = False,
+        differentiable: Differentiable = False,
+        parameters: Iterable[Tensor] = (),
     ) -> Path:
         """Run the cloud x (n, d) from the first time to the last.
 
@@ -136,6 +146,11 @@ class SDESolver:
                 and end), or their times, which must be on the grid.
             first: id of the first particle, for a cloud that is run in parts; needs a seed.
             progress: show a progress bar.
+            differentiable: True: the path carries the gradient of its steps; "adjoint": that of
+                the equation solved backwards, whose memory does not grow with the steps. By
+                default a path carries none.
+            parameters: tensors that "adjoint" differentiates by; those of a drift or a diffusion
+                that is a torch module are found.
 
         Warns:
             UserWarning: the cloud ended a run that had the same noise.
@@ -143,6 +158,7 @@ class SDESolver:
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
         self._check_matrix(sde)
+        check_differentiable(sde, x, differentiable)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -150,6 +166,9 @@ class SDESolver:
             x, self.seed, times, first
         )
         saved = saved_indices(save, times)
+        if differentiable:
+            path = self._with_graph(sde, x, times, saved, noise, first, differentiable, parameters)
+            return replace(path, seed=noise.seed, leg=noise.leg)
         steps = sde.stepped(times, x)
         monitor = Monitor(steps, x, progress, len(times) - 1, saved)
         with monitor:
@@ -163,6 +182,19 @@ class SDESolver:
         path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
         legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
+
+    def _with_graph(
+        self, sde: SDE, x: Tensor, times: Tensor, saved: list[int], noise: Leg, first: int,
+        differentiable: Differentiable, parameters: Iterable[Tensor],
+    ) -> Path:  # fmt: skip
+        steps = SteppedSDE(sde, times, x)
+        g = check_noise(steps, x.detach())
+        additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
+        bm = self._brownian(noise, times, x, first, steps)
+        return sde_path(
+            sde, x, times, saved, bm, self.method, self._calculus(sde, additive), differentiable,
+            parameters,
+        )  # fmt: skip
 
     def _check_matrix(self, sde: SDE) -> None:
         if sde.noises is not None and self.method not in MATRIX:
@@ -198,11 +230,9 @@ class SDESolver:
             area=self.method == "log_ode",
         )  # fmt: skip
 
-    def _adapter(
-        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool, before: Path | None
-    ) -> _Torchsde:
-        method = METHODS[self.method]
-        calculus = method.calculus or ("ito" if additive else sde.calculus)
+    def _calculus(self, sde: SDE, additive: bool) -> str:
+        """The calculus of the run, which does not matter where the noise is additive."""
+        calculus = METHODS[self.method].calculus or ("ito" if additive else sde.calculus)
         if not additive and calculus != sde.calculus:
             named = METHODS if sde.noises is None else MATRIX
             fits = [k for k in named if METHODS[k].calculus in (None, sde.calculus)]
@@ -210,6 +240,12 @@ class SDESolver:
                 f"{self.method!r} does not fit noise that depends on the state: this SDE is "
                 f"{sde.calculus}; use one of {', '.join(fits)}"
             )
+        return calculus
+
+    def _adapter(
+        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool, before: Path | None
+    ) -> _Torchsde:
+        method, calculus = METHODS[self.method], self._calculus(sde, additive)
         if sde.noises is not None:
             return TorchsdeMatrix(monitor, bm, calculus, method.stages)
         if sde.walls is not None:
