@@ -44,7 +44,7 @@ def test_the_gradient_of_noisy_paths_is_that_of_their_recursion(mode: Any) -> No
     x = torch.full((n, 1), 1.3).double()
     solver = SDESolver("heun", steps=steps, seed=1)
     path = solver.solve(pulled(rate, 0.5), x, differentiable=mode, parameters=[rate])
-    bm = Brownian(1, n, 1, torch.float64, times=torch.linspace(0, 1, steps + 1).double())
+    bm = Brownian(1, n, 1, torch.float64, times=sf.processes.uniform_times(0.0, 1.0, steps))
     a, d_a = 1 - 0.7 * h + (0.7 * h) ** 2 / 2, -h + 0.7 * h**2
     d = torch.zeros_like(x)
     for k in range(steps):
