@@ -3,13 +3,17 @@ r"""Read the result of a run: its times, its states, its cost."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow._validation import check_int, check_kind
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.sde import Times
+from sdeflow.storage import as_numpy, as_xarray, read_object, write_csv, write_object
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -86,6 +90,52 @@ class Path:
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
             + ("" if self.absorbed is None else f", {self.absorbed}")
         )
+
+    def save(self, path: str | FilePath) -> None:
+        """Write the path to a .npz or .h5 file, with its provenance (see `storage`).
+
+        Raises:
+            ValueError: the suffix is another.
+        """
+        tensors = {"t": self.t, "x": self.x}
+        if self.absorbed is not None:
+            tensors |= {"absorbed_time": self.absorbed.time, "absorbed_wall": self.absorbed.wall}
+        names = ("nfe", "seconds", "status", "steps", "seed", "leg", "began")
+        write_object(path, "Path", tensors, {name: getattr(self, name) for name in names})
+
+    @staticmethod
+    def load(path: str | FilePath) -> Path:
+        """The path that `save` wrote, bit for bit.
+
+        Raises:
+            OSError: there is no such file.
+            SdeflowError: the file is damaged or holds something else.
+        """
+        tensors, plain = read_object(path, "Path")
+        t, x, absorbed = tensors["t"], tensors["x"], None
+        if "absorbed_time" in tensors:
+            absorbed = Absorption(tensors["absorbed_time"], tensors["absorbed_wall"])
+        return Path(t, x, **plain, absorbed=absorbed)
+
+    def to_numpy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times (T,) and states (T, n, d)."""
+        return as_numpy(self.t), as_numpy(self.x)
+
+    def to_csv(self, path: str | FilePath) -> None:
+        """Write a table with one row per time and particle: t, particle, x1, ..., xd."""
+        t, n, d = self.x.shape
+        columns = [
+            self.t.repeat_interleave(n),
+            torch.arange(n).repeat(t),
+            *self.x.reshape(-1, d).T,
+        ]
+        names = ["t", "particle", *(f"x{i + 1}" for i in range(d))]
+        write_csv(path, names, columns)
+
+    def to_xarray(self) -> Any:
+        """An xarray.DataArray with the axes time, particle and axis; needs xarray."""
+        t, x = self.to_numpy()
+        return as_xarray(x, {"time": t, "particle": None, "axis": None}, "x")
 
     def gone(self, k: int) -> Tensor:
         """Which particles (n,) a wall had absorbed at t[k]."""
