@@ -57,8 +57,8 @@ def judge(seed: int = 0, steps: int = STEPS) -> Judge:
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         for _ in range(steps):
             i = torch.randint(len(x), (BATCH,))
-            seen = _disturbed(x[i])
-            value = functional.cross_entropy(network(seen), label[i])
+            shown = _disturbed(x[i])
+            value = functional.cross_entropy(network(shown), label[i])
             adam.zero_grad()
             value.backward()
             adam.step()
@@ -75,8 +75,8 @@ def _disturbed(x: Tensor) -> Tensor:
     grid = functional.affine_grid(
         torch.cat([scale[:, None, None] * turn, move], 2), list(x.shape), align_corners=False
     )
-    seen = functional.grid_sample(x + 1, grid, align_corners=False) - 1
-    return seen + 0.1 * torch.rand(n, 1, 1, 1) * torch.randn_like(seen)
+    moved = functional.grid_sample(x + 1, grid, align_corners=False) - 1
+    return moved + 0.1 * torch.rand(n, 1, 1, 1) * torch.randn_like(moved)
 
 
 def named(x: Tensor, seed: int = 0) -> Tensor:

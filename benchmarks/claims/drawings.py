@@ -72,11 +72,17 @@ def phase_change(
 
 
 def distance_by_steps(
-    fig: plot.Figure, few: dict[int, float], noisy: dict[int, float], floor: tuple[float, float]
+    fig: plot.Figure,
+    few: dict[int, float],
+    noisy: dict[int, float],
+    sampling_floor: tuple[float, float],
 ) -> None:
     """W2 against the number of steps, over the band that two samples of the data show."""
     ax = fig.subplots()
-    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    low, high = (
+        sampling_floor[0] - 2 * sampling_floor[1],
+        sampling_floor[0] + 2 * sampling_floor[1],
+    )
     ax.axhspan(low, high, color=plot.GREY, alpha=0.35, lw=0, label="two samples of the data")
     for values, name, colour, mark in (
         (noisy, "DDPM", plot.VERMILION, "s"),

@@ -15,7 +15,7 @@ Loop = Callable[[Velocity, Tensor, float, float, int], Tensor]
 
 
 def two_lines(u: Velocity, x: Tensor, start: float, stop: float, steps: int) -> Tensor:
-    """The lecture's loop, x += u dt, from time `start` to `stop` of its clock."""
+    """The lecture's loop, x += u dt, from time `start` to `stop` of the lecture's time."""
     dt = (stop - start) / steps
     for k in range(steps):
         x = x + u(x, start + k * dt) * dt

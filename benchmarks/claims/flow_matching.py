@@ -20,20 +20,20 @@ from torch import Tensor
 
 from benchmarks.claims.claim import Lab
 from benchmarks.claims.setting import (
-    BOARD,
-    BoardNetwork,
-    board,
-    board_field,
+    CHECKERBOARD,
+    CheckerboardNetwork,
+    checkerboard_field,
     checkerboard_lecture,
+    exact_on_checkerboard,
 )
 from sdeflow import plot
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import KeyedNormals, Stream
 
-EXACT = board()
-assert isinstance(BOARD.distribution, PiecewiseConstant)
-SQUARES = BOARD.distribution
+EXACT = exact_on_checkerboard()
+assert isinstance(CHECKERBOARD.distribution, PiecewiseConstant)
+SQUARES = CHECKERBOARD.distribution
 ONE_SQUARE = EXACT.given(0)
 SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the checkerboard from its mean
 SHORT = 5_000  # steps of the lecture's recipe that we run, a hundredth of its own
@@ -69,12 +69,12 @@ def mean_and_error(x: Tensor) -> tuple[Tensor, Tensor]:
 
 def on_squares(x: Tensor) -> tuple[float, float]:
     """Share of a cloud on the squares, and of these the largest relative error of a square's."""
-    cell = BOARD.cell(x)
+    cell = CHECKERBOARD.cell(x)
     count = torch.bincount(cell[cell >= 0], minlength=8).double()
     return float((cell >= 0).double().mean()), float((8 * count / count.sum() - 1).abs().max())
 
 
-def draw_on_board(clouds: dict[str, Tensor]) -> Draw:
+def draw_on_checkerboard(clouds: dict[str, Tensor]) -> Draw:
     """Clouds side by side on the checkerboard."""
     shade = 1 - 0.2 * SQUARES.weights.numpy()
 
@@ -91,11 +91,11 @@ def _lecture_short(seed: int) -> LearnedField:
     return checkerboard_lecture(seed, SHORT)
 
 
-def board_networks(lab: Lab) -> dict[str, LearnedField]:
+def checkerboard_networks(lab: Lab) -> dict[str, LearnedField]:
     """The lecture's network after a hundredth of its training, and ours, trained by `fit`."""
     return {
         "lecture, 5,000 steps": lab.trained(
-            "board-lecture", _lecture_short, network=BoardNetwork()
+            "checkerboard-lecture", _lecture_short, network=CheckerboardNetwork()
         ),
-        "ours, 12,000 steps": lab.trained("board-ours", board_field),
+        "ours, 12,000 steps": lab.trained("checkerboard-ours", checkerboard_field),
     }

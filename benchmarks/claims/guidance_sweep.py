@@ -47,7 +47,7 @@ def draw_sweep(
     scales: Sequence[float],
     found: Tensor,
     ideal: Tensor,
-    floor: Sequence[float],
+    sampling_floor: Sequence[float],
 ) -> None:
     """W2, accuracy and coverage over the scale: means of the networks with intervals; exact; and
     the W2 of fresh data.
@@ -61,7 +61,7 @@ def draw_sweep(
             ax.fill_between(scales, low, high, color=COLOURS[k], alpha=0.25, lw=0)
             ax.plot(scales, ideal[:, k, j], "--", color=COLOURS[k])
             if j == 2:
-                ax.axhline(floor[k], ls=":", color=COLOURS[k])
+                ax.axhline(sampling_floor[k], ls=":", color=COLOURS[k])
         ax.set(xscale="log", yscale="log" if j == 2 else "linear")
         ax.set_ylabel("$W_2$ (data units)" if j == 2 else MEASURES[j])
     ax.plot([], [], "--", color=plot.GREY, label="exact")

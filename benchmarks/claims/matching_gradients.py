@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks.claims.claim import Lab
 from benchmarks.claims.flow_matching import normals_of
-from benchmarks.claims.setting import BOARD, FLOW
+from benchmarks.claims.setting import CHECKERBOARD, FLOW
 from sdeflow import training
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.learned import LearnedField
@@ -30,7 +30,7 @@ def both_objectives(
         along ten directions, (2 networks, batches, 2 losses, 10).
     """
     n = batches * size
-    data, noise = BOARD.sample(n, lab.seed, torch.float64), normals_of(lab, n)
+    data, noise = CHECKERBOARD.sample(n, lab.seed, torch.float64), normals_of(lab, n)
     u = torch.from_numpy(random_generator(lab.seed, Stream.TRAINING).random(n))
     t = uniform_time(FLOW, u)
     x = FLOW.perturb(data, t, noise)

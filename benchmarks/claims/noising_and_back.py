@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.claims.setting import muted
+from benchmarks.claims.setting import noiseless
 from benchmarks.claims.smooth_spiral import PRESERVING, ROUND
 from sdeflow import diagnostics
 from sdeflow.distributions.mixture import GaussianMixture
@@ -35,6 +35,6 @@ def noised_and_back(data: GaussianMixture, n: int, kept: float, seed: int) -> Re
     x0, fresh = data.sample(n, seed), data.sample(n, seed + 900)
     noise = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64).draw(UNUSED_STEP)
     up = PRESERVING.perturb(x0, torch.tensor(PRESERVING.t_max, dtype=torch.float64), noise)
-    x = SDESolver("euler", 100, seed=seed).solve(muted(ROUND, kept), up, 1).x[-1]
+    x = SDESolver("euler", 100, seed=seed).solve(noiseless(ROUND, kept), up, 1).x[-1]
     own, other = ((x - x0) ** 2).sum(1), ((x - x0.flip(0)) ** 2).sum(1)
     return Returned(x, own, other, diagnostics.wasserstein(x, fresh))

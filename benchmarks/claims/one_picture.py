@@ -73,9 +73,9 @@ def gradient(x: Tensor) -> float:
 
 
 def left_of_gaussian(std: float, kept: float, seed: int, steps: int = 500) -> tuple[float, float]:
-    """The spread of 40 seeds around the exact denoiser of N(0, std^2), and its law."""
-    law = GaussianMixture.isotropic(torch.zeros(1, 64), std)
-    exact = ExactField(TABLE, law)
+    """The spread of 40 seeds around the exact denoiser of N(0, std^2), and its closed form."""
+    data = GaussianMixture.isotropic(torch.zeros(1, 64), std)
+    exact = ExactField(TABLE, data)
     start = torch.randn(SEEDS, 64, generator=torch.Generator().manual_seed(seed))
     with noise_line(kept, seed):
         pipe = stable_diffusion(lambda e: exact, CLASSES, "DDPM")

@@ -36,7 +36,7 @@ assert SPIRAL.distribution.points is not None
 assert SPIRAL.distribution.labels is not None
 POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
 COVARIANCE = torch.cov(POINTS.T, correction=0)
-BOARD = datasets.checkerboard()
+CHECKERBOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
 SURE = 4.0  # standard errors: a number that lies so far from another differs from it
 PARTICLES = 2130  # in every cloud that the lecture drew
@@ -57,10 +57,10 @@ def points(n: int, seed: int) -> Tensor:
     return SPIRAL.sample(n, seed, torch.float64)
 
 
-def board(process: Process = FLOW) -> ExactField:
+def exact_on_checkerboard(process: Process = FLOW) -> ExactField:
     """The exact field of the checkerboard, the continuous one."""
-    assert BOARD.distribution is not None
-    return ExactField(process, BOARD.distribution)
+    assert CHECKERBOARD.distribution is not None
+    return ExactField(process, CHECKERBOARD.distribution)
 
 
 def chain(sde: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
@@ -70,7 +70,7 @@ def chain(sde: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: i
     return SDESolver("euler", levels - 1, seed=seed).solve(sde, x, save)
 
 
-def muted(field: Field, kept: float = 0.0) -> SDE:
+def noiseless(field: Field, kept: float = 0.0) -> SDE:
     """DDPM's step with only a part `kept` of its noise; 0 is the mean alone, 1 is DDPM."""
     process = field.process
 
@@ -112,11 +112,11 @@ class LectureNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """x (n, 2), t () or (n,), label () or (n,) -> eps (n, 2)."""
         half = (torch.log(self.process(t).sigma) / 2).expand(len(x))
-        seen = [x, torch.sin(half)[:, None], torch.cos(half)[:, None]]
+        features = [x, torch.sin(half)[:, None], torch.cos(half)[:, None]]
         if self.embedding is not None:
             none = torch.tensor(self.classes)
-            seen.append(self.embedding((none if label is None else label).expand(len(x))))
-        out: Tensor = self.layers(torch.cat(seen, 1))
+            features.append(self.embedding((none if label is None else label).expand(len(x))))
+        out: Tensor = self.layers(torch.cat(features, 1))
         return out
 
 
@@ -178,14 +178,14 @@ def our_field(
     return learned
 
 
-def board_field(seed: int, steps: int = 12_000) -> LearnedField:
+def checkerboard_field(seed: int, steps: int = 12_000) -> LearnedField:
     """Flow matching on the checkerboard by `fit` as it comes."""
-    learned = LearnedField(FLOW, MLP(seed=seed), data_std=BOARD.std)
-    training.fit(learned, BOARD.sample, steps, seed)
+    learned = LearnedField(FLOW, MLP(seed=seed), data_std=CHECKERBOARD.std)
+    training.fit(learned, CHECKERBOARD.sample, steps, seed)
     return learned
 
 
-class BoardNetwork(nn.Module):
+class CheckerboardNetwork(nn.Module):
     """The flow-matching lecture's network, `blocks` linear layers of `width` with ReLU.
 
         h = W x + U wave(t),    wave(t) = (sin(10^4 t w_j), cos(10^4 t w_j)),
@@ -220,9 +220,9 @@ def checkerboard_lecture(seed: int, steps: int = 500_000) -> LearnedField:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = BoardNetwork()
+        network = CheckerboardNetwork()
         adam = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-        points = BOARD.sample(1000, seed)
+        points = CHECKERBOARD.sample(1000, seed)
         for _ in range(steps):
             x1, x0 = points[torch.randint(len(points), (64,))], torch.randn(64, 2)
             t = torch.rand(64)  # our time, which is one minus the lecture's

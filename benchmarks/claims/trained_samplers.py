@@ -8,7 +8,7 @@ from copy import deepcopy
 from torch import Tensor
 
 from benchmarks.claims.claim import Lab
-from benchmarks.claims.setting import SPIRAL, LectureNetwork, chain, exact, muted
+from benchmarks.claims.setting import SPIRAL, LectureNetwork, chain, exact, noiseless
 from benchmarks.claims.spiral_samplers import data, ddim
 from sdeflow import diagnostics
 from sdeflow.fields.field import Field
@@ -37,7 +37,7 @@ def distance_to_exact(
     """How far the clouds of three trained nets are from the exact field's on the same noise."""
     out = {}
     nets = [lab.trained(name, make, i, deepcopy(network)) for i in range(3)]
-    for sampler, sde in (("DDPM", ancestral), ("no noise", muted), ("DDIM", ddim)):
+    for sampler, sde in (("DDPM", ancestral), ("no noise", noiseless), ("DDIM", ddim)):
         far, beyond = 0.0, 0.0
         for i, net in enumerate(nets):
             x, want = (chain(sde(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact()))
