@@ -49,7 +49,7 @@ def measure(lab: Lab, moved: int) -> Finding:
 
 
 def _right(u: Tensor, v: Tensor, moved: int) -> Tensor:
-    """Of pairs in batches of three (n / 3, 3): whether the caption that belongs is nearest."""
+    """Whether a picture's own caption is the nearest, in batches of three (n / 3, 3)."""
     u, v = u.reshape(-1, 3, u.shape[1]), v.reshape(-1, 3, v.shape[1]).roll(moved, 1)
     return (u @ v.mT).argmax(2) == torch.arange(3)
 

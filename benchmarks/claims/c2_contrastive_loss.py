@@ -70,13 +70,13 @@ def _loss(u: Tensor, v: Tensor, scale: float) -> float:
 
 
 def _cosines(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each picture with its caption (n,), and with all others (n (n - 1),)."""
+    """Cosines of each picture with its caption (n,), and with all others (n (n - 1),)."""
     all_, same = u @ v.T, torch.eye(len(u), dtype=torch.bool)
     return all_[same], all_[~same]
 
 
 def _draw(fig: plot.Figure, own: Tensor, other: Tensor) -> None:
-    """How the cosines are distributed."""
+    """Draw the distributions of the cosines."""
     ax = fig.subplots()
     bins = torch.linspace(-1, 1, 61).tolist()
     for x, colour, name in ((other, plot.GREY, "others"), (own, plot.BLUE, "pairs")):

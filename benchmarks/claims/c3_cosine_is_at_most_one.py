@@ -29,7 +29,7 @@ ROUNDING = 1e-13
 
 
 def measure(lab: Lab, similarity: Similarity) -> Finding:
-    """The range of the cosine, what scaling does to it, and where it is 1."""
+    """The range of the cosine, its change with the lengths, and where it is 1."""
     normal = KeyedNormals(lab.seed, Stream.MOTION, PAIRS, WIDTH, torch.float64)
     a, b, lengths = (normal.draw(k) for k in range(3))
     near = a + torch.logspace(-6, 1, PAIRS).double()[:, None] * b  # from parallel to unrelated

@@ -57,7 +57,7 @@ def measure(lab: Lab, sign: float) -> Finding:
 
 
 def _cosines(model: ContrastiveModel, name: str, sign: float) -> Tensor:
-    """Of the difference that an attribute makes, with all words: (359, words)."""
+    """Cosines of the difference that an attribute makes with all words, (359, words)."""
     without, plus = pairs(name)
     return sign * direction(model, plus, without) @ model.embed_text(model.vocabulary.words).T
 

@@ -27,7 +27,7 @@ STEPS, RATE = 500, 0.05
 
 
 def measure(lab: Lab, known: float) -> Finding:
-    """What a search for a picture with a given vector finds."""
+    """Search for pictures with given vectors, and compare them with the digits."""
     model, eye = contrastive(lab), judge(lab)
     every, digit = plain()
     x, digit = every[::9], digit[::9]
@@ -63,7 +63,7 @@ def measure(lab: Lab, known: float) -> Finding:
 
 
 def _sought(model: ContrastiveModel, wanted: Tensor, start: Tensor) -> Tensor:
-    """Pictures (n, d) whose vectors are near those wanted, by Adam from the start."""
+    """Search by Adam for pictures (n, d) whose vectors are near those wanted."""
     x = start.clone().requires_grad_()
     adam = torch.optim.Adam([x], lr=RATE)
     for _ in range(STEPS):

@@ -35,7 +35,7 @@ SHOWN = [k for k, p in enumerate(prompts()) if p.text.startswith(("a three", "a 
 
 
 def measure(lab: Lab, moved: int) -> Finding:
-    """What is drawn of what was asked for, with each prior and with none."""
+    """The share of digits and things drawn as asked, with each prior and with none."""
     model, eye, asked = unclip(lab), judge(lab), prompts()
     texts = [p.text for p in asked[moved:] + asked[:moved]]
     priors = {"prior": model.prior, "linear prior": model.linear, "no prior": None}
@@ -72,13 +72,13 @@ def measure(lab: Lab, moved: int) -> Finding:
 
 
 def _things(present: Tensor, asked: list[Prompt]) -> float:
-    """The share of those that were asked for that the judge sees."""
+    """The share of the things asked for that the classifier finds."""
     pairs = [(i, p.attribute) for i, p in enumerate(asked) if p.attribute >= 0]
     return sum(float(present[pair]) for pair in pairs) / len(pairs)
 
 
 def _spread(model: UnCLIP, prior: Prior | LinearPrior | None, seed: int) -> float:
-    """Root-mean-square distance of pictures of one text to their mean."""
+    """The root-mean-square distance of pictures of one text to their mean."""
     other = replace(model, prior=prior)
     x = other.pictures(60 * ["a three with a hat"], 2.0, seed)
     return float((x - x.mean(0)).square().sum(1).mean().sqrt())

@@ -1,4 +1,4 @@
-"""Handwritten digits made with DDPM's noise and without it, by class."""
+"""Make digits of each class with DDPM's noise and without it, and compare how they look."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MADE = 300
 
 
 class Look(NamedTuple):
-    """What pictures of ten classes look like.
+    """Three numbers on how pictures of ten classes look.
 
     Args:
         spread: root-mean-square distance of a picture to the mean of those of its class.
@@ -40,7 +40,7 @@ def made(lab: Lab, kept: float) -> Tensor:
 
 
 def real(seed: int) -> Tensor:
-    """As many real digits (300, 64), 0 to 9 in turn."""
+    """300 real digits (300, 64), 0 to 9 in turn."""
     data = points(digits())
     rows = [data.given(k).sample(MADE // CLASSES, seed + k) for k in range(CLASSES)]
     return torch.stack(rows, 1).flatten(0, 1).float()
@@ -53,14 +53,14 @@ def class_means() -> Tensor:
 
 
 def look(x: Tensor) -> Look:
-    """What pictures x (n, 64), 0 to 9 in turn, look like."""
+    """The `Look` of pictures x (n, 64), 0 to 9 in turn."""
     by_class = x.reshape(-1, CLASSES, x.shape[1])
     inner = (by_class - by_class.mean(0)).square().sum(2).mean().sqrt()
     return Look(float(inner), float((by_class - class_means()).norm(dim=2).mean()), gradient(x))
 
 
 def as_digits(looks: dict[str, Look]) -> list[Check]:
-    """That without noise a class is one picture, near its mean, and as sharp as real digits."""
+    """Checks that without noise a class is one picture, near its mean and as sharp as a digit."""
     real, whole, noiseless = (looks[name] for name in ("real", "DDPM", "no noise"))
     return [
         Check("digits: spread within a class, without noise / of real digits",

@@ -31,7 +31,7 @@ SHOWN = (WHOLE, *(f"noise {size:g}" for size in NOISES[:4]), "lower half gone", 
 
 
 def measure(lab: Lab, sign: float) -> Finding:
-    """Ln p of whole and damaged digits."""
+    """The fall of ln p from whole to damaged digits."""
     found = likelihoods(lab.trained("digits", digit_field), seed=lab.seed)
     value = {name: sign * x.double() for name, x in found.log_p.items()}
     levels = torch.stack([value[WHOLE], *(value[f"noise {size:g}"] for size in NOISES)])

@@ -31,7 +31,7 @@ SHARES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the steps, as drawn
 
 
 def measure(lab: Lab, betas: Tensor) -> Finding:
-    """What the steps leave of a digit."""
+    """How much of a digit is left after all steps."""
     learn, clean = (x.double() for x in halves())
     middle, steps = learn.mean(0), len(betas)
     start = clean - middle

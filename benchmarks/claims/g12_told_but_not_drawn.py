@@ -69,7 +69,7 @@ def measure(lab: Lab, scales: tuple[float, ...]) -> Finding:
 
 
 def _checks(how: How, there: dict[How, list[Tensor]], gains: dict[How, Tensor]) -> list[Check]:
-    """That without guidance something is left out, and that guidance brings it."""
+    """Checks that something is left out without guidance, and that guidance brings it."""
     gain = gains[how]
     return [
         Check(f"{how}: share drawn without guidance", there[how][0].mean(), at_most(0.9),

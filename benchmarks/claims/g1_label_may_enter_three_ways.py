@@ -27,14 +27,14 @@ WAYS: tuple[How, ...] = ("add", "append", "attend")
 
 
 def _error(field: Known, seed: int) -> tuple[float, float]:
-    """Over the classes; the field of all points stands for each of them."""
+    """The mean error over the classes; the field of all points may stand for each of them."""
     mine = [field.given(k) if isinstance(field, LearnedField) else field for k in CLASSES]
     rows = [field_error(f, exact().given(k), seed) for k, f in enumerate(mine)]
     return sum(m for m, _ in rows) / 3, math.hypot(*(e for _, e in rows)) / 3
 
 
 def measure(lab: Lab, drop: float) -> Finding:
-    """The error of each way in, against that of the best field without labels."""
+    """The error of each way in, compared with that of the best field without labels."""
     learned = {how: our_network(lab, how, drop) for how in WAYS}
     found = {how: _error(field, lab.seed) for how, field in learned.items()}
     blind, doubt = _error(exact(), lab.seed)

@@ -26,7 +26,7 @@ N = 5000
 
 
 def _losses(lab: Lab, told: Label) -> tuple[Tensor, Tensor]:
-    """Loss gap of both coordinates, and what the label's posterior knows; each (levels, N)."""
+    """The gap between the losses, and the information on the label; each (levels, N)."""
     x0, label = SPIRAL.sample_labelled(N, lab.seed, torch.float64)
     eps = WIDE.prior(N, 2, lab.seed, torch.float64) / WIDE.sigma_max
     whole, parts = exact(), [exact().given(told(k)) for k in CLASSES]

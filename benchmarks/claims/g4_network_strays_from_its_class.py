@@ -36,7 +36,7 @@ SLOW = True
 
 
 def _cat_point(told: Label) -> float:
-    """How far from its place the exact field takes the lecture's cat point, per coordinate."""
+    """The largest deviation of the cat point's end by the exact field, per coordinate."""
     cat = torch.tensor([[1.2640, 1.5190]], dtype=torch.float64)
     sde = ancestral(exact().given(told(CAT)), 0.0)
     end = SDESolver("euler", 255).solve(sde, cat, 1).x[-1, 0]
@@ -76,7 +76,7 @@ def measure(lab: Lab, told: Label) -> Finding:
 
 
 def _shares(table: Tensor) -> dict[str, float]:
-    """Shares of those asked for a class that land in one, with intervals over the networks."""
+    """The shares of each class's samples in the classes, with intervals over the networks."""
     right = table.diagonal(dim1=1, dim2=2)
     cats = {f"cats that are {NAMES[k]}s": table[:, CAT, k] for k in (DOG, PERSON)}
     columns = {name: right[:, i] for i, name in enumerate(NAMES)} | cats

@@ -28,7 +28,7 @@ SUBJECT, CONTROL = same_class, next_class  # the class whose field is taken
 
 
 def _along_the_path(lab: Lab, told: Label) -> dict[float, Tensor]:
-    """Cosines (20,000,) of the cat's field and that of all at x_t, by noise."""
+    """Cosines (20,000,) between the fields of cats and of all points at x_t, by sigma."""
     x0 = SPIRAL.sample(20_000, lab.seed, torch.float64)
     eps = WIDE.prior(len(x0), 2, lab.seed, torch.float64) / WIDE.sigma_max
     return {s: cosines(told(CAT), x0 + s * eps, WIDE.time_of(s)) for s in COSINES}

@@ -1,4 +1,4 @@
-"""Clouds of the classes over the scale of guidance: networks, and the exact fields beside them."""
+"""Measure clouds of the classes over the scale of guidance, of networks and exact fields."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SCALES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)  # w - 1
 
 
 def swept(lab: Lab, push: float) -> tuple[list[float], Tensor, Tensor]:
-    """The scales 1 + push * `SCALES`, and `MEASURES` of the clouds at each.
+    """Sample at the scales 1 + push * `SCALES`, and take the `MEASURES` of each cloud.
 
     Returns:
-        The scales; of the networks (networks, scales, classes, measures); of the exact fields
-        (scales, classes, measures).
+        The scales; the measures of the networks (networks, scales, classes, measures); those of
+        the exact fields (scales, classes, measures).
     """
     scales = [1 + push * s for s in SCALES]
     found = torch.stack(
@@ -49,8 +49,9 @@ def draw_sweep(
     ideal: Tensor,
     sampling_floor: Sequence[float],
 ) -> None:
-    """W2, accuracy and coverage over the scale: means of the networks with intervals; exact; and
-    the W2 of fresh data.
+    """Draw W2, accuracy and coverage over the scale.
+
+    Means of the networks with intervals, the exact fields dashed, the W2 of fresh data dotted.
     """
     mean, half = mean_and_interval(found)
     for ax, j in zip(fig.subplots(3, 1, sharex=True), (2, 0, 3), strict=True):

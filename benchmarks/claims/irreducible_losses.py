@@ -1,4 +1,4 @@
-"""The irreducible part of a loss, and what networks have above it."""
+"""Split a loss into its irreducible part and the excess of a network."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Losses:
     Args:
         t: our times (n,).
         irreducible: the irreducible loss (n,).
-        excess: what each network's loss has above it, (n,) by name.
+        excess: the excess loss of each network, (n,) by name.
         batch: standard deviation of the exact field's loss over one batch of 64.
     """
 
@@ -40,7 +40,7 @@ class Losses:
 
 
 def losses_on_checkerboard(lab: Lab, marginal: ExactField, n: int) -> Losses:
-    """Of the two networks of the checkerboard, where `marginal` is its exact field."""
+    """The losses of two networks on the checkerboard, where `marginal` is the true field."""
     data, noise = CHECKERBOARD.sample(n, lab.seed, torch.float64), normals_of(lab, n)
     g = random_generator(lab.seed, Stream.TRAINING)
     t = uniform_time(FLOW, (torch.arange(n).double() + torch.from_numpy(g.random(n))) / n)
@@ -58,7 +58,7 @@ def losses_on_checkerboard(lab: Lab, marginal: ExactField, n: int) -> Losses:
 
 
 def irreducible_on_spiral(seed: int, levels: int = 64, n: int = 4000) -> tuple[float, float]:
-    """Irreducible noise loss of the spiral over the lecture's levels, with its standard error."""
+    """The irreducible noise loss of the spiral over the lecture's levels, and its error."""
     field, each = exact(WIDE), []
     x0 = field.sample(n, seed).double()
     for k, t in enumerate(torch.linspace(0, 1, levels, dtype=torch.float64)):

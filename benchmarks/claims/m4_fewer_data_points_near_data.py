@@ -27,7 +27,7 @@ FAR_POINT = torch.tensor([[-1.0, 1.0]], dtype=torch.float64)
 
 
 def _p_value(t: Tensor) -> float:
-    """Of the far data point at the place, at our time t."""
+    """The p-value of the far data point at the place, at our time t."""
     c = FLOW(t)
     return math.exp(-float((((PLACE - c.alpha * FAR_POINT) / c.sigma) ** 2).sum()) / 2)
 

@@ -52,12 +52,7 @@ def measure(lab: Lab, process: Process) -> Finding:
                 n6,
             ),
             *_arms(),
-            Check(
-                "mean cosine between arrows and direction of the mean at speciation",
-                still,
-                at_least(0.99),
-                "asked for; 1 is exact",
-            ),
+            Check("mean cosine to the mean at speciation", still, at_least(0.99), "asked for"),
         ],
         notes={
             "sigma at which the arrows turn fastest": peak.rho,

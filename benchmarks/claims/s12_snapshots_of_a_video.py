@@ -68,12 +68,7 @@ def measure(lab: Lab, part: float) -> Finding:
                 at_most(5e-6),
                 "rounding in float32",
             ),
-            Check(
-                "share of noise left after 20 of 50 steps",
-                left[2],
-                above(0.9),
-                "most of it, at shift 8",
-            ),
+            Check("share of noise left after 20 of 50 steps", left[2], above(0.9), "shift 8"),
         ],
         notes={f"share of noise left after step {k}": s for k, s in zip(SHOWN, left, strict=True)}
         | {"calls of our flow; the pipeline makes 100, each of half the rows": flow.nfe},

@@ -31,22 +31,22 @@ SUBJECT, CONTROL = 1.0, 0.0  # power of the likelihood in Bayes' rule
 
 @dataclass(frozen=True, eq=False)
 class FieldOfClasses(Field):
-    """The field of "no class", put together from the fields of the classes.
+    """The field without a class, as a mean of the fields of the classes.
 
         eps_hat = sum_c P(c | x_t) eps_hat_c,    P(c | x_t) ~ P(c) p_t(x | c)^evidence.
 
-    evidence = 1 is Bayes' rule; 0 does not look at x_t.
+    With evidence = 1 this is Bayes' rule; with 0 the shares do not depend on x_t.
     """
 
     whole: ExactField
     evidence: float = 1.0
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`."""
+        """The row of the exact field."""
         return self.whole.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
+        """The weighted mean of the fields of the classes."""
         parts = [self.whole.given(label) for label in range(3)]
         known = [part.at(t, c, like) for part in parts]
         points = [part.distribution.points.to(like) for part in parts]

@@ -60,14 +60,12 @@ def measure(lab: Lab, eta: float) -> Finding:
                 f"W2 of DDIM / of DDPM, {k} steps",
                 few[k] / noisy[k],
                 at_most(BELOW_1),
-                "nearer than DDPM",
+                "nearer",
             )
             for k in (20, 10, 5)
         ]
         + [
-            Check(
-                f"{k}, our network - the lecture's", ours[k] - theirs[k], at_most(0.0), "as near"
-            )
+            Check(f"{k}, ours - the lecture's", ours[k] - theirs[k], at_most(0.0), "as near")
             for k in ours
         ],
         notes={"W2 of two samples of the data": sampling_floor, "its standard deviation": sd}

@@ -1,4 +1,4 @@
-"""Judge the clouds of trained networks: beside the data, and beside the exact field's clouds."""
+"""Measure the distance of trained networks' clouds to the data and to the exact field's."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def distance_to_exact(
     make: Callable[[int], LearnedField],
     network: LectureNetwork | None = None,
 ) -> dict[str, float]:
-    """How far the clouds of three trained nets are from the exact field's on the same noise."""
+    """The distance of three networks' clouds to the exact field's clouds on the same noise."""
     out = {}
     nets = [lab.trained(name, make, i, deepcopy(network)) for i in range(3)]
     for sampler, sde in (("DDPM", ancestral), ("no noise", noiseless), ("DDIM", ddim)):
