@@ -1,7 +1,7 @@
 """Run the real pipeline classes of diffusers around small networks; no weights are loaded.
 
-`StableDiffusionPipeline` gets one of our fields as its UNet: one trained on digits, whose prompt is
-the class, or an exact one. `WanPipeline` gets a transformer and a VAE of random weights.
+`StableDiffusionPipeline` gets one of our fields as its UNet: one trained on digits, with the class
+as prompt, or an exact one. `WanPipeline` gets a transformer and a VAE of random weights.
 """
 
 from __future__ import annotations

@@ -57,10 +57,7 @@ def measure(lab: Lab, eta: float) -> Finding:
         ]
         + [
             Check(
-                f"W2 of DDIM / of DDPM, {k} steps",
-                few[k] / noisy[k],
-                at_most(BELOW_1),
-                "nearer",
+                f"W2 of DDIM / of DDPM, {k} steps", few[k] / noisy[k], at_most(BELOW_1), "nearer"
             )
             for k in (20, 10, 5)
         ]
