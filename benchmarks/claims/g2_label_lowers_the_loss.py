@@ -53,7 +53,7 @@ def measure(lab: Lab, told: Label) -> Finding:
         [
             Check("largest deviation of the area from the mutual information (standard errors)",
                   float(deviation.abs().max()), below(SURE), "four standard errors"),
-            Check("smallest gain of the loss by the label, sigma 0.1 to 1 (standard errors)",
+            Check("smallest fall of the loss by the label, sigma 0.1 to 1 (standard errors)",
                   float(gain.min()), above(SURE), "four standard errors"),
         ],
         draw=lambda fig: _gap_and_area(fig, gaps, area, nats),
