@@ -365,7 +365,7 @@ CURES: Cures = {
     ),
     "a peak at the end": (
         lambda: an.Curve(m.RHO, f64([1.0, 2.0, 3.0])).peak(),
-        "widen the levels",
+        "take a wider range of levels",
         lambda: an.Curve(f64([3.0, 1.0, 0.3, 0.1]), f64([1.0, 2.0, 3.0, 2.0])).peak(),
     ),
     "a guided field of networks": (

@@ -1306,7 +1306,7 @@ ANALYSIS: Table = {
     "Curve(lists)": (lambda: an.Curve([3.0, 1.0], [0.0, 1.0]), works),
     "Curve(lengths)": (lambda: an.Curve(RHO, RHO[:2]), "one value for each"),
     "Curve(negative)": (lambda: an.Curve(-RHO, RHO), "rho"),
-    "crossing(never)": (lambda: an.Curve(RHO, RHO).crossing(9.0), "never meets"),
+    "crossing(never)": (lambda: an.Curve(RHO, RHO).crossing(9.0), "does not reach"),
     "crossing(str)": (lambda: an.Curve(RHO, RHO).crossing("a"), "level must be a number"),
     "peak(end)": (lambda: an.Curve(RHO, RHO).peak(), "largest at the end"),
     "turning_rate(list)": (lambda: an.turning_rate(FIELD, LIST, RHO), "y must be"),

@@ -20,15 +20,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.diagnostics.verdict import Verdict, markdown_table
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
+from sdeflow.fokker_planck.arguments import check_refuse, check_rescaling
 from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.field_table import FieldTable
@@ -107,12 +107,7 @@ class ErrorBudget:
             for s in self.sources
         ]
         rows.append(("total", f"{self.total.distance:.2e}", "", ""))
-        table = tabulate(
-            rows,
-            headers=("cause", "total variation", "interval", "detected"),
-            tablefmt="github",
-            disable_numparse=True,
-        )
+        table = markdown_table(("cause", "total variation", "interval", "detected"), rows)
         return f"{table}\n\n{self.total.n} particles show {self.detectable:.1e} or more."
 
     def _repr_markdown_(self) -> str:
@@ -180,9 +175,8 @@ def intermediate_densities(
     """
     _check_sde(sde, truth)
     check_kind(grid, Grid, "grid")
-    check_kind(refuse, Diagnostics, "refuse")
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling")
+    check_refuse(refuse)
+    check_rescaling(rescaling)
     process, times = truth.process, sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
     rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling

@@ -112,7 +112,7 @@ class Verdict:
                 f"{self.n} particles in {self.bins} bins: {format_p_value(self.p_value)} after "
                 "Holm",
                 "",
-                _table(("test", "statistic", "df", "p"), rows),
+                markdown_table(("test", "statistic", "df", "p"), rows),
                 "",
                 f"total variation {self.distance:.4f}, floor {mean:.4f} +- {sd:.4f} "
                 f"({self.excess:+.1f} sd)",
@@ -179,7 +179,8 @@ class PathVerdict:
             )
             for t, v in zip(self.t, self.verdicts, strict=True)
         ]
-        lines = [_table(("t", *names, "total variation", "excess (sd)", "effect"), rows), ""]
+        head = ("t", *names, "total variation", "excess (sd)", "effect")
+        lines = [markdown_table(head, rows), ""]
         if self.motion is not None:
             lines += [f"{self.motion.name}: p = {self.motion.p_value:.2g}", ""]
         return "\n".join([*lines, self._summary()])
@@ -188,5 +189,6 @@ class PathVerdict:
         return str(self)
 
 
-def _table(headers: tuple[str, ...], rows: list[tuple]) -> str:
+def markdown_table(headers: tuple[str, ...], rows: list[tuple]) -> str:
+    """A Markdown table of rows of words, which are not read as numbers."""
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

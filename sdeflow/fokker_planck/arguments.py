@@ -19,16 +19,11 @@ from sdeflow.sdes.sde import SDE
 
 
 def check_arguments(sde: object, density: object, rescaling: object, refuse: object) -> None:
-    """Check the types of what moves a density.
-
-    Raises:
-        TypeError: no SDE, no Density, neither a Rescaling nor None, or no Diagnostics.
-    """
+    """Refuse arguments of `evolve` and `sampler_density` of a wrong type."""
     hint = "the arguments are (sde, density, times), rescaling= and refuse="
     check_kind(sde, SDE, "sde", hint)
     check_kind(density, Density, "density", hint)
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling", hint)
+    check_rescaling(rescaling, hint)
     check_refuse(refuse)
 
 
@@ -46,12 +41,14 @@ def check_time(sde: SDE, t: object) -> float:
     return when
 
 
-def check_refuse(refuse: object) -> None:
-    """Check the limits of the diagnostics.
+def check_rescaling(rescaling: object, hint: str = "make one by Rescaling(process)") -> None:
+    """Refuse what is neither a Rescaling nor None."""
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling", hint)
 
-    Raises:
-        TypeError: they are no Diagnostics.
-    """
+
+def check_refuse(refuse: object) -> None:
+    """Refuse limits that are no Diagnostics."""
     hint = "change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
     check_kind(refuse, Diagnostics, "refuse", hint)
 

@@ -29,6 +29,7 @@ from sdeflow._validation import SdeflowError, check_int, check_kind, check_times
 from sdeflow.density import Grid
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Row, mixing, unit_row
+from sdeflow.fokker_planck.arguments import check_rescaling
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.process import Coefficients, Scalar
 from sdeflow.sdes.field_sde import FieldDrift, FieldNoise, FieldSDE
@@ -84,8 +85,7 @@ class FieldTable(Field):
         super().__post_init__()
         check_kind(self.source, Field, "source")
         check_kind(self.grid, Grid, "grid")
-        if self.rescaling is not None:
-            check_kind(self.rescaling, Rescaling, "rescaling")
+        check_rescaling(self.rescaling)
         expected = (np.size(self.levels), math.prod(n + 1 for n in self.grid.shape), self.grid.dim)
         if np.shape(self.values) != expected or np.ndim(self.levels) != 1:
             raise ValueError(
@@ -231,8 +231,7 @@ def tabulate_field(
     """
     check_kind(source, Field, "source")
     check_kind(grid, Grid, "grid")
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling")
+    check_rescaling(rescaling)
     process = source.process
     row = check_times(times, process.t_min, process.t_max)
     size = 8 * check_int(levels, "levels", 5) * grid.dim * math.prod(n + 1 for n in grid.shape)
