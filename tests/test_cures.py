@@ -209,7 +209,7 @@ CURES: Cures = {
     ),
     "a floor of a mixture": (
         lambda: dg.sampling_floor(m.MIX, 5),
-        "pass its .sample",
+        "give its method .sample",
         lambda: dg.sampling_floor(m.MIX.sample, 5),
     ),
     "large clouds": (

@@ -1155,7 +1155,7 @@ DIAGNOSTICS: Table = {
     "energy(one)": (lambda: dg.energy_distance(X[:1], X), "two particles"),
     "energy(1-D)": (lambda: dg.energy_distance(ROW, ROW), "cloud of shape (n, d)"),
     "floor(cloud)": (lambda: dg.sampling_floor(X, 5), "sample must be a function"),
-    "floor(mixture)": (lambda: dg.sampling_floor(MIX, 5), "pass its .sample"),
+    "floor(mixture)": (lambda: dg.sampling_floor(MIX, 5), "give its method .sample"),
     "floor(repeats=1)": (lambda: dg.sampling_floor(SAMPLE, 5, repeats=1), "repeats must be"),
     "floor(distance str)": (lambda: dg.sampling_floor(SAMPLE, 5, "w2"), "distance must be"),
     "floor(n float)": (lambda: dg.sampling_floor(SAMPLE, 5.0), "n must be a whole number"),

@@ -1,4 +1,4 @@
-"""Judge a cloud: distances with their floors, tests against a density, error split into causes."""
+"""Measure how far a cloud of particles is from what it should be, and which causes that has."""
 
 from sdeflow.diagnostics.coverage import class_shares, coverage, nearest, spread
 from sdeflow.diagnostics.distances import (
