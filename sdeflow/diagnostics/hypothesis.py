@@ -26,10 +26,8 @@ from sdeflow.random_streams import Stream, random_generator
 
 FEWEST = 100  # particles: with fewer, the chi-square limit does not hold
 EXPECTED = 20  # particles in each bin at least, for the chi-square limit
-WIDE, FINE = (
-    1.0,
-    0.7,
-)  # widths of the random frequencies, in 1 / (width of the density, of details)
+# Widths of the random frequencies, in 1 / (width of the density) and 1 / (width of its details).
+WIDE, FINE = 1.0, 0.7
 HEAVY = 0.02  # share of the chi-square's variance that fourth moments may add
 
 BLIND = {

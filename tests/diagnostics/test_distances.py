@@ -314,7 +314,7 @@ def test_bad_sizes_are_refused() -> None:
             energy_distance(a, b)
     with pytest.raises(ValueError, match="directions must be at least 1"):
         sliced_wasserstein(x, x, 0)
-    with pytest.raises(TypeError, match=r"pass its \.sample"):
+    with pytest.raises(TypeError, match=r"give its method \.sample"):
         sampling_floor(lopsided(), 5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="distance must be a function of two clouds"):
         sampling_floor(lopsided().sample, 5, "wasserstein")  # type: ignore[arg-type]
