@@ -177,7 +177,7 @@ def gaussian_kl(
     v1 = _variance(variance1, "variance1", mean1)
     v2 = _variance(variance2, "variance2", mean1)
     if not ((v1 > 0).all() and (v2 > 0).all()):
-        raise ValueError("variances must be positive; a point has no divergence from a Gaussian")
+        raise ValueError("variances must be positive, since a point has no finite divergence")
     ratio = v1 / v2
     return ((ratio - 1 - torch.log(ratio)) + (mean1 - mean2) ** 2 / v2).sum(1) / 2
 

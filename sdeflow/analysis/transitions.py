@@ -5,7 +5,7 @@ level for `datasets.spiral()`, of size 1 with 100 points and arms 0.4 apart:
 
     speciation                    rho^2 = largest eigenvalue of the covariance          0.49
     class_purity                  sum_c P(c | x)^2, half-way up                         0.20
-    effective_dimension           its peak: neighbouring arms are told apart            0.15
+    effective_dimension           its peak: neighbouring arms separate                  0.15
     inverse_participation_ratio   sum_i w_i^2 = 1/2: x_t belongs to one point           0.05
 
 With few points in few dimensions these changes are gradual: crossovers, not phase transitions.
@@ -46,7 +46,7 @@ def speciation(covariance: Tensor) -> NoiseLevel:
         raise ValueError(f"covariance must be (d, d), got {tuple(covariance.shape)}")
     largest = float(torch.linalg.eigvalsh(covariance.double())[-1])
     if not largest > 0:
-        raise ValueError(f"the largest eigenvalue must be positive, got {largest:.3g}")
+        raise ValueError(f"covariance must have a positive eigenvalue, got at most {largest:.3g}")
     return NoiseLevel(math.sqrt(largest))
 
 
@@ -101,7 +101,7 @@ def class_purity(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -
 def inverse_participation_ratio(
     field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0
 ) -> Curve:
-    """How certain the point of a noisy point is: 1 / m in pure noise, 1 at small noise.
+    """How certain it is which data point has become x_t: 1 / m in pure noise, 1 at small noise.
 
         E sum_i w_i^2,    w_i = P(x_0 = point i | x_t)
 

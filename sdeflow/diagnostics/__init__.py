@@ -1,4 +1,4 @@
-"""Measure how far a cloud of particles is from what it should be, and which causes that has."""
+"""Measure and test the error of a cloud of particles, and split it into its causes."""
 
 from sdeflow.diagnostics.coverage import class_shares, coverage, nearest, spread
 from sdeflow.diagnostics.distances import (

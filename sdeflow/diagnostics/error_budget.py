@@ -9,9 +9,8 @@ A chain of densities leads from the data to the cloud. Neighbours in the chain d
     sampler      the latter             the cloud, beyond its sampling noise (only a bug)
     sampling     `sampler_density`      a perfect cloud of this size
 
-The first four compare densities on one grid, without sampling noise. By the triangle inequality
-the sum bounds the distance of the cloud from the data from above. Data that are points have no
-density; then there is no truncation.
+The first four have no sampling noise. The sum is an upper bound of the distance between cloud and
+data, by the triangle inequality. Points have no density, and then there is no truncation.
 
 Source: docs/theory.md, (9.4); Chen et al. 2023, theorem 2, for a bound in prior, step and field.
 """

@@ -168,7 +168,9 @@ class GoodnessOfFit:
         label = _merged(np.bincount(label, mass.ravel()), least)[label]
         last = label.max() + (self.share[-1] >= least)
         if last == 0:
-            raise ValueError("the density lies in one bin, so there is nothing to compare")
+            raise ValueError(
+                "the density lies in one bin, so that no test is possible; use finer cells"
+            )
         self.label = np.append(label, last)
         self.expected = self.n * np.bincount(self.label, self.share)
 
@@ -191,7 +193,9 @@ class GoodnessOfFit:
         """The verdict on x (n, d)."""
         grid = self.density.grid
         if len(check_cloud(x, dim=grid.dim)) != self.n:
-            raise ValueError(f"this test was made for {self.n} particles, got {len(x)}")
+            raise ValueError(
+                f"this test is for {self.n} particles, got {len(x)}; make one for them"
+            )
         self._warn(x)
         inside, outside = grid.count(x)
         counts = np.append(inside.numpy().ravel(), outside)

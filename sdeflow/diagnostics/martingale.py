@@ -96,7 +96,7 @@ def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndar
 
 
 def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
-    """Times and states of a path that the Dynkin test can judge."""
+    """The times and states of a path, if the Dynkin test applies to it."""
     check_kind(path, Path, "path")
     check_kind(sde, SDE, "sde")
     if sde.diffusion is None:
@@ -119,7 +119,8 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
         _ito(sde, path.x[0], t[0])
     except RuntimeError as error:
         raise ValueError(
-            f"the SDE does not take the path's clouds, of dimension {path.x.shape[2]}: {error}"
+            f"the SDE fails at the states of the path, of dimension {path.x.shape[2]} ({error}); "
+            "give the SDE of the path"
         ) from error
     return t, path.x
 

@@ -74,7 +74,9 @@ def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
     try:
         rates = scipy.sparse.csc_matrix(matrix, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"matrix must be a sparse matrix, got {type(matrix).__name__}") from None
+        raise TypeError(
+            f"matrix must be a sparse matrix, got {type(matrix).__name__}; use scipy.sparse"
+        ) from None
     cells = math.prod(grid.shape)
     if rates.shape != (cells, cells):
         raise ValueError(f"matrix must be ({cells}, {cells}), cells by cells, got {rates.shape}")

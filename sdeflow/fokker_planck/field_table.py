@@ -1,4 +1,4 @@
-r"""Tabulate a field at the corners of a grid, so that densities are moved there without a network.
+r"""Tabulate a field at the corners of a grid, so that densities move without calls of a network.
 
 On a grid that follows a `Rescaling`, `evolve` evaluates the field at x = s(t) y with the same y at
 every time: the corners of the cells, or every second corner (for the coarse run of an error

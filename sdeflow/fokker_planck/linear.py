@@ -126,7 +126,8 @@ def checked_kernel(sde: SDE, s: float, t: float, dim: int) -> Kernel:
     scale, shift, variance = (v.expand(dim).numpy() for v in rows)
     if not all(np.isfinite(v).all() for v in (scale, shift, variance)):
         raise ValueError(
-            f"the transition kernel from {s:.6g} to {t:.6g} is NaN or infinite; correct it"
+            f"the transition kernel from {s:.6g} to {t:.6g} is NaN or infinite; "
+            "correct `transition`"
         )
     if scale.min() < 0 or variance.min() < 0:
         raise ValueError(

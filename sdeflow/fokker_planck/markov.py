@@ -7,13 +7,10 @@ The SDE becomes a Markov chain on the cells of a grid, dm/dt = L m, with one spa
     L^T tau = -1                  mean first-passage times
     L v = -k v                    relaxation rates k
 
-All rates between cells are positive for any drift (`exponential_fitting`), and nothing is
-subtracted (`elimination`). So events that are rarer than rounding errors, such as the crossing of
-a barrier of 60 kT, have the right rate. The Boltzmann density of a given potential is stationary
-up to rounding, because detailed balance holds for each pair of cells.
-
-Wide cells add numerical diffusion. Each result is compared with that on cells twice as wide, and
-an estimated error above a limit raises.
+All rates are positive for any drift (`exponential_fitting`), and nothing is subtracted
+(`elimination`): events that are rarer than rounding errors, such as the crossing of a barrier of
+60 kT, have the right rate. Wide cells add numerical diffusion, so each result is compared with
+that on cells twice as wide, and an estimated error above a limit raises.
 
 Source: Scharfetter and Gummel 1969; Grassmann, Taksar and Heyman 1985.
 """

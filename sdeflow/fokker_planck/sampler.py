@@ -1,4 +1,4 @@
-r"""Compute the exact density of a sampler's particles, with its finite steps.
+r"""Compute the density that the particles of a sampler have after its finite steps.
 
 A sampler does not solve its SDE exactly. It takes K steps, each of which draws from a Gaussian
 around a mean that depends on the field. The density of this Markov chain obeys the

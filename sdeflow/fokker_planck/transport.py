@@ -8,10 +8,9 @@ Transport is semi-Lagrangian. Characteristics are followed backwards from the fa
 is interpolated there by a monotone cubic (`remap`). Its differences are the new masses, so the
 total is kept and no mass is negative, at any Courant number.
 
-For additive noise diffusion is the heat kernel with reflecting walls, exact by a cosine transform
-(`HeatKernel`); for noise that depends on the state it is solved implicitly (`TRBDF2`). No linear
-scheme of order above one keeps all masses positive (Bolley and Crouzeix 1978): `clip` sets
-negative masses to zero and adds them up, a sign that the cells are too wide.
+Diffusion is exact for additive noise (`HeatKernel`), and implicit for noise that depends on the
+state (`TRBDF2`). No linear scheme of order above one keeps all masses positive (Bolley and
+Crouzeix 1978): `clip` sets negative masses to zero and adds them up.
 
 Source: Colella and Woodward 1984 (PPM).
 """
