@@ -194,7 +194,7 @@ class GoodnessOfFit:
         grid = self.density.grid
         if len(check_cloud(x, dim=grid.dim)) != self.n:
             raise ValueError(
-                f"this test is for {self.n} particles, got {len(x)}; make one for them"
+                f"this test was made for {self.n} particles, got {len(x)}; make one for them"
             )
         self._warn(x)
         inside, outside = grid.count(x)

@@ -129,7 +129,7 @@ def largest_change(moved: list[np.ndarray], h: np.ndarray) -> np.ndarray:
 
 
 class HeatKernel:
-    """The heat kernel exp(a d^2 / dx^2) on a grid with reflecting walls.
+    """The heat kernel exp(a d^2 / dx^2) between reflecting walls, by a cosine transform.
 
     Args:
         spread: a (d,), half the variance added along each axis, in cells squared.
