@@ -234,7 +234,7 @@ def large_variance(process: Process, times: Tensor) -> KernelVariance:
 def optimal_variance(
     field: ExactField, times: Tensor, n: int = 4000, seed: int = 0
 ) -> KernelVariance:
-    """The variances with the highest bound for an exact field, those of the exact step (4.6).
+    """The variances with the highest bound for an exact field: means over the exact step (4.6).
 
         v = kappa + a^2 E tr Cov(x_0 | x_t) / d
 

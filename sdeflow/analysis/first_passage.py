@@ -7,7 +7,7 @@ one side of a plane the path is a Brownian bridge, which touches the plane with 
     exp(-2 s s' / (g^2 dt))
 
 for any constant drift. `first_passage` draws this event, which leaves an error of O(dt) (Gobet
-2000). In one dimension `escape_times` has the mean times in closed form.
+2000). In one dimension `escape_times` computes mean times without particles.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 r"""Compute the density of guided samples, and compare it with the intended densities.
 
 At one noise level the guided score is that of the *tilted* density p_c (p_c / p_u)^(w - 1). But
-guided samples have another density, because tilting and noising do not commute; it depends on eta.
+tilting and noising do not commute, so guided samples have another density, which depends on eta.
 `guided_law` computes three densities on one grid:
 
     guided        by `evolve` under the guided SDE

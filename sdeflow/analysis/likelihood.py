@@ -93,7 +93,7 @@ def _flow(field: Field | FieldSDE, x: Tensor, solver: ODESolver) -> SDE:
 def _check(field: Field, x: Tensor, solver: ODESolver) -> None:
     check_kind(field, Field, "field")
     check_cloud(x, dim=field.dim)
-    check_kind(solver, ODESolver, "solver", "since the probability flow has no noise")
+    check_kind(solver, ODESolver, "solver", "give one, since the flow has no noise")
 
 
 def log_likelihood(

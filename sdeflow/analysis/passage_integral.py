@@ -117,7 +117,7 @@ def _smooth(u: np.ndarray) -> np.ndarray:
 
 
 def _linear(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The same for steep panels, from U / T at the ends."""
+    """ln W, ln E, ln of the double integral (3, P), steep unit panels, from U / T at the ends."""
     rise = last - first
     size = np.log(-np.expm1(-abs(rise))) - np.log(abs(rise))
     uphill = np.maximum(rise, 0.0)

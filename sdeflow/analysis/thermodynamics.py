@@ -62,8 +62,8 @@ def _diffusivity(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
     )
     if g.ndim > 1 or not (g > 0).all():
         raise ValueError(
-            "entropy needs positive noise on every axis, the same in every state; give a diffusion "
-            "of shape () or (d,)"
+            "entropy needs positive noise on every axis that does not depend on the state; give a "
+            "diffusion of shape () or (d,)"
         )
     return (g**2 / 2).expand(x.shape[1])
 

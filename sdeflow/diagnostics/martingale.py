@@ -111,7 +111,7 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
         )
     path.check_every_step("the Dynkin test")
     if n < FEWEST:
-        raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}; solve more")
+        raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}; draw more")
     t = sde.check_times(path.t, "path.t")
     for x in (path.x[0], path.x[-1]):
         check_cloud(x, "path.x")

@@ -38,7 +38,7 @@ class Diagnostics:
         boundary_mass: the largest mass that was ever in the two outermost layers of cells, or that
             a step of a sampler carried out of the grid.
         courant: the largest root mean square of the Courant number L dt, L = max |d_j f_i|. The
-            error of a step is a total variation of about 0.065 courant^2.
+            steps cause an error of about 0.065 courant^2 in total variation.
         error: the largest total variation from the exact density, estimated from the same run with
             cells and steps twice as large; NaN without an estimate.
         mass_drift: the largest relative change of the total mass over a step, before it is

@@ -1,7 +1,7 @@
 r"""Solve the linear equations of a Markov chain to full relative precision, even for rare events.
 
-A chain jumps from state j to state i at the rate N_ij >= 0, and ends in j at the rate lost_j >= 0.
-Its matrix is
+A chain jumps from state j to state i at the rate N_ij >= 0, and disappears from j at the rate
+lost_j >= 0. Its matrix is
 
     A = D - N,    D_j = lost_j + sum_i N_ij.
 

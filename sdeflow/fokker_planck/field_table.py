@@ -218,7 +218,8 @@ def tabulate_field(
         F(y, t) = sum_j w_j(l) F(y, t_j),    l = ln(sigma / alpha)
 
     Give the table in place of the field to `reverse` or `ancestral`, and that SDE to `evolve` with
-    this grid and this rescaling. `Diagnostics.table_error` is then the error by the table.
+    this grid and this rescaling. `Diagnostics.table_error` is then an upper estimate of the
+    error by the table.
 
     Args:
         source: any field: learned, guided, of a class, exact.

@@ -57,7 +57,7 @@ def sampler_density(
     Drift and noise are those of the solver, `sde.stepped(times, x)`: of the Euler-Maruyama method
     for `reverse`, of DDPM and DDIM for `ancestral`. The error is of fourth order in the cell
     width. A sampler has no walls, so mass that reaches those of the grid is an error; if `refuse`
-    allows it, it stays there.
+    allows it, that mass stays there.
 
     Args:
         sde: as given to the solver.

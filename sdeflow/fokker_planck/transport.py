@@ -35,8 +35,9 @@ Clip = Callable[[np.ndarray], np.ndarray]
 def departure_points(c: np.ndarray) -> np.ndarray:
     """The departure points (n + 1, m), in cells, of faces that move by c cells along axis 0.
 
-    The characteristics of the constant velocity c are followed backwards by the Runge-Kutta
-    method, with |grad c| below a half in each step. The walls do not move and faces never cross.
+    The characteristics of the velocity c, which depends on x and not on t, are followed backwards
+    by the Runge-Kutta method, with |grad c| below a half in each step. The walls do not move and
+    faces never cross.
     """
     c = c.copy()
     c[0] = c[-1] = 0.0
