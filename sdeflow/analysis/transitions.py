@@ -67,7 +67,7 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
 
     Source: Guo, Shamai and Verdu 2005 (I-MMSE).
     """
-    check_kind(field, ExactField, "field", "give one, since the posterior must be known")
+    check_kind(field, ExactField, "field", "only an exact field has a known posterior")
     x0 = field.sample(check_int(n, "n"), check_seed(seed)).double()
     eps, rho = _noise(x0, seed), check_levels(rho)
     value = torch.zeros_like(rho)
