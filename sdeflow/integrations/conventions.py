@@ -58,7 +58,6 @@ class Convention(ABC):
         """The map, for reports: "timestep t - 1"."""
 
     def __repr__(self) -> str:
-        """In words."""
         minus = "minus " if self.factor < 0 else ""
         return (
             f"network at {self.words} predicts {minus}{self.predicts.value}, under {self.process}"
@@ -93,7 +92,6 @@ class DDPM(Convention):
     whole: bool = True
 
     def __post_init__(self) -> None:
-        """Check the table, and make the process."""
         if not isinstance(self.predicts, Prediction):
             raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
         if self.predicts not in (Prediction.NOISE, Prediction.V, Prediction.DATA):
@@ -118,7 +116,6 @@ class DDPM(Convention):
 
     @cached_property
     def process(self) -> Tabulated:
-        """See `Convention`."""
         return Tabulated(tuple(self.alphas_cumprod.tolist()))
 
     @staticmethod
@@ -173,7 +170,6 @@ class DDPM(Convention):
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         return "timestep t - 1"
 
 
@@ -204,7 +200,6 @@ class FlowMatching(Convention):
     t_max: float = 0.999
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if self.data_at not in (0, 1):
             raise ValueError(
                 "data_at must be 0 or 1, the network's time at which x is data, got "
@@ -215,17 +210,14 @@ class FlowMatching(Convention):
 
     @cached_property
     def process(self) -> Linear:
-        """See `Convention`."""
         return Linear(t_min=self.t_min, t_max=self.t_max)
 
     @property
     def predicts(self) -> Prediction:
-        """See `Convention`."""
         return Prediction.VELOCITY
 
     @property
     def factor(self) -> float:
-        """See `Convention`."""
         return -1.0 if self.data_at else 1.0
 
     def time(self, t: Tensor) -> Tensor:
@@ -234,7 +226,6 @@ class FlowMatching(Convention):
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         time = "1 - t" if self.data_at else "t"
         if self.scale == 1.0:
             return f"time {time}"
@@ -260,7 +251,6 @@ class Denoiser(Convention):
     sigma_max: float = 80.0
 
     def __post_init__(self) -> None:
-        """Make the process."""
         for name in ("sigma_min", "sigma_max"):
             object.__setattr__(self, name, check_positive(getattr(self, name), name))
         if self.sigma_min >= self.sigma_max:
@@ -270,12 +260,10 @@ class Denoiser(Convention):
 
     @cached_property
     def process(self) -> EDM:
-        """See `Convention`."""
         return EDM(t_min=self.sigma_min, t_max=self.sigma_max)
 
     @property
     def predicts(self) -> Prediction:
-        """See `Convention`."""
         return Prediction.DATA
 
     def time(self, t: Tensor) -> Tensor:
@@ -284,5 +272,4 @@ class Denoiser(Convention):
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         return "sigma = t"

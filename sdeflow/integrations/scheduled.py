@@ -37,7 +37,6 @@ class ScheduledFlow(FlowMatching):
     timesteps: Tensor
 
     def time(self, t: Tensor) -> Tensor:
-        """See `FlowMatching`."""
         gap, k = (t.double()[..., None] - self.levels.to(t.device)).abs().min(-1)
         known = self.timesteps.to(t)[k]
         return torch.where(gap < 1e-6, known, self.scale * t)

@@ -39,16 +39,13 @@ class Wan(PipelineAdapter):
 
     @property
     def model(self) -> Any:
-        """See `PipelineAdapter`."""
         return self.pipe.transformer
 
     @property
     def width(self) -> int:
-        """See `PipelineAdapter`."""
         return self.model.config.text_dim
 
     def shape(self, height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
-        """See `PipelineAdapter`."""
         space, time = self.pipe.vae_scale_factor_spatial, self.pipe.vae_scale_factor_temporal
         _, down, across = self.model.config.patch_size
         high = check_size(480 if height is None else height, "height", space * down)
@@ -59,7 +56,6 @@ class Wan(PipelineAdapter):
         return self.model.config.in_channels, count // time + 1, high // space, wide // space
 
     def embed(self, texts: list[str]) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.pipe.encode_prompt(
             texts,
             do_classifier_free_guidance=False,
@@ -68,7 +64,6 @@ class Wan(PipelineAdapter):
         )[0]
 
     def denoise(self, z: Tensor, t: Tensor, prompts: Tensor) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.model(
             hidden_states=z,
             timestep=t.expand(len(z)),
@@ -77,13 +72,11 @@ class Wan(PipelineAdapter):
         )[0]
 
     def decode(self, z: Tensor) -> np.ndarray:
-        """See `PipelineAdapter`."""
         mean, std = self._units(z)
         x = self.pipe.vae.decode((z * std + mean).to(self.pipe.vae.dtype), return_dict=False)[0]
         return self.pipe.video_processor.postprocess_video(x, output_type="np")
 
     def encode(self, images: np.ndarray) -> Tensor:
-        """See `PipelineAdapter`."""
         x = 2 * torch.from_numpy(images).movedim(-1, 1) - 1
         z = self.pipe.vae.encode(x.to(self.device, self.pipe.vae.dtype)).latent_dist.mode()
         mean, std = self._units(z)

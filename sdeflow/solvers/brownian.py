@@ -85,7 +85,6 @@ class Brownian:
         self._plain = fine is None and not levy and self._device.type == "cpu"
 
     def __repr__(self) -> str:
-        """In words."""
         n, d = self._shape
         return f"Brownian path of {n} particles in {d} dimensions, seed {self._seed}"
 

@@ -69,7 +69,6 @@ class ODESolver:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_method(self.method, "ODE", (*FIXED, *ADAPTIVE), tuple(METHODS))
         gridded = self.steps is not None or self.times is not None
         if self.method in FIXED and not gridded:
@@ -86,7 +85,6 @@ class ODESolver:
             check_positive(self.atol, "atol")
 
     def __repr__(self) -> str:
-        """In words."""
         if self.method in ADAPTIVE:
             atol = "the cloud's width times rtol" if self.atol is None else f"{self.atol:g}"
             return f"torchdiffeq {self.method}, rtol {self.rtol:g}, atol {atol}"

@@ -50,7 +50,6 @@ class Path:
             )
 
     def __repr__(self) -> str:
-        """In words."""
         t, n, d = self.x.shape
         return (
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "

@@ -94,7 +94,6 @@ class SDESolver:
     fine: Times | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_method(self.method, "SDE", tuple(METHODS), (*FIXED, *ADAPTIVE))
         check_int(self.steps, "steps")
         for name in ("times", "fine"):
@@ -104,7 +103,6 @@ class SDESolver:
             check_seed(self.seed)
 
     def __repr__(self) -> str:
-        """In words."""
         steps = self.steps if self.times is None else len(self.times) - 1
         seed = "seed of the start" if self.seed is None else f"seed {self.seed}"
         return f"torchsde {self.method}, {steps} steps, {seed}"

@@ -100,7 +100,6 @@ class Training(Iterator[Tensor]):
         field.network.eval()
 
     def __repr__(self) -> str:
-        """In words."""
         task = self.task
         return (
             f"training with batches of {task.config.batch}, seed {task.seed}: "

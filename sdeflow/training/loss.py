@@ -261,7 +261,6 @@ class LossReport:
         return self.irreducible + self.excess
 
     def __repr__(self) -> str:
-        """In words."""
         loss, irreducible, excess = (
             float(v.mean()) for v in (self.loss, self.irreducible, self.excess)
         )
