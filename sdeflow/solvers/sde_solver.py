@@ -82,9 +82,10 @@ class SDESolver:
         reversible_heun   1        1          1                    Stratonovich
 
     Calls are evaluations of the drift (of the field) in a step; srk makes 4 if the noise depends
-    on x. Additive noise, such as that of `reverse`, does not depend on x, and any calculus fits.
-    `ancestral` and `multistep` need euler. For other SDEs take heun, or srk if the noise depends
-    on x after Ito. reversible_heun does not damp: it is for short runs.
+    on x. The strong order is that of the error of each path, the weak order that of averages over
+    the cloud. Additive noise, such as that of `reverse`, is the same in both calculi, so any
+    method fits. `ancestral` and `multistep` need euler. For other SDEs take heun, or srk for Ito
+    noise that depends on x. reversible_heun does not damp: it is for short runs.
 
     Args:
         method: one of these names.

@@ -413,7 +413,7 @@ def test_the_loss_of_a_step_is_the_weighted_mean_over_its_batch() -> None:
         ({"sample": lambda n: torch.zeros(n, 2)}, "this function does not; pass data.sample"),
         ({"sample": DATA}, "this Dataset does not; pass data.sample"),
         ({"sample": DATA.distribution.points}, "this Tensor does not; pass data.sample"),
-        ({"sample": DATA.sample_labelled}, r"the network none; use MLP\(labels"),
+        ({"sample": DATA.sample_labelled}, r"the network has none; use MLP\(labels"),
         ({"sample": lambda n, seed: [torch.zeros(n, 2)]}, "pair .x0, label., got a list of 1"),
         ({"sample": lambda n, seed: (torch.zeros(n, 2),) * 3}, "got a tuple of 3"),
         ({"config": {"batch": 8}}, "config must be a TrainingConfig, got dict"),
@@ -480,7 +480,7 @@ def test_numbers_of_a_config_can_be_written(tmp_path: Path) -> None:
     [
         (nn.Linear(3, 3), "fails on the first batch, x .32, 2. and t .32,.: "),
         (nn.LazyLinear(2), "lazy layers"),
-        (sf.MLP(width=8, labels=3), "has 3 labels, the data none; pass data.sample_labelled"),
+        (sf.MLP(width=8, labels=3), "has 3 labels, the data have none; pass data.sample_labelled"),
     ],
     ids=["another call", "lazy", "labels"],
 )
