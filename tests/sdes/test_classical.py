@@ -554,7 +554,7 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(5, 2, 2))),
             ValueError,
-            r"returned \(5, 2, 2\) for a cloud \(5, 2\); noise is \(\), \(d,\)",
+            r"returned \(5, 2, 2\) for a cloud \(5, 2\), but noise is \(\), \(d,\)",
         ),
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(3))),
