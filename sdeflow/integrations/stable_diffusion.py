@@ -1,4 +1,4 @@
-"""Call a StableDiffusionPipeline of diffusers: its UNet, its text encoder, its VAE."""
+"""Call the UNet, the text encoder and the VAE of a StableDiffusionPipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
 
 @dataclass(frozen=True, eq=False)
 class StableDiffusion(PipelineAdapter):
-    """Latents (channels, height / f, width / f), f = pipe.vae_scale_factor, usually 8.
+    """The parts of a StableDiffusionPipeline.
+
+    Its latents have the shape (channels, height / f, width / f), f = pipe.vae_scale_factor,
+    usually 8.
 
     Raises:
-        ValueError: the UNet takes more than latents, a time and prompts, as those for inpainting
-            and those distilled with a guidance scale do.
+        ValueError: the UNet takes more than latents, a time and prompts, as for inpainting or
+            distilled guidance.
 
     Source: Rombach et al. 2022.
     """

@@ -1,4 +1,4 @@
-"""Call a WanPipeline of diffusers: its transformer, its text encoder, its VAE."""
+"""Call the transformer, the text encoder and the VAE of a WanPipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from sdeflow._validation import check_int
 from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
 
 TOKENS = 512
-"""Tokens of a prompt, as WanPipeline itself takes; its `encode_prompt` has 226 by default."""
+"""Tokens of a prompt in a call of WanPipeline; the default of its `encode_prompt` is 226."""
 
 
 @dataclass(frozen=True, eq=False)
 class Wan(PipelineAdapter):
-    """Latents (16, (frames - 1) / 4 + 1, height / 8, width / 8) of a video.
+    """The parts of a WanPipeline.
+
+    The latents of a video have the shape (16, (frames - 1) / 4 + 1, height / 8, width / 8).
 
     Raises:
-        ValueError: it is WAN 2.2, which changes its transformer on the way, or gives each token a
-            time of its own.
+        ValueError: the pipeline is WAN 2.2, which has two transformers for different noise levels,
+            or one time for each token.
 
     Source: Wan team 2025, "Wan: Open and advanced large-scale video generative models".
     """
@@ -83,7 +85,7 @@ class Wan(PipelineAdapter):
         return (z - mean) / std
 
     def _units(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the VAE's own latents, each (1, 16, 1, 1, 1)."""
+        """Mean and standard deviation of the VAE's own latents, (1, 16, 1, 1, 1) each."""
         config = self.pipe.vae.config
         mean, std = (
             torch.tensor(values).view(1, -1, 1, 1, 1).to(z)

@@ -68,8 +68,9 @@ def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
     g = g.expand(x.shape) if g.shape == x.shape[1:] else g
     if g.ndim and g.shape != x.shape:
         raise ValueError(
-            f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}; "
-            "return (), (d,) or, for diagonal noise, (n, d)"
+            f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}, but "
+            "noise is (), (d,) or diagonal (n, d); rotate the axes so that a matrix of noise "
+            "becomes diagonal"
         )
     if not torch.isfinite(g).all():
         raise SdeflowError(

@@ -142,8 +142,8 @@ def gradient(function: Potential, x: Tensor, control: Tensor | float | None = No
             )
         if not u.requires_grad:
             raise ValueError(
-                "a function of a cloud, such as a potential, has no gradient; write it with torch, "
-                "without .detach()"
+                "a function of a cloud, such as a potential, has no gradient; write it with torch "
+                "and without .detach()"
             )
         return torch.autograd.grad(u.sum(), at)[0]
 
