@@ -7,7 +7,7 @@ A scheduler steps x / scale, with its own table of noise levels: scale = sqrt(al
 for schedulers of the kind of DDPM, alpha for Karras', alpha + sigma for flow matching. `solver`
 sets the table to the noise levels of the given times and passes the prediction that the scheduler
 expects, so that schedulers and our own solvers can be compared on one field. diffusers itself is
-not imported here. `from_diffusers` makes a field of the denoiser of a pipeline.
+not imported here. For a pipeline, see `from_diffusers`.
 """
 
 from __future__ import annotations
@@ -21,13 +21,10 @@ import torch
 from torch import Tensor
 
 from sdeflow.fields.field import Field, check_score
-from sdeflow.integrations.pipelines import from_diffusers
 from sdeflow.integrations.scheduled import check_variance
 from sdeflow.processes.process import Process
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
-
-__all__ = ["Solver", "from_diffusers", "solver"]
 
 Solver = Callable[[SDE, Tensor, Tensor, int], Tensor]
 """(sde, x (n, d), times (K + 1,), seed) -> the cloud at the last time, (n, d)."""

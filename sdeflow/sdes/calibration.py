@@ -1,4 +1,4 @@
-r"""Fit the steps of a multistep sampler to one field, for a smaller error in as many calls.
+r"""Fit the steps of a multistep sampler to one field, to lower its error at the same cost.
 
 A pilot cloud of a few particles follows the probability flow in many small steps to x*_1, ...,
 x*_K. Then the fitted steps move the pilot, and the change c of the weights of step k solves

@@ -147,7 +147,7 @@ class LangevinSDE(SDE):
     """The SDE of `langevin` and `underdamped`."""
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """The SDE in steps; energies that depend on other particles are refused here."""
+        """This SDE on the step index; energies that depend on other particles are refused."""
         if isinstance(self.drift, OverdampedDrift | UnderdampedDrift):
             self.drift.check_pairs(like, times[0])
         return super().stepped(times, like)
@@ -218,15 +218,11 @@ def ornstein_uhlenbeck(
         NoisePerAxis(b),
         0.0,
         check_positive(t_end, "t_end"),
-        transition=RelaxationTransition(a.diagonal(), b) if _is_diagonal(a) else None,
+        transition=RelaxationTransition(a.diagonal(), b) if a.equal(a.diagonal().diag()) else None,
         name=f"Ornstein-Uhlenbeck process in {len(a)} dimension{'s' * (len(a) > 1)}",
         matrix=a,
         noise=b,
     )
-
-
-def _is_diagonal(a: Tensor) -> bool:
-    return bool((a == torch.diag(a.diagonal())).all())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

@@ -57,7 +57,7 @@ class Spread(NamedTuple):
 
     @property
     def finest(self) -> float | None:
-        """narrowest / std."""
+        """The width of the finest structure, narrowest / std; None if it is not known."""
         return None if self.narrowest is None else self.narrowest / self.std
 
 

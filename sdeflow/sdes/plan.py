@@ -202,11 +202,6 @@ class FittedPlan(NamedTuple):
         """The error of the chosen plan."""
         return self.errors[self.name]
 
-    @property
-    def default_error(self) -> float:
-        """The error of the default recipe."""
-        return self.errors[DEFAULT]
-
     def __repr__(self) -> str:
         others = ", ".join(
             f"{e:.3g} by {name}" for name, e in self.errors.items() if name != self.name

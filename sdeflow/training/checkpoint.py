@@ -28,7 +28,7 @@ from sdeflow.fields.vector_mlp import VectorMLP
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.training.tensor_file import check_path, read, write
+from sdeflow.training.tensor_file import check_path, one_line, read, write
 
 FORMAT = 2
 """The version of training files; those of version 1 hold another average of the weights."""
@@ -107,8 +107,7 @@ def load_described(
         _retype(field.network, tensors)
         field.network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torch's message has many lines
-        raise SdeflowError(f"{path} does not fit this network: {reason}") from None
+        raise SdeflowError(f"{path} does not fit this network: {one_line(error)}") from None
     field.network.eval()
     return field, about
 

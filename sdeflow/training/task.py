@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_int, check_positive, shown
 from sdeflow.distributions.dataset import INTEGERS
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import Stream, random_generator
@@ -29,6 +29,7 @@ from sdeflow.training.coupling import (
     paired,
 )
 from sdeflow.training.loss import TimeDensity, Weighting, regression_error, uniform_log_snr
+from sdeflow.training.tensor_file import one_line
 
 Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
 WARM_UP = 0.02
@@ -209,7 +210,7 @@ def check_task(task: TrainingTask) -> bool:
 
 def _check_labels(task: TrainingTask, x0: Tensor, label: object) -> None:
     if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
-        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
+        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else shown(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
     known = task.field.labels
     if known == 0:
@@ -269,11 +270,6 @@ def _try(task: TrainingTask) -> bool:
                 f"{one_line(error)}"
             ) from error
         return not torch.equal(before, generator_state(network))
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error on one line, since torch's messages have many."""
-    return " ".join(str(error).split())
 
 
 def _devices(network: nn.Module) -> list[torch.device]:

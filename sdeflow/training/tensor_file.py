@@ -57,9 +57,9 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             own = own.clone() if own.untyped_storage().data_ptr() in written else own
             to_bytes({name: own})
         except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
-            reason = " ".join(str(error).split())
             raise TypeError(
-                f"{name!r} of the network cannot be saved ({reason}); make it a dense real tensor"
+                f"{name!r} of the network cannot be saved ({one_line(error)}); make it a dense "
+                "real tensor"
             ) from None
         flat[name] = own
         written.add(own.untyped_storage().data_ptr())
@@ -110,6 +110,11 @@ def check_path(path: object, name: str = "path") -> Path:
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {type(path).__name__}")
     return Path(path)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error on one line, since torch's messages have many."""
+    return " ".join(str(error).split())
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

@@ -28,7 +28,7 @@ def test_fitted_steps_are_better_on_particles_of_no_part_in_the_fit():
     fitted, usual = (float(d.square().mean().sqrt()) for d in (fitted, usual))
     assert fitted < 0.4 * usual
     assert 0.5 < FITTED.fitted.error / fitted < 2  # as it says itself
-    assert 0.5 < FITTED.fitted.default_error / usual < 2
+    assert 0.5 < FITTED.fitted.errors[DEFAULT] / usual < 2
     assert "fitted" in FITTED.fitted.name
 
 
