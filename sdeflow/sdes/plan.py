@@ -147,7 +147,7 @@ def _adams(
     nodes = (a + b) / 2 + (a - b) / 2 * NODES
     kernel = (1 + eta**2) * (np.cos(nodes) / np.cos(b)) ** eta**2 * WEIGHTS * (a - b) / 2
     out = np.zeros((len(a), count))
-    for known in range(1, count + 1):  # the first steps know fewer values
+    for known in range(1, count + 1):  # the first steps have fewer values
         first = known - 1 - ahead
         steps = np.arange(first, len(a) if known == count else first + 1)
         steps = steps[(steps >= 0) & (steps < len(a))]

@@ -43,8 +43,8 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
     """The diffusion at the start x (n, d), checked to be (), (d,) or (n, d) and not to change x.
 
-    If n = d, it is evaluated again with one particle more, since then (n,) can be told from (d,),
-    and a matrix (d, d) from (n, d).
+    If n = d, it is evaluated again with one particle more, which distinguishes (n,) from (d,) and
+    a matrix (d, d) from (n, d).
     """
     g, (n, d) = _asked(steps, x), x.shape
     if isinstance(g, Tensor) and g.ndim and n == d > 1:

@@ -220,8 +220,9 @@ def _check_labels(task: TrainingTask, x0: Tensor, label: object) -> None:
         )
     if known is None and task.config.drop:
         raise ValueError(
-            "the network does not say which label means none; set network.labels = K for the "
-            "labels 0 to K - 1, so that K means none, or use TrainingConfig(drop=0)"
+            "the network has no attribute labels, so it is not known which label means none; set "
+            "network.labels = K for labels 0 to K - 1, so that K means none, or use "
+            "TrainingConfig(drop=0)"
         )
     low, high = int(label.min()), int(label.max())
     if low < 0 or (known is not None and high >= known):

@@ -308,7 +308,7 @@ def test_share_of_dropped_labels_is_drop(drop: float) -> None:
 def test_network_must_say_which_label_means_none() -> None:
     """The next number after a batch's largest would be a class, if that batch lacks some."""
     field = sf.LearnedField(sf.VE(), Spy(None))
-    with pytest.raises(ValueError, match="does not say which label means none"):
+    with pytest.raises(ValueError, match="is not known which label means none"):
         sf.fit(field, DATA.sample_labelled, 3, config=SMALL)
     config = sf.training.TrainingConfig(batch=200, drop=0.0)
     sf.fit(field, DATA.sample_labelled, 3, config=config)
