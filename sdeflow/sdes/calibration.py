@@ -25,11 +25,10 @@ from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_int, check_seed
 from sdeflow.fields.field import Field, Pairs
-from sdeflow.fields.guided import GuidedField
-from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
+from sdeflow.sdes.generative import check_one_label
 from sdeflow.sdes.multistep import MultistepSDE, Spread, multistep
 from sdeflow.sdes.plan import DEFAULT, SAFE, SAFEST, FittedPlan, FittedTimes, Plan, recipe
 
@@ -75,7 +74,7 @@ def calibrate(
             known dimension and pilot is a number; or a number is out of range.
     """
     sde, seed = multistep(field, spread=spread), check_seed(seed)
-    _check_label(field)
+    check_one_label(field)
     if field.pairs is Pairs.SOURCED:
         raise ValueError(
             "the steps are fitted to particles that start from Gaussian noise, but the flow of "
@@ -98,19 +97,6 @@ def calibrate(
     return _on(sde, fitted)
 
 
-def _check_label(field: Field) -> None:
-    """Refuse one label for each particle: the fit runs clouds of several sizes."""
-    if isinstance(field, GuidedField):
-        _check_label(field.conditional)
-        _check_label(field.against)
-    elif isinstance(field, LearnedField) and field.label is not None and field.label.ndim:
-        raise ValueError(
-            "steps are fitted to one distribution, but this field has one label for each "
-            "particle; give all particles one label, as field.given(k) does, and calibrate for "
-            "each label k, or use multistep(field)"
-        )
-
-
 def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
     """The same sampler with steps that an earlier `calibrate` has fitted to its field.
 
@@ -118,7 +104,7 @@ def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
         ValueError: the steps were fitted to another field, another guidance or another span, or
             the field has one label for each particle.
     """
-    _check_label(sde.field)
+    check_one_label(sde.field)
     _on(sde, fitted)
     if fitted.points.shape[1] != (sde.field.dim or fitted.points.shape[1]):
         raise ValueError(

@@ -25,6 +25,8 @@ from torch import Tensor
 
 from sdeflow._validation import check_positive
 from sdeflow.fields.field import Field, check_score
+from sdeflow.fields.guided import GuidedField
+from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import mixing
 from sdeflow.processes.process import Process, as_numbers, check_process
 from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
@@ -89,6 +91,19 @@ def checked(field: Field, eta: float) -> tuple[Process, float]:
     if eta:
         check_score(field, f"noise (eta = {eta:g})")
     return field.process, eta
+
+
+def check_one_label(field: Field) -> None:
+    """Refuse one label for each particle where steps are fitted: a fit runs clouds of any size."""
+    if isinstance(field, GuidedField):
+        check_one_label(field.conditional)
+        check_one_label(field.against)
+    elif isinstance(field, LearnedField) and field.label is not None and field.label.ndim:
+        raise ValueError(
+            "steps are fitted to one distribution, but this field has one label for each "
+            "particle; give all particles one label, as field.given(k) does, and calibrate for "
+            "each label k, or use multistep(field)"
+        )
 
 
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:

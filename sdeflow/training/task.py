@@ -214,10 +214,7 @@ def _check_labels(task: TrainingTask, x0: Tensor, label: object) -> None:
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
     known = task.field.labels
     if known == 0:
-        raise ValueError(
-            "these data have labels, the network has none; use MLP(labels=...), or pass "
-            "data.sample"
-        )
+        raise ValueError("these data have labels, the network has none; use MLP(labels=...)")
     if known is None and task.config.drop:
         raise ValueError(
             "the network has no attribute labels, so it is not known which label means none; set "
@@ -256,11 +253,7 @@ def _try(task: TrainingTask) -> bool:
         )
     weights = torch.as_tensor(task.weighting(p(batch.t)))
     if weights.shape not in ((), (n,)) or not (torch.isfinite(weights) & (weights >= 0)).all():
-        raise ValueError(
-            f"weighting must give () or ({n},) finite numbers of zero or more, got "
-            f"{tuple(weights.shape)} from {float(weights.min()):.3g} to "
-            f"{float(weights.max()):.3g}"
-        )
+        raise ValueError(f"weighting must give () or ({n},) finite numbers of zero or more")
     with seeded(network, batch.seed), torch.no_grad():
         before = generator_state(network)
         try:

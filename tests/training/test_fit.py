@@ -445,7 +445,7 @@ def test_fit_refuses_arguments_out_of_range(change: dict, complaint: str, tmp_pa
         (lambda label: label > 0, "whole numbers, got torch.bool"),
         (lambda label: label[:, None], r"tensor \(32,\) of whole numbers, got .* \(32, 1\)"),
         (lambda label: label[1:], r"tensor \(32,\) of whole numbers, got .* \(31,\)"),
-        (lambda label: label.numpy(), "whole numbers, got .*ndarray"),
+        (lambda label: label.numpy(), "whole numbers, got an array"),
     ],
 )
 def test_labels_that_the_network_cannot_take_are_refused(
