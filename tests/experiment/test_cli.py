@@ -310,9 +310,9 @@ def test_damaged_files_of_a_run_are_refused(sdeflow: Command, tmp_path: Path) ->
     assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     whole = contents(folder)
     for name, damaged, word in (
-        ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not ours"),
+        ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not a file of sdeflow"),
         ("field.safetensors", whole["field.safetensors"][:-9] + b"otherdata", "was altered"),
-        ("field.safetensors", b"", "damaged or not ours"),
+        ("field.safetensors", b"", "damaged or not a file of sdeflow"),
         ("field.safetensors", whole["checkpoint.safetensors"], "is not of the run"),
         ("config.json", b"{", "is damaged"),
         ("config.json", b"\xff\xfe", "is damaged"),
