@@ -70,18 +70,15 @@ class Curves(Distribution):
     noise: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the arcs and the noise."""
         if not check_arcs(self.arcs):
             raise ValueError("arcs is empty; give at least one Arc(place, low, high)")
         check_positive(self.noise, "noise", zero=True)
 
     def __repr__(self) -> str:
-        """In words."""
         return "a distribution along curves"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return 2
 
     def _quadrature(self) -> tuple[Tensor, Tensor]:
@@ -95,12 +92,10 @@ class Curves(Distribution):
         return x, weights[None, :, None] / (2 * len(self.arcs))
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         x, share = self._quadrature()
         return (share * x).sum((0, 1))
 
     def std(self) -> float:
-        """See `Distribution`."""
         x, share = self._quadrature()
         return math.sqrt(float((share * (x - self.mean()) ** 2).sum()) / 2 + self.noise**2)
 
@@ -111,7 +106,6 @@ class Curves(Distribution):
         return Curves(tuple(arc.moved(shift, scale) for arc in self.arcs), self.noise / scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """See `Distribution`."""
         n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * len(self.arcs)).long()
         u = uniform(seed, 1, n)

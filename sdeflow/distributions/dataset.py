@@ -66,7 +66,6 @@ class Dataset:
     held_out: Dataset | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the distribution."""
         if not isinstance(self.distribution, Distribution):
             raise TypeError(
                 f"distribution must be a Distribution, got {type(self.distribution).__name__}"
@@ -101,7 +100,6 @@ class Dataset:
             )
 
     def __repr__(self) -> str:
-        """In words."""
         shape = "" if self.shape is None else f", shape {self.shape}"
         classes = f", classes {', '.join(self.classes)}" if self.classes else ""
         units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""

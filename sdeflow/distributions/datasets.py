@@ -310,15 +310,12 @@ class Pinwheel(Distribution):
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return 2
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return -torch.tensor(self.centre, dtype=torch.float64) / self.scale
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(2 * (1 + self.radial**2 + self.tangential**2)) / self.scale
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Pinwheel:
@@ -329,7 +326,6 @@ class Pinwheel(Distribution):
         return replace(self, centre=(x, y), scale=self.scale * scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """See `Distribution`."""
         n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * self.arms).long()
         z = normals(seed, Stream.DATA, n, 2, torch.float64)

@@ -61,7 +61,6 @@ class GaussianMixture(Distribution):
     covariances: Tensor
 
     def __post_init__(self) -> None:
-        """Check the arguments and diagonalise the covariances."""
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
@@ -122,7 +121,6 @@ class GaussianMixture(Distribution):
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`."""
         return True
 
     def mean(self) -> Tensor:
@@ -130,15 +128,12 @@ class GaussianMixture(Distribution):
         return self.weights @ self.means
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(float(self.covariance().trace()) / self.dim)
 
     def narrowest(self) -> float:
-        """See `Distribution`."""
         return float(torch.linalg.eigvalsh(self.covariances.double()).min().clamp_min(0).sqrt())
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> GaussianMixture:
-        """See `Distribution`."""
         shift, scale = check_move(shift, scale, self.dim)
         if isinstance(scale, float):
             means = (self.means - shift.to(self.means)) / scale
@@ -164,7 +159,6 @@ class GaussianMixture(Distribution):
         return GaussianMixture(self.weights[one], self.means[one], self.covariances[one])
 
     def __repr__(self) -> str:
-        """In words."""
         return f"a mixture of {len(self.weights)} Gaussians in {self.dim} dimensions"
 
     def covariance(self) -> Tensor:
@@ -252,7 +246,6 @@ class GaussianMixture(Distribution):
         return float(first) if bool((variances == first).all()) else None
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """See `Distribution`."""
         means, log_weights = self.means.double(), torch.log(self.weights.double())
         if self._width2 is not None:
             s2 = alpha**2 * self._width2 + sigma**2

@@ -70,7 +70,6 @@ class PiecewiseConstant(Distribution):
     weights: Tensor
 
     def __post_init__(self) -> None:
-        """Check the corner, the side and the weights."""
         sides = self.side if isinstance(self.side, Sequence) else (self.side,)
         if len([check_positive(side, "side") for side in sides]) > 2:
             raise ValueError(f"side must be one number or two, got {len(sides)}")
@@ -93,12 +92,10 @@ class PiecewiseConstant(Distribution):
             raise ValueError("weights must have at least one entry above zero")
 
     def __repr__(self) -> str:
-        """In words."""
         return f"a density constant on {self.weights.numel()} squares"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return 2
 
     @property
@@ -122,11 +119,9 @@ class PiecewiseConstant(Distribution):
         return self.low + self._sides * torch.stack([column, row], 1).double()
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return (self.filled()[2][:, None] * (self._corners() + self._sides / 2)).sum(0)
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(float(self.variances().sum()) / 2)
 
     def variances(self) -> Tensor:

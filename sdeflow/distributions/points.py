@@ -52,7 +52,6 @@ class PointSet(Distribution):
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the points, the labels and the width."""
         points = check_cloud(self.points, "points").clone()  # no edit of the argument reaches it
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
@@ -65,17 +64,14 @@ class PointSet(Distribution):
             object.__setattr__(self, "labels", labels.clone())
 
     def __repr__(self) -> str:
-        """In words."""
         return f"a set of {len(self.points)} points"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return self.points.shape[1]
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`."""
         return True
 
     @property
@@ -84,16 +80,13 @@ class PointSet(Distribution):
         return self.width > 0.0
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return self.points.double().mean(0)
 
     def std(self) -> float:
-        """See `Distribution`."""
         spread = float(((self.points.double() - self.mean()) ** 2).mean())
         return math.sqrt(spread + self.width**2)
 
     def narrowest(self) -> float:
-        """See `Distribution`."""
         return self.width
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
@@ -179,7 +172,6 @@ class PointSet(Distribution):
         return float(self._keys[torch.float64][:, self.dim].max())
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
-        """See `Distribution`."""
         alpha, sigma = (
             v.to(x.device, torch.float64).reshape(-1, 1)
             for v in check_asked(x, alpha, sigma, self.dim)

@@ -42,7 +42,6 @@ class ExactField(Field):
     distribution: Distribution
 
     def __post_init__(self) -> None:
-        """Check the process and the distribution."""
         super().__post_init__()
         if isinstance(self.distribution, Dataset):
             raise TypeError(
@@ -60,12 +59,10 @@ class ExactField(Field):
             )
 
     def __repr__(self) -> str:
-        """In words."""
         return f"exact field of {type(self.process).__name__} over {self.distribution}"
 
     @property
     def dim(self) -> int:
-        """See `Field`."""
         return self.distribution.dim
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:

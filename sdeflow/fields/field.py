@@ -60,11 +60,9 @@ class Field(ABC):
     process: Process
 
     def __post_init__(self) -> None:
-        """Check the process."""
         check_process(self.process)
 
     def __repr__(self) -> str:
-        """In words."""
         return f"{type(self).__name__} of {type(self.process).__name__}"
 
     @property

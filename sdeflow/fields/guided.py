@@ -74,7 +74,6 @@ class GuidedField(Field):
     interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the parts can be combined."""
         for name in ("conditional", "against"):
             if not isinstance(getattr(self, name), Field):
                 raise TypeError(
@@ -93,7 +92,6 @@ class GuidedField(Field):
             object.__setattr__(self, "interval", _interval(self.interval))
 
     def __repr__(self) -> str:
-        """In words."""
         scale = f"scale {self.scale:g}"
         if self.interval is not None:
             low, high = self.interval
@@ -102,7 +100,6 @@ class GuidedField(Field):
 
     @property
     def dim(self) -> int | None:
-        """See `Field`."""
         return self.conditional.dim or self.against.dim
 
     @property
@@ -115,7 +112,6 @@ class GuidedField(Field):
         return self.conditional.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
         scale = self._scale_at(c)
         one, two = self._parts
         if isinstance(scale, float):

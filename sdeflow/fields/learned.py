@@ -79,7 +79,6 @@ class LearnedField(Field):
     shape: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         super().__post_init__()
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
@@ -103,7 +102,6 @@ class LearnedField(Field):
         object.__setattr__(self, "shape", checked_shape(self.shape, self._speaker))
 
     def __repr__(self) -> str:
-        """In words."""
         words = [f"learned field of {type(self.process).__name__}", self.network._get_name()]
         if self.data_std is None:
             words.append(f"predicts {self._row.value}")
@@ -120,7 +118,6 @@ class LearnedField(Field):
 
     @property
     def dim(self) -> int | None:
-        """See `Field`."""
         if self.shape is not None:
             return math.prod(self.shape)
         dim = getattr(self._speaker, "dim", None) if self._takes is not None else None
@@ -165,7 +162,6 @@ class LearnedField(Field):
         return replace(self, network=network, label=label)
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`."""
         return self._row.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:

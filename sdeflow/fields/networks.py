@@ -168,7 +168,6 @@ class MLP(Conditioned):
         return bias, torch.exp(-(self.vectors.to(wide) ** 2).sum(0) * s2 / 2).to(own), *memory
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
-        """See `Conditioned`."""
         bias, damping, *memory = condition
         h = nn.functional.silu(self.first(self._features(x, damping)) + bias, inplace=True)
         if isinstance(self.label, Tokens):

@@ -23,10 +23,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_positive
+from sdeflow._validation import as_numbers, check_positive
 from sdeflow.fields.field import Field, check_score
 from sdeflow.fields.prediction import mixing
-from sdeflow.processes.process import Process, as_numbers, check_process
+from sdeflow.processes.process import Process, check_process
 from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
 from sdeflow.sdes.field_sde import (
     FieldCoefficients,
@@ -258,7 +258,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:
     """The user's variances, (K,) in float64, checked."""
-    v = as_numbers(variance(times), "variance").detach().to("cpu", torch.float64)
+    v = as_numbers(variance(times), "variance")
     if v.shape != (len(times) - 1,):
         raise ValueError(
             f"variance must give ({len(times) - 1},), one for each step, got {tuple(v.shape)}"
