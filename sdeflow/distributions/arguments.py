@@ -130,6 +130,6 @@ def check_wide(spectrum: Tensor) -> None:
     """Refuse variances of which one is zero, because then there is no density."""
     if not (spectrum > 0).all():
         raise ValueError(
-            "a component has zero variance and therefore no density; give it a width, or a sigma "
-            "above zero"
+            "a component has zero variance and therefore no density; give it a width, or pass "
+            "sigma > 0"
         )

@@ -122,7 +122,7 @@ class PointSet(Distribution):
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         if self.width == 0.0 and not check_noise(alpha, sigma, check_cloud(x))[1].all():
             raise ValueError(
-                "points without a width have no density; give them a width, or a sigma above zero"
+                "points without a width have no density; give them a width, or pass sigma > 0"
             )
         return self.mixture.log_prob(x, alpha, sigma)
 
