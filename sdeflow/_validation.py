@@ -248,9 +248,8 @@ def check_times(
             f"{t[k]:.9g} and {t[k + 1]:.9g}"
         )
     slack = 1e-9 * max((abs(end) for end in (low, high) if math.isfinite(end)), default=0.0)
-    if t.min() < low - slack - FLOAT32_EPS * abs(
-        low
-    ) or t.max() > high + slack + FLOAT32_EPS * abs(high):
+    least, most = low - slack - FLOAT32_EPS * abs(low), high + slack + FLOAT32_EPS * abs(high)
+    if t.min() < least or t.max() > most:
         raise ValueError(
             f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}]; give times "
             "inside that interval"

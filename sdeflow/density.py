@@ -55,7 +55,7 @@ class Density:
                 f"mass must be {self.grid.shape}, one number per cell, got {tuple(mass.shape)}"
             )
         if not torch.isfinite(mass).all():
-            raise ValueError("mass has NaN or infinite cells; a density has none")
+            raise ValueError("mass has NaN or infinite cells; set it to zero there")
         if (mass < 0).any():
             raise ValueError(
                 f"mass is negative in {int((mass < 0).sum())} cells; set it to zero there"

@@ -56,6 +56,7 @@ LEARNED = sf.LearnedField(sf.VE(), NET, data_std=1.0)
 COUPLED = sf.LearnedField(sf.VE(), NET, data_std=1.0, pairs=fi.Pairs.COUPLED)
 SOURCED = sf.LearnedField(sf.VE(), NET, data_std=1.0, pairs=fi.Pairs.SOURCED)
 LABELLED = sf.LearnedField(sf.VE(), sf.MLP(width=4, depth=1, waves=2, labels=3), data_std=1.0)
+ARC = ds.two_moons().curve[0].place
 POINTS = di.PointSet(X, torch.tensor([0, 0, 1, 1, 2, 2]))
 POINT_FIELD = sf.ExactField(VP, POINTS)
 CLEAN = sf.ExactField(sf.EDM(t_min=0.0), POINTS)
@@ -347,6 +348,20 @@ DISTRIBUTIONS: Table = {
     "Curves(empty)": (lambda: di.Curves(()), "arc"),
     "Curves(noise<0)": (lambda: di.Curves(ds.two_moons().curve, -1.0), "noise must be"),
     "Curves(function)": (lambda: di.Curves((torch.sin,)), "Arc"),
+    "Arc(no function)": (lambda: di.Curves((di.Arc(1.0, 0.0, 1.0),)), "place of an arc must be"),
+    "Arc(NaN)": (
+        lambda: di.Curves((di.Arc(ARC, 0.0, math.nan),)),
+        "high of an arc must be",
+    ),
+    "Pinwheel(arms)": (lambda: ds.Pinwheel(2.5, 0.3, 0.1, 0.25), "arms must be a whole number"),
+    "Pinwheel(radial)": (lambda: ds.Pinwheel(5, -0.3, 0.1, 0.25), "radial must be zero or more"),
+    "Units(scale)": (lambda: di.Units(f64([0.0, 1.0]), -2.0), "scale must be positive"),
+    "Units(matrix)": (lambda: di.Units(f64([0.0, 1.0]), torch.ones(2, 2)), "with an inverse"),
+    "Units(centre)": (lambda: di.Units(f64([[0.0, 1.0]]), 2.0), "centre must hold finite numbers"),
+    "PiecewiseConstant(complex)": (
+        lambda: di.PiecewiseConstant([0.0, 0.0], 1.0, torch.ones(2, 2) * 1j),
+        "weights must be real",
+    ),
     "curves.log_prob": (lambda: ds.two_moons().distribution.log_prob(X), "density"),
     "curves.posterior": (lambda: sf.ExactField(VP, ds.two_moons().distribution), "posterior"),
     "Dataset(points)": (lambda: di.Dataset("mine", X), "distribution must be"),
@@ -541,6 +556,7 @@ FIELDS: Table = {
     ),
     "Guided(dims)": (lambda: sf.GuidedField(FIELD, FIELD1, 2.0), "dimension"),
     "Guided(interval float)": (lambda: sf.GuidedField(FIELD, FIELD, 2.0, 0.5), "interval must be"),
+    "Guided(interval text)": (lambda: sf.GuidedField(FIELD, FIELD, 2.0, "12"), "interval must be"),
     "Guided(interval reversed)": (
         lambda: sf.GuidedField(FIELD, FIELD, 2.0, (1.0, 0.1)),
         "interval must be",
@@ -558,7 +574,7 @@ FIELDS: Table = {
     "UNet(table list)": (lambda: fi.UNet(table=LIST), "table must be a floating-point tensor"),
     "UNet(table nan)": (lambda: fi.UNet(table=NAN), "table has NaN"),
     "UNet(table and labels)": (lambda: fi.UNet(labels=3, table=X), "leave out labels"),
-    "UNet(tokens, add)": (lambda: fi.UNet(table=IMAGES), "for tokens pass how='attend'"),
+    "UNet(tokens, add)": (lambda: fi.UNet(table=IMAGES), "for tokens take UNet(how='attend')"),
     "UNet(vectors, attend)": (lambda: fi.UNet(table=X, how="attend"), "table[:, None]"),
     "VectorMLP(dim)": (lambda: fi.VectorMLP(2.0), "dim must be a whole number"),
     "VectorMLP(tokens)": (lambda: fi.VectorMLP(2, table=IMAGES), "table must be (m, k)"),

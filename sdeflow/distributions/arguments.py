@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import (
-    as_floating,
     check_cloud,
     check_finite,
     check_int,
@@ -23,9 +22,11 @@ Noise = float | Tensor
 """alpha or sigma: one number, or one for each particle (n,)."""
 
 
-def check_move(shift: Tensor, scale: float | Tensor, d: int) -> tuple[Tensor, float | Tensor]:
+def check_move(
+    shift: Tensor, scale: float | Tensor, d: int, name: str = "shift"
+) -> tuple[Tensor, float | Tensor]:
     """Return the arguments of `moved`: shift (d,), and scale, a number or a matrix (d, d)."""
-    shift = check_numbers(shift, "shift", (d,))
+    shift = check_numbers(shift, name, (d,))
     if not np.ndim(scale):
         return shift, check_positive(scale, "scale")  # type: ignore[arg-type]
     matrix = check_numbers(scale, "scale", (d, d))
@@ -93,11 +94,6 @@ def check_coefficient(value: Tensor | float, name: str) -> Tensor | float:
     if isinstance(value, Tensor) and value.ndim == 0:
         return value
     return check_finite(value, name)  # type: ignore[arg-type]
-
-
-def check_like(value: object, name: str, like: Tensor) -> Tensor:
-    """Return numbers in a tensor, an array or nested lists, in the type of `like`."""
-    return as_floating(value, name).to(like)
 
 
 def check_covariances(c: Tensor) -> None:

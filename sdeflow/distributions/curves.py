@@ -12,7 +12,13 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_positive, shown
+from sdeflow._validation import (
+    check_cloud,
+    check_finite,
+    check_function,
+    check_positive,
+    shown,
+)
 from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.random_streams import Stream, normals, uniform
@@ -49,6 +55,10 @@ def check_arcs(arcs: object) -> tuple[Arc, ...]:
     """Return the arcs as a tuple."""
     if not isinstance(arcs, list | tuple) or not all(isinstance(arc, Arc) for arc in arcs):
         raise TypeError(f"a curve must be a list of Arc(place, low, high), got {shown(arcs)}")
+    for arc in arcs:
+        check_function(arc.place, "place of an arc", "of u (n,) that returns (n, 2)")
+        check_finite(arc.low, "low of an arc")
+        check_finite(arc.high, "high of an arc")
     return tuple(arcs)
 
 

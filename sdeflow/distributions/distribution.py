@@ -99,7 +99,9 @@ class Distribution(ABC):
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """ln p(x) of x = alpha x_0 + sigma eps, (n,) for x (n, d); alpha, sigma () or (n,)."""
-        raise ValueError(f"{self} has no density in closed form; use Density.from_samples")
+        raise ValueError(
+            f"{self} has no density in closed form; estimate it with Density.from_samples"
+        )
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         """The `Posterior` given x = alpha x_0 + sigma eps (n, d); alpha, sigma () or (n,)."""
@@ -121,7 +123,9 @@ class Distribution(ABC):
 
         More mass than `missing` outside the grid raises a ValueError.
         """
-        raise ValueError(f"{self} has no density in closed form; use Density.from_samples")
+        raise ValueError(
+            f"{self} has no density in closed form; estimate it with Density.from_samples"
+        )
 
     def given(self, label: int) -> Distribution:
         """The distribution of the data with this label."""

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import (
+    as_floating,
     check_cloud,
     check_dtype,
     check_finite,
@@ -34,7 +35,6 @@ from sdeflow.distributions.arguments import (
     check_coefficient,
     check_covariances,
     check_draw,
-    check_like,
     check_move,
     check_noise,
     check_wide,
@@ -67,7 +67,7 @@ class GaussianMixture(Distribution):
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
-            check_like(v, name, means)
+            as_floating(v, name).to(means)
             for v, name in ((self.weights, "weights"), (self.covariances, "covariances"))
         )
         if weights.shape != (k,) or covariances.shape != (k, d, d):

@@ -23,6 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdeflow._validation import as_numbers
+from sdeflow.distributions.arguments import check_move
+
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened
 FAR = 10.0  # robust deviations from the median beyond which a point is an outlier
 FEW = 0.05  # share of all points above which they are not outliers
@@ -44,6 +47,12 @@ class Units:
     centre: Tensor
     scale: float | Tensor
     note: str = ""
+
+    def __post_init__(self) -> None:
+        d = as_numbers(self.centre, "centre").numel()
+        centre, scale = check_move(self.centre, self.scale, d, "centre")
+        object.__setattr__(self, "centre", centre)
+        object.__setattr__(self, "scale", scale)
 
     def __repr__(self) -> str:
         if isinstance(self.scale, float):
@@ -101,13 +110,7 @@ class Units:
     @staticmethod
     def from_plain(found: Mapping) -> Units:
         """The units that `plain` wrote."""
-        centre = torch.tensor(found["centre"], dtype=torch.float64)
-        scale = found["scale"]
-        if not isinstance(scale, float):
-            scale = torch.tensor(scale, dtype=torch.float64)
-            if scale.shape != (len(centre), len(centre)):
-                raise ValueError(f"scale must be a number or a matrix, got {tuple(scale.shape)}")
-        return Units(centre, scale, str(found["note"]))
+        return Units(found["centre"], found["scale"], str(found["note"]))
 
 
 def of_moments(mean: Tensor, covariance: Tensor, note: str = "") -> Units:

@@ -220,7 +220,7 @@ def _checked(table: Tensor, axes: int) -> Tensor:
     if not isinstance(table, Tensor) or not table.is_floating_point():
         raise TypeError(f"table must be a floating-point tensor, got {shown(table)}")
     if table.ndim != axes or not table.numel():
-        wanted, cure = ("(m, k)", "for tokens pass how='attend'") if axes == 2 else (
+        wanted, cure = ("(m, k)", "for tokens take UNet(how='attend')") if axes == 2 else (
             "(m, tokens, k)", "table[:, None] makes one token of each vector")  # fmt: skip
         raise ValueError(f"table must be {wanted}, got {tuple(table.shape)}; {cure}")
     if not torch.isfinite(table).all():

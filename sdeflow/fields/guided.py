@@ -72,7 +72,8 @@ class GuidedField(Field):
         mine, other = self.conditional.process, self.against.process
         if mine != other:
             raise ValueError(
-                f"the two fields have different processes: {mine}; and {other}; give them one"
+                f"the two fields have different processes: {mine}; and {other}; give both one "
+                "process"
             )
         a, b = self.conditional.dim, self.against.dim
         if None not in (a, b) and a != b:

@@ -29,7 +29,9 @@ def attribute_owner(network: nn.Module) -> nn.Module:
 def checked_shape(shape: object, owner: nn.Module) -> tuple[int, ...] | None:
     """The shape of one particle: the given one, which must equal that of the network, if any."""
     own = getattr(owner, "shape", None)
-    if not (isinstance(own, tuple) and own and all(type(size) is int for size in own)):
+    if isinstance(own, tuple | list) and own and all(type(size) is int for size in own):
+        own = tuple(own)
+    else:
         own = None
     if shape is None:
         return own
@@ -46,10 +48,8 @@ def checked_label(label: object, known: int | None) -> Tensor:
     found = check_labels(label, "label")
     if known == 0:
         raise ValueError("this network has no labels; make it with labels=")
-    low, high = int(found.min()), int(found.max())
-    if known is not None and not 0 <= low <= high <= known:
+    if known is not None and found.max() > known:
         raise ValueError(
-            f"label must be 0 to {known - 1}, or {known} for no label, "
-            f"got {low if low < 0 else high}"
+            f"label must be 0 to {known - 1}, or {known} for no label, got {int(found.max())}"
         )
     return found

@@ -245,7 +245,8 @@ class Process(ABC):
             data: the distribution of x_0, or a cloud (m, d) from which x_0 is drawn.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_seed(seed)
-        kind, c = check_dtype(dtype or torch.get_default_dtype()), self(self.t_max)
+        kind = check_dtype(torch.get_default_dtype() if dtype is None else dtype)
+        c = self(self.t_max)
         noise = float(c.sigma) * normals(seed, Stream.PRIOR, n, d, kind)
         if data is not None:
             return float(c.alpha) * _drawn(data, n, d, seed).to(noise) + noise

@@ -506,7 +506,20 @@ def test_end_that_float32_cannot_tell_from_one_is_exact() -> None:
         assert torch.isfinite(process.drift(torch.tensor(1.0)))
 
 
-@pytest.mark.parametrize("wrong", ["0.5", None, True, 2j, sf.VP, torch.tensor(True), {}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "0.5",
+        None,
+        True,
+        2j,
+        sf.VP,
+        torch.tensor(True),
+        {},
+        np.array([0.5 + 0.1j]),
+        np.array([True]),
+    ],
+)
 @pytest.mark.parametrize("ask", [*QUESTIONS, "time", "time_of"])
 def test_process_refuses_times_that_are_no_numbers(ask: str, wrong) -> None:
     with pytest.raises(TypeError, match="must be real numbers, in a tensor, an array or a list"):
