@@ -47,8 +47,8 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
 
     `.png`, `.jpg`, `.bmp`, `.gif`, `.webp`: a density that is uniform in each pixel, which is as
     likely as it is dark (black 1, white or transparent 0). The picture is centred at 0, its longer
-    side spans [-1, 1], and y points upwards. It may have 4096 x 4096 pixels; of an animation the
-    first frame is read.
+    side spans [-1, 1], and y points upwards. It has 4096 x 4096 pixels at most; of an animation
+    the first frame is read.
     """
     file = check_file(path)
     suffix = file.suffix.lower()

@@ -173,9 +173,9 @@ class PiecewiseConstant(Distribution):
     ) -> Density:
         r"""The density of alpha x_0 + sigma eps as exact cell masses.
 
-        Given the square, the coordinates are independent. The mass of one between two edges of
-        cells is a second difference of E[max(y + sigma z, 0)], z standard normal. More mass than
-        `missing` outside the grid raises a ValueError.
+        Given the square, the coordinates are independent, and the mass of a coordinate between
+        two edges of cells is a second difference of E[max(y + sigma z, 0)], z standard normal.
+        More mass than `missing` outside the grid raises a ValueError.
         """
         check_positive(missing, "missing", zero=True)
         if check_grid(grid).dim != 2:

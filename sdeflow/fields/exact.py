@@ -2,8 +2,8 @@ r"""Compute the exact field of a distribution under a process, the standard for 
 
     E[eps | x_t],    E[x_0 | x_t],    tr Cov(x_0 | x_t)
 
-are `distribution.posterior` at alpha(t) and sigma(t). The variance is the least squared error with
-which any network can predict x_0.
+are `distribution.posterior` at alpha(t) and sigma(t). The mean of the variance over x_t is the
+least mean squared error with which any network can predict x_0.
 
 See docs/theory.md, (3.3), (3.5) to (3.7) and (3.9).
 """

@@ -89,7 +89,7 @@ class Field(ABC):
         """
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """The function k -> `at` the k-th of a row of times t (K,).
+        """The function k -> evaluation (see `at`) at the k-th of a row of times t (K,).
 
         Only the latest of them is kept, so that memory does not grow with K.
         """

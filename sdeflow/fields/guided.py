@@ -51,7 +51,8 @@ class GuidedField(Field):
 
     Args:
         conditional: c, the wanted field.
-        against: u, the field to push away from: unconditional, of an unwanted class, or worse.
+        against: u, the field to push away from: of all classes, of an unwanted class, or of a
+            worse network.
         scale: w; 1 is no guidance, 0 is `against` alone.
         interval: two noise levels sigma / alpha (length) between which there is guidance, ends
             included; by default everywhere.

@@ -109,7 +109,7 @@ class _Both(nn.Module):
 
 
 class _BothConditioned(Conditioned):
-    """The same for a network that splits into condition and body.
+    """`_Both` for a network that splits into condition and body.
 
     A block of 2 `ROWS` rows has one fixed shape too, so that a particle's bits do not depend on n.
     """

@@ -45,9 +45,9 @@ class LearnedField(Field):
     Args:
         network: any torch module, called as network(x, t) -> (n, d), or with a label as
             network(x, t, label); x (n, d) in the network's type, t () or (n,) in at least float32,
-            label () or (n,) in int64. If it has the attribute `takes = TimeInput.NOISE_LEVEL`, as
-            an `MLP` has, it gets ln(sigma / alpha) / 4 in place of t. For networks of other
-            conventions use `integrations.from_torch`.
+            label () or (n,) in int64. If it, or a module inside it, has the attribute
+            `takes = TimeInput.NOISE_LEVEL`, as an `MLP` has, it gets ln(sigma / alpha) / 4 in
+            place of t. For networks of other conventions use `integrations.from_torch`.
         predicts: the prediction that the network was trained for; by default the noise.
         data_std: s, the standard deviation of the data per coordinate. If given, the network is
             preconditioned as in EDM: it gets x_t / sqrt(V), V = alpha^2 s^2 + sigma^2, and
@@ -57,8 +57,8 @@ class LearnedField(Field):
         label: one class for all particles (), or one for each (n,); see `given`.
         batch: the number of rows in a call of the network. The last call is padded with copies of
             the last row. If the network treats rows alone, results do not depend on n.
-        pairs: the kind of pairs (x_0, eps) the network is trained on; `fit` must be given a
-            `coupling` or `source` of the same kind.
+        pairs: the kind of pairs (x_0, eps) the network is trained on. If they are not
+            independent, `fit` needs the `coupling` or `source` that makes them.
         shape: the shape of a particle for the network, such as (1, 8, 8) for a picture; it is
             called with (n, *shape). By default the network's attribute `shape`, or (d,).
 

@@ -2,10 +2,11 @@ r"""Noise data: x_t = alpha(t) x_0 + sigma(t) eps, eps ~ N(0, I).
 
 A process is a choice of two functions of time, alpha and sigma, with alpha(0) = 1 and a log
 signal-to-noise ratio 2 ln(alpha / sigma) that falls from data (t = 0) to noise (t = t_max). They
-determine the linear SDE with these marginals (Song et al. 2021, eq. 29; Kingma et al. 2021, eq.
-8),
+determine the linear SDE with these marginals,
 
-    dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma).
+    dx = f x dt + g dW,    f = alpha_dot / alpha,    g^2 = 2 sigma (sigma_dot - f sigma)
+
+(Song et al. 2021, eq. 29; Kingma et al. 2021, eq. 8).
 
 A process is defined on an interval [t_min, t_max] on which alpha, sigma and their rates are
 finite. Flow-matching papers count time the other way, with data at t = 1: t_ours = 1 - t_theirs,
