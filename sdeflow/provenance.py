@@ -103,7 +103,7 @@ def picture_provenance(path: str | Path) -> dict[str, str]:
     """Read the provenance of a picture, a film, or a page of `sdeflow view`.
 
     `plot.write` writes it into .png, .pdf and .svg, `plot.film` into .gif and .mp4. A file without
-    one raises a ValueError.
+    provenance raises a ValueError.
     """
     path = check_file(path)
     data = path.read_bytes()

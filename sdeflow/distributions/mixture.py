@@ -1,7 +1,7 @@
 r"""Make a Gaussian mixture, whose density, score and posterior are exact at every noise level.
 
-If x_0 has the density p(x) = sum_k w_k N(x; mu_k, C_k), then alpha x_0 + sigma eps has a mixture
-of the same weights,
+If x_0 has the density p(x) = sum_k w_k N(x; mu_k, C_k), then alpha x_0 + sigma eps is distributed
+as a mixture too, with the same weights and
 
     mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I.
 
