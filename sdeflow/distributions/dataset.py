@@ -263,6 +263,6 @@ def _checked_points(points: Tensor, name: str) -> Tensor:
     if (single == single[0]).all():
         raise ValueError(
             f"{name} needs at least two distinct points; these {len(points)} coincide in single "
-            "precision, so add others, or subtract their mean and rescale if they are distinct"
+            "precision; if they should not, subtract their mean or rescale them"
         )
     return points
