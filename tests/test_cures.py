@@ -128,7 +128,7 @@ CURES: Cures = {
     ),
     "a save beside the grid": (
         lambda: m.HEUN.solve(m.OU, m.X, [0.26]),
-        "the nearest step is at 0.25",
+        "the nearest time is 0.25",
         lambda: m.HEUN.solve(m.OU, m.X, [0.25]),
     ),
     "an ODE solver with noise": (
@@ -297,7 +297,7 @@ CURES: Cures = {
     ),
     "bare points": (
         lambda: m.POINTS.log_prob(m.X),
-        "ask with noise",
+        "pass sigma > 0",
         lambda: m.POINTS.log_prob(m.X, 1.0, 0.1),
     ),
     "points without labels": (

@@ -26,9 +26,8 @@ import torch
 from scipy.linalg import expm, solve_continuous_lyapunov
 from torch import Tensor
 
-from sdeflow._validation import check_finite, check_positive
+from sdeflow._validation import as_numbers, check_finite, check_positive
 from sdeflow.distributions.mixture import GaussianMixture
-from sdeflow.processes.process import as_numbers
 from sdeflow.sdes.drifts import (
     ConstantNoise,
     LinearDrift,
@@ -195,7 +194,7 @@ def ornstein_uhlenbeck(
         noise: (d,) or one number for all axes, length / sqrt(time); it may be zero on some axes.
         t_end: last time; the first is 0.
     """
-    a = as_numbers(matrix, "matrix").detach().to("cpu", torch.float64, copy=True)
+    a = as_numbers(matrix, "matrix").clone()
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix must be square, (d, d), got {tuple(a.shape)}")
     slowest = float(torch.linalg.eigvals(a).real.min()) if torch.isfinite(a).all() else np.nan
@@ -204,7 +203,7 @@ def ornstein_uhlenbeck(
             "matrix must have eigenvalues with positive real parts, so that dx = -matrix x dt "
             f"decays; the smallest real part is {slowest:.3g}; use SDE for an unstable drift"
         )
-    b = as_numbers(noise, "noise").detach().to("cpu", torch.float64)
+    b = as_numbers(noise, "noise")
     if b.shape not in ((), a.shape[:1]):
         raise ValueError(
             f"noise must be a number or one amplitude for each axis, ({len(a)},), got shape "

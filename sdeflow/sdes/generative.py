@@ -23,12 +23,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_positive
+from sdeflow._validation import as_numbers, check_positive
 from sdeflow.fields.field import Field, check_score
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import mixing
-from sdeflow.processes.process import Process, as_numbers, check_process
+from sdeflow.processes.process import Process, check_process
 from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
 from sdeflow.sdes.field_sde import (
     FieldCoefficients,
@@ -259,7 +259,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:
     """The variances (K,) that a user's function gives, checked, in float64."""
-    v = as_numbers(variance(times), "variance").detach().to("cpu", torch.float64)
+    v = as_numbers(variance(times), "variance")
     if v.shape != (len(times) - 1,):
         raise ValueError(
             f"variance must give ({len(times) - 1},), one for each step, got {tuple(v.shape)}"

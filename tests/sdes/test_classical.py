@@ -512,11 +512,11 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
         ),
         (lambda: sf.sdes.brownian(-0.5), ValueError, "diffusivity must be positive"),
         (lambda: sf.sdes.brownian("fast"), TypeError, "diffusivity must be a number"),  # type: ignore[arg-type]
-        (lambda: sf.sdes.ornstein_uhlenbeck("A"), TypeError, "matrix must be a number or a tens"),  # type: ignore[arg-type]
+        (lambda: sf.sdes.ornstein_uhlenbeck("A"), TypeError, "matrix must be real numbers"),  # type: ignore[arg-type]
         (
             lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, None),  # type: ignore[arg-type]
             TypeError,
-            "noise must be a number or a tensor",
+            "noise must be real numbers",
         ),
         (
             lambda: sf.sdes.ornstein_uhlenbeck(ROTATING).evolved(sf.datasets.ring(), 1.0),  # type: ignore[arg-type]

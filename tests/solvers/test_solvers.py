@@ -558,7 +558,7 @@ REFUSED = {
         ValueError,
         "fine must be strictly monotone",
     ),
-    "a NaN save": (lambda: euler(save=[math.nan], times=TIMES), ValueError, "not on the grid"),
+    "a NaN save": (lambda: euler(save=[math.nan], times=TIMES), ValueError, "not on the time"),
     "a NaN save, adaptive": (lambda: ode(save=[math.nan], method="dopri5"), ValueError, "finite"),
     "a save of None": (lambda: euler(save=None), ValueError, "save must be a number of states"),
     "a save in words": (lambda: ode(save="all", method="dopri5"), ValueError, "save must be"),
