@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, shown
-from sdeflow.sdes.sde import SDE, Scale, SteppedSDE, Times
+from sdeflow.sdes.sde import SDE, Scale, SteppedSDE, Times, check_sde
 
 FIXED: dict[str, tuple[float, ...] | None] = {
     "euler": (0.0,),
@@ -19,17 +19,17 @@ FIXED: dict[str, tuple[float, ...] | None] = {
     "rk4": (0.0, 1 / 3, 2 / 3, 1.0),
     "implicit_adams": None,
 }
-"""Methods of fixed steps of an ODE: where in its step each stage lies; None: it varies."""
+"""ODE methods of fixed steps, and where in its step each stage lies; None: that varies."""
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
-"""Methods of an ODE that choose their steps."""
+"""ODE methods that choose their own steps."""
 
 
 def check_method(method: object, kind: str, own: Sequence[str], others: Sequence[str]) -> None:
     """Check that a solver of this kind of equation, "SDE" or "ODE", has the method.
 
     Args:
-        own, others: the methods of this solver and of the other one.
+        own, others: the methods of this solver, and of the solver of the other kind.
     """
     if method in own:
         return
@@ -41,14 +41,10 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
 
 
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
-    """The diffusion at the start x (n, d), if it is (), (d,) or (n, d).
+    """The diffusion at the start x (n, d), checked to be (), (d,) or (n, d) and not to change x.
 
-    A cloud of as many particles as axes is asked for once more with one particle more, which tells
-    (d,) from (n,), and (n, d) from a matrix (d, d).
-
-    Raises:
-        TypeError: it is neither a number nor a tensor.
-        ValueError: it has another shape, or it writes into x.
+    If n = d, it is evaluated again with one particle more, which distinguishes (n,) from (d,) and
+    a matrix (d, d) from (n, d).
     """
     g, (n, d) = _asked(steps, x), x.shape
     if isinstance(g, Tensor) and g.ndim and n == d > 1 and steps.sde.noises is None:
@@ -57,19 +53,19 @@ def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
         except RuntimeError as error:
             raise ValueError(
                 f"the diffusion returned {tuple(g.shape)} for {n} particles in {d} dimensions and "
-                "fails for one particle more, so its axes are not known; let it take its numbers "
-                "from x, or run one particle more"
+                "fails for one particle more, so it is not known which axis is that of the "
+                "particles; let it take n from x, or run one particle more"
             ) from error
     return g
 
 
 def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
-    """The diffusion at the start for the cloud x (n, d), checked."""
+    """The diffusion at the start for the cloud x (n, d), checked for this n alone."""
     mine = x.clone()
     g = steps.diffusion(0, 0.0, mine)
     if not mine.equal(x):
         raise ValueError(
-            "the diffusion writes into the cloud that it is given: let it return a new tensor"
+            "the diffusion writes into the cloud that it is given; let it return a new tensor"
         )
     m = steps.sde.noises
     if m is not None:
@@ -86,8 +82,8 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
     if g.shape == x.shape[:1]:
         cure = "give each particle its row, g[:, None].expand_as(x)"
     raise ValueError(
-        f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), (d,) "
-        f"or (n, d): {cure}"
+        f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}, but noise is (), "
+        f"(d,) or (n, d); {cure}"
     )
 
 
@@ -96,19 +92,15 @@ REMEMBERING = ("reversible_heun", "implicit_adams")
 
 
 def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
-    """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
+    """Check the SDE and the cloud, and that the method is `euler` if the SDE has whole steps."""
     if isinstance(x, SDE):
         raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
-    if not isinstance(sde, SDE):
-        raise TypeError(
-            f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
-            "sf.forward(process)"
-        )
+    check_sde(sde)
     check_cloud(x)
     if sde.whole_step and method != "euler":
         raise ValueError(
-            f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
-            f"not {method!r}"
+            f"{sde.name} takes whole steps; use the method 'euler' with steps= or times=, not "
+            f"{method!r}"
         )
     if sde.walls is not None:
         check_walls(sde, x, method)
@@ -128,7 +120,7 @@ def check_walls(sde: SDE, x: Tensor, method: str) -> None:
 
 
 def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
-    """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
+    """The time grid of a run: that of the SDE, or `times` if they fit its span and direction."""
     grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()
     # On the step index a drift of an earlier step contains the dt of that step.
@@ -136,7 +128,7 @@ def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor
     unequal = (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs() + rounding
     if method in REMEMBERING and unequal:
         raise ValueError(
-            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
-            "times=uniform_times(...), or use another method"
+            f"{method!r} reuses the drift of earlier steps, so its steps must be equal; give "
+            "times=sf.processes.uniform_times(t_start, t_end, steps), or use another method"
         )
     return grid
