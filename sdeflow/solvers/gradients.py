@@ -11,14 +11,12 @@ Source: Li, Wong, Chen and Duvenaud 2020; Chen, Rubanova, Bettencourt and Duvena
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 import torch
-import torchdiffeq
-import torchsde
 from torch import Tensor, nn
 
 from sdeflow._validation import SdeflowError, shown
@@ -81,34 +79,40 @@ class _Equation(nn.Module):
 
 
 def sde_path(
-    sde: SDE, x: Tensor, times: Tensor, saved: list[int], bm: Brownian, method: str,
-    calculus: str, differentiable: Differentiable, parameters: Iterable[Tensor],
+    engine: Callable[..., Tensor], sde: SDE, x: Tensor, times: Tensor, saved: list[int],
+    bm: Brownian, method: str, calculus: str, parameters: Iterable[Tensor] | None,
 ) -> Path:  # fmt: skip
-    """The path of a differentiable run through torchsde."""
+    """The path of a differentiable run through torchsde.
+
+    Args:
+        engine: `sdeint` or `sdeint_adjoint`.
+        parameters: what the adjoint differentiates by, beside those of torch modules; None where
+            the graph of the steps is kept.
+    """
     began = time.perf_counter()
     equation = _Equation(sde, SteppedSDE(sde, times, x), bm, calculus, bm.shape[1])
     steps = sorted({0, *saved})
     ts = torch.tensor(steps, dtype=x.dtype, device=x.device)
     kind: dict[str, Any] = {"bm": bm, "method": method, "dt": 1.0}
-    if differentiable == "adjoint":
-        of = tuple({id(p): p for p in (*equation.parameters(), *parameters)}.values())
-        out = torchsde.sdeint_adjoint(equation, x, ts, adjoint_params=of, **kind)
-    else:
-        out = torchsde.sdeint(equation, x, ts, **kind)
+    if parameters is not None:
+        kind["adjoint_params"] = _distinct(*equation.parameters(), *parameters)
+    out = engine(equation, x, ts, **kind)
     states = out[[steps.index(k) for k in saved]]
     path = Path(times[saved], states, equation.nfe, time.perf_counter() - began)
     return _checked(replace(path, steps=saved[-1] - saved[0], began=float(times[0])))
 
 
 def ode_path(
-    sde: SDE, x: Tensor, ts: Tensor, grid: Tensor | None, options: dict[str, Any],
-    differentiable: Differentiable, parameters: Iterable[Tensor],
+    engine: Callable[..., Tensor], sde: SDE, x: Tensor, ts: Tensor, grid: Tensor | None,
+    options: dict[str, Any], parameters: Iterable[Tensor] | None,
 ) -> Path:  # fmt: skip
     """The path of a differentiable run through torchdiffeq, at the times ts (T,).
 
     Args:
+        engine: `odeint` or `odeint_adjoint`.
         grid: (K + 1,) of a method of fixed steps.
         options: method and tolerances.
+        parameters: as in `sde_path`.
     """
     began, nfe = time.perf_counter(), 0
     low, high = sorted((sde.t_start, sde.t_end))
@@ -121,19 +125,21 @@ def ode_path(
         check_drift(f, y)
         return f.to(y.dtype)
 
-    own = sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()
     if grid is not None:
         options = {**options, "options": {"grid_constructor": lambda f, y, t: grid.to(t)}}
-    span = ts.to(x.dtype)
-    if differentiable == "adjoint":
+    if parameters is not None:
+        own = sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()
+        options = {**options, "adjoint_params": _distinct(*own, *parameters)}
         if grid is not None:
             options["adjoint_options"] = {"grid_constructor": partial(_backwards, grid)}
-        of = tuple({id(p): p for p in (*own, *parameters)}.values())
-        out = torchdiffeq.odeint_adjoint(velocity, x, span, adjoint_params=of, **options)
-    else:
-        out = torchdiffeq.odeint(velocity, x, span, **options)
+    out = engine(velocity, x, ts.to(x.dtype), **options)
     path = Path(ts, out, nfe, time.perf_counter() - began)
     return _checked(replace(path, began=float(ts[0])))
+
+
+def _distinct(*parameters: Tensor) -> tuple[Tensor, ...]:
+    """The tensors, each once."""
+    return tuple({id(p): p for p in parameters}.values())
 
 
 def _backwards(grid: Tensor, f: object, y: Tensor, t: Tensor) -> Tensor:

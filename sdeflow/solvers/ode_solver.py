@@ -117,23 +117,14 @@ class ODESolver:
         Arguments are those of `SDESolver.solve`; adaptive methods save at any times.
         """
         before, x = x, end_of(x)
-        check_sde_and_cloud(sde, x, self.method)
-        if sde.diffusion is not None:
-            raise ValueError(
-                "this SDE has noise; use SDESolver, or the probability flow (eta = 0)"
-            )
-        check_differentiable(sde, x, differentiable)
+        self._check(sde, x, differentiable)
         if differentiable:
-            return without_noise(
-                before, self._with_graph(sde, x, save, differentiable, parameters)
-            )
+            path = self._with_graph(sde, x, save, differentiable, parameters)
+            return without_noise(before, path)
         if self.method in ADAPTIVE:
             return without_noise(before, self._adaptive(sde, x, save, progress))
-        return without_noise(before, self._fixed(sde, x, save, progress))
-
-    def _fixed(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         times = check_grid(sde, self.steps or 1, self.times, self.method)
-        check_start(sde, x, times, stacklevel=4)
+        check_start(sde, x, times)
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
         if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
             raise ValueError(
@@ -153,7 +144,15 @@ class ODESolver:
                 rtol=1e-7, atol=max(1e-9 * _size(monitor.start), number.tiny),  # of implicit_adams
                 options={"grid_constructor": lambda f, y, t: grid},
             )  # fmt: skip
-        return monitor.finish(out[-1])
+        return without_noise(before, monitor.finish(out[-1]))
+
+    def _check(self, sde: SDE, x: Tensor, differentiable: Differentiable) -> None:
+        check_sde_and_cloud(sde, x, self.method)
+        if sde.diffusion is not None:
+            raise ValueError(
+                "this SDE has noise; use SDESolver, or the probability flow (eta = 0)"
+            )
+        check_differentiable(sde, x, differentiable)
 
     def _with_graph(
         self, sde: SDE, x: Tensor, save: Save, differentiable: Differentiable,
@@ -167,7 +166,9 @@ class ODESolver:
             grid = check_grid(sde, self.steps or 1, self.times, self.method)
             saved = saved_indices(save, grid)
             wanted, from_start = grid[sorted({0, *saved})], saved[0] == 0
-        path = ode_path(sde, x, wanted, grid, options, differentiable, parameters)
+        adjoint = differentiable == "adjoint"
+        engine = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
+        path = ode_path(engine, sde, x, wanted, grid, options, parameters if adjoint else None)
         return path if from_start else replace(path, t=path.t[1:], x=path.x[1:])
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:

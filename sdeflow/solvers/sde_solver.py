@@ -209,10 +209,10 @@ class SDESolver:
         g = check_noise(steps, x.detach())
         additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
         bm = self._brownian(noise, times, x, first, steps)
-        return sde_path(
-            sde, x, times, saved, bm, self.method, self._calculus(sde, additive), differentiable,
-            parameters,
-        )  # fmt: skip
+        adjoint, calculus = differentiable == "adjoint", self._calculus(sde, additive)
+        engine = torchsde.sdeint_adjoint if adjoint else torchsde.sdeint
+        of = parameters if adjoint else None
+        return sde_path(engine, sde, x, times, saved, bm, self.method, calculus, of)
 
     def _check_matrix(self, sde: SDE) -> None:
         if sde.noises is not None and self.method not in MATRIX:
