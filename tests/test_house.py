@@ -505,7 +505,15 @@ class Published(NamedTuple):
 
 
 def published() -> Iterator[Published]:
-    for folder in ("figures", "docs", "docs/claims", "docs/figures", "docs/figures/small"):
+    folders = (
+        "figures",
+        "docs",
+        "docs/claims",
+        "docs/figures",
+        "docs/figures/small",
+        "docs/examples",
+    )
+    for folder in folders:
         for file in sorted((ROOT / folder).glob("*.png")):
             with Image.open(file) as picture:
                 yield Published(file.relative_to(ROOT).as_posix(), dict(picture.info))
