@@ -127,8 +127,10 @@ def main(argv: Iterable[str] | None = None) -> None:
     """Run the programs, then write their pictures and the page."""
     parser = argparse.ArgumentParser(prog="python -m figures.examples", description=__doc__)
     every = [name for name in names() if name not in WITHOUT]
-    parser.add_argument("name", nargs="*", metavar="NAME", choices=[*every, []], default=every)
-    chosen = parser.parse_args(argv).name
+    parser.add_argument("name", nargs="*", metavar="NAME", help="a program; all by default")
+    chosen = parser.parse_args(argv).name or every
+    if not set(chosen) <= set(every):
+        parser.error(f"NAME must be one of {', '.join(every)}, got {' '.join(chosen)}")
     found = {name: drawn(name) for name in chosen}  # before one of them changes the working tree
     write_files({PICTURES / f"{name}{suffix}": data for name, (suffix, data) in found.items()})
     write_text(PAGE, page())

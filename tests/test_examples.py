@@ -165,6 +165,6 @@ def test_a_figure_takes_under_ten_lines_with_imports_and_assertion(program: Path
 
 
 def test_examples_are_found() -> None:
-    ten = """langevin_double_well eta_family ddpm_is_one_engine_step your_own_points your_own_network
-        guidance density_against_cloud first_passage likelihood probability_current"""
+    ten = """langevin_double_well eta_family ddpm_is_one_engine_step your_own_points guidance
+        your_own_network density_against_cloud first_passage likelihood probability_current"""
     assert set(NAMES) >= set(ten.split())
