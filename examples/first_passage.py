@@ -3,7 +3,7 @@
 
 Particles of dx = -U' dt + sqrt(2 T) dW in U = (x^2 - 1)^2 start in the left well, x = -1, and
 reach the top, x = 0, in a mean time (1 / T) int_{-1}^0 dy int_{-inf}^y dz exp((U(y) - U(z)) / T).
-The limit of small T is Kramers' pi / sqrt(|U''(-1) U''(0)|) exp(1 / T), and is slow to come.
+At small T it tends, slowly, to Kramers' pi / sqrt(-U''(-1) U''(0)) exp(1 / T).
 """
 
 from math import exp
