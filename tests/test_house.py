@@ -505,7 +505,8 @@ class Published(NamedTuple):
 
 
 def published() -> Iterator[Published]:
-    for folder in ("figures", "docs", "docs/claims", "docs/figures", "docs/figures/small"):
+    inside = "claims", "examples", "figures", "figures/small"
+    for folder in ("figures", "docs", *(f"docs/{name}" for name in inside)):
         for file in sorted((ROOT / folder).glob("*.png")):
             with Image.open(file) as picture:
                 yield Published(file.relative_to(ROOT).as_posix(), dict(picture.info))
