@@ -13,10 +13,11 @@ from torch import Tensor
 from sdeflow import plot
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import ErrorBudget
-from sdeflow.diagnostics.verdict import Verdict, format_p_value
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.points import PointSet
 from sdeflow.fields.field import Field
+from sdeflow.plot.verdicts import p_value_label
 from sdeflow.solvers.path import Path as ParticlePath
 from sdeflow.training.loss import LossReport
 
@@ -170,4 +171,4 @@ def check_figure(
 def _name(ax: Any, cloud: str, density: str, verdict: Verdict) -> None:
     """What was compared, and the p-value, below each other: titles side by side would touch."""
     ax.set_title(f"{cloud}, residual")
-    ax.set_xlabel(f"against {density},\n{format_p_value(verdict.p_value)}")
+    ax.set_xlabel(f"from {density},\n{p_value_label(verdict.p_value)}")
