@@ -74,7 +74,7 @@ class Config:
             plain[name] = getattr(usual, name) if given is None else _checked(name, given)
         if shaped and (plain["depth"] != 1 or int(str(plain["width"])) % 8):
             raise ValueError(
-                f"{data} are learned by a UNet; its width must be a multiple of 8, its depth 1, got "
+                f"{data} are learned by a UNet, of a width that 8 divides and of depth 1, got "
                 f"{plain['width']} and {plain['depth']}"
             )
         if self.predicts is None:

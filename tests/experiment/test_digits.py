@@ -38,9 +38,9 @@ def test_a_config_of_digits_has_the_sizes_of_pictures() -> None:
     assert folder.command(TINY, Path("r")) == (
         "sdeflow train --data digits --steps 3 --batch 8 --width 8 --out r"
     )
-    with pytest.raises(ValueError, match="by a UNet; its width must be a multiple of 8"):
+    with pytest.raises(ValueError, match="by a UNet, of a width that 8 divides"):
         Config("digits", width=12)
-    with pytest.raises(ValueError, match="by a UNet; its width must be a multiple of 8"):
+    with pytest.raises(ValueError, match="by a UNet, of a width that 8 divides"):
         Config("digits", depth=4)
 
 

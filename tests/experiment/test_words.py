@@ -53,8 +53,10 @@ def test_wrong_words_and_options_are_refused(sdeflow: Command, made: Path, tmp_p
     def asked(*options: str) -> tuple[int, str, str]:
         return sdeflow("sample", made, *options)
 
-    assert refused(asked("--prompt", "a hatt"), "'hatt' is no word", "near it are: hat")
-    assert refused(asked("--prompt", "one", "--against", "bellt"), "near it are: belt")
+    assert refused(
+        asked("--prompt", "a hatt"), "'hatt' is not in the vocabulary", "similar words are: hat"
+    )
+    assert refused(asked("--prompt", "one", "--against", "bellt"), "similar words are: belt")
     assert refused(asked("--prompt", ""), "at least one word")
     assert refused(asked(), "give one, such as --prompt")
     assert refused(asked("--prompt", "one", "--steps", "9"), "--steps does not apply")
