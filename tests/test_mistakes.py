@@ -1771,7 +1771,10 @@ WORDS: Table = {
         "flatten each particle",
     ),
     "embed_text(text)": (lambda: CLIP.embed_text("a hat"), "put it in brackets"),
-    "loss(captions)": (lambda: CLIP.loss(PAGES, ["one"]), "captions must be one for each of 3"),
+    "loss(captions)": (
+        lambda: CLIP.loss(PAGES, ["one"]),
+        "captions must be one for each of the 3",
+    ),
     "contrastive_loss(pairs)": (
         lambda: im.contrastive_loss(VECTORS, VECTORS[:2], 1.0),
         "u and v must be pairs",
