@@ -29,10 +29,11 @@ from typing import Annotated
 import torch
 import tyro
 from tabulate import tabulate
+from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.experiment.config import Config
+from sdeflow.experiment.config import Config, option
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
@@ -42,12 +43,12 @@ from sdeflow.provenance import picture_provenance, provenance
 class Demo:
     """Train on a data set or on your own points, sample, measure, draw and check."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")]
+    config: Annotated[Config, arg(name="")]
     out: Path = Path("runs/demo")
     """Folder of the run; a run with other settings in it is replaced."""
     n: int = 1000
     """Number of particles in each measured cloud."""
-    film: Path | None = None
+    film: Annotated[Path | None, option("PATH", "no film")] = None
     """File (.gif or .mp4) for a film of data turning into noise, and of noise into data."""
     format: Format = "png"
     """Format of the figures."""
@@ -81,7 +82,7 @@ class Demo:
 class Train:
     """Train a field, or continue the training in the folder if it has the same settings."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")]
+    config: Annotated[Config, arg(name="")]
     out: Path = Path("runs/train")
     """Folder of the run."""
 
@@ -100,25 +101,25 @@ class Sample:
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    n: int | None = None
-    """Number of particles (10,000); for an unCLIP run, of pictures for each prompt (8)."""
-    prompt: tuple[str, ...] = ()
+    n: Annotated[int | None, option("INT", "10000, with --prompt 8")] = None
+    """Number of particles, or of pictures for each prompt."""
+    prompt: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: none)")] = ()
     """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
     scale: float = 2.0
     """Guidance scale towards the prompts; 1 is no guidance."""
-    against: str | None = None
+    against: Annotated[str | None, option("STR", "none")] = None
     """Text for guidance away from it (a negative prompt)."""
     method: str = "multistep"
     """multistep, calibrated, an SDE method (euler, heun, srk) or an ODE method (heun2, dopri5)."""
     steps: int = 20
     """Number of time steps; adaptive methods choose their own."""
-    eta: float | None = None
-    """Noise of the sampler: 1 for the reverse SDE (SDE methods), 0 for the flow (the others)."""
-    label: int | None = None
+    eta: Annotated[float | None, option("FLOAT", "1 for SDE methods, else 0")] = None
+    """Noise of the sampler: 1 for the reverse SDE, 0 for the probability flow."""
+    label: Annotated[int | None, option("INT", "all classes")] = None
     """Class to sample, for a run trained with --conditional."""
-    save: int | None = None
-    """Number of states in cloud.npz, evenly over the steps (2; for a film, all)."""
-    film: Path | None = None
+    save: Annotated[int | None, option("INT", "2, with --film all")] = None
+    """Number of states in cloud.npz, evenly over the steps."""
+    film: Annotated[Path | None, option("PATH", "no film")] = None
     """File (.gif or .mp4) for a film with one frame for each of these states."""
     seed: int = 0
     """Seed of the initial noise and of the noise on the way."""
@@ -161,7 +162,7 @@ class Calibrate:
     """Number of time steps; then run: sdeflow sample --method calibrated --steps STEPS."""
     pilot: int = 128
     """Number of particles to fit the steps with."""
-    label: int | None = None
+    label: Annotated[int | None, option("INT", "all classes")] = None
     """Class that the steps are for, in a run trained with --conditional."""
     seed: int = 0
     """Seed of these particles."""
@@ -174,8 +175,8 @@ class Calibrate:
             (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
             for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])
         ]
-        names = ("time steps", "data std, fitted particles", "data std, fresh particles")
-        print("RMS distance from the true end of the field's flow, without the worst 1 %:\n")
+        names = ("time steps", "particles of the fit", "fresh particles")
+        print("Error at the end of the flow in data std (RMS, without the worst 1 %):\n")
         print(tabulate(rows, names, disable_numparse=True))
         print(f"\nchosen: {fitted.name}, after {fitted.evaluations} evaluations of the field")
 
@@ -220,8 +221,10 @@ class View:
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """File of the page (page.html in that folder)."""
+    out: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: page.html)")
+    ] = None
+    """File of the page, by default in the folder of the run."""
     n: int = 2000
     """Number of particles in each panel."""
     frames: int = 100
@@ -230,7 +233,7 @@ class View:
     """Draw the densities below the particles, which takes most of the time."""
     cells: int = 128
     """Cells along each axis of the density's grid; with more, it ends at a lower noise level."""
-    label: int | None = None
+    label: Annotated[int | None, option("INT", "all classes")] = None
     """Class to sample, for a run trained with --conditional."""
     seed: int = 0
     """Seed of all random numbers."""

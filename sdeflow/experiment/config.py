@@ -5,14 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Annotated, Any, Literal, NamedTuple, get_args
+
+from tyro.conf import arg
 
 from sdeflow._validation import check_int, check_positive
 from sdeflow.distributions.datasets import SHAPED
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
 PredictionName = Literal["data", "noise", "score", "velocity", "unit"]
+PREDICTIONS = f"{{{','.join(get_args(PredictionName))}}}"
 LIMITS = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
+
+
+def option(kind: str, default: str) -> Any:
+    """The help of an option that is None by default: its kind, and what is then taken."""
+    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 class Sizes(NamedTuple):
@@ -37,14 +45,13 @@ class Config:
         data: name of a data set (`sdeflow info` lists them), or a file with points (csv, npy, npz)
             or with a picture.
         process: noise process, with default constants in units of the data's standard deviation.
-        predicts: quantity in which the loss is measured (noise; for digits unit); "unit" is the
-            network output of EDM.
+        predicts: quantity in which the loss is measured; "unit" is the network output of EDM.
         conditional: learn the classes of labelled data; the classes of digits are always learned.
-        steps: number of training steps (4000; for digits 6000).
-        batch: number of samples in a training step (512; for digits 128).
-        rate: largest learning rate (5e-3; for digits 2e-3).
-        width: width of the hidden layers (128); for digits, channels of the UNet (16).
-        depth: number of hidden layers (4); for digits always 1.
+        steps: number of training steps.
+        batch: number of samples in a training step.
+        rate: largest learning rate.
+        width: width of the hidden layers; for digits, channels of the UNet.
+        depth: number of hidden layers; for digits always 1.
         seed: seed of all random numbers.
 
     Raises:
@@ -53,13 +60,15 @@ class Config:
 
     data: str = "spiral"
     process: ProcessName = "VE"
-    predicts: PredictionName | None = None
+    predicts: Annotated[PredictionName | None, option(PREDICTIONS, "noise, for digits unit")] = (
+        None
+    )
     conditional: bool = False
-    steps: int | None = None
-    batch: int | None = None
-    rate: float | None = None
-    width: int | None = None
-    depth: int | None = None
+    steps: Annotated[int | None, option("INT", "4000, for digits 6000")] = None
+    batch: Annotated[int | None, option("INT", "512, for digits 128")] = None
+    rate: Annotated[float | None, option("FLOAT", "5e-3, for digits 2e-3")] = None
+    width: Annotated[int | None, option("INT", "128, for digits 16")] = None
+    depth: Annotated[int | None, option("INT", "4, for digits 1")] = None
     seed: int = 0
 
     def __post_init__(self) -> None:
