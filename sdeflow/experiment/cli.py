@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -33,10 +33,15 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.experiment.config import Config, option
+from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
+
+
+def option(kind: str, default: str) -> Any:
+    """The help of an option that is None by default: its kind, and what is then taken."""
+    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)

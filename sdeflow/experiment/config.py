@@ -5,22 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, get_args
-
-from tyro.conf import arg
+from typing import Literal, NamedTuple, get_args
 
 from sdeflow._validation import check_int, check_positive
 from sdeflow.distributions.datasets import SHAPED
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
 PredictionName = Literal["data", "noise", "score", "velocity", "unit"]
-PREDICTIONS = f"{{{','.join(get_args(PredictionName))}}}"
 LIMITS = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
-
-
-def option(kind: str, default: str) -> Any:
-    """The help of an option that is None by default: its kind, and what is then taken."""
-    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 class Sizes(NamedTuple):
@@ -45,13 +37,14 @@ class Config:
         data: name of a data set (`sdeflow info` lists them), or a file with points (csv, npy, npz)
             or with a picture.
         process: noise process, with default constants in units of the data's standard deviation.
-        predicts: quantity in which the loss is measured; "unit" is the network output of EDM.
+        predicts: quantity in which the loss is measured; by default noise, for digits "unit", the
+            network output of EDM.
         conditional: learn the classes of labelled data; the classes of digits are always learned.
-        steps: number of training steps.
-        batch: number of samples in a training step.
-        rate: largest learning rate.
-        width: width of the hidden layers; for digits, channels of the UNet.
-        depth: number of hidden layers; for digits always 1.
+        steps: number of training steps; by default 4000, for digits 6000.
+        batch: number of samples in a training step; by default 512, for digits 128.
+        rate: largest learning rate; by default 5e-3, for digits 2e-3.
+        width: width of the hidden layers, by default 128; for digits channels, by default 16.
+        depth: number of hidden layers; by default 4, for digits always 1.
         seed: seed of all random numbers.
 
     Raises:
@@ -60,15 +53,13 @@ class Config:
 
     data: str = "spiral"
     process: ProcessName = "VE"
-    predicts: Annotated[PredictionName | None, option(PREDICTIONS, "noise, for digits unit")] = (
-        None
-    )
+    predicts: PredictionName | None = None
     conditional: bool = False
-    steps: Annotated[int | None, option("INT", "4000, for digits 6000")] = None
-    batch: Annotated[int | None, option("INT", "512, for digits 128")] = None
-    rate: Annotated[float | None, option("FLOAT", "5e-3, for digits 2e-3")] = None
-    width: Annotated[int | None, option("INT", "128, for digits 16")] = None
-    depth: Annotated[int | None, option("INT", "4, for digits 1")] = None
+    steps: int | None = None
+    batch: int | None = None
+    rate: float | None = None
+    width: int | None = None
+    depth: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
