@@ -1,1 +1,1 @@
-"""One file per question: `python -m benchmarks NAME [--quick]`, results as JSON Lines."""
+"""Measure solvers, training and densities: `python -m benchmarks NAME [--quick]`, a file each."""

@@ -1,7 +1,7 @@
-"""`python -m benchmarks NAME [--quick]`: print a table, append its rows to results/NAME.jsonl.
+"""Run a benchmark: print a table, and append its rows to benchmarks/results/NAME.jsonl.
 
 `readme` and `page` measure nothing: they write the latest rows into README and docs/benchmarks.md.
-`python -m benchmarks claims` lists or runs the claims of the lectures.
+`claims` lists or runs the claims of the lectures.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def main() -> None:
     names = parser.add_subparsers(dest="name", required=True)
     for name in QUESTIONS:
         one = names.add_parser(name)
-        one.add_argument("--quick", action="store_true", help="fewer rounds, fewer seeds")
+        one.add_argument("--quick", action="store_true", help="fewer rounds and seeds")
         one.set_defaults(run=lambda given: QUESTIONS[given.name](given.quick))
     command.add_parser(names)
     solvers.add_parser(names)
     words.add_parser(names)
     given = parser.parse_args()
-    commit()  # that of the code which runs, whatever happens to the tree meanwhile
+    commit()  # the commit of the code that runs, even if the working tree changes later
     given.run(given)
 
 

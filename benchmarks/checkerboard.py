@@ -1,8 +1,8 @@
-"""Measure flow matching on the checkerboard: share off the squares, share of each cell.
+"""Measure flow matching on the checkerboard: the share of particles off the squares.
 
 Linear process, velocity prediction, `sf.fit` with its defaults; 20,000 particles by torchdiffeq's
-midpoint, 50 steps, evenly in log SNR. The lecture's training had 17.5 % off after 300 CPU seconds
-(docs/sources.md, N17; not measured here).
+midpoint method in 50 steps uniform in log SNR. The lecture's training had 17.5 % off the squares
+after 300 CPU seconds (docs/sources.md, N17; not measured here).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PROCESS = sf.Linear()
 
 
 def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
-    """`fit` with its defaults, on fresh draws of the checkerboard."""
+    """Train by `fit` with its defaults, on fresh draws of the checkerboard."""
     data = sf.datasets.checkerboard()
     field = sf.LearnedField(PROCESS, sf.MLP(seed=seed), data_std=data.std)
     sf.fit(field, data.sample, steps, seed)
@@ -27,7 +27,7 @@ def train(seed: int, steps: int = STEPS) -> sf.LearnedField:
 
 
 def judge(field: sf.fields.Field, seed: int, n: int = 20_000) -> dict[str, float]:
-    """Share off the squares, and how far the worst cell's share is from an eighth, in eighths."""
+    """The share off the squares, and the largest error of a square's share, over its value 1/8."""
     path = sf.ODESolver("midpoint", steps=50).solve(
         sf.reverse(field, eta=0.0), PROCESS.prior(n, 2, seed), save=1
     )

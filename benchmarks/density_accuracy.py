@@ -1,8 +1,8 @@
-"""How accurate is `evolve`, and how long does it take?
+"""Measure the accuracy and the time of `evolve`.
 
-The reverse SDEs of the ring with the exact field, and two SDEs that keep Gaussians. TV is to the
-exact cell masses; seconds include the estimate of the error. Memory is the growth of the peak of
-resident memory, each row in a process of its own.
+The SDEs: the reverse SDE of the ring with the exact field, and two SDEs under which Gaussians stay
+Gaussian. TV is the total variation from the exact cell masses; seconds include the estimate of the
+error. Memory is the growth of the peak of resident memory, each row in a process of its own.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def linear_solution(
 
 
 def gaussian(turn: float, noise: list[float], end: float, steps: int, cells: int) -> dict:
-    """An SDE that keeps Gaussians: dx = -x dt + turn (rotation) + noise, to t = end."""
+    """An SDE with Gaussian solutions: dx = -x dt + turn (rotation) + noise, to t = end."""
     a = torch.tensor([[-1.0, -turn], [turn, -1.0]], dtype=torch.float64)
     g = torch.tensor(noise, dtype=torch.float64)
     sde = sf.SDE(lambda x, t: x @ a.T, lambda x, t: g.expand_as(x), 0.0, end)
@@ -99,7 +99,7 @@ def _measured(
 
 
 def accuracy(quick: bool) -> list[dict[str, object]]:
-    """The second table."""
+    """The rows of the table of accuracy."""
     sizes = [(64, 100)] if quick else [(128, 200), (256, 400)]
     root = math.sqrt(2)
     jobs = [

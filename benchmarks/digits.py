@@ -1,13 +1,13 @@
-"""Train on handwritten digits of 8 x 8 pixels, sample in five ways, and judge the samples.
+"""Train on handwritten digits of 8 x 8 pixels, sample by several methods, and judge the samples.
 
-360 samples, 36 of each class, are compared with the 359 digits that no network has seen. Each
-number stands beside its floor: the same number of as many real digits, drawn eight times from the
-1,438 to learn. An independent classifier says which class a sample is, and its 64 features are the
-space of the Frechet distance; other distances are in pixels (-1 black to 1 white). "copies" are
-samples nearer to a digit that was learned than any held-out digit is. A class is asked for in all
-rows but that of the exact empirical field, whose samples are the digits themselves.
+360 samples, 36 of each class, are compared with the 359 held-out digits. For comparison the first
+row has the same numbers for 360 real digits, drawn eight times from the 1,438 training digits. An
+independent classifier names the class of a sample, and the Frechet distance is that of its 64
+features; other distances are in pixels (-1 black to 1 white). "copies" are samples nearer to a
+training digit than any held-out digit is. Samples are conditioned on a class, except those of the
+exact empirical field, which are the training digits.
 
-A row (seed, method) is appended to results/digits.jsonl as soon as it is known; training goes on
+A row (seed, method) is appended to results/digits.jsonl as soon as it is known; training continues
 from its checkpoint, and a row that the file holds is not measured again.
 """
 
@@ -30,7 +30,7 @@ from sdeflow.random_streams import Stream, random_generator
 
 N = 360
 SCALE = 2.0
-FLOOR = "real digits"
+REAL = "real digits"
 FILE = record.RESULTS / "digits.jsonl"
 Row = dict[str, object]
 Cloud = Callable[[LearnedField, int], Tensor]
@@ -43,11 +43,11 @@ METHODS: dict[str, tuple[int, Cloud]] = {
     "calibrated, guided": (8, lambda f, seed: how.guided_calls(f, N, seed, 8, SCALE)),
     "exact field, DDPM": (50, lambda f, seed: how.ddpm(how.exact(), N, seed).x[-1]),
 }
-"""Calls of the field, and the samples (n, 64)."""
+"""The calls of the field, and the samples (n, 64)."""
 
 
 def numbers(x: Tensor, asked: Tensor | None) -> dict[str, float]:
-    """What is measured of pictures (n, 64), of which a class (n,) was asked for."""
+    """The measures of pictures (n, 64) that should be of the classes (n,)."""
     learned, rest = how.halves()
     near = torch.cdist(x.float(), learned).amin(1)
     real = torch.cdist(rest, learned).amin(1)
@@ -63,8 +63,8 @@ def numbers(x: Tensor, asked: Tensor | None) -> dict[str, float]:
     }
 
 
-def floor(repeats: int = 8) -> Row:
-    """The same of as many real digits: the mean of some draws without replacement, and `sd`."""
+def real_digits(repeats: int = 8) -> Row:
+    """The measures of as many real digits: mean and `sd` over draws without replacement."""
     learned, labels = how.halves()[0], how.points(how.digits()).labels
     assert labels is not None
     rng = random_generator(0, Stream.CHOICE)
@@ -83,7 +83,7 @@ def floor(repeats: int = 8) -> Row:
 
 
 def measured(seed: int, steps: int, known: dict[tuple[int, str], Row]) -> list[Row]:
-    """The rows of one seed; new ones are appended to the file."""
+    """Measure the rows of one seed, and append new ones to the file."""
     rows, field = [], None
     for name, (calls, draw) in METHODS.items():
         row = known.get((seed, name))
@@ -102,7 +102,7 @@ def measured(seed: int, steps: int, known: dict[tuple[int, str], Row]) -> list[R
 
 
 def trained(seed: int, steps: int) -> tuple[LearnedField, float]:
-    """The field, from its checkpoint if it is there, and the CPU seconds spent now."""
+    """Train the field, or continue from its checkpoint; also return the CPU seconds spent now."""
     kept = record.RESULTS / "fields" / f"digits-{steps}-{seed}.safetensors"
     kept.parent.mkdir(parents=True, exist_ok=True)
     start = time.process_time()
@@ -111,17 +111,17 @@ def trained(seed: int, steps: int) -> tuple[LearnedField, float]:
 
 
 def stored(steps: int) -> dict[tuple[int, str], Row]:
-    """The rows that the file holds, by seed and method, for so many steps of training."""
+    """The rows in the file for this number of training steps, by seed and method."""
     rows = [row for row in record.stored(FILE) if row.get("training steps") == steps]
     return {(int(str(row["seed"])), str(row["method"])): row for row in rows}
 
 
 def main(quick: bool) -> None:
-    """Three seeds, one after the other; --quick: one seed, a hundred steps, nothing is kept."""
+    """Measure three seeds; --quick: one seed, a hundred training steps, nothing is kept."""
     torch.set_num_threads(1)
     steps = 100 if quick else how.STEPS
-    print(f"the judge names {accuracy():.4f} of the digits held out", file=sys.stderr)
-    real = {"seed": "", "method": FLOOR, **floor()}
+    print(f"share of held-out digits that the classifier names: {accuracy():.4f}", file=sys.stderr)
+    real = {"seed": "", "method": REAL, **real_digits()}
     rows = [real]
     for seed in range(1 if quick else 3):
         rows += measured(seed, steps, stored(steps))

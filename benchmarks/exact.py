@@ -1,10 +1,10 @@
-"""What an exact field costs beyond its arithmetic: ratios to the closed form written by hand.
+"""Measure the time of an exact field as a ratio to the same closed form written by hand.
 
-The reference is E[eps | x_t] as one would write it for one problem, one noise level and one type,
-in one call on the whole cloud: a softmax of a matrix product, coefficients ready, no blocks, no
-care for what lies far outside. Ours is what a solver's step calls: `field.at(t, c, x)(x)` with
-what depends on time worked out before. Runs are interleaved in one process, medians of paired
-ratios, process CPU time of one thread.
+The reference is E[eps | x_t] as one would write it for one problem, noise level and type: one
+softmax of a matrix product for the whole cloud, with ready coefficients, without blocks and
+without protection against rounding for far points. Ours is `field.at(t, c, x)(x)`, as in a
+solver's step, with the terms that depend on time alone computed before. Times are process CPU
+times of one thread, interleaved in one process; ratios are medians of paired ratios.
 
     isotropic     mixtures of 5, 25, 100 round Gaussians, equally wide
     anisotropic   mixtures of 5, 25 tilted Gaussians
@@ -34,13 +34,13 @@ Evaluate = Callable[[Tensor], Tensor]
 
 
 def isotropic(k: int) -> sf.GaussianMixture:
-    """k round Gaussians of standard deviation 0.2 at random places."""
+    """k isotropic Gaussians of standard deviation 0.2 with random means."""
     places = torch.randn(k, 2, generator=torch.Generator().manual_seed(k))
     return sf.GaussianMixture.isotropic(places, 0.2)
 
 
 def anisotropic(k: int) -> sf.GaussianMixture:
-    """k tilted Gaussians at random places, of unequal weight."""
+    """k anisotropic Gaussians with random means and unequal weights."""
     draw = torch.Generator().manual_seed(k)
     places, root = torch.randn(k, 2, generator=draw), 0.3 * torch.randn(k, 2, 2, generator=draw)
     spread = root @ root.mT + 0.01 * torch.eye(2)
@@ -77,13 +77,13 @@ def of_tilted(law: sf.GaussianMixture, sigma: float) -> Evaluate:
     return reference
 
 
-def of_squares(board: sf.distributions.PiecewiseConstant, sigma: float) -> Evaluate:
-    """A truncated normal for each column and row, weighted by the squares' masses."""
+def of_squares(squares: sf.distributions.PiecewiseConstant, sigma: float) -> Evaluate:
+    """Truncated normals for each column and row, weighted by the masses of the squares."""
     columns, rows = (
-        (float(low) + board.side * torch.arange(n + 1))
-        for low, n in zip(board.low, board.weights.T.shape, strict=True)
+        (float(low) + squares.side * torch.arange(n + 1))
+        for low, n in zip(squares.low, squares.weights.T.shape, strict=True)
     )
-    weights = board.weights.float()
+    weights = squares.weights.float()
 
     def side(edges: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         e = (edges - x) / sigma
@@ -112,13 +112,13 @@ def cases() -> dict[str, tuple[sf.distributions.Distribution, Callable[[float], 
     spiral = sf.datasets.spiral().distribution
     points = spiral.points.float()  # type: ignore[attr-defined]
     out["spiral 100"] = spiral, lambda s: of_round(points, s**2, s)
-    board = sf.datasets.checkerboard().distribution
-    out["checkerboard 8"] = board, lambda s: of_squares(board, s)  # type: ignore[arg-type]
+    squares = sf.datasets.checkerboard().distribution
+    out["checkerboard 8"] = squares, lambda s: of_squares(squares, s)  # type: ignore[arg-type]
     return out
 
 
 def repeated(evaluate: Evaluate, x: Tensor, times: int) -> None:
-    """Small clouds are over before a clock ticks."""
+    """Repeat a run for small clouds, which take less than the resolution of the CPU time."""
     for _ in range(times):
         evaluate(x)
 

@@ -1,22 +1,22 @@
-"""How fast and how accurate is `evolve`? Against fplanck and py-pde, and by itself.
+"""Measure the speed and accuracy of `evolve`, compared with fplanck and py-pde.
 
 First table: dx = -x dt + sqrt(2) dW from t = 0 to 0.5 on [-5, 5]^2, from the exact cell masses of
-five Gaussians on a ring; TV is to the exact masses at the end. Times are CPU times of one thread,
-interleaved, medians; ratios are medians of paired ratios. `evolve` uses the transition kernel of
-this SDE and does not step (`x kernel`); its Strang splitting takes as few steps as leave no larger
-error than the peer's (`splitting steps`, `x splitting`). Neither estimates its own error, as peers
-do not; the default, with the estimate, is in the last row.
+five Gaussians on a ring; TV is the total variation from the exact masses at the end. Times are CPU
+times of one thread, interleaved, medians; ratios are medians of paired ratios. `evolve` uses the
+exact transition kernel of this SDE (`x kernel`), or Strang splitting with the fewest steps whose
+error is no larger than the peer's (`splitting steps`, `x splitting`). Neither estimates its own
+error, as peers do not; the last row has the default, with the estimate.
 
 Second table: `density_accuracy`. Memory is the growth of the peak of resident memory, each row in
 a process of its own, except py-pde's, which is that of a second call.
 """
 
-# How the peers are set up: fplanck 0.2.2 has k T = 1, drag 1 and the harmonic potential, and the
-# exact masses for a start; it needs np.product, which numpy 2 dropped. Its matrix can be used
-# again for another start, so there is a ratio without it. py-pde takes the same masses over the
-# volume, no slope at the walls, numba, and adaptive steps at its own tolerance: with the Euler
-# method (its default) and the Runge-Kutta method, for the equation as a divergence and with the
-# product rule worked out. Its steppers are made once: what is timed is the compiled call alone.
+# Setup of the peers: fplanck 0.2.2 has k T = 1, drag 1, the harmonic potential, and starts from
+# the exact masses; it needs np.product, which numpy 2 removed. Its matrix can be reused for
+# another start, so one ratio is without the time to build it. py-pde has the same masses over the
+# volume, zero slope at the walls, numba, and adaptive steps with its default tolerance: by the
+# Euler method (its default) and by Runge-Kutta, for the equation as a divergence and with the
+# product rule expanded. Its steppers are made once: only the compiled call is timed.
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ try:
     import fplanck
     import numba
     import pde
-except ImportError:  # `main` says what is missing
+except ImportError:  # `main` prints what is missing
     fplanck = numba = pde = None
 else:
     fplanck.solver.np = SimpleNamespace(**vars(np), product=np.prod)
@@ -57,7 +57,7 @@ SOURCES = {  # div(x c), in two ways
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to move a density: build() once, propagate(what was built) -> masses (n, n)."""
+    """A method that moves a density: build() once, then propagate(built) -> masses (n, n)."""
 
     build: Callable[[], object]
     propagate: Callable[[object], np.ndarray]
@@ -67,18 +67,18 @@ class Variant:
 
 
 def problem(cells: int) -> tuple[Density, Density]:
-    """The density at both ends of `SPAN`."""
+    """The exact densities at both ends of `SPAN`."""
     grid = Grid(-5.0, 5.0, (cells, cells))
     shrunk = math.exp(-float(SPAN[1]))
     later = ring().noised(shrunk, math.sqrt(1 - shrunk**2))
     return ring().on_grid(grid), later.on_grid(grid)
 
 
-# ------------------------------------------------------------------------------------- the racers
+# ------------------------------------------------------------------------------------ the methods
 
 
 def by_sdeflow(start: Density, steps: int | None = None, estimate: bool = False) -> Variant:
-    """`evolve`: by the transition kernel, or in this many steps of the splitting."""
+    """`evolve` by the transition kernel, or by this many steps of the splitting."""
     time_grid = None if steps is None else torch.linspace(*SPAN.tolist(), steps + 1).double()
     identity = torch.eye(2, dtype=torch.float64)
 
@@ -92,7 +92,7 @@ def by_sdeflow(start: Density, steps: int | None = None, estimate: bool = False)
 
 
 def by_fplanck(start: Density) -> Variant:
-    """Rates by detailed balance, in a matrix whose exponential is applied."""
+    """fplanck: rates by detailed balance, in a matrix whose exponential is applied."""
 
     def build() -> object:
         return fplanck.fokker_planck(
@@ -107,13 +107,13 @@ def by_fplanck(start: Density) -> Variant:
 
 
 def by_pde(start: Density, source: str, method: str) -> Variant:
-    """Central differences and explicit steps, compiled by numba."""
+    """py-pde: central differences and explicit steps, compiled by numba."""
     cells, volume = start.grid.shape[0], start.grid.volume
 
     def build() -> object:
         state = pde.ScalarField(pde.CartesianGrid([[-5, 5], [-5, 5]], [cells, cells]))
-        law = pde.PDE({"c": SOURCES[source]}, bc={"derivative": 0})
-        kind = pde.solvers.SolverBase.from_name(method, law, backend="numba", adaptive=True)
+        equation = pde.PDE({"c": SOURCES[source]}, bc={"derivative": 0})
+        kind = pde.solvers.SolverBase.from_name(method, equation, backend="numba", adaptive=True)
         return state, kind.make_stepper(state, 0.2 * start.grid.width[0] ** 2)
 
     def propagate(made: object) -> np.ndarray:
@@ -126,7 +126,7 @@ def by_pde(start: Density, source: str, method: str) -> Variant:
 
 
 def peers(start: Density) -> dict[str, Variant]:
-    """Everyone else."""
+    """The methods of the other packages."""
     return {
         "fplanck": by_fplanck(start),
         **{
@@ -140,7 +140,7 @@ def peers(start: Density) -> dict[str, Variant]:
 
 
 def fewest(start: Density, truth: Density, error: float) -> int:
-    """The fewest steps of ours that leave no larger error."""
+    """The fewest steps of our splitting whose error is no larger."""
     for steps in range(1, 200):
         run = by_sdeflow(start, steps)
         with warnings.catch_warnings():
@@ -151,13 +151,13 @@ def fewest(start: Density, truth: Density, error: float) -> int:
 
 
 def distance(mass: np.ndarray, truth: Density) -> float:
-    """Total variation of masses to a density."""
+    """The total variation between masses and a density."""
     return float(abs(mass - truth.mass.numpy()).sum() / 2)
 
 
-def race(cells: int, rounds: int) -> list[dict[str, object]]:
-    """One grid: a row for each peer, for our kernel, and for our splitting with as many steps as a
-    peer calls for.
+def compared(cells: int, rounds: int) -> list[dict[str, object]]:
+    """The rows of one grid: each peer, our kernel, and our splitting with as few steps as match a
+    peer's error.
     """
     start, truth = problem(cells)
     others = peers(start)
@@ -193,12 +193,12 @@ KERNEL = "sdeflow, exact kernel"
 
 
 def splitting(steps: int) -> str:
-    """The name of our splitting in these many steps."""
+    """The name of our splitting in this number of steps."""
     return f"sdeflow, splitting, {steps} steps"
 
 
 def _first_runs(others: dict[str, Variant]) -> tuple[dict, dict, dict, dict]:
-    """What each peer builds, seconds of its first run, its masses and the memory of a second."""
+    """For each peer: what it builds, the times of the first run, its masses, a second's memory."""
     made, compiled, final, grown = {}, {}, {}, {}
     for name, v in others.items():
         begun = time.process_time()
@@ -212,7 +212,7 @@ def _first_runs(others: dict[str, Variant]) -> tuple[dict, dict, dict, dict]:
 def _peer_times(
     name: str, spent: dict[str, list[float]], compiled: float, steps: int
 ) -> dict[str, object]:
-    """Seconds of a peer, and their ratios to ours."""
+    """The times of a peer in seconds, and their ratios to ours."""
     build = spent["build"] if name == "fplanck" else [0.0] * len(spent[name])
     total = [a + b for a, b in zip(build, spent[name], strict=True)]
     stepped = spent[splitting(steps)]
@@ -242,13 +242,13 @@ def _row(name: str, mass: np.ndarray, start: Density, truth: Density) -> dict[st
 
 
 def fplanck_memory(cells: int) -> float:
-    """MiB to build and propagate."""
+    """The memory (MiB) to build and propagate."""
     v = by_fplanck(problem(cells)[0])
     return peak(lambda: v.propagate(v.build()))[1]
 
 
 def our_memory(cells: int, steps: int | None, estimate: bool) -> float:
-    """MiB to propagate."""
+    """The memory (MiB) to propagate."""
     start = problem(cells)[0]
     warm = by_sdeflow(problem(64)[0], 2)
     warm.propagate(warm.build())
@@ -257,7 +257,7 @@ def our_memory(cells: int, steps: int | None, estimate: bool) -> float:
 
 
 def machine() -> str:
-    """The processor's name (Linux)."""
+    """The name of the processor (Linux)."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
 
@@ -270,7 +270,7 @@ def main(quick: bool) -> None:
     numba.set_num_threads(1)
     about = {"machine": machine(), "scipy": scipy.__version__, "numpy": np.__version__}
     for cells in (64,) if quick else (64, 128, 256):
-        rows = race(cells, 9 if cells < 256 else 5)
+        rows = compared(cells, 9 if cells < 256 else 5)
         print(record.table(rows) + "\n", flush=True)
         record.append("fokker_planck", [{"question": "peers"} | row | about for row in rows])
     rows = accuracy(quick)

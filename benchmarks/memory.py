@@ -1,8 +1,8 @@
 """Measure the peak memory of 1,000,000 particles under the reverse SDE, final state only.
 
-Each number of steps runs in a process of its own; growth is the peak of resident memory over what
-was resident before the solve. The field is the exact one of a single Gaussian, so memory and time
-are the solver's and the noise's.
+Each number of steps runs in a process of its own; growth is the peak of resident memory minus the
+resident memory before the solve. The field is that of a single Gaussian, so that memory and time
+are those of the solver and its noise.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ print(json.dumps({"n": n, "steps": steps, "seed": 0, "growth MB": status("VmHWM"
 
 
 def growth(n: int, steps: int) -> dict[str, object]:
-    """Growth of peak resident memory in MiB, in a fresh process."""
+    """The growth of peak resident memory (MiB), in a fresh process."""
     done = subprocess.run(
         [sys.executable, "-c", PROBE, str(n), str(steps)],
         capture_output=True, text=True, check=True,

@@ -1,10 +1,10 @@
-"""What a step costs beside the network: ours, as a ratio to the bare engines' own Euler step.
+"""Measure the time of a step without its network, as a ratio to an Euler step of the engines.
 
-The network is free: it returns numbers made beforehand, in eval mode, as `fit` leaves one. An
-engine's own step is a call as a user makes it, with a drift (and noise) that is free too:
-torchdiffeq with `step_size`, torchsde with a Brownian motion whose numbers lie ready. Ours
-includes the noise, the reverse SDE's coefficients, the check of every state, and Python.
-Interleaved in one process, one thread, n = 256 particles.
+The network takes no time: it returns prepared numbers. The engines' own step is a plain call with
+a drift (and noise) that takes no time either: torchdiffeq with `step_size`, torchsde with a
+Brownian motion of prepared increments. Our step includes the noise, the coefficients of the
+reverse SDE, the check of every state, and Python. Runs are interleaved in one process of one
+thread, with n = 256 particles.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ PROCESS = sf.VP()
 
 
 class Free(nn.Module):
-    """A network that costs nothing."""
+    """A network that takes no time."""
 
     def __init__(self, out: Tensor) -> None:
         super().__init__()
         self.out = out
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Zeros, made beforehand."""
+        """Return prepared zeros."""
         return self.out
 
 
 class FreeSDE:
-    """Drift and noise that cost nothing, for torchsde."""
+    """An SDE for torchsde whose drift and noise take no time."""
 
     noise_type, sde_type = "diagonal", "ito"
 
@@ -54,7 +54,7 @@ class FreeSDE:
 
 
 class Ready:
-    """A Brownian motion whose numbers lie ready."""
+    """A Brownian motion with prepared increments."""
 
     levy_area_approximation = "none"
 
@@ -96,7 +96,7 @@ def runs(n: int, steps: int) -> dict[str, tuple[Callable[[], object], str]]:
 
 
 def rows(rounds: int, n: int = 256, steps: int = 1000) -> list[dict[str, object]]:
-    """Microseconds a step, and the ratio to the engine's own step."""
+    """The time of a step in microseconds, and its ratio to the engine's own step."""
     torch.set_num_threads(1)
     with torch.no_grad():
         found = runs(n, steps)

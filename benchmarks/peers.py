@@ -1,4 +1,4 @@
-"""The same reverse SDE and flow as others run them: plain calls of the engines, and diffusers.
+"""Solve the same reverse SDE and flow by plain calls of the engines, and by diffusers.
 
 Each function returns a run of `steps` network calls on the cloud x.
 """
@@ -22,12 +22,12 @@ Run = Callable[[], object]
 
 
 def level(c: sf.processes.Coefficients) -> Tensor:
-    """What our network sees for time: ln(sigma / alpha) / 4."""
+    """The network's input for time: ln(sigma / alpha) / 4."""
     return torch.log(c.sigma / c.alpha) / 4
 
 
 class Plain:
-    """The reverse SDE of VP as one would first write it for torchsde: f, g and nothing else."""
+    """The reverse SDE of VP in its simplest form for torchsde: f and g."""
 
     noise_type, sde_type = "diagonal", "ito"
 
@@ -35,14 +35,14 @@ class Plain:
         self.network = network
 
     def f(self, s: Tensor, x: Tensor) -> Tensor:
-        """Drift in s = t_max - t."""
+        """The drift in s = t_max - t."""
         c = PROCESS(PROCESS.t_max - s)
         eps = self.network(x, level(c))
         rate = c.alpha_dot / c.alpha
         return -(rate * x + 2 * (c.sigma_dot - rate * c.sigma) * eps)
 
     def g(self, s: Tensor, x: Tensor) -> Tensor:
-        """Diffusion, (n, d)."""
+        """The diffusion (n, d)."""
         return PROCESS.diffusion(PROCESS.t_max - s).expand_as(x)
 
     def flow(self, t: Tensor, x: Tensor) -> Tensor:
@@ -53,13 +53,13 @@ class Plain:
 
 
 def plain_sde(network: nn.Module, x: Tensor, steps: int) -> Run:
-    """torchsde with its own Brownian motion and a step in t."""
+    """A run of torchsde with its own Brownian motion and a fixed step in t."""
     plain, ends = Plain(network), torch.tensor([0.0, SPAN])
     return lambda: torchsde.sdeint(plain, x, ends, method="euler", dt=SPAN / steps)
 
 
 def plain_ode(network: nn.Module, x: Tensor, steps: int) -> Run:
-    """torchdiffeq with a step in t."""
+    """A run of torchdiffeq with a fixed step in t."""
     plain, ts = Plain(network), torch.tensor([PROCESS.t_max, PROCESS.t_min])
     options = {"step_size": SPAN / steps}
     return lambda: torchdiffeq.odeint(plain.flow, x, ts, method="euler", options=options)
@@ -68,7 +68,7 @@ def plain_ode(network: nn.Module, x: Tensor, steps: int) -> Run:
 def diffusers_loop(
     kind: type[DDPMScheduler | DDIMScheduler], network: nn.Module, x: Tensor, steps: int
 ) -> Run:
-    """The loop of diffusers' pipelines with one of its schedulers."""
+    """A run of the loop in diffusers' pipelines with one of its schedulers."""
 
     def run() -> Tensor:
         s = kind(clip_sample=False)

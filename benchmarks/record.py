@@ -1,6 +1,6 @@
-"""Time variants in turn, print a table, and append rows with their provenance.
+"""Time variants in turn, print tables, and append rows with their provenance.
 
-`measured` makes README's table, each number from the latest full run of its benchmark.
+`measured` makes the table of README, each number from the latest full run of its benchmark.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ BLOCK = re.compile(r"(?<=<!-- measured -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
 def interleaved(
-    variants: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float]
+    variants: dict[str, Callable[[], object]], rounds: int, timer: Callable[[], float]
 ) -> dict[str, list[float]]:
-    """Seconds of each variant in each round, A B C A B C, after one round that is not counted.
+    """The seconds of each variant in each round, A B C A B C, after one round that is not counted.
 
-    Neighbours in time run on an equally busy machine: report the ratio of paired variants.
+    The machine is about equally busy in neighbouring runs: report ratios of paired variants.
     """
     seconds: dict[str, list[float]] = {name: [] for name in variants}
     for i in range(rounds + 1):
         for name, run in variants.items():
-            start = clock()
+            start = timer()
             run()
             if i:
-                seconds[name].append(clock() - start)
+                seconds[name].append(timer() - start)
     return seconds
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """Median of the paired ratios."""
+    """The median of the paired ratios."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def table(rows: list[dict[str, object]]) -> str:
-    """Rows as Markdown."""
+    """Write rows as a Markdown table."""
     if not rows:
         return "None."
     columns = list(rows[0])
@@ -60,9 +60,9 @@ def _cell(value: object) -> str:
 
 
 def append(name: str, rows: list[dict[str, object]]) -> None:
-    """Append rows to results/NAME.jsonl, each with the time of day and the provenance.
+    """Append rows to results/NAME.jsonl, each with the time and the provenance.
 
-    Rows of code that no commit holds are marked, and the reader is told.
+    Rows of uncommitted code are marked, and a message says so.
     """
     RESULTS.mkdir(exist_ok=True)
     made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **signed()}
@@ -73,8 +73,8 @@ def append(name: str, rows: list[dict[str, object]]) -> None:
 
 
 def stored(file: Path) -> Iterator[dict[str, object]]:
-    """The rows of a file, each with the provenance of its run; the lines that cannot be read are
-    named on stderr."""
+    """Yield the rows of a file, each with the provenance of its run; name unreadable lines on
+    stderr."""
     runs: dict[object, object] = {}
     lines = file.read_text().splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
@@ -89,12 +89,12 @@ def stored(file: Path) -> Iterator[dict[str, object]]:
 
 
 def load() -> str:
-    """How busy the machine is: processes that want to run, mean of a minute, and its cores."""
+    """The load of the machine: mean number of running processes in a minute, and its cores."""
     return f"{os.getloadavg()[0]:.1f} of {os.cpu_count()} cores"
 
 
 def signed(seed: int | None = None) -> dict[str, str | int]:
-    """`provenance`, except that results which were just written do not make the tree dirty."""
+    """The provenance, in which changed results alone do not count as uncommitted changes."""
     made = dict(provenance() if seed is None else provenance(seed))
     made["load"] = load()
     commit = str(made["commit"])
@@ -104,17 +104,17 @@ def signed(seed: int | None = None) -> dict[str, str | int]:
 
 
 def tell_if_no_commit(name: str, made: dict[str, str | int]) -> None:
-    """Tell the reader when the code is not that of a commit."""
+    """Print a message if the code is not that of a commit."""
     commit = str(made["commit"])
     if commit == "unknown" or commit.endswith("-dirty"):
         print(
-            f"{name}: no commit holds this code ({commit}); commit it and run again",
+            f"{name}: this code is not committed ({commit}); commit it and run again",
             file=sys.stderr,
         )
 
 
 def _only_results_changed() -> bool:
-    """Whether nothing differs from the commit but what the benchmarks and claims write."""
+    """Whether only files written by benchmarks and claims differ from the commit."""
     written = (":!benchmarks/results", ":!docs/claims", ":!docs/claims.md")
     changed = subprocess.run(
         ["git", "status", "--porcelain", "-uno", "--", ".", *written],
@@ -123,11 +123,11 @@ def _only_results_changed() -> bool:
     return not changed.stdout.strip()
 
 
-# ------------------------------------------------------------------------------- README's numbers
+# ------------------------------------------------------------------------------- numbers of README
 
 
 def latest(name: str) -> list[dict]:
-    """The rows of the last full run of `python -m benchmarks NAME`; none if there was none."""
+    """The rows of the last full run of `python -m benchmarks NAME`; empty if there is none."""
     file = RESULTS / f"{name}.jsonl"
     rows = [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
     full = [row for row in rows if row["made"]["command"] == f"__main__.py {name}"]
@@ -135,7 +135,7 @@ def latest(name: str) -> list[dict]:
 
 
 def measured() -> str:
-    """README's table, as Markdown; a benchmark that never ran in full has no line."""
+    """The table of README, as Markdown; a benchmark without a full run has no line."""
     rows = [*_speed_rows(), *_memory_rows(), *_spiral_rows(), *_checkerboard_rows()]
     headers = ["measured", "sdeflow", "elsewhere"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True) + "\n"
@@ -185,10 +185,10 @@ def _spiral_rows() -> list[list[str]]:
 
 
 def _checkerboard_rows() -> list[list[str]]:
-    board = latest("checkerboard")
-    if not board:
+    squares = latest("checkerboard")
+    if not squares:
         return []
-    off = f"{100 * _mean(board, 'off'):.1f} % in {_mean(board, 'cpu s'):.0f} CPU s"
+    off = f"{100 * _mean(squares, 'off'):.1f} % in {_mean(squares, 'cpu s'):.0f} CPU s"
     theirs = "the lecture's training: 17.5 % in 300 CPU s ([N17](docs/sources.md))"
     return [["checkerboard: share off the squares", off, theirs]]
 
@@ -198,5 +198,5 @@ def _mean(rows: list[dict], key: str) -> float:
 
 
 def refresh(quick: bool) -> None:
-    """Write the table into README, from the results as they stand."""
+    """Write the table into README, from the recorded results."""
     README.write_text(BLOCK.sub(lambda _: measured(), README.read_text()))

@@ -1,10 +1,10 @@
-"""How close the two engines come to the network alone, and how far plain calls and diffusers are.
+"""Measure the time of samplers as a ratio to that of the network alone.
 
-floor2: the network alone, time features worked out once per step, rows in chunks of 512. Every
-number of the second table is a ratio to floor2 of interleaved runs in one process, medians of
-paired ratios, on process CPU time for one thread and wall time for two. Network: MLP 3 x 256,
-SiLU; VP; noise prediction. The first table is what a step costs beside a free network
-(`overhead`). `--quick` asks one thread only, in fewer rounds.
+The reference ("floor2") is the network alone, with time features computed once per step
+and rows in chunks of 512. Ratios are medians of paired ratios of interleaved runs in one process,
+of process CPU time for one thread and of wall time for two. Network: MLP 3 x 256, SiLU; VP; noise
+prediction. The first table has the time of a step without its network (`overhead`). `--quick` runs
+one thread, in fewer rounds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ STEPS = {256: 256, 4_096: 32, 65_536: 4}
 CHUNK = 512
 
 Runs = dict[str, tuple[Callable[[], object], int]]
-"""What is compared, and how often each calls the network."""
+"""The runs that are compared, and the network calls of each."""
 
 
-def floor2(network: sf.MLP, x: Tensor, steps: int) -> Callable[[], None]:
+def network_alone(network: sf.MLP, x: Tensor, steps: int) -> Callable[[], None]:
     """The network alone."""
     times = sf.processes.log_snr_times(PROCESS, steps)[:-1].float()
     bias = [network.condition(level(PROCESS(t))) for t in times]
@@ -41,7 +41,7 @@ def floor2(network: sf.MLP, x: Tensor, steps: int) -> Callable[[], None]:
 
 
 def ours(network: sf.MLP, x: Tensor, steps: int) -> Runs:
-    """The methods of the two engines, as a user calls them."""
+    """Our solvers by the two engines, as a user calls them."""
     field = sf.LearnedField(PROCESS, network)
     sde, chain, flow = sf.reverse(field), sf.ancestral(field), sf.reverse(field, 0.0)
     half, quarter = max(1, steps // 2), max(1, steps // 4)
@@ -60,9 +60,9 @@ def ours(network: sf.MLP, x: Tensor, steps: int) -> Runs:
 
 
 def variants(network: sf.MLP, x: Tensor, steps: int) -> Runs:
-    """Everything that is compared."""
+    """All runs that are compared."""
     return {
-        "floor2": (floor2(network, x, steps), steps),
+        "floor2": (network_alone(network, x, steps), steps),
         **ours(network, x, steps),
         "torchsde.sdeint, defaults": (plain_sde(network, x, steps), steps),
         "torchdiffeq.odeint, step_size": (plain_ode(network, x, steps), steps),
@@ -72,9 +72,9 @@ def variants(network: sf.MLP, x: Tensor, steps: int) -> Runs:
 
 
 def trained() -> sf.MLP:
-    """A noise predictor on the spiral, briefly trained.
+    """Train a noise predictor on the spiral for a short time.
 
-    An untrained one lets the cloud explode, and activations of huge numbers are slow.
+    Under an untrained one the cloud explodes, and activations of huge numbers are slow.
     """
     network = sf.MLP(2, width=256, depth=3, waves=0)
     field = sf.LearnedField(PROCESS, network)
@@ -83,15 +83,15 @@ def trained() -> sf.MLP:
 
 
 def with_network(network: sf.MLP, n: int, threads: int, rounds: int) -> list[dict[str, object]]:
-    """Ratios to floor2 per network call, at one cloud size."""
+    """The time per network call as a ratio to the network alone, at one cloud size."""
     torch.set_num_threads(threads)
     steps = STEPS[n]
     x = PROCESS.prior(n, 2, 0)
     runs = variants(network, x, steps)
-    clock = time.process_time if threads == 1 else time.perf_counter
+    timer = time.process_time if threads == 1 else time.perf_counter
     with torch.no_grad():
-        seconds = record.interleaved({k: run for k, (run, _) in runs.items()}, rounds, clock)
-    floor = [s / steps for s in seconds["floor2"]]
+        seconds = record.interleaved({k: run for k, (run, _) in runs.items()}, rounds, timer)
+    alone = [s / steps for s in seconds["floor2"]]
     return [
         {
             "question": "x floor2",
@@ -99,7 +99,7 @@ def with_network(network: sf.MLP, n: int, threads: int, rounds: int) -> list[dic
             "threads": threads,
             "seed": 0,
             "variant": name,
-            "ratio": record.ratio([s / runs[name][1] for s in spent], floor),
+            "ratio": record.ratio([s / runs[name][1] for s in spent], alone),
             "us per particle-call": min(spent) / runs[name][1] / n * 1e6,
         }
         for name, spent in seconds.items()

@@ -5,10 +5,10 @@ The lecture: an MLP 4-16-128-128-128-128-16-2 on
     (x, y, sin(ln sigma / 2), cos(ln sigma / 2)),
 
 noise prediction, sigma uniform over 64 levels from 0.01 to 10, AdamW at 1e-3, 15,000 steps of all
-100 points (docs/sources.md, N5). Ours: `sf.fit` with its defaults, for as many steps as take less
-time than that; and ours without the waves, without their damping, without the preconditioning.
-Each is measured in the same way, with three seeds: excess loss at 64 noise levels; 2,130 particles
-by 64 DDPM steps.
+100 points (docs/sources.md, N5). Ours: `sf.fit` with its defaults, for a number of steps that
+takes less time; and ours without the Fourier features ("waves"), without their damping, and
+without the preconditioning. Each is measured with three seeds: excess loss at 64 noise levels;
+2,130 particles by 64 DDPM steps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROCESS = sf.VE(sigma_min=0.01, sigma_max=10.0)
 
 
 class Lecture(nn.Module):
-    """The lecture's network; it sees t of the log-linear schedule, sigma = 10^(3t - 2)."""
+    """The lecture's network, with the time t of the log-linear schedule, sigma = 10^(3t - 2)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,10 +62,10 @@ def train_lecture(points: Tensor, seed: int, steps: int = 15_000) -> sf.LearnedF
 
 
 class Undamped(sf.MLP):
-    """Our network with waves of the same height at every noise level."""
+    """Our network with Fourier features of the same amplitude at every noise level."""
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> tuple[Tensor, ...]:
-        """See `MLP`."""
+        """The features without damping."""
         bias, damping, *memory = super().condition(c, label)
         return bias, torch.ones_like(damping), *memory
 
@@ -73,7 +73,7 @@ class Undamped(sf.MLP):
 def train_ours(
     data: sf.datasets.Dataset, seed: int, steps: int = STEPS, without: str = ""
 ) -> sf.LearnedField:
-    """`fit` with its defaults, or without one of "waves", "damping", "preconditioning"."""
+    """Train by `fit`, with its defaults or without "waves", "damping" or "preconditioning"."""
     kind = Undamped if without == "damping" else sf.MLP
     network = kind(waves=0 if without == "waves" else 48, seed=seed)
     std = None if without == "preconditioning" else data.std
@@ -83,7 +83,7 @@ def train_ours(
 
 
 def judge(field: sf.fields.Field, data: sf.datasets.Dataset, seed: int) -> dict[str, object]:
-    """Excess loss, and the nearness and spread of a 64-step DDPM cloud of 2,130 particles."""
+    """The excess loss, and nearness and spread of a DDPM cloud of 2,130 particles in 64 steps."""
     truth = sf.ExactField(PROCESS, sf.distributions.PointSet(data.distribution.points))
     path = sf.SDESolver("euler", steps=64, seed=seed).solve(
         sf.ancestral(field), PROCESS.prior(2130, 2, seed), save=1

@@ -1,8 +1,8 @@
-"""`python -m benchmarks words`: train pictures and words, and ask what they have learned.
+"""Train CLIP and unCLIP on captioned digits, and measure how well they read and draw.
 
-For each seed: zero-shot digits and attribute words of held-out digits (`clip`, `words`); 270
-prompts, drawn with and without a prior at several scales of guidance, and judged (`prompts`). CPU
-seconds of each training are rows too. Parts that are trained already are read from the folder.
+For each seed: zero-shot classification of held-out digits and of attributes (`clip`, `words`); 270
+prompts, drawn with and without a prior at several scales of guidance, and judged (`prompts`); the
+CPU seconds of each training. Trained parts are read from the folder.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ QUICK = {"clip_steps": 30, "decoder_steps": 30, "prior_steps": 30, "pool": 2000}
 
 
 class Prompt(NamedTuple):
-    """A text, the digit that it asks for, and the attribute (its number), or -1."""
+    """A text, the digit that it names, and the index of its attribute, or -1."""
 
     text: str
     digit: int
@@ -38,7 +38,7 @@ class Prompt(NamedTuple):
 
 
 def prompts() -> list[Prompt]:
-    """270: each digit alone and with each attribute that the decoder knows, in three wordings."""
+    """270 prompts: each digit alone, and with each attribute of the pool, in three wordings."""
     found = []
     for wording in range(3):
         for digit in range(10):
@@ -56,8 +56,8 @@ def prompts() -> list[Prompt]:
 
 
 def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`words` as a command of `python -m benchmarks`."""
-    one = names.add_parser("words", help="CLIP and unCLIP on captioned digits: zero-shot, prompts")
+    """Add the command `words` to `python -m benchmarks`."""
+    one = names.add_parser("words", help="CLIP and unCLIP on captioned digits")
     one.add_argument("--quick", action="store_true", help="a few steps of training")
     one.add_argument("--seed", nargs="+", type=int, default=[0, 1, 2], metavar="S")
     one.add_argument("--folder", type=Path, default=Path("runs/words"), help="of trained models")
@@ -65,7 +65,7 @@ def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(given: argparse.Namespace) -> None:
-    """Train and ask, seed by seed; the rows of a seed are kept as soon as they are known."""
+    """Train and measure seed by seed; the rows of a seed are written as soon as they are known."""
     torch.set_num_threads(1)
     for seed in given.seed:
         folder = given.folder / f"{'quick' if given.quick else 'seed'}{seed}"
@@ -74,8 +74,8 @@ def main(given: argparse.Namespace) -> None:
         asked = prompts()
         tables = (
             [{"what": "cpu s", **spent}],
-            [{"what": "clip", **reads(model.clip)}],
-            [{"what": "judge", **sees(judge)}],
+            [{"what": "clip", **zero_shot(model.clip)}],
+            [{"what": "judge", **judge_accuracy(judge)}],
             [{"what": "words", **row} for row in attributes(model.clip)],
             [{"what": "prompts", **row} for row in drawn(model, judge, asked, seed)],
         )
@@ -92,7 +92,7 @@ def main(given: argparse.Namespace) -> None:
 def trained(
     config: sf.images.UnCLIPConfig, folder: Path
 ) -> tuple[sf.images.UnCLIP, sf.images.Judge, dict[str, float]]:
-    """The model, the judge, and the CPU seconds that each training took."""
+    """The model, the judge, and the CPU seconds of each training."""
     log = folder / "seconds.json"
     spent = json.loads(log.read_text()) if log.is_file() else {}
 
@@ -129,48 +129,48 @@ def _judge(config: sf.images.UnCLIPConfig) -> sf.images.Judge:
     return judge
 
 
-# ------------------------------------------------------------------------- what has been learned
+# ------------------------------------------------------------------------------------- recognition
 
 
 def plain() -> tuple[Tensor, Tensor]:
-    """The held-out digits with nothing drawn on them."""
+    """The held-out digits without attributes."""
     images, digit = sf.images.handwritten("test")
     return sf.images.draw(images, torch.zeros(len(images), len(NAMES), dtype=torch.bool)), digit
 
 
-def adorned() -> sf.images.Captioned:
-    """2,000 of them with attributes, each with chance 0.25."""
+def decorated() -> sf.images.Captioned:
+    """2,000 held-out digits with attributes, each with probability 0.25."""
     return sf.images.CaptionedPictures("test").sample(2000, seed=9999)
 
 
-def reads(clip: sf.images.ContrastiveModel) -> dict[str, float]:
-    """Zero-shot accuracy, and how far pairs stand out from the rest."""
-    (x, digit), seen = plain(), adorned()
-    u, v = clip.embed_pictures(seen.x[:512]), clip.embed_text(seen.captions[:512])
+def zero_shot(clip: sf.images.ContrastiveModel) -> dict[str, float]:
+    """The zero-shot accuracy, and the mean cosines of pairs and of other rows."""
+    (x, digit), drawn_on = plain(), decorated()
+    u, v = clip.embed_pictures(drawn_on.x[:512]), clip.embed_text(drawn_on.captions[:512])
     cosines = u @ v.T
     own = cosines.diag().mean()
     return {
         "zero-shot, plain": _share(sf.images.zero_shot(clip, x) == digit),
-        "zero-shot, attributes": _share(sf.images.zero_shot(clip, seen.x) == seen.digit),
+        "zero-shot, attributes": _share(sf.images.zero_shot(clip, drawn_on.x) == drawn_on.digit),
         "cosine of pairs": float(own),
         "of others": float((cosines.sum() - 512 * own) / (512 * 511)),
         "gap": float((u.mean(0) - v.mean(0)).norm()),
     }
 
 
-def sees(judge: sf.images.Judge) -> dict[str, float]:
-    """How often the judge is right."""
-    (x, digit), seen = plain(), adorned()
-    found = judge.judge(seen.x)
+def judge_accuracy(judge: sf.images.Judge) -> dict[str, float]:
+    """The shares of digits and attributes that the judge finds."""
+    (x, digit), drawn_on = plain(), decorated()
+    found = judge.judge(drawn_on.x)
     return {
         "digit, plain": _share(judge.judge(x).digit == digit),
-        "digit, attributes": _share(found.digit == seen.digit),
-        "worst attribute": float((found.drawn == seen.drawn).double().mean(0).min()),
+        "digit, attributes": _share(found.digit == drawn_on.digit),
+        "worst attribute": float((found.drawn == drawn_on.drawn).double().mean(0).min()),
     }
 
 
 def attributes(clip: sf.images.ContrastiveModel) -> Iterator[dict[str, object]]:
-    """Embedding of each held-out digit with an attribute, less that without: which word is it?"""
+    """The words nearest to the embedding of a digit with an attribute minus that without."""
     for rate in (0.0, 0.25):
         for name in NAMES:
             without, plus = sf.images.pairs(name, "test", rate)
@@ -194,7 +194,7 @@ def attributes(clip: sf.images.ContrastiveModel) -> Iterator[dict[str, object]]:
 def drawn(
     model: sf.images.UnCLIP, judge: sf.images.Judge, asked: list[Prompt], seed: int
 ) -> Iterator[dict[str, object]]:
-    """What is drawn for each prompt, by way and scale of guidance."""
+    """The measures of the pictures of all prompts, for each prior and scale of guidance."""
     texts = [prompt.text for prompt in asked]
     ways = [("prior", model, scale) for scale in SCALES]
     ways += [("linear", replace(model, prior=model.linear), 1.0)]
@@ -233,7 +233,7 @@ def _judged(
 
 
 def as_asked(judge: sf.images.Judge, x: Tensor, asked: list[Prompt]) -> dict[str, object]:
-    """Shares with the digit, with the attribute, with both; of attributes not asked for."""
+    """The shares with the digit, the attribute, both, and attributes not in the prompt."""
     found = judge.judge(x)
     digit = torch.tensor([prompt.digit for prompt in asked])
     attribute = torch.tensor([prompt.attribute for prompt in asked])
@@ -249,7 +249,7 @@ def as_asked(judge: sf.images.Judge, x: Tensor, asked: list[Prompt]) -> dict[str
 
 
 def fitting(asked: list[Prompt]) -> Tensor:
-    """A held-out picture that fits each prompt, in turn over those that do."""
+    """A held-out picture for each prompt, in turn from those that fit it."""
     images, digit = sf.images.handwritten("test")
     which, on = [], torch.zeros(len(asked), len(NAMES), dtype=torch.bool)
     for i, prompt in enumerate(asked):
@@ -261,7 +261,7 @@ def fitting(asked: list[Prompt]) -> Tensor:
 
 
 def spread(x: Tensor) -> float:
-    """Root-mean-square distance of pictures from their mean, grey from 0 to 1."""
+    """The root mean square distance of pictures from their mean, grey from 0 to 1."""
     return float(((x - x.mean(0)) / 2).square().sum(1).mean().sqrt())
 
 

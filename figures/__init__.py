@@ -1,1 +1,1 @@
-"""Figures for papers, one file each: `python -m figures list | NAME | all`."""
+"""Draw figures for papers, one file for each: `python -m figures list | NAME | all`."""

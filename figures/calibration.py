@@ -1,10 +1,10 @@
-"""Multistep sampling by its default recipe, by the safe one, and by steps fitted to the field.
+"""Multistep sampling with its default steps, with safe steps, and with steps fitted to the field.
 
-Error at the end of the probability flow against evaluations: RMS distance per coordinate without
-the worst 1 % of the particles, which played no part in the fit; median and quartiles over eight
-clouds of 200. Left the field of the data, right that of one class pushed away from all, w = 2.
-Letters above: the plan that `calibrate` chose by trial, fitted (F), default (D) or safe (S).
-Dashed: the error of the truth.
+The error at the end of the probability flow against the number of evaluations: the RMS distance
+per coordinate from the true end, without the worst 1 % of the particles. The particles had no part
+in the fit. Lines and bands: median and quartiles over eight clouds of 200. Left, the field of the
+data; right, the field of one class with guidance, w = 2. Letters above: the steps that `calibrate`
+chose by trial: fitted (F), default (D) or safe (S). Dashed: the error of the truth itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LETTERS = {DEFAULT: "D", SAFE: "S"}
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A panel without guidance and one with."""
+    """Draw a panel without guidance and one with."""
     seeds, calls = (3, (6, 10, 20)) if quick else (8, (6, 8, 10, 12, 16, 24, 32))
     guided = sf.GuidedField(problem.field.given(0), problem.field, 2.0)
     axes = fig.subplots(1, 2, sharey=True)
@@ -58,17 +58,17 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def by_recipe(field: Field, steps: int, one: Recipe) -> tuple[MultistepSDE, torch.Tensor]:
-    """The sampler and the times of a recipe."""
+    """The sampler and the time grid of a recipe."""
     sde = sf.multistep(field, order=one.order, corrector=one.corrector)
     return sde, angle_times(field.process, steps, one.widen * sde.spread.widest, one.power)
 
 
 def run(x: torch.Tensor, sde: MultistepSDE, times: torch.Tensor) -> torch.Tensor:
-    """Where the particles end."""
+    """The particles at the end of the run."""
     return sf.ODESolver("euler", times=times).solve(sde, x).x[-1]
 
 
 def error(x: torch.Tensor, end: torch.Tensor) -> torch.Tensor:
-    """RMS distance per coordinate of each cloud, without the worst 1 %, (seeds,)."""
+    """RMS distance per coordinate of each cloud, without the worst 1 % of particles, (seeds,)."""
     square = (x - end).square().mean(1).view(-1, EACH).sort(1).values
     return square[:, : int(0.99 * EACH)].mean(1).sqrt()

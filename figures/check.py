@@ -1,4 +1,4 @@
-"""Draw README's second figure: the check of the demo's run."""
+"""Draw the figure of a check: the clouds of the demo's run against their densities."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdeflow.provenance import write_bytes
 
 
 def main(quick: bool) -> Path:
-    """Check the demo's run, after making it if it is not there, and keep the figure."""
+    """Check the demo's run, which is made first if it does not exist, and keep the figure."""
     torch.set_num_threads(1)
     folder = demo.folder(quick)
     if not (folder / "field.safetensors").is_file():

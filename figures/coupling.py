@@ -1,11 +1,11 @@
-"""Flow matching on independent pairs and on pairs of least cost: the paths, and what they cost.
+"""Flow matching with independent pairs of data and noise, and with pairs of least cost.
 
-The same small network is trained on the straight path, three times each. Left, pairs of data and
-noise are independent; middle, each batch is paired by optimal transport; of both the first
-training. Right, the cost E int |v|^2 dt of the paths, the cost E |x(1) - x(0)|^2 between their
-ends, which is the same for straight paths, and the least cost between starts and ends in any
-pairing, W2^2: means, and the least and the largest of the trainings. The floor of W2^2 is that of
-two sets of as many draws of the data.
+A small network is trained by flow matching, three times for each kind of pairs. Left, pairs are
+independent; middle, each batch is paired by optimal transport; both show the first training.
+Right, three costs: E int |v|^2 dt of the paths; E |x(1) - x(0)|^2 between their ends, which equals
+the first for straight paths; and W2^2, the least cost of any pairing of starts and ends. Bars:
+means; error bars: smallest and largest of three trainings. Floor: W2^2 between two sets of as many
+draws of the data.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOWN, SEEDS = 3.0, 3
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Paths of both, and their costs."""
+    """Draw the paths of both kinds of pairs, and their costs."""
     steps, n = (400, 400) if quick else (4000, 2000)
     axes, costs = fig.subplots(1, 3), {}
     for ax, (name, pairs) in zip(axes, PAIRS.items(), strict=False):
@@ -60,7 +60,7 @@ PAIRS = {"independent pairs": Pairs.INDEPENDENT, "pairs of least cost": Pairs.CO
 
 
 def trained(problem: Problem, pairs: Pairs, steps: int, seed: int) -> sf.LearnedField:
-    """The same network and batches with these pairs."""
+    """Train the same network on the same batches, with these pairs."""
     field = sf.LearnedField(
         sf.Linear(),
         sf.MLP(width=64, depth=3, finest=10.0, seed=seed),
@@ -77,7 +77,7 @@ def trained(problem: Problem, pairs: Pairs, steps: int, seed: int) -> sf.Learned
 
 
 def sampled(field: sf.LearnedField, n: int, seed: int) -> sf.solvers.Path:
-    """n paths of the flow, from noise of this seed."""
+    """n paths of the probability flow, from noise of this seed."""
     process = field.process
     times = torch.linspace(process.t_max, process.t_min, 101, dtype=torch.float64)
     solver = sf.ODESolver("rk4", times=times)
@@ -85,17 +85,17 @@ def sampled(field: sf.LearnedField, n: int, seed: int) -> sf.solvers.Path:
 
 
 def three_costs(path: sf.solvers.Path) -> tuple[float, float, float]:
-    """Of the paths, between their ends, and of the best pairing of these."""
+    """The cost of the paths, between their ends, and of the best pairing of the ends."""
     start, end = path.x[0], path.x[-1]
     return path_cost(path), float((end - start).square().sum(1).mean()), least_cost(start, end)
 
 
 def path_cost(path: sf.solvers.Path) -> float:
-    """E int |v|^2 dt over a path (T, n, d), at least E |x(1) - x(0)|^2 / span."""
+    """E int |v|^2 dt of paths (T, n, d), which is at least E |x(1) - x(0)|^2 / span."""
     rates = path.x.diff(dim=0).square().sum(2).mean(1) / path.t.diff().abs()
     return float(rates.sum())
 
 
 def least_cost(x: torch.Tensor, y: torch.Tensor) -> float:
-    """W2^2, of any pairing of two clouds."""
+    """W2^2, the least cost of any pairing of two clouds."""
     return sf.wasserstein(x, y) ** 2

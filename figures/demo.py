@@ -1,4 +1,4 @@
-"""Draw README's first figure: the demo on the spiral, with its loss and its distances."""
+"""Draw the figure of the demo on the spiral: clouds, loss and distances."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ HERE = Path(__file__).parent
 
 
 def folder(quick: bool) -> Path:
-    """The folder of the run that the figure is taken from."""
+    """The folder of the run that the figure comes from."""
     return HERE.parent / "runs" / ("figures-quick" if quick else "figures-demo")
 
 
 def main(quick: bool) -> Path:
-    """Make the run (or take the one that is there) and keep its figure."""
+    """Make the run, if it does not exist, and keep its figure."""
     torch.set_num_threads(1)
     config = Config(steps=100) if quick else Config()
     made = folder(quick)

@@ -1,9 +1,10 @@
-"""A cloud beside the density that it should have, and the distance between them on the way.
+"""A cloud beside the density that it should have, and the distance between them over time.
 
-Above, the cloud of a rough sampler (Euler, 10 steps) at its end and the density under the same
-reverse SDE. Below, the total variation between cloud and density on the way from noise to data,
-for the rough sampler and a fine one, and the rough one's residual in each bin at the end. The band
-is the distance of perfect clouds of this size, mean +- 2 standard deviations.
+Above, the cloud of a rough sampler (Euler, 10 steps) at its end, and the density under the same
+reverse SDE. Below, left: the total variation between cloud and density from noise to data, for the
+rough sampler and for a fine one; grey: the distance of perfect clouds of this size, mean +- 2
+standard deviations. Below, right: the residual (count - expected) / sd of the rough sampler in
+each bin at the end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ SHOWN = 2.8
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """The rough sampler against its density, and over time beside a fine one."""
+    """Draw a rough sampler against its density, and beside a fine one over time."""
     n, cells = (2000, 128) if quick else (20_000, 256)
     field = problem.resolved()
     sde, process = sf.reverse(field), field.process
@@ -48,7 +49,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def _distances(ax: Axes, problem: Problem, found: dict[str, PathVerdict]) -> None:
-    """Total variation at each time, above the band of chance."""
+    """Draw the total variation at each time, and the band of perfect clouds."""
     for (name, path), colour in zip(found.items(), (plot.VERMILION, plot.ORANGE), strict=True):
         level = problem.process.noise_level(path.t).numpy()
         distance = [v.distance for v in path.verdicts]

@@ -1,8 +1,8 @@
-"""The density and the cloud of the reverse SDE on their way from noise to data.
+"""The density and the cloud of the reverse SDE at five times from noise to data.
 
 Above, the density under the Fokker-Planck equation; below, particles under the same SDE. The
-colours are logarithmic and mean the same in all panels. Frames are equally spaced in the root of
-the angle arctan(sigma / alpha), so that each shows about as much of the change.
+colours are logarithmic and the same in all panels. The times are equally spaced in the square root
+of the angle arctan(sigma / alpha), so that the density changes about as much between each two.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ASPECT = 0.9
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Particles and densities at the same five times."""
+    """Draw particles and densities at the same five times."""
     n, cells = (1000, 128) if quick else (4000, 256)
     field = problem.resolved()
     sde, process = sf.reverse(field), field.process

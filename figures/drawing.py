@@ -1,10 +1,10 @@
-"""What a figure is: a file of this folder with `draw(fig, problem, quick)`.
+"""Find the figures of this folder, and draw them.
 
-A file may set PANELS, (rows, columns of panels), by default (1, 1); COLUMNS, of a venue's text, by
-default 2 where the venue has two; ASPECT, height over width of a panel; PROBLEM, a name of
-`problems`, or None where the figure has data of its own. Its docstring is the figure's caption.
-`draw` needs no more than `plot` and the public names of sdeflow: docs/figures.md shows it as the
-lines that draw the picture.
+A figure is a file with a function `draw(fig, problem, quick)`; its docstring is the caption. The
+file may set PANELS, (rows, columns) of panels, by default (1, 1); COLUMNS of a venue's text, by
+default 2 where the venue has two; ASPECT, height over width of a panel; PROBLEM, a name in
+`problems`, or None for a figure with its own data. `draw` uses `plot` and the public names of
+sdeflow alone: docs/figures.md prints it as the lines that draw the picture.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ class Setting:
     """How figures are drawn.
 
     Attributes:
-        venue: whose text they are as wide as.
-        problem: name of the data; None: each figure's own.
-        formats: of png, pdf and svg.
-        quick: fewer particles, cells and steps.
-        folder: where they are written.
+        venue: the venue whose text width they have.
+        problem: the name of the data; None for those of each figure.
+        formats: some of png, pdf and svg.
+        quick: whether to take fewer particles, cells and steps.
+        folder: the folder to write to.
     """
 
     venue: str = "neurips"
@@ -49,24 +49,24 @@ class Setting:
 
 
 def names() -> list[str]:
-    """Of all figures."""
+    """The names of all figures."""
     files = sorted(module.name for module in pkgutil.iter_modules([str(HERE)]))
     return [n for n in files if n != "drawing" and hasattr(module_of(n), "draw")]
 
 
 def module_of(name: str) -> ModuleType:
-    """The file of a figure."""
+    """The module of a figure."""
     return importlib.import_module(f"figures.{name}")
 
 
 def caption(name: str) -> str:
-    """What a figure shows."""
+    """The caption of a figure."""
     return (module_of(name).__doc__ or "").strip()
 
 
 @contextmanager
 def sheet(name: str, venue: str) -> Iterator[plot.Figure]:
-    """The empty figure, as wide as the venue's text."""
+    """Make an empty figure as wide as the venue's text."""
     file = module_of(name)
     columns = min(getattr(file, "COLUMNS", 2), len(VENUES[venue]))
     panels, aspect = getattr(file, "PANELS", (1, 1)), getattr(file, "ASPECT", None)
@@ -75,24 +75,20 @@ def sheet(name: str, venue: str) -> Iterator[plot.Figure]:
 
 
 def takes_problem(name: str) -> bool:
-    """Whether a figure can be drawn for any of `problems`."""
+    """Whether a figure can be drawn for each of `problems`."""
     return getattr(module_of(name), "PROBLEM", "ring") is not None
 
 
 def data_of(name: str, setting: Setting) -> str | None:
-    """The name of the data that a figure is drawn for; None if it has its own.
-
-    Raises:
-        ValueError: the setting names others.
-    """
+    """The name of the data that a figure is drawn for; None if it has its own."""
     if setting.problem and not takes_problem(name):
-        raise ValueError(f"{name} has data of its own; leave out the problem")
+        raise ValueError(f"{name} has its own data; leave out the problem")
     return setting.problem or getattr(module_of(name), "PROBLEM", "ring")
 
 
 @contextmanager
 def drawn(name: str, setting: Setting = Setting()) -> Iterator[plot.Figure]:
-    """The figure, in memory."""
+    """Draw a figure in memory."""
     torch.set_num_threads(1)
     data = data_of(name, setting)
     with sheet(name, setting.venue) as fig:
@@ -101,7 +97,7 @@ def drawn(name: str, setting: Setting = Setting()) -> Iterator[plot.Figure]:
 
 
 def draw(name: str, setting: Setting = Setting()) -> list[Path]:
-    """Draw one figure and write it, in each format."""
+    """Draw a figure and write it in each format."""
     data = data_of(name, setting) or "its own"
     about = {"seed": 0, "problem": data, "quick": setting.quick, "source": digest(name)}
     files = [setting.folder / f"{name}.{suffix}" for suffix in setting.formats]

@@ -1,10 +1,11 @@
-"""What the error of DDPM's cloud consists of, for several numbers of steps of a rough field.
+"""The causes of DDPM's error, for several numbers of steps with a roughly trained network.
 
-Each bar stacks the total variations of the causes between the data and the cloud, for a small
-network after a short training and runs that end at noise level 0.05; a line is the interval of the
-cause whose top it stands on. The bar bounds the distance of the cloud from the data. Diamonds: the
-distance of the cloud from the exact density at its end, in bins; below the dashed line lie perfect
-clouds of its size (mean + 2 standard deviations). Causes that are always below 0.001 are left out.
+Each bar stacks the total variations that the causes contribute between the data and the cloud, for
+a small network after a short training and runs that end at noise level 0.05; its height is an
+upper bound on the distance of the cloud from the data. Error bars: the interval of the cause below
+them. Diamonds: the distance of the cloud from the exact density at its end, in bins; perfect
+clouds of its size lie below the dashed line (mean + 2 standard deviations). Causes below 0.001
+throughout are left out.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ CAUSES = {
     "sampler": plot.BLACK, "sampling": plot.GREY,
 }  # fmt: skip
 STEPS = 10, 20, 40, 80, 160
-SMALL, HIGH = 1e-3, 1e-2  # of a cause that is drawn; that has a visible interval
+SMALL, HIGH = 1e-3, 1e-2  # least size of a cause that is drawn, and of one with an error bar
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A bar for each number of steps."""
+    """Draw a bar for each number of steps."""
     budgets = measured(problem, quick)
     largest = {c: max(b[c].value for b in budgets.values()) for c in CAUSES}
-    seen = {c: colour for c, colour in CAUSES.items() if largest[c] > SMALL}
+    kept = {c: colour for c, colour in CAUSES.items() if largest[c] > SMALL}
     ax = fig.subplots()
     for k, budget in enumerate(budgets.values()):
         level = 0.0
-        for shift, (name, colour) in enumerate(seen.items()):
+        for shift, (name, colour) in enumerate(kept.items()):
             source = budget[name]
             ax.bar(k, source.value, 0.6, level, color=colour, label=None if k else name)
             level += source.value
@@ -53,7 +54,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def measured(problem: Problem, quick: bool) -> dict[int, ErrorBudget]:
-    """The budget for each number of steps; only the sampler's density differs between them."""
+    """The error budget of each number of steps; only the sampler's density differs."""
     n, cells = (2000, 144) if quick else (20_000, 256)
     truth = problem.resolved()
     process = truth.process

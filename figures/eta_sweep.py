@@ -1,8 +1,9 @@
-"""Noise of the sampler: particles at eta = 0 to 1 after ten steps, and their distance to the data.
+"""The sampler's noise eta, from DDIM (0) to DDPM (1): clouds, and their distance to the data.
 
-Ancestral steps, uniform in log SNR: eta = 0 is DDIM, eta = 1 DDPM. Below, the sliced Wasserstein
-distance between 10,000 particles and as many draws of the data: median and quartiles over eight
-pairs. Grey: its floor, the distance of two sets of draws, mean and two standard deviations.
+Above, clouds after ten ancestral steps, uniform in log SNR. Below, the sliced Wasserstein distance
+between 10,000 particles and as many draws of the data: median and quartiles over eight pairs.
+Grey: the sampling floor, which is the distance between two sets of draws, mean +- 2 standard
+deviations.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ STEPS = {5: plot.ORANGE, 10: plot.BLUE, 20: plot.GREEN, 50: plot.PURPLE}
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Clouds above, distances below."""
+    """Draw clouds above, distances below."""
     n, seeds, etas = (500, 3, SHOWN) if quick else (10_000, 8, tuple(np.linspace(0.0, 1.0, 9)))
     above, below = fig.subfigures(2, 1, height_ratios=(1.0, 1.6))
     for ax, eta in zip(above.subplots(1, 5), SHOWN, strict=True):
@@ -30,7 +31,9 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         plot.frame(ax, 2.5, f"$\\eta$ = {eta:g}")
     ax = below.subplots()
     mean, sd = sampling_floor(problem.data.sample, n, sliced_wasserstein, seed=100)
-    ax.axhspan(mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0, label="floor")
+    ax.axhspan(
+        mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0, label="sampling floor"
+    )
     ax.axhline(mean, color=plot.GREY, lw=0.8)
     for steps, colour in STEPS.items():
         found = [[distance(problem, eta, steps, n, s) for s in range(seeds)] for eta in etas]
@@ -43,7 +46,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def end(problem: Problem, eta: float, steps: int, n: int, seed: int) -> torch.Tensor:
-    """The particles after so many steps."""
+    """The particles after all steps."""
     noise = problem.process.prior(n, 2, seed, torch.float64)
     sde = sf.ancestral(problem.field, eta)
     if eta == 0.0:
@@ -52,5 +55,5 @@ def end(problem: Problem, eta: float, steps: int, n: int, seed: int) -> torch.Te
 
 
 def distance(problem: Problem, eta: float, steps: int, n: int, seed: int) -> float:
-    """Between particles and draws of the data, all of this seed."""
+    """The distance between particles and draws of the data, both of this seed."""
     return sliced_wasserstein(end(problem, eta, steps, n, seed), problem.data.sample(n, seed))

@@ -1,4 +1,4 @@
-"""Film data that become noise, and noise that becomes data: particles, density and arrows."""
+"""Film of data turning into noise, and of noise turning into data: particles, density, arrows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdeflow import plot
 
 
 def main(quick: bool) -> Path:
-    """Film the ring under the forward SDE, then under the reverse SDE from other noise."""
+    """Film the ring under the forward SDE, then under the reverse SDE from fresh noise."""
     torch.set_num_threads(1)
     n, cells, states = (200, 112, 6) if quick else (600, 160, 31)
     ring = problem("ring")

@@ -1,10 +1,10 @@
-"""How much the paths of the probability flow bend under four noise schedules.
+"""The curvature of the probability flow's paths under four noise schedules.
 
-Left, the mean angle by which a path has turned on its way from noise, against the noise level
-sigma / alpha in units of the data's standard deviation. Right, the length of the path over the
-distance between its ends, 1 for a straight line: the median and the central half of the particles
-as a box, the central 90 % as whiskers. All have the same data, and the same numbers as noise. VP
-and cosine trace nearly the same curve, at other times.
+Left, the mean angle by which a path has turned since it left the noise, against the noise level
+sigma / alpha. Right, the length of a path over the distance between its ends, 1 for a straight
+line; boxes: median and quartiles of the particles; whiskers: 5 % and 95 %. All schedules have the
+same data and the same random numbers. VP and cosine trace nearly the same curves, at different
+times.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PROCESSES = {"VP": VP(), "cosine": Cosine(), "linear": Linear(), "EDM": EDM()}
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Turning over the noise level, and length over distance."""
+    """Draw the angle turned against the noise level, and the ratio of length to distance."""
     n, steps = (200, 300) if quick else (4000, 1000)
     left, right = fig.subplots(1, 2)
     ratios = []
@@ -52,14 +52,14 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def flow_paths(field: sf.ExactField, n: int, steps: int) -> sf.solvers.Path:
-    """n paths with every step saved."""
+    """n paths of the probability flow, with every step saved."""
     start = field.process.prior(n, 2, seed=0).double()
     times = sf.processes.log_snr_times(field.process, steps)
     return sf.ODESolver("rk4", times=times).solve(sf.reverse(field, 0.0), start, steps + 1)
 
 
 def turning(x: Tensor) -> Tensor:
-    """The angle (K - 1, n) by which paths (K + 1, n, 2) have turned after each inner point."""
+    """The angle (K - 1, n) by which paths (K + 1, n, 2) have turned up to each inner point."""
     step = x.diff(dim=0)
     a, b = step[:-1], step[1:]
     cross = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
@@ -67,5 +67,5 @@ def turning(x: Tensor) -> Tensor:
 
 
 def length(x: Tensor) -> Tensor:
-    """Of each path (K + 1, n, d), (n,)."""
+    """The length of each path (K + 1, n, d), (n,)."""
     return x.diff(dim=0).norm(dim=-1).sum(0)

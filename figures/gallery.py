@@ -1,6 +1,6 @@
-"""Write the pages that show the figures: docs/figures.md, and README's small pictures.
+"""Write the pages that show the figures: docs/figures.md, and the small pictures of README.
 
-Both are made from the pictures in docs/figures as they stand; nothing is drawn again.
+Both are made from the pictures in docs/figures; none is drawn again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ README = ROOT / "README.md"
 SMALL = GALLERY / "small"
 EXAMPLES = ROOT / "examples"
 BLOCK = re.compile(r"(?<=<!-- gallery -->\n).*?(?=<!-- end -->)", re.DOTALL)
-ACROSS, WIDTH = 4, 440  # pictures in a row; pixels of each, two for one of the page
+ACROSS, WIDTH = 4, 440  # pictures in a row; pixels of each, twice those shown on the page
 SHOWN = (
     "density_strip", "paths_over_density", "score_field", "density_against_cloud", "nfe_grid",
     "guidance", "scene_with_and_without_noise", "scene_flow_matching_checkerboard",
@@ -36,23 +36,23 @@ PROGRAMS = (
     "figure_strip", "figure_paths_line", "figure_paths_plane", "figure_arrows",
     "figure_work_precision", "figure_verdict", "figure_film", "figure_guidance",
 )  # fmt: skip
-"""Programs in examples/ that draw one figure each."""
+"""Programs in examples/, each of which draws one figure."""
 INTRODUCTION = """\
 <!-- written by: python -m figures page -->
 # Figures
 
 Each figure is a file in [figures/](../figures). One command draws it, as wide as a venue's text,
-for any of the problems, in PNG, PDF or SVG:
+for one of several data sets, in PNG, PDF or SVG:
 
 ```sh
 python -m figures list
 python -m figures density_strip --venue prl --problem moons --format pdf svg --out paper
-python -m figures all --quick        # rough, in seconds each, into runs/figures
+python -m figures all --quick        # a rough draft of each, in seconds, in runs/figures
 ```
 
-A picture says what made it: `sdeflow provenance paper/density_strip.pdf`. The lines below each
-picture are those that draw it; a copy of them is where a figure of your own may begin. The
-programs at the [end of this page](#in-a-program-of-your-own) need fewer than ten.
+`sdeflow provenance paper/density_strip.pdf` prints how a picture was made. The lines below each
+picture are those that draw it; copy them to begin a figure of your own. The programs at the
+[end of this page](#in-a-program-of-your-own) draw with fewer than ten lines each.
 """
 
 
@@ -93,7 +93,7 @@ def _program(file: Path) -> str:
 
 
 def _first(name: str) -> str:
-    """The first line of a caption, as the text of a picture."""
+    """The first line of a caption, as the alternative text of a picture."""
     return caption(name).splitlines()[0].replace("[", "(").replace("]", ")").replace('"', "'")
 
 
@@ -110,7 +110,7 @@ def write_readme() -> Path:
 
 
 def small(picture: Path) -> bytes:
-    """A picture of few pixels, which says of its making what the large one says."""
+    """Shrink a picture, and copy its provenance."""
     about, out = PngInfo(), io.BytesIO()
     for key, value in picture_provenance(picture).items():
         about.add_text(key, value)
@@ -122,7 +122,7 @@ def small(picture: Path) -> bytes:
 
 
 def block() -> str:
-    """README's gallery: the pictures in rows, each a link to its place in docs/figures.md."""
+    """The gallery of README: pictures in rows, each a link to its section of docs/figures.md."""
     cells = [
         f'<a href="{_address("docs/figures.md")}#{name.replace("_", "-")}">'
         f'<img src="{_address(f"docs/figures/small/{name}.png", True)}" width="{WIDTH // 2}" '
@@ -134,7 +134,7 @@ def block() -> str:
 
 
 def _address(path: str, raw: bool = False) -> str:
-    """Where a file of the repository is read: absolute if pyproject.toml names the repository."""
+    """The address of a file, absolute if pyproject.toml names the repository."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     home = project.get("urls", {}).get("Repository", "").rstrip("/")
     return f"{home}/{'raw' if raw else 'blob'}/main/{path}" if home else path

@@ -1,11 +1,11 @@
-"""One class of the data, guided away from all of them: eps + w (eps of the class - eps).
+"""Classifier-free guidance towards one class of the data, at three scales w.
 
-Above: direction of the guided score (lines) over the noised density of the class, at noise level
-0.4 data std. Middle: the data (grey) and particles at the end of the guided probability flow
-(blue, 500 of 2,000). Below, against w: their spread over that of the class; the share of 200 draws
-of the class that are the nearest of some particle; the sliced Wasserstein distance to the class.
-Floor: what exact draws of the class give, mean and two standard deviations of eight pairs; blue:
-median and range of four clouds.
+The guided field is eps + w (eps of the class - eps). Above: streamlines of its score over the
+noised density of the class, at noise level 0.4 data std. Middle: the data (grey) and particles at
+the end of the guided probability flow (blue, 500 of 2,000). Below, against w: the spread of the
+particles over that of the class; coverage, the share of 200 draws of the class that are the
+nearest draw of some particle; and the sliced Wasserstein distance to the class. Blue: median and
+range of four clouds. Grey: the same of exact draws, mean +- 2 standard deviations of eight pairs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NAMES = "spread / that of the class", "coverage", "distance (data std)"
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Fields, clouds, and what they measure."""
+    """Draw fields, clouds, and three measures of the clouds."""
     seeds, scales = (2, SHOWN) if quick else (4, (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0))
     field, wanted = problem.field, problem.field.given(LABEL)
     t = float(problem.process.time_of(torch.tensor(0.4)))
@@ -49,7 +49,9 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     exact = [measured(wanted.sample(N, 60 + s), wanted.distribution, s) for s in range(8)]
     for k, (ax, name) in enumerate(zip(axes[2], NAMES, strict=True)):
         mean, sd = np.mean(exact, 0)[k], np.std(exact, 0, ddof=1)[k]
-        ax.axhspan(mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0, label="floor")
+        ax.axhspan(
+            mean - 2 * sd, mean + 2 * sd, color=plot.GREY, alpha=0.35, lw=0, label="exact draws"
+        )
         low, middle, high = np.quantile(np.array(found)[:, :, k], (0.0, 0.5, 1.0), axis=1)
         ax.plot(scales, middle, "o-", color=plot.BLUE, ms=3)
         ax.fill_between(scales, low, high, color=plot.BLUE, alpha=0.2, lw=0)
@@ -59,13 +61,13 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def ends(field: sf.GuidedField, seed: int) -> torch.Tensor:
-    """Particles at the end of the guided flow."""
+    """The particles at the end of the guided probability flow."""
     noise = field.process.prior(N, 2, seed, torch.float64)
     return sf.ODESolver("rk4", steps=50).solve(sf.reverse(field, 0.0), noise).x[-1]
 
 
 def measured(x: torch.Tensor, wanted: Distribution, seed: int) -> tuple[float, float, float]:
-    """Spread, coverage and distance of particles that should be draws of `wanted`."""
+    """Spread, coverage and distance of particles, compared with draws of `wanted`."""
     draws = wanted.sample(N, 1000 + seed)
     covariance = torch.cov(wanted.sample(100_000, 2000).T)
     return spread(x, covariance), coverage(x, draws[:200]), sliced_wasserstein(x, draws)

@@ -1,10 +1,10 @@
 """The log-likelihood of a learned field beside the exact one, and their difference.
 
-ln p, with p in 1 / data unit^2, along the probability flow of a small network after a short
-training, the exact ln p of the data at the same noise level, and the first minus the second, where
-the exact p is above e^-10 of its largest. KL: the Kullback-Leibler divergence of the model from
-the data, the mean of exact minus learned over exact draws; after +- the standard deviation over
-three trainings, the first of which is shown.
+Left, ln p of a small network after a short training, by its probability flow; middle, the exact
+ln p of the data at the same noise level; right, the first minus the second, where the exact p is
+above e^-10 of its largest. p is in 1 / data unit^2. KL: the Kullback-Leibler divergence of the
+model from the data, which is the mean of exact minus learned ln p over exact draws: mean and
+standard deviation over three trainings, the first of which is shown.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRAININGS = 3
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Learned, exact, difference."""
+    """Draw learned and exact log-likelihood, and their difference."""
     nodes, draws, steps = (40, 400, 300) if quick else (128, 4000, 3000)
     fields = [problem.learned(steps, seed=seed) for seed in range(TRAININGS)]
     row = SHOWN * ((2 * torch.arange(nodes, dtype=torch.float64) + 1) / nodes - 1)
@@ -38,10 +38,10 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
     found = [log_likelihood(field, x_drawn.float(), solver).double().mean() for field in fields]
     kl = known - torch.stack(found)
     top = float(exact.max())
-    seen = exact > top - DEPTH
+    inside = exact > top - DEPTH
     maps = {
         "learned": learned, "exact": exact,
-        "difference": torch.where(seen, learned - exact, torch.nan),
+        "difference": torch.where(inside, learned - exact, torch.nan),
     }  # fmt: skip
     axes = fig.subplots(1, 3)
     for ax, (name, values) in zip(axes, maps.items(), strict=True):
@@ -61,7 +61,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def _noised(problem: Problem, n: int) -> Tensor:
-    """Exact draws at t_min."""
+    """Exact draws of the noised data at t_min."""
     c = problem.process(problem.process.t_min)
     noise = torch.randn(n, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     return c.alpha * problem.data.sample(n, seed=0).double() + c.sigma * noise

@@ -1,10 +1,9 @@
-"""The local truncation error of one step of several samplers against the noise level.
+"""The local error of one step of several samplers against the noise level.
 
-Each starts every step on the exact probability flow: the difference to the exact flow after the
-step, root mean square over particles, in units of the data's standard deviation. All have the same
-number of evaluations of the field: both Heun methods take two in a step, and steps over twice the
-time. Multistep sampling remembers exact values. Dashed: how far two tolerances of the reference
-differ.
+Each step starts on the exact probability flow; its error is the RMS distance from the exact flow
+after the step. All samplers have the same number of evaluations of the field: both Heun methods
+take two in a step, so that their steps are twice as long. The earlier values that a multistep
+method uses are exact. Dashed: the difference between two tolerances of the reference.
 """
 
 from __future__ import annotations
@@ -22,10 +21,10 @@ COLUMNS = 1
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Error of each step over the noise level at its start."""
+    """Draw the error of each step against the noise level at its start."""
     n, steps = (200, 20) if quick else (2000, 20)
     times = sf.processes.angle_times(problem.process, steps)
-    exact, floor = exact_flow(problem, times, n)
+    exact, difference = exact_flow(problem, times, n)
     level = problem.process.noise_level(times)[:-1].numpy()
     ax = fig.subplots()
     whole, half = (local_errors(problem, times[::k], exact[::k]) for k in (1, 2))
@@ -34,7 +33,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         two = name.startswith("Heun")
         error = (half if two else whole)[name].numpy()
         ax.plot(level[:: 1 + two], error, mark + "-", ms=2.5, color=ink, label=name)
-    ax.plot(level, floor.numpy(), color=plot.GREY, ls="--", lw=0.8, label="reference")
+    ax.plot(level, difference.numpy(), color=plot.GREY, ls="--", lw=0.8, label="reference")
     ax.set(xscale="log", yscale="log", ylabel="local error (data std)")
     ax.set_xlabel(r"noise level $\sigma/\alpha$ (data std) at the step's start")
     ax.invert_xaxis()
@@ -53,7 +52,7 @@ def exact_flow(problem: Problem, times: Tensor, n: int) -> tuple[Tensor, Tensor]
 
 
 def local_errors(problem: Problem, times: Tensor, exact: Tensor) -> dict[str, Tensor]:
-    """Of each sampler, the error of each step (K,)."""
+    """The error of each step (K,), by sampler."""
     field, process = problem.field, problem.process
     flow, brownian = sf.reverse(field, eta=0.0), sf.sdes.comoving(field)
     alpha = process(times).alpha[:, None, None]
@@ -68,14 +67,14 @@ def local_errors(problem: Problem, times: Tensor, exact: Tensor) -> dict[str, Te
 
 
 def euler_error(sde: sf.SDE, times: Tensor, exact: Tensor) -> Tensor:
-    """Of Euler's method, or of whole steps, each from an exact state."""
+    """The error of each step of Euler's method, or of a sampler's whole steps."""
     stepped = sde.stepped(times, exact[0])
     ends = [x + stepped.drift(k, 0.0, x) for k, x in enumerate(exact[:-1])]
     return rms(torch.stack(ends) - exact[1:])
 
 
 def heun_error(sde: sf.SDE, times: Tensor, exact: Tensor) -> Tensor:
-    """Of Heun's method, each step from an exact state."""
+    """The error of each step of Heun's method."""
     stepped, ends = sde.stepped(times, exact[0]), []
     for k, x in enumerate(exact[:-1]):
         first = stepped.drift(k, 0.0, x)
@@ -84,5 +83,5 @@ def heun_error(sde: sf.SDE, times: Tensor, exact: Tensor) -> Tensor:
 
 
 def rms(error: Tensor) -> Tensor:
-    """Per coordinate, over the particles of (K, n, d)."""
+    """The root mean square (K,) of (K, n, d) over particles and coordinates."""
     return error.square().mean((1, 2)).sqrt()

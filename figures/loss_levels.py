@@ -1,8 +1,8 @@
-"""Loss of a network against noise level, with the part that no network can remove.
+"""The loss of a network against the noise level, beside the part that no network can remove.
 
-The expected squared error of the noise is the variance that a noisy point leaves open (grey,
-exact; under the blue line where the two are equal) and what the network adds (red). Two networks,
-trained for 300 and for 3,000 steps with batches of 512 (40 and 400 steps in a quick picture).
+The expected squared error of the predicted noise (solid black) is the sum of the variance of the
+noise given the noisy point (dashed, from the exact field) and of the excess of the network
+(purple). Left, after 300 training steps; right, after 3,000, with batches of 512.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ASPECT = 0.85
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A panel for each length of training."""
+    """Draw a panel for each length of training."""
     total, levels, n = (400, 16, 500) if quick else (3000, 48, 4000)
     axes = fig.subplots(1, 2, sharey=True)
     for ax, steps in zip(axes, (total // 10, total), strict=True):

@@ -1,8 +1,8 @@
-"""Samplers by the evaluations of the exact field that they may spend, from the same noise.
+"""Four samplers with 4 to 64 evaluations of the exact field, from the same noise.
 
-Under each panel the sliced Wasserstein distance (data std) between 40,000 particles and as many
-draws of the data, and its floor, the distance of two sets of draws: mean and standard deviation of
-eight pairs. 800 of the particles are drawn.
+Below each panel: the sliced Wasserstein distance (data std) between 40,000 particles and as many
+draws of the data, and its sampling floor, which is the distance between two sets of draws: mean
++- standard deviation of eight pairs. 800 of the particles are drawn.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ PANELS = (4, 5)
 ASPECT = 0.95
 CALLS = (4, 8, 16, 32, 64)
 HALF = 2.6
-"""The side of a window, halved."""
+"""Half the side of a window."""
 SAMPLERS = {
     "DDPM": (lambda field: sf.ancestral(field, 1.0), "euler", 1),
     "DDIM": (lambda field: sf.ancestral(field, 0.0), "euler", 1),
     "Heun": (lambda field: sf.reverse(field, 0.0), "heun2", 2),
     "multistep": (lambda field: sf.multistep(field), "euler", 1),
 }
-"""What is solved, by which method, and the evaluations in a step."""
+"""The SDE of a field, the method that solves it, and the evaluations in a step."""
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A row for each sampler, a column for each number of evaluations."""
+    """Draw a row for each sampler, a column for each number of evaluations."""
     n, shown = (2000, 300) if quick else (40_000, 800)
     noise = problem.process.prior(n, 2, 0, torch.float64)
     data = problem.data.sample(n, 1)
     mean, sd = sampling_floor(problem.data.sample, n, sliced_wasserstein, seed=2)
     axes = fig.subplots(4, 5)
-    for row, (name, (law, method, stages)) in zip(axes, SAMPLERS.items(), strict=True):
+    for row, (name, (sde, method, stages)) in zip(axes, SAMPLERS.items(), strict=True):
         row[0].set_ylabel(name)
         for ax, calls in zip(row, CALLS, strict=True):
-            x = end(law(problem.field), method, calls // stages, noise)
+            x = end(sde(problem.field), method, calls // stages, noise)
             inside = (x.abs() < HALF).all(1)
             plot.cloud(ax, x[:shown][inside[:shown]], size=1.0)
             plot.frame(ax, HALF, f"{calls} evaluations" if ax in axes[0] else None)

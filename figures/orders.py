@@ -1,9 +1,9 @@
-"""Error at the end against the number of steps, beside guides of each order.
+"""The error at the end against the number of steps, with guide lines of each order.
 
-Left the probability flow, without noise; right the reverse SDE, all runs on one Brownian path
-(strong order). RMS distance per coordinate to the end of many small steps by the method of the
-highest order, from noise level 10 down to 0.2 data std, where the exact field is smooth; steps
-uniform in log SNR. Lines and bands: median and quartiles over eight clouds of 100 particles.
+Left, the probability flow; right, the reverse SDE, where all runs follow one Brownian path (strong
+order). The error is the RMS distance per coordinate from the end of many small steps of the method
+of the highest order. Runs go from noise level 10 to 0.2 data std, where the exact field is smooth,
+with steps uniform in log SNR. Lines and bands: median and quartiles over eight clouds of 100.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TIMES = log_snr_times(SMOOTH, FINE)
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A panel without noise and one with, a curve for each method."""
+    """Draw a panel without noise and one with, a curve for each method."""
     seeds, steps = (2, (8, 16, 32, 64)) if quick else (8, (8, 16, 32, 64, 128, 256))
     field = sf.ExactField(SMOOTH, problem.data)
     start = [SMOOTH.prior(EACH, 2, k, torch.float64, data=problem.data) for k in range(seeds)]
@@ -44,7 +44,7 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 def errors(
     methods: dict[str, tuple[SDE, str]], start: list[torch.Tensor], steps: tuple[int, ...]
 ) -> dict[str, torch.Tensor]:
-    """Name -> RMS distance per coordinate (K, seeds) to the last method's end in fine steps."""
+    """Name -> RMS distance per coordinate (K, seeds) from the last method's end in fine steps."""
     *_, best = methods.values()
     x = torch.cat(start)
     true = end(*best, x, FINE)
@@ -56,7 +56,7 @@ def errors(
 
 
 def end(sde: SDE, method: str, x: torch.Tensor, k: int) -> torch.Tensor:
-    """The cloud after k steps; of an SDE with noise, along the Brownian path of the fine steps."""
+    """The cloud after k steps, along the Brownian path of the fine steps if there is noise."""
     times = TIMES[:: FINE // k]
     if sde.diffusion is None:
         return sf.ODESolver(method, times=times).solve(sde, x).x[-1]

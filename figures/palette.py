@@ -1,4 +1,4 @@
-"""One colour for a noise schedule and for a sampler, in all figures."""
+"""Colours and markers that noise schedules and samplers have in all figures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SAMPLERS = (
     "DDIM", "Heun", "multistep", "multistep, calibrated", "Euler", "Heun (EDM)", "RK4",
     "Euler-Maruyama", "SRK",
 )  # fmt: skip
-"""In the order in which `plot.work_precision` and `plot.convergence` colour their curves."""
+"""Samplers in the order of the colours of `plot.work_precision` and `plot.convergence`."""
 
 
 def look(sampler: str) -> tuple[str, str]:
-    """The colour and the marker that these give to one of the samplers."""
+    """The colour and the marker of a sampler."""
     k = SAMPLERS.index(sampler)
     return ORDER[k % len(ORDER)], MARKERS[k % len(MARKERS)]

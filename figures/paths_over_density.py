@@ -1,8 +1,8 @@
 """Paths of the reverse SDE and of the probability flow over the density of the data.
 
-The paths are coloured by their time t; open dots mark the noise that they start from, full ones
-the data where they end. Both panels have the same starts, noised data at t = 0.5: before that the
-density hardly changes. Blue: the density of the data.
+Paths are coloured by time t; open dots mark their starts, full dots their ends. Both panels have
+the same starts, noised data at t = 0.5; between t = 1 and 0.5 the density hardly changes. Blue:
+the density of the data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ ASPECT = 1.25
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """The same starts with and without noise."""
+    """Draw paths from the same starts with and without noise."""
     cells, steps, n = (128, 200, 6) if quick else (512, 1000, 6)
     process = replace(problem.process, t_max=0.5)
     field = sf.ExactField(process, problem.data)

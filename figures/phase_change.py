@@ -1,11 +1,12 @@
-"""What a particle still decides, against two clocks: the time of VP, and the noise level.
+"""Order parameters of the reverse process, against the time of VP and against the noise level.
 
-Number of directions in which the data are unknown (effective dimension, of 2), how certain the
-class is (purity, the mean of the sum of P(class | x)^2), and, for data that are points, taken
-without width, how near to one of them the particle is (the sum of P(point | x)^2). Dotted:
-speciation, where the noise is as wide as the data; half-way up of the other curves; the peak of
-the first, or, for data that are no points, where one direction is unknown. Means over five groups
-of 800 noised draws, from the exact posterior; bands: +- 2 standard errors of the five.
+Effective dimension: the number of directions, of two, in which the clean data are uncertain given
+the noisy point. Class purity: the mean of sum_c P(c | x)^2 over the classes c, 1 where the class
+is certain. Nearness to one point: the mean of the same sum over the data points, for data that are
+points (taken without width). Dotted lines: speciation, where the noise is as wide as the data
+(black); the peak of the effective dimension, or its value 1 for data that are not points; and the
+level at which each other curve is half-way up. Means over five groups of 800 noised draws, from
+the exact posterior; bands: +- 2 standard errors over the groups.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ GROUPS = 5
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """The same curves against time and against noise level."""
+    """Draw the same curves against time and against noise level."""
     n, levels = (100, 32) if quick else (800, 60)
     rho = torch.logspace(1.5, -2.3, levels, dtype=torch.float64)
     process, data = problem.process, problem.data
@@ -49,15 +50,15 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
         curves["nearness to one point"] = share, spread, plot.GREEN, share.crossing(0.5)
     split = speciation(torch.cov(data.sample(100_000, 0).T))
     axes = fig.subplots(1, 2, sharey=True)
-    clocks = (lambda level: level.t(process)), (lambda level: level.rho)
-    for ax, clock in zip(axes, clocks, strict=True):
-        ax.axvline(clock(split), color=plot.BLACK, ls=":", lw=0.8, label="speciation")
+    scales = (lambda level: level.t(process)), (lambda level: level.rho)
+    for ax, scale in zip(axes, scales, strict=True):
+        ax.axvline(scale(split), color=plot.BLACK, ls=":", lw=0.8, label="speciation")
         for name, (curve, error, colour, level) in curves.items():
-            at = [clock(sf.analysis.NoiseLevel(r)) for r in curve.rho.tolist()]
+            at = [scale(sf.analysis.NoiseLevel(r)) for r in curve.rho.tolist()]
             ax.plot(at, curve.value, color=colour, label=name)
             ends = curve.value - 2 * error, curve.value + 2 * error
             ax.fill_between(at, *ends, color=colour, alpha=0.25, lw=0)
-            ax.axvline(clock(level), color=colour, ls=":", lw=0.8)
+            ax.axvline(scale(level), color=colour, ls=":", lw=0.8)
     axes[0].set(xlabel="time $t$ (data to noise)", ylabel="number, or probability")
     axes[1].set(xscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
@@ -73,7 +74,7 @@ def over_groups(
 
 
 def class_purity(field: sf.ExactField, rho: torch.Tensor, n: int, seed: int) -> Curve:
-    """E sum_c P(c | x)^2, of any data with classes: Bayes' rule on their noised densities."""
+    """E sum_c P(c | x)^2 for data with classes, by Bayes' rule on their noised densities."""
     x0, labels = field.distribution.sample_labelled(n, seed)
     share = torch.bincount(labels) / n
     classes = [field.given(c) for c in range(len(share))]

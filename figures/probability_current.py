@@ -1,11 +1,11 @@
-"""The probability current of two stationary densities that are not in equilibrium.
+"""The probability current J of two stationary densities out of equilibrium.
 
-Left, an Ornstein-Uhlenbeck process dx = -A x dt + dW with an asymmetric A. Right, Langevin
-dynamics with a turning force, dx = (1 + w R) grad ln p dt + sqrt(2) dW, where R turns by a right
-angle: it keeps the density p of the noised data, and its current w R grad p circles along the
-level lines of p. Above, the current as arrows over the density; below, its streamlines over its
-size, where that is above 0.15 of its largest. The arrows of each panel have a scale of its
-own. The current is free of divergence, so streamlines close.
+Left, an Ornstein-Uhlenbeck process dx = -A x dt + dW with an asymmetric matrix A. Right, Langevin
+dynamics with a rotational force, dx = (1 + w R) grad ln p dt + sqrt(2) dW, where R rotates by a
+right angle. Its stationary density is that of the noised data, p, and its current w R grad p
+follows the level lines of p. Above, the current as arrows over the density, with a scale of its
+own in each panel. Below, its streamlines over its size |J|, where |J| is above 0.15 of its largest
+value. The current is free of divergence, so that its streamlines are closed.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ PANELS = (2, 2)
 COLUMNS = 1
 ASPECT = 0.78
 TURN = 2.0
-LEVEL = 0.15  # t of the noised data
+LEVEL = 0.15  # time t of the noised data
 LEAST = 0.15  # share of the largest |J| below which no streamline is drawn
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """A linear law, and the problem's."""
+    """Draw the current of a linear SDE, and of the problem's."""
     grid = problem.grid(128 if quick else 384)
     linear = sf.sdes.ornstein_uhlenbeck([[1.0, 1.5], [-1.0, 0.6]], noise=1.1)
     gaussian = linear.stationary()
     cases = {
         "Ornstein-Uhlenbeck": (linear, gaussian.on_grid(grid)),
-        f"turning Langevin, {problem.name}": (
+        f"rotational Langevin, {problem.name}": (
             turning(problem.field, LEVEL), problem.field.density(grid, LEVEL)
         ),
     }  # fmt: skip
-    laws = [p for _, p in cases.values()]
+    densities = [p for _, p in cases.values()]
     currents = [probability_current(sde, p, 0.5) for sde, p in cases.values()]
-    shown, peak = plot.window(*laws), plot.peak(*laws)
+    shown, peak = plot.window(*densities), plot.peak(*densities)
     fastest = max(float(current.norm(dim=-1).max()) for current in currents)
     axes = fig.subplots(2, 2)
-    for k, (name, p, current) in enumerate(zip(cases, laws, currents, strict=True)):
+    for k, (name, p, current) in enumerate(zip(cases, densities, currents, strict=True)):
         speed = current.norm(dim=-1)
         density = plot.density(axes[0, k], p, shown, peak)
         plot.arrows(axes[0, k], current, None, grid, 31, plot.BLACK, proportional=True)

@@ -1,4 +1,4 @@
-"""Named data in two dimensions that every figure can be drawn for, with their exact field.
+"""Data sets in two dimensions, with their exact fields, for which figures can be drawn.
 
 python -m figures density_strip --problem moons
 """
@@ -20,11 +20,11 @@ HALF = 5.0
 
 @dataclass(frozen=True)
 class Problem:
-    """Data of standard deviation 1 and mean 0 in two dimensions.
+    """Data of mean 0 and standard deviation 1 in two dimensions.
 
     Attributes:
-        name: of the data.
-        data: exact draws and density.
+        name: the name of the data.
+        data: their distribution.
     """
 
     name: str
@@ -32,21 +32,21 @@ class Problem:
 
     @cached_property
     def process(self) -> sf.processes.Process:
-        """The variance-preserving process, under which the cloud keeps its size."""
+        """The variance-preserving process."""
         return sf.VP()
 
     @cached_property
     def field(self) -> sf.ExactField:
-        """What is known of clean data and noise."""
+        """The exact field of the data under this process."""
         return sf.ExactField(self.process, self.data)
 
     def resolved(self) -> sf.ExactField:
-        """The same under a process that ends at noise level 0.05, which grids can resolve."""
+        """The exact field of a process that ends at noise level 0.05, which a grid can resolve."""
         end = self.process.time_of(torch.tensor(0.05, dtype=F64))
         return sf.ExactField(replace(self.process, t_min=float(end)), self.data)
 
     def grid(self, cells: int) -> sf.Grid:
-        """Square cells that hold the density at all times, more where the data are narrow."""
+        """A square grid for the density at all times, finer for data of narrow parts."""
         width = self.data.narrowest()
         fine = 2 * round(HALF / (0.8 * width)) if width else 0
         return sf.Grid(-HALF, HALF, 2 * (max(cells, fine),))
@@ -54,7 +54,7 @@ class Problem:
     def learned(
         self, steps: int, process: sf.processes.Process | None = None, seed: int = 0
     ) -> sf.LearnedField:
-        """A small network after a short training, a field with visible errors."""
+        """Train a small network for a short time: a field with visible errors."""
         network = sf.MLP(width=64, depth=3, seed=seed)
         field = sf.LearnedField(process or self.process, network, data_std=1.0)
         config = sf.training.TrainingConfig(batch=256)
@@ -67,14 +67,14 @@ def _unit(data: Distribution) -> Distribution:
 
 
 def _smooth(found: Distribution, width: float) -> Distribution:
-    """Points, each as a Gaussian of this width (data std)."""
+    """Points of which each is a Gaussian of this width (data std)."""
     found = _unit(found)
     assert isinstance(found, sf.distributions.PointSet)
     return sf.distributions.PointSet(found.points.to(F64), found.labels, width)
 
 
 def _moons() -> sf.distributions.PointSet:
-    """Two half circles as 60 points each: of curves no field is known in closed form."""
+    """Two half circles of 60 points each; the exact field of curves has no closed form."""
     arcs = sf.datasets.two_moons().curve
     u = [arc.low + (arc.high - arc.low) * (torch.arange(60) + 0.5) / 60 for arc in arcs]
     points = torch.cat([arc.place(at.to(F64)) for arc, at in zip(arcs, u, strict=True)])

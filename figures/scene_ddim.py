@@ -1,8 +1,9 @@
-"""DDIM takes each start to one end, without noise; DDPM takes it each time to another.
+"""DDIM takes each start to one end; DDPM takes it to another end in each run.
 
-Paths from the same starts at sigma = 1 to sigma = 0.01 with the exact field: DDIM over 256 levels,
-open dots: start, full: end; then 40 runs with other noise from each of three starts (crosses), in
-64 levels: under DDIM all 40 end in one place. Starts are noised data. Right: 256 ends of DDIM.
+All runs have the exact field and go from sigma = 1 to sigma = 0.01; starts are noised data. Left,
+16 paths of DDIM over 256 noise levels (open dots: start, full: end). Middle, 40 runs with
+different noise from each of three starts (crosses), over 64 levels: under DDIM all 40 end in one
+place. Right, the ends of DDIM from 256 starts.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ INKS = plot.BLUE, plot.VERMILION, plot.GREEN
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """DDIM's paths, where DDIM and DDPM take three starts, and the ends of 256 points."""
+    """Draw DDIM's paths, the ends of DDIM and DDPM from three starts, and 256 ends of DDIM."""
     axes = fig.subplots(1, 4)
     starts = NARROW.prior(256, 2, seed=0, data=SPIRAL.distribution)
     path = sf.SDESolver("euler", 255, seed=0).solve(sf.ancestral(exact(NARROW), 0.0), starts, 256)
@@ -44,6 +45,6 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
 
 
 def _ends(start: Tensor, eta: float) -> Tensor:
-    """Where runs with different noise take one start, (RUNS, 2)."""
+    """The ends (RUNS, 2) of runs with different noise from one start."""
     sde = sf.ancestral(exact(NARROW), eta)
     return sf.SDESolver("euler", 63, seed=1).solve(sde, start.expand(RUNS, 2), 1).x[-1]

@@ -1,8 +1,8 @@
-"""One path of DDPM in 63 steps, each a step of the model and a step of noise.
+"""One path of DDPM in 63 steps, each of which is a step of the model and a step of noise.
 
-The particle that the lecture shows, from (-1.6, 1.8) at sigma = 1 to the spiral at sigma = 0.01,
-under the exact field; the normals are torch's own, seed 2. Right: the lengths of its steps;
-dashed, the root mean square length of a step of noise.
+The particle that the lecture shows moves from (-1.6, 1.8) at sigma = 1 to the spiral at sigma =
+0.01 under the exact field; its random numbers are torch's, with seed 2. Right: the lengths of its
+steps; dashed, the root mean square length of a step of noise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MODEL, NOISE = plot.BLUE, plot.ORANGE
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """The whole path, its end enlarged, and the lengths of both kinds of steps."""
+    """Draw the whole path, its end enlarged, and the lengths of both kinds of steps."""
     sde = muted(exact(NARROW), 1.0)
     walk = _walk(sde)
     whole, close, lengths = fig.subplots(1, 3)
@@ -48,7 +48,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     rms = 2**0.5 * after * (1 - (after / before) ** 2).sqrt()
     lengths.loglog(before, rms, "--", color=plot.BLACK, lw=0.8)
     lengths.set(xlabel=r"$\sigma$ (data units)", ylabel="length of a step (data units)")
-    lengths.set_title("its steps")
+    lengths.set_title("length of the steps")
     lengths.invert_xaxis()
 
 

@@ -1,9 +1,9 @@
-"""The field early and late in the random walk: exact, and learned by a network.
+"""The score after one step and after 100 steps of a random walk: exact, and by a network.
 
-Arrows: direction of the score after k steps of 0.07; shades: density of the noised data, in
-each panel up to its own maximum. After one step each arrow has its own direction, after 100
-steps all point to the middle of the data. Below: mean angle between the score and the direction of
-the mean.
+Arrows: direction of the score after k steps of size 0.07. Shades: density of the noised data, up
+to the maximum of each panel. After one step neighbouring arrows differ in direction; after 100
+steps all point to the mean of the data. Below: the mean angle between the score and the direction
+towards the mean.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HALF = 1.5
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Two times, for each the exact field beside the learned one."""
+    """Draw the exact field beside the learned one at two times."""
     learned = our_field(0, WALK, steps=300 if quick else 2000)
     fields = {"exact": (exact(WALK), plot.BLUE), "network": (learned, plot.VERMILION)}
     shown = [(k, name) for k in (1, 100) for name in fields]
@@ -37,7 +37,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
 
 
 def _angle(field: sf.fields.Field, sigma: float) -> float:
-    """Mean angle of the score to the direction of the mean (degrees)."""
+    """The mean angle (degrees) between the score and the direction towards the mean."""
     y = lattice(HALF)
     with torch.no_grad():
         cosine = torch.cosine_similarity(field.score(y.float(), sigma).double(), SPIRAL.mean - y)

@@ -1,8 +1,8 @@
-"""Flow matching carries noise onto the checkerboard along almost straight lines.
+"""Flow matching moves noise onto the checkerboard along almost straight lines.
 
-The exact marginal velocity of x_t = (1 - t) x_0 + t eps, in closed form, from noise (t = 1) to
-data (t = 0) in 50 Euler steps. Arrows: the velocity towards the data. Right: the paths; their
-mean length exceeds that of straight lines by the number below. The side of a square is 2.
+Particles follow the exact marginal velocity of x_t = (1 - t) x_0 + t eps from noise (t = 1) to
+data (t = 0) in 50 Euler steps. Arrows: the direction of the velocity towards the data. Right: 40
+paths, and by how much the mean path is longer than a straight line. The side of a square is 2.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TIMES = 1.0, 0.5, 0.0
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Clouds and velocity at three times, and the paths of some particles."""
+    """Draw clouds and velocity at three times, and the paths of some particles."""
     field = board(WHOLE)
     times = torch.linspace(WHOLE.t_max, WHOLE.t_min, STEPS + 1, dtype=torch.float64)
     start = WHOLE.prior(1000 if quick else 4000, 2, seed=0, dtype=torch.float64)

@@ -1,9 +1,9 @@
-"""A negative condition pushes away what it names, and pushes the rest off the data.
+"""A negative condition removes the class that it names, and moves the others off the data.
 
-Asked for dog or cat, not dog: eps = eps_n + w (eps_c - eps_n), exact fields, DDIM over 64 levels
-from sigma = 10. Colour: class of the nearest data point. As w grows fewer dogs are left, those on
-the spiral, and the cats leave it. Right: median distance of all to the spiral; dashed, its
-floor, that of fresh data.
+Sampling "dog or cat, not dog" with eps = eps_n + w (eps_c - eps_n), where c is dog or cat and n is
+dog: exact fields, DDIM over 64 levels from sigma = 10. Colour: class of the nearest data point. As
+w grows fewer dogs are left, which stay on the spiral, and the cats leave it. Right: median
+distance of all particles to the spiral; dashed, that of fresh data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SCALES, SHOWN = (1.0, 1.25, 1.5, 2.0, 3.0, 4.0), (1.0, 2.0, 4.0)
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Clouds at three scales, and the distance to the spiral at all."""
+    """Draw clouds at three scales w, and the distance to the spiral at all scales."""
     pets = LABELS != PERSON
     asked, n = ExactField(WIDE, PointSet(POINTS[pets], LABELS[pets])), 500 if quick else 2130
     clouds = {w: ends(GuidedField(asked, exact().given(DOG), w), n, seed=0) for w in SCALES}
@@ -38,7 +38,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     far = [float(SPIRAL.distance(x).median()) for x in clouds.values()]
     axes[3].semilogy(SCALES, far, "o-", color=plot.BLUE, ms=3)
     fresh = float(SPIRAL.distance(data(n, seed=900)).median())
-    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.GREY, label="floor")
+    axes[3].axhline(fresh, ls="--", lw=0.8, color=plot.GREY, label="fresh data")
     axes[3].legend(loc="lower right")
     axes[3].set(xlabel="scale $w$", ylabel="median distance\nto the spiral (data units)")
     axes[3].set_xticks([1, 2, 3, 4])

@@ -1,9 +1,10 @@
-"""The field changes its character as the noise falls past sigma = 0.15.
+"""The score turns from the mean to the nearest data point as sigma falls below 0.15.
 
-Arrows: direction of the exact score, blue where it is more than 30 degrees off the direction of
-the mean, grey elsewhere. Below: mean cosine of the score with the direction of the mean and with
-that of the nearest data point; dotted, the noise levels above; grey, where arms 0.4 apart come
-apart by theory, at radii 0.3 to 1.1.
+Above: direction of the exact score, blue where it is more than 30 degrees off the direction
+towards the mean, grey elsewhere. Below: mean cosine between the score and the direction towards
+the mean, and between the score and the direction towards the nearest data point; dotted, the noise
+levels shown above; grey, the levels at which theory separates two arms of the spiral that are 0.4
+apart, at radii 0.3 to 1.1.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from sdeflow import analysis, plot
 
 PANELS, ASPECT, PROBLEM = (2, 4), 1.1, None
 LEVELS = 0.30, 0.18, 0.13, 0.08
-HALF, TURNED = 1.5, 30.0  # window; degrees from the direction of the mean
+HALF, TURNED = 1.5, 30.0  # half the window; degrees from the direction towards the mean
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Arrows at four noise levels, and the two alignments at all of them."""
+    """Draw arrows at four noise levels, and the mean cosines at all levels."""
     field, cells = exact(), fig.add_gridspec(2, 4)
     for i, sigma in enumerate(LEVELS):
         ax, t = fig.add_subplot(cells[0, i]), float(WIDE.time_of(sigma))
@@ -36,15 +37,15 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     ax = fig.add_subplot(cells[1, :])
     rho = torch.logspace(-1.7, 0.0, 60 if quick else 120, dtype=torch.float64)
     middle, near = analysis.alignment(field, POINTS, lattice(HALF, 20 if quick else 30), rho)
-    ax.plot(rho, middle.value, color=plot.VERMILION, label="with the mean")
-    ax.plot(rho, near.value, color=plot.GREEN, ls="--", label="with the nearest point")
+    ax.plot(rho, middle.value, color=plot.VERMILION, label="towards the mean")
+    ax.plot(rho, near.value, color=plot.GREEN, ls="--", label="towards the nearest point")
     arms = [analysis.arm_resolution(r, 0.4).rho for r in (0.3, 1.1)]
-    ax.axvspan(*arms, color=plot.GREY, alpha=0.35, lw=0, label="arms come apart")
+    ax.axvspan(*arms, color=plot.GREY, alpha=0.35, lw=0, label="arms separate")
     for sigma in LEVELS:
         ax.axvline(sigma, color=plot.BLACK, lw=0.6, ls=":")
     ax.set(xscale="log", xlim=(1.0, 0.02), xlabel=r"noise level $\sigma$ (data units), falling")
     ticks = [1.0, 0.5, 0.2, 0.1, 0.05, 0.02]
     ax.set_xticks(ticks, [f"{k:g}" for k in ticks])
     ax.minorticks_off()
-    ax.set_ylabel(rf"mean cosine on $\pm${HALF}")
+    ax.set_ylabel(rf"mean cosine in $\pm${HALF}")
     ax.legend(loc="center right")

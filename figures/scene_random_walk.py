@@ -1,7 +1,8 @@
-"""Points walk from the spiral to noise in 100 steps of 0.07.
+"""A random walk of 100 steps takes points from the spiral to noise.
 
-The colour of a point tells where on the spiral it started; the black line is one walk. The mean
-square distance from the start, over all walks, is that of Brownian motion, 2 s^2 k.
+The colour of a point is its start on the spiral; the black line is one walk. Each coordinate of a
+step has standard deviation s = 0.07. The mean square distance from the start, over all walks, is
+that of Brownian motion, 2 s^2 k after k steps.
 """
 
 from __future__ import annotations
@@ -16,11 +17,11 @@ from sdeflow import plot
 
 PANELS, ASPECT, PROBLEM = (1, 4), 1.1, None
 SHOWN = 0, 4, STEPS
-WALKER = 75  # the point that the lecture diffuses
+WALKER = 75  # the point whose walk the lecture shows
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Three clouds with one walk through them, and the mean square distance."""
+    """Draw three clouds with one walk, and the mean square distance from the start."""
     each = 10 if quick else 100
     walks = sf.sdes.brownian(STEP**2 / 2, float(STEPS))
     start = POINTS.repeat(each, 1)
@@ -34,7 +35,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
         plot.frame(ax, window, f"{k} steps")
         ax.set_xlabel(rf"$\sigma$ = {STEP * k**0.5:.2g}")
     fig.supxlabel(f"windows: {2 * window.half:.2g} data units wide", x=0.01, ha="left")
-    plot.colour_bar(axes[:3], dots, "start: 0 inner, 1 outer end")
+    plot.colour_bar(axes[:3], dots, "start: 0 inner end, 1 outer end")
     far = ((x - start) ** 2).sum(2)
     mean, error = far.mean(1), far.std(1) / far.shape[1] ** 0.5
     step = torch.arange(STEPS + 1)

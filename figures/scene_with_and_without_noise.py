@@ -1,9 +1,9 @@
-"""256 points sampled by DDPM with its noise, and without: then they collapse to one place.
+"""DDPM with its noise, and without it: 256 points then collapse to one place.
 
-Both from the same starts at sigma = 10, in 63 steps, with the exact field. Right: root mean square
-distance of the points from their mean; dashed, that of a Gaussian of the data's covariance whose
-noise is left out, in closed form; dotted, that of the data. Below the
-ends: how many of the 100 data points are nearest to some particle; of 256 fresh data
+Both have the same starts at sigma = 10, 63 steps and the exact field. Right: the spread, the root
+mean square distance of the points from their mean; dashed, that of a Gaussian of the data's
+covariance sampled without noise, in closed form; dotted, that of the data. Below the last panels:
+how many of the 100 data points are the nearest one of some particle; for 256 fresh data
 100 (1 - 0.99^256) = 92 are expected.
 """
 
@@ -24,7 +24,7 @@ NAMES = {1.0: ("with noise", plot.BLUE), 0.0: ("without noise", plot.VERMILION)}
 
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
-    """Clouds at three noise levels, with and without, and how their spread falls."""
+    """Draw clouds at three noise levels, with noise and without, and their spread at all."""
     cells = fig.add_gridspec(2, 4)
     right = fig.add_subplot(cells[:, 3])
     paths = {kept: chain(muted(exact(), kept), PARTICLES, seed=0, save=64) for kept in NAMES}
@@ -46,18 +46,20 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
 
 
 def _spread(x: Tensor) -> Tensor:
-    """Root mean square distance from the mean, (T,)."""
+    """The root mean square distance (T,) from the mean."""
     return x.double().var(1, correction=0).sum(1).sqrt()
 
 
 def _theory(ax: Any, sigma: Tensor) -> None:
-    """The spread of a Gaussian without noise, and that of the data."""
+    """Draw the spread of a Gaussian sampled without noise, and that of the data."""
     start = analysis.NoiseLevel(float(sigma[0]))
-    laws = [
+    covariances = [
         analysis.noiseless_law(SPIRAL.mean, COVARIANCE, start, analysis.NoiseLevel(float(s)))[1]
         for s in sigma[1:]
     ]
-    ax.loglog(sigma[1:], [float(c.trace()) ** 0.5 for c in laws], "--", color=plot.BLACK, lw=0.8)
+    ax.loglog(
+        sigma[1:], [float(c.trace()) ** 0.5 for c in covariances], "--", color=plot.BLACK, lw=0.8
+    )
     ax.axhline(float(COVARIANCE.trace()) ** 0.5, ls=":", color=plot.BLACK, lw=0.8)
     ax.set(xlabel=r"$\sigma$ (data units)", ylabel="spread (data units)")
     ax.set_xticks([10, 1, 0.1, 0.01])

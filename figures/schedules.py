@@ -1,8 +1,8 @@
-"""Noise schedules, and where time grids place the steps of a run.
+"""Noise schedules, and the noise levels at which time grids place the steps.
 
-Above: alpha, sigma (in the unit of the data) and log SNR of five processes against the share of
-their time interval. Below: the noise levels between which twelve steps go from noise (right) to
-data (left), under four time grids of the VP and the EDM process. It is the same for all data.
+Above: alpha, sigma and log SNR of five processes against the share of their time interval. Below:
+the noise levels of twelve steps from noise (right) to data (left), for four time grids of the VP
+and of the EDM process. The figure does not depend on the data.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ GRIDS = {
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Three panels of the processes, two of the time grids."""
+    """Draw three panels of the processes, two of the time grids."""
     above, below = fig.subfigures(2, 1)
     axes = above.subplots(1, 3)
     share = torch.sin(torch.linspace(0.0, torch.pi / 2, 400, dtype=torch.float64)) ** 2

@@ -1,9 +1,9 @@
 """The score and the streamlines of the probability flow at four times.
 
-Above, the score grad ln p_t as arrows, each panel with a scale of its own: the length of the
-longest arrow is named below. Below, the streamlines of the flow towards data. Blue: the density
-p_t, from zero to the largest of each panel. Times are equally spaced in the root of the angle
-arctan(sigma / alpha).
+Above, the score grad ln p_t as arrows, with the length of the longest arrow below each panel.
+Below, the streamlines of the flow towards the data. Blue: the density p_t, from zero to its
+largest value in each panel. Times are equally spaced in the square root of the angle arctan(sigma
+/ alpha).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHOWN = 2.8
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Score above, flow below."""
+    """Draw the score above, the flow below."""
     cells, nodes = (128, 48) if quick else (400, 96)
     grid, field = problem.grid(cells), problem.field
     flow = sf.reverse(field, eta=0.0)
@@ -46,6 +46,6 @@ def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
 
 
 def _longest(field: sf.ExactField, t: float) -> float:
-    """The largest score on the nodes of the arrows."""
+    """The largest score at the points of the arrows."""
     row = SHOWN * ((2 * torch.arange(11, dtype=torch.float64) + 1) / 11 - 1)
     return float(field.score(torch.cartesian_prod(row, row), t).norm(dim=1).max())

@@ -1,7 +1,8 @@
-"""Which code draws a figure, and a digest of it that its picture carries.
+"""Find the code that draws a figure, and compute the digest of it that the picture carries.
 
-It is the figure's file, what that imports from `figures/` and `benchmarks/`, and the modules of
-`sdeflow.plot` whose names these use. Comments and docstrings do not count: they change no picture.
+This code is the figure's file, the files that it imports from `figures/` and `benchmarks/`, and
+the modules of `sdeflow.plot` whose names these use. Comments and docstrings do not enter the
+digest.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def digest(name: str) -> str:
 
 
 def files(name: str) -> list[Path]:
-    """The files that draw this figure; sizes and fonts are in style.py."""
+    """The files that draw a figure, among them style.py with sizes and fonts."""
     found, new = set[Path](), {HERE / f"{name}.py", PLOT / "style.py"}
     while new:
         found |= new
@@ -53,7 +54,7 @@ def code(text: str) -> str:
 
 
 def _named(file: Path) -> Iterator[Path]:
-    """The files whose names a file uses."""
+    """Yield the files whose names a file uses."""
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         found: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -68,7 +69,7 @@ def _named(file: Path) -> Iterator[Path]:
 
 
 def _is_plot(node: ast.expr) -> bool:
-    """Whether this is `plot` or `sf.plot`."""
+    """Whether an expression is `plot` or `sf.plot`."""
     return (isinstance(node, ast.Name) and node.id == "plot") or (
         isinstance(node, ast.Attribute) and node.attr == "plot"
     )
@@ -76,7 +77,7 @@ def _is_plot(node: ast.expr) -> bool:
 
 @cache
 def _homes() -> dict[str, str]:
-    """The module of each name of sdeflow.plot."""
+    """The module that defines each name of sdeflow.plot."""
     tree = ast.parse((PLOT / "__init__.py").read_text("utf-8"))
     nodes = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
     return {alias.name: node.module or "" for node in nodes for alias in node.names}

@@ -1,7 +1,8 @@
-"""The density of one coordinate over time, with paths of the reverse SDE and of its flow on top.
+"""The density of one coordinate over time, with paths of the reverse SDE and of the flow.
 
-Colours: p(x, t) of a mixture of two Gaussians under the cosine process. Left, paths with noise
-(eta = 1); right, the probability flow (eta = 0) from the same starts. Both have this density.
+Colours: p(x, t) of a mixture of two Gaussians under the cosine process. Left, paths of the reverse
+SDE (eta = 1); right, of the probability flow (eta = 0), from the same starts. Both have this
+density.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ F64 = torch.DoubleTensor
 
 
 def draw(fig: plot.Figure, problem: Problem, quick: bool) -> None:
-    """Two modes in one dimension, whatever the problem."""
+    """Draw two modes in one dimension, for every problem."""
     cells, frames = (320, 81) if quick else (1024, 241)
     weights, means = F64([0.35, 0.65]), F64([[-1.2], [0.8]])
     data = sf.GaussianMixture(weights, means, F64([[[0.06]], [[0.06]]]))

@@ -1,1 +1,1 @@
-"""A published table of flow matching in the plane, measured again by its own protocol."""
+"""Repeat a published table of flow matching in two dimensions, by its own protocol."""

@@ -1,9 +1,9 @@
-"""`python -m benchmarks published [--quick]`: three methods on four tasks, beside the table.
+"""Measure three methods on four tasks, and compare with the published table.
 
 A row (task, method, seed) is appended to results/published.jsonl as soon as it is known; a stopped
-run goes on after the last row of the same protocol. Every seed is finished for all tasks and
-methods before the next one starts. A mean counts as within if it is off by no more than two
-published standard deviations or, for W2, the floor: the distance of two samples of the target.
+run continues after the last row of the same protocol. Each seed is finished for all tasks and
+methods before the next one starts. A mean counts as within if it differs by at most two published
+standard deviations or, for W2, by the distance between two samples of the target ("floor").
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ import torch
 from benchmarks import record
 from benchmarks.published import protocol as how
 from benchmarks.published import tasks, values
-from benchmarks.published.protocol import METHODS, Protocol, Run, floor, judged, squared_w2
+from benchmarks.published.protocol import (
+    METHODS,
+    Protocol,
+    Run,
+    judged,
+    sampling_floor,
+    squared_w2,
+)
 from benchmarks.published.tasks import SPLIT, TASKS, Pairs, Task, drawn
 
 FILE = record.RESULTS / "published.jsonl"
@@ -32,7 +39,7 @@ Key = tuple[str, str, int]
 
 
 def keys(seeds: range) -> Iterator[Key]:
-    """Task, method and seed of every row, the fast methods first; FM starts from N(0, I) only."""
+    """Task, method and seed of every row, fast methods first; FM has tasks from N(0, I) alone."""
     for seed in seeds:
         for method in METHODS:
             for task in TASKS:
@@ -41,13 +48,13 @@ def keys(seeds: range) -> Iterator[Key]:
 
 
 def known(protocol: Protocol) -> dict[Key, Row]:
-    """The rows of this protocol that the file of results holds, whatever commit made them."""
+    """The recorded rows of this protocol, of any commit."""
     same = (row for row in record.stored(FILE) if row.get("protocol") == asdict(protocol))
     return {(str(r["task"]), str(r["method"]), int(str(r["seed"]))): r for r in same}
 
 
 class Measurer:
-    """Measures rows; what the methods share is computed once for a task and a seed."""
+    """Measure rows; values that methods share are computed once for a task and a seed."""
 
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
@@ -71,18 +78,18 @@ class Measurer:
         }  # fmt: skip
 
     def _shared(self, task: Task, seed: int) -> tuple[Pairs, float]:
-        """The data, and W2^2 of source and target."""
+        """The data, and W2^2 between source and target."""
         pairs = drawn(task, self.protocol.points, seed)
         return pairs, squared_w2(pairs.start, pairs.target.test)
 
     def _floor(self, task: Task, seed: int) -> float:
-        return floor(drawn(task, self.protocol.points, seed).target)
+        return sampling_floor(drawn(task, self.protocol.points, seed).target)
 
 
 def main(quick: bool) -> None:
-    """Measure what is missing, and print the comparison."""
+    """Measure the missing rows, and print the comparison."""
     if how.ot is None or tasks.datasets is None:
-        print("published: needs POT and scikit-learn; install sdeflow[bench]", file=sys.stderr)
+        print("published needs POT and scikit-learn; install sdeflow[bench]", file=sys.stderr)
         return
     torch.set_num_threads(1)
     protocol, seeds = (QUICK, SEEDS[:1]) if quick else (Protocol(), SEEDS)
@@ -98,14 +105,16 @@ def main(quick: bool) -> None:
                 file.flush()
                 print(*key, {k: round(v, 4) for k, v in rows[key].items() if k in SHOWN})
     if quick:
-        print("quick: fewer points and steps than the table's, which ours cannot reproduce so")
+        print(
+            "quick: fewer points and steps than in the table, whose values these rows cannot reach"
+        )
     found = [rows[key] for key in keys(seeds)]
     print(record.table(compared(found)))
     print(record.table(separated(found)))
 
 
 def recorded() -> str:
-    """The comparison as Markdown, of the rows that are recorded so far."""
+    """The comparison of the recorded rows with the table, as Markdown."""
     rows = list(known(Protocol()).values())
     return record.table(compared(rows)) if rows else "Not measured yet."
 
@@ -114,7 +123,7 @@ SHOWN = ("W2", "NPE", "floor", "cpu s")
 
 
 def compared(rows: list[Row]) -> list[Row]:
-    """Ours beside the published: one line for each task, method and quantity."""
+    """Our values and the published ones, a line for each task, method and quantity."""
     lines = []
     for name in dict.fromkeys(row["task"] for row in rows):
         for quantity, table in (("W2", values.W2), ("NPE", values.NPE)):
@@ -126,7 +135,7 @@ def compared(rows: list[Row]) -> list[Row]:
 
 
 def separated(rows: list[Row]) -> list[Row]:
-    """How many times larger the mean normalised path energy is without the coupling."""
+    """The ratio of mean normalised path energies without and with the coupling."""
 
     def mean(task: str, method: str) -> float:
         mine = [r["NPE"] for r in rows if (r["task"], r["method"]) == (task, method)]

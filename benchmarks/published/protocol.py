@@ -1,13 +1,13 @@
-"""Train and judge one flow as the published table's program does, on our loss and our coupling.
+"""Train and judge one flow as the program of the published table does, with our loss and coupling.
 
     I-CFM    x_t = (1 - t) x_0 + t x_1 + 0.1 z, pairs independent
     OT-CFM   the same, pairs by minibatch optimal transport, drawn from the plan with replacement
     FM       x_t = (1 - t) x_0 + (0.1 + 0.9 t) x_1, x_1 ~ N(0, I)
 
-in our time, from data x_0 to source x_1. Path noise and width are moved into the pair: with
-(x_0 + 0.1 z, x_1 + 0.1 z), and for FM with (x_0 + 0.1 x_1, x_1), each is the straight path of
-`sf.Linear`, and the target is its velocity. `sf.fit` has its own optimiser, learning rate and
-average, so that the loop stands here.
+in our time, from data x_0 to source x_1. The noise of the path is added to the pair: with (x_0 +
+0.1 z, x_1 + 0.1 z), and for FM with (x_0 + 0.1 x_1, x_1), each path is the straight one of
+`sf.Linear`, and the target is its velocity. The training loop is here, because `sf.fit` has
+another optimiser, learning rate and averaging.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sdeflow.training.coupling import optimal_transport
 
 try:
     import ot
-except ImportError:  # `command.main` says what is missing
+except ImportError:  # `command.main` prints what is missing
     ot = None
 
 METHODS = ("I-CFM", "FM", "OT-CFM")
@@ -37,15 +37,15 @@ STEPS = 100
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a network is trained; the defaults are the table's.
+    """The settings of a training; the defaults are those of the table.
 
     Attributes:
-        points: in each of the three parts of the data.
-        epochs: over the training points; the last, smaller batch counts, except with a source of
-            data, where it is dropped.
-        every: epochs between two checks of the loss on the part that is not trained on.
-        best: keep the network of the lowest such loss; else the last one.
-        resample: draw the pairs from the plan with replacement.
+        points: number of points in each of the three parts of the data.
+        epochs: passes over the training points; the last, smaller batch is used, except for tasks
+            with a source of data, where it is dropped.
+        every: epochs between two checks of the validation loss.
+        best: whether to keep the network of the lowest validation loss, and not the last one.
+        resample: whether to draw the pairs from the plan with replacement.
     """
 
     points: int = 10_000
@@ -60,7 +60,7 @@ class Protocol:
 
 
 class Network(nn.Module):
-    """SELU layers of 64, 64, 64 on (their time, x); their time and velocity are 1 - t and -v."""
+    """SELU layers of 64, 64, 64 on (1 - t, x), which give -v, as in the program."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class Network(nn.Module):
 
 
 class Run:
-    """The training of one network: method, data and seed."""
+    """The training of one network for a method, data and a seed."""
 
     def __init__(self, method: str, pairs: Pairs, seed: int, protocol: Protocol) -> None:
         self.method, self.pairs, self.protocol = method, pairs, protocol
@@ -83,11 +83,11 @@ class Run:
             torch.manual_seed(seed)
             network = Network()
         self.field = sf.LearnedField(PROCESS, network, sf.fields.Prediction.VELOCITY)
-        self.loss = np.inf  # the lowest on the points that are not trained on
+        self.loss = np.inf  # the lowest validation loss
         self.best = deepcopy(network.state_dict())
 
     def train(self) -> sf.LearnedField:
-        """All epochs; the field of the best checkpoint."""
+        """Train for all epochs, and return the field of the best checkpoint."""
         protocol, network = self.protocol, self.field.network
         adam = torch.optim.AdamW(
             network.parameters(), lr=protocol.rate, weight_decay=protocol.decay, fused=True
@@ -105,7 +105,7 @@ class Run:
         return self.field
 
     def _epoch(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Coupled pairs of each batch of one epoch."""
+        """Yield the coupled pairs of each batch of one epoch."""
         source, target = self.pairs.source, self.pairs.target
         mine = target.train[torch.randperm(len(target.train), generator=self.g)]
         theirs = None
@@ -143,9 +143,9 @@ class Run:
 
     @torch.no_grad()
     def _check(self) -> None:
-        """Keep the network if its loss on the points that are not trained on is the lowest.
+        """Keep the network if its validation loss is the lowest.
 
-        With a source of data the pairs are then independent for every method, as in the program.
+        For a source of data, its pairs are independent for every method, as in the program.
         """
         source, target = self.pairs.source, self.pairs.target
         total, n = 0.0, 0
@@ -158,7 +158,7 @@ class Run:
 
 
 def flow(field: sf.LearnedField, start: Tensor) -> tuple[Tensor, float]:
-    """Ends (n, 2) of the flow by 100 steps of Euler, and E int |v|^2 dt along them."""
+    """The ends (n, 2) of the flow by 100 Euler steps, and E int |v|^2 dt along the paths."""
     times = torch.linspace(PROCESS.t_max, 0.0, STEPS + 1, dtype=torch.float64)
     path = sf.ODESolver("euler", times=times).solve(sf.reverse(field, eta=0.0), start, save=times)
     moved = path.x.diff(dim=0).double().square().sum(2).mean(1)
@@ -166,13 +166,13 @@ def flow(field: sf.LearnedField, start: Tensor) -> tuple[Tensor, float]:
 
 
 def squared_w2(x: Tensor, y: Tensor) -> float:
-    """The exact W2^2 of two clouds (n, 2) of one size."""
+    """The exact W2^2 between two clouds (n, 2) of the same size."""
     cost = torch.cdist(x.double(), y.double()).square().numpy()
     return float(ot.emd2([], [], cost, numItermax=100_000_000))
 
 
 def judged(field: sf.LearnedField, pairs: Pairs, between: float) -> dict[str, float]:
-    """W2 to the test points, and the path energy normalised by W2^2 of source and target."""
+    """W2 to the test points, and the path energy normalised by W2^2 between source and target."""
     end, energy = flow(field, pairs.start)
     return {
         "W2": squared_w2(end, pairs.target.test) ** 0.5,
@@ -181,6 +181,6 @@ def judged(field: sf.LearnedField, pairs: Pairs, between: float) -> dict[str, fl
     }
 
 
-def floor(target: Data) -> float:
-    """W2 of two samples of the target, those of the check and of the test."""
+def sampling_floor(target: Data) -> float:
+    """W2 between two samples of the target, the validation and the test points."""
     return squared_w2(target.check, target.test) ** 0.5

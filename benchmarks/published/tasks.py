@@ -1,9 +1,9 @@
-"""The four tasks of the published table: where the flow starts and where it should end.
+"""Draw source and target of the four tasks of the published table.
 
-The "moons" and "8gaussians" of other programs have other radii and widths; these are the ones of
-the table. One permutation splits every set into points to train on, to choose the checkpoint by
-and to test on. So the two moons, say, are not equally full in the parts, and W2 contains that. The
-data of scikit-learn's sets are the same for every seed, those of the other two are not.
+The "moons" and "8gaussians" have the radii and widths of the table, which differ from those of
+other programs. One permutation splits every set into training, validation and test points, so that
+the two moons have different shares of the points in each part, which W2 contains. The data of
+scikit-learn's sets are the same for every seed; those of the other two are not.
 
 Source: Tong et al. 2024, appendix F, and the program that belongs to it.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 try:
     from sklearn import datasets
-except ImportError:  # `command.main` says what is missing
+except ImportError:  # `command.main` prints what is missing
     datasets = None
 
 Draw = Callable[[int, int], np.ndarray]
@@ -31,7 +31,7 @@ SPLIT = 42
 
 
 def eight_gaussians(n: int, seed: int) -> np.ndarray:
-    """Radius 5, standard deviation 1; n / 8 points of each, one mode after the other."""
+    """Eight Gaussians of standard deviation 1 at radius 5, n / 8 points of each in turn."""
     g = np.random.default_rng([seed, 1])
     angle = math.pi / 4 * (8 * np.arange(n) // n)
     centres = 5 * np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -39,7 +39,7 @@ def eight_gaussians(n: int, seed: int) -> np.ndarray:
 
 
 def wide_eight_gaussians(n: int, seed: int) -> np.ndarray:
-    """Radius 12, standard deviation 1.5; the mode of each point is drawn."""
+    """Eight Gaussians of standard deviation 1.5 at radius 12, with random modes."""
     g = np.random.default_rng([seed, 2])
     angle = math.pi / 4 * g.integers(8, size=n)
     centres = 12 * np.stack([np.cos(angle), np.sin(angle)], 1)
@@ -47,25 +47,25 @@ def wide_eight_gaussians(n: int, seed: int) -> np.ndarray:
 
 
 def moons(n: int, seed: int) -> np.ndarray:
-    """Noise 0.05, twice as large, moved by -1 along the first axis."""
+    """Two moons with noise 0.05, doubled in size and moved by -1 along the first axis."""
     points = datasets.make_moons(n, noise=0.05, random_state=seed)[0]
     return 2 * points - [1.0, 0.0]
 
 
 def wide_moons(n: int, seed: int) -> np.ndarray:
-    """Noise 0.1; mean 0 and standard deviation 7 of all coordinates together."""
+    """Two moons with noise 0.1; all coordinates together have mean 0 and standard deviation 7."""
     points = datasets.make_moons(n, noise=0.1, random_state=seed)[0]
     return 7 * (points - points.mean()) / points.std(ddof=1)
 
 
 def s_curve(n: int, seed: int) -> np.ndarray:
-    """Noise 0.05; the first and the third axis, 1.5 times as large."""
+    """The first and third axis of the S curve with noise 0.05, times 1.5."""
     points = datasets.make_s_curve(n, noise=0.05, random_state=seed)[0]
     return 1.5 * points[:, [0, 2]]
 
 
 def normal(n: int, seed: int) -> np.ndarray:
-    """N(0, I)."""
+    """Draws of N(0, I)."""
     return np.random.default_rng([seed, 3]).standard_normal((n, 2))
 
 
@@ -73,9 +73,9 @@ class Task(NamedTuple):
     """Source and target of a flow.
 
     Attributes:
-        name: as in the table.
+        name: the name in the table.
         source: None for N(0, I), drawn anew in every step; else a data set, split as the target.
-        fixed: the data do not depend on the seed.
+        fixed: whether the data do not depend on the seed.
     """
 
     name: str
@@ -93,7 +93,7 @@ TASKS = (
 
 
 class Data(NamedTuple):
-    """Points (n, 2) to train on, to choose the checkpoint by, and to test on."""
+    """Training, validation and test points (n, 2)."""
 
     train: Tensor
     check: Tensor
@@ -101,23 +101,23 @@ class Data(NamedTuple):
 
 
 def split(draw: Draw, n: int, seed: int) -> Data:
-    """Three times n points of one draw, split by the permutation of the program."""
+    """Draw 3 n points, and split them by the permutation of the program."""
     points = torch.from_numpy(draw(3 * n, seed).astype(np.float32))
     order = torch.randperm(3 * n, generator=torch.Generator().manual_seed(SPLIT))
     return Data(*points[order].chunk(3))
 
 
 class Pairs(NamedTuple):
-    """Source and target of a task, drawn: `source` is None for N(0, I)."""
+    """The points of source and target; `source` is None for N(0, I)."""
 
     source: Data | None
     target: Data
     start: Tensor
-    """(n, 2), where the flow starts in the test."""
+    """The starts (n, 2) of the flow in the test."""
 
 
 def drawn(task: Task, n: int, seed: int) -> Pairs:
-    """The data of a run."""
+    """Draw the data of a run."""
     seed_of_data = SPLIT if task.fixed else seed
     target = split(task.target, n, seed_of_data)
     if task.source is None:

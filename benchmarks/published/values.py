@@ -1,4 +1,4 @@
-"""The published table: mean and standard deviation over five seeds.
+"""The values of the published table: mean and standard deviation over five seeds.
 
 Source: Tong et al. 2024, table 2.
 """
@@ -27,7 +27,7 @@ W2 = {
         "OT-CFM": Value(0.144, 0.028), "I-CFM": Value(0.242, 0.141), "FM": Value(0.198, 0.037),
     },
 }  # fmt: skip
-"""The 2-Wasserstein distance of 10,000 generated and 10,000 test points."""
+"""The 2-Wasserstein distance between 10,000 generated and 10,000 test points."""
 
 NPE = {
     "N->8gaussians": {
@@ -41,4 +41,4 @@ NPE = {
         "OT-CFM": Value(0.027, 0.012), "I-CFM": Value(0.856, 0.031), "FM": Value(0.743, 0.116),
     },
 }  # fmt: skip
-"""|E int |v|^2 dt - W2^2| / W2^2, W2^2 that of source and target."""
+"""|E int |v|^2 dt - W2^2| / W2^2, with W2^2 between source and target."""

@@ -1,6 +1,6 @@
-"""`python -m benchmarks solvers`: error against calls of the field, ours, peers', and your own.
+"""Measure error against calls of the field: our solvers, those of other packages, your own.
 
-Rows are kept in results/solvers.jsonl as soon as they are known; a stopped run goes on.
+Rows are written to results/solvers.jsonl as soon as they are known; a stopped run continues.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks import record
-from benchmarks.solvers import convergence, law, order_rows, pictures, total_variation, work
+from benchmarks.solvers import law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.contender import Contender
 from benchmarks.solvers.contenders import FLOWS, NOISY, SKIPPED
 from benchmarks.solvers.problems import PROBLEMS
@@ -25,17 +25,19 @@ PARTS = "endpoint", "law", "total variation", "order"
 
 
 def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """`solvers` as a command of `python -m benchmarks`."""
-    one = names.add_parser("solvers", help="error against calls: ours, peers', your own solver")
+    """Add the command `solvers` to `python -m benchmarks`."""
+    one = names.add_parser(
+        "solvers", help="error against calls of the field, of our solvers, peers and your own"
+    )
     one.add_argument("--quick", action="store_true", help="fewer problems, calls, grids and seeds")
-    one.add_argument("--part", nargs="+", choices=PARTS, help="what to measure; by default all")
+    one.add_argument("--part", nargs="+", choices=PARTS, help="what to measure (all)")
     one.add_argument("--problem", nargs="+", choices=list(PROBLEMS), metavar="NAME",
                      help=f"some of: {', '.join(PROBLEMS)}")  # fmt: skip
     one.add_argument("--calls", nargs="+", type=int, metavar="K", help="calls of the field")
     one.add_argument("--with", dest="own", nargs="+", default=[], metavar="FILE",
                      help="files with a function solve(sde, x, times, seed) -> x")  # fmt: skip
     one.add_argument("--eta", type=float, default=0.0,
-                     help="noise of your solver's SDE; above 0 it is judged in law")  # fmt: skip
+                     help="noise of your solver's SDE (0); needs --part law")  # fmt: skip
     one.add_argument("--latex", action="store_true", help="print LaTeX tables")
     one.add_argument("--plot", type=Path, metavar="FILE", help="draw error against calls")
     one.add_argument("--out", type=Path, default=FILE, metavar="FILE", help="the rows")
@@ -43,7 +45,7 @@ def add_parser(names: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
 
 
 def main(given: argparse.Namespace) -> None:
-    """Measure what is missing, and print the comparison."""
+    """Measure the missing rows, and print the comparison."""
     torch.set_num_threads(1)
     for package, reason in SKIPPED.items():
         print(f"{package} is left out: {reason}")
@@ -57,17 +59,17 @@ def main(given: argparse.Namespace) -> None:
 
 
 def _check(given: argparse.Namespace) -> None:
-    """Refuse what would leave a user's solver, or the picture, out without a word."""
+    """Refuse options under which a user's solver, or the picture, would be left out."""
     parts = given.part or PARTS
     judged = "law" if given.eta else "endpoint"
     if given.own and judged not in parts:
-        raise SystemExit(f"a solver with --eta {given.eta:g} is judged by --part {judged}")
+        raise SystemExit(f"a solver with --eta {given.eta:g} is judged by --part {judged}; add it")
     if given.plot and "endpoint" not in parts:
         raise SystemExit("--plot draws endpoint errors; add --part endpoint, or leave it out")
 
 
 def endpoint(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
-    """Errors at the end of the flow."""
+    """Measure errors at the end of the flow."""
     mine = [] if given.eta else mine
     problems = given.problem or (work.QUICK_PROBLEMS if given.quick else tuple(PROBLEMS))
     calls = given.calls or (work.QUICK_CALLS if given.quick else work.CALLS)
@@ -84,7 +86,7 @@ def endpoint(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -
 
 
 def in_law(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
-    """Distances of the end cloud to exact data."""
+    """Measure distances of the end cloud to exact data."""
     noisy = [*NOISY, *(mine if given.eta else [])]
     jobs = law.jobs(given.quick, noisy, given.problem, given.calls)
     rows = kept.collect(jobs)
@@ -96,7 +98,7 @@ def in_law(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> 
 
 
 def on_cells(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
-    """Total variation to the exact density, without sampling noise."""
+    """Measure total variations to the exact density, without sampling noise."""
     rows = kept.collect(total_variation.jobs(given.quick, given.problem, given.calls))
     if rows:
         print("\ntotal variation to the exact density, on the best of its time grids\n")
@@ -104,14 +106,14 @@ def on_cells(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -
 
 
 def orders(given: argparse.Namespace, kept: Rows, mine: Sequence[Contender]) -> None:
-    """Orders of convergence."""
+    """Measure orders of convergence."""
     rows = kept.collect(order_rows.jobs(given.quick))
     print("\norders of convergence, declared and fitted\n")
-    print(shown(convergence.lines(rows), given.latex))
+    print(shown(order_rows.lines(rows), given.latex))
 
 
 def shown(rows: list[Row], latex: bool) -> str:
-    """Rows as Markdown, or as a LaTeX table."""
+    """Write rows as a Markdown or a LaTeX table."""
     if not rows:
         return "nothing to compare with"
     if not latex:

@@ -1,6 +1,6 @@
-"""What a solver of the comparison is: a name, an SDE, a function, and the time grids to run it on.
+"""Describe a solver of the comparison: its name, SDE, function and time grids.
 
-A solver is any function (sde, x, times, seed) -> x. Its calls are counted at the field.
+A solver is any function (sde, x, times, seed) -> x. The field counts its calls.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Grid = Callable[[int], Tensor]
 
 
 class OverBudgetError(Exception):
-    """A run has asked its field more often than it may."""
+    """A run has evaluated its field more often than allowed."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Counted(Field):
-    """A field that counts for how many particles it was asked, and answers for `most` of them."""
+    """A field that counts the particles that it is evaluated for, and refuses more than `most`."""
 
     inner: Field
     asked: list[int]
@@ -38,15 +38,15 @@ class Counted(Field):
 
     @property
     def dim(self) -> int | None:
-        """See `Field`."""
+        """Forward to the field."""
         return self.inner.dim
 
     def row(self, c: Coefficients) -> tuple:
-        """See `Field`."""
+        """Forward to the field."""
         return self.inner.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
+        """Forward to the field."""
         evaluate = self.inner.at(t, c, like)
 
         def counted(x: Tensor) -> Tensor:
@@ -63,14 +63,14 @@ class Contender:
     """A solver under a name.
 
     Attributes:
-        name: of the solver.
-        sde: (problem, field, calls) -> the SDE that it is given.
-        solve: the solver itself.
-        stages: calls of the field in a step, from which the number of steps follows.
-        grids: names of the time grids to run it on, its own first.
-        package: whose it is.
-        clock: the coordinate and the time that the solver works in, in words.
-        version: the digest of a user's file; empty where the commit says it.
+        name: the name of the solver.
+        sde: (problem, field, calls) -> the SDE that the solver is given.
+        solve: the solver.
+        stages: calls of the field in a step.
+        grids: names of its time grids, its own first.
+        package: the package that it comes from.
+        coordinates: the state and time variables that the solver uses, in words.
+        version: digest of a user's file; empty for solvers of the repository.
     """
 
     name: str
@@ -79,27 +79,27 @@ class Contender:
     stages: int
     grids: tuple[str, ...]
     package: str = "sdeflow"
-    clock: str = "t"
+    coordinates: str = "t"
     version: str = ""
 
     @property
     def ours(self) -> bool:
-        """Whether it is one of sdeflow's own samplers, and not a classic that it also has."""
+        """Whether it is a sampler of sdeflow alone, and no classic method."""
         return self.name.startswith("multistep")
 
     @property
     def about(self) -> dict[str, object]:
-        """What a row says of it, so that rows can be compared where the package is not there."""
+        """The entries of a row with which rows are compared without the package."""
         return {"package": self.package, "own grid": self.grids[0], "ours": self.ours}
 
     def times(self, problem: Problem, sde: SDE, grid: str, calls: int) -> Tensor:
-        """The times of a run that may ask the field so often: of as many steps as fit."""
+        """The times of a run, with the largest number of steps for this number of calls."""
         steps = calls // self.stages
         return sde.times(steps) if grid == "own" else grids(problem)[grid](steps)
 
 
 def grids(problem: Problem) -> dict[str, Grid]:
-    """Time grids by name."""
+    """The time grids by name."""
     widest = problem.spread.widest
     vp = sf.VP(t_min=1e-6)
     return {
@@ -116,12 +116,12 @@ def grids(problem: Problem) -> dict[str, Grid]:
     }
 
 
-def uniform_in(clock: Callable[[Tensor], Tensor], level: Callable[[Tensor], Tensor]) -> Grid:
-    """A time grid uniform in a function of the noise level, whose inverse is `level`."""
+def uniform_in(time: Callable[[Tensor], Tensor], level: Callable[[Tensor], Tensor]) -> Grid:
+    """The time grid uniform in a function `time` of the noise level, whose inverse is `level`."""
 
     def times(steps: int) -> Tensor:
         ends = torch.tensor([PROCESS.t_max, PROCESS.t_min], dtype=torch.float64)
-        row = clock(PROCESS.noise_level(ends)).tolist()
+        row = time(PROCESS.noise_level(ends)).tolist()
         found = PROCESS.time_of(level(sf.processes.uniform_times(*row, steps)))
         found[0], found[-1] = ends
         return found
@@ -130,7 +130,7 @@ def uniform_in(clock: Callable[[Tensor], Tensor], level: Callable[[Tensor], Tens
 
 
 def _azula(rho: Tensor) -> Tensor:
-    """The time of azula's VPSchedule, in its unit: alpha = exp(-u^2 / 2), sigma(0) = 0.001."""
+    """The time u of azula's VPSchedule: alpha = exp(-u^2 / 2), sigma(0) = 0.001."""
     return torch.sqrt(torch.log1p((rho**2 - 1e-6) / (1 + 1e-6)))
 
 
@@ -140,7 +140,7 @@ def _of_azula(u: Tensor) -> Tensor:
 
 
 def _ipndm(rho: Tensor) -> Tensor:
-    """That of diffusers' IPNDM: sigma / sqrt(alpha^2 + sigma^2) = sin(u)^2."""
+    """The time u of diffusers' IPNDM: sigma / sqrt(alpha^2 + sigma^2) = sin(u)^2."""
     return torch.asin(torch.sqrt(torch.sin(torch.atan(rho))))
 
 
@@ -149,10 +149,10 @@ FEW = ("log SNR", "Karras", "angle 2")
 
 
 def first(own: str) -> tuple[str, ...]:
-    """All grids, with the solver's own first."""
+    """The names of all grids, the solver's own first."""
     return (own, *(name for name in ALL if name != own))
 
 
 def few(own: str) -> tuple[str, ...]:
-    """The solver's own grid, and at most three others."""
+    """The names of the solver's own grid, and of at most three others."""
     return (own, *(name for name in FEW if name != own))

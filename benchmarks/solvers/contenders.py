@@ -1,8 +1,8 @@
-"""The solvers of the comparison: ours and those of other packages that are installed.
+"""List the solvers of the comparison: ours and those of other packages that are installed.
 
-A peer is taken at the time grid that its authors recommend, and also at its best over all grids,
-which nobody knows without the answer. One that cannot ask the field exactly as often as it may
-takes the largest number of steps that asks less often; calls are counted at the field.
+A peer is compared on the time grid that its authors recommend, and on its best grid of all, which
+is known only from the results. A solver takes the largest number of steps whose calls of the field
+are within the budget.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ PEERS = {
 }
 
 FLOWS = [*ours.FLOWS, *(one for peer in PEERS.values() for one in peer.FLOWS)]
-"""For the probability flow."""
+"""Solvers of the probability flow."""
 
 NOISY = [*ours.NOISY, *(one for peer in PEERS.values() for one in peer.NOISY)]
-"""For the reverse SDE."""
+"""Solvers of the reverse SDE."""
 
 SKIPPED = {name: peer.SKIPPED for name, peer in PEERS.items() if peer.SKIPPED}
-"""The packages that are left out, and why."""
+"""The packages that are left out, and the reasons."""

@@ -3,8 +3,8 @@
     ln(error) = constant - order ln(steps),
 
 by least squares over the finest `POINTS` numbers of steps whose error is at least `ABOVE` times
-its floor: the truth's own error or rounding, whichever is larger. The rule does not look at
-slopes: coarser steps are left out because they may not be asymptotic, finer ones because of the
+its floor, which is the larger of the truth's own error and of rounding. The rule does not depend
+on slopes: coarser steps are left out because they may not be asymptotic, finer ones because of the
 floor.
 """
 
@@ -20,17 +20,17 @@ from scipy.stats import t as student
 POINTS, LEAST = 4, 3
 ABOVE = 10.0
 NEAR = 0.25
-"""Orders are multiples of 1/2, so a slope within 1/4 of one belongs to no other."""
+"""Orders are multiples of 1/2: a slope within 1/4 of one is nearer to no other."""
 
 
 class Measured(NamedTuple):
     """The errors of one method.
 
     Attributes:
-        steps: numbers of steps, rising.
-        squares: (len(steps), B) mean square errors, one per batch of particles.
-        floors: (len(steps),) root mean square errors that are no longer the method's.
-        calls: evaluations of the field by each run, per particle.
+        steps: increasing numbers of steps.
+        squares: (len(steps), B) mean square errors, one for each batch of particles.
+        floors: (len(steps),) root mean square errors of the truth, or of rounding.
+        calls: evaluations of the field in each run, per particle.
     """
 
     steps: tuple[int, ...]
@@ -41,20 +41,20 @@ class Measured(NamedTuple):
 
 @dataclass(frozen=True)
 class OrderReport:
-    """What was declared of a method and what was found.
+    """The declared and the fitted order of a method.
 
     Attributes:
         name, kind, on: the method; "ODE", "strong" or "weak"; the problem.
-        declared: order, None if nobody declares one.
-        fitted: order; None without a window.
+        declared: the declared order; None if there is none.
+        fitted: the fitted order; None without a window.
         error: its standard error, from the scatter about the line and from the sampling.
         doubt: half the width of its 95 % interval, by Student's t for the scatter of few points.
         window: the numbers of steps of the fit.
-        steps, errors, floors: all that was measured.
+        steps, errors, floors: the measured values.
         counted, by_hand: evaluations of the field in the longest run, per particle.
         per_step: evaluations in each further step.
-        calls_as_counted: whether every run asked as often as was counted by hand.
-        verdict: see `verdict`.
+        calls_as_counted: whether every run had the number of evaluations counted by hand.
+        verdict: the result of the function `verdict`.
     """
 
     name: str
@@ -76,12 +76,12 @@ class OrderReport:
 
     @property
     def row(self) -> dict[str, object]:
-        """For JSON."""
+        """The report as a row for JSON."""
         lists = ("window", "steps", "errors", "floors")
         return {k: list(v) if k in lists else v for k, v in asdict(self).items()}
 
     def __str__(self) -> str:
-        """In a sentence."""
+        """The report in a sentence."""
         found = (
             "no fit" if self.fitted is None else f"fitted {self.fitted:.2f} +- {self.doubt:.2f}"
         )
@@ -93,13 +93,13 @@ class OrderReport:
 
 
 def window(errors: np.ndarray, floors: np.ndarray) -> np.ndarray:
-    """The indices of the fit: the finest errors that stand out of their floors."""
+    """The indices of the fit: those of the finest errors well above their floors."""
     usable = np.isfinite(errors) & (errors > ABOVE * floors) & (errors > 0)
     return np.flatnonzero(usable)[-POINTS:]
 
 
 def slope(steps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """Order, and its standard error from the scatter about the line."""
+    """The order, and its standard error from the scatter about the line."""
     x, y = -np.log(steps), np.log(errors)
     centred = x - x.mean()
     order = float(centred @ y / (centred @ centred))
@@ -108,7 +108,7 @@ def slope(steps: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
 
 
 class Fit(NamedTuple):
-    """See `OrderReport`."""
+    """The order, its standard error and interval, and the window, as in `OrderReport`."""
 
     order: float | None
     error: float | None
@@ -137,7 +137,7 @@ def fitted(measured: Measured) -> Fit:
 
 
 def verdict(declared: float | None, order: float | None, doubt: float | None) -> str:
-    """As declared within 1/4; lower or higher if all of the interval is; else not settled."""
+    """Whether the order is as declared within 1/4, lower or higher with all of its interval."""
     if order is None or doubt is None:
         return "no window: its errors do not stand out of the floor"
     if declared is None:
@@ -154,7 +154,7 @@ def report(
     name: str, kind: str, problem: str, declared: float | None, stages: int, once: int,
     measured: Measured,
 ) -> OrderReport:  # fmt: skip
-    """Fit and judge what was measured; a run of K steps should ask stages K + once times."""
+    """Fit the order, and compare evaluations with stages K + once in a run of K steps."""
     found = fitted(measured)
     errors = np.sqrt(measured.squares.mean(1))
     by_hand = [stages * k + once for k in measured.steps]
@@ -167,27 +167,3 @@ def report(
         calls_as_counted=list(measured.calls) == by_hand,
         verdict=verdict(declared, found.order, found.doubt),
     )  # fmt: skip
-
-
-def lines(rows: list[dict[str, object]]) -> list[dict[str, object]]:
-    """What a reader wants of the rows."""
-    out: list[dict[str, object]] = []
-    for row in rows:
-        window = row["window"]
-        assert isinstance(window, list)
-        fitted = "-" if row["fitted"] is None else f"{row['fitted']:.2f} +- {row['doubt']:.2f}"
-        out.append(
-            {
-                "order": row["kind"],
-                "method": row["name"],
-                "problem": row["on"],
-                "declared": row["declared"],
-                "fitted": fitted,
-                "steps": f"{window[0]} to {window[-1]}" if window else "-",
-                "calls a step": row["per_step"],
-                "calls": "as counted" if row["calls_as_counted"] else "NOT as counted",
-                "verdict": row["verdict"],
-                "cause": row["cause"],
-            }
-        )
-    return out

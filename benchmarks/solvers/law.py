@@ -1,17 +1,17 @@
-"""Measure the error in law of samplers: how far their cloud is from exact data.
+"""Measure the distance between the distribution of a sampler's particles and exact data.
 
-A row holds one sampler on one problem, time grid and number of calls, with a list over the seeds
-of each distance to an exact cloud of as many particles. The row of the sampler EXACT is the floor:
-the same distances between two exact clouds. All seeds run as one cloud of independent particles,
-and each is a block of it; WHOLE is the distance of that cloud, whose floor is lower. Every sampler
-has the same starts and is compared with the same exact clouds.
+A row has one sampler on one problem, time grid and number of calls, and for each seed the
+distances between its cloud and an exact cloud of as many particles. The row of the sampler EXACT
+is the sampling floor, the same distances between two exact clouds. All seeds run as one cloud of
+independent particles, of which each is a block; WHOLE is the distance of the whole cloud, whose
+floor is lower. Every sampler has the same starts and the same exact clouds.
 
-The floor of W2 and sliced W2 falls as n^(-1/2) where the data are connected, but as n^(-1/4) where
-they are modes apart: the particles that one mode has too many must move to another.
+The floor of W2 and sliced W2 decreases as n^(-1/2) for connected data, but as n^(-1/4) for
+separate modes, because surplus particles of one mode must move to another.
 
-Two samplers tie where the 95 % confidence intervals of their means overlap. The best peer is found
-by looking at the answer, so that at the floor it is the luckiest of some fifty. A network's law is
-not known, and its problems have no rows.
+Two samplers tie if the 95 % confidence intervals of their means overlap. The best peer is chosen
+by its result, so that at the floor it is the luckiest of some fifty. The distribution of a
+network's samples is not known, so that its problems have no rows.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ WHOLE = "sliced W2, all seeds"
 
 
 class Distance(NamedTuple):
-    """Between two clouds, of which it takes the first `most` particles."""
+    """A distance between the first `most` particles of two clouds."""
 
     of: Callable[[Tensor, Tensor], float]
     most: int
@@ -63,7 +63,7 @@ def jobs(
     problems: Sequence[str] | None = None,
     calls: Sequence[int] | None = None,
 ) -> Jobs:
-    """What is to be measured, in order; without noise only ours."""
+    """Yield the rows to measure, in order; of solvers without noise only ours."""
     known = [name for name in PROBLEMS if not name.endswith("network")]
     names = known[1:3] if quick else known
     for name in names if problems is None else [p for p in problems if p in known]:
@@ -78,7 +78,7 @@ def jobs(
 
 
 def particles(name: str) -> int:
-    """Of one seed."""
+    """The number of particles of one seed."""
     return min(PARTICLES, FEWER) if name in EXPENSIVE else PARTICLES
 
 
@@ -96,7 +96,7 @@ def _start(name: str, n: int) -> Tensor:
 
 
 def measure(job: Job, one: Contender | None) -> Row:
-    """The row of one job; a solver that fails leaves a gap with its reason."""
+    """Measure the row of one job; a solver that fails gives a gap and the reason."""
     n = particles(job.problem)
     row: Row = {**job._asdict(), "particles": n}
     if one is not None:
@@ -118,7 +118,7 @@ def measure(job: Job, one: Contender | None) -> Row:
 
 
 def distances(end: Tensor, name: str) -> Row:
-    """Of each block of the cloud (SEEDS n, d) to exact data, and of the whole cloud."""
+    """The distances to exact data of each block of a cloud (SEEDS n, d), and of all of it."""
     data = exact(name, len(end), 10)
     pairs = list(zip(end.chunk(SEEDS), data.chunk(SEEDS), strict=True))
     found: Row = {
@@ -129,7 +129,7 @@ def distances(end: Tensor, name: str) -> Row:
 
 
 def rounded(value: float) -> float:
-    """To four digits."""
+    """Round to four digits."""
     return float(f"{value:.4g}")
 
 
@@ -142,7 +142,7 @@ class Interval(NamedTuple):
 
     @staticmethod
     def of(values: list[float]) -> Interval:
-        """Of the mean of normal values, by Student's t."""
+        """The interval of the mean of normal values, by Student's t."""
         mean, n = statistics.fmean(values), len(values)
         if n < 2:
             return Interval(mean, mean, mean)
@@ -150,12 +150,12 @@ class Interval(NamedTuple):
         return Interval(mean - error, mean, mean + error)
 
     def __str__(self) -> str:
-        """The mean, and low to high."""
+        """The mean, and the interval in brackets."""
         return f"{self.mean:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
 def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
-    """Ours beside the best stochastic peer on any grid, for each problem and number of calls."""
+    """Compare ours with the best stochastic peer on any grid, by problem and number of calls."""
     out: list[Row] = []
     known = [row for row in rows if row.get("part") == "law" and distance in row]
     floors = {row["problem"]: row for row in known if row["solver"] == EXACT}
@@ -175,7 +175,7 @@ def summary(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
 
 
 def table(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
-    """The mean of a distance for each solver on its own grid, with a column for each cell."""
+    """The mean of a distance, a row for each solver on its own grid, a column for each problem."""
     known = [row for row in rows if distance in row]
     firsts = {str(row["solver"]): row["grid"] for row in reversed(known)}
     return [
@@ -194,9 +194,9 @@ def table(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
 
 
 def compared(floor: Row, own: Row, peer: Row, distance: str) -> Row:
-    """Ours beside a peer, both beside the floor, which a sampler without error reaches.
+    """Compare ours with a peer, and both with the floor, the value of a sampler without error.
 
-    `difference` is ours less the peer's, seed by seed.
+    `difference` is ours minus the peer's, seed by seed.
     """
     least, us, them = (Interval.of(_values(row, distance)) for row in (floor, own, peer))
     pairs = zip(_values(own, distance), _values(peer, distance), strict=True)

@@ -1,8 +1,8 @@
-"""Work out the moments of a stochastic sampler of Gaussian data, without sampling error.
+"""Compute the moments of a stochastic sampler of Gaussian data, without sampling error.
 
-The reverse SDE of Gaussian data is linear, and so is each sampler of it: a linear map of its start
-and of the normals that it draws. The map is measured by least squares over a few particles whose
-normals are known.
+The reverse SDE of Gaussian data is linear, and a sampler of it is a linear map of its start and of
+the normals that it draws. The map is fitted by least squares to a few particles whose normals are
+known.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ Normals = Callable[[int, int, Tensor], Tensor]
 """(seed, n, times (K + 1,)) -> the normals (n, m) that a solver draws for a cloud (n, 1)."""
 
 STDS = 0.3, 0.6, 1.5
-"""Of the data: several, because the terms of one error may cancel. `multistep` assumes 1."""
+"""Standard deviations of the data: several, because terms of the error may cancel for one.
+`multistep` assumes 1."""
 
 
 def of_engine(levy: bool = False) -> Normals:
-    """Those of `SDESolver`; for `srk` also the space-time Levy areas."""
+    """The normals of `SDESolver`; for `srk` also the space-time Levy areas."""
 
     def drawn(seed: int, n: int, times: Tensor) -> Tensor:
         path = sf.solvers.Brownian(seed, n, 1, F64, times=times, levy=levy)
@@ -41,7 +42,7 @@ def of_engine(levy: bool = False) -> Normals:
 
 
 def of_generator(dtype: torch.dtype = F64) -> Normals:
-    """One draw of torch.randn(n, 1) a step, from a generator of this seed."""
+    """The normals of torch.randn(n, 1), one draw in each step, from a generator with the seed."""
 
     def drawn(seed: int, n: int, times: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
@@ -53,19 +54,19 @@ def of_generator(dtype: torch.dtype = F64) -> Normals:
 
 
 def gaussian_field(std: float, asked: list[int]) -> Counted:
-    """That of N(0, std^2) in one dimension."""
+    """The exact field of N(0, std^2) in one dimension."""
     data = sf.GaussianMixture.isotropic(torch.zeros(1, 1, dtype=F64), std)
     field = sf.ExactField(PROCESS, data)
     return Counted(PROCESS, field, asked)
 
 
 class Moments(NamedTuple):
-    """What a linear sampler does to a start of the exact variance.
+    """The linear map of a sampler from a start of the exact variance.
 
     Attributes:
         gain: x_end / x_start without noise.
-        variance: of x_end.
-        off: what rounding leaves of the linear map.
+        variance: the variance of x_end.
+        off: the remainder of the fit, by rounding.
         calls: evaluations of the field per particle.
     """
 
@@ -76,17 +77,13 @@ class Moments(NamedTuple):
 
 
 def linear(
-    solve: Solver, law: Callable[[Field], SDE], std: float, times: Tensor, normals: Normals
+    solve: Solver, to_sde: Callable[[Field], SDE], std: float, times: Tensor, normals: Normals
 ) -> Moments:
-    """x_end = gain x_start + sum_j c_j z_j, by least squares over more particles than normals.
-
-    Raises:
-        ValueError: the solver is not such a map of these normals.
-    """
+    """Fit x_end = gain x_start + sum_j c_j z_j by least squares to more particles than normals."""
     count = normals(SEED, 1, times).shape[1]
     n = 2 * count + 40
     x = torch.randn(n, 1, generator=torch.Generator().manual_seed(0), dtype=F64)
-    sde = law(gaussian_field(std, asked := [0]))
+    sde = to_sde(gaussian_field(std, asked := [0]))
     asked[0] = 0
     end = solve(sde, x, times, SEED).to(F64)
     known = torch.cat([x, normals(SEED, n, times)], 1)
@@ -110,7 +107,8 @@ def linear(
 
 
 def exact_moments(std: float, eta: float) -> Moments:
-    """Of the reverse SDE: u_b = c^(eta^2) u_a + noise, u = x / sqrt(V), c = cos a / cos b."""
+    """The moments of the reverse SDE: u_b = c^(eta^2) u_a + noise, with u = x / sqrt(V) and
+    c = cos a / cos b."""
     c = PROCESS([PROCESS.t_max, PROCESS.t_min])
     width = c.alpha**2 * std**2 + c.sigma**2
     cosine = c.alpha * std / width.sqrt()
@@ -119,13 +117,13 @@ def exact_moments(std: float, eta: float) -> Moments:
 
 
 def moment_error(
-    solve: Solver, law: Callable[[Field], SDE], times: Tensor, normals: Normals, eta: float
+    solve: Solver, to_sde: Callable[[Field], SDE], times: Tensor, normals: Normals, eta: float
 ) -> tuple[float, float, float]:
-    """Mean square error of correlation and variance over the data, its floor, and the calls."""
-    square = floor = calls = 0.0
+    """The mean square error of correlation and variance over the data, its rounding, the calls."""
+    square = rounding = calls = 0.0
     for std in STDS:
-        got, exact = linear(solve, law, std, times, normals), exact_moments(std, eta)
+        got, exact = linear(solve, to_sde, std, times, normals), exact_moments(std, eta)
         root = ((PROCESS.t_max**2 + std**2) / exact.variance) ** 0.5
         square += ((got.gain - exact.gain) * root) ** 2 + (got.variance / exact.variance - 1) ** 2
-        floor, calls = max(floor, got.off / exact.variance**0.5), max(calls, got.calls)
-    return square / len(STDS), floor, calls
+        rounding, calls = max(rounding, got.off / exact.variance**0.5), max(calls, got.calls)
+    return square / len(STDS), rounding, calls

@@ -2,9 +2,9 @@
 
     print(order_of(my_solver, lambda field: sf.reverse(field, 0.0), declared=2, stages=2))
 
-Runs with different steps are compared on nested grids; see `order_cases` and `linear_sampler` for
-the problems, and `convergence` for the window of the fit. Calls are counted at the field.
-`order_methods` lists the methods of sdeflow, of the engines and of the peers.
+Runs with different numbers of steps use nested grids. `order_cases` and `linear_sampler` have the
+problems, `convergence` the window of the fit, and `order_methods` the methods of sdeflow, of the
+engines and of the peers. The field counts its calls.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sdeflow as sf
 from benchmarks.solvers import linear_sampler, order_cases
 from benchmarks.solvers.convergence import Measured, OrderReport, report
 from benchmarks.solvers.linear_sampler import Normals
-from benchmarks.solvers.order_cases import EPS, SEED, Case, Grid, Law
+from benchmarks.solvers.order_cases import EPS, SEED, Case, Grid, ToSDE
 from benchmarks.solvers.problems import PROCESS
 from sdeflow.fields.field import Field
 from sdeflow.integrations.diffusers import Solver
@@ -30,20 +30,20 @@ STEPS = {
     "strong": (16, 32, 64, 128, 256, 512),
     "weak": (16, 32, 64, 128, 256, 512, 1024),
 }
-"""Doubled, so that each grid contains the one before."""
+"""Numbers of steps, doubled so that each grid contains the one before."""
 
 BATCHES = 10
 """Groups of particles, for the sampling error of a strong order."""
 
 
 def probability_flow(field: Field) -> SDE:
-    """The SDE that most solvers of this kind are given."""
+    """The probability flow of a field."""
     return sf.reverse(field, 0.0)
 
 
 def order_of(
     solve: Solver,
-    law: Law = probability_flow,
+    to_sde: ToSDE = probability_flow,
     declared: float | None = None,
     stages: int = 1,
     once: int = 0,
@@ -53,21 +53,21 @@ def order_of(
     far: bool = False,
     eps: float = EPS,
 ) -> OrderReport:
-    """The order in which a solver without noise approaches the end of the probability flow.
+    """Fit the order of a solver without noise, at the end of the probability flow.
 
     Args:
         solve: (sde, x (n, d), times (K + 1,), seed) -> the cloud at the last time, (n, d).
-        law: a field -> the SDE that the solver is given.
+        to_sde: field -> the SDE that the solver is given.
         declared: the order to compare with.
         stages: evaluations of the field in a step, counted by hand.
-        once: evaluations in a run beside those.
-        name: for the report.
-        steps: rising numbers of steps, of which each divides the next.
-        grid: process, K -> times (K + 1,).
-        far: begin at noise 2000, which takes the error of first steps of low order away.
-        eps: the rounding of the solver; 1.2e-7 for one that computes in float32.
+        once: further evaluations in a run.
+        name: the name in the report.
+        steps: increasing numbers of steps, each of which divides the next.
+        grid: (process, K) -> times (K + 1,).
+        far: whether to begin at noise level 2000, where first steps of low order make no error.
+        eps: the rounding error of the solver; 1.2e-7 for float32.
     """
-    case = order_cases.flow(law, grid, far)
+    case = order_cases.flow(to_sde, grid, far)
     measured = endpoint(solve, case, steps, eps=eps)
     return report(name, "ODE", case.name, declared, stages, once, measured)
 
@@ -81,13 +81,13 @@ def strong_order_of(
     name: str = "a solver",
     steps: Sequence[int] = STEPS["strong"],
 ) -> OrderReport:
-    """The order of sqrt(E |X_h - X|^2), all runs on one Brownian path.
+    """Fit the order of sqrt(E |X_h - X|^2), with all runs on one Brownian path.
 
     Args:
-        on_path: the grid `fine` of the path -> a solver that follows it, as
-            `SDESolver(..., fine=fine)` or increments of `Brownian(..., times=fine)` do.
-        case: `order_cases.double_well()`, `geometric(calculus)` or `reverse(law)`.
-        declared, stages, once, name, steps: as for `order_of`.
+        on_path: the grid `fine` of the path -> a solver on it, such as `SDESolver(..., fine=fine)`
+            or one with the increments of `Brownian(..., times=fine)`.
+        case: `order_cases.double_well()`, `geometric(calculus)` or `reverse(to_sde)`.
+        declared, stages, once, name, steps: as in `order_of`.
     """
     assert case.fine is not None
     measured = endpoint(on_path(case.fine), case, steps, BATCHES)
@@ -96,7 +96,7 @@ def strong_order_of(
 
 def weak_order_of(
     solve: Solver,
-    law: Callable[[Field, float], SDE],
+    to_sde: Callable[[Field, float], SDE],
     declared: float | None = None,
     stages: int = 1,
     once: int = 0,
@@ -105,16 +105,16 @@ def weak_order_of(
     normals: Normals = linear_sampler.of_generator(),  # noqa: B008
     eta: float = 1.0,
 ) -> OrderReport:
-    """The order of the first two moments of the reverse SDE of Gaussian data.
+    """Fit the weak order by the first two moments of the reverse SDE of Gaussian data.
 
-    A sampler of Gaussian data is a linear map of its start and its normals; the map is measured,
-    so that there is no sampling error.
+    A sampler of Gaussian data is a linear map of its start and its normals; the map is fitted, so
+    that there is no sampling error.
 
     Args:
-        law: field, eta -> the SDE that the solver is given.
-        normals: what the solver draws; `linear_sampler.of_engine()` for `SDESolver`.
-        eta: noise.
-        solve, declared, stages, once, name, steps: as for `order_of`.
+        to_sde: (field, eta) -> the SDE that the solver is given.
+        normals: the normals that the solver draws, `linear_sampler.of_engine()` for `SDESolver`.
+        eta: the noise of the SDE.
+        solve, declared, stages, once, name, steps: as in `order_of`.
 
     Raises:
         ValueError: the solver draws other normals.
@@ -122,7 +122,7 @@ def weak_order_of(
     errors, floors, calls = [], [], []
     for k in steps:
         square, floor, asked = linear_sampler.moment_error(
-            solve, lambda field: law(field, eta), angle_times(PROCESS, k), normals, eta
+            solve, lambda field: to_sde(field, eta), angle_times(PROCESS, k), normals, eta
         )
         errors.append(square)
         floors.append(max(floor, EPS * k**0.5))
@@ -134,9 +134,9 @@ def weak_order_of(
 def endpoint(
     solve: Solver, case: Case, steps: Sequence[int], batches: int = 1, eps: float = EPS
 ) -> Measured:
-    """Mean square errors at the end, in batches of particles.
+    """Measure mean square errors at the end, in batches of particles.
 
-    The floor is the error of the truth, or the rounding of all steps at the size of the end.
+    The floor is the error of the truth, or the rounding error of all steps.
     """
     size = order_cases.rms(case.truth.end)
     squares, floors, calls = [], [], []

@@ -1,11 +1,11 @@
-"""Problems on which orders are measured, each with an exact answer or one whose error is known.
+"""Make the problems on which orders are measured, with a solution of known error.
 
-ODE      the flow of eight modes, against SciPy's DOP853 on dx = eps_hat d sigma. The noise
-         begins at 20 or, `far`, at 2000: there the field is that of a Gaussian to 10^-7, so
-         that the steps of low order with which a multistep method starts make no error
+ODE      the flow of eight modes, against SciPy's DOP853 for dx = eps_hat d sigma. The noise level
+         starts at 20, or at 2000 (`far`), where the field is that of a Gaussian to 10^-7, so that
+         the first steps of a multistep method, which are of low order, make no error
 strong   a double well, dx = (x - x^3) dt + 0.5 dW (additive noise); geometric Brownian motion
-         (noise that depends on the state), whose solution is known; a reverse SDE. Solvers
-         with different steps follow one Brownian path
+         (state-dependent noise), whose solution is known; a reverse SDE. All runs follow one
+         Brownian path
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ FAR = sf.EDM(t_min=0.01, t_max=2000.0)
 Grid = Callable[[Process, int], Tensor]
 """A process and K -> times (K + 1,)."""
 EPS = float(np.finfo(float).eps)
-Law = Callable[[Field], SDE]
-"""A field -> the SDE that a solver is given."""
+ToSDE = Callable[[Field], SDE]
+"""Field -> the SDE that a solver is given."""
 
 
 class Truth(NamedTuple):
-    """Ends (n, d), and their root mean square error."""
+    """The true ends (n, d), and their root mean square error."""
 
     end: Tensor
     off: float
@@ -47,11 +47,11 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A start with its true end.
+    """A problem with its true end.
 
     Attributes:
-        name: of the problem.
-        sde: asked -> the SDE, which counts there for how many particles it is evaluated.
+        name: the name of the problem.
+        sde: counter -> the SDE, which counts in it the particles that it is evaluated for.
         x: (n, d) the start.
         grid: K -> times (K + 1,), nested for K that divide each other.
         truth: the end.
@@ -67,12 +67,12 @@ class Case:
 
 
 def rms(x: Tensor) -> float:
-    """Root mean square of all entries."""
+    """The root mean square of all entries."""
     return float(x.square().mean().sqrt())
 
 
 def counting(sde: SDE, asked: list[int]) -> SDE:
-    """The SDE with a drift that counts."""
+    """The SDE with a drift that counts its evaluations."""
 
     def drift(x: Tensor, t: Tensor) -> Tensor:
         asked[0] += len(x)
@@ -103,12 +103,12 @@ def _flow_end(far: bool) -> tuple[Field, Tensor, Truth]:
     return field, x, Truth(best, rms(best - end(1e-12)))
 
 
-def flow(law: Law, grid: Grid = angle_times, far: bool = False) -> Case:
+def flow(to_sde: ToSDE, grid: Grid = angle_times, far: bool = False) -> Case:
     """The probability flow of eight modes."""
     field, x, truth = _flow_end(far)
     return Case(
         "eight modes, far start" if far else "eight modes",
-        lambda asked: law(Counted(field.process, field, asked)),
+        lambda asked: to_sde(Counted(field.process, field, asked)),
         x, lambda k: grid(field.process, k), truth,
     )  # fmt: skip
 
@@ -124,14 +124,14 @@ def on_path(method: str, fine: Tensor) -> Solver:
 
 
 def settled(sde: SDE, x: Tensor, fine: Tensor) -> Truth:
-    """The end by the method of order 1.5 on all of the path, and what half of its steps change."""
+    """The end by the method of order 1.5 with all steps of the path, and its change for half."""
     ends = [on_path("srk", fine)(sde, x, fine[::skip], SEED) for skip in (1, 2)]
     return Truth(ends[0], rms(ends[0] - ends[1]))
 
 
 @cache
 def double_well() -> Case:
-    """Additive noise, and a drift that is not linear."""
+    """A double well: additive noise and a nonlinear drift."""
     sde = sf.SDE(lambda x, t: x - x**3, lambda x, t: torch.as_tensor(0.5, dtype=F64), 0.0, 1.0)
     fine, x = uniform_times(0.0, 1.0, 2048), torch.full((1000, 1), 0.5, dtype=F64)
     truth = settled(sde, x, fine)
@@ -140,8 +140,8 @@ def double_well() -> Case:
 
 @cache
 def geometric(calculus: str) -> Case:
-    """dx = a x dt + b x dW: x = x_0 exp((a - b^2 / 2) t + b W) after Ito, without b^2 / 2 after
-    Stratonovich."""
+    """Geometric Brownian motion dx = a x dt + b x dW: x = x_0 exp((a - b^2 / 2) t + b W) for Ito,
+    without b^2 / 2 for Stratonovich."""
     a, b, n = 0.5, 0.8, 4000
     fine = uniform_times(0.0, 1.0, 2048)
     sde = sf.SDE(lambda x, t: a * x, lambda x, t: b * x, 0.0, 1.0, calculus)
@@ -157,7 +157,7 @@ def geometric(calculus: str) -> Case:
 
 @cache
 def _overlapping() -> tuple[Field, Tensor]:
-    """Where modes do not overlap, a few particles between two of them make the mean square."""
+    """Two modes that overlap: else a few particles between them determine the mean square."""
     means = torch.tensor([[0.6, 0.2], [-0.5, -0.4]], dtype=F64)
     mixture = sf.GaussianMixture.isotropic(means, 0.6)
     field = sf.ExactField(sf.VP(t_min=0.01), mixture)
@@ -173,13 +173,13 @@ def _reverse_end(comoving: bool) -> tuple[Tensor, Tensor, Truth]:
     return fine, x, settled(sde, x, fine)
 
 
-def reverse(law: Law, comoving: bool = False) -> Case:
-    """The reverse SDE of two modes that overlap, in either frame."""
+def reverse(to_sde: ToSDE, comoving: bool = False) -> Case:
+    """The reverse SDE of two modes that overlap, for x or for x / alpha."""
     field, _ = _overlapping()
     fine, x, truth = _reverse_end(comoving)
     return Case(
         "reverse SDE, comoving" if comoving else "reverse SDE",
-        lambda asked: law(Counted(field.process, field, asked)),
+        lambda asked: to_sde(Counted(field.process, field, asked)),
         x, _part_of(fine), truth, fine,
     )  # fmt: skip
 

@@ -1,11 +1,11 @@
-"""The methods whose orders are fitted, with the orders that their authors state.
+"""List the methods whose orders are fitted, with the orders that their authors state.
 
-Nobody states one order for torchdiffeq's `implicit_adams`, which grows from 1 to 12; its adaptive
-methods choose their steps; a fitted step (`calibrate`) belongs to one number of steps.
+Left out are torchdiffeq's `implicit_adams`, whose order varies from 1 to 12, its adaptive methods,
+which choose their steps, and fitted steps (`calibrate`), which exist for one number of steps.
 
-With noise and a linear drift, a step of order 2 or more without corrector does not know its own
-normal, but the next step's polynomial makes up for it: multistep samplers are of weak order 2,
-whatever the polynomial, and of strong order 1, for they follow the path by its increments alone.
+Multistep samplers with noise are of weak order 2 for every polynomial, because the polynomial of
+the next step corrects for the normal that a step without corrector does not use. They are of
+strong order 1, because they use the increments of the path alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from benchmarks.solvers.order import (
     strong_order_of,
     weak_order_of,
 )
-from benchmarks.solvers.order_cases import EPS, Case, Grid, Law, on_path
+from benchmarks.solvers.order_cases import EPS, Case, Grid, ToSDE, on_path
 from benchmarks.solvers.ours import euler, ode
 from benchmarks.solvers.peers.diffusers import LAST, scheduler
 from benchmarks.solvers.problems import F64, problem
@@ -44,9 +44,9 @@ class Trial(NamedTuple):
 
     Attributes:
         kind: "ODE", "strong" or "weak".
-        name: of the method.
-        run: rising numbers of steps -> the report.
-        package: whose method it is.
+        name: the name of the method.
+        run: increasing numbers of steps -> the report.
+        package: the package that it comes from.
     """
 
     kind: str
@@ -67,7 +67,7 @@ ENGINE_FLOW = {
 """torchdiffeq's methods: order and stages."""
 
 ADAMS = ((1, 0, 1), (2, 0, 2), (3, 0, 3), (4, 0, 4), (1, 2, 2), (2, 3, 3), (3, 4, 4), (4, 4, 4))
-"""Values in the polynomial of a step and of the corrector, and the order: the larger number."""
+"""Numbers of values in the polynomials of step and corrector; the order is the larger one."""
 
 PEERS = {
     "DPM++ 2M": 2, "DPM++ 3M": 3, "UniPC 2": 3, "UniPC 3": 4, "DEIS 2": 2, "DEIS 3": 3,
@@ -83,28 +83,28 @@ al. 2023, theorem 3.1)."""
 
 
 def _flow(
-    name: str, solve: Solver, law: Law, order: float | None, stages: int = 1,
+    name: str, solve: Solver, to_sde: ToSDE, order: float | None, stages: int = 1,
     grid: Grid = angle_times, far: bool = False, eps: float = EPS,
 ) -> Trial:  # fmt: skip
     name += ", far start" * far
 
     def run(steps: tuple[int, ...]) -> OrderReport:
-        return order_of(solve, law, order, stages, 0, name, steps, grid, far, eps)
+        return order_of(solve, to_sde, order, stages, 0, name, steps, grid, far, eps)
 
     return Trial("ODE", name, run)
 
 
-def _multistep(order: int, corrector: int, eta: float = 0.0) -> Law:
+def _multistep(order: int, corrector: int, eta: float = 0.0) -> ToSDE:
     return lambda field: sf.multistep(field, eta, order, corrector)
 
 
 def _peers() -> Iterator[Trial]:
-    """Those without noise, as they are compared, and UniPC with a last step of full order."""
+    """The peers without noise, and UniPC with a last step of full order."""
     for one in FLOWS:
         if one.name not in PEERS:
             continue
         eps = SINGLE if one.name.startswith("DPM++") else EPS
-        # A step of order 1 at the start does not hide an order of 2.
+        # A first step of order 1 does not lower an order of 2.
         for far in (False, True) if PEERS[one.name] > 2 else (False,):
             yield _flow(
                 one.name, one.solve, lambda f, one=one: one.sde(problem("eight modes"), f, 0),
@@ -119,7 +119,7 @@ def _peers() -> Iterator[Trial]:
 
 
 def flows() -> Iterator[Trial]:
-    """Methods without noise."""
+    """Yield the methods without noise."""
     for method, (order, stages) in ENGINE_FLOW.items():
         yield _flow(f"torchdiffeq {method}", ode(method), probability_flow, order, stages)
     yield _flow("DDIM", ode("euler"), lambda f: sf.ancestral(f, 0.0), 1)
@@ -127,8 +127,8 @@ def flows() -> Iterator[Trial]:
     for order, corrector, declared in ADAMS:
         name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector)
         for far in (False, True):
-            law = _multistep(order, corrector)
-            yield _flow(name, ode("euler"), law, declared, far=far)
+            to_sde = _multistep(order, corrector)
+            yield _flow(name, ode("euler"), to_sde, declared, far=far)
     yield from _peers()
 
 
@@ -146,7 +146,7 @@ DIAGONAL = (
     ("stratonovich", "midpoint", 1.0, 2, 0), ("stratonovich", "euler_heun", 1.0, 1, 0),
     ("stratonovich", "reversible_heun", 1.0, 1, 1),
 )  # fmt: skip
-"""With one noise per axis that depends on the state."""
+"""The same for state-dependent noise on each axis."""
 
 
 def _strong(
@@ -165,7 +165,7 @@ def _strong(
 
 
 def strong() -> Iterator[Trial]:
-    """Methods with noise, on one Brownian path."""
+    """Yield the methods with noise, on one Brownian path."""
     for method, (order, stages, once) in ADDITIVE.items():
         name = f"torchsde {method}, additive"
         yield _strong(name, method, order_cases.double_well, order, stages, once)
@@ -179,9 +179,9 @@ def strong() -> Iterator[Trial]:
             lambda: order_cases.reverse(lambda f: sf.sdes.comoving(f, 1.0), True), 1, stages,
         )  # fmt: skip
     for order, corrector in ((1, 0), (2, 0), (2, 3)):
-        law = _multistep(order, corrector, 1.0)
+        to_sde = _multistep(order, corrector, 1.0)
         name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector) + ", eta 1"
-        yield _strong(name, "euler", partial(order_cases.reverse, law), 1, 1)
+        yield _strong(name, "euler", partial(order_cases.reverse, to_sde), 1, 1)
 
 
 # ------------------------------------------------------------------------------------------- weak
@@ -196,16 +196,16 @@ NOISY_PEERS = {
     "SDE-DPM++ 2M": 2, "SDE-DPM++ 3M": 3, "SA 2/2, tau 1": 1, "SA 3/3, tau 1": 1,
     "DDPM (diffusers)": 1,
 }  # fmt: skip
-"""SA-Solver states order 1 with noise (Xue et al. 2023, theorem 5.1); of the others, the order in
-their names, for which no theorem is given with noise."""
+"""The order 1 of SA-Solver with noise is a theorem (Xue et al. 2023, 5.1); the others have the
+order in their names, for which no theorem with noise is given."""
 
 
 def _weak(
-    name: str, solve: Solver, law: Callable[[Field, float], SDE], order: float | None,
+    name: str, solve: Solver, to_sde: Callable[[Field, float], SDE], order: float | None,
     stages: int = 1, normals: Normals = of_engine(), eta: float = 1.0,  # noqa: B008
 ) -> Trial:  # fmt: skip
     def run(steps: tuple[int, ...]) -> OrderReport:
-        return weak_order_of(solve, law, order, stages, 0, name, steps, normals, eta)
+        return weak_order_of(solve, to_sde, order, stages, 0, name, steps, normals, eta)
 
     return Trial("weak", name, run)
 
@@ -217,7 +217,7 @@ def _sde(method: str) -> Solver:
 
 
 def weak() -> Iterator[Trial]:
-    """Methods with noise, by the exact moments of a linear sampler."""
+    """Yield the methods with noise, by the exact moments of a linear sampler."""
     for method, (order, stages) in LINEAR.items():
         yield _weak(
             f"torchsde {method}", _sde(method), sf.reverse, order, stages,
@@ -227,9 +227,9 @@ def weak() -> Iterator[Trial]:
     for eta in (0.5, 1.0):
         for order, corrector in ((1, 0), (2, 0), (3, 0), (4, 0), (1, 2), (2, 3), (3, 4)):
             name = f"multistep {order}" + f", corrector {corrector}" * bool(corrector)
-            law = partial(_with_noise, order, corrector)
+            to_sde = partial(_with_noise, order, corrector)
             declared = min(2, max(order, corrector))
-            yield _weak(f"{name}, eta {eta:g}", euler, law, declared, eta=eta)
+            yield _weak(f"{name}, eta {eta:g}", euler, to_sde, declared, eta=eta)
     for one in NOISY:
         if one.name in NOISY_PEERS:
             yield _weak(
@@ -243,5 +243,5 @@ def _with_noise(order: int, corrector: int, field: Field, eta: float) -> SDE:
 
 
 def trials() -> list[Trial]:
-    """All methods, in order."""
+    """Yield all methods, in order."""
     return [*flows(), *strong(), *weak()]

@@ -1,4 +1,4 @@
-"""sdeflow's own samplers, and the classics as sdeflow runs them."""
+"""List the samplers of sdeflow: its own, and classic methods."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def reverse(problem: Problem, field: Field, calls: int) -> SDE:
 
 
 def ode(method: str) -> Solver:
-    """One of torchdiffeq's methods."""
+    """A solver by a method of torchdiffeq."""
     return lambda sde, x, times, seed: sf.ODESolver(method, times=times).solve(sde, x).x[-1]
 
 
 def euler(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
-    """One step of torchsde per interval."""
+    """A solver with one Euler step of torchsde in each interval."""
     return sf.SDESolver("euler", times=times, seed=seed).solve(sde, x).x[-1]
 
 
@@ -62,7 +62,7 @@ FLOWS = [
     Contender("DDIM", lambda p, f, k: sf.ancestral(f, 0.0), ode("euler"), 1, first("log SNR")),
     Contender("Heun (EDM)", lambda p, f, k: sf.sdes.comoving(f), ode("heun2"), 2, first("Karras")),
 ]
-"""For the probability flow."""
+"""Solvers of the probability flow."""
 
 NOISY = [
     Contender("multistep, eta 0.35", _noisy(0.35), euler, 1, ("own",)),
@@ -70,4 +70,4 @@ NOISY = [
     Contender("multistep, eta 1", _noisy(1.0), euler, 1, ("own",)),
     Contender("DDPM", lambda p, f, k: sf.ancestral(f), euler, 1, first("Karras")),
 ]
-"""For the reverse SDE."""
+"""Solvers of the reverse SDE."""

@@ -1,4 +1,4 @@
-"""Write docs/benchmarks.md from the recorded rows: which solver to pick, and the numbers for it.
+"""Write docs/benchmarks.md from the recorded rows: which solver to choose, and its errors.
 
 python -m benchmarks page
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import record
 from benchmarks.published import command as published
-from benchmarks.solvers import convergence, law, pictures, total_variation, work
+from benchmarks.solvers import law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.rows import Row
 from sdeflow.provenance import write_text
 
@@ -34,7 +34,7 @@ CAUSES = {
     "spiral, network": "not found; calibrated steps have 0.5 of the peer's error",
     "digits, network": "not found",
 }
-"""Why the default recipe loses to the best peer on the best grid, tried on seeds 0 to 2."""
+"""Why the default recipe has the larger error there, tried on seeds 0 to 2."""
 
 
 def main(quick: bool = False) -> None:
@@ -42,7 +42,7 @@ def main(quick: bool = False) -> None:
     rows = latest(record.RESULTS / "solvers.jsonl")
     write_text(PAGE, text(rows))
     shown = dict.fromkeys(str(row["problem"]) for row in part(rows, "endpoint"))
-    kept = [name for name in shown if name != "gaussian"]  # there ours is exact
+    kept = [name for name in shown if name != "gaussian"]  # multistep is exact for it
     pictures.work_precision(part(rows, "endpoint"), kept, [], PICTURE)
     print(PAGE)
 
@@ -73,12 +73,12 @@ def part(rows: Sequence[Row], name: str) -> list[Row]:
 
 
 def text(rows: list[Row]) -> str:
-    """The page, as Markdown: `page.md` with its numbers."""
+    """The page as Markdown: `page.md` with its numbers."""
     ends = part(rows, "endpoint")
     made = ends[-1]["made"]
     assert isinstance(made, dict)
     sums = {str(row["solver"]): row for row in work.summary(ends)}
-    laws = law.summary(part(rows, "law"))
+    noisy = law.summary(part(rows, "law"))
     fields = {
         "machine": f"{made['device']}, {made['threads']} thread, torch {made['torch']}",
         "when": str(made["when"])[:10],
@@ -90,10 +90,10 @@ def text(rows: list[Row]) -> str:
         **{f"{k}_{i}": v for i, name in enumerate(OURS) for k, v in _numbers(sums[name]).items()},
         "lost": record.table(lost(ends, OURS[0]) + lost(ends, OURS[1])),
         "ranks": record.table(ranks(ends)),
-        "ties": f"{sum(bool(row['at least a tie']) for row in laws)} of {len(laws)}",
-        "law": record.table(laws),
+        "ties": f"{sum(bool(row['at least a tie']) for row in noisy)} of {len(noisy)}",
+        "law": record.table(noisy),
         "cells": record.table(total_variation.summary(part(rows, "total variation"))),
-        "orders": record.table(convergence.lines(part(rows, "order"))),
+        "orders": record.table(order_rows.lines(part(rows, "order"))),
         "published": published.recorded(),
     }
     return TEXT.read_text().format(**fields)
@@ -108,8 +108,8 @@ def _numbers(row: Row) -> dict[str, str]:
 
 
 def ranks(rows: list[Row]) -> list[Row]:
-    """For each solver on its own grid: its error over the least of all, geometric mean over the
-    problems, by calls."""
+    """The error of each solver on its own grid over the least error of all, by number of calls:
+    geometric means over the problems."""
     calls = sorted({int(str(row["calls"])) for row in rows})
     problems = [p for p in dict.fromkeys(str(row["problem"]) for row in rows) if p != "gaussian"]
     least = {
@@ -139,7 +139,7 @@ def _at(row: Row, problem: str, calls: int) -> bool:
 
 
 def lost(rows: list[Row], name: str) -> list[Row]:
-    """Where the best peer, on the best of all grids, has the smaller error."""
+    """The cells in which the best peer, on the best of all grids, has the smaller error."""
     return [
         {
             "solver": name,

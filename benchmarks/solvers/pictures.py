@@ -10,20 +10,20 @@ from benchmarks.solvers.rows import Row
 from sdeflow import plot
 
 LIMITS = 2e-5, 3.0
-"""Of the errors that are shown: what is smaller counts as none."""
+"""Smallest error that is drawn; smaller ones count as zero."""
 
 SHOWN = (
     "multistep, calibrated", "multistep, default", "UniPC 2", "DPM++ 2M", "Heun (EDM)", "DDIM",
 )  # fmt: skip
-"""The solvers of the picture, each on its own time grid."""
+"""The solvers in the picture, each on its own time grid."""
 
 
 def work_precision(
     rows: list[Row], problems: Sequence[str], mine: Sequence[str], file: Path
 ) -> None:
-    """Median and quartiles over the seeds; the truth's own error is far below."""
+    """Draw the medians and quartiles over seeds; the truth's own error is far below."""
     across = min(4, len(problems) + 1)
-    down = math.ceil((len(problems) + 1) / across)  # one cell holds the legend
+    down = math.ceil((len(problems) + 1) / across)  # one cell for the legend
     names = [*mine, *SHOWN]
     with plot.figure(1.75 * across, 1.6 * down + 0.6) as fig:
         axes = fig.subplots(down, across, squeeze=False, sharex=True, sharey=True)
@@ -37,7 +37,7 @@ def work_precision(
             ax.tick_params(labelbottom=True)
         axes[0, 0].set_ylim(*LIMITS)
         handles, labels = axes.flat[0].get_legend_handles_labels()
-        kept = len(labels) - 1  # the line of the truth's error is below the axes
+        kept = len(labels) - 1  # without the line of the truth's error
         axes.flat[-1].legend(handles[:kept], labels[:kept], loc="center")
         fig.supxlabel("calls of the field per particle")
         fig.supylabel("error at the end (data std)")

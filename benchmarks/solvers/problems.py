@@ -1,7 +1,7 @@
-"""Fields to sample from, each with its data and the true end of its flow.
+"""Make the problems of the comparison: a field, its data, and the true end of its flow.
 
-All have standard deviation 1 and mean 0, noise levels from 20 to 0.01, float64. Their particles
-start from the exact noisy distribution.
+All data have standard deviation 1 and mean 0; noise levels run from 20 to 0.01, in float64.
+Particles start from the exact noised distribution.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class Problem:
     """A field and its data.
 
     Attributes:
-        name: of the problem.
-        data: the distribution of x_0; starts are drawn from it, noised.
-        field: whose flow is sampled.
-        truth: where the true end comes from, in words.
-        spread: of the data, for samplers that ask for it.
-        modes: centres of the data's clusters (M, d), if it has some.
+        name: the name of the problem.
+        data: the distribution of x_0; starts are noised draws of it.
+        field: the field whose flow is sampled.
+        truth: the origin of the true end, in words.
+        spread: the spread of the data, for samplers that need it.
+        modes: centres of the modes of the data (M, d), if there are some.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Problem:
     modes: Tensor | None = None
 
     def other_mode(self, x: Tensor, y: Tensor) -> Tensor:
-        """Whether x and y lie in two modes, or half a standard deviation apart, (n,)."""
+        """Whether x and y are in different modes, or half a standard deviation apart, (n,)."""
         if self.modes is None:
             return (x - y).square().mean(1) > 0.25 * self.spread.std**2
         return torch.cdist(x, self.modes).argmin(1) != torch.cdist(y, self.modes).argmin(1)
@@ -58,7 +58,7 @@ class Problem:
         return self.data.sample(n, 77_000 + seed).to(F64) + noise
 
     def end(self, x: Tensor, steps: int = 600) -> Tensor:
-        """The end of the flow from x, by order 4."""
+        """The end of the flow from x, by a method of order 4."""
         sde = sf.multistep(self.field, 0.0, 4, 4, self.spread)
         times = sf.processes.angle_times(PROCESS, steps, self.spread.widest, 2.0)
         return sf.ODESolver("euler", times=times).solve(sde, x).x[-1]
@@ -70,7 +70,7 @@ def unit(data: Distribution) -> Distribution:
 
 
 def known(name: str, data: Distribution) -> Problem:
-    """A problem whose field is exact."""
+    """A problem with an exact field."""
     data = unit(data)
     spread = Spread(None, 1.0, data.widest(), data.narrowest())
     modes = data.means.to(F64) if isinstance(data, sf.GaussianMixture) else None
@@ -78,7 +78,7 @@ def known(name: str, data: Distribution) -> Problem:
 
 
 def learned(name: str, data: Distribution, steps: int, batch: int) -> Problem:
-    """A problem whose field is a network, trained once and kept in a file."""
+    """A problem whose field is a network, trained once and stored in a file."""
     data, file = unit(data), FIELDS / f"{name}.safetensors"
     if not file.is_file():
         FIELDS.mkdir(parents=True, exist_ok=True)
@@ -93,7 +93,7 @@ def learned(name: str, data: Distribution, steps: int, batch: int) -> Problem:
 
 
 def modes(means: Tensor, std: float) -> sf.GaussianMixture:
-    """Equally likely round Gaussians."""
+    """Isotropic Gaussians of equal weight."""
     return sf.GaussianMixture.isotropic(means.to(F64), std)
 
 
@@ -104,13 +104,13 @@ def circle(count: int, std: float) -> sf.GaussianMixture:
 
 
 def random_modes(dim: int) -> sf.GaussianMixture:
-    """Ten Gaussians of variance 0.05 at normal random places."""
+    """Ten Gaussians of variance 0.05 with normally distributed means."""
     places = torch.randn(10, dim, generator=torch.Generator().manual_seed(0), dtype=F64)
     return modes(places, math.sqrt(0.05))
 
 
 def squeezed() -> sf.GaussianMixture:
-    """Three clusters about 20 times as long as wide."""
+    """Three Gaussians about 20 times as long as wide."""
     means = torch.tensor([[-1.2, 0.0], [0.2, 0.12], [1.0, -0.1]], dtype=F64)
     variances = torch.tensor([[0.3, 0.001], [0.15, 0.002], [0.2, 0.0005]], dtype=F64)
     weights = torch.tensor([0.4, 0.35, 0.25], dtype=F64)
@@ -118,7 +118,7 @@ def squeezed() -> sf.GaussianMixture:
 
 
 def moons() -> sf.distributions.PointSet:
-    """Two half circles, as 400 points of width 0.05."""
+    """Two half circles, as 400 Gaussians of width 0.05."""
     u = (torch.arange(200, dtype=F64) + 0.5) / 200 * math.pi
     up = torch.stack([u.cos(), u.sin()], 1)
     points = torch.cat([up, torch.tensor([1.0, 0.5], dtype=F64) - up])
@@ -126,7 +126,7 @@ def moons() -> sf.distributions.PointSet:
 
 
 def spiral() -> sf.distributions.PointSet:
-    """The lecture's spiral, each of its points with a width."""
+    """The lecture's spiral, with Gaussians in place of its points."""
     data = unit(sf.datasets.spiral().distribution)
     assert isinstance(data, sf.distributions.PointSet)
     return sf.distributions.PointSet(data.points.to(F64), width=0.02)
@@ -140,7 +140,7 @@ def checkerboard() -> PiecewiseConstant:
 
 
 def digits() -> sf.distributions.PointSet:
-    """scikit-learn's 8 x 8 digits, 64 dimensions."""
+    """The 8 x 8 digits of scikit-learn, in 64 dimensions."""
     images, _ = load_digits(return_X_y=True)
     return sf.distributions.PointSet(torch.tensor(images, dtype=F64))
 

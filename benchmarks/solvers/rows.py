@@ -1,8 +1,8 @@
-"""Keep rows of a long run in a JSON Lines file, so that a stopped run goes on where it was.
+"""Store the rows of a long run in a JSON Lines file, so that a stopped run can continue.
 
-A run writes one line with its provenance and then one line per row, as soon as it is known; the
-rows name their run. Rows of the same commit are taken over; a line that cannot be read is named
-and measured again.
+A run writes one line with its provenance, and then one line for each row as soon as it is known;
+rows name their run. Rows of the same commit are reused; a line that cannot be read is named and
+measured again.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ Row = dict[str, object]
 
 
 class Job(NamedTuple):
-    """What is measured in one row, by which the row is found again.
+    """The key of a row: what is measured in it.
 
     Attributes:
-        part: of the comparison.
-        problem, calls, solver, grid: what is run.
-        seeds: how many clouds; they run as one.
-        version: of a user's solver, the digest of its file.
+        part: the part of the comparison.
+        problem, calls, solver, grid: the run.
+        seeds: number of clouds, which run as one.
+        version: the digest of the file of a user's solver.
     """
 
     part: str
@@ -62,7 +62,7 @@ class Rows:
         )
 
     def collect(self, jobs: Jobs) -> list[Row]:
-        """The row of every job: the one of the file, or a new one, which is written at once."""
+        """The row of every job: from the file, or a new one, which is written at once."""
         rows = []
         for job, measure in jobs:
             if job not in self._known:
@@ -84,7 +84,7 @@ class Rows:
 
 
 def _end_last_line(file: Path) -> None:
-    """End the line that a killed run may have left half written."""
+    """End the last line, which a killed run may have left incomplete."""
     file.parent.mkdir(parents=True, exist_ok=True)
     if file.is_file() and not file.read_bytes().endswith(b"\n"):
         with open(file, "a") as at_end:

@@ -1,9 +1,9 @@
-"""Measure the error in law of samplers on a grid of cells, where no particle is drawn.
+"""Measure the total variation between a sampler's density and the exact one, without particles.
 
-Where a step depends on the last state only, the density of a sampler's particles is known
-(`sampler_density`), and the total variation to the exact density has no sampling noise. It has an
-error of its own, which every row states: a row is solid where that is at most a tenth of it. What
-remembers earlier steps, or leaves the grid, is a gap with its reason.
+If a step depends on the last state alone, the density of a sampler's particles can be computed
+(`sampler_density`), and the total variation to the exact density has no sampling noise. Every row
+states its numerical error; a row is solid if that is at most a tenth of the value. A sampler that
+uses earlier steps, or leaves the grid, gives a gap and the reason.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ CELLS = {
 }
 """Cells along each axis of the grid of a problem, which is 10 standard deviations wide."""
 
-# Steps without noise make narrow modes ring; their masses are cut, and the error estimate has it.
+# Steps without noise make negative masses near narrow modes. They are set to zero, which the
+# error estimate contains.
 LIMITS = replace(REFUSE, negative_mass=1e-2)
 RESCALING = Rescaling(PROCESS, 1.0)
 
@@ -55,7 +56,7 @@ RESCALING = Rescaling(PROCESS, 1.0)
 def jobs(
     quick: bool, problems: Sequence[str] | None = None, calls: Sequence[int] | None = None
 ) -> Jobs:
-    """What is to be measured, in order."""
+    """Yield the rows to measure, in order."""
     names = list(CELLS)[1:3] if quick else list(CELLS)
     for name in names if problems is None else [p for p in problems if p in CELLS]:
         for k in calls or (CALLS[:1] if quick else CALLS):
@@ -73,7 +74,7 @@ def start(name: str, cells: int) -> Density:
 
 
 def measure(job: Job, make: Make) -> Row:
-    """The row of one job; all calls are steps."""
+    """Measure the row of one job; each call is a step."""
     p, cells, started = problem(job.problem), CELLS[job.problem], time.process_time()
     row: Row = {**job._asdict(), "cells": cells}
     times = grids(p)[job.grid](job.calls)
@@ -97,7 +98,7 @@ def measure(job: Job, make: Make) -> Row:
 
 
 def summary(rows: list[Row]) -> list[Row]:
-    """For each problem and calls: the total variation of each sampler at its best grid."""
+    """The total variation of each sampler on its best grid, by problem and number of calls."""
     known = [row for row in rows if "total variation" in row]
     out: list[Row] = []
     for name, calls in dict.fromkeys((row["problem"], row["calls"]) for row in known):

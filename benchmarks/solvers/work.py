@@ -1,8 +1,8 @@
 """Measure the endpoint error of each solver at few calls of the field, and compare.
 
-The error is the RMS distance per coordinate to the true end of the flow from the same start,
-without the worst 1 % of the particles (those at a boundary between two ends decide a plain RMS,
-which is given too), and the share of particles that end in another mode than the true flow's.
+The error is the RMS distance per coordinate from the true end of the flow from the same start,
+without the worst 1 % of the particles: those at a boundary between two modes dominate the plain
+RMS, which is given too, and the share of particles that end in another mode than the true flow's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def jobs(
     seeds: int,
     most_grids: int | None = None,
 ) -> Jobs:
-    """What is to be measured, problem by problem."""
+    """Yield the rows to measure, problem by problem."""
     for name in problems:
         for budget in calls:
             for one in contenders:
@@ -66,7 +66,7 @@ def truth(p: Problem, seeds: int) -> Truth:
 
 
 def measure(job: Job, one: Contender) -> Row:
-    """The row of one job; a solver that fails leaves a gap with its reason."""
+    """Measure the row of one job; a solver that fails gives a gap and the reason."""
     p = problem(job.problem)
     x, end, off = truth(p, job.seeds)
     field = Counted(p.field.process, p.field, [0])
@@ -95,7 +95,7 @@ def measure(job: Job, one: Contender) -> Row:
 
 
 def rounded(values: Tensor) -> list[float]:
-    """With 4 significant digits."""
+    """Round to four significant digits."""
     return [float(f"{value:.4g}") for value in values.tolist()]
 
 
@@ -112,7 +112,7 @@ class Point(NamedTuple):
 
 
 def point(row: Row) -> Point:
-    """Geometric mean, median, quartiles; whether they are above 10 errors of the truth."""
+    """The geometric mean, median and quartiles, and whether they exceed 10 errors of the truth."""
     errors = [max(float(e), 1e-300) for e in row["errors"]]  # type: ignore[attr-defined]
     if not errors:
         return Point(math.nan, math.nan, (math.nan, math.nan), False)
@@ -122,7 +122,7 @@ def point(row: Row) -> Point:
 
 
 def errors(rows: list[Row], problem_: str) -> list[Row]:
-    """The median error of each solver on its own grid, with a column for each number of calls."""
+    """The median error of each solver on its own grid, a column for each number of calls."""
     here = [r for r in rows if r["problem"] == problem_ and r["grid"] == r["own grid"]]
     table: dict[object, Row] = {}
     for row in here:
@@ -132,7 +132,7 @@ def errors(rows: list[Row], problem_: str) -> list[Row]:
 
 
 class Ratio(NamedTuple):
-    """The error of a solver over that of others, and which peer was best on any grid."""
+    """The ratios of a solver's error to those of peers, and the best peer on any grid."""
 
     to_own: float
     to_best: float
@@ -143,7 +143,7 @@ class Ratio(NamedTuple):
 
 
 def ratios(rows: list[Row], name: str) -> dict[tuple[str, int], Ratio]:
-    """For each problem and number of calls; a user's solvers are not among the peers."""
+    """The ratios for each problem and number of calls; a user's solvers are not peers."""
     out = {}
     for cell in dict.fromkeys((str(r["problem"]), int(str(r["calls"]))) for r in rows):
         here = [r for r in rows if (r["problem"], r["calls"]) == cell and r["errors"]]
@@ -167,13 +167,13 @@ def _error(row: Row) -> float:
 
 
 def geometric(values: Sequence[float]) -> float:
-    """The geometric mean; NaN of none."""
+    """The geometric mean; NaN without values."""
     return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
 
 
 def summary(rows: list[Row], names: Sequence[str] = ()) -> list[Row]:
     """Geometric means over calls and problems, of ours and of the solvers named; without the
-    Gaussian, where multistep is exact."""
+    Gaussian, for which multistep is exact."""
     out: list[Row] = []
     for name in [*dict.fromkeys(str(r["solver"]) for r in rows if r["ours"]), *names]:
         cells = {c: r for c, r in ratios(rows, name).items() if c[0] != "gaussian"}

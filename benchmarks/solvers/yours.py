@@ -1,4 +1,4 @@
-"""A user's solver: any function solve(sde, x, times, seed) -> x in a file of its own.
+"""Load a user's solver: any function solve(sde, x, times, seed) -> x in a file.
 
 python -m benchmarks solvers --with mine.py --problem spiral --latex --plot mine.pdf
 """
@@ -17,12 +17,12 @@ from sdeflow.sdes.sde import SDE
 
 
 def yours(file: str, eta: float = 0.0) -> Contender:
-    """The function `solve` of a Python file, on the reverse SDE of this noise.
+    """Load the function `solve` of a Python file, for the reverse SDE with noise eta.
 
-    How often it asks the field in a step is counted, in a run of 4 steps.
+    Its evaluations of the field in a step are counted in a run of 4 steps.
 
     Raises:
-        SystemExit: there is no such file, no such function, or it cannot do these steps.
+        SystemExit: there is no such file or function, or the run fails.
     """
     path = Path(file)
     if not path.is_file():

@@ -1,15 +1,15 @@
-"""Train, sample and check one model in a folder: the `sdeflow` command and what it runs.
+"""Train, sample and check one model in a folder, from Python or by the `sdeflow` command.
 
-    config   what a run is asked for          demo      train, sample, measure, draw
-    problem  its data, process and fields     verify    particles against densities
-    run      train in a folder, sample        pictures  the figures of both
-    folder   the files of a run               films     particles on their way
-    view     a page that plays a run          page_data its numbers
-    words    pictures from words              unclip_command  its part of the command
-    picture_demo  the demo's distances where the data are pictures
+    config   the settings of a run               demo      train, sample, measure, draw
+    problem  its data, process and fields        verify    check particles against densities
+    run      train in a folder, sample from it   pictures  the figures of demo and check
+    folder   the files of a run                  films     films of a run
+    view     a page that plays a run             page_data the numbers of that page
+    words    train and use an unCLIP model       unclip_command  its part of the command
+    picture_demo  the distances of a demo whose data are pictures
     cli      the `sdeflow` command
 
-A module is loaded when it is first used, so that `sdeflow --help` does not wait for matplotlib.
+A module is loaded when it is first used, so that `sdeflow --help` does not load matplotlib.
 """
 
 from importlib import import_module as _import_module

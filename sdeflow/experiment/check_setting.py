@@ -1,4 +1,4 @@
-"""Choose where a check ends, its grid, the steps of its particles and the table of its field."""
+"""Choose the end of a check, its grid, the time steps of its particles, the table of its field."""
 
 from __future__ import annotations
 
@@ -15,34 +15,32 @@ from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.field_table import tabulate_field
 from sdeflow.fokker_planck.rescaling import Rescaling
 
-RESOLVED = 2.5  # cells in the narrowest width that a grid holds to 1e-3 in total variation
+RESOLVED = 2.5  # cells in the narrowest width for an error of 1e-3 in total variation
 MAX_CELLS = 2048  # along each axis
-PARTICLE_STEP = 0.08  # of Heun's path for 20,000 particles, in the rescaled time
-TABULATED = 512  # cells along an axis: with more, a table takes hundreds of megabytes
-SMOOTH = 5e-3  # largest `half_error` of a table: its estimate is then below 3e-4 (measured)
-LEVELS = 129  # at most, twice doubled; a field that is not smooth then has no table
+PARTICLE_STEP = 0.08  # step of Heun's method for 20,000 particles, in the rescaled time
+TABULATED = 512  # cells along an axis above which a table takes hundreds of megabytes
+SMOOTH = 5e-3  # largest `half_error` of a table, whose estimate is then below 3e-4 (measured)
+LEVELS = 129  # most noise levels of a table; a field that needs more is not smooth in time
 
 
 def check_sizes(n: int, cells: int, steps: int, chain: int) -> None:
-    """Check the sizes of a check.
-
-    Raises:
-        TypeError, ValueError: not whole, too few, too many, or an odd number of cells.
-    """
+    """Refuse sizes of a check that are too small or too large, or an odd number of cells."""
     check_int(n, "n", 1000)
     if check_int(cells, "cells", 32) > MAX_CELLS:
         raise ValueError(
-            f"cells must be at most {MAX_CELLS}, got {cells}: memory grows as its square"
+            f"cells must be at most {MAX_CELLS}, got {cells}; memory grows as the square of cells"
         )
     if cells % 2:
-        raise ValueError(f"cells must be even, got {cells}: the error is that of half as many")
+        raise ValueError(
+            f"cells must be even, got {cells}; the error is estimated with half as many cells"
+        )
     check_int(steps, "steps")
     check_int(chain, "chain")
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """Where a check ends, and the grid there; `rescaling` gives the grids of earlier times."""
+    """The end of a check, and the grid there; `rescaling` gives the grids of earlier times."""
 
     rescaling: Rescaling
     noise_level: float
@@ -51,10 +49,10 @@ class Setting:
 
 
 def setting_of(problem: Problem, cells: int) -> Setting:
-    """A rescaling s(t) whose box of five s(t) holds the cloud at every time, and the end.
+    """Choose a rescaling s(t) such that a box of half-width 5 s(t) holds the cloud at every time.
 
-    The data lie within R of the centre, so R + 4.4 rho must stay below 5 s. The worst noise level
-    is rho = 0.78 R, and there s^2 = 0.176 R^2 + rho^2 is just enough.
+    The data lie within R of the centre, so that R + 4.4 rho must stay below 5 s. The worst noise
+    level is rho = 0.78 R, for which s^2 = 0.176 R^2 + rho^2 is just sufficient.
     """
     process = problem.process
     reach = float(problem.standard.sample(20_000, problem.config.seed).abs().max())
@@ -68,25 +66,26 @@ def setting_of(problem: Problem, cells: int) -> Setting:
     end = max(end, process.t_min)
     if end >= process.t_max:
         raise SdeflowError(
-            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid so wide "
-            "is wider than the noise; drop the far points, or take more cells"
+            f"the data reach {reach:.3g} data std from their centre, and a cell of a grid of that "
+            "size is wider than the noise; drop the far points, or take more cells"
         )
     half = 5 * rescaling(end)
     return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
 
 
 def until(times: Tensor, end: float) -> Tensor:
-    """The times before `end`, which falls, and `end`."""
+    """The times, which decrease, up to `end`, and `end` itself."""
     last = torch.tensor([end], dtype=torch.float64)
     near = (times[1] - times[0]).abs() * 1e-6
     return torch.cat([times[times > end + near], last])
 
 
 def particle_times(setting: Setting, first: float, n: int) -> Tensor:
-    """Even steps in the rescaled time; they are short enough for n particles not to see them.
+    """Even steps in the rescaled time, so short that n particles do not detect their error.
 
-    Heun's weak error is of second order, so a test sees n h^4: 1 to 2 at 0.08 for 20,000 particles
-    (measured, against waves), where its chi-square has a mean of 10 or more.
+    Heun's weak error is of second order in the step h, so that it adds an amount proportional to
+    n h^4 to a test's chi-square: 1 to 2 for h = 0.08 and 20,000 particles (measured with the
+    characteristic-function test), whose mean is 10 or more.
     """
     ends = torch.tensor([first, setting.t_end], dtype=torch.float64)
     high, low = setting.rescaling.rescaled_time(ends).tolist()
@@ -99,7 +98,7 @@ def particle_times(setting: Setting, first: float, n: int) -> Tensor:
 
 
 def tabulated(field: Field, setting: Setting, prior: Density) -> Field:
-    """The field read from a table, if it is smooth in time; else the field itself."""
+    """The field as a table, if it is smooth in time and the grid is small; else the field."""
     if max(setting.grid.shape) > TABULATED:
         return field
     span = [field.process.t_max, setting.t_end]

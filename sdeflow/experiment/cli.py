@@ -1,18 +1,16 @@
-"""The `sdeflow` command: arguments in, one sentence out where they are wrong.
+"""Run the `sdeflow` command; wrong arguments are refused in one sentence.
 
-    sdeflow demo     train, sample with both engines, measure, draw, check
-    sdeflow train    train a field, or go on with an interrupted run
-    sdeflow sample   bring noise back to data with a trained field
-    sdeflow calibrate  fit the sampler's steps to a trained field
-    sdeflow check    check a trained run: particles against densities, the causes of its error
-    sdeflow unclip   train a model that draws pictures from words: sdeflow sample RUN --prompt TEXT
-    sdeflow view     play a trained run in a page of HTML: particles, densities, the score
-    sdeflow provenance  what made a picture or a film: its command, commit, versions, seed
-    sdeflow info     what is installed, which data sets there are, what a run holds
+    sdeflow demo        train, sample, measure, draw and check in one go
+    sdeflow train       train a field, or continue an interrupted training
+    sdeflow sample      draw samples with a trained field
+    sdeflow calibrate   fit the time steps of the sampler to a trained field
+    sdeflow check       test the particles of a trained field against their density
+    sdeflow unclip      train a model that draws pictures from text
+    sdeflow view        write a page of HTML that plays a trained run
+    sdeflow provenance  print how a picture or a film was made
+    sdeflow info        print versions and data sets, or the contents of a run
 
-Exit code 0: done. 1: done, but the check did not pass, or could not be made. 2: refused.
-
-The modules that do the work are loaded by `experiment` when a command runs.
+Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: interrupted.
 """
 
 from __future__ import annotations
@@ -26,11 +24,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
 from tabulate import tabulate
+from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
@@ -40,27 +39,32 @@ from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
 
 
+def option(kind: str, default: str) -> Any:
+    """The help of an option that is None by default: its kind, and what is then taken."""
+    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
+
+
 @dataclass(frozen=True)
 class Demo:
-    """Train on a data set or on your own points, sample with both engines, measure, check."""
+    """Train on a data set or on your own points, sample, measure, draw and check."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")]
+    config: Annotated[Config, arg(name="")]
     out: Path = Path("runs/demo")
-    """Folder of the run. A run of other settings that is there is replaced."""
+    """Folder of the run; a run with other settings in it is replaced."""
     n: int = 1000
-    """Particles in each measured cloud."""
-    film: Path | None = None
-    """A .gif or .mp4 of data that become noise, and of noise that becomes data."""
+    """Number of particles in each measured cloud."""
+    film: Annotated[Path | None, option("PATH", "no film")] = None
+    """File (.gif or .mp4) for a film of data turning into noise, and of noise into data."""
     format: Format = "png"
-    """Of the figures."""
+    """Format of the figures."""
 
     def __call__(self) -> int:
         """Print the report; 1 if the check does not pass."""
         demo, run = experiment.demo, experiment.run
         demo.check_particles(self.n)
-        built = experiment.problem.problem(self.config)  # complain before anything is removed
+        built = experiment.problem.problem(self.config)  # refuse before anything is removed
         if self.film is not None:
-            built.check_plane("films are")
+            built.check_plane("a film")
             experiment.films.check(self.film)
         run.clear(self.out, self.config)
         told = sys.stderr.isatty()
@@ -69,66 +73,64 @@ class Demo:
         if self.film is not None:
             print(f"film: {experiment.films.film_demo(self.out, self.film, told)}")
         if self.config.shaped:
-            return 0  # the report says that the check is for the plane
+            return 0  # the report says that a check needs two coordinates
         try:
             return _checked(self.out, self.format, seed=self.config.seed)
         except SdeflowError as error:
-            # A grid has its limits; what was trained, sampled and measured stands without it.
+            # The run is complete without its check, which a grid may not resolve.
             again = shlex.join(["sdeflow", "check", str(self.out)])
-            print(f"sdeflow: no check: {error}, by: {again}", file=sys.stderr)
+            print(f"sdeflow: no check: {error}, with: {again}", file=sys.stderr)
             return 1
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a field; if the folder holds a part of this very run, go on with it."""
+    """Train a field, or continue the training in the folder if it has the same settings."""
 
-    config: Annotated[Config, tyro.conf.arg(name="")]
+    config: Annotated[Config, arg(name="")]
     out: Path = Path("runs/train")
     """Folder of the run."""
 
     def __call__(self) -> None:
-        """Print where the field is."""
+        """Print the file of the field."""
         experiment.run.fit(self.config, self.out, progress=sys.stderr.isatty())
         print(f"field: {self.out / 'field.safetensors'}")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Bring noise back to data with the trained field of a run; write cloud.npz and cloud.csv.
+    """Draw samples with the trained field of a run; write cloud.csv and cloud.npz in its folder.
 
-    Of pictures also a sheet, cloud.png, each class in turn unless one is named.
+    For pictures also cloud.png, a sheet with each class in turn unless --label names one.
     """
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    n: int | None = None
-    """Particles, by default 10,000; of a run of words, pictures for each prompt, by default 8."""
-    prompt: tuple[str, ...] = ()
+    n: Annotated[int | None, option("INT", "10000, with --prompt 8")] = None
+    """Number of particles, or of pictures for each prompt."""
+    prompt: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: none)")] = ()
     """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
     scale: float = 2.0
-    """Guidance towards the prompts; 1 is none."""
-    against: str | None = None
-    """A text that guidance leads away from."""
+    """Guidance scale towards the prompts; 1 is no guidance."""
+    against: Annotated[str | None, option("STR", "none")] = None
+    """Text for guidance away from it (a negative prompt)."""
     method: str = "multistep"
-    """multistep, calibrated (after `sdeflow calibrate`), or a method of torchsde if eta > 0, of
-    torchdiffeq if eta = 0 (e.g. heun2, dopri5)."""
+    """multistep, calibrated, an SDE method (euler, heun, srk) or an ODE method (heun2, dopri5)."""
     steps: int = 20
-    """Fixed steps; adaptive methods choose their own."""
-    eta: float | None = None
-    """Noise: 1 is the reverse SDE, 0 the probability-flow ODE; by default 1 for torchsde's
-    methods, 0 for the others."""
-    label: int | None = None
-    """Class, for a run trained with --conditional."""
-    save: int | None = None
-    """States to keep in cloud.npz, evenly over the steps: by default 2, for a film all."""
-    film: Path | None = None
-    """A .gif or .mp4, a frame for each of these states."""
+    """Number of time steps; adaptive methods choose their own."""
+    eta: Annotated[float | None, option("FLOAT", "1 for SDE methods, else 0")] = None
+    """Noise of the sampler: 1 for the reverse SDE, 0 for the probability flow."""
+    label: Annotated[int | None, option("INT", "all classes")] = None
+    """Class to sample, for a run trained with --conditional."""
+    save: Annotated[int | None, option("INT", "2, with --film all")] = None
+    """Number of states in cloud.npz, evenly over the steps."""
+    film: Annotated[Path | None, option("PATH", "no film")] = None
+    """File (.gif or .mp4) for a film with one frame for each of these states."""
     seed: int = 0
-    """Of the prior and of the path."""
+    """Seed of the initial noise and of the noise on the way."""
 
     def __call__(self) -> None:
-        """Print where the cloud is and, to stderr, which fitted steps it has used."""
+        """Print the file of the cloud and, to stderr, which fitted steps were used."""
         if self.prompt or experiment.folder.is_words(self.folder):
             return print(prompted(self))
         run, samplers = experiment.run, experiment.samplers
@@ -137,7 +139,7 @@ class Sample:
         n, save = 10_000 if self.n is None else check_int(self.n, "n"), self.save
         if self.film is not None:
             experiment.films.check(self.film)
-            run.reopen(self.folder).check_plane("films are")
+            run.reopen(self.folder).check_plane("a film")
             if save == 1:
                 raise ValueError("a film needs two states or more; leave out --save")
         if save is None:
@@ -149,7 +151,7 @@ class Sample:
         )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
-            print("sdeflow:", fitted, file=sys.stderr)  # stdout has the path alone
+            print("sdeflow:", fitted, file=sys.stderr)  # stdout holds the file name alone
         if self.film is not None:
             experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
         print(written)
@@ -157,53 +159,54 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Fit the steps of a sampler to a trained run: for fields that are sampled often."""
+    """Fit the time steps of the sampler to a trained field, which then needs fewer of them."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
     steps: int = 8
-    """Calls of the field; then: sdeflow sample --method calibrated --steps STEPS."""
+    """Number of time steps; then run: sdeflow sample --method calibrated --steps STEPS."""
     pilot: int = 128
-    """Particles to fit with."""
-    label: int | None = None
-    """Class, for a run trained with --conditional."""
+    """Number of particles to fit the steps with."""
+    label: Annotated[int | None, option("INT", "all classes")] = None
+    """Class that the steps are for, in a run trained with --conditional."""
     seed: int = 0
-    """Of the pilot."""
+    """Seed of these particles."""
 
     def __call__(self) -> None:
-        """Print which plan was chosen, and the errors of all that competed."""
+        """Print the steps chosen, and the errors of all that were tried."""
         seed = check_int(self.seed, "seed", 0)
         fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed, self.label)
         rows = [
             (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
             for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])
         ]
-        names = ("error in data std", "on the pilot", "on fresh particles")
+        names = ("time steps", "particles of the fit", "fresh particles")
+        print("Error at the end of the flow in data std (RMS, without the worst 1 %):\n")
         print(tabulate(rows, names, disable_numparse=True))
-        print(f"\nchosen: {fitted.name}, after {fitted.evaluations} evaluations")
+        print(f"\nchosen: {fitted.name}, after {fitted.evaluations} evaluations of the field")
 
 
 @dataclass(frozen=True)
 class Check:
-    """Check a trained run: particles against densities, the error split into its causes."""
+    """Test the particles of a trained field against their density; split its error by cause."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
     n: int = 20_000
-    """Particles in each cloud."""
+    """Number of particles in each cloud."""
     cells: int = 128
-    """Along each axis of the grid: the more, the lower the noise level at which the check ends."""
+    """Cells along each axis of the grid; with more, the check ends at a lower noise level."""
     steps: int = 200
-    """Of the Fokker-Planck solver."""
+    """Number of time steps of the Fokker-Planck solver."""
     chain: int = 64
-    """DDPM steps of the cloud whose error is split."""
+    """Number of DDPM steps of the cloud whose error is split."""
     format: Format = "png"
-    """Of the figure."""
+    """Format of the figure."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
     def __call__(self) -> int:
-        """Print the verdicts and the error budget; 1 if particles and density do not agree."""
+        """Print the tests and the error budget; return 1 if particles and density disagree."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
         return _checked(self.folder, self.format, n=self.n, seed=seed, **sizes)
@@ -219,27 +222,29 @@ def _checked(folder: Path, format: Format, **sizes: int) -> int:
 
 @dataclass(frozen=True)
 class View:
-    """Write a page of HTML that plays a trained run, SDE and ODE side by side."""
+    """Write a page of HTML that plays a trained run, the SDE and the ODE side by side."""
 
     folder: tyro.conf.Positional[Path]
     """Folder of a trained run."""
-    out: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """The file, by default page.html in that folder."""
+    out: Annotated[
+        Path | None, arg(aliases=["-o"], metavar="PATH", help_behavior_hint="(default: page.html)")
+    ] = None
+    """File of the page, by default in the folder of the run."""
     n: int = 2000
-    """Particles in each panel."""
+    """Number of particles in each panel."""
     frames: int = 100
-    """Saved states of each."""
+    """Number of states in each panel."""
     density: bool = True
-    """Draw the densities under the particles; they take most of the time."""
+    """Draw the densities below the particles, which takes most of the time."""
     cells: int = 128
-    """Along each axis of their grid: the more, the lower the noise level at which they end."""
-    label: int | None = None
-    """Class, for a run trained with --conditional."""
+    """Cells along each axis of the density's grid; with more, it ends at a lower noise level."""
+    label: Annotated[int | None, option("INT", "all classes")] = None
+    """Class to sample, for a run trained with --conditional."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
     def __call__(self) -> None:
-        """Print where the page is."""
+        """Print the file of the page."""
         print(experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
             density=self.density, label=self.label, seed=check_int(self.seed, "seed", 0),
@@ -248,26 +253,26 @@ class View:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Say what made a picture or a film: command, commit, versions, seed, digest of settings."""
+    """Print how a picture or a film was made: command, commit, versions, seed, settings."""
 
     file: tyro.conf.Positional[Path]
     """A .png, .pdf, .svg, .gif or .mp4 that this package wrote."""
 
     def __call__(self) -> None:
-        """Print it."""
+        """Print the provenance."""
         made = picture_provenance(self.file)
         print(tabulate(list(made.items()), tablefmt="plain", disable_numparse=True))
 
 
 @dataclass(frozen=True)
 class Info:
-    """Say what is installed, which data sets there are, and what a run holds."""
+    """Print versions and data sets, or the settings, progress and files of a run."""
 
     folder: tyro.conf.Positional[Path | None] = None
-    """Folder of a run."""
+    """Folder of a run; without it, versions and data sets are printed."""
 
     def __call__(self) -> None:
-        """Print it."""
+        """Print the table."""
         if self.folder is None:
             sets = experiment.problem.datasets
             names = ", ".join(sets.NAMES | sets.SHAPED)
@@ -281,11 +286,10 @@ class Info:
 
 
 def main(args: list[str] | None = None) -> None:
-    """Run the command; the exit code is 0, 1 if a check did not pass, or 2 after one sentence.
+    """Run the command; the exit code is 0, 1 if a check did not pass, or 2 after a refusal.
 
-    torch gets OMP_NUM_THREADS threads, by default one: bits depend on the number of threads, and
-    for networks of this size a second thread gains little on an idle machine and loses much on a
-    busy one.
+    torch uses OMP_NUM_THREADS threads, by default one: results depend, in their last bits, on the
+    number of threads, and networks of this size gain little from a second one.
     """
     threads = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     torch.set_num_threads(int(threads) if re.fullmatch("[1-9][0-9]{0,2}", threads) else 1)
@@ -298,17 +302,17 @@ def main(args: list[str] | None = None) -> None:
         command = tyro.cli(
             Demo | Train | Sample | Unclip | Calibrate | Check | View | Provenance | Info,
             prog="sdeflow",
-            description="Diffusion as physics: every cloud comes with a check.",
+            description="Diffusion models as physical systems: every cloud comes with a check.",
             args=args,
         )
         code = command()
         sys.stdout.flush()
         if code:
             raise SystemExit(code)
-    except BrokenPipeError:  # as in: sdeflow info | head -1
+    except BrokenPipeError:  # for example: sdeflow info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        # Sizes beyond the machine raise any of the last three, some with torch's stack.
+        # Sizes beyond the machine raise any of the last three, some with the stack of torch.
         text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
         if isinstance(error, OSError) and error.filename is not None:
             text = f"{error.filename} cannot be read or written: {error.strerror}"
@@ -316,7 +320,7 @@ def main(args: list[str] | None = None) -> None:
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         trains = isinstance(command, Demo | Train | Unclip)
-        rest = "; training goes on from its checkpoint next time" if trains else ""
+        rest = "; the same command continues the training" if trains else ""
         print(f"sdeflow: stopped{rest}", file=sys.stderr)
         raise SystemExit(130) from None
 

@@ -1,4 +1,4 @@
-"""Say what to do at the sizes of a check when `evolve` complains: it has no box to choose."""
+"""Give errors and warnings of `evolve` the advice that a user of `sdeflow check` can follow."""
 
 from __future__ import annotations
 
@@ -15,16 +15,12 @@ CURES = {
     "finer cells": "take more cells",
     "more steps": "take more steps",
 }
-"""What to do, by words of the complaint; whatever has none of them stays as it is."""
+"""Words of a message of `evolve` -> the advice; other messages stay as they are."""
 
 
 @contextmanager
 def advised() -> Iterator[None]:
-    """Give errors and warnings inside the advice for a check, and each warning once.
-
-    Raises:
-        SdeflowError: what was raised inside, with that advice.
-    """
+    """Give errors and warnings raised inside the advice for a check; show each warning once."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -34,7 +30,7 @@ def advised() -> Iterator[None]:
                 raise
             raise SdeflowError(_advice(str(error))) from None
     told = {re.sub(r"\d[\d.e+-]*", "", str(w.message)): w for w in reversed(caught)}
-    for each in reversed(told.values()):  # several densities complain of the same
+    for each in reversed(told.values()):  # several densities give the same warning
         warnings.warn(_advice(str(each.message)), each.category, stacklevel=4)
 
 

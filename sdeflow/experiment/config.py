@@ -1,4 +1,4 @@
-"""State what a run is: its data, process, network, training and seed."""
+"""Choose the settings of a run: data, process, network, training and seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIMITS = {"steps": 10**9, "batch": 10**6, "width": 4096, "depth": 100}
 
 
 class Sizes(NamedTuple):
-    """The numbers of a run that depend on its data where they are left out."""
+    """Settings of a run whose defaults depend on the data."""
 
     steps: int
     batch: int
@@ -31,21 +31,21 @@ PICTURES = Sizes(6000, 128, 2e-3, 16, 1)
 
 @dataclass(frozen=True)
 class Config:
-    """What a run is asked for.
+    """The settings of a run.
 
     Args:
-        data: the name of a data set (`sdeflow info` lists them), or a file: csv, npy, npz or a
-            picture; its absolute path is kept.
-        process: how it is noised; constants are the process's defaults, in units of the data's
-            standard deviation.
-        predicts: the prediction in which the loss is measured; "unit" is EDM's row.
-        conditional: also learn the classes, where the data have labels; of digits always.
-        steps: of training; by default 4000, for digits 6000.
-        batch: particles per step; by default 512, for digits 128.
-        rate: peak learning rate; by default 5e-3, for digits 2e-3.
-        width: of the network's layers, by default 128; channels of a UNet, by default 16.
-        depth: number of hidden layers, by default 4; a UNet has one depth.
-        seed: of everything random.
+        data: name of a data set (`sdeflow info` lists them), or a file with points (csv, npy, npz)
+            or with a picture.
+        process: noise process, with default constants in units of the data's standard deviation.
+        predicts: quantity in which the loss is measured; by default noise, for digits "unit", the
+            network output of EDM.
+        conditional: learn the classes of labelled data; the classes of digits are always learned.
+        steps: number of training steps; by default 4000, for digits 6000.
+        batch: number of samples in a training step; by default 512, for digits 128.
+        rate: largest learning rate; by default 5e-3, for digits 2e-3.
+        width: width of the hidden layers, by default 128; for digits channels, by default 16.
+        depth: number of hidden layers; by default 4, for digits always 1.
+        seed: seed of all random numbers.
 
     Raises:
         ValueError, TypeError: a number out of its range, an unknown name.
@@ -63,7 +63,7 @@ class Config:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be run; keep plain text and numbers, which JSON can hold."""
+        """Check the settings, and keep them as plain text and numbers, which JSON can hold."""
         if not isinstance(self.data, str | os.PathLike):
             raise TypeError(f"data must be a name or a file, got {type(self.data).__name__}")
         data = os.fspath(self.data)
@@ -74,7 +74,7 @@ class Config:
             plain[name] = getattr(usual, name) if given is None else _checked(name, given)
         if shaped and (plain["depth"] != 1 or int(str(plain["width"])) % 8):
             raise ValueError(
-                f"{data} take a UNet: width is a multiple of 8, depth is 1, got "
+                f"{data} are learned by a UNet, of a width that 8 divides and of depth 1, got "
                 f"{plain['width']} and {plain['depth']}"
             )
         if self.predicts is None:
@@ -93,7 +93,7 @@ class Config:
 
     @property
     def sizes(self) -> Sizes:
-        """Steps, batch, rate, width and depth, none of them left out."""
+        """Steps, batch, rate, width and depth."""
         return Sizes(*(getattr(self, name) for name in Sizes._fields))
 
     @property
@@ -102,7 +102,7 @@ class Config:
         return self.data in SHAPED
 
     def __repr__(self) -> str:
-        """In words."""
+        """Write the settings in words."""
         classes = " with classes" if self.conditional else ""
         network = f"UNet {self.width}" if self.shaped else f"network {self.depth} x {self.width}"
         return (
@@ -113,7 +113,7 @@ class Config:
 
 
 def _checked(name: str, value: object) -> float | int:
-    """A size as a plain number in its range."""
+    """Check a size, and return it as a plain number."""
     if name == "rate":
         return check_positive(value, name)  # type: ignore[arg-type]
     number = check_int(value, name)

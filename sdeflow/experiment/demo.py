@@ -1,17 +1,12 @@
-"""Train a field, sample with both engines, and report each distance beside its sampling floor.
+"""Train a field, sample with six samplers, and report the distance of each cloud to the data.
 
-Four samplers start from the same prior noise under one trained field:
+The samplers start from the same noise: the reverse SDE and the probability flow by Heun's method,
+DDPM and DDIM, and `multistep` with noise and without. torchsde solves SDEs, torchdiffeq ODEs.
 
-    reverse SDE    torchsde, heun        eta = 1
-    DDPM           torchsde, euler       `ancestral`, 64 steps
-    flow           torchdiffeq, heun2    eta = 0
-    DDIM           torchdiffeq, euler    eta = 0 in the comoving frame, y = x / alpha
-
-The report gives the distance W2 of each cloud to the data, the same for the exact field where it
-is known (what the sampler alone leaves), and the distance of two samples of the data (the sampling
-floor). The loss is split into its irreducible part and its excess.
-
-Everything is measured in units of the data's spread (`Problem.units`), which the report states.
+The report gives the Wasserstein distance W2 of each cloud to the data; the same under the exact
+field where it is known, which is the error of the sampler alone; and the sampling floor, which is
+the distance between two samples of the data. The loss is split into its irreducible part and its
+excess. Lengths are in units of the data's spread (`Problem.units`), which the report states.
 """
 
 from __future__ import annotations
@@ -44,12 +39,12 @@ from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training.loss import LossReport, loss_decomposition
 
-MAX_PARTICLES = 5000  # `wasserstein` takes no more
+MAX_PARTICLES = 5000  # the largest clouds that `wasserstein` accepts
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """One way from noise to data: an SDE, the frame in which it is solved, and its solver."""
+    """A sampler: an SDE, the coordinates in which it is solved, and its solver."""
 
     name: str
     solver: Solver
@@ -59,7 +54,7 @@ class Sampler:
     def __call__(
         self, field: Field, n: int, seed: int, save: int = 1
     ) -> tuple[Tensor, int, float]:
-        """The states (T, n, d) in the lab frame, the network calls, the seconds."""
+        """The states (T, n, d) in the coordinates of the data, the network calls, the seconds."""
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
         x = p.prior(n, field.dim or 2, seed)
@@ -79,15 +74,11 @@ SAMPLERS = (
 
 
 def check_particles(n: int) -> int:
-    """Return n if the exact distance of so many particles can be computed.
-
-    Raises:
-        ValueError, TypeError: not a whole number from 2 to `MAX_PARTICLES`.
-    """
+    """Return n if the exact distance of n particles can be computed in a short time."""
     if check_int(n, "n", 2) > MAX_PARTICLES:
         raise ValueError(
             f"n must be at most {MAX_PARTICLES}, got {n}: the exact distance of larger clouds "
-            "takes too long; for a larger cloud, train and then: sdeflow sample"
+            "takes too long; draw a larger cloud afterwards, with: sdeflow sample"
         )
     return n
 
@@ -95,12 +86,18 @@ def check_particles(n: int) -> int:
 def demo(
     config: Config, folder: Path, *, n: int = 1000, progress: bool = False, format: Format = "png"
 ) -> str:
-    """Train, sample with both engines, measure and draw; the report as Markdown.
+    """Train, sample, measure and draw in a folder; return the report as Markdown.
 
-    The figure is figure.png, or of another `format`: pdf, svg.
+    Args:
+        config: the settings.
+        folder: the folder of the run.
+        n: particles in each measured cloud, at most 5000.
+        progress: whether to show the progress, on a terminal.
+        format: the format of the figure: png, pdf or svg.
 
     Raises:
-        ValueError, TypeError, SdeflowError: as `check_particles` and `run.fit`; another format.
+        ValueError, TypeError, SdeflowError: those of `run.fit`; too many particles, or an unknown
+            format.
     """
     check_particles(n)
     check_format(format)
@@ -108,7 +105,8 @@ def demo(
     folder = check_file(folder, "folder")
     problem = fit(config, folder, progress=progress)
     trained = time.perf_counter() - start
-    print("measuring", file=sys.stderr) if progress else None
+    if progress:
+        print("measuring the distance of each cloud to the data", file=sys.stderr)
     if problem.data.shape is not None:
         return _demo_pictures(problem, folder, n, start, trained)
     report: dict = {
@@ -138,7 +136,7 @@ def demo(
 
 
 def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained: float) -> str:
-    """Measure and draw pictures; the report as Markdown."""
+    """Measure and draw a run whose data are pictures; return the report as Markdown."""
     config = problem.config
     drawn = [(sampler.name, sampler) for sampler in SAMPLERS]
     found = picture_demo.measure(problem, n, drawn)
@@ -159,7 +157,7 @@ def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained
 
 
 def measure(problem: Problem, n: int) -> dict:
-    """W2 of each sampler's n particles to n data points, and the sampling floor of that."""
+    """W2 between n particles of each sampler and n data points, and its sampling floor."""
     seed = problem.config.seed
     data = problem.standard.sample(n, seed + 1)
     floor, floor_sd = sampling_floor(problem.standard.sample, n, seed=seed + 2)
@@ -182,12 +180,12 @@ def _losses(problem: Problem) -> LossReport | None:
 
 
 def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
-    """Clouds of n particles to draw: a path of the reverse SDE, the flow's end, and data."""
+    """Clouds of n particles for the figure: a path of the reverse SDE, ends of the flow, data."""
     p, seed = problem.process, problem.config.seed
     sde = reverse(problem.field)
     times = sde.times(100)
     noise_level = torch.exp(-p.log_snr(times) / 2)
-    # Three times at which something can be seen: noise a half, a quarter, an eighth of the data.
+    # Between start and end, the times at which the noise is 1/2, 1/4 and 1/8 of the data's std.
     shown = [int((noise_level / v).log().abs().argmin()) for v in (0.5, 0.25, 0.12)]
     path = SDESolver("heun", 100, seed=seed).solve(
         sde, p.prior(n, 2, seed), times[[0, *shown, 100]]
@@ -214,12 +212,12 @@ def markdown(report: dict) -> str:
         for row in report["rows"]
     ]
     out += [
-        f"W2 of {n} particles to {n} data points, in data std ({report['units']}); "
-        f"two samples of the data: {floor:.3f} +- {sd:.3f}.",
+        f"W2 between {n} particles and {n} data points, in data std ({report['units']}). Sampling "
+        f"floor, W2 between two samples of the data: {floor:.3f} +- {sd:.3f}.",
         "",
         _table(rows, ["sampler", "NFE", "seconds", "W2, learned field", "W2, exact field"]),
         "",
-        f"{report['seconds']:.0f} s in all, {report['training_seconds']:.0f} s training.",
+        f"Time: {report['seconds']:.0f} s, of which training {report['training_seconds']:.0f} s.",
     ]
     return "\n".join(out) + "\n"
 

@@ -1,7 +1,7 @@
-r"""Film a run: its particles on their way, with the direction of the learned score.
+r"""Film the particles of a run, with the direction of the learned score.
 
-Positions are x / sqrt(alpha^2 + sigma^2), in the standard units of the run: the cloud keeps its
-size, also where the process makes the noise many times as wide as the data.
+Positions are x / sqrt(alpha^2 + sigma^2), in the standard units of the run, so that the cloud
+keeps its size where the noise is many times as wide as the data.
 """
 
 from __future__ import annotations
@@ -24,23 +24,19 @@ from sdeflow.solvers.sde_solver import SDESolver
 
 UNIT = "sd of $x_t$"
 STEPS, FRAMES = 100, 51
-SECONDS, SLOWEST = 6.0, 8.0  # of a long film; frames a second of a short one
+SECONDS, SLOWEST = 6.0, 8.0  # length of a long film; frames per second of a short one
 PARTICLES = 1000
 
 
 def check(file: str | Path) -> Path:
-    """The file of a film, before the work that it will show; errors are those of `plot.film`."""
+    """Check the name of a film before the work that it will show."""
     return check_film(file)
 
 
 def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
-    """Film data that become noise, and noise that becomes data under the reverse SDE of a run.
-
-    Raises:
-        ValueError, TypeError, SdeflowError, OSError: as `run.reopen` and `plot.film`.
-    """
+    """Film data turning into noise, and noise turning into data under a run's reverse SDE."""
     built, file = reopen(folder), check_film(file)
-    built.check_plane("films are")
+    built.check_plane("a film")
     process, seed = built.process, built.config.seed
     data, noise = built.standard.sample(PARTICLES, seed), process.prior(PARTICLES, 2, seed)
     solver = SDESolver("heun", STEPS, seed=seed)
@@ -52,14 +48,10 @@ def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
 def film_cloud(
     folder: Path, file: str | Path, label: int | None = None, progress: bool = False
 ) -> Path:
-    """Film the states that `run.sample` has kept in cloud.npz.
-
-    Raises:
-        ValueError, TypeError, SdeflowError, OSError: as `run.reopen` and `plot.film`.
-    """
+    """Film the states that `run.sample` kept in cloud.npz."""
     folder = check_file(folder, "folder")
     built = reopen(folder)
-    built.check_plane("films are")
+    built.check_plane("a film")
     with np.load(folder / "cloud.npz", allow_pickle=False) as kept:
         t, x = torch.from_numpy(kept["t"]), torch.from_numpy(kept["x"])
     states = built.units.standardise(x.flatten(0, 1)).reshape(x.shape)

@@ -1,4 +1,4 @@
-"""Look after the folder of a run: which files it has, whether it is this run's, what is logged."""
+"""Read and check the folder of a run: its files, its settings, its data and its log."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from sdeflow.experiment.config import Config
 from sdeflow.provenance import provenance, write_files
 
 Format = Literal["png", "pdf", "svg"]
-"""Of the figures of a demo and of a check."""
+"""Formats of the figures of a demo and of a check."""
 
 RESULTS = (
     "field.safetensors", "cloud.npz", "cloud.csv", "cloud.png", "report.json", "report.md",
     "check.json", "check.md", "page.html",
     *(f"{name}.{suffix}" for name in ("figure", "check") for suffix in get_args(Format)),
 )  # fmt: skip
-"""What is made of a trained field, and the field itself."""
+"""The trained field, and the files made with it."""
 
 FILES = (
     "config.json", "checkpoint.safetensors", "checkpoint.safetensors.previous", "metrics.jsonl",
@@ -36,35 +36,31 @@ FILES = (
 
 
 def check_format(name: object) -> Format:
-    """Return the format of a figure.
-
-    Raises:
-        ValueError: there is no such.
-    """
+    """Return the format of a figure, or refuse an unknown one."""
     if name not in get_args(Format):
         raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {shown(name)}")
     return name  # type: ignore[return-value]
 
 
 WORDS = "unclip.json"
-"""What a run of words was asked for, see `words`."""
+"""The settings of an unCLIP run, see `words`."""
 
 
 def is_words(folder: Path) -> bool:
-    """Whether a folder holds a run of words, finished or not."""
+    """Whether a folder holds an unCLIP run, finished or not."""
     return (folder / WORDS).is_file()
 
 
 def check_no_words(folder: Path) -> None:
-    """Refuse the folder of a run of words."""
+    """Refuse the folder of an unCLIP run."""
     if is_words(folder):
         raise SdeflowError(
-            f"{folder} holds a run of words; draw with: sdeflow sample {folder} --prompt TEXT"
+            f"{folder} holds an unCLIP run; draw with: sdeflow sample {folder} --prompt TEXT"
         )
 
 
 def command(config: Config, folder: Path) -> str:
-    """The command that trains this run, or goes on with it."""
+    """The command that trains this run, or continues its training."""
     words, usual = ["sdeflow", "train"], Config(config.data)
     for option in fields(config):
         value = getattr(config, option.name)
@@ -74,13 +70,13 @@ def command(config: Config, folder: Path) -> str:
 
 
 def remove(folder: Path, names: tuple[str, ...]) -> None:
-    """Remove these files, where they are."""
+    """Remove those of these files that exist."""
     for name in names:
         (folder / name).unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a file where a folder is meant."""
+    """Refuse a file in place of a folder."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file, not the folder of a run; name a folder")
 
@@ -105,23 +101,23 @@ def check_same_run(folder: Path, there: Config, config: Config) -> None:
 
 
 def data_digest(config: Config) -> str | None:
-    """SHA-256 of the data file; None for a data set that has a name."""
+    """SHA-256 of the data file; None for a data set of the package."""
     if config.data in datasets.NAMES | datasets.SHAPED:
         return None
     return hashlib.sha256(Path(config.data).read_bytes()).hexdigest()
 
 
 def check_same_data(config: Config, digest: str | None) -> None:
-    """Refuse a file that has changed since; runs of older versions have no digest."""
+    """Refuse a data file that has changed; runs of older versions have no digest."""
     if digest not in (None, data_digest(config)):
         raise SdeflowError(
-            f"{config.data} is not what this run was trained on; restore it, or train again in "
-            "another folder"
+            f"{config.data} has changed since this run was trained on it; restore it, or train "
+            "again in another folder"
         )
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The logged steps and losses, in order; none if there is no log."""
+    """The logged steps and losses in order; an empty list if there is no log."""
     lines = []
     text = path.read_text(errors="replace") if path.is_file() else ""
     for at, line in enumerate(text.splitlines(), 1):
@@ -134,7 +130,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 
 def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
-    """t (T,), x (T, n, d): all states as npz, the last one as csv."""
+    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv."""
     buffer = io.BytesIO()
     made = json.dumps(provenance(seed))
     np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
@@ -146,7 +142,7 @@ def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
 
 
 def in_words(found: dict) -> dict[str, object]:
-    """What `run.summary` has found, for a reader."""
+    """The result of `run.summary`, in words."""
     last, steps = found["last"], found["config"]["steps"]
     done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
     return {

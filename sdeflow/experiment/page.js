@@ -213,7 +213,7 @@
     return outside;
   }
 
-  // So far: a full line. Still to come: a dashed one.
+  // The path so far is a full line, the rest a dashed one.
   function drawPath(panel, paint, map, i) {
     const now = Math.floor(state.at), here = position(panel, i);
     const run = (from, to, head, tail) => {
@@ -354,7 +354,7 @@
     return row.length < 2 ? 0 : (1000 * (row.length - 1)) / (row[row.length - 1] - row[0]);
   }
 
-  // ------------------------------------------------------------------------------ hands
+  // ------------------------------------------------------------------------------ input
 
   function nearest(panel, event, reach) {
     const box = panels[panel].canvas.getBoundingClientRect();
@@ -443,7 +443,7 @@
 
   async function begin() {
     if (!("DecompressionStream" in window)) {
-      return complain("This browser cannot unpack the page's data; take one of 2023 or later.");
+      return complain("This browser cannot unpack the data of this page; use one of 2023 or later.");
     }
     for (const [panel, name] of names.entries()) await addPanel(name, panel);
     for (const mode of data.arrows ? ["fixed", "following"] : []) {

@@ -1,10 +1,10 @@
-r"""Pack the numbers of a live page: positions, windows, densities, arrows.
+r"""Pack the numbers of an HTML page that plays a run: positions, windows, densities, arrows.
 
-    positions   16 bits for each coordinate between the ends of the cloud at that time: the error
-                is at most (high - low) / 131070; kept as differences in time
+    positions   16 bits for each coordinate between the extremes of the cloud at that time: the
+                error is at most (high - low) / 131070; stored as differences in time
     windows     one for all times, and one that follows the cloud
-    densities   8 bits a cell, p / (largest p of this time), on at most 64 x 64 cells
-    arrows      unit vectors at 13 x 13 points of each window, 8 bits a component
+    densities   8 bits for each cell, p / (largest p at that time), on at most 64 x 64 cells
+    arrows      unit vectors at 13 x 13 points of each window, 8 bits for each component
 
 All are compressed (zlib) and written as base64.
 """
@@ -28,23 +28,23 @@ from sdeflow.plot.fields import Flow, sampled
 from sdeflow.plot.panels import Window
 from sdeflow.sdes.sde import SDE
 
-LEVELS = 65535  # of a coordinate
-CELLS = 64  # of a density along an axis, where its cells can be merged
+LEVELS = 65535  # values of a coordinate
+CELLS = 64  # most cells of a density along an axis, if its cells can be merged
 NODES = 13  # arrows along each axis
-INSIDE, BEYOND = 0.998, 0.1  # of particles; how far others may widen the window, in its widths
-MARGIN, REACH = 0.05, 3  # of a window; frames over which the one that follows is smoothed
-ZOOM, FOLLOW = 1.5, 4.0  # ratios of windows from which zooming is offered, and is the start
+INSIDE, BEYOND = 0.998, 0.1  # share of the particles inside a window; its widening by the others
+MARGIN, REACH = 0.05, 3  # margin of a window; frames over which the following one is smoothed
+ZOOM, FOLLOW = 1.5, 4.0  # ratios of windows above which the page offers zooming, starts zoomed
 
 
 def packed(values: np.ndarray) -> str:
-    """Bytes, compressed, as base64."""
+    """Compress an array, and write it as base64."""
     return base64.b64encode(zlib.compress(values.tobytes(), 9)).decode("ascii")
 
 
 def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
-    """States (T, n, 2) in 16 bits between `low` and `high` (T, 2), as differences in time.
+    """Pack states (T, n, 2) in 16 bits between `low` and `high` (T, 2), as differences in time.
 
-    First the high bytes of all differences, then the low ones: the high ones are mostly 0 or 255.
+    The high bytes of all differences, mostly 0 or 255, come first: this compresses better.
     """
     span = np.where(high > low, high - low, 1.0)
     levels = np.rint((x - low[:, None]) / span[:, None] * LEVELS).astype(np.uint16)
@@ -53,7 +53,7 @@ def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
 
 
 def windows(x: np.ndarray) -> dict[str, object]:
-    """Squares (T, 3), centre and half the side, around the states (T, m, 2) of all panels.
+    """Choose squares (T, 3), centre and half the side, around states (T, m, 2) of all panels.
 
     A window holds every particle, unless a few lie far outside the box of the others.
     """
@@ -72,24 +72,24 @@ def windows(x: np.ndarray) -> dict[str, object]:
 
 
 def _smoothed(ends: np.ndarray, extreme: Callable[..., np.ndarray]) -> np.ndarray:
-    """The mean of extremes over neighbouring times: it changes slowly, and bounds each end."""
+    """Average extremes over neighbouring times: the result changes slowly and bounds each end."""
     return _neighbours(extreme(_neighbours(ends), axis=-1)).mean(-1)
 
 
 def _neighbours(ends: np.ndarray) -> np.ndarray:
-    """Those within `REACH` frames of each, in a last axis."""
+    """The values within `REACH` frames of each, in a new last axis."""
     wide = np.pad(ends, ((REACH, REACH), (0, 0)), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(wide, 2 * REACH + 1, axis=0)
 
 
 def _squares(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     half = (high - low).max(1) / 2 * (1 + 2 * MARGIN)
-    half = np.where(half > 0, half, 1.0)  # of a single point any window will do
+    half = np.where(half > 0, half, 1.0)  # for a single point any window will do
     return np.concatenate([(low + high) / 2, half[:, None]], 1)
 
 
 def rounded(values: np.ndarray | Tensor) -> list:
-    """Nested lists of numbers with seven digits."""
+    """Turn an array into nested lists of numbers of seven digits."""
     rows = np.asarray(values, dtype=np.float64)
     if rows.ndim == 0:
         return float(f"{float(rows):.7g}")  # type: ignore[return-value]
@@ -97,20 +97,20 @@ def rounded(values: np.ndarray | Tensor) -> list:
 
 
 def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
-    """The cells of densities at some of the times t (T,), 8 bits each, and where they stand.
+    """Pack densities at some of the times t (T,), with 8 bits for each cell, and their grids.
 
     Raises:
-        ValueError: a density is not of the plane, or its time is none of t; grids differ.
+        ValueError: a density is not two-dimensional, its time is not in t, or grids differ.
     """
     coarse = [_merged(p) for p in densities]
     if any(p.grid.dim != 2 or p.grid.shape != coarse[0].grid.shape for p in coarse):
-        raise ValueError("densities must be of the plane, on grids of one shape")
+        raise ValueError("densities must have two dimensions, and grids of the same shape")
     gaps = np.abs(t[:, None] - densities.t.detach().cpu().double().numpy())
     frames = gaps.argmin(0)
     far = gaps.min(0) > 1e-6 * max(float(np.ptp(t)), 1e-300)
     if far.any() or len(set(frames.tolist())) < len(frames):
         raise ValueError(
-            "densities stand at times that the path does not have; take evolve(..., path.t)"
+            "densities have times that the path does not have; use evolve(..., path.t)"
         )
     peaks = [float(p.mass.max()) for p in coarse]
     cells = [np.rint(255 * (p.mass.numpy() / top)) for p, top in zip(coarse, peaks, strict=True)]
@@ -126,7 +126,7 @@ def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
 
 
 def _merged(p: Density) -> Density:
-    """On at most `CELLS` cells along each axis, if its cells can be merged evenly."""
+    """Merge cells so that at most `CELLS` remain along each axis, if they can be merged evenly."""
     most, least = max(p.grid.shape), min(p.grid.shape)
     factors = range(math.ceil(most / CELLS), least // 4 + 1)
     even = [f for f in factors if all(n % f == 0 for n in p.grid.shape)]
@@ -134,13 +134,7 @@ def _merged(p: Density) -> Density:
 
 
 def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[str, object]:
-    """Unit vectors along a flow at the nodes of each window, and what they are.
-
-    An SDE's drift is drawn in the direction in which its time runs.
-
-    Raises:
-        TypeError, ValueError: as `plot.arrows`.
-    """
+    """Pack unit vectors along a flow (see `plot.arrows`) at the nodes of each window."""
     kinds = {SDE: "the drift", Field: "the score"}
     names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
     arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
@@ -160,7 +154,7 @@ def _units(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
 
 
 def noise_levels(field: object, t: np.ndarray) -> list | None:
-    """sigma / alpha at each time, where a field tells the process."""
+    """The noise level sigma / alpha at each time, if `field` is a field with a process."""
     if not isinstance(field, Field):
         return None
     return rounded(field.process.noise_level(torch.from_numpy(t)))

@@ -1,14 +1,15 @@
-"""Measure and report a demo on pictures: distances that need no grid, each beside its floor.
+"""Measure and report a demo whose data are pictures, by distances that need no grid.
 
-Clouds are compared with the pictures that were held out, in units of the data's spread:
+Samples, of each class in turn, are compared with the held-out pictures, in units of the data's
+spread:
 
-    energy, sliced W2    between n samples and these pictures
-    nearest              the median distance of a sample to the nearest picture that was learned,
-                         over that of the pictures held out: 1 is as far as real ones, 0 a copy
-    copies               the share of samples nearer to a learned picture than any held-out one is
+    energy, sliced W2    distances between n samples and these pictures
+    nearest              the median distance of a sample to the nearest training picture, over that
+                         of a held-out picture: 1 for new pictures, 0 for copies
+    copies               the share of samples nearer to a training picture than any held-out one
 
-The floor is the same for n draws of the data. Each class is asked for in turn. The exact field is
-that of a finite set, so that its samples are copies; it shows what the solver alone leaves.
+The sampling floor is the same distance for n draws of the data. The exact field is that of the
+finite training set: its samples are copies, and their distance shows the error of the solver.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Draw = Callable[[Field, int, int], tuple[Tensor, int, float]]
 
 
 def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> dict:
-    """The rows of a report, one for each sampler and field, and their floors."""
+    """The rows of a report, one for each sampler and field, and the sampling floors."""
     seed = problem.config.seed
     field = asked(problem, None, n)
     rows, shown = [], {}
@@ -53,7 +54,7 @@ def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> d
 
 
 def unseen(problem: Problem) -> Tensor:
-    """The pictures held out, or as many draws of the data where none are."""
+    """The held-out pictures, or 360 draws of the data if there are none."""
     rest = problem.standard.held_out
     if rest is None:
         return problem.standard.sample(360, problem.config.seed + 1)
@@ -62,7 +63,7 @@ def unseen(problem: Problem) -> Tensor:
 
 
 def compared(problem: Problem, x: Tensor) -> dict[str, float]:
-    """The distances of a cloud x (n, d) to the pictures held out, and to those learned."""
+    """The distances of samples x (n, d) to the held-out pictures and to the training pictures."""
     rest, learned = unseen(problem), problem.standard.distribution
     assert isinstance(learned, PointSet)
     points = learned.points.to(x)
@@ -76,7 +77,7 @@ def compared(problem: Problem, x: Tensor) -> dict[str, float]:
 
 
 def floors(problem: Problem, n: int) -> dict[str, list[float]]:
-    """Mean and standard deviation of both distances for n draws of the data."""
+    """The mean and standard deviation of both distances for n draws of the data."""
     seed, rest = problem.config.seed, unseen(problem)
     draws = [problem.standard.sample(n, seed + 2 + k) for k in range(REPEATS)]
     found = {
@@ -95,23 +96,23 @@ def markdown(report: dict) -> str:
         ]
         for row in report["rows"]
     ]  # fmt: skip
-    floor = [
+    expected = [
         "{:.3f} +- {:.3f}".format(*report[name]) for name in ("energy_floor", "sliced_w2_floor")
     ]
-    rows.append([f"{report['particles']} draws of the data", "", "", *floor, "", ""])
+    rows.append([f"{report['particles']} draws of the data", "", "", *expected, "", ""])
     headers = ["sampler", "NFE", "seconds", "energy", "sliced W2", "nearest / real", "copies"]
     out = [
         f"### {report['data']}",
         "",
         f"{report['particles']} samples, each class in turn, against {report['held_out']} "
-        f"pictures that were not learned, in data std ({report['units']}).",
+        f"held-out pictures, in data std ({report['units']}).",
         "",
         tabulate(rows, headers, tablefmt="github", disable_numparse=True),
         "",
-        "Samples of the exact field of a finite set are copies of it. The check of particles "
-        "against densities (`sdeflow check`) and the page (`sdeflow view`) are for the plane: no "
-        "grid holds so many coordinates.",
+        "Samples of the exact field of a finite set are copies of its pictures. The check against "
+        "a density (`sdeflow check`) and the page (`sdeflow view`) need data of two coordinates: "
+        "no grid holds so many.",
         "",
-        f"{report['seconds']:.0f} s in all, {report['training_seconds']:.0f} s training.",
+        f"Time: {report['seconds']:.0f} s, of which training {report['training_seconds']:.0f} s.",
     ]
     return "\n".join(out) + "\n"

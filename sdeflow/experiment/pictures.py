@@ -13,15 +13,16 @@ from torch import Tensor
 from sdeflow import plot
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import ErrorBudget
-from sdeflow.diagnostics.verdict import Verdict, format_p_value
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.points import PointSet
 from sdeflow.fields.field import Field
+from sdeflow.plot.verdicts import p_value_label
 from sdeflow.solvers.path import Path as ParticlePath
 from sdeflow.training.loss import LossReport
 
 MOST = 200
-"""Pictures of a sheet."""
+"""Most pictures of a sheet."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Snapshots:
     """The clouds of a demo's figure, in units of the data's standard deviation.
 
     Attributes:
-        field: the learned one.
+        field: the learned field.
         path: particles of the reverse SDE at a few times.
         flow: (n, 2) the end of the probability-flow ODE.
         data: (n, 2) a sample of the data.
@@ -45,7 +46,7 @@ class Snapshots:
 
 
 def demo_figure(shown: Snapshots, report: dict, losses: LossReport | None, path: Path) -> None:
-    """Write the demo's figure: the path of the cloud above; ends, loss and distances below."""
+    """Write the figure of a demo: the cloud over time; its ends, the loss and the distances."""
     with plot.figure(7.0, 3.7) as fig:
         top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[1.0, 1.15]))
         _draw_path(top, shown)
@@ -68,14 +69,12 @@ def demo_figure(shown: Snapshots, report: dict, losses: LossReport | None, path:
 
 
 def _draw_path(fig: Any, shown: Snapshots) -> None:
-    fig.suptitle(
-        "SDE, torchsde: a particle has the colour of its final distance from the centre", size=8
-    )
+    fig.suptitle("reverse SDE; colour: final distance of the particle from the centre", size=8)
     path, process = shown.path, shown.field.process
     colour = path.x[-1].norm(dim=1)
     for ax, t, x in zip(fig.subplots(1, len(path.t)), path.t, path.x, strict=True):
         noise_level = float(torch.exp(-process.log_snr(t) / 2))
-        # Data are centred, so a square around the origin fits; noise has outliers, data have none.
+        # Data are centred: a square around the origin holds them. Noise has outliers.
         ends = t == path.t[-1]
         half = _half(x, shown.data) if ends else max(2.4, 2.6 * float(x.std()))
         if not ends:
@@ -93,8 +92,8 @@ def _half(*clouds: Tensor) -> float:
 def _draw_ends(panels: Any, shown: Snapshots) -> None:
     half = _half(shown.data, shown.path.x[-1], shown.flow)
     for ax, x, ink, name in (
-        (panels[0], shown.path.x[-1], plot.BLUE, "SDE, torchsde"),
-        (panels[1], shown.flow, plot.VERMILION, "flow, torchdiffeq"),
+        (panels[0], shown.path.x[-1], plot.BLUE, "reverse SDE"),
+        (panels[1], shown.flow, plot.VERMILION, "probability flow"),
     ):
         plot.cloud(ax, shown.data, plot.GREY, 5.0)
         plot.cloud(ax, x, ink, 0.6)
@@ -103,7 +102,7 @@ def _draw_ends(panels: Any, shown: Snapshots) -> None:
 
 
 def sheet(x: Tensor, data: Dataset, path: Path, made: Mapping[str, object]) -> None:
-    """Write pictures x (n, d), at most 200 of them, ten in a row where there are few."""
+    """Write a sheet of at most 200 pictures x (n, d), ten in a row, or twenty if they are many."""
     x = x[:MOST]
     columns = 10 if len(x) <= 100 else 20
     rows, (_, height, width) = -(-len(x) // columns), _three(data)
@@ -131,7 +130,7 @@ def _three(data: Dataset) -> tuple[int, ...]:
 
 
 def _range(data: Dataset) -> tuple[float, float]:
-    """The least and the largest value of the pictures: black and white."""
+    """The smallest and the largest value of the pictures, for black and white."""
     assert isinstance(data.distribution, PointSet)
     points = data.distribution.points
     return float(points.min()), float(points.max())
@@ -147,7 +146,7 @@ def check_figure(
     path: Path,
     made: dict[str, str],
 ) -> None:
-    """Write the check's figure: the density, the cloud against it, and the sources of error."""
+    """Write the figure of a check: the density, residuals of clouds, and the causes of error."""
     with plot.figure(7.0, 2.1) as fig:
         widths = [1.0, 1.0, 1.0, 1.15] if budget else [1.0, 1.0]
         panels = fig.subplots(1, len(widths), width_ratios=widths)
@@ -168,6 +167,6 @@ def check_figure(
 
 
 def _name(ax: Any, cloud: str, density: str, verdict: Verdict) -> None:
-    """What was compared, and the p-value, below each other: titles side by side would touch."""
+    """Write below a panel what was compared, and the p-value."""
     ax.set_title(f"{cloud}, residual")
-    ax.set_xlabel(f"against {density},\n{format_p_value(verdict.p_value)}")
+    ax.set_xlabel(f"from {density},\n{p_value_label(verdict.p_value)}")

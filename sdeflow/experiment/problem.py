@@ -1,7 +1,7 @@
-"""Build the data, the process and the fields that a config stands for.
+"""Build the data, the process and the fields of a run from its settings.
 
-A problem is in units of the data's spread, centred: one training configuration then serves any
-data set. `Problem.units` brings clouds back to the data's own units; a run's folder keeps them.
+A problem has centred data in units of their spread, so that one training configuration serves any
+data set. `Problem.units` converts clouds to the data's own units; the folder of a run keeps it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from sdeflow.training.task import TrainingConfig
 
 @dataclass(frozen=True, eq=False, repr=False)
 class StandardField(LearnedField):
-    """A learned field in the standard units of its run's data.
+    """A learned field in the standard units of a run.
 
-    `training.load` refuses its file, because a cloud sampled with it is not in the data's units.
+    `training.load` refuses its file, because its clouds are not in the units of the data.
     """
 
     units: ClassVar[str] = "the standard units of its run"
@@ -40,11 +40,12 @@ class Problem:
     """Data, process and fields of a run, in units of the data's spread.
 
     Attributes:
-        data: in its own units.
-        units: the map between the two.
-        standard: the data in these units, centred: what is learned.
-        field: the network's.
-        truth: the exact field of `standard`, where it is known.
+        config: the settings.
+        data: the data in their own units.
+        units: the map between these units and the standard ones.
+        standard: the data in standard units, centred, which are learned.
+        field: the field of the network.
+        truth: the exact field of `standard`, if it is known.
     """
 
     config: Config
@@ -56,38 +57,34 @@ class Problem:
 
     @property
     def process(self) -> Process:
-        """Of both fields."""
+        """The process of both fields."""
         return self.field.process
 
     @property
     def dim(self) -> int:
-        """Number of coordinates of a particle."""
+        """The number of coordinates of a particle."""
         return self.data.distribution.dim
 
     def check_plane(self, what: str) -> None:
-        """Refuse what is made for two coordinates.
-
-        Raises:
-            SdeflowError: the data have more.
-        """
+        """Refuse data that have not two coordinates."""
         if self.dim != 2:
             raise SdeflowError(
-                f"{what} for the plane only: {self.config.data} has {self.dim} coordinates; "
-                "`sdeflow demo` compares its clouds, `sdeflow sample` draws them"
+                f"{what} needs data of two coordinates, but {self.config.data} has {self.dim}; "
+                "`sdeflow demo` measures its clouds, `sdeflow sample` draws them"
             )
 
     def __repr__(self) -> str:
-        """In words."""
+        """Write the settings in words, and whether the exact field is known."""
         known = "unknown" if self.truth is None else "known"
         return f"{self.config}; exact field {known}"
 
 
 def problem(config: Config, units: Units | None = None) -> Problem:
-    """Build everything that a config stands for, with an untrained network.
+    """Build the data, the process and the fields of a run, with an untrained network.
 
     Args:
-        config: what is asked for.
-        units: those that a run was trained in; by default the data's `units`.
+        config: the settings.
+        units: the standard units that the run was trained in; by default the data's `units`.
 
     Raises:
         ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
@@ -113,7 +110,7 @@ def problem(config: Config, units: Units | None = None) -> Problem:
 
 
 def recipe(config: Config) -> TrainingConfig:
-    """How the network of a config is trained."""
+    """The training configuration of a run."""
     _, batch, rate, *_ = config.sizes
     if config.shaped:
         return TrainingConfig(batch, rate, decay=0.998, drop=0.2)
@@ -121,7 +118,7 @@ def recipe(config: Config) -> TrainingConfig:
 
 
 def weighting(config: Config) -> Weighting | None:
-    """That of the prediction that a config names; None: of what the network itself gives."""
+    """The loss weighting of the prediction in `config`; None for the network's own output."""
     if config.predicts == "unit":
         return None
     return prediction_weighting(Prediction(config.predicts))

@@ -1,21 +1,16 @@
-"""Train a field in a folder, go on with it, and sample from it.
+"""Train a field in a folder, continue an interrupted training, and sample.
 
-    config.json                          what was asked for, and a digest of the data file
-    checkpoint.safetensors               training so far (and `.previous`, the one before)
-    field.safetensors                    the trained field
+    config.json                          the settings, and a digest of the data file
+    checkpoint.safetensors               the training so far (`.previous`: the one before)
+    field.safetensors                    the trained field, in standard units (`problem`)
     metrics.jsonl                        step and loss
-    cloud.npz, cloud.csv                 the last sampled cloud, in the data's own units
-    cloud.png                            the same as a sheet, where the data are pictures
+    cloud.npz, cloud.csv, cloud.png      the last samples, in the data's own units (png: pictures)
     report.json, report.md, figure.png   (or .pdf, .svg) written by `demo`
-    check.json, check.md, check.png      (the same) written by `verify`
+    check.json, check.md, check.png      (or .pdf, .svg) written by `verify`
     page.html                            written by `view`
 
-`fit` in a folder of another config is refused; in a folder of the same config it goes on where
-training stopped, to the same bits, and with more steps it trains longer. A data file that has
-changed since is refused. Every file is written whole or not at all and carries its provenance, so
-a run may be killed at any moment.
-
-The field is in standard units (`problem`); `draw` and `sample` give clouds in those of the data.
+A run may be killed at any moment: every file is written whole or not at all. `fit` continues a run
+of the same settings to the same bits, and trains longer for more steps.
 """
 
 from __future__ import annotations
@@ -68,13 +63,13 @@ from sdeflow.training.fit import Training
 
 
 def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
-    """Train, or go on with, the run in `folder`, and write its field there.
+    """Train the run in `folder`, or continue its training, and write its field there.
 
-    A run with fewer steps that is there is trained on: its samples and reports are removed.
+    A finished run with fewer steps is trained further; its samples and reports are removed.
 
     Raises:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
-        ValueError: it is a file.
+        ValueError: the folder is a file.
     """
     folder = check_file(folder, "folder")
     check_folder(folder)
@@ -111,7 +106,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
-    """Run to the end; log the mean loss of every hundred steps."""
+    """Train to the end, and log the mean loss of every hundred steps."""
     total = training.task.steps
     with tqdm(
         total=total, initial=training.step, disable=None if progress else True, unit="step",
@@ -135,35 +130,31 @@ def reopen(folder: Path) -> Problem:
     """Read the problem of a finished run, with its trained network.
 
     Raises:
-        SdeflowError: no run there, not finished, a damaged file, a field of another run, or data
-            that have changed.
+        SdeflowError: there is no run, it is not finished, a file is damaged or of another run, or
+            the data have changed.
     """
     folder = check_file(folder, "folder")
     check_run(folder)
     config, digest, units = _read_config(folder / "config.json")
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(
-            f"the run in {folder} is not finished; go on with: {command(config, folder)}"
+            f"the run in {folder} is not finished; continue with: {command(config, folder)}"
         )
     built = _build(config, units)
     check_same_data(config, digest)
     field, about = checkpoint.load_described(folder / "field.safetensors")
-    # Older versions did not say in which units a field is; those of a run were always these.
+    # Older versions did not write the units of a field, which were always these.
     described = {**about["field"], "units": StandardField.units}
     if about["kind"] != "field" or described != checkpoint.describe(built.field):
         raise SdeflowError(
-            f"{folder / 'field.safetensors'} is not of the run that config.json there describes; "
-            "restore it or train again"
+            f"{folder / 'field.safetensors'} is not of the run that config.json describes; "
+            "restore it, or train again"
         )
     return replace(built, field=replace(built.field, network=field.network))
 
 
 def summary(folder: Path) -> dict:
-    """What a run holds: its config, the last logged loss, its files.
-
-    Raises:
-        SdeflowError: no run there, or a damaged file.
-    """
+    """The settings of a run, its last logged loss and its files."""
     folder = check_file(folder, "folder")
     check_run(folder)
     lines = read_log(folder / "metrics.jsonl")
@@ -176,11 +167,7 @@ def summary(folder: Path) -> dict:
 
 
 def clear(folder: Path, config: Config) -> None:
-    """Remove the files of a run with another config or other data; leave every other file.
-
-    Raises:
-        SdeflowError: config.json is damaged.
-    """
+    """Remove the files of a run with other settings or other data; leave every other file."""
     folder = check_file(folder, "folder")
     known = folder / "config.json"
     if known.is_file():
@@ -190,7 +177,7 @@ def clear(folder: Path, config: Config) -> None:
 
 
 def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
-    """The config, and where they are known the digest of its data and its units."""
+    """The settings, and if they are known the digest of the data and the units."""
     try:
         found = json.loads(path.read_text())
         found.pop("made", None)
@@ -204,7 +191,7 @@ def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
 
 
 def _build(config: Config, units: Units | None) -> Problem:
-    """The problem of a run that has begun; older versions kept no units, and knew one number."""
+    """Build the problem of a run; runs of older versions have one unit for all coordinates."""
     built = problem(config, units)
     return built if units else problem(config, built.data.one_number)
 
@@ -215,15 +202,17 @@ def _build(config: Config, units: Units | None) -> Problem:
 def calibrate(
     folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: int | None = None
 ) -> FittedPlan:
-    """Fit `steps` multistep steps to the field of a run, and keep them in its folder.
+    """Fit `steps` time steps of `multistep` to the field of a run, and keep them in its folder.
 
     Raises:
-        ValueError, TypeError, SdeflowError: as `reopen` and `sdes.calibrate`.
+        ValueError, TypeError, SdeflowError: those of `reopen` and `sdes.calibrate`.
     """
     folder = Path(folder)
     built = reopen(folder)
     if label is None and built.data.shape is not None and built.config.conditional:
-        raise ValueError("pictures are drawn class by class: give the label that steps are for")
+        raise ValueError(
+            "pictures are drawn class by class; give the label that the steps are for"
+        )
     field = conditioned(built, label)
     file = steps_file(folder, check_int(steps, "steps"), label)
     check_writable(file)
@@ -245,12 +234,22 @@ def sample(
     progress: bool = False,
     motion: Motion = reverse,
 ) -> Path:
-    """Move n particles from the prior to the data and write the cloud; the path of the csv file.
+    """Draw n samples with the field of a run, write them, and return the csv file.
 
-    motion: (field, eta) -> the SDE to solve, see `choose_motion`.
+    Args:
+        folder: the folder of the run.
+        n: number of samples.
+        solver: the solver, see `choose_solver`.
+        eta: noise of the sampler: 0 for the flow, 1 for the reverse SDE.
+        seed: seed of all random numbers.
+        label: class to sample.
+        save: number of states to keep.
+        progress: whether to show a progress bar.
+        motion: (field, eta) -> the SDE to solve, see `choose_motion`.
 
     Raises:
-        ValueError, SdeflowError: as `reopen` and the solvers; a label that the run does not have.
+        ValueError, SdeflowError: those of `reopen` and of the solvers; a label that the run does
+            not have.
         OSError: the files cannot be written.
     """
     folder = check_file(folder, "folder")
@@ -278,11 +277,11 @@ def draw(
     progress: bool = False,
     motion: Motion = reverse,
 ) -> tuple[Tensor, Tensor]:
-    """Times (T,) and clouds (T, n, d) in the units of the data, the last one sampled.
+    """Draw n samples in the data's units: times (T,) and states (T, n, d), of which x[-1] is last.
 
         t, x = draw(reopen(folder), n=1000)
 
-    By default 20 steps of `multistep`. Errors are those of `sample`.
+    The solver is by default `multistep` with 20 steps; arguments and errors are those of `sample`.
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
@@ -292,11 +291,7 @@ def draw(
 
 
 def conditioned(built: Problem, label: int | None) -> Field:
-    """The field, of one class if a label is given.
-
-    Raises:
-        TypeError, ValueError: the run has no such class.
-    """
+    """The field of one class, or of all data without a label."""
     if label is None:
         return built.field
     if not built.config.conditional:
@@ -307,12 +302,9 @@ def conditioned(built: Problem, label: int | None) -> Field:
 
 
 def asked(built: Problem, label: int | None, n: int) -> Field:
-    """The field of n particles: of one class, or of pictures without a label each class in turn.
+    """The field of n particles: of one class; for pictures without a label, of each class in turn.
 
-    A network does badly at pictures of no class at all, and its user wants some of each.
-
-    Raises:
-        TypeError, ValueError: as `conditioned`.
+    A network draws poor pictures of no class.
     """
     if label is None and built.data.shape is not None and built.config.conditional:
         return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))

@@ -1,4 +1,4 @@
-"""Choose the SDE and the solver that a method of `sdeflow sample` stands for."""
+"""Choose the SDE and the solver for a method of `sdeflow sample`."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ Solver = SDESolver | ODESolver
 Motion = Callable[[Field, float], SDE]
 
 MULTISTEP, CALIBRATED = "multistep", "calibrated"
-"""Methods of sampling that are no method of an engine: its Euler steps of another SDE."""
+"""Methods of this package, which are Euler steps of an engine for another SDE."""
 
 CALLS = 20
-"""Of the field by default."""
+"""Calls of the field by default."""
 
 
 def steps_file(folder: Path, steps: int, label: int | None = None) -> Path:
-    """Where a run keeps so many fitted steps, of one class if a label is given."""
+    """The file of `steps` fitted steps in a run, of one class if a label is given."""
     return Path(folder) / f"steps-{steps}{'' if label is None else f'-label-{label}'}.json"
 
 
 def default_eta(method: str) -> float:
-    """The noise of a method that is named without one."""
+    """The noise eta of a method for which none is given."""
     return 1.0 if method in METHODS else 0.0
 
 
 def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
-    """torchsde's `method` if eta > 0, torchdiffeq's if eta = 0; adaptive methods need no steps.
+    """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0.
 
     Raises:
         ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
@@ -49,7 +49,7 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
         return SDESolver("euler", steps, seed=seed) if eta else ODESolver("euler", steps)
     if eta != 0:
         if method in (*ADAPTIVE, "heun2"):
-            raise ValueError(f"{method!r} is an ODE method: use it with --eta 0")
+            raise ValueError(f"{method!r} is an ODE method; use it with --eta 0")
         return SDESolver(method, steps, seed=seed)
     if method in ADAPTIVE:
         return ODESolver(method)
@@ -57,11 +57,7 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
 
 
 def choose_motion(folder: Path, method: str, steps: int, label: int | None = None) -> Motion:
-    """(field, eta) -> the SDE for a method: `multistep`, with fitted steps, or `reverse`.
-
-    Raises:
-        SdeflowError: the run was not calibrated for so many steps.
-    """
+    """Choose (field, eta) -> SDE: `multistep`, `multistep` with fitted steps, or `reverse`."""
     if method == MULTISTEP:
         return multistep
     if method != CALIBRATED:
@@ -71,19 +67,13 @@ def choose_motion(folder: Path, method: str, steps: int, label: int | None = Non
 
 
 def fitted_steps(folder: Path, steps: int, label: int | None = None) -> FittedPlan:
-    """The steps that `sdeflow calibrate` has left in a run.
-
-    Raises:
-        SdeflowError: none of this number, or a damaged file.
-    """
+    """Read the steps that `sdeflow calibrate` wrote in a run."""
     file = steps_file(folder, steps, label)
     if not file.is_file():
         words = ["sdeflow", "calibrate", str(folder), "--steps", str(steps)]
         words += [] if label is None else ["--label", str(label)]
-        raise SdeflowError(
-            f"{folder} holds no fitted steps of this number{'' if label is None else ' and label'}"
-            f"; make them with: {shlex.join(words)}"
-        )
+        which = f"{steps} fitted steps" + ("" if label is None else f" of label {label}")
+        raise SdeflowError(f"{folder} holds no {which}; fit them with: {shlex.join(words)}")
     try:
         return FittedPlan.from_plain(json.loads(file.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

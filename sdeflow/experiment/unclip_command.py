@@ -1,4 +1,4 @@
-"""The part of the command that is about words: `sdeflow unclip`, and `sdeflow sample --prompt`."""
+"""Train a model that draws pictures from text (`sdeflow unclip`), and draw with --prompt."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import sdeflow.experiment as experiment
 
 @dataclass(frozen=True)
 class Unclip:
-    """Train a model that draws pictures from words; go on with what is there of this very run."""
+    """Train a model that draws pictures from text, or continue its training in the folder."""
 
     out: Path = Path("runs/unclip")
     """Folder of the run."""
     clip_steps: int = 1500
-    """Of the model of pictures and captions."""
+    """Training steps of CLIP, which embeds pictures and captions."""
     prior_steps: int = 4000
-    """Of the prior, which makes a picture's embedding from a text's."""
+    """Training steps of the prior, which maps the embedding of a text to that of a picture."""
     decoder_steps: int = 3000
-    """Of the decoder, which draws it."""
+    """Training steps of the decoder, which draws a picture from its embedding."""
     seed: int = 0
-    """Of everything random."""
+    """Seed of all random numbers."""
 
     def __call__(self) -> None:
-        """Print how well it reads, and where a sheet of its pictures is."""
+        """Print how well the model recognises pictures, and the file of a sheet that it drew."""
         options = {o.name: getattr(self, o.name) for o in fields(self) if o.name != "out"}
         print(experiment.words.train(options, self.out, progress=sys.stderr.isatty()))
 
@@ -39,22 +39,18 @@ UNUSED = {
     "save": None,
     "film": None,
 }
-"""Options of `sdeflow sample` that pictures of prompts do not have, and their defaults."""
+"""Options of `sdeflow sample` that do not apply to prompts, and their defaults."""
 
 
 def prompted(asked: Any) -> Path:
-    """Draw what `sdeflow sample` was asked for; the path of the sheet.
-
-    Raises:
-        ValueError: there is no prompt, or an option that pictures of prompts do not have.
-    """
+    """Draw the pictures of `sdeflow sample --prompt`; return the file of the sheet."""
     words = experiment.words
     if not asked.prompt:
         raise ValueError(
-            "this run draws what it is told; give it, as in --prompt 'a seven with a hat'"
+            "this run draws pictures from text; give one, such as --prompt 'a seven with a hat'"
         )
     unused = [f"--{name}" for name, value in UNUSED.items() if getattr(asked, name) != value]
     if unused:
-        raise ValueError(f"pictures of prompts have no {', '.join(unused)}; leave it out")
+        raise ValueError(f"{', '.join(unused)} does not apply to an unCLIP run; leave it out")
     n = words.EACH if asked.n is None else asked.n
     return words.pictures(asked.folder, asked.prompt, n, asked.scale, asked.seed, asked.against)

@@ -1,15 +1,15 @@
-"""Compare a trained run's particles with the densities that they should have.
+"""Compare the particles of a trained run with the density that they should have.
 
-The learned field drives particles (a solver) and a density (the Fokker-Planck equation). If the
-solver is right the two agree; their distance from the data is then the network's error.
+A solver moves particles, and the Fokker-Planck equation a density, under the same learned field.
+If the solver is right the two agree, and their distance from the data is the network's error.
 
-    verdict        the SDE's cloud against `evolve` under the same drift, at several times
+    verdict        tests of the SDE's cloud against the density of `evolve`, at several times
     budget         the error of a DDPM cloud, split into its causes
-    inconsistency  the flow's density against the SDE's; zero for the score of a density
+    inconsistency  the distance between the densities of flow and SDE, zero for an exact score
 
-A grid resolves nothing finer than its cells, so the check ends at the noise level at which the
-narrowest part of the density is 2.5 cells wide. All densities share one `FieldTable`; particles
-ask the field itself. Files: check.json, check.md, check.png.
+The check ends at the noise level at which the narrowest part of the density is 2.5 cells wide. All
+densities share one `FieldTable`; particles use the field itself. Files: check.json, check.md,
+check.png.
 """
 
 from __future__ import annotations
@@ -53,23 +53,23 @@ from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.generative import ancestral, reverse
 from sdeflow.solvers.sde_solver import SDESolver
 
-TIMES = 5  # at which particles and density are compared
+TIMES = 5  # number of times at which particles and density are compared
 
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """What was compared, and how it came out.
+    """The result of a check.
 
     Attributes:
         noise_level: sigma / alpha at which the check ends, in data std.
-        verdict: of the SDE's particles against the density under the same drift.
-        inconsistency, inconsistency_error: total variation between the flow's density and the
-            SDE's, and the numerical error of it.
-        budget: of a DDPM cloud; None where the data's exact density is not known.
-        density: under the learned drift, at the end.
-        units: of all lengths.
-        table: of the learned field, from which all densities were moved; None if it jumps in
-            time, or the grid is too fine: then the field itself was evaluated.
+        verdict: the tests of the SDE's particles against the density under the same drift.
+        inconsistency, inconsistency_error: the total variation between the densities of the flow
+            and of the SDE, and its numerical error.
+        budget: the error budget of a DDPM cloud; None if the exact density is not known.
+        density: the density under the learned drift, at the end.
+        units: the units of all lengths.
+        table: the table of the learned field for all densities; None if the field is not smooth
+            in time or the grid is too fine, so that the field itself was evaluated.
         table_error: an upper bound of the total variation that the table adds; NaN without one.
     """
 
@@ -84,7 +84,7 @@ class Verification:
     table_error: float = math.nan
 
     def __repr__(self) -> str:
-        """In words."""
+        """Write the result in words."""
         return (
             f"particles and density {_said(self.verdict)} down to noise level "
             f"{self.noise_level:.3g}, {format_p_value(self.verdict.p_value)}"
@@ -100,22 +100,22 @@ def verify(
     chain: int = 64,
     seed: int = 0,
 ) -> Verification:
-    """Compare particles and densities under a run's learned field.
+    """Compare particles and densities under the learned field of a run.
 
     Args:
-        problem: of a trained run.
+        problem: the problem of a trained run.
         n: particles in each cloud.
-        cells: along each axis of the grid.
-        steps: of `evolve` over the process's whole span.
-        chain: DDPM steps over that span.
-        seed: of everything random.
+        cells: cells along each axis of the grid.
+        steps: time steps of `evolve` over the whole time interval.
+        chain: DDPM steps over the whole time interval.
+        seed: seed of all random numbers.
 
     Raises:
-        ValueError: too few particles, cells or steps, or too many cells; SdeflowError: as
-            `evolve`, with what to do here.
+        ValueError: too few particles, cells or steps, or too many cells.
+        SdeflowError: data of more than two coordinates, or a density that the grid cannot hold.
     """
     check_sizes(n, cells, steps, chain)
-    problem.check_plane("densities are checked")
+    problem.check_plane("a check")
     setting = setting_of(problem, cells)
     with advised():
         return _verify(problem, setting, n, steps, chain, seed)
@@ -175,11 +175,9 @@ def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0, format: Format = "png",
 ) -> Verification:  # fmt: skip
-    """Verify a run, and write check.json, check.md (the report) and check.png, .pdf or .svg.
+    """Check the run in a folder, and write check.json, check.md (the report) and check.png.
 
-    Raises:
-        SdeflowError: as `run.reopen` and `verify`; OSError: a file cannot be written;
-            ValueError: another format.
+    Arguments and errors are those of `verify` and `run.reopen`; `format` is png, pdf or svg.
     """
     check_format(format)
     start = time.perf_counter()
@@ -202,7 +200,7 @@ def check(
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:
-    """The verdict, the inconsistency and the error budget as Markdown."""
+    """The report of a check as Markdown."""
     v = found.verdict
     rows = [
         [
@@ -218,22 +216,22 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
     out = [
         f"### {name}: the check",
         "",
-        f"Down to noise level {found.noise_level:.3g} (data std: {found.units}), below which the "
-        f"grid is too coarse, {v.verdicts[0].n} particles of the reverse SDE and the density "
-        f"under the same learned drift {_said(v)}: {format_p_value(v.p_value)} after Holm over "
-        f"{len(v.tests)} tests.",
+        f"{v.verdicts[0].n} particles of the reverse SDE and the density under the same learned "
+        f"drift {_said(v)}: {format_p_value(v.p_value)} after Holm over {len(v.tests)} tests. The "
+        f"check ends at noise level {found.noise_level:.3g} (in data std: {found.units}), below "
+        "which the grid is too coarse.",
         "",
         tabulate(rows, headers, tablefmt="github", disable_numparse=True),
         "",
-        "Densities of the flow and of the SDE under one learned field: total variation "
-        f"{found.inconsistency:.3f} +- {found.inconsistency_error:.3f}; for an exact score it "
-        "is 0.",
+        "Total variation between the densities of flow and SDE under the learned field: "
+        f"{found.inconsistency:.3f} +- {found.inconsistency_error:.3f}; it is 0 for an exact "
+        "score.",
         "",
         _budget_text(found.budget),
         "",
         _table_text(found),
         "",
-        f"{seconds:.0f} s for the check.",
+        f"Time: {seconds:.0f} s.",
     ]
     return "\n".join(out) + "\n"
 
@@ -244,17 +242,16 @@ def _said(verdict: PathVerdict) -> str:
 
 def _budget_text(budget: ErrorBudget | None) -> str:
     if budget is None:
-        return "The exact density of these data is not known: the error cannot be split."
-    return f"The error of a DDPM cloud of {budget.total.n}, split into its causes:\n\n{budget}"
+        return "The error cannot be split into causes: the exact density of the data is not known."
+    return f"The error of a DDPM cloud of {budget.total.n} particles, by cause:\n\n{budget}"
 
 
 def _table_text(found: Verification) -> str:
     if found.table is None:
-        return "The field was evaluated at every step of the densities: no table holds it."
+        return "The densities evaluated the field itself, at every step, and no table of it."
     return (
-        f"All densities share one table of the field at the corners of the cells, "
-        f"{len(found.table.levels)} noise levels. It adds a total variation below "
-        f"{found.table_error:.1e}; {found.table.answers}."
+        f"The densities read the field from a table of {len(found.table.levels)} noise levels, "
+        f"which adds a total variation below {found.table_error:.1e}; {found.table.answers}."
     )
 
 

@@ -1,10 +1,10 @@
-"""Show paths in a page of HTML: play, pause, scrub, point at a particle; no network is needed.
+"""Write a page of HTML that plays paths: play, pause, scrub, point at a particle.
 
     page     any two paths in the plane, side by side
     view     a trained run: its reverse SDE and its flow from the same starts, with their densities
 
-The page holds its data, its program (page.js) and its look (page.css) itself. The same command
-writes the same bytes.
+The page is one file, with its data, its program (page.js) and its style (page.css), and needs no
+network. The same command writes the same bytes.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
-MOST = 10_000_000  # positions in a page of about 40 MB
-STEPS = 100  # of a run's solvers, at least
+MOST = 10_000_000  # most positions in a page, which then has about 40 MB
+STEPS = 100  # least number of time steps of a run's solvers
 
 Densities = DensityPath | tuple[DensityPath | None, DensityPath | None]
-"""Under both panels, or one for each."""
+"""The densities of both panels, or a pair."""
 
 
 def page(
@@ -66,25 +66,26 @@ def page(
     title: str = "Particles", unit: str = "data unit", note: str = "",
     about: Mapping[str, object] | None = None,
 ) -> str:  # fmt: skip
-    """One self-contained page of HTML that plays one path, or two side by side.
+    """Make a page of HTML that plays one path, or two side by side.
 
         pathlib.Path("page.html").write_text(page(sde_path, ode_path, evolve(..., sde_path.t)))
 
-    Positions are rounded to 1/65535 of the cloud's width at their time. 5,000 particles at 100
-    times, twice, take about 4 MB.
+    Positions are rounded to 1/65535 of the cloud's width at their time. Two panels of 5,000
+    particles at 100 times take about 4 MB.
 
     Args:
-        sde, ode: paths, or states (T, n, 2); the two have the same times and as many particles.
-        densities: at some of these times, drawn under both, or a pair, one for each.
-        field: what the arrows show, as in `plot.arrows`: the score of a field, the drift of an SDE
-            (in the direction of its time), any function (x, t).
-        names: of the panels.
-        title, unit, note: of the page, of length, and what else its caption says.
-        about: added to `provenance()`, which the page's last line shows.
+        sde, ode: paths, or states (T, n, 2), of the same times and numbers of particles.
+        densities: densities at some of these times, drawn in both panels, or a pair.
+        field: the field of the arrows, as in `plot.arrows`.
+        names: the names of the panels.
+        title: the title of the page.
+        unit: the unit of length.
+        note: a sentence to add to the caption.
+        about: names and values to add to the provenance, which the last line of the page shows.
 
     Raises:
-        TypeError, ValueError: an argument is something else; not two coordinates; one state;
-            paths that do not fit together; densities at other times; too many positions.
+        TypeError, ValueError: paths that have not two coordinates or one state only, or do not
+            fit together; densities at other times; too many positions.
     """
     states = [_states(sde, "sde")] + ([] if ode is None else [_states(ode, "ode")])
     t, clouds = states[0][0], np.stack(_fitting(states))
@@ -94,7 +95,7 @@ def page(
     found = windows(everything)
     pair = densities if isinstance(densities, tuple) else (densities,) * len(clouds)
     if len(pair) != len(clouds):
-        raise ValueError(f"densities must be one, or one for each of {len(clouds)} paths")
+        raise ValueError(f"densities must be one, or one for each of the {len(clouds)} path(s)")
     data = {
         "names": names, "unit": check_kind(unit, str, "unit"), "t": rounded(t),
         "noise": noise_levels(field, t), "particles": clouds.shape[2],
@@ -107,7 +108,7 @@ def page(
     }  # fmt: skip
     given = {} if about is None else about
     if not isinstance(given, Mapping):
-        raise TypeError(f"about must be a mapping of names to texts, got {shown(about)}")
+        raise TypeError(f"about must be a mapping of names to values, got {shown(about)}")
     return _filled(check_kind(title, str, "title"), data, {**provenance(), **given})
 
 
@@ -127,32 +128,28 @@ def _states(path: object, name: str) -> tuple[np.ndarray, np.ndarray]:
         raise TypeError(f"{name} must be a Path or states (T, n, 2), got {shown(path)}")
     if x.shape[2] != 2:
         raise ValueError(
-            f"{name} has {x.shape[2]} coordinate(s), a page shows the plane; choose two of three: "
+            f"{name} has {x.shape[2]} coordinate(s), but a page shows two; choose two of three: "
             "dataclasses.replace(path, x=path.x[..., :2])"
         )
     if len(t) < 2 or not x.shape[1]:
-        raise ValueError(f"{name} holds one state; solve with save=100 to keep the way")
+        raise ValueError(f"{name} holds one state; solve with save=100 to keep those on the way")
     return t, x.numpy()
 
 
 def _fitting(states: list[tuple[np.ndarray, np.ndarray]]) -> list[np.ndarray]:
-    """The clouds, if their times and numbers of particles are the same."""
+    """Check that all clouds have the same times and numbers of particles, and return them."""
     (t, x), (other, y) = states[0], states[-1]
     if x.shape != y.shape or not np.allclose(t, other, rtol=0, atol=1e-6 * np.ptp(t)):
         raise ValueError(
             "sde and ode must have the same times and as many particles; solve both from one "
-            "cloud with one row of times"
+            "cloud with the same times"
         )
     check_size(x.shape[0] * x.shape[1] * len(states))
     return [cloud for _, cloud in states]
 
 
 def check_size(count: int) -> None:
-    """Refuse more positions than a page holds.
-
-    Raises:
-        ValueError: there are more.
-    """
+    """Refuse more positions than a page can hold."""
     if count > MOST:
         raise ValueError(
             f"a page holds at most {MOST} positions, got {count}; take fewer particles or states"
@@ -166,7 +163,7 @@ def _density(densities: object, t: np.ndarray) -> dict[str, object] | None:
 
 
 def _filled(title: str, data: dict, made: dict[str, object]) -> str:
-    """The template with its look, its program and its numbers."""
+    """Fill the template with its style, its program and its numbers."""
     folder = files("sdeflow.experiment")
     text = {name: (folder / f"page.{name}").read_text("utf-8") for name in ("html", "css", "js")}
     said = ", ".join(f"{name} {value}" for name, value in made.items() if name != "command")
@@ -183,7 +180,7 @@ def _filled(title: str, data: dict, made: dict[str, object]) -> str:
 
 
 def _json(value: object) -> str:
-    """JSON that ends no script of HTML."""
+    """Write JSON that cannot end a script of HTML."""
     return json.dumps(value, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
@@ -194,31 +191,30 @@ def view(
     folder: pathlib.Path, out: pathlib.Path | None = None, *, n: int = 2000, frames: int = 100,
     cells: int = 128, density: bool = True, label: int | None = None, seed: int = 0,
 ) -> pathlib.Path:  # fmt: skip
-    """Write the page of a trained run, by default as page.html in its folder; its path.
+    """Write a page that plays a trained run, and return its file.
 
-    Heun's steps of the reverse SDE (torchsde) and of the flow (torchdiffeq) from one draw of the
-    prior; under each the density that `evolve` gives for the same learned field, down to the noise
-    level at which the check ends. Below it, of data that are known, the exact density: its mass in
-    each cell needs no resolution.
+    The reverse SDE and the flow start from the same noise and are solved by Heun's method. Each is
+    drawn over the density of `evolve` for the same learned field, down to the noise level at which
+    a check ends, and below it over the exact density of the data, if it is known.
 
     Args:
-        folder: of the run.
-        out: the file.
+        folder: the folder of the run.
+        out: the file, by default page.html in the folder.
         n: particles in each panel.
-        frames: saved states.
-        cells: along each axis of the densities' grid.
-        density: whether to work out the densities, which takes most of the time.
-        label: one class, for a run trained with `conditional`.
-        seed: of everything random.
+        frames: number of saved states.
+        cells: cells along each axis of the densities' grid.
+        density: whether to compute the densities, which takes most of the time.
+        label: class to sample, for a run trained with `conditional`.
+        seed: seed of all random numbers.
 
     Raises:
-        ValueError, TypeError, SdeflowError: as `run.reopen`, `page` and `evolve`; OSError: the
-            file cannot be written.
+        ValueError, TypeError, SdeflowError: those of `run.reopen`, `page` and `evolve`.
+        OSError: the file cannot be written.
     """
     check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
     check_int(cells, "cells", 32)
     problem = run.reopen(folder)
-    problem.check_plane("a page plays particles")
+    problem.check_plane("a page")
     out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
     field = run.conditioned(problem, label)
@@ -243,7 +239,7 @@ def view(
 def _densities(
     problem: Problem, learned: Field, t: Tensor, cells: int
 ) -> tuple[tuple[DensityPath, DensityPath], str]:
-    """Of the SDE and of the flow at those times that the grid resolves, and where it ends."""
+    """The densities of SDE and flow at the times that the grid resolves, and a note on them."""
     setting = setting_of(problem, cells)
     rescaling, process = setting.rescaling, problem.process
     times = t.double()[t.double() >= setting.t_end]
@@ -257,14 +253,14 @@ def _densities(
                 for eta in (1.0, 0.0)
             )
     except SdeflowError as error:
-        raise SdeflowError(f"{error}; or leave the density out: --no-density") from None
+        raise SdeflowError(f"{error}; or leave out the density: --no-density") from None
     if len(times) == len(t):
         return (noisy, smooth), ""
     until = f"noise level {setting.noise_level:.3g}, below which it is too narrow for"
     told = f"The density of the learned field ends at {until} {cells} x {cells} cells"
     truth = problem.truth if learned is problem.field else None
     if truth is None:
-        return (noisy, smooth), f"{told}; --cells takes more."
+        return (noisy, smooth), f"{told}; give more by --cells."
     late = t[t.double() < setting.t_end].double()
     exact = tuple(truth.density(setting.grid, float(at)) for at in late)
     every, note = torch.cat([times, late]), "from there the exact density of the data is drawn"

@@ -1,8 +1,8 @@
-"""Train an unCLIP model in a folder, and draw pictures from words with it.
+"""Train an unCLIP model in a folder, and draw pictures from text with it.
 
-    unclip.json                                  what was asked for, and what made it
+    unclip.json                                  the settings and the provenance
     clip, prior, linear, decoder .safetensors    the model (`images.UnCLIP`)
-    training/                                    its parts so far: an interrupted training goes on
+    training/                                    checkpoints, from which training continues
     pictures.png, pictures.npz                   the last pictures, with their prompts
 
 Every file is written whole or not at all.
@@ -31,23 +31,25 @@ from sdeflow.images.vocabulary import NAMES
 from sdeflow.provenance import provenance, write_files, write_text
 
 EACH = 8
-"""Pictures of each prompt."""
+"""Number of pictures of each prompt."""
 SHOWN = (
     "a seven with a hat", "a three with a belt", "the digit 5 with a frame", "an eight and a dot",
     "a two with a tail", "a four with an underline", "a thick nine", "an inverted 6",
 )  # fmt: skip
-"""Prompts of the sheet that a training ends with."""
+"""Prompts of the sheet that is drawn after the training."""
 
 
 def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -> str:
-    """Train, or go on with, the model in `folder`; draw a sheet; say how well words are read.
+    """Train the model in `folder`, or continue its training; draw a sheet; return a report.
 
     Args:
-        options: of `images.UnCLIPConfig`, by name.
+        options: the options of `images.UnCLIPConfig`, by name.
+        folder: the folder of the run.
+        progress: whether to show a progress bar.
 
     Raises:
         SdeflowError: the folder holds another run, or a damaged file.
-        ValueError, TypeError: it is a file; an option is unknown or out of its range.
+        ValueError, TypeError: the folder is a file; an option is unknown or out of its range.
     """
     config = UnCLIPConfig(**options)
     folder = check_file(folder, "folder")
@@ -70,11 +72,11 @@ def pictures(
     seed: int = 0,
     against: str | None = None,
 ) -> Path:
-    """Draw `each` pictures of every prompt, and write them; the path of the sheet.
+    """Draw `each` pictures of every prompt, write them, and return the file of the sheet.
 
     Raises:
         SdeflowError: the folder holds no finished unCLIP run.
-        TypeError, ValueError: as `UnCLIP.pictures`.
+        TypeError, ValueError: those of `UnCLIP.pictures`.
     """
     model = reopen(folder)
     texts = [prompt for prompt in prompts for _ in range(check_int(each, "n"))]
@@ -88,7 +90,7 @@ def pictures(
 def _sheet(
     path: Path, x: Tensor, shape: tuple[int, ...], prompts: Sequence[str], each: int, seed: int
 ) -> Path:
-    """A row of pictures for each prompt, under its words."""
+    """Write a row of pictures for each prompt, below its text."""
     with plot.figure(max(3.0, 0.7 * each), 0.95 * len(prompts)) as fig:
         panels = fig.subplots(len(prompts), 1, squeeze=False)[:, 0]
         for ax, prompt, row in zip(panels, prompts, x.split(each), strict=True):
@@ -101,27 +103,23 @@ def reopen(folder: Path) -> UnCLIP:
     """Read the model of a finished run.
 
     Raises:
-        SdeflowError: no unCLIP run is there, it is not finished, or a file is damaged.
+        SdeflowError: there is no unCLIP run, it is not finished, or a file is damaged.
     """
     folder = check_file(folder, "folder")
     check_folder(folder)
     if _config(folder) is None:
         raise SdeflowError(
-            f"{folder} holds no model of words; make one with: sdeflow unclip --out {folder}"
+            f"{folder} holds no unCLIP run; make one with: sdeflow unclip --out {folder}"
         )
     if not all((folder / name).is_file() for name in FILES):
         raise SdeflowError(
-            f"the training in {folder} is not finished; go on with: sdeflow unclip --out {folder}"
+            f"the run in {folder} is not finished; continue with: sdeflow unclip --out {folder}"
         )
     return UnCLIP.load(folder)
 
 
 def summary(folder: Path) -> dict[str, object]:
-    """What a run holds.
-
-    Raises:
-        SdeflowError: unclip.json is damaged.
-    """
+    """The settings of a run, its progress and its files."""
     config = _config(check_file(folder, "folder"))
     there = sorted(f.name for f in Path(folder).iterdir() if f.is_file())
     done = "finished" if set(FILES) <= set(there) else "not finished"
@@ -130,7 +128,7 @@ def summary(folder: Path) -> dict[str, object]:
 
 
 def _config(folder: Path) -> UnCLIPConfig | None:
-    """What the run there was asked for; None if there is none."""
+    """The settings of the run in a folder; None if there is no run."""
     if not is_words(folder):
         return None
     try:
@@ -144,15 +142,15 @@ def _config(folder: Path) -> UnCLIPConfig | None:
 
 
 def _report(model: UnCLIP) -> str:
-    """How often held-out digits are named rightly."""
+    """The shares of held-out digits that are recognised by their text."""
     images, digit = handwritten("test")
     plain = draw(images, torch.zeros(len(images), len(NAMES), dtype=torch.bool))
-    seen = CaptionedPictures("test").sample(1000, seed=9999)
+    drawn = CaptionedPictures("test").sample(1000, seed=9999)
     shares = [
         float((zero_shot(model.clip, x) == wanted).double().mean())
-        for x, wanted in ((plain, digit), (seen.x, seen.digit))
+        for x, wanted in ((plain, digit), (drawn.x, drawn.digit))
     ]
     return (
-        f"held-out digits named rightly without training on labels: {shares[0]:.3f} plain, "
-        f"{shares[1]:.3f} with attributes"
+        "share of held-out digits recognised, without training on labels: "
+        f"{shares[0]:.3f} plain, {shares[1]:.3f} with attributes"
     )

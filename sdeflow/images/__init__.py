@@ -1,8 +1,8 @@
-"""Caption pictures, learn pictures and words together, and draw pictures from words.
+"""Make captioned pictures, learn pictures and captions together, and draw pictures from text.
 
-Handwritten digits with drawn attributes (`CaptionedPictures`), a contrastive model of pictures and
-captions (`ContrastiveModel`), a judge of what is drawn (`Judge`), and pictures from words
-(`UnCLIP`):
+`CaptionedPictures` are handwritten digits with drawn attributes, `ContrastiveModel` embeds
+pictures and captions (CLIP), `Judge` classifies what is drawn, and `UnCLIP` draws pictures from
+text:
 
     model = sf.images.train_unclip(folder="runs/unclip")        # four minutes or more; once
     model = sf.images.UnCLIP.load("runs/unclip")

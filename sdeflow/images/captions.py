@@ -1,10 +1,10 @@
-"""Write captions of pictures by a small grammar: `captions`, a function of its seed.
+"""Write captions of pictures by a small grammar.
 
     [a picture of a] [manners] [digit] seven [with a hat and a belt] [in the garden lamp]
 
-A caption names what is drawn and nothing else: attributes may be left out, none is invented. With
-chance 0.15 it is one word. With chance 0.5 it ends in everyday words, drawn without regard to the
-picture, so that each of them comes to mean nothing.
+A caption may omit attributes that are drawn, and names none that are not. With probability 0.15 it
+is one word. With probability 0.5 it ends in everyday words, independent of the picture, so that a
+model learns to ignore them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ JOINTS = ("with", "wearing", "has")
 PLACES = ("in the", "on the", "at the", "by the", "near the")
 
 DRAWS = 48
-"""Uniform numbers for each caption, more than the longest uses: the first k captions of n are
-those of a call with k."""
+"""Uniform numbers for each caption, more than any uses, so that n captions begin with those of a
+call with fewer."""
 
 
 def captions(
@@ -47,18 +47,15 @@ def captions(
     mention: float = 0.85,
     everyday: float = 0.5,
 ) -> list[str]:
-    """One caption for each picture.
+    """Write one caption for each picture.
 
     Args:
-        digit: (n,) 0 to 9.
-        drawn: (n, 9) which attributes are drawn, in the order of `ATTRIBUTES`.
-        one_word: chance that a caption is a single word.
-        mention: chance that an attribute that is drawn is named.
-        everyday: chance that a caption ends in one to three everyday words.
-
-    Raises:
-        TypeError, ValueError: digit is not 0 to 9; drawn is no (n, 9) of truth values; a chance is
-            outside [0, 1].
+        digit: (n,) digits, 0 to 9.
+        drawn: (n, 9) booleans, which attributes are drawn, in the order of `ATTRIBUTES`.
+        seed: seed of all random choices.
+        one_word: probability that a caption is a single word.
+        mention: probability that an attribute that is drawn is named.
+        everyday: probability that a caption ends in one to three everyday words.
     """
     digit = check_labels(digit, "digit", 9).reshape(-1)
     drawn = check_drawn(drawn, len(digit))
@@ -74,10 +71,10 @@ def captions(
 
 
 def check_drawn(drawn: object, n: int) -> Tensor:
-    """Return which attributes are drawn (n, 9) as truth values."""
+    """Return `drawn` if it is a tensor of booleans (n, 9)."""
     if not isinstance(drawn, Tensor) or drawn.dtype != torch.bool:
         kind = drawn.dtype if isinstance(drawn, Tensor) else shown(drawn)
-        raise TypeError(f"drawn must be a tensor of truth values (n, {len(NAMES)}), got {kind}")
+        raise TypeError(f"drawn must be a tensor of booleans (n, {len(NAMES)}), got {kind}")
     if drawn.shape != (n, len(NAMES)):
         raise ValueError(
             f"drawn must be {(n, len(NAMES))}, a row for each digit, got {tuple(drawn.shape)}"
@@ -119,7 +116,7 @@ def _caption(
 
 
 def with_article(words: str) -> str:
-    """The words after "a" or "an"."""
+    """Put "a" or "an" before words."""
     vowel = words[0] in "aeiou8" and words.split()[0] != "one"
     return f"{'an' if vowel else 'a'} {words}"
 

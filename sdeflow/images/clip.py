@@ -1,11 +1,11 @@
-r"""Learn pictures and words together: `ContrastiveModel`, a small CLIP, and its training.
+r"""Embed pictures and captions as nearby unit vectors by a small CLIP model, and train it.
 
     s = scale u v^T,    loss = (CE(rows of s) + CE(columns of s)) / 2
 
-u (n, dim) and v (n, dim) are the unit vectors of n pictures and of their captions; row i belongs
-to column i. At scale -> 0 the loss is log n. At the initial scale 1 / 0.07 an untrained model has
-a larger one. It does not fall to zero: captions that fit several pictures of a batch are counted
-as wrong for all but one.
+u (n, dim) and v (n, dim) are the unit vectors of n pictures and of their captions, and CE is the
+cross-entropy with row i belonging to column i. The loss tends to log n for scale -> 0; an
+untrained model with the initial scale 1 / 0.07 has a larger loss. It does not fall to zero,
+because a caption that fits several pictures of a batch counts as wrong for all but one.
 
 Source: Radford et al. 2021 (CLIP), figure 3.
 """
@@ -38,14 +38,15 @@ from sdeflow.training.tensor_file import encoded
 
 FIRST_SCALE, LARGEST_SCALE = 1 / 0.07, 100.0
 ROWS = 500
-"""Pictures, or texts, that are embedded at once."""
+"""Number of pictures, or of texts, that are embedded at once."""
 
 
 def contrastive_loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
-    """The symmetric cross-entropy () of n pairs of unit vectors u, v (n, dim); see above.
+    """The symmetric cross-entropy () of n pairs of unit vectors u, v (n, dim).
 
-    Raises:
-        TypeError, ValueError: u or v is no cloud, or they differ in shape.
+        s = scale u v^T,    loss = (CE(rows of s) + CE(columns of s)) / 2
+
+    Source: Radford et al. 2021, figure 3.
     """
     check_cloud(u, "u")
     check_cloud(v, "v", u.shape[1])
@@ -62,18 +63,15 @@ def _loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
 
 
 class ContrastiveModel(nn.Module):
-    """Two towers that send a picture and its caption to nearby unit vectors.
+    """Two networks that map a picture and its caption to nearby unit vectors.
 
     Args:
-        vocabulary: the words that it knows.
-        dim: of the vectors.
-        channels: of the image tower's first layer.
-        width, depth, heads: of the text tower.
-        side: of the pictures, a multiple of 4.
-        seed: of the initial weights.
-
-    Raises:
-        TypeError, ValueError: a size out of its range.
+        vocabulary: the words of the captions.
+        dim: dimension of the vectors.
+        channels: channels of the first layer of the image network.
+        width, depth, heads: sizes of the text network.
+        side: side of the pictures in pixels, a multiple of 4.
+        seed: seed of the initial weights.
     """
 
     def __init__(
@@ -107,7 +105,7 @@ class ContrastiveModel(nn.Module):
 
     @property
     def dim(self) -> int:
-        """Of the vectors."""
+        """The dimension of the vectors."""
         return self.config["dim"]
 
     @property
@@ -117,13 +115,9 @@ class ContrastiveModel(nn.Module):
 
     @torch.no_grad()
     def embed_pictures(self, x: Tensor) -> Tensor:
-        """Unit vectors (n, dim) of pictures x (n, side^2), grey from -1 to 1.
-
-        Raises:
-            TypeError, ValueError: x is no cloud of pictures of this size.
-        """
+        """Unit vectors (n, dim) of pictures x (n, side^2), grey from -1 to 1."""
         x = check_cloud(x, "x", self.config["side"] ** 2)
-        return torch.cat([self._seen(part) for part in x.split(ROWS)])
+        return torch.cat([self._of_pictures(part) for part in x.split(ROWS)])
 
     @torch.no_grad()
     def embed_text(self, texts: Sequence[str]) -> Tensor:
@@ -131,26 +125,26 @@ class ContrastiveModel(nn.Module):
 
         Raises:
             TypeError: texts are no list of texts.
-            ValueError: a word is not known; the message names those near it.
+            ValueError: a word is not in the vocabulary; the message names similar words.
         """
         texts = check_texts(texts)
         parts = [texts[i : i + ROWS] for i in range(0, len(texts), ROWS)]
-        return torch.cat([self._read(part) for part in parts])
+        return torch.cat([self._of_texts(part) for part in parts])
 
     def loss(self, x: Tensor, captions: Sequence[str]) -> Tensor:
-        """The loss () of pictures x (n, side^2) with their captions, with its gradient."""
+        """The loss () of pictures x (n, side^2) and their captions, for training."""
         x = check_cloud(x, "x", self.config["side"] ** 2)
         texts = check_texts(captions, "captions")
         if len(texts) != len(x):
             raise ValueError(
-                f"captions must be one for each of {len(x)} pictures, got {len(texts)}"
+                f"captions must be one for each of the {len(x)} pictures, got {len(texts)}"
             )
-        return _loss(self._seen(x), self._read(texts), self.scale)
+        return _loss(self._of_pictures(x), self._of_texts(texts), self.scale)
 
-    def _seen(self, x: Tensor) -> Tensor:
+    def _of_pictures(self, x: Tensor) -> Tensor:
         return F.normalize(self.image(x.to(self.log_scale.dtype)), dim=1)
 
-    def _read(self, texts: Sequence[str]) -> Tensor:
+    def _of_texts(self, texts: Sequence[str]) -> Tensor:
         return F.normalize(self.text(self.vocabulary.tokens(texts)), dim=1)
 
     def save(self, path: str | Path) -> None:
@@ -158,7 +152,7 @@ class ContrastiveModel(nn.Module):
         write_bytes(check_file(path), self.to_bytes())
 
     def to_bytes(self) -> bytes:
-        """What `save` writes."""
+        """The content of the file that `save` writes."""
         about = {
             "kind": "contrastive model",
             "config": self.config,
@@ -172,7 +166,7 @@ class ContrastiveModel(nn.Module):
         """Read a model that `save` wrote; it is in eval mode.
 
         Raises:
-            SdeflowError: no such file, truncated, altered, or no contrastive model.
+            SdeflowError: the file is missing, truncated, altered, or no contrastive model.
         """
 
         def make(about: dict) -> ContrastiveModel:
@@ -192,20 +186,23 @@ def train_contrastive(
     rate: float = 1e-3,
     progress: bool = False,
 ) -> Tensor:
-    """Train a model in place by AdamW; the loss of each step (steps,).
+    """Train a model in place by AdamW; return the loss of each step (steps,).
 
         losses = sf.images.train_contrastive(model, sf.images.CaptionedPictures().sample)
 
-    It is a function of the seed, on as many threads. With the defaults it takes two to five
-    minutes of one core.
+    With the defaults it takes two to five minutes of one core. The result depends on the seed, and
+    in its last bits on the number of threads.
 
     Args:
-        sample: (n, seed) -> n pictures with captions; called with a new seed at each step.
+        model: the model.
+        sample: (n, seed) -> n pictures with captions, called with a new seed at each step.
+        steps: number of training steps.
+        seed: seed of all random numbers.
         batch: pairs in each step.
-        rate: the largest learning rate; it falls as a cosine.
+        rate: largest learning rate, which decays as a cosine.
+        progress: whether to show a progress bar.
 
     Raises:
-        TypeError, ValueError: an argument is of another kind or out of its range.
         SdeflowError: the loss became NaN.
     """
     check_kind(model, ContrastiveModel, "model")

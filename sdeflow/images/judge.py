@@ -1,6 +1,6 @@
-"""Judge what is on a picture: `Judge`, a classifier of digits and attributes.
+"""Classify the digit and the attributes on a picture, to measure models that draw pictures.
 
-It is trained with the truth and serves to measure other models, never to make pictures.
+A `Judge` is trained on labels; no model that draws pictures uses it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from sdeflow.training.tensor_file import write
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What a judge sees on n pictures.
+    """The digits and attributes that a judge finds on n pictures.
 
     Attributes:
         digit: (n,) the most probable digit.
         confidence: (n,) its probability.
-        drawn: (n, 9) which attributes are there, more likely than not.
+        drawn: (n, 9) which attributes have a probability above 1/2.
     """
 
     digit: Tensor
@@ -44,7 +44,7 @@ class Judgement:
     drawn: Tensor
 
     def __repr__(self) -> str:
-        """In words."""
+        """The number of pictures, in words."""
         return f"judgement of {len(self.digit)} pictures"
 
 
@@ -52,8 +52,8 @@ class Judge(nn.Module):
     """A convolutional classifier of pictures x (n, 256): the digit, and each attribute.
 
     Args:
-        channels: of its first layer.
-        seed: of the initial weights.
+        channels: channels of the first layer.
+        seed: seed of the initial weights.
     """
 
     def __init__(self, channels: int = 32, seed: int = 0) -> None:
@@ -70,11 +70,7 @@ class Judge(nn.Module):
 
     @torch.no_grad()
     def judge(self, x: Tensor) -> Judgement:
-        """What is on pictures x (n, 256), grey from -1 to 1.
-
-        Raises:
-            TypeError, ValueError: x is no cloud of pictures of this size.
-        """
+        """Classify pictures x (n, 256), grey from -1 to 1."""
         x = check_cloud(x, "x", SIDE**2).to(next(self.parameters()).dtype)
         digit, drawn = (torch.cat(part) for part in zip(*map(self, x.split(ROWS)), strict=True))
         confidence, which = digit.softmax(1).max(1)
@@ -89,7 +85,7 @@ class Judge(nn.Module):
         """Read a judge that `save` wrote; it is in eval mode.
 
         Raises:
-            SdeflowError: no such file, truncated, altered, or no judge.
+            SdeflowError: the file is missing, truncated, altered, or no judge.
         """
         return stored(path, "judge", lambda about: Judge(**about["config"]))
 
@@ -104,15 +100,19 @@ def train_judge(
     rate: float = 1e-3,
     progress: bool = False,
 ) -> Tensor:
-    """Train a judge in place by AdamW, on digits and attributes alike; the losses (steps,).
+    """Train a judge in place by AdamW; return the loss of each step (steps,).
 
     Args:
-        sample: (n, seed) -> n pictures with digits and attributes; a new seed at each step.
+        judge: the judge.
+        sample: (n, seed) -> n pictures with digits and attributes, called with a new seed at each
+            step.
+        steps: number of training steps.
+        seed: seed of all random numbers.
         batch: pictures in each step.
-        rate: the largest learning rate; it falls as a cosine.
+        rate: largest learning rate, which decays as a cosine.
+        progress: whether to show a progress bar.
 
     Raises:
-        TypeError, ValueError: an argument is of another kind or out of its range.
         SdeflowError: the loss became NaN.
     """
     check_kind(judge, Judge, "judge")

@@ -1,7 +1,7 @@
 r"""Train the contrastive model and the judge by AdamW, and read their files.
 
-The learning rate rises linearly over the first steps and falls as a cosine to zero. Step k is a
-function of (seed, k).
+The learning rate rises linearly over the first steps and decays as a cosine to zero. The random
+numbers of step k depend on (seed, k) alone.
 
 Source: Loshchilov and Hutter 2019 for AdamW.
 """
@@ -23,7 +23,7 @@ from sdeflow.random_streams import Stream, random_generator
 from sdeflow.training.tensor_file import read
 
 WARM_UP = 100
-"""Steps over which the rate rises, or a tenth of them all if that is less."""
+"""Most steps over which the rate rises; a tenth of all steps, if that is less."""
 DECAY = 0.01
 
 Pictures = Callable[[int, int], Captioned]
@@ -31,28 +31,24 @@ Pictures = Callable[[int, int], Captioned]
 
 
 def batch_of(sample: Pictures, n: int, seed: int) -> Captioned:
-    """What `sample` gives for one step.
-
-    Raises:
-        TypeError: it is something else than n pictures with captions.
-    """
+    """The n pictures with captions of one step, checked."""
     drawn = sample(n, seed)
     if not isinstance(drawn, Captioned):
         raise TypeError(
-            f"sample must give Captioned pictures, as CaptionedPictures().sample does, got "
+            "sample must give Captioned pictures, as CaptionedPictures().sample does, got "
             f"{shown(drawn)}"
         )
     return drawn
 
 
 Loss = Callable[[int], Tensor]
-"""(seed of a batch) -> the loss () of that batch."""
+"""Seed of a batch -> the loss () of that batch."""
 
 
 def minimise(
     model: nn.Module, loss: Loss, steps: int, seed: int, rate: float, *, progress: bool = False
 ) -> Tensor:
-    """Train the weights of a model in place, which is left in eval mode; the losses (steps,).
+    """Train the weights of a model in place, leave it in eval mode, and return losses (steps,).
 
     Raises:
         SdeflowError: the loss became NaN or infinite.
@@ -84,10 +80,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def stored(path: str | Path, kind: str, make: Callable[[dict], M]) -> M:
-    """Read the model that make(what the file says of it) rebuilds; it is in eval mode.
+    """Read a model that `make` builds from the description in its file; it is in eval mode.
 
     Raises:
-        SdeflowError: no such file, truncated, altered, or of another kind.
+        SdeflowError: the file is missing, truncated, altered, or of another kind.
     """
     path = check_file(path)
     tensors, about = read(path)

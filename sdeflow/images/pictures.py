@@ -1,12 +1,12 @@
-"""Draw captioned pictures: handwritten digits on a page of 16 x 16, with things drawn on them.
+"""Draw captioned pictures: handwritten digits of 16 x 16 pixels with attributes drawn on them.
 
 The digits are scikit-learn's 1,797 of 8 x 8 (Alpaydin and Kaynak 1998). Every fifth, i % 5 = 4, is
 held out; the same 13 writers are in both parts. A picture is a row of a cloud (n, 256), from -1
-(black) to 1 (white), its shape (1, 16, 16).
+(black) to 1 (white), of shape (1, 16, 16).
 
-In this order, each as the larger of the page and what is drawn: the digit, 10 x 10 at row 5 and
-column 3; tilted, x sheared by 0.35 (y - 9.5); thick, page^0.35; hat, belt, dot, tail; all moved by
-up to one pixel; underline, frame of 0.7; inverted, 1 - page.
+The steps of drawing, in this order: the digit, 10 x 10 at row 5 and column 3; tilted, x sheared by
+0.35 (y - 9.5); thick, page^0.35; hat, belt, dot and tail, each the larger of page and mark; a move
+by up to one pixel; underline and frame, of brightness 0.7; inverted, 1 - page.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIDE = 16
 SHAPE = (1, SIDE, SIDE)
 SHEAR, CENTRE = 0.35, 9.5
 INK = {"thick": 0.35, "frame": 0.7}
-"""The exponent that turns grey into white; how bright a frame is."""
+"""The exponent of "thick", and the brightness of a frame."""
 
 Part = Literal["train", "test"]
 Cells = tuple[tuple[int, int], ...]
@@ -46,14 +46,14 @@ FIGURE: dict[str, Cells] = {
     "dot": _row(11, 13, 14) + _row(12, 13, 14),
     "tail": ((12, 3), (13, 2), (13, 1), (12, 0), (11, 0), (10, 1)),
 }
-"""What moves with the digit."""
+"""Marks that move with the digit."""
 PAGE: dict[str, Cells] = {
     "underline": _row(15, 2, 13),
     "frame": tuple(
         (r, c) for r in range(SIDE) for c in range(SIDE) if {r, c} & {0, SIDE - 1}
     ),
 }  # fmt: skip
-"""What stays where it is."""
+"""Marks that do not move with the digit."""
 
 
 class Captioned(NamedTuple):
@@ -67,16 +67,13 @@ class Captioned(NamedTuple):
 
 @dataclass(frozen=True)
 class CaptionedPictures:
-    """Pictures with captions, as many as are asked for.
+    """Random pictures with captions.
 
     Args:
-        part: "train", or "test" for the digits that are held out.
-        rate: chance that an attribute is drawn, each independently.
-        tilt: whether "tilted" is among them.
-        jitter: whether figures move, by up to one pixel in each direction.
-
-    Raises:
-        ValueError, TypeError: another part, a chance outside [0, 1].
+        part: "train", or "test" for the held-out digits.
+        rate: probability that an attribute is drawn, independent of the others.
+        tilt: whether "tilted" may be drawn.
+        jitter: whether figures move by up to one pixel in each direction.
     """
 
     part: Part = "train"
@@ -85,13 +82,13 @@ class CaptionedPictures:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Check the arguments."""
         if not isinstance(self.part, str) or self.part not in ("train", "test"):
             raise ValueError(f"part must be 'train' or 'test', got {shown(self.part)}")
         object.__setattr__(self, "rate", check_between(self.rate, "rate", 0.0, 1.0))
 
     def sample(self, n: int, seed: int = 0) -> Captioned:
-        """n pictures with captions; the first k are those of a call with n = k."""
+        """Draw n pictures with captions; the first k are those of a call with n = k."""
         n, seed = check_int(n, "n"), check_seed(seed)
         images, labels = handwritten(self.part)
         u = torch.from_numpy(random_generator(seed, Stream.DATA).random((n, 3 + len(NAMES))))
@@ -106,7 +103,7 @@ class CaptionedPictures:
 
 
 def handwritten(part: Part = "train") -> tuple[Tensor, Tensor]:
-    """The digits themselves: images (n, 8, 8) from 0 to 1, and what they are (n,).
+    """The handwritten digits: images (n, 8, 8) from 0 to 1, and their labels (n,).
 
     Raises:
         ValueError: another part than "train" and "test".
@@ -127,16 +124,13 @@ def _handwritten(part: Part) -> tuple[Tensor, Tensor]:
 
 
 def draw(images: Tensor, drawn: Tensor, shift: Tensor | None = None) -> Tensor:
-    """Pictures x (n, 256), from -1 to 1, of digits with attributes.
+    """Draw pictures x (n, 256), from -1 to 1, of digits with attributes.
 
     Args:
         images: (n, 8, 8) digits, from 0 to 1.
-        drawn: (n, 9) which attributes, in the order of `ATTRIBUTES`.
-        shift: (n, 2) rows down and columns right by which the figure moves, -1 to 1; none by
-            default.
-
-    Raises:
-        TypeError, ValueError: another shape or kind.
+        drawn: (n, 9) booleans, which attributes to draw, in the order of `ATTRIBUTES`.
+        shift: (n, 2) rows down and columns right by which the figure moves, -1, 0 or 1; by default
+            it does not move.
     """
     if not isinstance(images, Tensor) or not images.is_floating_point() or images.ndim != 3:
         raise TypeError("images must be a floating-point tensor (n, height, width)")
@@ -166,7 +160,7 @@ def _marked(page: Tensor, on: dict[str, Tensor], marks: dict[str, Cells]) -> Ten
 
 
 def _sheared(page: Tensor) -> Tensor:
-    """The page with row y moved by 0.35 (9.5 - y), so that the top leans to the right."""
+    """Move row y of each page by 0.35 (9.5 - y), so that the top leans to the right."""
     offset = -SHEAR * (2 * CENTRE + 1 - SIDE) / SIDE
     matrix = torch.tensor([[1.0, SHEAR, offset], [0.0, 1.0, 0.0]], dtype=page.dtype)
     size = [len(page), *SHAPE]
@@ -183,7 +177,7 @@ def _checked_shift(shift: object, n: int) -> Tensor:
 
 
 def _moved(page: Tensor, shift: Tensor) -> Tensor:
-    """What leaves the page is lost: a figure that wrapped around would have feet above its hat."""
+    """Move each page; pixels that leave it are lost and do not reappear on the other side."""
     wide = F.pad(page, (1, 1, 1, 1))
     at = torch.arange(SIDE) + 1
     rows, columns = at - shift[:, :1], at - shift[:, 1:]
@@ -194,12 +188,9 @@ def _moved(page: Tensor, shift: Tensor) -> Tensor:
 def pairs(
     attribute: str, part: Part = "test", rate: float = 0.0, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """All digits of a part without and with one attribute, all else equal: x, x (n, 256).
+    """Draw all digits of a part without one attribute, and with it: two clouds (n, 256).
 
-    The other attributes are drawn with chance `rate`, and figures do not move.
-
-    Raises:
-        ValueError: there is no such attribute or part.
+    The other attributes are the same in both, each drawn with probability `rate`.
     """
     if not isinstance(attribute, str) or attribute not in NAMES:
         raise ValueError(f"attribute must be one of {', '.join(NAMES)}, got {shown(attribute)}")

@@ -1,12 +1,12 @@
-r"""Make the embedding of a picture from that of a text: by diffusion, or by least squares.
+r"""Map the embedding of a text to that of a picture: by diffusion, or by least squares.
 
     Prior:        u ~ p(u | v), sampled by the reverse SDE of a field in the space of embeddings
-    LinearPrior:  u = W v + b, the mean of p(u | v) among linear maps
+    LinearPrior:  u = W v + b, the best linear approximation of the mean of p(u | v)
 
-u and v are unit vectors (n, dim). A picture and its caption lie apart, by what captions leave out
-and by the gap between the two towers, so that v itself is no embedding of a picture. The linear
-map is as accurate where one word means one thing; it has no spread, while the prior draws a new
-picture for each seed. Both are scaled by sqrt(dim), so that coordinates are of size one.
+u and v are unit vectors (n, dim) of a picture and of its caption. They differ, because a caption
+omits details and because of the gap between the two networks: v is no embedding of a picture. The
+linear map has no spread, while the prior draws a new embedding for each seed. Fields use vectors
+times sqrt(dim), so that coordinates are of size one.
 
 Source: Ramesh et al. 2022 (unCLIP), section 2.2.
 """
@@ -29,18 +29,17 @@ from sdeflow.sdes.generative import ancestral
 from sdeflow.solvers.sde_solver import SDESolver
 
 PROCESS = EDM(t_min=0.01, t_max=20.0)
-"""Of priors and decoders."""
+"""The process of priors and decoders."""
 STEPS = 25
-"""Of ancestral sampling, at Karras' times."""
+"""Number of steps of ancestral sampling, at the times of Karras."""
 
 
 def unit(vectors: Tensor, name: str, dim: int) -> Tensor:
-    """Return vectors (n, dim) at length one; ValueError if one is zero."""
+    """Scale vectors (n, dim) to length one, and refuse a zero vector."""
     vectors = check_cloud(vectors, name, dim)
-    if not vectors.any(1).all():
-        raise ValueError(
-            f"{name} must have a direction, but row {int((~vectors.any(1)).nonzero()[0])} is zero"
-        )
+    zero = (~vectors.any(1)).nonzero()
+    if len(zero):
+        raise ValueError(f"{name} must be nonzero vectors, but row {int(zero[0])} is zero")
     return F.normalize(vectors, dim=1)
 
 
@@ -52,9 +51,9 @@ def guided_sample(
     seed: int,
     steps: int,
 ) -> Tensor:
-    """Particles (n, d) of a field that is told vectors (n, k), at data.
+    """Sample particles (n, d) of a field conditioned on vectors `told` (n, k), with guidance.
 
-    It is guided away from the same field told `against` (1 or n, k), or told nothing.
+    Guidance leads away from the field conditioned on `against` (1 or n, k), or on nothing.
     """
     other = field.given(None) if against is None else field.told(against)
     wanted = GuidedField(field.told(told), other, check_finite(scale, "scale"))
@@ -67,42 +66,41 @@ def guided_sample(
 
 
 def check_teller(field: LearnedField, name: str) -> int:
-    """The width of the vectors that a field is told; refuse one that is told none."""
+    """The dimension of the vectors that a field is conditioned on; refuse one without."""
     check_kind(field, LearnedField, name)
     table = getattr(field.network, "table", None)
     if not isinstance(table, Tensor) or field.dim is None:
-        raise ValueError(f"{name} must have a network with a table, as UNet(table=...) makes one")
+        raise ValueError(f"{name} must have a network with a table of vectors, as UNet(table=...)")
     return table.shape[-1]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Prior:
-    """Embeddings of pictures, sampled given those of texts.
+    """A sampler of embeddings of pictures, given embeddings of texts.
 
     Args:
-        field: in the space of embeddings times sqrt(dim), told vectors of the same dimension.
-
-    Raises:
-        TypeError, ValueError: field is no such field.
+        field: a learned field of embeddings times sqrt(dim), conditioned on vectors of the same
+            dimension.
     """
 
     field: LearnedField
 
     def __post_init__(self) -> None:
-        """Refuse a field of something else."""
+        """Check the field."""
         width = check_teller(self.field, "field")
         if width != self.field.dim:
             raise ValueError(
-                f"a prior's field is told what it gives, got width {width} and {self.field.dim}"
+                "a prior's field must be conditioned on vectors of its own dimension "
+                f"{self.field.dim}, got {width}"
             )
 
     def __repr__(self) -> str:
-        """In words."""
+        """The prior in words."""
         return f"prior in {self.dim} dimensions: {self.field}"
 
     @property
     def dim(self) -> int:
-        """Of the embeddings."""
+        """The dimension of the embeddings."""
         assert self.field.dim is not None
         return self.field.dim
 
@@ -112,12 +110,10 @@ class Prior:
         """Embeddings of pictures, unit vectors (n, dim), for embeddings of texts (n, dim).
 
         Args:
-            scale: of guidance; 1 is none.
-            seed: of the noise; row i draws its own.
-            steps: of ancestral sampling.
-
-        Raises:
-            TypeError, ValueError: text is no cloud of this dimension; a number out of range.
+            text: embeddings of texts.
+            scale: guidance scale; 1 is no guidance.
+            seed: seed of the noise, which is different in each row.
+            steps: steps of ancestral sampling.
         """
         root = math.sqrt(self.dim)
         v = root * unit(text, "text", self.dim)
@@ -126,53 +122,43 @@ class Prior:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LinearPrior:
-    """The embedding of a picture as a linear function of that of its text.
+    """The linear map u = W v + b from the embedding of a text to that of a picture.
 
     Args:
         weight: (dim, dim) W.
         bias: (dim,) b.
-
-    Raises:
-        TypeError, ValueError: they do not fit each other.
     """
 
     weight: Tensor
     bias: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse what is no affine map."""
+        """Check the shapes."""
         if len(check_cloud(self.weight, "weight")) != self.weight.shape[1]:
             raise ValueError(f"weight must be square, got {tuple(self.weight.shape)}")
         if not isinstance(self.bias, Tensor) or self.bias.shape != (self.dim,):
             raise ValueError(f"bias must be ({self.dim},), a number for each row of weight")
 
     def __repr__(self) -> str:
-        """In words."""
+        """The prior in words."""
         return f"linear prior in {self.dim} dimensions"
 
     @property
     def dim(self) -> int:
-        """Of the embeddings."""
+        """The dimension of the embeddings."""
         return len(self.weight)
 
     def embeddings(self, text: Tensor, scale: float = 1.0, seed: int = 0) -> Tensor:
         """Embeddings of pictures, unit vectors (n, dim), for those of texts (n, dim).
 
-        It has no spread and no guidance: scale and seed change nothing.
-
-        Raises:
-            TypeError, ValueError: text is no cloud of this dimension.
+        `scale` and `seed`, arguments of `Prior.embeddings`, are ignored.
         """
         v = unit(text, "text", self.dim)
         return F.normalize(v @ self.weight.T.to(v) + self.bias.to(v), dim=1)
 
 
 def fit_linear_prior(u: Tensor, v: Tensor) -> LinearPrior:
-    """The least-squares map from texts v (m, dim) to pictures u (m, dim).
-
-    Raises:
-        TypeError, ValueError: u and v are no pairs; there are fewer than dim + 1.
-    """
+    """Fit the least-squares map from texts v (m, dim) to pictures u (m, dim), m > dim."""
     u = check_cloud(u, "u")
     v = check_cloud(v, "v", u.shape[1])
     if len(u) != len(v):

@@ -1,7 +1,7 @@
-r"""Ask a contrastive model: which class, which caption, which word?
+r"""Classify pictures, find their captions and name their differences with a contrastive model.
 
-`zero_shot` compares pictures with prompts of each class, `retrieval` finds captions of pictures,
-`direction` and `nearest_words` read what makes the difference between two pictures as a word:
+`zero_shot` compares pictures with prompts of each class, `retrieval` finds the captions of
+pictures, `direction` and `nearest_words` name the difference between two pictures by a word:
 
     u(a seven with a hat) - u(the same seven)  ~  v(hat) .
 
@@ -34,13 +34,12 @@ def zero_shot(
     x: Tensor,
     prompts: Sequence[Sequence[str]] = DIGIT_PROMPTS,
 ) -> Tensor:
-    """The class (n,) of each picture x (n, side^2): that whose mean prompt is nearest.
+    """The class (n,) whose mean prompt is nearest to each picture x (n, side^2).
 
     Args:
-        prompts: for each class, one or more texts; the ten digits by default.
-
-    Raises:
-        TypeError, ValueError: x is no cloud of pictures; prompts are no lists of known words.
+        model: the contrastive model.
+        x: the pictures.
+        prompts: one or more texts for each class, by default of the ten digits.
     """
     check_kind(model, ContrastiveModel, "model")
     if isinstance(prompts, str) or not isinstance(prompts, Sequence) or not prompts:
@@ -50,45 +49,34 @@ def zero_shot(
 
 
 def retrieval(model: ContrastiveModel, x: Tensor, captions: Sequence[str]) -> Tensor:
-    """The caption (n,) that is nearest to each picture x (n, side^2), as its number.
-
-    Raises:
-        TypeError, ValueError: x is no cloud of pictures; captions are no list of known words.
-    """
+    """The index (n,) of the caption that is nearest to each picture x (n, side^2)."""
     check_kind(model, ContrastiveModel, "model")
     return (model.embed_pictures(x) @ model.embed_text(captions).T).argmax(1)
 
 
 def direction(model: ContrastiveModel, plus: Tensor, without: Tensor) -> Tensor:
-    """Unit vectors (n, dim) along u(plus) - u(without), of pictures (n, side^2).
-
-    Raises:
-        TypeError, ValueError: they are no clouds of as many pictures, or two are the same.
-    """
+    """Unit vectors (n, dim) along u(plus) - u(without) for pairs of pictures (n, side^2)."""
     check_kind(model, ContrastiveModel, "model")
     u, v = model.embed_pictures(plus), model.embed_pictures(without)
     if len(u) != len(v):
         raise ValueError(f"plus and without must be pairs, got {len(u)} and {len(v)} pictures")
     if not (u != v).any(1).all():
-        raise ValueError("plus and without must differ in each pair; one pair is the same twice")
+        raise ValueError("plus and without must differ in each pair; drop pairs that are equal")
     return F.normalize(u - v, dim=1)
 
 
 def nearest_words(
     model: ContrastiveModel, vectors: Tensor, count: int = 5
 ) -> tuple[list[list[str]], Tensor]:
-    """The words nearest to vectors (n, dim), out of the whole vocabulary, and their cosines.
+    """The words of the vocabulary that are nearest to vectors (n, dim), and their cosines.
 
     Returns:
         n lists of `count` words, the nearest first, and cosines (n, count).
-
-    Raises:
-        TypeError, ValueError: vectors are of another dimension; there are not so many words.
     """
     check_kind(model, ContrastiveModel, "model")
     words = model.vocabulary.words
     if check_int(count, "count") > len(words):
-        raise ValueError(f"count must be at most {len(words)}, the words there are, got {count}")
+        raise ValueError(f"count must be at most {len(words)}, the number of words, got {count}")
     v = F.normalize(check_cloud(vectors, "vectors", model.dim).to(model.log_scale.dtype), dim=1)
     cosines, found = (v @ model.embed_text(words).T).topk(count)
     return [[words[i] for i in row] for row in found.tolist()], cosines

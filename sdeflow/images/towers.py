@@ -1,10 +1,10 @@
-r"""Make the two networks of a contrastive model: `ImageTower` and `TextTower`.
+r"""Build the two networks of a contrastive model: `ImageTower` and `TextTower`.
 
     image: conv 3x3 c, 2c (stride 2), 2c, 4c (stride 2), linear 128, linear dim   (GELU between)
     text:  h = token + place, blocks: h += attention(norm h), h += MLP(norm h), linear(norm h_end)
 
-With c = 32 the image tower has 400 k weights for pictures of 16 x 16; the text tower, of width 64
-with two blocks of four heads, has 130 k. Rows do not depend on each other.
+With c = 32 the image network has 400,000 weights for pictures of 16 x 16; the text network of
+width 64 with two blocks of four heads has 130,000. The rows of a batch do not affect each other.
 
 Source: Radford et al. 2021, section 2.4, for the text tower.
 """
@@ -21,7 +21,7 @@ HIDDEN = 128
 
 
 class ImageTower(nn.Module):
-    """Pictures x (n, side^2), grey from -1 to 1, to features (n, dim); side a multiple of 4."""
+    """A convolutional network from pictures (n, side^2) to features (n, dim); 4 divides side."""
 
     def __init__(self, side: int, channels: int, dim: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class ImageTower(nn.Module):
 
 
 class TextTower(nn.Module):
-    """Tokens (n, k) to features (n, dim), read at the token that ends each text."""
+    """A transformer from tokens (n, k) to features (n, dim), those of the last token of a text."""
 
     def __init__(
         self, size: int, length: int, width: int, depth: int, heads: int, dim: int
@@ -56,7 +56,7 @@ class TextTower(nn.Module):
         self.last = nn.Linear(width, dim, bias=False)
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """Features (n, k, width) of every token; those of padding mean nothing."""
+        """Features (n, k, width) of every token; those of padding have no meaning."""
         known = (tokens != PAD)[:, None, None, :]
         h = self.token(tokens) + self.place[: tokens.shape[1]]
         for block in self.blocks:
@@ -70,7 +70,7 @@ class TextTower(nn.Module):
 
 
 class Block(nn.Module):
-    """One block of a transformer, normalised before attention and before its MLP."""
+    """A block of a transformer, with normalisation before attention and before the MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Block(nn.Module):
         )
 
     def forward(self, h: Tensor, known: Tensor) -> Tensor:
-        """h (n, k, width); known (n, 1, 1, k) is where a text has a token."""
+        """Transform h (n, k, width); `known` (n, 1, 1, k) is true where a text has a token."""
         n, k, width = h.shape
         parts = self.enter(self.before(h)).reshape(n, k, 3, self.heads, width // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)

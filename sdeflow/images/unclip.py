@@ -1,9 +1,9 @@
-r"""Draw pictures from words: `UnCLIP`, a text tower, a prior and a decoder.
+r"""Draw pictures from text by `UnCLIP`: a text network, a prior and a decoder.
 
     model = sf.images.UnCLIP.load("runs/unclip")
     x = model.pictures(["a seven with a hat"], scale=2, seed=0)
 
-    text -> v (contrastive model) -> u (prior) -> picture (decoder: the reverse SDE, told u)
+    text -> v (contrastive model) -> u (prior) -> picture (decoder: reverse SDE conditioned on u)
 
 Source: Ramesh et al. 2022 (unCLIP), section 2.
 """
@@ -27,33 +27,31 @@ from sdeflow.training.checkpoint import describe, load
 from sdeflow.training.tensor_file import encoded, read
 
 FILES = ("clip.safetensors", "prior.safetensors", "linear.safetensors", "decoder.safetensors")
-"""Of a saved model."""
+"""The files of a saved model."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Decoder:
-    """Pictures, sampled given their embeddings.
+    """A sampler of pictures, given their embeddings.
 
     Args:
-        field: of pictures, from -1 to 1, told embeddings times sqrt(dim).
-
-    Raises:
-        TypeError, ValueError: field is no such field.
+        field: a learned field of pictures, from -1 to 1, conditioned on embeddings times
+            sqrt(dim).
     """
 
     field: LearnedField
 
     def __post_init__(self) -> None:
-        """Refuse a field that is told nothing."""
+        """Check the field."""
         check_teller(self.field, "field")
 
     def __repr__(self) -> str:
-        """In words."""
+        """The decoder in words."""
         return f"decoder of {self.dim} dimensions: {self.field}"
 
     @property
     def dim(self) -> int:
-        """Of the embeddings."""
+        """The dimension of the embeddings."""
         return check_teller(self.field, "field")
 
     def pictures(
@@ -65,17 +63,15 @@ class Decoder:
         against: Tensor | None = None,
         steps: int = STEPS,
     ) -> Tensor:
-        """Pictures x (n, d), from -1 to 1, for unit vectors (n, dim).
+        """Draw pictures x (n, d), from -1 to 1, for embeddings, unit vectors (n, dim).
 
         Args:
-            scale: of guidance; 1 is none.
-            seed: of the noise; row i draws its own.
-            against: unit vectors (1 or n, dim) that guidance leads away from; by default from a
-                field that is told nothing.
-            steps: of ancestral sampling.
-
-        Raises:
-            TypeError, ValueError: embeddings are of another dimension; a number out of range.
+            embeddings: the embeddings of the pictures.
+            scale: guidance scale; 1 is no guidance.
+            seed: seed of the noise, which is different in each row.
+            against: unit vectors (1 or n, dim) that guidance leads away from; by default it leads
+                away from the unconditioned field.
+            steps: steps of ancestral sampling.
         """
         root = math.sqrt(self.dim)
         u = root * unit(embeddings, "embeddings", self.dim)
@@ -83,24 +79,21 @@ class Decoder:
         if against is not None:
             other = root * unit(against, "against", self.dim)
             if len(other) not in (1, len(u)):
-                raise ValueError(f"against must be one row, or {len(u)}, got {len(other)}")
+                raise ValueError(f"against must have one row, or {len(u)}, got {len(other)}")
         return guided_sample(self.field, u, other, scale, seed, steps).clamp(-1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class UnCLIP:
-    """Pictures from words.
+    """A model that draws pictures from text.
 
     Args:
-        clip: embeds texts, and pictures.
-        prior: makes the embedding of a picture from that of a text; None: that of the text itself
-            is decoded, to see what a prior is for.
-        decoder: makes the picture.
-        linear: the least-squares prior, kept for comparison: `dataclasses.replace(model,
+        clip: the model that embeds texts and pictures.
+        prior: the map from the embedding of a text to that of a picture; None to decode the
+            embedding of the text itself.
+        decoder: the sampler of pictures given their embeddings.
+        linear: the least-squares prior for comparison: `dataclasses.replace(model,
             prior=model.linear)` draws with it.
-
-    Raises:
-        TypeError, ValueError: a part is of another kind or dimension.
     """
 
     clip: ContrastiveModel
@@ -109,7 +102,7 @@ class UnCLIP:
     linear: LinearPrior | None = None
 
     def __post_init__(self) -> None:
-        """Refuse parts that do not fit."""
+        """Check that the parts fit each other."""
         check_kind(self.clip, ContrastiveModel, "clip")
         check_kind(self.decoder, Decoder, "decoder")
         for name, kinds in (("prior", (Prior, LinearPrior)), ("linear", (LinearPrior,))):
@@ -121,25 +114,21 @@ class UnCLIP:
         for name, part in parts.items():
             if part is not None and part.dim != self.clip.dim:
                 raise ValueError(
-                    f"{name} is of {part.dim} dimensions, the contrastive model of "
-                    f"{self.clip.dim}; they must be trained together"
+                    f"{name} has {part.dim} dimensions, but the contrastive model has "
+                    f"{self.clip.dim}; train them together"
                 )
 
     def __repr__(self) -> str:
-        """In words."""
+        """The model in words."""
         return f"unCLIP: pictures of {self.shape} from words, {self.prior or 'no prior'}"
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of a picture: (channels, height, width)."""
+        """The shape of a picture: (channels, height, width)."""
         return tuple(self.decoder.field.shape or (self.decoder.field.dim or 0,))
 
     def embeddings(self, prompts: Sequence[str], scale: float = 2.0, seed: int = 0) -> Tensor:
-        """What the decoder is told: unit vectors (n, dim), by the prior.
-
-        Raises:
-            TypeError, ValueError: see `pictures`.
-        """
+        """The embeddings of pictures, unit vectors (n, dim), that the prior draws for prompts."""
         v = self.clip.embed_text(prompts)
         return v if self.prior is None else self.prior.embeddings(v, scale, seed)
 
@@ -152,21 +141,21 @@ class UnCLIP:
         prior_scale: float = 2.0,
         against: str | None = None,
     ) -> Tensor:
-        """One picture for each prompt, x (n, d), from -1 to 1.
+        """Draw one picture for each prompt, x (n, d), from -1 to 1.
 
             x = model.pictures(8 * ["a seven with a hat"], scale=2, seed=0)      # eight of them
 
         Args:
-            prompts: texts of known words; the same text several times gives several pictures.
-            scale: of the decoder's guidance; 1 is none.
-            seed: of all noise.
-            prior_scale: of the prior's guidance.
-            against: a text that guidance leads away from (a negative prompt); by default away
-                from a picture of which nothing is known. It needs a scale other than 1.
+            prompts: texts of words of the vocabulary; repeat a text for several pictures.
+            scale: guidance scale of the decoder; 1 is no guidance.
+            seed: seed of all noise.
+            prior_scale: guidance scale of the prior.
+            against: a text that guidance leads away from (a negative prompt), for a scale other
+                than 1; by default it leads away from the unconditioned field.
 
         Raises:
-            TypeError, ValueError: prompts are no list of texts; a word is not known, and the
-                message names those near it; a scale is no number.
+            TypeError, ValueError: prompts are no list of texts; a word is not in the vocabulary;
+                a scale is no number.
         """
         u = self.embeddings(prompts, prior_scale, seed)
         other = None
@@ -178,12 +167,12 @@ class UnCLIP:
         """Write the parts to a folder, each a safetensors file; nothing in them can be executed.
 
         Raises:
-            ValueError: the model has no diffusion prior, or no linear one beside it.
+            ValueError: the model has not both a diffusion prior and a linear one.
             OSError: the folder cannot be written.
         """
         folder = check_file(folder, "folder")
         if not isinstance(self.prior, Prior) or self.linear is None:
-            raise ValueError("a saved model has a Prior and a LinearPrior beside it; give both")
+            raise ValueError("a saved model needs a Prior as prior and a LinearPrior as linear")
         map_ = {"weight": self.linear.weight, "bias": self.linear.bias}
         parts = (
             self.clip.to_bytes(),
@@ -217,7 +206,7 @@ class UnCLIP:
 
 
 def field_bytes(field: LearnedField) -> bytes:
-    """A field as `training.save` writes it, but for the rows of its table."""
+    """The content of a field's file, as of `training.save`, without the rows of its table."""
     network = field.network
     assert isinstance(network, FilmNetwork)
     assert network.table is not None

@@ -1,12 +1,12 @@
-r"""Train an unCLIP model from its seed: contrastive model, prior and decoder.
+r"""Train an unCLIP model: contrastive model, prior and decoder.
 
-    1. The contrastive model, on captioned pictures made as it goes.
-    2. A pool of pictures, untilted and in place, with both embeddings of each.
-    3. The decoder, on (picture | its embedding); the prior, on (embedding of the picture | that of
-       its caption); the linear prior, by least squares.
+    1. Train the contrastive model on random captioned pictures.
+    2. Draw a pool of pictures, neither tilted nor moved, and embed pictures and captions.
+    3. Train the decoder, p(picture | its embedding), and the prior, p(embedding of the picture |
+       embedding of its caption); fit the linear prior by least squares.
 
-The decoder's pictures do not move: an embedding hardly tells a place, and a decoder that cannot
-know it draws the average of all places.
+Pictures of the pool are not moved, because an embedding contains little about the position, and a
+decoder would draw an average over positions.
 """
 
 from __future__ import annotations
@@ -32,22 +32,19 @@ from sdeflow.training.fit import fit
 from sdeflow.training.task import Sample, TrainingConfig
 
 RATE, DECAY, DROP = 2e-3, 0.998, 0.1
-"""Of prior and decoder: learning rate, average of the weights, share that is told nothing."""
+"""Learning rate, averaging of weights and share of unconditioned samples of both fields."""
 
 
 @dataclass(frozen=True)
 class UnCLIPConfig:
-    """The sizes of a training; with the defaults it takes four to twelve minutes of one core.
+    """The settings of a training, which takes four to twelve minutes of one core by default.
 
     Args:
-        clip_steps, decoder_steps, prior_steps: steps of each part.
-        pool: pictures of which decoder and prior are trained.
-        clip_channels, decoder_channels: features of their first layers.
-        prior_width: of the prior's layers.
-        seed: of everything random.
-
-    Raises:
-        TypeError, ValueError: a size is no whole number, or too small.
+        clip_steps, decoder_steps, prior_steps: training steps of each part.
+        pool: number of pictures that decoder and prior are trained on.
+        clip_channels, decoder_channels: channels of the first layers.
+        prior_width: width of the layers of the prior.
+        seed: seed of all random numbers.
     """
 
     clip_steps: int = 1500
@@ -60,7 +57,7 @@ class UnCLIPConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained; keep plain numbers."""
+        """Check the settings, and keep them as plain numbers."""
         for name in vars(self):
             least = {"seed": 0, "pool": 100}.get(name, 1)
             object.__setattr__(self, name, check_int(getattr(self, name), name, least))
@@ -69,14 +66,14 @@ class UnCLIPConfig:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Pictures x (m, d) with the embeddings u (m, dim) of themselves and v of their captions."""
+    """Pictures x (m, d), their embeddings u (m, dim), and those of their captions v (m, dim)."""
 
     x: Tensor
     u: Tensor
     v: Tensor
 
     def __post_init__(self) -> None:
-        """Refuse what is no m triples."""
+        """Check the shapes."""
         check_cloud(self.x, "x")
         check_cloud(self.u, "u")
         check_cloud(self.v, "v", self.u.shape[1])
@@ -87,28 +84,24 @@ class Pool:
             )
 
     def __repr__(self) -> str:
-        """In words."""
+        """The size of the pool, in words."""
         return f"pool of {len(self.x)} pictures with embeddings of {self.u.shape[1]} dimensions"
 
     @property
     def root(self) -> float:
-        """sqrt(dim), by which embeddings are multiplied: coordinates of size one."""
+        """The factor sqrt(dim) that gives embeddings coordinates of size one."""
         return math.sqrt(self.u.shape[1])
 
 
 def embedded_pool(clip: ContrastiveModel, n: int = 40_000, seed: int = 0) -> Pool:
-    """n pictures, untilted and in place, with the embeddings of each.
-
-    Raises:
-        TypeError, ValueError: clip is no contrastive model of these pictures; n is below 1.
-    """
+    """Draw n pictures, neither tilted nor moved, and embed pictures and captions."""
     check_kind(clip, ContrastiveModel, "clip")
     drawn = CaptionedPictures(tilt=False, jitter=False).sample(n, seed)
     return Pool(drawn.x, clip.embed_pictures(drawn.x), clip.embed_text(drawn.captions))
 
 
 def _rows(x: Tensor) -> Sample:
-    """(n, seed) -> rows of x drawn at random, and their numbers, which are labels."""
+    """The function (n, seed) -> n random rows of x, and their indices as labels."""
 
     def sample(n: int, seed: int) -> tuple[Tensor, Tensor]:
         i = torch.from_numpy(random_generator(seed, Stream.DATA).integers(0, len(x), n))
@@ -126,14 +119,17 @@ def train_decoder(
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> Decoder:
-    """Train a `UNet` to draw the pictures of a pool, told their embeddings.
+    """Train a `UNet` to draw the pictures of a pool, given their embeddings.
 
     Args:
-        channels: of the network's first layer.
-        checkpoint: a file from which an interrupted training goes on.
+        pool: pictures of 16 x 16 with their embeddings.
+        steps: number of training steps.
+        seed: seed of all random numbers.
+        channels: channels of the first layer.
+        checkpoint: a file from which an interrupted training continues.
+        progress: whether to show a progress bar.
 
     Raises:
-        TypeError, ValueError: pool is none of pictures of 16 x 16; a number out of range.
         SdeflowError: the checkpoint is damaged or of another run.
     """
     check_kind(pool, Pool, "pool")
@@ -160,14 +156,17 @@ def train_prior(
     checkpoint: str | Path | None = None,
     progress: bool = False,
 ) -> Prior:
-    """Train a `VectorMLP` to draw the embeddings of pictures, told those of their captions.
+    """Train a `VectorMLP` to draw the embeddings of pictures, given those of their captions.
 
     Args:
-        width: of its layers.
-        checkpoint: a file from which an interrupted training goes on.
+        pool: embeddings of pictures and captions.
+        steps: number of training steps.
+        seed: seed of all random numbers.
+        width: width of the layers.
+        checkpoint: a file from which an interrupted training continues.
+        progress: whether to show a progress bar.
 
     Raises:
-        TypeError, ValueError: pool is no Pool; a number out of range.
         SdeflowError: the checkpoint is damaged or of another run.
     """
     check_kind(pool, Pool, "pool")
@@ -183,7 +182,7 @@ def train_prior(
 
 
 def _bare(field: LearnedField) -> LearnedField:
-    """The field without the table that it was trained on."""
+    """The field without the table of vectors that it was trained with."""
     network = field.network
     assert isinstance(network, FilmNetwork)
     assert network.table is not None
@@ -197,15 +196,15 @@ def train_unclip(
     clip: ContrastiveModel | None = None,
     progress: bool = False,
 ) -> UnCLIP:
-    """Train all parts of an unCLIP model; it is a function of the config, on as many threads.
+    """Train all parts of an unCLIP model, which is determined by its config.
 
     Args:
-        config: sizes and seed.
-        folder: to write the model to. If a part of this very training is there, it goes on.
-        clip: a contrastive model that is trained already; by default one is trained.
+        config: the settings.
+        folder: the folder to write the model to; a training of the same settings in it continues.
+        clip: a trained contrastive model; by default one is trained.
+        progress: whether to show progress bars.
 
     Raises:
-        TypeError: config is no UnCLIPConfig, or clip no ContrastiveModel.
         SdeflowError: scikit-learn is missing; a file in the folder is damaged or of another run.
     """
     config = UnCLIPConfig() if config is None else check_kind(config, UnCLIPConfig, "config")
@@ -227,7 +226,7 @@ def train_unclip(
 
 
 def _trained_clip(config: UnCLIPConfig, parts: Path | None, progress: bool) -> ContrastiveModel:
-    """The contrastive model; that of the folder if it is there and of this config."""
+    """Read the contrastive model of these settings from the folder, or train it."""
     sizes = (config.clip_channels, config.clip_steps, config.seed)
     file = None
     if parts is not None:

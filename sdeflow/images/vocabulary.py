@@ -1,10 +1,10 @@
-r"""Turn captions into tokens and back: `VOCABULARY`, the words of captioned pictures.
+r"""Turn captions into tokens and back.
 
-A token is the number of a word; 0 pads, 1 ends a text. A text is read without regard to case and
-punctuation, and a word that is not known is refused, with the known words nearest to it.
+A token is the index of a word; 0 pads, 1 ends a text. Case and punctuation are ignored, and a word
+that is not in the vocabulary is refused with the most similar words in it.
 
-The words: digits (ten words, ten numerals); attributes, three synonyms each; words of grammar; and
-some three hundred everyday words that captions add at random, so that they come to mean nothing.
+`VOCABULARY` has the digits (ten words, ten numerals), three synonyms for each attribute, words of
+grammar, and some three hundred everyday words that captions add at random.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ATTRIBUTES = {
     "inverted": ("inverted", "negative", "reversed"),
     "tilted": ("tilted", "slanted", "leaning"),
 }
-"""What can be drawn on a digit, each with its synonyms: six things, then three manners."""
+"""Attributes that can be drawn, each with its synonyms: six things, then three manners."""
 
 NAMES = tuple(ATTRIBUTES)
 THINGS, MANNERS = NAMES[:6], NAMES[6:]
@@ -78,7 +78,7 @@ noble pale patient pink plain polite purple rainy rough rusty salty silent silve
 sour spicy stormy sunny tender tidy tiny violet windy wooden yellow
 """
 EVERYDAY = tuple(_EVERYDAY.split())
-"""Words without a meaning here: no caption uses one for anything that is drawn."""
+"""Words that captions add at random: none describes anything that is drawn."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,15 @@ class Vocabulary:
     """The words that a text may have, in the order of their tokens; the first is token 2.
 
     Args:
-        words: all different, in lower case.
-        length: the most tokens of a text, the one that ends it included.
-
-    Raises:
-        TypeError, ValueError: words are no different words in lower case; length is below 2.
+        words: different words in lower case.
+        length: largest number of tokens of a text, with the one that ends it.
     """
 
     words: tuple[str, ...]
     length: int = 40
 
     def __post_init__(self) -> None:
-        """Refuse what is no list of words."""
+        """Check the words."""
         if isinstance(self.words, str) or not isinstance(self.words, Sequence):
             raise TypeError(f"words must be a sequence of words, got {shown(self.words)}")
         words = tuple(self.words)
@@ -110,7 +107,7 @@ class Vocabulary:
         object.__setattr__(self, "length", check_int(self.length, "length", 2))
 
     def __repr__(self) -> str:
-        """In words."""
+        """The size of the vocabulary, in words."""
         return f"vocabulary of {len(self.words)} words, texts of up to {self.length - 1}"
 
     @property
@@ -143,20 +140,16 @@ class Vocabulary:
             )
         for word in words:
             if word not in self._number:
-                raise ValueError(f"{word!r:.40} is no word of this vocabulary{self._near(word)}")
+                raise ValueError(f"{word!r:.40} is not in the vocabulary{self._near(word)}")
         return [*(self._number[word] for word in words), END]
 
     def _near(self, word: str) -> str:
         near = difflib.get_close_matches(word, self.words, 3)
-        cure = f"; near it are: {', '.join(near)}" if near else ""
-        return cure or "; see the attribute words of the vocabulary for those that there are"
+        cure = f"; similar words are: {', '.join(near)}" if near else ""
+        return cure or "; its attribute `words` lists all words"
 
     def texts(self, tokens: Numbers) -> list[str]:
-        """The texts of tokens (n, k), their words with single spaces.
-
-        Raises:
-            TypeError, ValueError: tokens are no whole numbers (n, k) of this vocabulary.
-        """
+        """The texts of tokens (n, k), with single spaces between words."""
         found = as_numbers(tokens, "tokens")
         whole = (found == found.floor()).all() and not torch.as_tensor(tokens).is_floating_point()
         if not whole or found.ndim != 2 or not ((found >= 0) & (found < self.size)).all():
@@ -170,7 +163,7 @@ class Vocabulary:
 
 
 def check_texts(texts: object, name: str = "texts") -> list[str]:
-    """Return texts as a list if they are a sequence of at least one text."""
+    """Return texts as a list if they are a sequence of one text or more."""
     if isinstance(texts, str):
         raise TypeError(f"{name} must be a list of texts; put it in brackets: [{texts!r:.60}]")
     if not isinstance(texts, Sequence) or not all(isinstance(text, str) for text in texts):

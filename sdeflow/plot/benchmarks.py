@@ -1,7 +1,7 @@
-"""Draw what solvers cost and how precise they are: work against precision, orders of convergence.
+"""Draw the error of solvers against their cost, and their orders of convergence.
 
 An error is given for each cost, or for each cost and seed. A run that failed has an error of NaN
-or infinity, which counts as larger than any other: quartiles stay quartiles of all runs.
+or infinity, which counts as larger than any finite error: quartiles are those of all runs.
 """
 
 from __future__ import annotations
@@ -22,48 +22,53 @@ MARKERS = "osD^vPX"
 DASHES = "-", (0, (4, 1.5)), (0, (1, 1))
 BELOW = 1.6  # between a curve and its guide
 RESOLVED = 10.0
-"""An error below this many times the reference's own says little: its point is hollow."""
+"""Points are hollow below this many times the reference's own error, which they contain."""
 
 
 def work_precision(
     ax: Axes, curves: Mapping[str, tuple[Numbers, Numbers] | Sequence[Path]],
-    floor: float | Path | None = None, work: str = "evaluations of the field per particle",
-    error: str = "error (data std)", names: Sequence[str] | None = None, legend: bool = True,
-    truth: Path | None = None,
+    reference_error: float | Path | None = None,
+    work: str = "evaluations of the field per particle", error: str = "error (data std)",
+    names: Sequence[str] | None = None, legend: bool = True, truth: Path | None = None,
 ) -> list[Line2D]:  # fmt: skip
-    """Error against cost, both axes log: the median over seeds as a line, the quartiles as a band.
+    """Draw error against cost, both axes log: the median over seeds, with a band of quartiles.
 
-    Where half of the runs failed the line has a gap.
+    The line of medians has a gap where half of the runs or more failed.
 
     Args:
         ax: the axes.
         curves: name -> (cost (K,), error (K,) or (K, seeds)); NaN or infinite where a run failed.
-            Beside a truth name -> K paths: the cost is their `nfe`, the error the RMS distance per
-            coordinate of their ends from those of the truth.
-        floor: the error of the reference, drawn dashed; points within ten times of it are hollow,
-            and an error of zero is drawn at it. Beside a truth a path, such as one of half the
-            steps, whose error it is.
-        work, error: what the axes measure, with its unit.
-        names: of all curves of a figure of several panels, in order: a name keeps its look.
-        legend: whether the panel has one.
-        truth: a path from the same starts, of many more steps.
+            With `truth`, name -> K paths: their cost is `nfe`, their error the RMS distance per
+            coordinate between their last states and those of the truth.
+        reference_error: the error of the solution that errors are measured against, a dashed
+            line. Points below ten times this error are hollow, and an error of zero is drawn on
+            the line. With `truth` it may be a path, such as one of half as many steps.
+        work, error: labels of the axes, with units.
+        names: the curves of all panels of a figure, in order; a name has the same colour and
+            marker in each panel.
+        legend: whether to draw a legend.
+        truth: a path from the same starts with many more steps.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit, a cost or a floor that is not positive, a
-            negative error, or an error of zero without a floor.
+        TypeError, ValueError: shapes that do not fit, a cost or a reference error that is not
+            positive, a negative error, or an error of zero without a reference error.
     """
     check_axes(ax)
-    if isinstance(floor, Path):
-        floor = max(_errors([floor], truth)[1][0], float(np.finfo(np.float32).tiny))
-    floor = None if floor is None else check_positive(floor, "floor")
+    if isinstance(reference_error, Path):
+        reference_error = max(
+            _errors([reference_error], truth)[1][0], float(np.finfo(np.float32).tiny)
+        )
+    reference_error = (
+        None if reference_error is None else check_positive(reference_error, "reference_error")
+    )
     runs = {}
     for name, pair in check_kind(curves, Mapping, "curves", "name -> (cost, error)").items():
         if truth is not None or _are_paths(pair):
             pair = _errors(pair, truth)
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise TypeError(f"curves[{name!r}] must be a pair, cost (K,) and error (K, seeds)")
-        runs[str(name)] = _runs(pair[0], pair[1], f"of {name!r}", floor)
-    lines = _draw(ax, runs, floor, names)
+            raise TypeError(f"curves[{name!r}] must be a pair: cost (K,) and error (K, seeds)")
+        runs[str(name)] = _runs(pair[0], pair[1], f"of {name!r}", reference_error)
+    lines = _draw(ax, runs, reference_error, names)
     ax.set(xlabel=work, ylabel=error)
     if legend:
         ax.legend()
@@ -75,25 +80,25 @@ def convergence(
     guide: float | Sequence[float] | None = None, error: str = "error",
     names: Sequence[str] | None = None, legend: bool = True,
 ) -> list[Line2D]:  # fmt: skip
-    """Error against the number of steps, both axes log, beside guides c / steps^order.
+    """Draw error against the number of steps, both axes log, with guide lines c / steps^order.
 
-    A guide lies below the curve whose slope is nearest to its order, and touches none.
+    A guide line lies below the curve whose slope is nearest to its order.
 
     Args:
         ax: the axes.
         steps: (K,) numbers of steps.
-        errors: (K,) or (K, seeds), or name -> such; NaN or infinite where a run failed.
-        guide: one order, or several.
-        error: what is measured, with its unit.
+        errors: (K,) or (K, seeds), or name -> errors; NaN or infinite where a run failed.
+        guide: one order or several.
+        error: label of the axis, with its unit.
         names, legend: as in `work_precision`.
 
     Raises:
-        TypeError, ValueError: shapes that do not fit, steps below 1 (step sizes), errors that are
-            not positive, or a guide that is no positive order.
+        TypeError, ValueError: shapes that do not fit, steps below 1 (step sizes), or errors or
+            orders that are not positive.
     """
     check_axes(ax)
     if bool((check_numbers(steps, "steps") < 1).any()):
-        raise ValueError("steps must be numbers of steps, 1 or more; of a step size h: span / h")
+        raise ValueError("steps must be 1 or more; for step sizes h give the time span / h")
     given = errors if isinstance(errors, Mapping) else {"": errors}
     runs = {str(k): _runs(steps, v, f"of {k!r}" if k else "", None) for k, v in given.items()}
     lines = _draw(ax, runs, None, names)
@@ -118,37 +123,37 @@ def _are_paths(runs: object) -> bool:
 
 
 def _errors(runs: object, truth: Path | None) -> tuple[list[int], list[float]]:
-    """Evaluations of each run, and the RMS distance per coordinate of its end from the truth's.
-
-    Raises:
-        TypeError, ValueError: no truth, no paths, or of other starts.
-    """
+    """Evaluations of each run, and the RMS distance per coordinate of its end from the truth's."""
     if not isinstance(truth, Path):
-        raise TypeError("paths have an error beside the true one; give truth=, of many more steps")
-    row = check_kind(runs, Sequence, "beside a truth the runs of each curve", "a list of paths")
-    ends = [check_kind(one, Path, "each of the runs", "solve").x[-1].double() for one in row]
+        raise TypeError(
+            "the error of paths is measured against a path of many more steps; give truth="
+        )
+    row = check_kind(runs, Sequence, "with truth=, the runs of each curve", "a list of paths")
+    ends = [
+        check_kind(one, Path, "each of the runs", "solve gives one").x[-1].double() for one in row
+    ]
     end = truth.x[-1].double()
     if any(x.shape != end.shape for x in ends):
-        raise ValueError("each of the runs must be of the same particles as the truth")
+        raise ValueError("each of the runs must move the same particles as the truth")
     return [one.nfe for one in row], [float((x - end).square().mean().sqrt()) for x in ends]
 
 
 class _Runs:
-    """Costs (K,) in order, and the quartiles of the errors over seeds, infinite for a failure."""
+    """Costs (K,) in increasing order, and quartiles of errors over seeds; a failure has inf."""
 
     def __init__(self, cost: np.ndarray, errors: np.ndarray) -> None:
         order = np.argsort(cost, kind="stable")
         ranked = np.sort(errors[order], axis=1)
         last = ranked.shape[1] - 1
         self.cost, self.seeds = cost[order], last + 1
-        # Of whole runs: between a number and infinity there is nothing to interpolate.
+        # Quartiles are values of runs: a number and infinity cannot be interpolated.
         self.lower, self.upper = (ranked[:, round(q * last)] for q in (0.25, 0.75))
         low, high = ranked[:, last // 2], ranked[:, (last + 1) // 2]
         self.median = np.where(low == high, low, np.sqrt(low) * np.sqrt(high))  # in logarithms
 
 
-def _runs(cost: object, errors: object, whose: str, floor: float | None) -> _Runs:
-    """Costs and errors, checked."""
+def _runs(cost: object, errors: object, whose: str, reference_error: float | None) -> _Runs:
+    """Check costs and errors, and put failures at infinity."""
     at = check_numbers(cost, f"the cost {whose}".strip()).numpy()
     name = f"the error {whose}".strip()
     found = as_numbers(errors, name).numpy()
@@ -157,52 +162,55 @@ def _runs(cost: object, errors: object, whose: str, floor: float | None) -> _Run
             f"{name} must be (K,) or (K, seeds) for a cost (K,), got {found.shape} for {at.shape}"
         )
     if (at <= 0).any():
-        raise ValueError(f"the cost {whose} must be positive, the axis is logarithmic")
+        raise ValueError(f"the cost {whose} must be positive; the axis is logarithmic")
     found = np.where(np.isfinite(found), found, np.inf).reshape(len(at), -1)
     if not found.shape[1] or (found < 0).any():
-        raise ValueError(f"{name} must be zero or more, NaN where a run failed")
-    if floor is None and (found == 0).any():
+        raise ValueError(f"{name} must be zero or more, and NaN where a run failed")
+    if reference_error is None and (found == 0).any():
         raise ValueError(
-            f"{name} is zero, which no logarithmic axis shows; give floor= or drop it"
+            f"{name} is zero, which a logarithmic axis cannot show; give reference_error=, or "
+            "drop the point"
         )
-    return _Runs(at, np.where(found == 0, floor, found) if floor else found)
+    return _Runs(at, np.where(found == 0, reference_error, found) if reference_error else found)
 
 
 def _draw(
-    ax: Axes, runs: Mapping[str, _Runs], floor: float | None, names: Sequence[str] | None
+    ax: Axes, runs: Mapping[str, _Runs], reference_error: float | None, names: Sequence[str] | None
 ) -> list[Line2D]:
-    """A line with markers and a band for each, a dashed line at the floor."""
+    """Draw each curve, and a dashed line at the error of the reference."""
     if not runs:
         raise ValueError("there is no curve to draw; give name -> (cost, error)")
-    seen = np.concatenate([np.r_[r.lower, r.median, r.upper] for r in runs.values()])
-    seen = seen[np.isfinite(seen)]
-    if not len(seen):
-        raise ValueError("every run failed, there is nothing to draw")
+    finite = np.concatenate([np.r_[r.lower, r.median, r.upper] for r in runs.values()])
+    finite = finite[np.isfinite(finite)]
+    if not len(finite):
+        raise ValueError("every run failed; there is nothing to draw")
     ax.set(xscale="log", yscale="log")
     places = list(runs if names is None else check_kind(names, Sequence, "names", "a list"))
     if not set(runs) <= set(places):
         raise ValueError(
-            f"names lacks {sorted(set(runs) - set(places))}, which are among the curves"
+            f"names lacks {sorted(set(runs) - set(places))}; name every curve that is drawn"
         )
-    lines = [_line(ax, places.index(k), k, r, floor, seen.max()) for k, r in runs.items()]
-    if floor is not None:
-        reference = ax.axhline(floor, color=GREY, ls=DASHES[1], lw=0.8, zorder=1)
+    lines = [
+        _line(ax, places.index(k), k, r, reference_error, finite.max()) for k, r in runs.items()
+    ]
+    if reference_error is not None:
+        reference = ax.axhline(reference_error, color=GREY, ls=DASHES[1], lw=0.8, zorder=1)
         reference.set_label("reference")
         lines.append(reference)
-    low, high = min(seen.min(), floor or np.inf), seen.max()
+    low, high = min(finite.min(), reference_error or np.inf), finite.max()
     ax.set_ylim(low / (high / low * 10) ** 0.06, high * (high / low * 10) ** 0.06)
     _count_ticks(ax, np.unique(np.concatenate([r.cost for r in runs.values()])))
     return lines
 
 
 def _line(
-    ax: Axes, k: int, name: str, r: _Runs, floor: float | None, highest: float
+    ax: Axes, k: int, name: str, r: _Runs, reference_error: float | None, highest: float
 ) -> Line2D:  # fmt: skip
-    """The k-th curve."""
+    """Draw a curve with its markers and its band, in the k-th colour."""
     colour, marker = ORDER[k % len(ORDER)], MARKERS[k % len(MARKERS)]
     dashes = DASHES[(k // len(ORDER)) % len(DASHES)]
     median = np.where(np.isfinite(r.median), r.median, np.nan)
-    hollow = median < RESOLVED * (floor or 0.0)
+    hollow = median < RESOLVED * (reference_error or 0.0)
     every = np.flatnonzero(~hollow).tolist()
     (line,) = ax.plot(
         r.cost, median, ls=dashes, marker=marker, ms=3, color=colour, label=name, markevery=every
@@ -216,7 +224,7 @@ def _line(
 
 
 def _count_ticks(ax: Axes, costs: np.ndarray) -> None:
-    """Ticks at the costs themselves, if they are few whole numbers."""
+    """Put the ticks at the costs, if these are few whole numbers."""
     if len(costs) <= 10 and (costs == costs.round()).all() and costs.max() < 1e5:
         ax.xaxis.set_major_locator(FixedLocator(costs.tolist()))
         ax.xaxis.set_major_formatter(FixedFormatter([f"{c:g}" for c in costs]))
@@ -225,9 +233,9 @@ def _count_ticks(ax: Axes, costs: np.ndarray) -> None:
 
 
 def _under(runs: Mapping[str, _Runs], order: float) -> tuple[np.ndarray, np.ndarray]:
-    """A guide below the curve whose slope is nearest to this order, at its ends.
+    """The ends of a guide line below the curve whose slope is nearest to this order.
 
-    It ends where the curve does, or at the level of its lowest point if that is before.
+    The guide ends where the curve does, or at the level of its lowest point if that comes first.
     """
     best, found = np.inf, None
     for r in runs.values():
@@ -237,7 +245,7 @@ def _under(runs: Mapping[str, _Runs], order: float) -> tuple[np.ndarray, np.ndar
         if len(at) and abs(slope + order) < best:
             best, low = abs(slope + order), level.min() - np.log(BELOW)
             found = at, (level + order * at).min() - np.log(BELOW), low
-    assert found is not None  # every curve failed: refused before
+    assert found is not None  # `_draw` refuses curves whose runs all failed
     at, c, low = found
     ends = np.array([at.min(), min(at.max(), (c - low) / order)])
     return np.exp(ends), np.exp(c - order * ends)

@@ -1,4 +1,4 @@
-"""Draw clouds of particles: dots in the plane, histograms on a line."""
+"""Draw clouds of particles: dots in two dimensions, a histogram in one."""
 
 from __future__ import annotations
 
@@ -18,11 +18,7 @@ MOST_BINS = 400
 
 
 def coordinates(x: object, name: str = "x") -> np.ndarray:
-    """A cloud (n, 1) or (n, 2) as an array; of a path its last state.
-
-    Raises:
-        TypeError, ValueError: x is no finite cloud, or has more coordinates than two.
-    """
+    """A cloud (n, 1) or (n, 2), or the last state of a path, as an array."""
     x = x.x[-1] if isinstance(x, Path) else x
     if not isinstance(x, Tensor):
         try:
@@ -34,7 +30,7 @@ def coordinates(x: object, name: str = "x") -> np.ndarray:
     found = check_cloud(x, name)
     if found.shape[1] > 2:
         raise ValueError(
-            f"{name} has {found.shape[1]} coordinates, a cloud is drawn in one or two; choose "
+            f"{name} has {found.shape[1]} coordinates, but a cloud is drawn in one or two; choose "
             f"two: {name}[:, [0, 1]]"
         )
     return found.detach().double().cpu().numpy()
@@ -44,21 +40,22 @@ def cloud(
     ax: Axes, x: Tensor | np.ndarray | Path, colour: Colour | Tensor | np.ndarray = BLUE,
     size: float = 1.5, label: str | None = None, bins: int | None = None,
 ) -> PathCollection | StepPatch:  # fmt: skip
-    """Particles x (n, 2) as dots with equal scales; (n, 1) as a histogram in units of p.
+    """Draw particles (n, 2) as dots, with equal scales; (n, 1) as a histogram of their density.
 
         p_i = (particles in bin i) / (n * width of the bin)      (1 / data unit)
 
     Args:
         ax: the axes.
         x: the cloud, or a path, whose last state is drawn.
-        colour: one colour, or in the plane a number (n,) for each particle.
-        size: of a dot, in points squared.
-        label: in the legend.
-        bins: of the histogram, by default the larger of Rice's 2 n^(1/3) and the number that
-            Freedman and Diaconis take from the quartiles, at most 400.
+        colour: one colour, or in two dimensions a number (n,) for each particle.
+        size: area of a dot, in points squared.
+        label: name in the legend.
+        bins: number of bins, by default the larger of Rice's 2 n^(1/3) and the number of
+            Freedman and Diaconis, from the quartiles; at most 400.
 
     Raises:
-        TypeError, ValueError: x is no finite cloud of one or two coordinates, colour no (n,).
+        TypeError, ValueError: x is not a finite cloud of one or two coordinates, or colour is
+            neither a colour nor (n,) numbers.
     """
     check_axes(ax)
     a, size = coordinates(x), check_positive(size, "size")
@@ -81,7 +78,7 @@ def cloud(
 def _histogram(
     ax: Axes, x: np.ndarray, colour: Colour, label: str | None, bins: int | None
 ) -> StepPatch:
-    """Steps of the height of p."""
+    """Draw the histogram of x (n,), in units of p."""
     if bins is None:
         low, high = np.quantile(x, (0.25, 0.75))
         root = len(x) ** (1 / 3)

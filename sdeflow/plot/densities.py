@@ -1,4 +1,4 @@
-"""Draw densities on grids in units of p, and how they change with time."""
+"""Draw densities on grids, in units of p, and how they change with time."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ from sdeflow.plot.panels import Where, Window, as_window, frame, peak, window, w
 from sdeflow.plot.style import BLUE, Colour, check_axes, check_colour
 
 COLOURS = "Blues"
-LEVELS = 400  # cells along x of a tube
+LEVELS = 400  # cells along x in `tube`
 
 
 def density(
     ax: Axes, p: Density, where: Where | None = None, vmax: float | None = None,
     unit: str = "data unit", colour: Colour = BLUE, decades: float | None = None,
 ) -> AxesImage | StepPatch:  # fmt: skip
-    """The density of each cell: a map of colours in the plane, steps on a line.
+    """Draw the density of each cell: a colour map in two dimensions, steps in one.
 
         p_i = m_i / volume of the cell        (1 / unit^d)
 
     Args:
         ax: the axes.
-        p: the masses m_i.
-        where: what to show, by default the window that holds 99.8 % of the mass on each axis.
-        vmax: p at the end of the colours or of the axis, by default its largest (`peak`).
-        unit: of length; `colour_bar(ax, artist)` names that of p.
-        colour: of the steps.
-        decades: powers of ten below vmax over which the colours run, by default they are linear.
+        p: the density, with cell masses m_i.
+        where: the window shown, by default the one that holds 99.8 % of the mass on each axis.
+        vmax: the value of p at the end of the colours or of the axis, by default its `peak`.
+        unit: the unit of length; `colour_bar(ax, artist)` writes the unit of p.
+        colour: the colour of the steps.
+        decades: the powers of ten below vmax that the colours span; by default colours are
+            linear in p.
 
     Raises:
-        TypeError, ValueError: p is no `Density`, or where is a window of another dimension.
+        TypeError, ValueError: p is not a `Density`, or the window has another dimension.
     """
     check_axes(ax)
-    check_kind(p, Density, "p", "evolve and on_grid")
+    check_kind(p, Density, "p", "evolve and on_grid give one")
     check_kind(unit, str, "unit")
     top = peak(p) if vmax is None else check_positive(vmax, "vmax")
     height = p.mass / p.grid.volume
@@ -56,7 +57,7 @@ def density(
     image.set_label(f"_$p$ (1 / {unit}$^2$)")
     if decades is not None:
         image.set_norm(LogNorm(top / 10 ** check_positive(decades, "decades"), top))
-        ax.set_facecolor(image.get_cmap()(0.0))  # where rounding left no mass at all
+        ax.set_facecolor(image.get_cmap()(0.0))  # cells whose mass rounds to zero
     return image
 
 
@@ -64,19 +65,21 @@ def tube(
     ax: Axes, densities: DensityPath, where: Where | None = None, vmax: float | None = None,
     unit: str = "data unit",
 ) -> QuadMesh:  # fmt: skip
-    """The density p(x, t) of one coordinate over time, as colours.
+    """Draw the density p(x, t) of one coordinate as colours over time and x.
 
-    Each density fills the time up to half the way to its neighbours.
+    Each density fills the time up to the middle between its time and the next.
 
     Raises:
-        TypeError, ValueError: densities are no `DensityPath` of one dimension with two times.
+        TypeError, ValueError: densities are not a one-dimensional `DensityPath` of two times or
+            more.
     """
     check_axes(ax)
     check_kind(densities, DensityPath, "densities", "evolve gives one")
     row = densities.densities
     if row[0].grid.dim != 1 or len(row) < 2:
         raise ValueError(
-            "a tube shows one coordinate at two times or more; use density for others"
+            "a tube shows one coordinate at two times or more; use plot.density for one time, "
+            "plot.strip for two coordinates"
         )
     shown = window(*row) if where is None else as_window(where, "where", 1)
     edges = torch.linspace(shown.low[0], shown.high[0], LEVELS + 1, dtype=torch.float64)
@@ -96,7 +99,7 @@ def tube(
 def steps(
     ax: Axes, values: Tensor, p: Density, name: str, where: Where | None, colour: Colour
 ) -> StepPatch:
-    """The values of the cells of p, in one dimension, as steps."""
+    """Draw values of the cells of p, in one dimension, as steps."""
     shown = window(p) if where is None else as_window(where, "where", 1)
     ax.set(xlim=(shown.low[0], shown.high[0]), ylabel=name)
     return ax.stairs(values.numpy(), p.grid.edges(0).numpy(), color=colour)
@@ -106,7 +109,7 @@ def colour_map(
     ax: Axes, values: Tensor, p: Density, colours: str, limits: tuple[float, float],
     where: Where | None, unit: str,
 ) -> AxesImage:  # fmt: skip
-    """The values of the cells of p as colours, in a frame that names the size of the window."""
+    """Draw values of the cells of p as colours, and write the size of the window below."""
     shown: Window = window(p) if where is None else as_window(where, "where")
     g = p.grid
     image = ax.imshow(

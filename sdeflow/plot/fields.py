@@ -27,37 +27,37 @@ from sdeflow.plot.style import GREY, Colour, check_axes, check_colour
 from sdeflow.sdes.sde import SDE
 
 Flow = Field | SDE | Callable[[Tensor, Tensor], Tensor] | Tensor | np.ndarray
-"""The score of a field, the drift of an SDE the way its run goes (of a reverse SDE: towards data),
-any function (x (n, 2), t ()) -> (n, 2), or its values (n, m, 2) at the centres of the cells of a
-grid, as `probability_current` gives them."""
+"""A field (its score is drawn), an SDE (its drift, in the direction of the run: towards data for a
+reverse SDE), a function (x (n, 2), t ()) -> (n, 2), or vectors (n, m, 2) at the centres of the
+cells of a grid, such as those of `probability_current`."""
 
-LENGTH = 0.8  # of the longest arrow, in gaps between two
+LENGTH = 0.8  # length of the longest arrow over the distance of neighbours
 
 
 def arrows(
     ax: Axes, flow: Flow, t: float | None, where: Where | None = None, nodes: int = 13,
     colour: Colour = GREY, proportional: bool = False,
 ) -> Quiver:  # fmt: skip
-    """A flow at time t as arrows at nodes x nodes points of a window.
+    """Draw a vector field at time t as arrows at nodes x nodes points of a window.
 
     Args:
         ax: the axes.
-        flow: a `Flow`; values on a grid are averaged over blocks of cells.
-        t: the time; None for values on a grid, which have none.
-        where: the window, by default what the axes show; the grid, for values on one.
+        flow: a `Flow`; vectors on a grid are averaged over blocks of cells.
+        t: the time; None for vectors on a grid.
+        where: the window, by default the limits of the axes; for vectors on a grid, the grid.
         nodes: arrows along each axis.
-        colour: of the arrows.
-        proportional: whether an arrow is as long as the flow is strong, the longest one as the gap
-            between two; otherwise all have one length and show the direction alone.
+        colour: the colour of the arrows.
+        proportional: whether the length of an arrow is proportional to that of the vector;
+            otherwise all arrows have one length and show the direction alone.
 
     Raises:
-        TypeError, ValueError: flow is none of the plane, or t is outside its times.
+        TypeError, ValueError: flow is not a `Flow` in two dimensions, or t is outside its times.
     """
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 2)
     axes, vectors = sampled(flow, t, _place(ax, flow, where), nodes)
     size = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    # Below the rounding errors of the largest there is no direction.
+    # A vector smaller than the rounding error of the largest has no direction.
     unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
     drawn = vectors / (size.max() or 1.0) if proportional else unit
     x, y = np.meshgrid(*axes, indexing="ij")
@@ -72,26 +72,27 @@ def streamlines(
     ax: Axes, flow: Flow, t: float | None, where: Where | None = None, nodes: int = 48,
     closeness: float = 1.0, colour: Colour = GREY,
 ) -> StreamplotSet:  # fmt: skip
-    """The streamlines of a flow at time t: dx/ds parallel to the flow at every point.
+    """Draw the streamlines of a vector field at time t, which are parallel to it at every point.
 
     Args:
         ax: the axes.
         flow: a `Flow`.
-        t: the time; None for values on a grid, which have none.
-        where: the window, by default what the axes show; the grid, for values on one.
-        nodes: points along each axis at which the flow is evaluated.
-        closeness: of the lines; 2 draws about twice as many.
-        colour: of the lines.
+        t: the time; None for vectors on a grid.
+        where: the window, by default the limits of the axes; for vectors on a grid, the grid.
+        nodes: points along each axis at which the field is evaluated.
+        closeness: how close the lines are; 2 draws about twice as many.
+        colour: the colour of the lines.
 
     Raises:
-        TypeError, ValueError: flow is none of the plane or zero, or t is outside its times.
+        TypeError, ValueError: flow is not a `Flow` in two dimensions or is zero everywhere, or t
+            is outside its times.
     """
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 4)
     closeness = check_positive(closeness, "closeness")
     axes, vectors = sampled(flow, t, _place(ax, flow, where), nodes)
     if not vectors.any():
-        raise ValueError("the flow is zero everywhere, it has no streamlines")
+        raise ValueError("the flow is zero everywhere and has no streamlines; draw another one")
     u, v = vectors[..., 0].T, vectors[..., 1].T
     x, y = axes
     return ax.streamplot(
@@ -100,15 +101,11 @@ def streamlines(
 
 
 def _place(ax: Axes, flow: object, where: Where | None) -> Where:
-    """Where a flow is drawn: what the axes show, if it is not said.
-
-    Raises:
-        TypeError: values on a grid, whose grid is not said.
-    """
+    """The window of a flow: the limits of the axes, if none is given."""
     if where is not None:
         return where
     if isinstance(flow, Tensor | np.ndarray):
-        raise TypeError("where must be the grid on whose cells these values of the flow stand")
+        raise TypeError("where must be the grid at whose cell centres these vectors are")
     (a, b), (c, d) = ax.get_xlim(), ax.get_ylim()
     return Window((a, c), (b, d))
 
@@ -116,7 +113,7 @@ def _place(ax: Axes, flow: object, where: Where | None) -> Where:
 def sampled(
     flow: object, t: float | None, where: Where, nodes: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """The places along both axes, and the flow there, (n, m, 2)."""
+    """The points along both axes, and the vectors at them, (n, m, 2)."""
     if isinstance(flow, Tensor | np.ndarray):
         return _blocks(flow, where, nodes)
     function = _function(flow, t)
@@ -127,12 +124,12 @@ def sampled(
     try:
         with torch.no_grad():
             found = function(torch.cartesian_prod(*rows).to(torch.get_default_dtype()))
-    except RuntimeError as error:  # torch's, of shapes that do not fit
+    except RuntimeError as error:  # of torch, where shapes do not fit
         text = " ".join(str(error).split())
-        raise ValueError(f"flow takes no points (n, 2) of the plane: {text:.120}") from error
+        raise ValueError(f"flow must take points (n, 2), but it failed: {text:.120}") from error
     if not isinstance(found, Tensor | np.ndarray) or found.shape != (nodes**2, 2):
         raise ValueError(
-            f"flow must give vectors {(nodes**2, 2)} for as many points of the plane, got "
+            f"flow must give vectors {(nodes**2, 2)} for points {(nodes**2, 2)}, got "
             f"{shown(found)}"
         )
     vectors = check_numbers(found, "flow").reshape(nodes, nodes, 2)
@@ -140,18 +137,18 @@ def sampled(
 
 
 def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
-    """x -> the flow at time t."""
+    """The function x -> vectors at time t."""
     if isinstance(flow, type) or not (isinstance(flow, Field | SDE) or callable(flow)):
         raise TypeError(
-            "flow must be a Field (its score), an SDE (its drift), a function of (x, t) or values "
-            f"on a grid in a tensor or an array, got {shown(flow)}"
+            "flow must be a Field (its score), an SDE (its drift), a function of (x, t), or "
+            f"vectors on a grid in a tensor or an array, got {shown(flow)}"
         )
     if t is None:
-        raise TypeError("t must be a number; only values on a grid have no time")
+        raise TypeError("t must be a number; only vectors on a grid have no time")
     time = check_finite(t, "t")
     if isinstance(flow, Field):
         if flow.dim not in (None, 2):
-            raise ValueError(f"arrows stand in a plane, the field has dimension {flow.dim}")
+            raise ValueError(f"flow must have dimension 2, but the field has dimension {flow.dim}")
         return lambda x: flow.score(x, time)
     at = torch.tensor(time, dtype=torch.float64)
     if isinstance(flow, SDE):
@@ -163,11 +160,11 @@ def _function(flow: object, t: float | None) -> Callable[[Tensor], Tensor]:
 def _blocks(
     values: Tensor | np.ndarray, where: object, nodes: int
 ) -> tuple[list[np.ndarray], np.ndarray]:
-    """Values at the centres of cells, averaged over blocks so that about `nodes` remain."""
-    grid = check_kind(where, Grid, "where", "values stand on the grid of their density")
+    """Average vectors at cell centres over blocks of cells, so that about `nodes` remain."""
+    grid = check_kind(where, Grid, "where", "the grid of the density")
     found = check_numbers(values, "flow", (*grid.shape, 2)).numpy()
     if grid.dim != 2:
-        raise ValueError("arrows stand in a plane, the grid has one axis")
+        raise ValueError("flow must be on a grid of two dimensions, but the grid has one axis")
     axes = []
     for i, cells in enumerate(grid.shape):
         block = max(1, round(cells / nodes))

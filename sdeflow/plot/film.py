@@ -1,4 +1,4 @@
-"""Make a film of a path: particles, density and field arrows together, a frame for each state."""
+"""Make a film of a path: particles, density and arrows of a field, one frame for each state."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from sdeflow.plot.style import BLACK, BLUE, GREY, VERMILION, Colour, Figure, fig
 from sdeflow.provenance import film_comment, writing
 
 INCHES = {1: (4.0, 3.0), 2: (4.0, 4.5)}
-"""Width and height, by the dimension of the data."""
+"""Width and height of a frame, by the dimension of the data."""
 
 
 def film(
@@ -44,37 +44,38 @@ def film(
     unit: str = "data unit", dpi: int = 120, about: Mapping[str, object] | None = None,
     progress: bool = True,
 ) -> pathlib.Path:  # fmt: skip
-    """Write a film: a frame for each state of a path, or of several one after the other.
+    """Write a film with one frame for each state of a path, or of several paths in turn.
 
-    Frames are written as they are drawn: a film of any length needs the memory of one. The same
-    command gives the same bytes of a GIF; `sdeflow provenance FILE` says what made it.
+    Frames are written as they are drawn: a film of any length needs the memory of one frame. The
+    same command writes the same bytes of a GIF; `sdeflow provenance FILE` prints how it was made.
 
     Args:
-        path: in one or two dimensions; a list, such as forward and backward, plays in its order.
-        history: densities at the times of the states, drawn below them: one for all paths, or a
-            list with one, or None, for each. A grid: the exact densities of `field` there.
-        field: a score, a drift or a function (x, t), whose direction is drawn at each time; one
-            for all paths, or a list.
-        file: ends in .gif, or in .mp4, which needs the extra `video`.
-        mirror: whether the film then runs back, through the same frames in reverse order.
-        fps: frames a second, by default 20.
-        seconds: in which all frames pass, instead of fps.
-        hold: seconds more for which the last frame of each path, and of the film, stays on.
-        where: what all frames show, by default the window of all states and densities.
-        vmax: p at the darkest colour of all frames, by default each frame's own largest p; on a
-            line the end of the axis.
-        colour: one, or in the plane a number (n,) for each particle.
-        size: of a dot, in points squared.
-        unit: of length.
-        dpi: pixels per inch; a frame of the plane is 4 x 4.5 inches, one of a line 4 x 3.
-        about: names and what they stand for, beside the provenance.
-        progress: whether a bar is shown, on a terminal.
+        path: one path in one or two dimensions, or a list, such as forward and backward.
+        history: the densities at the times of the states, drawn below the particles: one for all
+            paths, or a list with one, or None, for each. With a grid, the exact densities of
+            `field` on it.
+        field: a field, an SDE or a function (x, t), whose direction is drawn at each time: one for
+            all paths, or a list.
+        file: the name of the film, which ends in .gif, or in .mp4 (needs the extra `video`).
+        mirror: whether the film then runs backwards through the same frames.
+        fps: frames per second, by default 20.
+        seconds: the length of the film without holds, instead of fps.
+        hold: the time (seconds) for which the last frame of each path is shown in addition.
+        where: the window of all frames, by default that of all states and densities.
+        vmax: the value of p at the darkest colour, by default the largest p of each frame; in one
+            dimension, at the end of the axis.
+        colour: one colour, or in two dimensions a number (n,) for each particle.
+        size: area of a dot, in points squared.
+        unit: the unit of length.
+        dpi: pixels per inch; a frame is 4 x 4.5 inches in two dimensions, 4 x 3 in one.
+        about: names and values to add to the provenance.
+        progress: whether to show a progress bar, on a terminal.
 
     Raises:
-        TypeError, ValueError: paths of three dimensions or of one state, a density or a field that
-            is not theirs, both fps and seconds, another suffix.
-        SdeflowError: an .mp4 without the extra, or ffmpeg fails.
-        OSError: it cannot be written; what was there is left.
+        TypeError, ValueError: a path of three dimensions or of one state, a density or a field
+            that does not fit its path, both fps and seconds, or another suffix.
+        SdeflowError: an .mp4 without the extra `video`, or ffmpeg fails.
+        OSError: the file cannot be written; an older file stays as it was.
     """
     row = legs(path, history, field)
     shared = look(row, where, vmax, colour, size, unit)
@@ -97,10 +98,10 @@ def film(
 
 
 def check_film(file: object) -> pathlib.Path:
-    """The file of a film, in a format that can be written here; errors are those of `film`."""
+    """Check the name of a film, and that its format can be written on this machine."""
     found = check_file(file, "file")
     if found.suffix.lower() not in (".gif", ".mp4"):
-        raise ValueError(f"{found} must end in .gif or .mp4; single pictures are plot.write's")
+        raise ValueError(f"{found} must end in .gif or .mp4; plot.write writes single pictures")
     if found.suffix.lower() == ".mp4":
         check_mp4(found)
     return found
@@ -110,9 +111,9 @@ def _durations(
     counts: Sequence[int], mirror: bool, fps: float | None, seconds: float | None, hold: float,
     suffix: str,
 ) -> tuple[list[float], float]:  # fmt: skip
-    """The seconds of each frame, and how many frames a second there are."""
+    """The seconds for which each frame is shown, and the frames per second."""
     if fps is not None and seconds is not None:
-        raise ValueError("each state is one frame: give fps or seconds, not both")
+        raise ValueError("fps and seconds both set the speed; give one of them")
     hold = check_positive(hold, "hold", zero=True)
     ends = set(np.cumsum(counts) - 1)
     extra = [hold * (k in ends) for k in range(sum(counts))]
@@ -124,7 +125,7 @@ def _durations(
         rate = len(extra) / check_positive(seconds, "seconds")
     if suffix == ".gif" and rate > 1 / LEAST + 1e-9:
         raise ValueError(
-            f"a GIF shows at most {1 / LEAST:g} frames a second, not {rate:.4g}; film fewer "
+            f"a GIF shows at most {1 / LEAST:g} frames per second, not {rate:.4g}; film fewer "
             "states, take more seconds, or write an .mp4"
         )
     if 1 / rate + hold > LONGEST:
@@ -136,7 +137,7 @@ def _durations(
 
 
 def _pixels(dim: int, dpi: int) -> tuple[int, int]:
-    """Of a frame: even numbers, as H.264 needs."""
+    """Width and height of a frame in pixels, even numbers as H.264 needs."""
     if not 50 <= check_int(dpi, "dpi") <= 500:
         raise ValueError(f"dpi must be 50 to 500, got {dpi}")
     width, height = (2 * round(side * dpi / 2) for side in INCHES[dim])
@@ -144,7 +145,7 @@ def _pixels(dim: int, dpi: int) -> tuple[int, int]:
 
 
 def _frames(fig: Figure, row: Sequence[Leg], shared: Look, dpi: int) -> Iterator[bytes]:
-    """The pixels of each state, drawn once."""
+    """Draw each state once, as the bytes of its pixels."""
     canvas, ax = FigureCanvasAgg(fig), fig.subplots()
     fig.set_dpi(dpi)
     fig.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)
@@ -153,12 +154,12 @@ def _frames(fig: Figure, row: Sequence[Leg], shared: Look, dpi: int) -> Iterator
             ax.clear()
             shared.draw(ax, leg, k)
             canvas.draw()
-            fig.set_layout_engine("none")  # where the first frame has put the axes, they stay
+            fig.set_layout_engine("none")  # the axes stay where the first frame has them
             yield np.asarray(canvas.buffer_rgba())[:, :, :3].tobytes()
 
 
 def _colours(row: Sequence[Leg], shared: Look) -> np.ndarray:
-    """Of all frames."""
+    """The palette of all frames."""
     dots = shared.colour if isinstance(shared.colour, str) else "viridis"
     inks = [dots, BLACK, *([GREY] if shared.arrows else [])]
     if shared.dim == 1:

@@ -1,6 +1,7 @@
-"""Write the frames of a film one after the other, as they are drawn: GIF, MP4.
+"""Write the frames of a film to a GIF or an MP4 file, one after the other, as they are drawn.
 
-A frame is the bytes of an image, three for each pixel, row by row. No more than one is in memory.
+A frame is the bytes of an image, three for each pixel, row by row. One frame is in memory at a
+time.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ except ImportError:  # the extra `video`
     write_frames = None
 
 Shown = Iterable[tuple[bytes, float]]
-"""Frames, and for how many seconds each is shown."""
+"""Frames, each with the seconds for which it is shown."""
 Size = tuple[int, int]
 
 LEAST = 0.02
-"""Seconds of a GIF's frame: its unit is 0.01, and browsers show a shorter one for 0.1."""
+"""Shortest time of a GIF's frame (seconds); browsers show a shorter frame for 0.1 seconds."""
 LONGEST = 600.0
-"""Seconds of a frame; a GIF can hold 655."""
+"""Longest time of a frame (seconds); a GIF can hold 655."""
 
 
 def there_and_back(frames: Iterable[bytes]) -> Iterator[bytes]:
-    """The frames, then all but the last in reverse order, from a temporary file on the disk."""
+    """Yield the frames, then all but the last in reverse order, from a temporary file."""
     with tempfile.TemporaryFile() as file:
         places = []
         for frame in frames:
@@ -51,9 +52,10 @@ def there_and_back(frames: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> np.ndarray:
-    """256 colours (256, 3) for all frames: grounds, inks, and each ink over each ground.
+    """256 colours (256, 3) for all frames: backgrounds, inks, and each ink over each background.
 
-    Each is a colour map or a colour. Colours chosen anew for each frame would flicker.
+    Each of `grounds` and `inks` is a colour map or a colour. A palette of its own for each frame
+    would make the film flicker.
     """
     below, above = (np.concatenate([_colours(name) for name in row]) for row in (grounds, inks))
     cover = np.linspace(0.0, 1.0, 10)[1:-1, None, None, None]
@@ -72,15 +74,15 @@ def _levels(colours: np.ndarray) -> np.ndarray:
 
 
 def _colours(name: Colour) -> np.ndarray:
-    """(k, 3), from 0 to 1."""
+    """The colours (k, 3) of a colour map or of one colour, from 0 to 1."""
     if isinstance(name, str) and name in mpl.colormaps:
         return mpl.colormaps[name](np.linspace(0, 1, 60))[:, :3]
     return to_rgba_array(name)[:, :3]
 
 
 def write_gif(path: Path, frames: Shown, size: Size, colours: np.ndarray, about: str) -> None:
-    """A GIF of these colours (256, 3) that begins again at its end; `about` is its comment."""
-    written, clock, near = 0, 0.0, cKDTree(colours.astype(float))
+    """Write a GIF with these colours (256, 3) that repeats for ever; `about` is its comment."""
+    written, elapsed, near = 0, 0.0, cKDTree(colours.astype(float))
     with open(path, "wb") as file:
         for frame, seconds in frames:
             picture = Image.frombytes("P", size, _nearest(near, frame))
@@ -88,15 +90,15 @@ def write_gif(path: Path, frames: Shown, size: Size, colours: np.ndarray, about:
             if not written:
                 head = getheader(picture, info={"loop": 0, "comment": about.encode()})[0]
                 file.writelines(head)
-            clock += seconds  # rounding each frame alone would change the length of the film
-            hundredths = round(100 * clock) - written
+            elapsed += seconds  # rounding each frame alone would change the length of the film
+            hundredths = round(100 * elapsed) - written
             written += hundredths
             file.writelines(getdata(picture, interlace=0, duration=10 * hundredths))
         file.write(b";")
 
 
 def _nearest(colours: cKDTree, frame: bytes) -> bytes:
-    """The nearest colour of each pixel; Pillow's choice would be up to 4 levels off, in white."""
+    """The index of the nearest colour for each pixel; Pillow's own is off by up to 4 levels."""
     red, green, blue = np.frombuffer(frame, np.uint8).reshape(-1, 3).T.astype(np.int32)
     found, each = np.unique((red << 16) + (green << 8) + blue, return_inverse=True)
     places = colours.query(np.stack([found >> 16, (found >> 8) & 255, found & 255], 1))[1]
@@ -104,11 +106,7 @@ def _nearest(colours: cKDTree, frame: bytes) -> bytes:
 
 
 def check_mp4(path: Path) -> None:
-    """Refuse an MP4 where nothing can write one.
-
-    Raises:
-        SdeflowError: the extra is not installed.
-    """
+    """Refuse an MP4 where the extra `video` is not installed."""
     if write_frames is None:
         raise SdeflowError(
             f"{path} needs ffmpeg: pip install 'sdeflow[video]', or write a .gif instead"
@@ -116,11 +114,7 @@ def check_mp4(path: Path) -> None:
 
 
 def write_mp4(path: Path, frames: Shown, size: Size, fps: float, about: str) -> None:
-    """H.264 in MP4; `about` is its comment.
-
-    Raises:
-        SdeflowError: ffmpeg fails.
-    """
+    """Write an MP4 with H.264; `about` is its comment."""
     options = ["-f", "mp4", "-movflags", "+faststart", "-threads", "1", "-map_metadata", "-1"]
     options += ["-fflags", "+bitexact", "-flags:v", "+bitexact", "-metadata", f"comment={about}"]
     made = write_frames(
@@ -133,7 +127,7 @@ def write_mp4(path: Path, frames: Shown, size: Size, fps: float, about: str) -> 
             for frame, seconds in frames:
                 for _ in range(max(1, round(seconds * fps))):
                     made.send(frame)
-    except OSError as error:  # with all that ffmpeg was told
+    except OSError as error:  # its later lines repeat the options of ffmpeg
         raise SdeflowError(f"ffmpeg stopped: {str(error).splitlines()[0]}") from None
     if not path.is_file() or not path.stat().st_size:
-        raise SdeflowError(f"ffmpeg wrote no {path.name}; see what it says above")
+        raise SdeflowError(f"ffmpeg wrote no {path.name}; its message is above")

@@ -1,4 +1,4 @@
-"""What a film shows, checked: paths with their densities and fields, and one look for all."""
+"""Check what a film shows, paths with their densities and fields, and draw one frame of it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 
 Drift = Field | SDE | Callable[[Tensor, Tensor], Tensor]
-"""The score of a field, the drift of an SDE, or any function (x (n, 2), t ()) -> (n, 2)."""
-HEADROOM = 1.1  # above the highest p, on a line
+"""A field (its score is drawn), an SDE (its drift), or a function (x (n, 2), t ()) -> (n, 2)."""
+HEADROOM = 1.1  # height of the axis over the highest p, in one dimension
 T = TypeVar("T")
 
 
@@ -37,7 +37,7 @@ class Leg:
     """One path of a film: times t (T,), states x (T, n, d), and what is drawn below them.
 
     Attributes:
-        named: whether the states have process times; else t counts them.
+        named: whether t are times of a process; otherwise t counts the states.
     """
 
     t: np.ndarray
@@ -48,27 +48,23 @@ class Leg:
 
 
 def legs(path: object, history: object, field: object) -> list[Leg]:
-    """The paths of a film, each with its densities and its field.
-
-    Raises:
-        TypeError, ValueError: what is not of the plane or the line, or not of one film.
-    """
+    """Check the paths of a film, and put the densities and the field of each beside it."""
     row = list(path) if isinstance(path, list | tuple) else [path]
     if not row:
-        raise ValueError("there is no path to film; give one or more")
+        raise ValueError("path is empty; give one path or more")
     below, flows = _for_each(history, len(row), "history"), _for_each(field, len(row), "field")
     found = [_leg(*three) for three in zip(row, below, flows, strict=True)]
     if len({leg.x.shape[2] for leg in found}) > 1:
-        raise ValueError("paths of one and of two dimensions share no window; make two films")
+        raise ValueError("paths of one and two dimensions have no common window; make two films")
     return found
 
 
 def _for_each(value: object, count: int, name: str) -> list:
-    """One thing for each path."""
+    """Repeat one value for each path, or check that there is one for each."""
     if not isinstance(value, list | tuple):
         return [value] * count
     if len(value) != count:
-        raise ValueError(f"{name} must be one, or a list with one for each of {count} path(s)")
+        raise ValueError(f"{name} must be one, or a list with one for each of the {count} path(s)")
     return list(value)
 
 
@@ -82,10 +78,10 @@ def _leg(path: object, history: object, field: object) -> Leg:
             f"path must be a Path, states (T, n, d) or a list of such, got {shown(path)}"
         )
     if len(t) < 2:
-        raise ValueError("path holds one state; solve with save=100 to film the way")
+        raise ValueError("path holds one state; solve with save=100 to film the states on the way")
     if x.shape[2] > 2:
         raise ValueError(
-            f"path has {x.shape[2]} coordinates, a film shows one or two; choose two: "
+            f"path has {x.shape[2]} coordinates, but a film shows one or two; choose two: "
             "dataclasses.replace(path, x=path.x[:, :, [0, 1]])"
         )
     coordinates(x.flatten(0, 1), "path")
@@ -94,9 +90,9 @@ def _leg(path: object, history: object, field: object) -> Leg:
         if isinstance(field, Tensor | np.ndarray):
             raise TypeError("field must depend on time in a film: a Field, an SDE or f(x, t)")
         if x.shape[2] == 1 or not timed:
-            why = "states alone have no times" if x.shape[2] > 1 else "arrows stand in a plane"
+            why = "states alone have no times" if x.shape[2] > 1 else "arrows need two dimensions"
             raise ValueError(f"{why}; leave out field{'' if timed else ', or give a Path'}")
-        for at in (t[0], t[-1]):  # before the first frame is drawn
+        for at in (t[0], t[-1]):  # a wrong field is refused before the first frame is drawn
             arrows(Figure().subplots(), field, float(at), 1.0, 2)  # type: ignore[arg-type]
     if isinstance(history, Grid):
         history = _exact(history, field, path)
@@ -107,17 +103,18 @@ def _leg(path: object, history: object, field: object) -> Leg:
 def _exact(grid: Grid, field: object, path: object) -> DensityPath:
     """The densities of an exact field on a grid, at the times of a path."""
     if not isinstance(field, ExactField) or not isinstance(path, Path):
-        raise TypeError("a grid as history asks for an ExactField as field, and for a Path")
+        raise TypeError("a grid as history needs an ExactField as field, and a Path as path")
     at = tuple(field.density(grid, float(t)) for t in path.t)
     return DensityPath(path.t, at, Diagnostics())
 
 
 def _at_times(history: object, t: np.ndarray, dim: int) -> tuple[Density, ...]:
-    """The densities at the times of the states."""
+    """The densities of a `DensityPath` at the times of the states."""
     known = check_kind(history, DensityPath, "history", "evolve gives one")
     if known[0].grid.dim != dim:
         raise ValueError(
-            f"history has densities of {known[0].grid.dim} dimension(s), the path has {dim}"
+            f"history has densities of {known[0].grid.dim} dimension(s), but the path has {dim}; "
+            "use those of the same data"
         )
     times = known.t.detach().cpu().double().numpy()
     away = np.abs(times[:, None] - t)
@@ -132,7 +129,7 @@ def _at_times(history: object, t: np.ndarray, dim: int) -> tuple[Density, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Look:
-    """What all frames share: the window, the scale of p, colour and size of dots, the unit."""
+    """What all frames share: the window, the scale of p, the colour and size of dots, the unit."""
 
     where: Window
     vmax: float | None
@@ -144,11 +141,11 @@ class Look:
 
     @property
     def dim(self) -> int:
-        """1 on a line, 2 in the plane."""
+        """The dimension of the data, 1 or 2."""
         return len(self.where.low)
 
     def draw(self, ax: Axes, leg: Leg, k: int) -> None:
-        """The k-th state of a path, on empty axes."""
+        """Draw the k-th state of a path on empty axes."""
         p = leg.densities[k] if leg.densities else None
         if p is not None:
             density(ax, p, self.where, self.vmax, self.unit).set(
@@ -165,7 +162,7 @@ class Look:
             return
         frame(ax, self.where)
         lines = [f"window $\\pm${self.where.half:.2g} ({self.unit})"]
-        if self.arrows:  # an empty line where others have one, so that nothing moves
+        if self.arrows:  # an empty line where other paths have one, so that no panel moves
             named = (
                 f"arrows: direction of the {_name(leg.field)}" if leg.field is not None else " "
             )
@@ -178,8 +175,8 @@ class Look:
             ax.set_title(f"darkest: $p$ {ends} {top:.2g} / {self.unit}$^2$", loc="right")
 
     def _time(self, t: float) -> str:
-        """With the digits of the longest time, and two that are not zero."""
-        own = 1 - floor(log10(abs(t)) + 1e-6) if t else 0  # a time may be rounded to float32
+        """Write a time with as many digits as the longest time, at least two that are not zero."""
+        own = 1 - floor(log10(abs(t)) + 1e-6) if t else 0  # times may be rounded to float32
         return f"{t:.{min(max(self.digits, own), 6)}f}"
 
 
@@ -193,17 +190,17 @@ def look(
     row: Sequence[Leg], where: Where | None, vmax: float | None,
     colour: Colour | Tensor | np.ndarray, size: float, unit: str,
 ) -> Look:  # fmt: skip
-    """The look of a film of these paths; errors are those of `film`."""
+    """Choose the window, the scale of p and the colours for a film of these paths."""
     dim = row[0].x.shape[2]
     inks: str | np.ndarray
     if isinstance(colour, str | tuple) and is_color_like(colour):
         inks = to_hex(to_rgba_array(check_colour(colour))[0].tolist(), keep_alpha=True)
     elif dim == 1:
-        raise TypeError(f"colour must be one colour on a line, got {shown(colour)}")
+        raise TypeError(f"colour must be one colour in one dimension, got {shown(colour)}")
     else:
         inks = check_numbers(colour, "colour, if it is no colour,").numpy()
         if any(inks.shape != (leg.x.shape[1],) for leg in row):
-            raise ValueError(f"colour must have a number for each particle, got {inks.shape}")
+            raise ValueError(f"colour must have one number for each particle, got {inks.shape}")
     below = [p for leg in row for p in leg.densities or ()]
     if where is None:
         box = window(*(leg.x.flatten(0, 1) for leg in row), *below)
@@ -226,6 +223,6 @@ def look(
 
 
 def _highest(x: Tensor) -> float:
-    """The highest bar of the histograms of all states (T, n, 1)."""
+    """The height of the highest bar in the histograms of all states (T, n, 1)."""
     ax = Figure().subplots()
     return max(float(np.max(cloud(ax, state).get_data().values)) for state in x)  # type: ignore

@@ -1,4 +1,4 @@
-"""Draw the paths of particles: in one colour, or coloured by time with start and end marked."""
+"""Draw the paths of particles in one colour, or coloured by time with their ends marked."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ def trails(
     ax: Axes, path: States, particles: Sequence[int], colour: Colour = GREY,
     label: str | None = None,
 ) -> list[Line2D]:  # fmt: skip
-    """The paths of a few particles, one thin line each: in the plane, or x(t) in one dimension.
+    """Draw the paths of some particles as thin lines: in the plane, or x(t) in one dimension.
 
-    Raises:
-        TypeError, ValueError: path is no `Path` or states (T, n, d), or has more than two
-            coordinates.
+    Args:
+        ax: the axes.
+        path: a path, or states (T, n, d), of one or two coordinates.
+        particles: the indices of the particles.
+        colour: the colour of all lines.
+        label: name in the legend.
     """
     check_axes(ax)
     colour = check_colour(colour)
@@ -43,18 +46,19 @@ def trails(
 def trajectories(
     ax: Axes, path: States, particles: Sequence[int], colours: str = "viridis", ends: bool = True
 ) -> LineCollection:
-    """The paths of a few particles, coloured by the time t; open dots: start, full ones: end.
+    """Draw the paths of some particles, coloured by time t; `colour_bar(ax, artist)` shows t.
 
-    `colour_bar(ax, artist)` names the times.
-
-    Raises:
-        TypeError, ValueError: path is no `Path` or states (T, n, d) with two times, or has more
-            than two coordinates; no such colours.
+    Args:
+        ax: the axes.
+        path: a path, or states (T, n, d), of one or two coordinates and two times or more.
+        particles: the indices of the particles.
+        colours: a colour map of matplotlib.
+        ends: whether to mark starts by open dots and ends by full ones.
     """
     check_axes(ax)
     t, points = _chosen(ax, path, particles)
     if len(t) < 2:
-        raise ValueError("path holds one state; solve with save=100 to keep the way")
+        raise ValueError("path holds one state; solve with save=100 to keep the states on the way")
     pieces = np.stack([points[:, :-1], points[:, 1:]], 2)
     middles = np.broadcast_to((t[1:] + t[:-1]) / 2, pieces.shape[:2])
     lines = LineCollection(
@@ -77,12 +81,12 @@ def trajectories(
 
 def _colours(name: object) -> str:
     if not isinstance(name, str) or name not in mpl.colormaps:
-        raise ValueError(f"colours must be a colour map of matplotlib's, got {shown(name)}")
+        raise ValueError(f"colours must be a colour map of matplotlib, got {shown(name)}")
     return name
 
 
 def _chosen(ax: Axes, path: object, particles: object) -> tuple[np.ndarray, np.ndarray]:
-    """Times (T,) and points (k, T, 2) of the chosen particles; labels the axes on a line."""
+    """Times (T,) and points (k, T, 2) of the chosen particles; label the axes if x is a line."""
     if isinstance(path, Path):
         t, x = path.t.detach().cpu().numpy(), path.x
     elif isinstance(path, Tensor | np.ndarray) and path.ndim == 3 and len(path):
@@ -91,7 +95,7 @@ def _chosen(ax: Axes, path: object, particles: object) -> tuple[np.ndarray, np.n
         raise TypeError(f"path must be a Path or states (T, n, d), got {shown(path)}")
     n, d = x.shape[1:]
     if d > 2:
-        raise ValueError(f"path has {d} coordinates, trails show two; choose them")
+        raise ValueError(f"path has {d} coordinates, but one or two are drawn; choose two of them")
     chosen = check_labels(particles, "particles", n - 1).reshape(-1)
     found = x[:, chosen].detach().double().cpu().numpy().swapaxes(0, 1)
     if d == 2:

@@ -1,4 +1,4 @@
-"""Draw a sheet of small pictures, each with a line of text under it where asked."""
+"""Draw a sheet of small pictures, each with a line of text below it if wanted."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ GAP = 1
 LINE = 0.4
 """Height of a line of text over that of a picture."""
 SIZE = 6.0
-"""Of the text, in points."""
+"""Size of the text (points)."""
 
 
 def pictures(
     ax: Axes, x: Tensor | np.ndarray | Path, shape: Sequence[int], columns: int | None = None,
     labels: Sequence[str] | None = None, low: float = -1.0, high: float = 1.0,
 ) -> AxesImage:  # fmt: skip
-    """Pictures x (n, d) in rows, from left to right and from above, every pixel a square.
+    """Draw pictures x (n, d) in rows, from left to right and from top to bottom.
 
-    Grey or colour runs from `low` (black) to `high` (white); what lies beyond is cut. Two sheets
-    of one range can be compared. One image holds the sheet, pixel by pixel, and axes are off.
+    Every pixel is a square. Values below `low` are black, values above `high` white.
 
     Args:
-        ax: the axes.
+        ax: the axes, which are switched off.
         x: the pictures, flattened or (n, *shape), or a path, whose last state is drawn.
-        shape: (channels, rows, columns), one channel or three, or (rows, columns); a data set's
-            and a field's `shape`.
-        columns: pictures side by side, by default about as many as there are rows of them.
-        labels: a line of text under each, n of them.
-        low, high: values of black and white.
+        shape: (channels, rows, columns) with one channel or three, or (rows, columns); the
+            `shape` of a data set or of a field.
+        columns: pictures in a row, by default about as many as there are rows.
+        labels: n lines of text, one below each picture.
+        low, high: the values drawn as black and as white.
 
     Raises:
-        TypeError, ValueError: x does not hold pictures of this shape, labels are not one for each.
+        TypeError, ValueError: x does not hold pictures of this shape, or there is not one label
+            for each picture.
     """
     check_axes(ax)
-    a = _tiles(x, shape)
+    a = _images(x, shape)
     n, height, width = a.shape[:3]
     low, high = check_finite(low, "low"), check_finite(high, "high")
     if not low < high:
@@ -58,9 +58,9 @@ def pictures(
     sheet = np.zeros((rows * down - (0 if texts else GAP), across * right - GAP, 4))
     corners = [(i // across * down, i % across * right) for i in range(n)]
     for i, (top, left) in enumerate(corners):
-        tile = np.clip((a[i] - low) / (high - low), 0.0, 1.0)
-        sheet[top : top + height, left : left + width, :3] = tile
-        sheet[top : top + height, left : left + width, 3] = 1.0  # between pictures it is clear
+        pixels = np.clip((a[i] - low) / (high - low), 0.0, 1.0)
+        sheet[top : top + height, left : left + width, :3] = pixels
+        sheet[top : top + height, left : left + width, 3] = 1.0  # gaps stay transparent
         if texts:
             middle = left + width / 2 - 0.5
             ax.text(middle, top + height, texts[i], size=SIZE, ha="center", va="top")
@@ -72,17 +72,19 @@ def pictures(
     return ax.imshow(sheet, interpolation="nearest")
 
 
-def _tiles(x: object, shape: object) -> np.ndarray:
-    """The pictures (n, rows, columns, 1 or 3)."""
+def _images(x: object, shape: object) -> np.ndarray:
+    """The pictures as an array (n, rows, columns, 1 or 3)."""
     if not isinstance(shape, tuple | list) or len(shape) not in (2, 3):
         raise TypeError(
-            f"shape must be (channels, rows, columns), as data.shape, or (rows, columns), got "
-            f"{shown(shape)}"
+            "shape must be (channels, rows, columns), such as data.shape, or (rows, columns), "
+            f"got {shown(shape)}"
         )
     sizes = tuple(check_int(size, "each of shape") for size in shape)
     channels, height, width = sizes if len(sizes) == 3 else (1, *sizes)
     if channels not in (1, 3):
-        raise ValueError(f"pictures have one channel or three, got {channels}; choose from them")
+        raise ValueError(
+            f"pictures have one channel or three, got {channels}; choose one or three"
+        )
     found = check_numbers(x.x[-1] if isinstance(x, Path) else x, "x")
     if found.ndim < 2 or not len(found) or found[0].numel() != channels * height * width:
         raise ValueError(
@@ -93,7 +95,7 @@ def _tiles(x: object, shape: object) -> np.ndarray:
 
 
 def _texts(labels: object, n: int) -> list[str]:
-    """One line for each picture, or none at all."""
+    """Check that there is a line of text for each picture, or none."""
     if labels is None:
         return []
     if not isinstance(labels, list | tuple) or not all(isinstance(text, str) for text in labels):

@@ -1,4 +1,4 @@
-"""Draw whole panels in one line: a row of things, paths over a density, a verdict."""
+"""Draw whole panels by one call: a row of densities and clouds, paths over a density, a check."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from torch import Tensor
 from sdeflow._validation import check_kind, check_labels, check_positive, shown
 from sdeflow.density import Density
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict, format_p_value
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.plot.clouds import cloud, coordinates
 from sdeflow.plot.densities import density, tube
 from sdeflow.plot.panels import Where, as_window, colour_bar, frame, peak, window, window_label
 from sdeflow.plot.paths import trails, trajectories
 from sdeflow.plot.style import BLUE, VERMILION, check_axes
-from sdeflow.plot.verdicts import residual
+from sdeflow.plot.verdicts import p_value_label, residual
 from sdeflow.solvers.path import Path
 
 Shown = Density | Tensor | np.ndarray | Path
-"""What one panel shows: a density, a cloud (n, 2), or the last cloud of a path."""
-FEW = 30  # paths that a panel shows, if it is not said which
+"""What one panel shows: a density, a cloud (n, 2), or the last state of a path."""
+FEW = 30  # number of paths drawn by default
 
 
 def strip(
@@ -34,26 +34,27 @@ def strip(
     below: Density | None = None, where: Where | None = None, vmax: float | None = None,
     decades: float | None = None, size: float = 1.0, unit: str = "data unit",
 ) -> list[Axes]:  # fmt: skip
-    """A row of panels of the plane that share one window and one scale of p; their axes.
+    """Draw densities and clouds in a row of panels of one window and one scale; return the axes.
 
     Args:
         fig: an empty figure, or one of its subfigures.
-        things: densities and clouds by title; without titles in a list; or a `DensityPath`, whose
-            titles are its times.
-        below: a density that is drawn under every cloud.
-        where: what all panels show, by default the window of everything that is drawn.
-        vmax: p at the end of the colours, by default the largest of all densities.
-        decades: powers of ten over which the colours then run, by default they are linear.
-        size: of a dot, in points squared.
-        unit: of length.
+        things: title -> density or cloud in two dimensions; a list, for panels without titles; or
+            a `DensityPath`, whose times are the titles.
+        below: a density to draw under every cloud.
+        where: the window of all panels, by default that of everything drawn.
+        vmax: the value of p at the end of the colours, by default the largest of all densities.
+        decades: the powers of ten below vmax that the colours span; by default colours are
+            linear in p.
+        size: area of a dot, in points squared.
+        unit: the unit of length.
 
     Raises:
-        TypeError, ValueError: nothing to show, or things that are not of the plane.
+        TypeError, ValueError: there is nothing to show, or a thing is not two-dimensional.
     """
-    check_kind(fig, FigureBase, "fig", "plot.figure")
+    check_kind(fig, FigureBase, "fig", "plot.figure makes one")
     row = _titled(things)
     drawn = [each for _, each in row] + ([] if below is None else [below])
-    maps = [check_kind(p, Density, "below") for p in drawn if p is below or _is_density(p)]
+    maps = [check_kind(p, Density, "below") for p in drawn if p is below or isinstance(p, Density)]
     box = window(*drawn) if where is None else as_window(where, "where")
     top = vmax if vmax is not None or not maps else peak(*maps)
     axes, image = list(fig.subplots(1, len(row), squeeze=False)[0]), None
@@ -72,11 +73,7 @@ def strip(
 
 
 def _titled(things: object) -> list[tuple[str, Shown]]:
-    """What the panels show, with their titles.
-
-    Raises:
-        TypeError, ValueError: it is nothing, or no things of the plane.
-    """
+    """Check what the panels show, and give each its title."""
     row: list[tuple[str, Shown]]
     if isinstance(things, DensityPath):
         row = [(f"$t$ = {float(t):.2g}", p) for t, p in zip(things.t, things, strict=True)]
@@ -94,40 +91,32 @@ def _titled(things: object) -> list[tuple[str, Shown]]:
         dim = each.grid.dim if isinstance(each, Density) else coordinates(each).shape[1]
         if dim != 2:
             raise ValueError(
-                f"a strip shows the plane, got {dim} coordinate; use tube, or a panel for each"
+                f"a strip shows two coordinates, got {dim}; use plot.tube, or a panel for each"
             )
     return row
-
-
-def _is_density(thing: object) -> bool:
-    return isinstance(thing, Density)
 
 
 def paths(
     ax: Axes, path: Path, below: DensityPath | Density | None = None, where: Where | None = None,
     particles: Sequence[int] | None = None, unit: str = "data unit",
 ) -> ScalarMappable | None:  # fmt: skip
-    """The paths of a few particles over a density, in a window, with the bar of the colours.
+    """Draw the paths of some particles over a density, with a colour bar.
 
-    On a line x(t), over p(x, t) if `below` is a `DensityPath`; in the plane coloured by time, over
-    one density if it is given.
+    In one dimension the paths are x(t), over p(x, t); in two they are coloured by time.
 
     Args:
         ax: the axes.
-        path: in one or two dimensions.
-        below: the density.
-        where: what to show, by default the window of the path and the density.
-        particles: which, by default the first 30.
-        unit: of length.
+        path: a path in one or two dimensions.
+        below: a `DensityPath` in one dimension, a density in two; by default none.
+        where: the window, by default that of the path and the density.
+        particles: the indices of the particles, by default the first 30.
+        unit: the unit of length.
 
     Returns:
-        What the colours of the bar stand for; None on a line without a density.
-
-    Raises:
-        TypeError, ValueError: path is no `Path`, or the density is not of its kind.
+        The artist that the colour bar belongs to; None in one dimension without a density.
     """
     check_axes(ax)
-    n, d = check_kind(path, Path, "path", "solve").x.shape[1:]
+    n, d = check_kind(path, Path, "path", "solve gives one").x.shape[1:]
     few = check_labels(range(min(n, FEW)) if particles is None else particles, "particles", n - 1)
     chosen = few.reshape(-1).tolist()
     if d == 1:
@@ -151,29 +140,26 @@ def comparison(
     fig: FigureBase, x: Tensor | Path, p: Density, where: Where | None = None,
     limit: float = 5.0, unit: str = "data unit",
 ) -> Verdict:  # fmt: skip
-    """A cloud of the plane, the density that it should have, and (count - expected) / sd.
+    """Draw a cloud, the density that it should have, and the residual (count - expected) / sd.
 
-    Below the residual stands the p-value of `check_density` after Holm, "p > 0.5" above a half.
+    The p-value of `check_density` after Holm's correction is written below the residual.
 
     Args:
         fig: an empty figure, or one of its subfigures, for three panels of one window.
-        x: the cloud (n, 2), or a path, whose last cloud is meant.
-        p: the density.
-        where: what all panels show, by default the window of p.
+        x: the cloud (n, 2), or a path, whose last state is checked.
+        p: the density, in two dimensions.
+        where: the window of all panels, by default that of p.
         limit: the residual (sd) at which the colours end.
-        unit: of length.
+        unit: the unit of length.
 
     Returns:
         The verdict of `check_density`.
-
-    Raises:
-        TypeError, ValueError: as `check_density`; not of the plane.
     """
-    check_kind(fig, FigureBase, "fig", "plot.figure")
-    check_kind(p, Density, "p", "evolve and on_grid")
+    check_kind(fig, FigureBase, "fig", "plot.figure makes one")
+    check_kind(p, Density, "p", "evolve and on_grid give one")
     limit = check_positive(limit, "limit")
     if p.grid.dim != 2:
-        raise ValueError(f"p must be of the plane, got {p.grid.dim} dimension(s)")
+        raise ValueError(f"p must have two dimensions, got {p.grid.dim}")
     box = window(p) if where is None else as_window(where, "where")
     end = x.x[-1] if isinstance(x, Path) else x
     found = check_density(end, p)
@@ -183,5 +169,5 @@ def comparison(
     colour_bar(middle, density(middle, p, box, unit=unit))  # type: ignore[arg-type]
     middle.set(title="density", xlabel="")
     colour_bar(right, residual(right, found, p, limit, box, unit))  # type: ignore[arg-type]
-    right.set(title="residual", xlabel=f"{format_p_value(found.p_value)}\nafter Holm")
+    right.set(title="residual", xlabel=f"{p_value_label(found.p_value)}\nafter Holm")
     return found

@@ -1,4 +1,4 @@
-"""Make a figure in the style of the package, and write it with its provenance."""
+"""Make a figure in the style of a venue, and write it to a file with its provenance."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ STYLE: dict[str, Any] = FILES | {
     "font.family": "DejaVu Sans", "mathtext.fontset": "dejavusans", "text.usetex": False,
 }  # fmt: skip
 TIMES: dict[str, Any] = {"font.family": "STIXGeneral", "mathtext.fontset": "stix"}
-"""The font of Times' shape that matplotlib brings; the venues set their text in Times."""
+"""The Times-like font of matplotlib; the venues set their text in Times."""
 SCRIPTS = re.compile(r"\$[^$]*[_^][^$]*\$")
-NARROW = 0.8  # inches, less than which a panel's label takes two lines
+NARROW = 0.8  # width (inches) of a panel below which its label takes two lines
 WITH_SCRIPTS = 8.6
-"""Points of a text with sub- or superscripts: mathtext sets these at 0.7 of it, so in 6 points."""
+"""Size (points) of a text with sub- or superscripts, which then have 0.7 of it, 6 points."""
 VENUES: dict[str, tuple[float, ...]] = {
     "neurips": (5.5,),  # its instructions: text in 5.5 by 9 inches
     "icml": (3.25, 6.75),  # its style file: text 6.75 in, columns 0.25 in apart
@@ -52,26 +52,18 @@ VENUES: dict[str, tuple[float, ...]] = {
     "prl": (8.6 / 2.54, 17.8 / 2.54),  # APS: one column 8.6 cm, two 17.8 cm
     "prl2": (17.8 / 2.54,),  # the same, both columns
 }
-"""Widths (inches) of a figure over one column of a venue's text, two, ..."""
+"""Widths (inches) of a venue's text: of one column, of two, ..."""
 
 
 def check_colour(value: object, name: str = "colour") -> Colour:
-    """Return `value` if it is one colour of matplotlib's.
-
-    Raises:
-        TypeError: it is not.
-    """
+    """Return `value` if it is one colour of matplotlib."""
     if not isinstance(value, str | tuple) or not is_color_like(value):
         raise TypeError(f"{name} must be a colour, such as 'red' or '#0072B2', got {shown(value)}")
     return value
 
 
 def check_axes(ax: object) -> Axes:
-    """Return `ax` if it is the axes of a figure.
-
-    Raises:
-        TypeError: it is not.
-    """
+    """Return `ax` if it is the axes of a figure."""
     return check_kind(ax, Axes, "ax", "fig.subplots() makes them")
 
 
@@ -79,7 +71,7 @@ class _Legible(Figure):
     """A figure in which sub- and superscripts have 6 points, whatever the size of their text."""
 
     def draw(self, renderer: RendererBase) -> None:
-        """Raise what is too small, then lay out and draw."""
+        """Enlarge text whose scripts are too small, then lay out and draw."""
         for axes in self.findobj(Axes):
             both = axes.xaxis, axes.yaxis
             labels = [one for axis in both for one in axis.get_ticklabels(which="both")]
@@ -93,7 +85,7 @@ class _Legible(Figure):
 
 
 def _raised(texts: Iterable[Text]) -> bool:
-    """Whether texts of one size had to be made larger, because one of them has scripts."""
+    """Enlarge texts of one size if one of them has scripts that are too small; return whether."""
     row = list(texts)
     sizes = [float(one.get_fontsize()) for one in row]
     found = any(
@@ -110,28 +102,28 @@ def figure(
     width: float | None = None, height: float | None = None, venue: str | None = None,
     columns: int = 1, panels: tuple[int, int] | None = None, aspect: float | None = None,
 ) -> Iterator[Figure]:  # fmt: skip
-    """An empty figure, 7 x 4 inches, or as wide as a venue's text and as high as its panels need.
+    """Make an empty figure of 7 x 4 inches, or one as wide as a venue's text.
 
-    The style holds inside `with`: draw and save there. A text with sub- or superscripts is set in
-    8.6 points at least, so that these have 6.
+    The style is active inside `with` alone: draw and save there. Sub- and superscripts have 6
+    points at least.
 
     Args:
-        width, height: in inches.
-        venue: a key of `VENUES`; it fixes the width, and a Times-like font.
-        columns: of the venue's text that the figure spans.
-        panels: (rows, columns of panels) that the height is worked out for.
+        width, height: size in inches.
+        venue: a key of `VENUES`, which sets the width and a Times-like font.
+        columns: number of columns of the venue's text that the figure spans.
+        panels: (rows, columns) of panels, from which the height is computed.
         aspect: height over width of a panel, by default 1 for panels side by side, 0.7 for one.
 
     Raises:
         TypeError, ValueError: a size that is not positive, an unknown venue, more columns than it
-            has, a width beside a venue.
+            has, or both width and venue.
     """
     if venue is not None:
         if width is not None:
-            raise ValueError("a venue fixes the width; leave out width, or venue")
+            raise ValueError("a venue sets the width; leave out width, or venue")
         width = _text_width(venue, columns)
     elif check_int(columns, "columns") != 1:
-        raise ValueError("columns are those of a venue's text; give venue=, or a width")
+        raise ValueError("columns count those of a venue's text; give venue=, or width= in inches")
     width = 7.0 if width is None else check_positive(width, "width")
     if height is None and (venue is not None or panels is not None):
         height = _height(width, (1, 1) if panels is None else panels, aspect)
@@ -141,7 +133,7 @@ def figure(
 
 
 def _text_width(venue: object, columns: int) -> float:
-    """Of so many columns of a venue's text (inches)."""
+    """The width (inches) of some columns of a venue's text."""
     if not isinstance(venue, str) or venue.lower() not in VENUES:
         raise ValueError(f"venue must be one of {', '.join(VENUES)}, got {shown(venue)}")
     widths = VENUES[venue.lower()]
@@ -151,34 +143,34 @@ def _text_width(venue: object, columns: int) -> float:
 
 
 def _height(width: float, panels: object, aspect: float | None) -> float:
-    """That gives each panel its aspect, with room for a title, ticks and labels."""
+    """The height (inches) that gives panels their aspect, with room for titles and labels."""
     if not isinstance(panels, tuple | list) or len(panels) != 2:
         raise TypeError(f"panels must be a pair (rows, columns), got {shown(panels)}")
     rows, across = check_int(panels[0], "panels[0]"), check_int(panels[1], "panels[1]")
     default = 1.0 if across > 1 else 0.7
     aspect = default if aspect is None else check_positive(aspect, "aspect")
-    label = 0.4 if 0.8 * width / across > NARROW else 0.55  # of one line, or of two
+    label = 0.4 if 0.8 * width / across > NARROW else 0.55  # inches, for one line or two
     return rows * (aspect * max(width - 0.3, 0.5) / across + label)
 
 
 def write(
     fig: Figure, path: str | pathlib.Path, about: Mapping[str, object] | None = None
 ) -> pathlib.Path:
-    """Save a figure, all or nothing, with its provenance: command, commit, versions.
+    """Save a figure with its provenance: command, commit, versions.
 
-    The same figure, written by the same command, has the same bytes. `about` (seed=, settings,
-    the command of another program) is added to `provenance()`; `sdeflow provenance FILE` reads it.
+    The same figure, written by the same command, has the same bytes. `sdeflow provenance FILE`
+    prints the provenance.
 
     Args:
         fig: the figure.
-        path: ends in .png, .pdf or .svg.
-        about: names and what they stand for.
+        path: a file name that ends in .png, .pdf or .svg.
+        about: names and values to add to the provenance, such as seed and settings.
 
     Raises:
         TypeError, ValueError: another suffix, or none.
-        OSError: it cannot be written; what was there is left.
+        OSError: the file cannot be written; an older file stays as it was.
     """
-    check_kind(fig, Figure, "fig", "plot.figure")
+    check_kind(fig, Figure, "fig", "plot.figure makes one")
     path = check_file(path)
     given = {} if about is None else about
     made = {**provenance(), **given} if isinstance(given, Mapping) else given

@@ -17,24 +17,33 @@ from torch import Tensor
 from sdeflow._validation import check_kind, check_numbers, check_positive
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import ErrorBudget
-from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.diagnostics.verdict import Verdict, format_p_value
 from sdeflow.plot.densities import colour_map, steps
 from sdeflow.plot.panels import SHOWN, Where
 from sdeflow.plot.style import BLACK, BLUE, GREY, PURPLE, check_axes, check_colour
 from sdeflow.training.loss import LossReport
 
+LEAST_P = 1e-16
+"""Smallest p-value that is written as a number in a figure."""
+
 
 def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2D]:
-    """Irreducible part and excess of the noise loss at each noise level (L,), both axes log."""
+    """Draw the noise loss, its irreducible part and its excess at each noise level, both axes log.
+
+    Args:
+        ax: the axes.
+        report: the result of `loss_decomposition`.
+        noise_level: (L,) the levels sigma / alpha of the report, in units of the data's std.
+    """
     check_axes(ax)
-    check_kind(report, LossReport, "report", "loss_decomposition")
+    check_kind(report, LossReport, "report", "loss_decomposition gives one")
     at = check_numbers(noise_level, "noise_level", report.excess.shape).numpy()
     lines = ax.plot(at, report.irreducible, color=BLACK, ls="--", label="irreducible: exact field")
     lines += ax.plot(at, report.loss, color=BLACK, label="loss: learned field")
     lines += ax.plot(at, report.excess, color=PURPLE, label="excess: the difference")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
-    # Room for the legend below the curves, where small noise leaves the axes empty.
+    # The legend stands below the curves, at small noise levels.
     ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 3000))
     ax.legend(loc="lower left")
     return lines
@@ -44,8 +53,16 @@ def distances(
     ax: Axes, names: Sequence[str], values: Sequence[float], sampling_floor: tuple[float, float],
     unit: str, colours: Sequence[str] | None = None,
 ) -> BarContainer:  # fmt: skip
-    """Distances as bars, and the sampling floor of two samples of the data, mean +- 2 sd, as a
-    band.
+    """Draw distances as bars, and their sampling floor as a band.
+
+    Args:
+        ax: the axes.
+        names: a name for each bar.
+        values: the distances, in `unit`.
+        sampling_floor: mean and standard deviation (sd) of the distance between two samples of
+            the data; the band is mean +- 2 sd.
+        unit: label of the axis.
+        colours: a colour for each bar.
     """
     check_axes(ax)
     check_kind(names, Sequence, "names", "a list")
@@ -69,27 +86,30 @@ def residual(
     ax: Axes, verdict: Verdict, p: Density, limit: float = 5.0, where: Where | None = None,
     unit: str = "data unit",
 ) -> AxesImage | StepPatch:  # fmt: skip
-    """(count - expected) / sd of each bin, where p has mass: pale bins are chance, deep ones are
-    not.
+    """Draw the residual (count - expected) / sd of each bin, where p has mass.
+
+    Under the density p, a residual has mean 0 and standard deviation 1.
 
     Args:
         ax: the axes.
-        verdict: of a cloud against p.
-        p: the density that it was compared with.
+        verdict: the result of `check_density` for a cloud and p.
+        p: the density that the cloud was compared with.
         limit: the residual (sd) at which the colours end.
-        where: what to show, by default the window that holds the mass of p.
-        unit: of length.
+        where: the window, by default the one that holds the mass of p.
+        unit: the unit of length.
 
     Raises:
         TypeError, ValueError: verdict is no `Verdict`, p no `Density`, or their grids differ.
     """
     check_axes(ax)
     limit = check_positive(limit, "limit")
-    check_kind(p, Density, "p", "evolve and on_grid")
-    check_kind(verdict, Verdict, "verdict", "check_density")
+    check_kind(p, Density, "p", "evolve and on_grid give one")
+    check_kind(verdict, Verdict, "verdict", "check_density gives one")
     check_kind(unit, str, "unit")
     if not verdict.grid.same(p.grid):
-        raise ValueError(f"the verdict is on {verdict.grid}, the density on {p.grid}; use one")
+        raise ValueError(
+            f"the verdict is on {verdict.grid}, but the density on {p.grid}; use the same grid"
+        )
     sizes = p.mass.flatten().sort().values
     rare = sizes[torch.searchsorted(sizes.cumsum(0), (1 - SHOWN) * p.total())]
     values = torch.where(p.mass >= rare, verdict.residual, torch.nan)
@@ -102,12 +122,37 @@ def residual(
     return image
 
 
+def p_value_label(p_value: float) -> str:
+    """Write a p-value for a figure: "p > 0.5", "p = 0.02", "p = 3 x 10^-5" or "p < 10^-16".
+
+    Below 1e-16 the approximate distribution of a statistic says nothing about its value.
+    """
+    if p_value >= 1e-3:
+        return f"${format_p_value(p_value)}$"
+    if p_value < LEAST_P:
+        return f"$p < {_power(LEAST_P)}$"
+    return f"$p = {_power(p_value)}$"
+
+
+def _power(value: float) -> str:
+    """Write a number in mathtext as two digits times a power of ten."""
+    digits, exponent = f"{value:.1e}".split("e")
+    factor = "" if digits == "1.0" else f"{float(digits):g} \\times "
+    return f"{factor}10^{{{int(exponent)}}}"
+
+
 def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
-    """Total variation of each source of error with its interval, log scale. The band holds what a
-    cloud of this size cannot detect; a value left of the axis is an arrow with a bound beside it.
+    """Draw the total variation of each source of error with its interval, on a log axis.
+
+    A grey band covers what a cloud of this size cannot detect. A value below the axis is an arrow
+    with an upper bound beside it.
+
+    Args:
+        ax: the axes.
+        found: the result of `error_budget`.
     """
     check_axes(ax)
-    check_kind(found, ErrorBudget, "found", "error_budget")
+    check_kind(found, ErrorBudget, "found", "error_budget gives one")
     least = found.detectable / 300
     names = [source.name for source in found.sources]
     at = np.arange(len(names))
@@ -118,7 +163,7 @@ def error_budget(ax: Axes, found: ErrorBudget) -> ErrorbarContainer:
     points = ax.errorbar(value[inside], at[inside], fmt="o", color=BLUE, ms=4)
     for k in at[~inside]:
         ax.plot(least, k, "<", color=BLUE, ms=4, clip_on=False)
-        ax.annotate(f"< {least:.0e}", (least, k), (6, 2), textcoords="offset points")
+        ax.annotate(f"$< {_power(least)}$", (least, k), (6, 2), textcoords="offset points")
     ax.set(xscale="log", yticks=at, yticklabels=names, xlabel="total variation")
     ax.set(xlim=(least, max(1.0, 1.3 * high.max())), ylim=(len(names) - 0.5, -0.5))
     ax.set_title(f"grey: undetected, n = {found.total.n:,}")

@@ -337,7 +337,7 @@ def test_a_race_reports_each_peers_own_error_and_time(monkeypatch: pytest.Monkey
     monkeypatch.setattr(fokker_planck, "peers", lambda start: planted)
     monkeypatch.setattr(fokker_planck, "in_its_own_process", lambda *_: 1.0)
     monkeypatch.setattr(fokker_planck, "peak", lambda run: (run(), 1.0))
-    peer, kernel, ours, usual = fokker_planck.race(64, 1)
+    peer, kernel, ours, usual = fokker_planck.compared(64, 1)
     assert peer["TV"] == pytest.approx(0.01, rel=1e-3)
     assert ours["TV"] <= peer["TV"]
     assert kernel["TV"] == usual["TV"] < 1e-5

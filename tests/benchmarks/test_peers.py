@@ -355,7 +355,7 @@ def test_same_seed_gives_the_same_noise_and_leaves_torch_alone():
 # ---------------------------------------------------------------------- coordinates, packages
 
 
-@pytest.mark.parametrize("name", [n for n, one in ALL.items() if one.clock[0] in "xz"])
+@pytest.mark.parametrize("name", [n for n, one in ALL.items() if one.coordinates[0] in "xz"])
 def test_process_does_not_matter_to_peers(name):
     """At equal levels the cloud x / alpha is the same under every process."""
     one, ends = ALL[name], []

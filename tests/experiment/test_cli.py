@@ -245,8 +245,8 @@ def test_calibrated_steps_are_kept_and_sampled_with(
         (("--eta", "inf"), "eta must be zero or more"),
         (("--method", "hune", "--eta", "1"), "unknown SDE method 'hune'"),
         (("--method", "hune", "--eta", "0"), "unknown ODE method 'hune'"),
-        (("--method", "dopri5", "--eta", "1"), "is an ODE method: use it with --eta 0"),
-        (("--method", "heun2", "--eta", "1"), "is an ODE method: use it with --eta 0"),
+        (("--method", "dopri5", "--eta", "1"), "is an ODE method; use it with --eta 0"),
+        (("--method", "heun2", "--eta", "1"), "is an ODE method; use it with --eta 0"),
         (("--method", "srk", "--eta", "0"), "unknown ODE method 'srk'"),
         (("--method", "reversible_heun", "--eta", "0"), "unknown ODE method"),
         (("--steps", "0", "--eta", "0", "--method", "dopri5"), "steps must be at least 1"),
@@ -299,7 +299,7 @@ def test_missing_and_unfinished_runs_are_refused(sdeflow: Command, tmp_path: Pat
     (folder / "field.safetensors").unlink()
     before = contents(folder)
     assert refused(
-        sdeflow("sample", folder, "--n", 5), "is not finished; go on with: sdeflow train"
+        sdeflow("sample", folder, "--n", 5), "is not finished; continue with: sdeflow train"
     )
     assert contents(folder) == before
     assert "not finished, 30 of 30 steps" in sdeflow("info", folder)[1]
@@ -451,7 +451,7 @@ def test_keyboard_interrupt_ends_with_one_line(
     monkeypatch.setattr(run, "fit", stop)
     code, _, err = sdeflow("train", *TINY, "--out", tmp_path / "r")
     assert code == 130
-    assert err == "sdeflow: stopped; training goes on from its checkpoint next time\n"
+    assert err == "sdeflow: stopped; the same command continues the training\n"
     # A cloud does not go on: it starts anew.
     monkeypatch.setattr(run, "sample", stop)
     assert sdeflow("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
@@ -770,7 +770,7 @@ def test_exit_code_says_whether_the_check_passed(
     assert code == 1
     assert out.startswith("measured\n")
     again = f"sdeflow check {tmp_path / 'd'}"
-    assert err == f"sdeflow: no check: a cell is too wide; take more cells, by: {again}\n"
+    assert err == f"sdeflow: no check: a cell is too wide; take more cells, with: {again}\n"
 
 
 def test_places_where_nothing_can_be_written_are_refused(
@@ -820,7 +820,7 @@ def test_train_goes_on_with_more_steps_and_says_how(sdeflow: Command, tmp_path: 
     assert "finished" in sdeflow("info", folder)[1]
     (folder / "field.safetensors").unlink()
     answer = sdeflow("sample", folder)
-    assert refused(answer, "go on with: sdeflow train --steps 40 --batch 8 --width 8 --depth 1")
+    assert refused(answer, "continue with: sdeflow train --steps 40 --batch 8 --width 8 --depth 1")
     assert sdeflow(*answer[2].split("with: sdeflow ")[1].split())[0] == 0
 
 

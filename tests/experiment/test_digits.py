@@ -38,9 +38,9 @@ def test_a_config_of_digits_has_the_sizes_of_pictures() -> None:
     assert folder.command(TINY, Path("r")) == (
         "sdeflow train --data digits --steps 3 --batch 8 --width 8 --out r"
     )
-    with pytest.raises(ValueError, match="take a UNet: width is a multiple of 8"):
+    with pytest.raises(ValueError, match="by a UNet, of a width that 8 divides"):
         Config("digits", width=12)
-    with pytest.raises(ValueError, match="take a UNet: width is a multiple of 8, depth is 1"):
+    with pytest.raises(ValueError, match="by a UNet, of a width that 8 divides"):
         Config("digits", depth=4)
 
 
@@ -75,7 +75,7 @@ def test_the_demo_writes_a_report_with_floors_and_sheets(done: Path) -> None:
     assert names[:-1] == [sampler.name for sampler in demo.SAMPLERS]
     assert report["rows"][-1]["copies"] == 1.0
     assert "{:.3f} +- {:.3f}".format(*report["energy_floor"]) in text
-    assert "are for the plane" in text
+    assert "need data of two coordinates" in text
     for name in ("figure.png", "cloud.png"):
         with Image.open(done / name) as image:
             assert min(image.size) > 100
@@ -99,8 +99,8 @@ def test_sample_writes_the_pictures_of_each_class_in_turn(done: Path) -> None:
 
 def test_what_is_for_the_plane_says_so(done: Path) -> None:
     for refused in (lambda: verify.check(done), lambda: view.view(done)):
-        with pytest.raises(SdeflowError, match="for the plane only: digits has 64 coordinates"):
+        with pytest.raises(SdeflowError, match="two coordinates, but digits has 64"):
             refused()
-    with pytest.raises(ValueError, match="give the label that steps are for"):
+    with pytest.raises(ValueError, match="give the label that the steps are for"):
         run.calibrate(done, 4)
     assert run.calibrate(done, 2, pilot=16, label=3).name

@@ -22,6 +22,9 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
+ENDS = "reverse SDE", "probability flow"
+
+
 def spiral_with_an_outlier() -> pictures.Snapshots:
     """The demo's five times, and a particle that ends far from the data."""
     data = sf.datasets.spiral().distribution.sample(300, 0)
@@ -45,7 +48,7 @@ def test_the_demo_s_figure_cuts_neither_particle_nor_text(drawn: list[Figure]) -
     pictures.demo_figure(shown, report, losses, Path("f.png"))
     (fig,) = drawn
     assert layout_faults(fig) == []
-    ends = [ax for ax in fig.findobj(type(fig.axes[0])) if ax.get_title()[:3] in ("SDE", "flo")]
+    ends = [ax for ax in fig.findobj(type(fig.axes[0])) if ax.get_title() in ENDS]
     last = next(ax for ax in fig.axes if ax.get_title().endswith("= 0.01"))
     assert len(ends) == 2
     levels, bars = (next(ax for ax in fig.axes if said in ax.get_ylabel() + ax.get_xlabel())

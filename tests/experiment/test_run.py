@@ -171,7 +171,9 @@ def test_run_on_changed_data_is_refused(far: str, tmp_path: Path) -> None:
         lambda: run.fit(config, folder),
         lambda: run.sample(folder, 5, sf.SDESolver("heun", 5), 1.0),
     ):
-        with pytest.raises(sf.SdeflowError, match=r"far\.csv is not what this run was trained on"):
+        with pytest.raises(
+            sf.SdeflowError, match=r"far\.csv has changed since this run was trained"
+        ):
             act()
     assert {f.name: f.read_bytes() for f in folder.iterdir()} == before
     run.clear(folder, config)
@@ -259,7 +261,9 @@ def test_run_is_trained_on_with_more_steps(tmp_path: Path) -> None:
         patch.setattr(training.Training, "__next__", step)
         with pytest.raises(Stop):
             run.fit(config, tmp_path / "b")
-    with pytest.raises(sf.SdeflowError, match="not finished; go on with: sdeflow train --steps"):
+    with pytest.raises(
+        sf.SdeflowError, match="not finished; continue with: sdeflow train --steps"
+    ):
         run.reopen(tmp_path / "b")
     run.fit(config, tmp_path / "b")
     assert bits(tmp_path / "a") == bits(tmp_path / "b")
@@ -331,7 +335,7 @@ def test_stopped_and_resumed_run_leaves_the_same_field_and_log(
             with pytest.raises(Stop):
                 run.fit(config, tmp_path / "stopped")
         if stop > 50:
-            with pytest.raises(sf.SdeflowError, match="is not finished; go on with"):
+            with pytest.raises(sf.SdeflowError, match="is not finished; continue with"):
                 run.reopen(tmp_path / "stopped")
     run.fit(config, tmp_path / "stopped")
     assert bits(tmp_path / "whole") == bits(tmp_path / "stopped")

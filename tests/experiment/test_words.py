@@ -25,7 +25,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step."""
     folder = tmp_path_factory.mktemp("words") / "run"
     said = words.train(OPTIONS, folder)
-    assert "held-out digits named rightly" in said
+    assert "share of held-out digits recognised" in said
     assert str(folder / "pictures.png") in said
     return folder
 
@@ -53,20 +53,22 @@ def test_wrong_words_and_options_are_refused(sdeflow: Command, made: Path, tmp_p
     def asked(*options: str) -> tuple[int, str, str]:
         return sdeflow("sample", made, *options)
 
-    assert refused(asked("--prompt", "a hatt"), "'hatt' is no word", "near it are: hat")
-    assert refused(asked("--prompt", "one", "--against", "bellt"), "near it are: belt")
+    assert refused(
+        asked("--prompt", "a hatt"), "'hatt' is not in the vocabulary", "similar words are: hat"
+    )
+    assert refused(asked("--prompt", "one", "--against", "bellt"), "similar words are: belt")
     assert refused(asked("--prompt", ""), "at least one word")
-    assert refused(asked(), "give it, as in --prompt")
-    assert refused(asked("--prompt", "one", "--steps", "9"), "have no --steps")
+    assert refused(asked(), "give one, such as --prompt")
+    assert refused(asked("--prompt", "one", "--steps", "9"), "--steps does not apply")
     assert refused(asked("--prompt", "one", "--n", "0"), "n must be at least 1")
     assert refused(asked("--prompt", "one", "--scale", "nan"), "scale must be finite")
-    assert refused(sdeflow("sample", tmp_path, "--prompt", "one"), "holds no model of words")
+    assert refused(sdeflow("sample", tmp_path, "--prompt", "one"), "holds no unCLIP run")
 
 
 def test_folders_of_other_runs_are_refused(sdeflow: Command, made: Path, tmp_path: Path) -> None:
     assert refused(sdeflow("unclip", "--out", made, "--seed", "5"), "holds another run")
-    assert refused(sdeflow("train", "--out", made), "holds a run of words")
-    assert refused(sdeflow("check", made), "holds a run of words", "--prompt TEXT")
+    assert refused(sdeflow("train", "--out", made), "holds an unCLIP run")
+    assert refused(sdeflow("check", made), "holds an unCLIP run", "--prompt TEXT")
     code, out, _ = sdeflow("info", made)
     assert code == 0
     assert "finished" in out
@@ -76,7 +78,9 @@ def test_folders_of_other_runs_are_refused(sdeflow: Command, made: Path, tmp_pat
 
 def test_an_unfinished_run_says_how_to_go_on(sdeflow: Command, made: Path, tmp_path: Path) -> None:
     (tmp_path / "unclip.json").write_text((made / "unclip.json").read_text())
-    assert refused(sdeflow("sample", tmp_path, "--prompt", "one"), "is not finished; go on with")
+    assert refused(
+        sdeflow("sample", tmp_path, "--prompt", "one"), "is not finished; continue with"
+    )
     (tmp_path / "unclip.json").write_text("{")
     assert refused(sdeflow("sample", tmp_path, "--prompt", "one"), "is damaged")
 

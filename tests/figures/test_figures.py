@@ -109,7 +109,7 @@ def test_what_a_figure_of_a_run_does_not_take_is_refused(
     with pytest.raises(SystemExit) as end:
         program.main()
     assert end.value.code == 2
-    assert "give them --quick alone" in capsys.readouterr().err
+    assert "give no option but --quick" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------ all of them

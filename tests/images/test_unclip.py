@@ -135,7 +135,7 @@ def test_a_saved_model_draws_the_same(tmp_path: Path, made: sf.images.UnCLIP) ->
     with pytest.raises(sf.SdeflowError, match=wrong):
         im.UnCLIP.load(tmp_path)
     (tmp_path / "prior.safetensors").write_bytes(good)
-    with pytest.raises(sf.SdeflowError, match="do not fit each other: a prior's field is told"):
+    with pytest.raises(sf.SdeflowError, match="do not fit each other: a prior's field must be"):
         im.UnCLIP.load(tmp_path)
     (tmp_path / "prior.safetensors").unlink()
     with pytest.raises(sf.SdeflowError, match="there is no file"):
@@ -144,9 +144,13 @@ def test_a_saved_model_draws_the_same(tmp_path: Path, made: sf.images.UnCLIP) ->
 
 def test_parts_of_two_models_are_refused(made: sf.images.UnCLIP) -> None:
     other = im.ContrastiveModel(dim=8, channels=4, width=16, depth=1, heads=2)
-    with pytest.raises(ValueError, match="prior is of 16 dimensions, the contrastive model of 8"):
+    with pytest.raises(
+        ValueError, match="prior has 16 dimensions, but the contrastive model has 8"
+    ):
         replace(made, clip=other)
-    with pytest.raises(ValueError, match=r"'hatt' is no word .* near it are: hat"):
+    with pytest.raises(
+        ValueError, match=r"'hatt' is not in the vocabulary; similar words are: hat"
+    ):
         made.pictures(["a seven with a hatt"])
 
 

@@ -52,9 +52,11 @@ def test_a_failure_is_worse_than_any_error(ax: Axes) -> None:
 
 
 def test_points_near_the_reference_s_error_are_hollow(ax: Axes) -> None:
-    lines = plot.work_precision(ax, {"a": ([1, 2, 3, 4], [1.0, 1e-2, 9e-3, 0.0])}, floor=1e-3)
+    lines = plot.work_precision(
+        ax, {"a": ([1, 2, 3, 4], [1.0, 1e-2, 9e-3, 0.0])}, reference_error=1e-3
+    )
     assert lines[0].get_markevery() == [0, 1]
-    assert lines[0].get_ydata()[3] == 1e-3  # zero stands at the floor
+    assert lines[0].get_ydata()[3] == 1e-3  # zero is drawn at the reference
     hollow = next(line for line in ax.lines if line.get_markerfacecolor() == "white")
     assert hollow.get_xydata().tolist() == [[3, 9e-3], [4, 1e-3]]
     dashed = lines[-1]
@@ -125,13 +127,16 @@ def test_a_measured_order_is_parallel_to_its_guide(ax: Axes) -> None:
         (lambda ax: plot.work_precision(ax, {}), "there is no curve to draw"),
         (lambda ax: plot.work_precision(ax, {"a": ([1], [NAN])}), "every run failed"),
         (lambda ax: plot.work_precision(ax, {"a": ([1, 2], [1.0])}), r"\(K,\) or \(K, seeds\)"),
-        (lambda ax: plot.work_precision(ax, {"a": ([1], [0.0])}), "give floor="),
+        (lambda ax: plot.work_precision(ax, {"a": ([1], [0.0])}), "give reference_error="),
         (lambda ax: plot.work_precision(ax, {"a": ([0], [1.0])}), "must be positive"),
         (lambda ax: plot.work_precision(ax, {"a": ([1], [-1.0])}), "must be zero or more"),
-        (lambda ax: plot.work_precision(ax, {"a": ([1], [1.0])}, 0.0), "floor must be positive"),
+        (
+            lambda ax: plot.work_precision(ax, {"a": ([1], [1.0])}, 0.0),
+            "reference_error must be positive",
+        ),
         (lambda ax: plot.work_precision(ax, {"a": [1.0]}), "must be a pair"),
         (lambda ax: plot.work_precision(ax, [1.0]), "curves must be a Mapping"),
-        (lambda ax: plot.convergence(ax, [0.1, 0.2], [1.0, 2.0]), "steps must be numbers of"),
+        (lambda ax: plot.convergence(ax, [0.1, 0.2], [1.0, 2.0]), "steps must be 1 or more"),
         (lambda ax: plot.convergence(ax, [1, 2], [1.0, 0.5], -1.0), "guide must be positive"),
     ],
 )

@@ -352,23 +352,23 @@ def test_ffmpeg_that_fails_is_told_in_a_sentence(
     [
         ({"path": path(3)}, "choose two: dataclasses"),
         ({"path": path(states=1)}, "solve with save=100"),
-        ({"path": []}, "give one or more"),
+        ({"path": []}, "give one path or more"),
         ({"path": PATH.x[0]}, r"states \(T, n, d\)"),
-        ({"path": [PATH, LINE]}, "share no window"),
+        ({"path": [PATH, LINE]}, "no common window"),
         ({"path": dataclasses.replace(PATH, x=PATH.x / 0)}, "NaN or infinite"),
         ({"history": HISTORY[0]}, "history must be a DensityPath"),
-        ({"history": [HISTORY, HISTORY]}, r"one for each of 1 path\(s\)"),
+        ({"history": [HISTORY, HISTORY]}, r"one for each of the 1 path\(s\)"),
         ({"history": HISTORY1}, "the path has 2"),
         ({"path": path(states=5), "history": HISTORY}, r"no density at t = 0.325.*path.t"),
-        ({"path": LINE, "field": SDE}, "stand in a plane; leave out field"),
+        ({"path": LINE, "field": SDE}, "need two dimensions; leave out field"),
         ({"path": PATH.x, "field": SDE}, "give a Path"),
         ({"field": PATH.x}, r"f\(x, t\)"),
         ({"field": "score"}, "flow must be"),
         ({"path": dataclasses.replace(PATH, t=9 * PATH.t), "field": SDE}, "t must lie in"),
         ({"fps": 0}, "fps must be positive"),
-        ({"fps": 60}, "at most 50 frames a second"),
+        ({"fps": 60}, "at most 50 frames per second"),
         ({"fps": 1e-3}, "raise fps"),
-        ({"fps": 5, "seconds": 5}, "not both"),
+        ({"fps": 5, "seconds": 5}, "give one of them"),
         ({"seconds": -1}, "seconds must be positive"),
         ({"seconds": 0.01}, "take more seconds"),
         ({"hold": -1}, "hold must be"),
@@ -378,8 +378,8 @@ def test_ffmpeg_that_fails_is_told_in_a_sentence(
         ({"where": 0}, "where must be positive"),
         ({"vmax": 0}, "vmax must be positive"),
         ({"colour": "blueish"}, "colour"),
-        ({"colour": [1.0, 2.0]}, "a number for each particle"),
-        ({"path": LINE, "colour": LINE.x[0, :, 0]}, "one colour on a line"),
+        ({"colour": [1.0, 2.0]}, "one number for each particle"),
+        ({"path": LINE, "colour": LINE.x[0, :, 0]}, "one colour in one dimension"),
         ({"size": 0}, "size must be positive"),
         ({"unit": 1}, "unit must be"),
         ({"dpi": 5}, "50 to 500"),
@@ -403,5 +403,5 @@ def test_a_grid_as_history_is_the_exact_density_there() -> None:
     assert leg.densities is not None
     for t, p in zip(PATH.t, leg.densities, strict=True):
         assert torch.equal(p.mass, field.density(GRID, float(t)).mass)
-    with pytest.raises(TypeError, match="asks for an ExactField"):
+    with pytest.raises(TypeError, match="needs an ExactField"):
         legs(PATH, GRID, SDE)

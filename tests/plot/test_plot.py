@@ -15,6 +15,7 @@ from scipy import stats
 
 import sdeflow as sf
 from sdeflow import plot
+from sdeflow.plot.verdicts import p_value_label
 from tests.problems import lopsided, randn
 
 
@@ -124,6 +125,13 @@ def test_distances_show_the_sampling_floor(
     assert (low, high) == pytest.approx(band)
 
 
+def test_a_p_value_is_written_for_print_with_a_bound_where_it_is_tiny() -> None:
+    written = [p_value_label(p) for p in (1.0, 0.02, 3.14e-12, 1e-5, 7e-243, 0.0)]
+    assert written[:2] == ["$p > 0.5$", "$p = 0.02$"]
+    assert written[2:4] == ["$p = 3.1 \\times 10^{-12}$", "$p = 10^{-5}$"]
+    assert written[4:] == ["$p < 10^{-16}$"] * 2
+
+
 def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
     """What lies left of the axis is no dot: an arrow, and the number it is below."""
     verdict = sf.check_density(lopsided().sample(500, 0), p := lopsided_density())
@@ -136,7 +144,7 @@ def test_error_budget_shows_each_source_or_an_upper_bound(ax: Axes) -> None:
     assert points.lines[0].get_xydata().tolist() == [[0.02, 0.0]]
     arrows = [line for line in ax.lines if line.get_marker() == "<"]
     assert [line.get_xydata().tolist() for line in arrows] == [[[0.03 / 300, 1.0]]]
-    assert [text.get_text() for text in ax.texts] == ["< 1e-04"]
+    assert [text.get_text() for text in ax.texts] == ["$< 10^{-4}$"]
     assert ax.get_xlim()[0] == pytest.approx(1e-4)
     assert [text.get_text() for text in ax.get_yticklabels()] == ["field", "prior"]
     assert "undetected, n = 500" in ax.get_title()
@@ -209,7 +217,7 @@ CLOUDS = randn(6, 3), randn(6, 2)[:, 0], randn(6, 2)[None], randn(6, 2) / 0
     ("draw", "word"),
     [
         *((lambda ax, x=x: plot.cloud(ax, x), word) for x, word in zip(CLOUDS, (
-            r"x has 3 coordinates, a cloud is drawn in one or two; choose two: x\[:, \[0, 1\]\]",
+            r"x has 3 coordinates, but a cloud is drawn in one or two; .* x\[:, \[0, 1\]\]",
             r"must be a cloud of shape \(n, d\), got shape \(6,\)",
             r"must be a cloud of shape \(n, d\), got shape \(1, 6, 2\)",
             "NaN or infinite entries",

@@ -1,1 +1,1 @@
-"""The samplers of other packages, one file per package."""
+"""The samplers of other packages, one file for each package."""

@@ -1,6 +1,6 @@
-"""The run of a solver in the coordinates of other packages, level by level.
+"""Give a field in the coordinates and times of other packages.
 
-A level is rho = sigma / alpha. Karras' coordinate is y = x / alpha, that of flow matching
+A level is rho = sigma / alpha. The coordinate of Karras is y = x / alpha, that of flow matching
 z = x / (alpha + sigma), with the time s = sigma / (alpha + sigma) from data (0) to noise (1).
 """
 
@@ -19,7 +19,7 @@ from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
 
 NEAR = 1e-9
-"""How far, relatively, rounding may move a level out of the span."""
+"""Relative rounding error by which a level may be outside the span."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Levels:
 
     Attributes:
         field: the field.
-        times: (K + 1,) falling.
+        times: (K + 1,) decreasing times.
     """
 
     field: Field
@@ -36,23 +36,23 @@ class Levels:
 
     @staticmethod
     def of(sde: SDE, times: Tensor) -> Levels:
-        """The field of an SDE, at its times."""
+        """The field of an SDE on the levels of times."""
         if not isinstance(sde, FieldSDE):
-            raise TypeError("a peer needs the SDE of a field, such as sf.reverse(field)")
+            raise TypeError("a peer needs the SDE of a field; give one such as sf.reverse(field)")
         return Levels(sde.field, sde.check_times(times))
 
     @cached_property
     def rho(self) -> Tensor:
-        """The levels sigma / alpha, (K + 1,) falling."""
+        """The levels sigma / alpha, (K + 1,) decreasing."""
         return self.field.process.noise_level(self.times)
 
     @cached_property
     def s(self) -> Tensor:
-        """The times of flow matching, sigma / (alpha + sigma), (K + 1,) falling."""
+        """The times of flow matching, sigma / (alpha + sigma), (K + 1,) decreasing."""
         return self.rho / (1 + self.rho)
 
     def time(self, rho: float) -> float:
-        """The time of a level of the span."""
+        """The time of a level within the span."""
         if not self.rho[-1] * (1 - NEAR) <= rho <= self.rho[0] * (1 + NEAR):
             ends = ", ".join(f"{float(end):g}" for end in self.rho[[-1, 0]])
             raise ValueError(f"a solver asked at the level {rho:g}, outside of [{ends}]")
@@ -72,14 +72,14 @@ class Levels:
         return (self.noise(z / (1 - s), s / (1 - s)) - z) / (1 - s)
 
     def scales(self, power: int = 0) -> tuple[float, float]:
-        """x / y at both ends; x / z for power 1."""
+        """The factors x / y at both ends, or x / z for power 1."""
         scale = self.field.process(self.times).alpha * (1 + self.rho) ** power
         return float(scale[0]), float(scale[-1])
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """torch's own random numbers from a seed; their state is put back afterwards."""
+    """Seed the random numbers of torch inside, and restore their state afterwards."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

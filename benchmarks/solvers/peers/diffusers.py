@@ -1,11 +1,10 @@
 """The schedulers of diffusers, through `sdeflow.integrations.diffusers.solver`.
 
-Their default levels are uniform in the time of a VP process with linear beta ("VP time"); Karras'
-are an option that its documentation recommends for DPM++. Schedulers that repeat a method of ours
-or of k-diffusion (DDIM, DDPM, Heun, KDPM2) run on their own grid only; on the others, those stand
-for them. SDE-DPM++ 3M as released (0.42.1) has 0.5 with the wrong sign in its last term, so that
-the term does not vanish with the step (on N(0, 1) data the variance is 1.20 at 20 steps, that of
-k-diffusion's 3M SDE 1.04); it is run as it is.
+Their default levels are uniform in the time of a VP process with linear beta ("VP time"); those of
+Karras are an option, recommended for DPM++. Schedulers with a method of ours or of k-diffusion
+(DDIM, DDPM, Heun, KDPM2) run on their own grid alone. SDE-DPM++ 3M as released (0.42.1) has 0.5
+with the wrong sign in its last term, which then does not vanish with the step (for N(0, 1) data
+and 20 steps the variance is 1.20, that of k-diffusion's 3M SDE 1.04); it is run as released.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ STRAIGHT = "x / (alpha + sigma) at sigma / (alpha + sigma)"
 
 
 def scheduler(kind: str, **config: object) -> Solver:
-    """The scheduler of this name, made when it first runs."""
+    """A solver by the scheduler of this name, which is made when it first runs."""
 
     @cache
     def made() -> Solver:
@@ -48,11 +47,13 @@ def scheduler(kind: str, **config: object) -> Solver:
 
 
 def of_flow(
-    name: str, kind: str, grids: tuple[str, ...], clock: str = VP, stages: int = 1,
+    name: str, kind: str, grids: tuple[str, ...], coordinates: str = VP, stages: int = 1,
     **config: object,
 ) -> Contender:  # fmt: skip
     """A scheduler for the probability flow."""
-    return Contender(name, flow, scheduler(kind, **config), stages, grids, "diffusers", clock)
+    return Contender(
+        name, flow, scheduler(kind, **config), stages, grids, "diffusers", coordinates
+    )
 
 
 def of_sde(name: str, kind: str, grids: tuple[str, ...], **config: object) -> Contender:
@@ -61,7 +62,7 @@ def of_sde(name: str, kind: str, grids: tuple[str, ...], **config: object) -> Co
 
 
 def adams(order: int, everywhere: bool = False) -> dict[str, object]:
-    """SA-Solver with its own tau, 1 between its timesteps 200 and 800 and 0 elsewhere, or 1."""
+    """SA-Solver with its default tau, 1 from timestep 200 to 800 and else 0, or with tau = 1."""
     own = {
         "predictor_order": order,
         "corrector_order": order,

@@ -1,8 +1,8 @@
 """The ODE solver of flow_matching, on the straight-line flow.
 
-Its licence (CC BY-NC) forbids commercial use, so no extra of sdeflow installs it. Its own time
-grid is uniform in its time, which runs from noise (0) to data (1): 1 - s, with
-s = sigma / (alpha + sigma) and z = x / (alpha + sigma).
+Its licence (CC BY-NC) forbids commercial use, so that no extra of sdeflow installs it. Its own
+time grid is uniform in its time, which runs from noise (0) to data (1): 1 - s, with s = sigma /
+(alpha + sigma) and z = x / (alpha + sigma).
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ try:
     from flow_matching.solver import ODESolver
 except ModuleNotFoundError as error:
     SKIPPED = not_here(
-        error, "its licence, CC BY-NC, is not ours; if it suits you: pip install flow_matching"
+        error, "its licence is CC BY-NC; if you may use it: pip install flow_matching"
     )
 
-CLOCK = "z = x / (alpha + sigma) at 1 - sigma / (alpha + sigma)"
+COORDINATES = "z = x / (alpha + sigma) at 1 - sigma / (alpha + sigma)"
 
 
 def sampler(method: str) -> Solver:
-    """A method of torchdiffeq, called by flow_matching."""
+    """A solver by flow_matching, with a method of torchdiffeq."""
 
     def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
         run = Levels.of(sde, times)
@@ -41,7 +41,13 @@ def sampler(method: str) -> Solver:
 
 FLOWS = [
     Contender(
-        f"{name} (flow_matching)", flow, sampler(method), stages, grids, "flow_matching", CLOCK
+        f"{name} (flow_matching)",
+        flow,
+        sampler(method),
+        stages,
+        grids,
+        "flow_matching",
+        COORDINATES,
     )
     for name, method, stages, grids in (
         ("Euler", "euler", 1, ("flow time",)),

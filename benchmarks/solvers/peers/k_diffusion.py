@@ -1,8 +1,8 @@
 """The samplers of k-diffusion, with its default options.
 
 Its own time grid is that of Karras et al. 2022 (sample.py), for DPM++ 3M SDE the exponential one.
-They take x / alpha and the levels sigma / alpha; the last level is not 0, so Heun and DPM2 ask
-twice in the last step too.
+They use x / alpha and the levels sigma / alpha; the last level is not 0, so that Heun and DPM2
+evaluate the field twice in the last step too.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ except ModuleNotFoundError as error:
         "pip install --no-deps k-diffusion (its dependencies train and judge networks of images)",
     )
 
-CLOCK = "x / alpha at levels sigma / alpha"
+COORDINATES = "x / alpha at levels sigma / alpha"
 
 
 def sampler(name: str, **options: object) -> Solver:
-    """`sample_<name>` of k-diffusion.
+    """A solver by `sample_<name>` of k-diffusion.
 
-    Steps that draw once get independent normals; DPM++ SDE draws twice in overlapping spans, from
-    the Brownian tree that it takes by default.
+    Steps with one draw get independent normals; DPM++ SDE, which draws twice in overlapping
+    intervals, has its default Brownian tree.
     """
 
     def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
@@ -59,13 +59,13 @@ def of_flow(
 ) -> Contender:
     """A sampler of the probability flow."""
     name, solve = f"{name} (k-diffusion)", sampler(kind, **options)
-    return Contender(name, flow, solve, stages, grids, "k-diffusion", CLOCK)
+    return Contender(name, flow, solve, stages, grids, "k-diffusion", COORDINATES)
 
 
 def of_sde(name: str, kind: str, stages: int, grids: tuple[str, ...]) -> Contender:
     """A sampler of the reverse SDE."""
     name = f"{name} (k-diffusion)"
-    return Contender(name, reverse, sampler(kind), stages, grids, "k-diffusion", CLOCK)
+    return Contender(name, reverse, sampler(kind), stages, grids, "k-diffusion", COORDINATES)
 
 
 FLOWS = [

@@ -1,9 +1,9 @@
-"""Load the sampler file of a package without the training tools that the package asks for.
+"""Load the samplers of a package without the training tools that the package requires.
 
 k-diffusion, smalldiffusion and torchdyn import wandb, CLIP, torchvision, accelerate or Lightning,
-which none of their samplers calls; torchvision asks for a torch of its own. Such a package is
-installed without its dependencies, its `__init__` is left out, and an inert module stands in for
-each tool that is not there, as long as the file is loading.
+which their samplers do not use; torchvision requires a certain version of torch. Such a package is
+installed without its dependencies, its `__init__` is not run, and an empty module replaces each
+missing tool while the file is loaded.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from types import ModuleType
 
 
 class _Inert(ModuleType):
-    """A module of which each name is a class that does nothing."""
+    """A module in which each name is an empty class."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -24,14 +24,14 @@ class _Inert(ModuleType):
 
 
 def sampler_file(module: str, unused: tuple[str, ...] = ()) -> ModuleType:
-    """The file `package.file`, of a package whose `__init__` is not run.
+    """Load the file `package.file` without running the `__init__` of the package.
 
     Args:
         module: the file.
-        unused: modules that it imports and its samplers do not call.
+        unused: modules that it imports and that its samplers do not use.
 
     Raises:
-        ModuleNotFoundError: the package, or a module that its samplers do call, is not installed.
+        ModuleNotFoundError: the package, or a module that its samplers use, is not installed.
     """
     package = module.partition(".")[0]
     if package in sys.modules:
@@ -51,5 +51,5 @@ def sampler_file(module: str, unused: tuple[str, ...] = ()) -> ModuleType:
 
 
 def not_here(error: ModuleNotFoundError, how: str) -> str:
-    """Why a package is left out, and how to install it."""
+    """The reason why a package is left out, and how to install it."""
     return f"{error.name} is not installed: {how}"

@@ -1,7 +1,7 @@
-"""The sampler of smalldiffusion: DDIM, DDPM, and its accelerated sampler.
+"""The samplers of smalldiffusion: DDIM, DDPM, and its accelerated sampler.
 
-Its own time grid is its ScheduleLogLinear's, uniform in log SNR. It takes x / alpha and the levels
-sigma / alpha. gam and mu are those of the comment above its `samples`.
+Its own time grid is that of its ScheduleLogLinear, uniform in log SNR. It uses x / alpha and the
+levels sigma / alpha. gam and mu have the values in the comment above its `samples`.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ except ModuleNotFoundError as error:
         error, "pip install --no-deps smalldiffusion (its torchvision is for data of images)"
     )
 
-CLOCK = "x / alpha at levels sigma / alpha"
+COORDINATES = "x / alpha at levels sigma / alpha"
 
 
 @dataclass(frozen=True)
 class Model:
-    """A field as `samples` calls it."""
+    """A field with the interface that `samples` needs."""
 
     run: Levels
     like: Tensor
     generator: torch.Generator
 
     def eval(self) -> None:
-        """A field has no training mode."""
+        """Do nothing: a field has no training mode."""
 
     def rand_input(self, n: int) -> Tensor:
         """Normals of the shape of the cloud."""
         return torch.randn(self.like.shape, generator=self.generator, dtype=self.like.dtype)
 
     def predict_eps_cfg(self, y: Tensor, rho: Tensor, cond: None, scale: float) -> Tensor:
-        """The noise; there is no guidance."""
+        """The noise prediction, without guidance."""
         return self.run.noise(y, float(rho))
 
 
 def sampler(gam: float, mu: float) -> Solver:
-    """`samples` with these parameters."""
+    """A solver by `samples` with these parameters."""
 
     def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
         run = Levels.of(sde, times)
         first, last = run.scales()
         model = Model(run, x, torch.Generator().manual_seed(seed))
-        # The accelerator is asked for a device only where no start is given.
+        # `samples` uses the accelerator only without a given start.
         *_, y = diffusion.samples(
             model, run.rho, gam, mu, xt=x / first, batchsize=len(x), accelerator=object()
         )
@@ -66,10 +66,10 @@ def sampler(gam: float, mu: float) -> Solver:
 
 
 def contender(name: str, sde: object, gam: float, mu: float, grids: tuple[str, ...]) -> Contender:
-    """`samples` under a name."""
+    """`samples` as a solver of the comparison."""
     assert callable(sde)
     name = f"{name} (smalldiffusion)"
-    return Contender(name, sde, sampler(gam, mu), 1, grids, "smalldiffusion", CLOCK)
+    return Contender(name, sde, sampler(gam, mu), 1, grids, "smalldiffusion", COORDINATES)
 
 
 FLOWS = [

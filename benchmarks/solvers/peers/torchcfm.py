@@ -1,6 +1,6 @@
-"""The way in which torchcfm's examples sample: torchdyn's `odeint` on the straight-line flow.
+"""The sampler of torchcfm's examples: torchdyn's `odeint` on the straight-line flow.
 
-torchcfm trains and has no sampler of its own. Its own time grid is uniform in its time, which runs
+torchcfm itself has no sampler. The time grid of its examples is uniform in its time, which runs
 from noise (0) to data (1): 1 - s, with s = sigma / (alpha + sigma) and z = x / (alpha + sigma).
 """
 
@@ -23,11 +23,11 @@ except ModuleNotFoundError as error:
         error, "pip install attrs, then pip install --no-deps torchdyn (which asks for Lightning)"
     )
 
-CLOCK = "z = x / (alpha + sigma) at 1 - sigma / (alpha + sigma)"
+COORDINATES = "z = x / (alpha + sigma) at 1 - sigma / (alpha + sigma)"
 
 
 def sampler(method: str) -> Solver:
-    """A method of torchdyn with fixed steps."""
+    """A solver by a method of torchdyn with fixed steps."""
 
     def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
         run = Levels.of(sde, times)
@@ -43,7 +43,13 @@ def sampler(method: str) -> Solver:
 
 FLOWS = [
     Contender(
-        f"{name} (torchcfm)", flow, sampler(method), stages, few("flow time"), "torchcfm", CLOCK
+        f"{name} (torchcfm)",
+        flow,
+        sampler(method),
+        stages,
+        few("flow time"),
+        "torchcfm",
+        COORDINATES,
     )
     for name, method, stages in (("Euler", "euler", 1), ("Midpoint", "midpoint", 2))
 ]

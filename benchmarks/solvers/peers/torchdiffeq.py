@@ -1,8 +1,8 @@
 """torchdiffeq alone, for the probability flow in x and t.
 
-torchdiffeq recommends no grid for this; the rows on "log SNR" stand for its own. dopri5 chooses
-its steps: it runs at the smallest tolerance of a row at which it keeps within the calls of the
-budget, found by trying on the same cloud, which is not counted. If none does, it gives NaN.
+torchdiffeq recommends no grid for this; the grid "log SNR" counts as its own. dopri5 chooses its
+steps: it runs at the smallest of several tolerances for which its calls are within the budget,
+found by trial on the same cloud, which is not counted. If there is none, the result is NaN.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PILOT = 64
 
 
 def fixed(method: str) -> Solver:
-    """A method with one step per interval."""
+    """A solver with one step in each interval."""
 
     def solve(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
         with torch.no_grad():
@@ -35,7 +35,7 @@ def fixed(method: str) -> Solver:
 
 
 def _adaptive(sde: SDE, x: Tensor, ends: Tensor, tolerance: float) -> Tensor:
-    """dopri5, which may not step beyond the end."""
+    """dopri5 with no step beyond the end."""
     with torch.no_grad():
         return torchdiffeq.odeint(
             lambda t, x: sde.drift(x, t), x, ends, rtol=tolerance, atol=tolerance,
@@ -44,7 +44,7 @@ def _adaptive(sde: SDE, x: Tensor, ends: Tensor, tolerance: float) -> Tensor:
 
 
 def dopri5(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
-    """dopri5 within as many calls as the times have steps."""
+    """dopri5 with at most as many calls as the times have steps."""
     ends = sde.check_times(times)[[0, -1]]
     assert isinstance(sde, FieldSDE)
     free = sde.field.inner if isinstance(sde.field, Counted) else sde.field

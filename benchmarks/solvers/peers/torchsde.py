@@ -1,8 +1,8 @@
 """torchsde alone: Euler-Maruyama for the reverse SDE in x and t, with its default noise.
 
-torchsde recommends no grid for this; the rows on "log SNR" stand for its own. It steps with one
-fixed dt and interpolates what lies between, so each interval of a grid is a call of `sdeint`, on
-one Brownian interval. It wants rising times: -t.
+torchsde recommends no grid for this; the grid "log SNR" counts as its own. It has one fixed step
+and interpolates between steps, so that each interval of a grid is a call of `sdeint`, on one
+Brownian interval. Its times increase: -t.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ SKIPPED = ""
 
 
 class Mirrored:
-    """An SDE as torchsde calls it, in the time -t.
+    """An SDE with the interface of torchsde, in the time -t.
 
-    Each call of `sdeint` first asks for a drift to see its shape; that is answered with x, so that
-    cutting the run into intervals costs no call of the field.
+    Each call of `sdeint` first evaluates the drift for its shape alone. It gets x, so that this
+    evaluation is no call of the field.
     """
 
     noise_type, sde_type = "diagonal", "ito"
 
     def __init__(self, sde: SDE) -> None:
-        self.sde, self.seen = sde, False
+        self.sde, self.probed = sde, False
 
     def f(self, u: Tensor, x: Tensor) -> Tensor:
         """The drift in -t."""
-        if not self.seen:
-            self.seen = True
+        if not self.probed:
+            self.probed = True
             return x
         return -self.sde.drift(x, -u)
 
@@ -44,7 +44,7 @@ class Mirrored:
 
 
 def euler(sde: SDE, x: Tensor, times: Tensor, seed: int) -> Tensor:
-    """Euler-Maruyama from torchsde."""
+    """A solver by torchsde's Euler-Maruyama method."""
     row = -sde.check_times(times)
     noise = torchsde.BrownianInterval(
         float(row[0]), float(row[-1]), size=tuple(x.shape), dtype=x.dtype, entropy=seed
