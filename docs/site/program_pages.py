@@ -1,0 +1,58 @@
+"""Pages of the gallery: a heading, the program's docstring as text, its stored picture.
+
+sphinx-gallery writes a page from each program of examples/. The programs are not run for the site,
+because the tests run them; docs/examples holds the pictures of those that have one.
+"""
+
+import re
+from pathlib import Path
+
+from docstrings import escaped
+from PIL import Image
+from sphinx.application import Sphinx
+
+PICTURES = "examples"
+THUMBNAIL = (320, 224)
+
+
+def picture(app: Sphinx, name: str) -> Path | None:
+    """The stored picture of a program."""
+    file = Path(app.srcdir) / PICTURES / f"{name}.png"
+    return file if file.exists() else None
+
+
+def with_heading(text: str, name: str, shown: bool) -> str:
+    """The page of a program, with a heading in place of its first sentence, which follows it."""
+    before, mark, rest = text.partition(f".. _sphx_glr_gallery_{name}.py:\n\n")
+    prose, generated, program = rest.partition(".. GENERATED FROM")
+    heading = name.replace("_", " ").capitalize()
+    image = f".. image:: /{PICTURES}/{name}.png\n   :alt: {heading}\n\n" if shown else ""
+    title = f"{heading}\n{'=' * len(heading)}\n\n"
+    return f"{before}{mark}{title}{escaped(prose)}{image}{generated}{program}"
+
+
+def read(app: Sphinx, document: str, source: list[str]) -> None:
+    """Change the page of a program before it is parsed."""
+    folder, _, name = document.rpartition("/")
+    if folder == "gallery" and name != "index":
+        source[0] = with_heading(source[0], name, picture(app, name) is not None)
+
+
+def thumbnails(app: Sphinx) -> None:
+    """Put the stored pictures in the place of the thumbnails that sphinx-gallery made."""
+    for thumb in (Path(app.srcdir) / "gallery/images/thumb").glob("*.png"):
+        file = picture(app, re.sub(r"sphx_glr_(.*)_thumb", r"\1", thumb.stem))
+        if file is not None:
+            with Image.open(file) as image:
+                small = image.convert("RGB")
+                small.thumbnail(THUMBNAIL)
+                page = Image.new("RGB", THUMBNAIL, "white")
+                page.paste(small, tuple((a - b) // 2 for a, b in zip(THUMBNAIL, small.size)))
+                page.save(thumb)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Come after sphinx-gallery."""
+    app.connect("source-read", read)
+    app.connect("builder-inited", thumbnails, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
