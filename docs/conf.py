@@ -7,6 +7,7 @@ MathML (site/equations.py), which browsers draw without a script.
 
 import sys
 from importlib.metadata import version as version_of
+from importlib.resources import files
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -54,7 +55,7 @@ sphinx_gallery_conf = {
 
 html_theme = "furo"
 html_title = f"sdeflow {version}"
-html_static_path = ["site/static"]
+html_static_path = ["site/static", str(files("ziamath") / "fonts" / "STIXTwoMath-Regular.ttf")]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False

@@ -10,12 +10,8 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://)((?:\.\./)[^)\s]*)\)")
-PAGES = {
-    "README.md": "index.md",
-    "CHANGELOG.md": "changelog.md",
-    "CONTRIBUTING.md": "contributing.md",
-}
 INCLUDED = {"index": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
+PAGES = {file: f"{page}.md" for page, file in INCLUDED.items()}
 PICTURE = re.compile(r'<a href="docs/([^"]+)"><img src="docs/([^"]+)"[^>]*alt="([^"]*)"></a>')
 
 

@@ -47,7 +47,7 @@ def thumbnails(app: Sphinx) -> None:
                 small = image.convert("RGB")
                 small.thumbnail(THUMBNAIL)
                 page = Image.new("RGB", THUMBNAIL, "white")
-                page.paste(small, tuple((a - b) // 2 for a, b in zip(THUMBNAIL, small.size)))
+                page.paste(small, [(THUMBNAIL[i] - small.size[i]) // 2 for i in (0, 1)])
                 page.save(thumb)
 
 
