@@ -25,7 +25,7 @@ def with_heading(text: str, name: str, shown: bool) -> str:
     """The page of a program, with a heading in place of its first sentence, which follows it."""
     before, mark, rest = text.partition(f".. _sphx_glr_gallery_{name}.py:\n\n")
     prose, generated, program = rest.partition(".. GENERATED FROM")
-    heading = name.replace("_", " ").capitalize()
+    heading = name.replace("_", " ").capitalize().replace("Ddpm", "DDPM")
     image = f".. image:: /{PICTURES}/{name}.png\n   :alt: {heading}\n\n" if shown else ""
     title = f"{heading}\n{'=' * len(heading)}\n\n"
     return f"{before}{mark}{title}{escaped(prose)}{image}{generated}{program}"
