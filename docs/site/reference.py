@@ -67,13 +67,23 @@ def table(rows: list[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+WHICH = """
+.. include:: /choose_a_solver.md
+   :parser: myst_parser.sphinx_
+   :start-after: <!-- solvers -->
+   :end-before: <!-- end -->
+"""
+
+
 def section(face: ModuleType, line: str) -> str:
     """A package or module: what it is for, a table of its names, and each of them."""
     title = face.__name__.removeprefix("sdeflow.")
     head = f"{title}\n{line * len(title)}\n\n.. automodule:: {face.__name__}\n   :no-members:\n"
     names = [(name, f"{face.__name__}.{name}", getattr(face, name)) for name in public(face)]
     rows = [(f":py:obj:`{name} <{path}>`", first_sentence(path, x)) for name, path, x in names]
-    return "\n".join([head, table(rows), *(entry(path, thing) for _, path, thing in names)])
+    which = WHICH if face is sdeflow.solvers else ""
+    entries = [entry(path, thing) for _, path, thing in names]
+    return "\n".join([head, table(rows), which, *entries])
 
 
 def top() -> str:
