@@ -27,6 +27,7 @@ extensions = [
     "reference",
     "pages",
     "program_pages",
+    "links",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["site", "claims", "figures", "gallery/*.ipynb", "gallery/*.py",

@@ -32,7 +32,11 @@ def public(face: ModuleType) -> list[str]:
     if not hasattr(face, "__all__"):
         return []
     package = sys.modules[face.__name__.rpartition(".")[0]]
-    return [name for name in face.__all__ if name not in package.__all__]
+    return [
+        name
+        for name in face.__all__
+        if name not in package.__all__ or getattr(package, name) is not getattr(face, name)
+    ]
 
 
 @cache

@@ -14,7 +14,7 @@ FUNCTIONS = "ln|log|exp|cos|sin|tan|tanh|cosh|sinh|arctan|arccos|min|max|arg"
 SPACING = [  # what browsers space otherwise than TeX does
     (re.compile('width="thinmathspace"'), 'width="0.167em"'),
     (re.compile(r"\\arg"), "arg"),
-    (re.compile(r'<mo stretchy="false">&#x0007C;'), r'<mo stretchy="false" lspace="0" rspace="0">|'),
+    (re.compile('<mo stretchy="false">&#x0007C;'), '<mo stretchy="false" lspace="0" rspace="0">|'),
     (re.compile(rf"(<mi>(?:{FUNCTIONS})</mi>)(?!</m|{OPEN})"), rf"\1{THIN}"),
     (re.compile(rf"(<msup><mi>(?:{FUNCTIONS})</mi><mn>\d</mn></msup>)(?!{OPEN})"), rf"\1{THIN}"),
     (re.compile(r"(<mo[^>]*>(?:&#x0003D;|&#x0002C;|&#x00028;|&#x0005B;)</mo>)<mo>&#x02212;"),

@@ -1,4 +1,4 @@
-"""Pages of the gallery: a heading, the program's docstring as text, its stored picture.
+"""Pages of the gallery: a program's docstring as text, with a heading, and its stored picture.
 
 sphinx-gallery writes a page from each program of examples/. The programs are not run for the site,
 because the tests run them; docs/examples holds the pictures of those that have one.
@@ -22,13 +22,15 @@ def picture(app: Sphinx, name: str) -> Path | None:
 
 
 def with_heading(text: str, name: str, shown: bool) -> str:
-    """The page of a program, with a heading in place of its first sentence, which follows it."""
+    """The page of a program: its docstring as text, with a heading, and its picture."""
     before, mark, rest = text.partition(f".. _sphx_glr_gallery_{name}.py:\n\n")
     prose, generated, program = rest.partition(".. GENERATED FROM")
-    heading = name.replace("_", " ").capitalize().replace("Ddpm", "DDPM")
-    image = f".. image:: /{PICTURES}/{name}.png\n   :alt: {heading}\n\n" if shown else ""
-    title = f"{heading}\n{'=' * len(heading)}\n\n"
-    return f"{before}{mark}{title}{escaped(prose)}{image}{generated}{program}"
+    title, under, own = re.match(r"(?:(.*)\n(=+)\n)?(.*)", prose, re.DOTALL).groups()
+    if not under:
+        title, own = name.replace("_", " ").capitalize(), prose
+    image = f".. image:: /{PICTURES}/{name}.png\n   :alt: {title}\n\n" if shown else ""
+    heading = f"{title}\n{'=' * len(title)}\n\n"
+    return f"{before}{mark}{heading}{escaped(own)}{image}{generated}{program}"
 
 
 def read(app: Sphinx, document: str, source: list[str]) -> None:

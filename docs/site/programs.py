@@ -36,7 +36,7 @@ def blocks(text: str) -> list[Block]:
 
 
 def run(text: str, changes: Mapping[str, str] | None = None) -> list[str]:
-    """What each program of a page prints, after these changes to its text, each of which applies."""
+    """What each program of a page prints, after these changes to its text."""
     names: dict[str, object] = {"__name__": "page"}
     printed, left = [], dict(changes or {})
     for block in blocks(text):
