@@ -42,11 +42,6 @@ SMALLER = {
 }  # fmt: skip
 
 
-def shape(text: str) -> str:
-    """A text without its numbers, and without what aligns the columns of its tables."""
-    return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|[\s\-+>=]+", "", text)
-
-
 @pytest.mark.parametrize("page", PAGES)
 def test_programs_of_a_page_run_and_print_what_it_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -56,7 +51,7 @@ def test_programs_of_a_page_run_and_print_what_it_says(
     printed = programs.run(text, SMALLER.get(page))
     for block, out in zip(programs.blocks(text), printed, strict=True):
         if block.shown is not None:
-            assert shape(out) == shape(block.shown), block.program
+            assert programs.shape(out) == programs.shape(block.shown), block.program
     for picture in re.findall(r"\]\([./]*pictures/([\w.]+)\)", text):
         assert (tmp_path / picture).stat().st_size > 10_000
         assert (DOCS / "pictures" / picture).is_file()

@@ -54,6 +54,11 @@ def run(text: str, changes: Mapping[str, str] | None = None) -> list[str]:
     return printed
 
 
+def shape(text: str) -> str:
+    """A text without its numbers, and without what aligns the columns of its tables."""
+    return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?|[\s\-+>=]+", "", text)
+
+
 def filled(text: str) -> str:
     """The page with what its programs print now."""
     printed = iter(run(text))
