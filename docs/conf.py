@@ -30,8 +30,10 @@ extensions = [
     "links",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
-exclude_patterns = ["site", "claims", "figures", "gallery/*.ipynb", "gallery/*.py",
-    "sg_execution_times.rst", "gallery/sg_execution_times.rst",
+exclude_patterns = [
+    "site", "claims", "figures", "examples", "pictures",
+    "examples.md",  # the gallery shows the same
+    "gallery/*.ipynb", "gallery/*.py", "sg_execution_times.rst", "gallery/sg_execution_times.rst",
 ]  # fmt: skip
 add_module_names = False
 python_use_unqualified_type_names = True

@@ -14,12 +14,6 @@ README = (ROOT / "README.md").read_text("utf-8")
 PROGRAMS = programs.blocks(README)
 LONGEST = 10
 ORDER = ("![", "make demo", "## Three programs", "## What no other", "## Where to read")
-    "![",
-    "make demo",
-    "## Three programs",
-    "## What no other package has",
-    "## Where to read",
-)
 SHORTEST = {"steps=1000": "steps=50", "prior(5000": "prior(2000"}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from sphinx.application import Sphinx
 
-LINK = re.compile(r"(?<!!)\[([^\]]+)\]\((?!https?://)((?:\.\./)[^)\s]*)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./|examples\.md)[^)\s]*)\)")
 INCLUDED = {"index": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 PAGES = {file: f"{page}.md" for page, file in INCLUDED.items()}
+GALLERY = ("examples", "examples.md", "docs/examples.md")
 PICTURE = re.compile(r'<a href="docs/([^"]+)"><img src="docs/([^"]+)"[^>]*alt="([^"]*)"></a>')
 
 
@@ -19,6 +20,8 @@ def site_link(match: re.Match[str]) -> str:
     """A link to a file of the repository: a page of the site, or the words alone."""
     words, target = match.groups()
     path, _, anchor = target.removeprefix("../").partition("#")
+    if path.rstrip("/") in GALLERY:
+        return f"[{words}](gallery/index.rst)"
     if path in PAGES:
         return f"[{words}]({PAGES[path]}{'#' + anchor if anchor else ''})"
     if path.startswith("examples/") and path.endswith(".py"):
@@ -40,7 +43,7 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
         file = Path(app.srcdir).parent / INCLUDED[name]
         text = from_the_root(file.read_text("utf-8")) + "\n" + text
         app.env.note_dependency(str(file), docname=name)
-    if app.env.doc2path(name).suffix == ".md":
+    if "/" not in name:  # a page of a folder links no file of the repository
         text = LINK.sub(site_link, text)
     source[0] = text
 

@@ -16,19 +16,19 @@ THUMBNAIL = (320, 224)
 
 
 def picture(app: Sphinx, name: str) -> Path | None:
-    """The stored picture of a program."""
-    file = Path(app.srcdir) / PICTURES / f"{name}.png"
-    return file if file.exists() else None
+    """The stored picture of a program, or its film."""
+    files = [Path(app.srcdir) / PICTURES / f"{name}{suffix}" for suffix in (".png", ".gif")]
+    return next((file for file in files if file.exists()), None)
 
 
-def with_heading(text: str, name: str, shown: bool) -> str:
+def with_heading(text: str, name: str, shown: Path | None) -> str:
     """The page of a program: its docstring as text, with a heading, and its picture."""
     before, mark, rest = text.partition(f".. _sphx_glr_gallery_{name}.py:\n\n")
     prose, generated, program = rest.partition(".. GENERATED FROM")
     title, under, own = re.match(r"(?:(.*)\n(=+)\n)?(.*)", prose, re.DOTALL).groups()
     if not under:
         title, own = name.replace("_", " ").capitalize(), prose
-    image = f".. image:: /{PICTURES}/{name}.png\n   :alt: {title}\n\n" if shown else ""
+    image = f".. image:: /{PICTURES}/{shown.name}\n   :alt: {title}\n\n" if shown else ""
     heading = f"{title}\n{'=' * len(title)}\n\n"
     return f"{before}{mark}{heading}{escaped(own)}{image}{generated}{program}"
 
@@ -37,7 +37,7 @@ def read(app: Sphinx, document: str, source: list[str]) -> None:
     """Change the page of a program before it is parsed."""
     folder, _, name = document.rpartition("/")
     if folder == "gallery" and name != "index":
-        source[0] = with_heading(source[0], name, picture(app, name) is not None)
+        source[0] = with_heading(source[0], name, picture(app, name))
 
 
 def thumbnails(app: Sphinx) -> None:
