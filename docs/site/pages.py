@@ -10,6 +10,7 @@ from pathlib import Path
 from sphinx.application import Sphinx
 
 LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(((?:\.\./|examples\.md)[^)\s]*)\)")
+CONTINUED = re.compile(r"\n([+-]) (?=\\)")  # a line that goes on with an equation, and is no list
 INCLUDED = {"index": "README.md", "changelog": "CHANGELOG.md", "contributing": "CONTRIBUTING.md"}
 PAGES = {file: f"{page}.md" for page, file in INCLUDED.items()}
 GALLERY = ("examples", "examples.md", "docs/examples.md")
@@ -43,6 +44,7 @@ def read(app: Sphinx, name: str, source: list[str]) -> None:
         file = Path(app.srcdir).parent / INCLUDED[name]
         text = from_the_root(file.read_text("utf-8")) + "\n" + text
         app.env.note_dependency(str(file), docname=name)
+    text = CONTINUED.sub(r" \1 ", text)
     if "/" not in name:  # a page of a folder links no file of the repository
         text = LINK.sub(site_link, text)
     source[0] = text
