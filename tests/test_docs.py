@@ -31,10 +31,10 @@ SMALLER = {
         "5000": "1000", "(96, 96))\ndensities": "(64, 64))\ndensities", "steps=400": "steps=200",
         "steps=200)": "steps=100)", "steps=1000": "steps=250", "sample(200": "sample(60",
     },
-    "how_to/own_points.md": {"steps=1000": "steps=10"},
-    "how_to/ddpm_network.md": {"range(2000)": "range(20)", "prior(2000": "prior(1000"},
+    "how_to/own_points.md": {"steps=1000": "steps=10", "1000": "300", "1500": "300"},
+    "how_to/ddpm_network.md": {"range(2000)": "range(20)", "1000": "300", "(2000": "(500"},
     "how_to/flow_network.md": {
-        "range(1500)": "range(20)", "prior(2000": "prior(1000", "steps=200": "steps=50",
+        "range(1500)": "range(20)", "1000": "300", "(2000": "(500", "steps=200": "steps=50",
         "sample(200": "sample(50",
     },
     "how_to/own_solver.md": {"prior(10_000": "prior(4_000", "steps=400": "steps=200", "256": "96"},
