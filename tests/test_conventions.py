@@ -49,6 +49,7 @@ def test_the_rows_of_diffusers_are_ours(kind: str, pair) -> None:
     c = convention.process(torch.tensor(501.0, dtype=F64))
     a, b = convention.predicts.row(c)
     said = scheduler.step(a * x0 + b * eps, 500, c.alpha * x0 + c.sigma * eps)
+    assert int(convention.time(torch.tensor(501.0))) == 500
     assert convention.predicts is ROWS[kind]
     assert torch.allclose(said.pred_original_sample, x0, atol=1e-5)
 
