@@ -9,11 +9,12 @@ PEERS := k-diffusion azula smalldiffusion torchdyn
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
+DOCS_READY := .venv/.ready-docs
 # One thread: OpenMP barriers on a busy machine cost more than a second core gives to small clouds.
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint bench bench-ready claims figures clean
+.PHONY: help demo test test-all lint bench bench-ready claims figures docs clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -27,6 +28,10 @@ $(READY): pyproject.toml constraints.txt
 $(BENCH_READY): $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[bench]'
 	@$(BIN)/python -m pip install -q -c constraints.txt --no-deps $(PEERS)
+	@touch $@
+
+$(DOCS_READY): $(READY)
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@
 
 demo: $(READY)  ## train, sample and check one cloud: DATA=spiral, or your own file; writes runs/demo
@@ -54,6 +59,10 @@ claims: $(READY)  ## measure every claim of the lectures, or go on with it; writ
 figures: $(READY)  ## every figure, rough, into runs/figures; for print: .venv/bin/python -m figures --help
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m figures all --quick
 
+docs: $(DOCS_READY)  ## the site, into build/docs; warnings are errors
+	rm -rf docs/api docs/gallery
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -b html docs build/docs
+
 clean:  ## caches and build leftovers; .venv and runs/ stay
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist docs/api docs/gallery *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find sdeflow tests benchmarks figures examples -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

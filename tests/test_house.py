@@ -505,7 +505,7 @@ class Published(NamedTuple):
 
 
 def published() -> Iterator[Published]:
-    inside = "claims", "examples", "figures", "figures/small"
+    inside = "claims", "examples", "figures", "figures/small", "pictures"
     for folder in ("figures", "docs", *(f"docs/{name}" for name in inside)):
         for file in sorted((ROOT / folder).glob("*.png")):
             with Image.open(file) as picture:

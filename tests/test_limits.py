@@ -12,7 +12,6 @@ import ot
 import pytest
 import scipy.integrate
 import torch
-import torchdiffeq
 import torchsde
 from torch import Tensor
 
@@ -47,43 +46,21 @@ def refused(begins: str, call: Callable[[], object]) -> None:
 
 def gradients() -> None:
     start = X.clone().requires_grad_()
-    assert not sf.ODESolver("rk4", steps=4).solve(DECAY, start).x.requires_grad
-    end = torchdiffeq.odeint(lambda t, x: DECAY.drift(x, t), start, f64([0.0, 1.0]))[-1]
+    field = sf.ExactField(sf.VP(), sf.datasets.ring().distribution)
+    solver = sf.ODESolver("euler", steps=4)
+    for sde in (sf.multistep(field), sf.ancestral(field, 0.0)):
+        refused("gradients through", lambda sde=sde: solver.solve(sde, start, differentiable=True))
+    end = sf.ODESolver("rk4", steps=8).solve(DECAY, start, differentiable=True).x[-1]
     (slope,) = torch.autograd.grad(end.sum(), start)
-    assert close(slope, torch.full_like(X, math.exp(-1)), 1e-6)
-
-
-class General(torch.nn.Module):
-    """dx = -x dt + B dW for torchsde."""
-
-    noise_type, sde_type = "general", "ito"
-    matrix = f64([[1.0, 0.0], [0.8, 0.6]])
-
-    def f(self, t: Tensor, x: Tensor) -> Tensor:
-        return -x
-
-    def g(self, t: Tensor, x: Tensor) -> Tensor:
-        return self.matrix.expand(len(x), 2, 2)
-
-
-class Additive(General):
-    """The same, told that its noise does not depend on x."""
-
-    noise_type = "additive"
+    assert close(slope, torch.full_like(X, math.exp(-1)), 1e-5)
 
 
 def matrix_noise() -> None:
-    b = General.matrix
-    refused("a matrix", lambda: EULER.solve(_with(lambda x, t: b.expand(len(x), 2, 2)), X))
-    sizes, axes = torch.linalg.eigh(b @ b.T)
-    path = sf.SDESolver("heun", steps=40).solve(
-        _with(lambda x, t: sizes.sqrt()), 0 * randn(9999, 2)
-    )
-    assert close((path.x[-1] @ axes.T).T.cov(), (1 - math.exp(-2)) / 2 * b @ b.T, 0.05)
-    assert torchsde.sdeint(General(), X, f64([0.0, 1.0]), dt=0.1, method="euler").shape[1:] == (
-        50,
-        2,
-    )
+    grid = sf.Grid(-6.0, 6.0, (24, 24))
+    start = sf.Density.from_samples(grid, X)
+    sde = sf.SDE(lambda x, t: -x, lambda x, t: 1 + x[:, :, None] ** 2, 0.0, 1.0, noises=1)
+    refused("a density under a diffusion", lambda: sf.evolve(sde, start, [0.0, 1.0]))
+    assert sf.SDESolver(steps=4).solve(sde, X).x.isfinite().all()
 
 
 def _with(diffusion: Callable[[Tensor, Tensor], Tensor]) -> sf.SDE:
@@ -111,6 +88,19 @@ def memory() -> None:
 def jumps() -> None:
     names = set(inspect.signature(sf.SDE).parameters)
     assert not any("jump" in name or "delay" in name for name in names)
+
+
+class Additive(torch.nn.Module):
+    """dx = -x dt + B dW for torchsde."""
+
+    noise_type, sde_type = "additive", "ito"
+    matrix = f64([[1.0, 0.0], [0.8, 0.6]])
+
+    def f(self, t: Tensor, x: Tensor) -> Tensor:
+        return -x
+
+    def g(self, t: Tensor, x: Tensor) -> Tensor:
+        return self.matrix.expand(len(x), 2, 2)
 
 
 def adaptive_noise() -> None:
@@ -142,19 +132,19 @@ def multistep() -> None:
     assert torch.isfinite(sf.ODESolver("heun2", steps=8).solve(flow, X).x).all()
 
 
-def walls_of_particles() -> None:
-    free = sf.SDESolver("heun", steps=20).solve(sf.sdes.brownian(50.0), 0 * X).x[-1]
-    assert float(free.abs().max()) > 5
-    assert 0 <= float((free % 5.0).min()) <= float((free % 5.0).max()) < 5
+def curved_walls() -> None:
+    sde = sf.sdes.brownian(t_end=4.0)
+    disc = sf.analysis.first_passage(
+        sde, 0 * X, lambda x: 1 - (x**2).sum(1), sf.SDESolver(steps=400, seed=0)
+    )
+    assert abs(disc.mean().standard_score(0.5)) < 4  # R^2 / (2 d D)
 
 
-def walls_of_densities() -> None:
-    sde = sf.SDE(lambda x, t: -torch.ones_like(x), lambda x, t: f64(2.0).sqrt(), 0.0, 40.0)
-    grid = sf.Grid(0.0, 10.0, (64,))
-    start = sf.Density(grid, torch.ones(64) / 64)
-    refused("walls for a density", lambda: sf.evolve(sde, start, f64([0.0, 40.0])))
-    rest = sf.fokker_planck.markov_generator(sde, grid).stationary()
-    assert abs(float(rest.mean()) - 1.0) < 0.01
+def walls_and_grid() -> None:
+    box = sf.sdes.Box(0.0, 1.0)
+    sde = sf.sdes.langevin(lambda x: x.sum(1), walls=box)
+    start = sf.Density(sf.Grid(-1.0, 2.0, (24,)), torch.ones(24) / 24)
+    refused("walls that move", lambda: sf.evolve(sde, start, [0.0, 1.0]))
 
 
 def three_dimensions() -> None:
@@ -242,16 +232,16 @@ def bits() -> None:
 
 
 TRIED: dict[str, Callable[[], None]] = {
-    "gradients of a run": gradients,
-    "a matrix of noise": matrix_noise,
+    "gradients through": gradients,
+    "a density under a diffusion": matrix_noise,
     "another calculus": calculus,
     "coloured noise": memory,
     "jumps": jumps,
     "adaptive steps": adaptive_noise,
     "an implicit method": stiff,
     "DPM-Solver": multistep,
-    "walls for particles": walls_of_particles,
-    "walls for a density": walls_of_densities,
+    "curved or slanted": curved_walls,
+    "walls that move": walls_and_grid,
     "densities in three": three_dimensions,
     "particles that interact": interaction,
     "complex numbers": flat_space,

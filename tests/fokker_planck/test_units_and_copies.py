@@ -302,7 +302,7 @@ MISTAKES: list[tuple] = [
     (lambda: DensityPath(1, 2, 3), TypeError, "a tensor of times and a tuple of densities"),
     (lambda: DensityPath(f64([0.0]), (1,), REFUSE), TypeError, "a Density for each time"),
     (lambda: DensityPath(f64([0.0]), (LINE, LINE), REFUSE), ValueError, "one time for each of 2"),
-    (lambda: Rescaling(1.0), TypeError, "process must be a Process, such as"),
+    (lambda: Rescaling(1.0), TypeError, "process must be a Process, got"),
     (lambda: Rescaling(sf.VP())("a"), TypeError, "t must be a number"),
     (lambda: rescale(OU, None), TypeError, "rescale needs an SDE and a Rescaling"),
 ]
