@@ -51,8 +51,12 @@ class Grid:
         for name, value in (("low", low), ("high", high), ("shape", shape)):
             object.__setattr__(self, name, value)
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         """In words."""
+        return f"grid of {self}"
+
+    def __str__(self) -> str:
+        """The cells and the box, as a part of a sentence."""
         box = " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(self.low, self.high, strict=True))
         return f"{' x '.join(map(str, self.shape))} cells in {box}"
 

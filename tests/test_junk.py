@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import sdeflow as sf
 from tests import test_mistakes as m
 from tests.problems import f64
-from tests.refusals import faults, members
+from tests.refusals import faults, members, unprintable
 
 # ------------------------------------------------------------------------ what there is to drive
 
@@ -382,8 +382,8 @@ def test_any_call_gives_a_value_or_a_sentence(name: str) -> None:
         rest = {k: v for k, v in chosen.items() if not positional_only(function, k)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            _, error = m.outcome(partial(function, *first, *positional, **rest))
-        fault = "" if error is None else faults(error)
+            value, error = m.outcome(partial(function, *first, *positional, **rest))
+        fault = unprintable(value) if error is None else faults(error)
         assert not fault, f"{name}({described(chosen)}): {fault}"
 
     drive()

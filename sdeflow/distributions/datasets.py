@@ -308,6 +308,10 @@ class Pinwheel(Distribution):
     centre: tuple[float, float] = (0.0, 0.0)
     scale: float = 1.0
 
+    def __repr__(self) -> str:
+        """In words."""
+        return f"a pinwheel of {self.arms} arms"
+
     @property
     def dim(self) -> int:
         """See `Distribution`."""

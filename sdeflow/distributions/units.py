@@ -23,6 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sdeflow._validation import in_words
+
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened
 FAR = 10.0  # robust deviations from the median beyond which a point is an outlier
 FEW = 0.05  # the largest share of outliers; more of them are a part of the data
@@ -53,12 +55,13 @@ class Units:
         s = covariance.diagonal().sqrt()
         off = covariance / (s[:, None] * s)
         pairs = off[torch.ones_like(off).triu(1) > 0]
-        values = [f"{v:.3g}" for v in s.tolist()]
+        few = len(s) <= 4
+        values = f"{', '.join(f'{v:.3g}' for v in s[:-1])} and {s[-1]:.3g}" if few else in_words(s)
         most = float(pairs[pairs.abs().argmax()]) if len(pairs) else 0.0
         white = (
             f", whitened, {'largest ' * (len(pairs) > 1)}correlation {most:.2g}" if most else ""
         )
-        return f"columns scaled by {', '.join(values[:-1])} and {values[-1]}{white}{self.note}"
+        return f"columns scaled by {values}{white}{self.note}"
 
     def standardise(self, x: Tensor) -> Tensor:
         """scale^-1 (x - centre), points (..., d) in units of the data."""

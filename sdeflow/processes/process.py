@@ -26,7 +26,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive, shown
+from sdeflow._validation import check_cloud, check_int, check_positive, in_words, shown
 from sdeflow.random_streams import Stream, normals, uniform
 
 Scalar = TypeVar("Scalar", Tensor, float)
@@ -52,6 +52,10 @@ class Coefficients(NamedTuple, Generic[Scalar]):
     sigma: Scalar
     alpha_dot: Scalar
     sigma_dot: Scalar
+
+    def __repr__(self) -> str:
+        """In words: the values, or their ranges over the times."""
+        return ", ".join(f"{k} {in_words(v)}" for k, v in self._asdict().items())
 
     @property
     def noise_rate(self) -> Scalar:

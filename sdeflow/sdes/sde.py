@@ -20,7 +20,15 @@ from typing import ClassVar, Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from sdeflow._validation import FLOAT32_EPS, Numbers, check_finite, check_int, check_times, shown
+from sdeflow._validation import (
+    FLOAT32_EPS,
+    Numbers,
+    check_finite,
+    check_int,
+    check_times,
+    in_words,
+    shown,
+)
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
 
 Drift = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +46,11 @@ class TransitionKernel(NamedTuple):
     scale: Tensor
     shift: Tensor
     variance: Tensor
+
+    def __repr__(self) -> str:
+        """In words."""
+        scale, shift, variance = map(in_words, self)
+        return f"transition kernel, scale {scale}, shift {shift}, variance {variance}"
 
 
 Transition = Callable[[float, float], TransitionKernel]

@@ -24,6 +24,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import (
@@ -269,6 +270,18 @@ class LossReport:
             f"loss {loss:.4g} = irreducible {irreducible:.4g} + excess {excess:.4g}, "
             f"mean over {len(self.t)} noise levels"
         )
+
+    def __str__(self) -> str:
+        """A Markdown table of at most nine of the noise levels, and the mean over all."""
+        shown = torch.linspace(0, len(self.t) - 1, min(len(self.t), 9)).round().long()
+        columns = (self.t, self.loss, self.irreducible, self.excess, self.error)
+        rows = [[f"{float(v[k]):.3g}" for v in columns] for k in shown]
+        headers = ("t", "loss", "irreducible", "excess", "error of excess")
+        table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        return f"{table}\n\n{self!r}"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
 
 
 def loss_decomposition(
