@@ -55,7 +55,8 @@ def callables() -> dict[str, Callable]:
 
 CALLABLES = callables()
 NOT_DRIVEN = {
-    r"\.(Coefficients|Posterior|TransitionKernel|Arc)\b": "rows of numbers, which check nothing",
+    r"\.(Coefficients|Posterior|TransitionKernel|Recipe|Spread|Arc)\b|\.Pinwheel$": "rows of "
+    "numbers, which check nothing",
     r"\.(ErrorSource|ErrorBudget|Verdict|PathVerdict|LossReport|GuidedLaw|Bound|Passage"
     r"|Estimate|OrnsteinUhlenbeck|Training)$": "results, which the package makes",
     r"\.(at|table|row|stepped|noise_mean|posterior|predicted)$": "the inside of a step, where "

@@ -192,7 +192,10 @@ def gaussian_kl(
 
 def _variance(value: Tensor | float, name: str, mean: Tensor) -> Tensor:
     try:
-        found = torch.as_tensor(value).to(mean)
+        found = torch.as_tensor(value)
+        if found.is_complex():
+            raise TypeError
+        found = found.to(mean)
         return found if found.ndim == 0 else found.expand(mean.shape)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(

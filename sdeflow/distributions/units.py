@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import in_words
+from sdeflow._validation import check_numbers, check_positive, in_words
 
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened
 FAR = 10.0  # robust deviations from the median beyond which a point is an outlier
@@ -46,6 +46,25 @@ class Units:
     centre: Tensor
     scale: float | Tensor
     note: str = ""
+
+    def __post_init__(self) -> None:
+        """Check the map.
+
+        Raises:
+            TypeError, ValueError: the centre is no row of numbers, or the scale is neither one
+                positive number nor a matrix of its size.
+        """
+        centre, scale = check_numbers(self.centre, "centre"), check_numbers(self.scale, "scale")
+        if centre.ndim != 1 or scale.shape not in ((), (len(centre),) * 2):
+            raise ValueError(
+                "units need a centre (d,) and a scale () or (d, d), got shapes "
+                f"{tuple(centre.shape)} and {tuple(scale.shape)}"
+            )
+        object.__setattr__(self, "centre", centre)
+        single = scale.ndim == 0
+        object.__setattr__(
+            self, "scale", check_positive(float(scale), "scale") if single else scale
+        )
 
     def __repr__(self) -> str:
         """In words: "columns scaled by 1.13 and 800, whitened, correlation -0.83"."""

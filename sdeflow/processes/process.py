@@ -53,7 +53,7 @@ class Coefficients(NamedTuple, Generic[Scalar]):
     alpha_dot: Scalar
     sigma_dot: Scalar
 
-    def __repr__(self) -> str:
+    def __repr__(self) -> str:  # type: ignore[misc]
         """In words: the values, or their ranges over the times."""
         return ", ".join(f"{k} {in_words(v)}" for k, v in self._asdict().items())
 
@@ -257,7 +257,8 @@ class Process(ABC):
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_int(seed, "seed", 0)
         if seed >= 2**64:
             raise ValueError(f"seed must be below 2^64, got {seed}")
-        kind, c = dtype or torch.get_default_dtype(), self(self.t_max)
+        kind = torch.get_default_dtype() if dtype is None else dtype
+        c = self(self.t_max)
         if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
             raise TypeError(f"dtype must be a floating-point type of torch, got {shown(dtype)}")
         noise = float(c.sigma) * normals(seed, Stream.PRIOR, n, d, kind)

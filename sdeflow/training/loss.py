@@ -30,6 +30,7 @@ from torch import Tensor
 from sdeflow._validation import (
     check_cloud,
     check_finite,
+    check_function,
     check_int,
     check_kind,
     check_numbers,
@@ -315,6 +316,7 @@ def loss_decomposition(
     u = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
     times = uniform_log_snr(p, u)
     weighting = prediction_weighting(Prediction.NOISE) if weighting is None else weighting
+    check_function(weighting, "weighting")
     x0 = truth.sample(n, seed)
     with torch.no_grad():
         rows = [
