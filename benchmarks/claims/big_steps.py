@@ -1,4 +1,4 @@
-"""How far the end of a few large Euler steps is from the end of the exact flow."""
+"""Measure how far a few large Euler steps end from the exact flow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def euler_errors(
     """Root mean square distance of 1, 2, ..., 64 Euler steps from `end` (n, d).
 
     Returns:
-        It by the number of steps, and the standard error of one step's.
+        The distance by the number of steps, and the standard error of that of one step.
     """
     off = {}
     for k in (1, 2, 4, 8, 16, 32, 64):
@@ -37,14 +37,14 @@ def overshooting(field: Field, path: Tensor, times: Tensor, k: int) -> float:
 
 
 def straightness(path: Tensor, times: Tensor) -> float:
-    """E int |(x1 - x0) - u|^2 dt / E |x1 - x0|^2 of a path (times, n, d)."""
+    """The straightness E int |(x1 - x0) - u|^2 dt / E |x1 - x0|^2 of a path (times, n, d)."""
     length = ((path[-1] - path[0]) ** 2).sum(1).mean()
     speed = (path.diff(dim=0) / times.diff()[:, None, None]).pow(2).sum(2).mean()
     return float(speed) * float(times[0] - times[-1]) ** 2 / float(length) - 1
 
 
 def draw_ways(path: Tensor, error: dict[int, float]) -> Draw:
-    """Exact paths beside one step, and the error over the number of steps."""
+    """Draw exact paths and one big step, and the error over the number of steps."""
 
     def draw(fig: plot.Figure) -> None:
         left, right = fig.subplots(1, 2)

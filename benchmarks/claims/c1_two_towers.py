@@ -1,10 +1,13 @@
-"""Two encoders, of pictures and of words, give vectors of one length that fit pair by pair.
+"""Two encoders, of pictures and of words, give vectors of one length that match pair by pair.
 
-Says: two models each return a "vector of length 512", one of the picture, one of the caption;
-a batch of a cat, a dog and a man, each with its caption (000, 003).
+Says: two models each return a "vector of length 512", one of the picture, one of the caption; a
+batch of a cat, a dog and a man, each with its caption (000, 003).
+Measured: in batches of three digits with their captions, the share of pictures whose own caption
+has the nearest vector is counted; chance would be a third.
+Control: the captions are moved by one place against their pictures.
 Source: a small model of that kind on handwritten digits with things drawn on them; its vectors
-have 64 numbers. Batches of three pairs, as in the lecture, of digits that it did not learn from,
-with three different digits in each.
+have 64 numbers. Digits that it did not learn from, three different ones in each batch, as in the
+lecture.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from benchmarks.claims.captioned_models import HELD_OUT, contrastive
 from benchmarks.claims.claim import Check, Finding, Lab, about, at_least, below
 from sdeflow import plot
 
-SUBJECT, BROKEN = 0, 1  # by how many rows the captions are moved against their pictures
+SUBJECT, CONTROL = 0, 1  # by how many rows the captions are moved against their pictures
 NEEDS, SLOW = ("sklearn",), True
 PAIRS, CHANCE = 1500, 1 / 3
 
@@ -32,21 +35,21 @@ def measure(lab: Lab, moved: int) -> Finding:
     right = _right(u, v, moved)[different].double().mean()
     return Finding(
         [
-            Check("numbers of a picture's vector less those of a caption's",
-                  u.shape[1] - v.shape[1], about(0.0, within=0), "one space"),
+            Check("numbers in a picture's vector minus those in a caption's",
+                  u.shape[1] - v.shape[1], about(0.0, within=0), "one length"),
             Check("largest deviation of a norm from 1", (norms - 1).abs().max(), below(1e-6),
-                  "rounding, allowed"),
-            Check("share of pictures whose own caption of three is the nearest", right,
+                  "rounding"),
+            Check("share of pictures whose own caption is the nearest of three", right,
                   at_least(0.95), f"expected; chance is {CHANCE:.2f}"),
         ],
-        notes={"numbers of a vector": float(u.shape[1]), "batches": float(different.sum())},
+        notes={"numbers in a vector": float(u.shape[1]), "batches": float(different.sum())},
         draw=lambda fig: _draw(fig, u @ v.T, drawn.captions, drawn.x),
         size=(5.0, 2.6),
     )  # fmt: skip
 
 
 def _right(u: Tensor, v: Tensor, moved: int) -> Tensor:
-    """Of pairs in batches of three (n / 3, 3): whether the caption that belongs is nearest."""
+    """Whether a picture's own caption is the nearest, in batches of three (n / 3, 3)."""
     u, v = u.reshape(-1, 3, u.shape[1]), v.reshape(-1, 3, v.shape[1]).roll(moved, 1)
     return (u @ v.mT).argmax(2) == torch.arange(3)
 

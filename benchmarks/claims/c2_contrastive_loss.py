@@ -1,11 +1,15 @@
 """Learning to match raises the cosine of a picture and its caption, and lowers all others.
 
-Says: "maximize the similarity between corresponding image-caption pairs", and minimise that of
-the rest (000, 003).
-Correction: before any learning the loss is not log B, the entropy of a guess among B, but up to
-one more: similarities are scaled by 14.3, so that chance differences count. Nor does it end near
-zero: captions that fit several pictures are counted as wrong for all but one.
-Source: Radford et al. 2021, figure 3, in small. Pairs are of digits that it did not learn from.
+Says: "maximize the similarity between corresponding image-caption pairs", and minimise that of the
+rest (000, 003).
+Measured: loss and cosines of pairs that the model did not learn from are taken before and after
+training; before it the loss is that of a guess among 128, after it a picture must be clearly
+nearer to its own caption.
+Correction: before any learning the loss is not log B, that of a guess among B, but up to one more:
+similarities are multiplied by 14.3, so that chance differences count. Nor does it end near zero:
+captions that fit several pictures are counted as wrong for all but one.
+Control: the captions are moved by one place against their pictures.
+Source: Radford et al. 2021, figure 3, in small. Pairs of digits that the model did not learn from.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from benchmarks.claims.claim import Check, Finding, Lab, about, above, below, be
 from sdeflow import plot
 from sdeflow.images.clip import ContrastiveModel, contrastive_loss
 
-SUBJECT, BROKEN = 0, 1  # by how many rows the captions are moved against their pictures
+SUBJECT, CONTROL = 0, 1  # by how many rows the captions are moved against their pictures
 NEEDS, SLOW = ("sklearn",), True
 BATCH, BATCHES = 128, 8
 GUESS = math.log(BATCH)
@@ -41,18 +45,19 @@ def measure(lab: Lab, moved: int) -> Finding:
     bare = _loss(*found["before"][:2], 0.0)
     return Finding(
         [
-            Check("loss before, not scaled at all, less log 128", bare - GUESS,
-                  about(0.0, 1e-5), "the entropy of a guess; rounding"),
-            Check("loss before, at scale 14.3 (nats)", loss["before"],
+            Check("loss before training, similarities scaled by 0, minus log 128", bare - GUESS,
+                  about(0.0, 1e-5), "the loss of a guess; rounding"),
+            Check("loss before training, similarities scaled by 14.3 (nats)", loss["before"],
                   between(GUESS, GUESS + 1), "log 128, and one more"),
-            Check("loss after (nats)", loss["after"], below(GUESS / 2), "half of log 128"),
-            Check("cosine of pairs less that of others", own.mean() - other.mean(), above(0.5),
-                  "expected before the run"),
+            Check("loss after training (nats)", loss["after"], below(GUESS / 2),
+                  "half of log 128"),
+            Check("mean cosine of pairs minus that of others", own.mean() - other.mean(),
+                  above(0.5), "expected"),
         ],
         notes={
-            "cosine of pairs": float(own.mean()),
-            "cosine of others": float(other.mean()),
-            "scale after": scale,
+            "mean cosine of pairs": float(own.mean()),
+            "mean cosine of others": float(other.mean()),
+            "scale of the similarities after training": scale,
         },
         draw=lambda fig: _draw(fig, own, other),
     )  # fmt: skip
@@ -65,13 +70,13 @@ def _loss(u: Tensor, v: Tensor, scale: float) -> float:
 
 
 def _cosines(u: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each picture with its caption (n,), and with all others (n (n - 1),)."""
+    """Cosines of each picture with its caption (n,), and with all others (n (n - 1),)."""
     all_, same = u @ v.T, torch.eye(len(u), dtype=torch.bool)
     return all_[same], all_[~same]
 
 
 def _draw(fig: plot.Figure, own: Tensor, other: Tensor) -> None:
-    """How the cosines are distributed."""
+    """Draw the distributions of the cosines."""
     ax = fig.subplots()
     bins = torch.linspace(-1, 1, 61).tolist()
     for x, colour, name in ((other, plot.GREY, "others"), (own, plot.BLUE, "pairs")):

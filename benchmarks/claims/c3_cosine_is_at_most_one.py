@@ -1,9 +1,12 @@
-"""The cosine of two vectors is at most 1, and 1 only if they point the same way.
+"""The cosine of two vectors is at most 1, and it is 1 only if they point the same way.
 
 Says: the "maximum value for our cosine similarity score of 1" (000, 003).
-Source: Cauchy and Schwarz; u v^T of unit vectors, as the contrastive model compares them, on
-vectors of 64 numbers and all lengths. 1 - cos = |u - v|^2 / 2 for unit u and v, so that it is 1
-for no other pair.
+Measured: the cosines of 10,000 pairs of vectors are computed as the contrastive model computes
+them; they must not exceed 1, not depend on the vectors' lengths, and equal 1 - |u - v|^2 / 2,
+which is 1 only for u = v.
+Control: the product of vectors that are not scaled to length 1.
+Source: Cauchy and Schwarz; vectors of 64 numbers and all lengths; u and v are the vectors scaled
+to length 1.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ from sdeflow.random_streams import KeyedNormals, Stream
 
 Similarity = Callable[[Tensor, Tensor], Tensor]
 SUBJECT: Similarity = lambda a, b: (normalize(a, dim=1) * normalize(b, dim=1)).sum(1)  # noqa: E731
-BROKEN: Similarity = lambda a, b: (a * b).sum(1)  # noqa: E731  vectors that are not of length one
+CONTROL: Similarity = lambda a, b: (a * b).sum(1)  # noqa: E731  vectors that are not of length one
 PAIRS, WIDTH = 10_000, 64
 ROUNDING = 1e-13
 
 
 def measure(lab: Lab, similarity: Similarity) -> Finding:
-    """The range of the cosine, what scaling does to it, and where it is 1."""
+    """The range of the cosine, its change with the lengths, and where it is 1."""
     normal = KeyedNormals(lab.seed, Stream.MOTION, PAIRS, WIDTH, torch.float64)
     a, b, lengths = (normal.draw(k) for k in range(3))
     near = a + torch.logspace(-6, 1, PAIRS).double()[:, None] * b  # from parallel to unrelated
@@ -36,11 +39,11 @@ def measure(lab: Lab, similarity: Similarity) -> Finding:
     same, opposite = similarity(a, longer * a), similarity(a, -longer * a)
     return Finding(
         [
-            Check("largest of 10,000 absolute cosines, above 1", cosine.abs().max() - 1,
+            Check("largest of 10,000 absolute cosines, minus 1", cosine.abs().max() - 1,
                   at_most(ROUNDING), "Cauchy and Schwarz; rounding"),
-            Check("largest change when both vectors are made longer or shorter",
+            Check("largest change of the cosine when both vectors change length",
                   (similarity(longer * a, shorter * near) - cosine).abs().max(),
-                  below(ROUNDING), "none; rounding"),
+                  below(ROUNDING), "no change; rounding"),
             Check("parallel vectors, largest deviation from 1", (same - 1).abs().max(),
                   below(ROUNDING), "1; rounding"),
             Check("opposite vectors, largest deviation from -1", (opposite + 1).abs().max(),

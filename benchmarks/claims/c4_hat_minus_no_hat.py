@@ -1,11 +1,15 @@
-"""The picture with a hat less that without: of all words, its vector is nearest to the hat's.
+"""A picture's vector with a hat minus that without is nearest, of all words, to the word hat.
 
-Says: "the top ranked match with a similarity of 0.165 is the word hat, followed by cap and
-helmet" (000, 003); their cosines are 0.165, 0.113 and 0.106, among about 200 words.
-Correction: it is the meaning that is found, not the word: captions here use hat, cap and helmet
-alike, and which of the three leads is chance. The cosines are larger than the lecture's.
-Source: all 359 digits that the model did not learn from, with and without each of nine things,
-all else equal, among the 353 words of its vocabulary, 286 of which no picture has to do with.
+Says: "the top ranked match with a similarity of 0.165 is the word hat, followed by cap and helmet"
+(000, 003); their cosines are 0.165, 0.113 and 0.106, among about 200 words.
+Measured: nine things are drawn on 359 digits, and the difference that each makes in the picture's
+vector is compared with the vectors of 353 words; how often a word for that thing comes first says
+whether vectors add as meanings do.
+Correction: the meaning is found, not the word: captions here use hat, cap and helmet alike, and
+which of the three leads is chance. The cosines are larger than the lecture's.
+Control: the difference is taken the other way round.
+Source: all 359 digits that the model did not learn from, with and without each thing, all else
+equal; 286 of the 353 words of its vocabulary describe no picture.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from sdeflow.images.pictures import pairs
 from sdeflow.images.retrieval import direction
 from sdeflow.images.vocabulary import ATTRIBUTES
 
-SUBJECT, BROKEN = 1.0, -1.0  # with less without, or the other way round
+SUBJECT, CONTROL = 1.0, -1.0  # with minus without, or the other way round
 NEEDS, SLOW = ("sklearn",), True
 
 
@@ -44,16 +48,16 @@ def measure(lab: Lab, sign: float) -> Finding:
             for name in ATTRIBUTES
         ],
         notes={f"hat: mean cosine of {words[k]!r}": float(hat[k]) for k in order}
-        | {"hat: share of digits for which 'hat' itself is first":
+        | {"hat: share of digits for which the word hat itself is first":
             float((cosines["hat"].argmax(1) == words.index("hat")).double().mean()),
-           "words": float(len(words))},
+           "words of the vocabulary": float(len(words))},
         draw=lambda fig: _draw(fig, [words[k] for k in order], hat[order]),
         size=(3.4, 2.8),
     )  # fmt: skip
 
 
 def _cosines(model: ContrastiveModel, name: str, sign: float) -> Tensor:
-    """Of the difference that an attribute makes, with all words: (359, words)."""
+    """Cosines of the difference that an attribute makes with all words, (359, words)."""
     without, plus = pairs(name)
     return sign * direction(model, plus, without) @ model.embed_text(model.vocabulary.words).T
 

@@ -1,10 +1,13 @@
-"""A picture is classified by the caption whose vector is nearest, without training for it.
+"""A picture is classified by the caption with the nearest vector, without training for it.
 
 Says: the class is that of the caption of highest cosine similarity (000, 003, in our words: the
 lecture says "classify").
+Measured: each digit gets the class whose caption has the highest cosine with it, and the share of
+right answers is counted; chance would be a tenth.
+Control: the prompts of the next digit.
 Source: Radford et al. 2021, section 3.1: the mean vector of eight prompts for each digit, such as
 "a picture of a seven". 359 digits that the model did not learn from, bare, and with each thing
-drawn on them with chance a quarter.
+drawn on them with probability 1/4.
 """
 
 from __future__ import annotations
@@ -19,7 +22,10 @@ from sdeflow import plot
 from sdeflow.images.retrieval import DIGIT_PROMPTS, zero_shot
 from sdeflow.images.vocabulary import DIGITS
 
-SUBJECT, BROKEN = DIGIT_PROMPTS, DIGIT_PROMPTS[1:] + DIGIT_PROMPTS[:1]  # prompts of the next digit
+SUBJECT, CONTROL = (
+    DIGIT_PROMPTS,
+    DIGIT_PROMPTS[1:] + DIGIT_PROMPTS[:1],
+)  # prompts of the next digit
 NEEDS, SLOW = ("sklearn",), True
 
 
@@ -33,7 +39,7 @@ def measure(lab: Lab, prompts: tuple[tuple[str, ...], ...]) -> Finding:
         [
             Check("share of bare digits named right", (named == digit).double().mean(),
                   at_least(0.95), "expected; chance is 0.1"),
-            Check("share of digits under drawings named right",
+            Check("share of digits with things drawn on them named right",
                   (under == drawn.digit).double().mean(), at_least(0.88),
                   "expected; chance is 0.1"),
         ],

@@ -1,10 +1,12 @@
 """The encoders only go one way: a vector does not say which picture it came from.
 
 Says: "CLIP models only go one direction", from pictures and words to vectors (000, 003).
-Source: 40 digits that the model did not learn from. From noise, gradient ascent seeks a picture
-whose vector is that of the digit; it finds one that is nearer to it than any of the 359 digits,
-and that looks like none of them: the vector has 64 numbers, the picture 256. To go back takes a
-model of what pictures look like (C7).
+Measured: gradient ascent seeks, from noise, a picture with the vector of a given digit; it must
+match that vector better than any other digit does, and still look like none, so the vector alone
+does not give back the picture.
+Control: the search starts from the digit itself.
+Source: 40 digits that the model did not learn from; the vector has 64 numbers, the picture 256. To
+go back takes a model of what pictures look like (C7).
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from benchmarks.claims.claim import Check, Finding, Lab, above, at_least, at_mos
 from sdeflow.images.clip import ContrastiveModel
 from sdeflow.random_streams import KeyedNormals, Stream
 
-SUBJECT, BROKEN = 0.0, 1.0  # how much of the picture the search starts with
+SUBJECT, CONTROL = 0.0, 1.0  # share of the digit in the start of the search
 NEEDS, SLOW = ("sklearn",), True
 STEPS, RATE = 500, 0.05
 
 
 def measure(lab: Lab, known: float) -> Finding:
-    """What a search for a picture with a given vector finds."""
+    """Search for pictures with given vectors, and compare them with the digits."""
     model, eye = contrastive(lab), judge(lab)
     every, digit = plain()
     x, digit = every[::9], digit[::9]
@@ -40,18 +42,18 @@ def measure(lab: Lab, known: float) -> Finding:
     right = (eye.judge(found).digit == digit).double().mean()
     return Finding(
         [
-            Check("share of vectors that the search meets better than any other digit does",
+            Check("share of searches that match the vector better than any other digit",
                   (cosine > near.amax(1)).double().mean(), at_least(0.95), "expected"),
-            Check("distance of what is found to the digit / that of the nearest other digit",
-                  ((found - x).norm(dim=1) / far).median(), above(1.0), "as far as another"),
-            Check("two searches: their distance / that of the nearest other digit",
-                  ((found - again).norm(dim=1) / far).median(), above(1.0), "not one answer"),
-            Check("share of what is found that the judge names as the digit", right,
-                  at_most(0.8), "of the digits themselves, 0.99"),
+            Check("median distance of what is found to the digit / of the nearest other digit",
+                  ((found - x).norm(dim=1) / far).median(), above(1.0), "farther than it"),
+            Check("median distance between two searches / of the nearest other digit",
+                  ((found - again).norm(dim=1) / far).median(), above(1.0), "farther than it"),
+            Check("share of what is found that the classifier names as the digit", right,
+                  at_most(0.8), "expected; of the digits themselves, 0.99"),
         ],
         notes={
-            "cosine of the vectors, median": float(cosine.median()),
-            "the same of the nearest other digit": float(near.amax(1).median()),
+            "cosine of what is found with the digit, median": float(cosine.median()),
+            "cosine to the nearest other digit, median": float(near.amax(1).median()),
         },
         draw=lambda fig: drawings.pictures(
             fig, {"digit": x, "found": found, "again": again}, 8, span=(-1.0, 1.0)
@@ -61,7 +63,7 @@ def measure(lab: Lab, known: float) -> Finding:
 
 
 def _sought(model: ContrastiveModel, wanted: Tensor, start: Tensor) -> Tensor:
-    """Pictures (n, d) whose vectors are near those wanted, by Adam from the start."""
+    """Search by Adam for pictures (n, d) whose vectors are near those wanted."""
     x = start.clone().requires_grad_()
     adam = torch.optim.Adam([x], lr=RATE)
     for _ in range(STEPS):

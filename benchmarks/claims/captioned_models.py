@@ -1,4 +1,4 @@
-"""Models of captioned pictures that claims share: each is trained once, and kept."""
+"""Train the models of captioned pictures that several claims share, each once."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def contrastive(lab: Lab) -> ContrastiveModel:
 
 
 def judge(lab: Lab) -> Judge:
-    """A classifier that saw the truth: it measures pictures, and no model learns from it."""
+    """A classifier trained on what was truly drawn; no other model learns from it."""
 
     def make(seed: int) -> Judge:
         model = Judge(seed=seed)
@@ -51,13 +51,13 @@ def judge(lab: Lab) -> Judge:
 
 
 def plain() -> tuple[Tensor, Tensor]:
-    """The held-out digits with nothing drawn on them: x (359, 256), and what they are."""
+    """The held-out digits with nothing drawn on them: x (359, 256) and the digit of each."""
     images, digit = handwritten("test")
     return draw(images, torch.zeros(len(images), len(NAMES), dtype=torch.bool)), digit
 
 
 def unclip(lab: Lab) -> UnCLIP:
-    """That contrastive model with a prior and a decoder, by the package's own training."""
+    """The contrastive model with a prior and a decoder, by the package's own training."""
     clip = contrastive(lab)
 
     @cache

@@ -1,16 +1,13 @@
-"""What a claim is: a sentence, a measurement, and named checks that are the verdict.
+"""Define a claim: a sentence of a lecture, a measurement, and named checks that decide.
 
-Each claim is one file of this package, named by its id and a few words. Its docstring holds what
-the lecture said; its function measures, and returns a `Finding`:
+Each claim is one file of this package, named by its id and a few words. Its docstring is the
+sentence and the parts `PARTS`. Its function measures, and returns a `Finding`:
 
-    SUBJECT, BROKEN = 0.0, 1.0        # share of the noise that is kept
+    SUBJECT, CONTROL = 0.0, 1.0        # share of the noise that is kept
     def measure(lab: Lab, kept: float) -> Finding: ...
 
-A test runs every claim on its broken subject too: a check that holds for the true one must fail.
-
-    holds                     all checks hold
-    holds with a correction   all checks hold, if the sentence is read as "Correction" says
-    does not hold as said     at least one check fails
+A control is the subject with one mistake put in on purpose. A test measures every claim on its
+control too: at least one check that holds for the subject must fail there.
 """
 
 from __future__ import annotations
@@ -36,13 +33,28 @@ from sdeflow.fields.learned import LearnedField
 from sdeflow.provenance import write_text
 from sdeflow.training import checkpoint
 
-PARTS = ("Says", "Correction", "Source")
+GROUPS = {
+    "F": "the forward process: how noise turns data into noise",
+    "R": "the reverse step: its distribution, the evidence bound, the score, the learned field",
+    "S": "sampling: with noise (DDPM), without it (DDIM, the flow), of pictures and videos",
+    "M": "flow matching: straight paths and the velocity along them",
+    "G": "guidance: samples of a class, by a label or a prompt",
+    "C": "CLIP: pictures and words as vectors that can be compared",
+}
+"""The letter of each group of claims, and what they are about."""
+PARTS = ("Says", "Measured", "Correction", "Control", "Source")
+"""Parts of a docstring: the lecture's words; in plain words, what is measured and what it means;
+how the sentence must be read to be true; the control; where the numbers come from."""
 T = TypeVar("T")
 CURE = "pip install 'sdeflow[images]'"
 
 
 class Verdict(StrEnum):
-    """What a measurement says of a sentence."""
+    """What the checks decide about a sentence.
+
+    HOLDS: all checks hold. CORRECTED: all checks hold for the sentence as corrected. FAILS: at
+    least one check fails.
+    """
 
     HOLDS = "holds"
     CORRECTED = "holds with a correction"
@@ -51,7 +63,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Bound:
-    """Where a number is expected: in the closed interval [low, high]. NaN is in none."""
+    """The closed interval [low, high] in which a number is expected; NaN lies in none."""
 
     low: float
     high: float
@@ -98,7 +110,7 @@ def between(low: float, high: float) -> Bound:
 
 @dataclass(frozen=True)
 class Check:
-    """A number and where it is expected.
+    """A measured number and the interval in which it is expected.
 
     Args:
         name: what the number is, with its unit; unique within a claim.
@@ -117,19 +129,19 @@ class Check:
 
     @property
     def holds(self) -> bool:
-        """Whether the number is where it is expected."""
+        """Whether the number lies in the interval."""
         return self.expected.holds(self.value)
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a claim measured.
+    """What was measured of a claim.
 
     Args:
-        checks: the verdict: the claim holds if all of them do.
+        checks: the claim holds if all of them hold.
         draw: draws the figure.
         size: of the figure, in inches.
-        notes: further numbers by name; they decide nothing.
+        notes: further numbers by name, which decide nothing.
     """
 
     checks: list[Check]
@@ -140,11 +152,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Lab:
-    """Where claims are measured.
+    """The settings of a measurement: seed, folder and format of figures.
 
     Args:
-        seed: of everything random.
-        folder: keeps trained networks and figures; None keeps nothing.
+        seed: of all random numbers.
+        folder: where trained networks and figures are kept; None keeps nothing.
         format: of the figures.
     """
 
@@ -159,10 +171,10 @@ class Lab:
         offset: int = 0,
         network: nn.Module | None = None,
     ) -> LearnedField:
-        """The field that make(seed + offset) trains: once for all claims that ask for `name`.
+        """The field that make(seed + offset) trains, trained once for all claims by its name.
 
         Args:
-            network: of the same shape, to read the weights into, where it is not our `MLP`.
+            network: a network of the same shape to read the weights into, if it is not our `MLP`.
         """
         load = partial(checkpoint.load, network=network)
         return self.kept(name, make, checkpoint.save, load, offset)
@@ -175,7 +187,7 @@ class Lab:
         load: Callable[[Path], T],
         offset: int = 0,
     ) -> T:
-        """What make(seed + offset) trains: once for all claims that ask for `name`."""
+        """The model that make(seed + offset) trains, trained once for all claims by its name."""
         seed = self.seed + offset
         if self.folder is None:
             return make(seed)
@@ -202,11 +214,11 @@ class Claim:
 
     Args:
         id: the group's letter and a number: S3.
-        doc: the docstring: the claim in one sentence, then Says, Correction, Source.
+        doc: the docstring: the claim in one sentence, then the `PARTS`.
         measure: (lab, subject) -> Finding.
-        subject: the true subject.
-        broken: the same with one mistake in it.
-        slow: it trains networks.
+        subject: what is measured.
+        control: the same with one mistake in it.
+        slow: whether it trains networks.
         source: the text of the claim's file.
         needs: packages of the extra `images` without which it cannot be measured.
     """
@@ -215,20 +227,20 @@ class Claim:
     doc: str
     measure: Measure
     subject: Any
-    broken: Any
+    control: Any
     slow: bool
     source: str
     needs: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, module: ModuleType) -> Claim:
-        """The claim that is this module's file."""
+        """The claim of a module of this package."""
         return cls(
             id=module.__name__.rpartition(".")[2].partition("_")[0].upper(),
             doc=module.__doc__ or "",
             measure=module.measure,
             subject=module.SUBJECT,
-            broken=module.BROKEN,
+            control=module.CONTROL,
             slow=getattr(module, "SLOW", False),
             source=Path(str(module.__file__)).read_text(),
             needs=getattr(module, "NEEDS", ()),
@@ -246,32 +258,32 @@ class Claim:
         return f"{self.id} needs {' and '.join(absent)}: {CURE}" if absent else ""
 
     def part(self, name: str) -> str:
-        """What the docstring says under "Says", "Correction" or "Source"; "" if nothing."""
+        """The docstring's part of this name, one of `PARTS`; "" if there is none."""
         for text in self._paragraphs()[1:]:
             if text.startswith(f"{name}: "):
                 return text.removeprefix(f"{name}: ")
         return ""
 
     def _paragraphs(self) -> list[str]:
-        """Those of the docstring; each part starts one of its own, and line ends are spaces."""
+        """Paragraphs of the docstring, each in one line; each part starts a new one."""
         text = inspect.cleandoc(self.doc)
         text = re.sub(rf"\n(?=({'|'.join(PARTS)}): )", "\n\n", text)
         return [" ".join(p.split()) for p in re.split(r"\n\s*\n", text) if p.strip()]
 
     @property
     def digest(self) -> str:
-        """Of the text of the claim's file: a record of another text is out of date."""
+        """The digest of the claim's file: a record with another digest is out of date."""
         return digest(self.source)
 
     def verdict(self, finding: Finding) -> Verdict:
-        """What the checks say of the sentence."""
+        """The verdict that the checks give."""
         if not all(check.holds for check in finding.checks):
             return Verdict.FAILS
         return Verdict.CORRECTED if self.part("Correction") else Verdict.HOLDS
 
 
 def recipe(make: Callable) -> str:
-    """What a function trains, in words: its text, its defaults, the plain constants it uses."""
+    """The text that decides what a function trains: its source, defaults and plain constants."""
     used = inspect.getclosurevars(make)
     constants = {
         name: value
@@ -284,5 +296,5 @@ def recipe(make: Callable) -> str:
 
 
 def digest(text: str) -> str:
-    """Twelve hexadecimal digits that change with the text, wherever it is indented."""
+    """Twelve hexadecimal digits that change with the text, but not with its indentation."""
     return hashlib.sha256(textwrap.dedent(text).encode()).hexdigest()[:12]

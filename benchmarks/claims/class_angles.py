@@ -1,4 +1,4 @@
-"""Angles between the exact field of a class of the spiral and that of all points."""
+"""Measure angles between the exact field of a class of the spiral and that of all points."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WINDOW = torch.cartesian_prod(_AXIS, _AXIS)
 
 
 def cosines(label: int, x: Tensor, t: Tensor) -> Tensor:
-    """Between the field of a class and that of all, at each of x (n, 2)."""
+    """Cosines (n,) between the fields of a class and of all points, at x (n, 2)."""
     return torch.cosine_similarity(exact().given(label).noise(x, t), exact().noise(x, t))
 
 
@@ -37,7 +37,7 @@ def angle(label: int, t: float | Tensor) -> float:
 def draw_angles(
     fig: plot.Figure, told: Callable[[int], int], found: dict[float, list[float]]
 ) -> None:
-    """The mean angle of each class over time, and at the times of N13."""
+    """Draw the mean angle of each class over time, and the numbers of N13."""
     ax, times = fig.subplots(), torch.linspace(0, 1, 26, dtype=torch.float64)
     for k in CLASSES:
         ax.plot(times, [angle(told(k), t) for t in times], color=COLOURS[k], label=NAMES[k])

@@ -1,8 +1,8 @@
-"""The networks that were told the classes of the spiral: the lecture's, five of them, and ours.
+"""Train networks on the classes of the spiral: five of the lecture's, and ours.
 
-Fields of classes are asked twice: the exact ones say what is true of guidance, the lecture's
-networks what it mends in them. A network is trained with five seeds, and a number of it comes with
-the 95 % interval of its mean over them (Student's t).
+Claims on guidance measure the exact fields and these networks: the first show what is true of
+guidance, the second what it repairs in a network. Each network is trained with five seeds, and its
+numbers are means over them with a 95 % interval (Student's t).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from sdeflow.fields.networks import How
 from sdeflow.processes.schedules import VE
 
 SEEDS = 5
-STEPS = 1000  # of `fit`, a short budget
+STEPS = 1000  # of `fit`
 
 
 def classes_lecture(seed: int) -> LearnedField:
@@ -29,7 +29,7 @@ def classes_lecture(seed: int) -> LearnedField:
 
 
 def lecture_networks(lab: Lab, process: VE = WIDE) -> list[LearnedField]:
-    """Five of them; for another process, the same networks started from other noise."""
+    """The lecture's five networks; on another process, the same with its noise levels."""
     out = []
     for i in range(SEEDS):
         made = lab.trained("classes-lecture", classes_lecture, i, lecture_network(WIDE, 3))
@@ -40,7 +40,7 @@ def lecture_networks(lab: Lab, process: VE = WIDE) -> list[LearnedField]:
 
 
 def our_network(lab: Lab, how: How = "add", drop: float = 0.1, offset: int = 0) -> LearnedField:
-    """Our network with classes, on a short budget."""
+    """Our network with classes, trained for a short time."""
 
     def make(seed: int) -> LearnedField:
         return our_field(seed, steps=STEPS, classes=True, how=how, drop=drop)
@@ -49,8 +49,9 @@ def our_network(lab: Lab, how: How = "add", drop: float = 0.1, offset: int = 0) 
 
 
 def field_error(field: Field, truth: ExactField, seed: int) -> tuple[float, float]:
-    """E |eps_hat - eps_hat of the truth|^2 per coordinate at the truth's own x_t, over 24 levels
-    even in log SNR; and its standard error.
+    """The mean square difference of eps_hat from that of the true field, and its standard error.
+
+    Per coordinate, at noised draws of the true field's data, over 24 levels even in log SNR.
     """
     x0 = truth.sample(1000, seed).double()
     eps = WIDE.prior(len(x0), 2, seed, torch.float64) / WIDE.sigma_max

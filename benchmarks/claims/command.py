@@ -1,10 +1,11 @@
-"""`python -m benchmarks claims`: list the claims, or run some (S3 G7) or all of them.
+"""List the claims of the lectures, or run some of them (S3 G7) or all.
 
     python -m benchmarks claims list
     python -m benchmarks claims S3 G7
     python -m benchmarks claims all --out docs/claims
 
-Records and figures go to the folder --out, the page beside it. What is there is not run again.
+Records and figures go to the folder --out, and the page beside it: runs/claims.md for runs/claims.
+A claim whose record is in the folder is not run again, unless its file or the seed has changed.
 """
 
 from __future__ import annotations
@@ -29,19 +30,26 @@ from sdeflow.provenance import write_text
 def add_parser(commands: Any) -> None:
     """Add `claims` to an argument parser's sub-commands."""
     parser = commands.add_parser(
-        "claims", help="what the lectures say, measured", description=__doc__,
+        "claims", help="measure what the lectures say", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    parser.add_argument("which", nargs="+", help="list, all, or ids of claims: S3 G7")
-    parser.add_argument("--out", type=Path, default=Path("runs/claims"), help="folder")
-    parser.add_argument("--seed", type=int, default=0, help="of everything random")
+    parser.add_argument("which", nargs="+", help="list, all, or the ids of claims: S3 G7")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/claims"),
+        help="folder of the records and figures (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of all random numbers (default: 0)"
+    )
     parser.add_argument("--format", choices=["png", "pdf", "svg"], default="png",
-                        help="of the figures")  # fmt: skip
+                        help="file format of the figures (default: png)")  # fmt: skip
     parser.set_defaults(run=main)
 
 
 def main(given: argparse.Namespace) -> None:
-    """List or run the claims asked for; a mistake is said in a sentence, with exit code 2."""
+    """List or run the claims; a mistake prints one sentence and exits with code 2."""
     listed = given.which[0].lower() == "list"
     try:
         wanted = kept.chosen(CLAIMS, given.which[listed:] or ["all"])
@@ -57,7 +65,7 @@ def main(given: argparse.Namespace) -> None:
 
 
 def _show(claims: list[Claim]) -> None:
-    """Print each claim and what was said; a reader that stops reading is no error."""
+    """Print each claim and the lecture's words; a closed pipe is not an error."""
     try:
         for c in claims:
             print(f"{c.id:4} {c.title}\n     {c.part('Says')}")

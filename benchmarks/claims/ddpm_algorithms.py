@@ -1,4 +1,4 @@
-"""DDPM's two algorithms, written as in the paper (R9)."""
+"""Run DDPM's two algorithms as they stand in the paper (R9)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def algorithm_2(
 
 
 def renewed(seed: int, n: int, fresh: float) -> Callable[[int], Tensor]:
-    """z (n, 2) of step k, of which a part `fresh` is new and the rest the same in every step."""
+    """Noise z (n, 2) of step k: a part `fresh` is new, the rest is the same in every step."""
     times = torch.arange(1000, 0, -1, dtype=torch.float64)
     w = Brownian(seed, n, 2, torch.float64, times=times)
     again = KeyedNormals(seed, Stream.MOTION, n, 2, torch.float64).draw(UNUSED_STEP)

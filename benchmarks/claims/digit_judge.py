@@ -1,9 +1,9 @@
-"""An independent judge of digits: a small classifier, its features, and what is counted with them.
+"""Classify digits by an independent network, and compare sets of pictures by its features.
 
     conv 3x3 1 -> 32, conv 32 -> 64 (stride 2), conv 64 -> 64 (stride 2), linear 64, linear 10
 
-It is trained on the digits to learn, shifted by up to a pixel and with noise, and knows nothing of
-diffusion. It shares no weights with any sampler; `accuracy` is that on the digits held out.
+The classifier is trained on the training digits, shifted by up to a pixel and with noise. It
+shares no weights with any sampler; `accuracy` is its accuracy on held-out digits.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FEATURES = 64
 
 
 class Judge(nn.Module):
-    """Pictures (n, 64) -> features (n, 64) -> scores of classes (n, 10)."""
+    """A classifier: pictures (n, 64) -> features (n, 64) -> scores of classes (n, 10)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,19 +34,19 @@ class Judge(nn.Module):
         self.last = nn.Linear(FEATURES, CLASSES)
 
     def features(self, x: Tensor) -> Tensor:
-        """(n, 64) for pictures (n, 64)."""
+        """The features (n, 64) of pictures (n, 64)."""
         out: Tensor = self.body(x.float().reshape(-1, 1, 8, 8))
         return out
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, 10)."""
+        """The scores (n, 10) of pictures (n, 64)."""
         out: Tensor = self.last(self.features(x))
         return out
 
 
 @cache
 def judge(seed: int = 0, steps: int = STEPS) -> Judge:
-    """The judge, trained once in a process."""
+    """The classifier, trained once in a process."""
     learn = points(digits())
     x, label = learn.points.float().reshape(-1, 1, 8, 8), learn.labels
     assert label is not None
@@ -57,8 +57,8 @@ def judge(seed: int = 0, steps: int = STEPS) -> Judge:
         rate = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
         for _ in range(steps):
             i = torch.randint(len(x), (BATCH,))
-            seen = _disturbed(x[i])
-            value = functional.cross_entropy(network(seen), label[i])
+            shown = _disturbed(x[i])
+            value = functional.cross_entropy(network(shown), label[i])
             adam.zero_grad()
             value.backward()
             adam.step()
@@ -67,7 +67,7 @@ def judge(seed: int = 0, steps: int = STEPS) -> Judge:
 
 
 def _disturbed(x: Tensor) -> Tensor:
-    """Turned, stretched, moved by up to 0.7 pixels, and with noise."""
+    """The pictures turned, stretched, moved by up to 0.7 pixels, and with noise."""
     n = len(x)
     angle, scale = 0.2 * torch.randn(n), 1 + 0.08 * torch.randn(n)
     turn = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], 1).reshape(n, 2, 2)
@@ -75,29 +75,29 @@ def _disturbed(x: Tensor) -> Tensor:
     grid = functional.affine_grid(
         torch.cat([scale[:, None, None] * turn, move], 2), list(x.shape), align_corners=False
     )
-    seen = functional.grid_sample(x + 1, grid, align_corners=False) - 1
-    return seen + 0.1 * torch.rand(n, 1, 1, 1) * torch.randn_like(seen)
+    moved = functional.grid_sample(x + 1, grid, align_corners=False) - 1
+    return moved + 0.1 * torch.rand(n, 1, 1, 1) * torch.randn_like(moved)
 
 
 def named(x: Tensor, seed: int = 0) -> Tensor:
-    """The class (n,) that the judge sees in each picture (n, 64)."""
+    """The class (n,) of each picture (n, 64) by the classifier."""
     return judge(seed)(x).argmax(1)
 
 
 def accuracy(seed: int = 0) -> float:
-    """The share of the digits held out that the judge names right."""
+    """The share of held-out digits that the classifier names right."""
     rest = points(held_out())
     assert rest.labels is not None
     return float((named(rest.points, seed) == rest.labels).double().mean())
 
 
 def confidence(x: Tensor, seed: int = 0) -> float:
-    """The mean probability of the class that the judge sees."""
+    """The mean probability of the class that the classifier names."""
     return float(judge(seed)(x).softmax(1).amax(1).mean())
 
 
 def frechet(x: Tensor, y: Tensor, seed: int = 0) -> float:
-    """The Frechet distance of the judge's features of two sets of pictures.
+    """The Frechet distance between the classifier's features of two sets of pictures.
 
     |m_x - m_y|^2 + tr(C_x + C_y - 2 (C_x C_y)^(1/2))
     """

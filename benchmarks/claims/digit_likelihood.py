@@ -1,13 +1,13 @@
-r"""The "magic API" on digits: log p of a picture along the probability flow, and of damaged ones.
+r"""Measure ln p of digits and of damaged digits along the probability flow (F10).
 
-The density is that of x + 0.1 z, z ~ N(0, I): a pixel's own step is 0.125, and at smaller noise
-the constant border pixels drive ln p to infinity. The field is that without a class, on EDM from
-noise 0.1 to 10, by 12 steps of Heun; the divergence is Hutchinson's estimate with two probes. The
-number under a digit,
+The density is that of x + 0.1 z, z ~ N(0, I): grey values are 0.125 apart, and with less noise the
+constant border pixels send ln p to infinity. The field without a class is followed on EDM from
+noise 0.1 to 10 by 12 Heun steps; the divergence is Hutchinson's estimate with two probes. The
+number that is printed under a digit,
 
-    sigmoid((ln p - (m - 3 s)) / s),    m and s of the whole digits,
+    sigmoid((ln p - (m - 3 s)) / s),    m, s: mean and standard deviation of ln p of whole digits,
 
-is a rising function of ln p and no probability of being a digit.
+is a rising function of ln p, not the probability of being a digit.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Damage = Callable[[Tensor], Tensor]
 
 
 def damages(seed: int) -> dict[str, Damage]:
-    """What is done to a digit, by name; `WHOLE` does nothing."""
+    """The kinds of damage by name; `WHOLE` changes nothing."""
     order = torch.from_numpy(random_generator(seed, Stream.CHOICE).permutation(64))
 
     def noisy(size: float) -> Damage:
@@ -59,7 +59,7 @@ def damages(seed: int) -> dict[str, Damage]:
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """The mean over 3 x 3 pixels."""
+    """Each pixel replaced by the mean over 3 x 3 pixels."""
     wide = functional.pad(x.reshape(-1, 1, 8, 8), (1, 1, 1, 1), mode="replicate")
     return functional.avg_pool2d(wide, 3, 1).flatten(1)
 
@@ -69,9 +69,9 @@ class Likelihoods:
     """ln p of held-out digits and of damaged ones.
 
     Attributes:
-        pictures: (n, 64) by damage, as they are shown.
-        log_p: (n,) by damage.
-        error: the root-mean-square standard error of one of them, Hutchinson's.
+        pictures: (n, 64) for each damage.
+        log_p: (n,) for each damage.
+        error: the root-mean-square standard error of Hutchinson's estimate of one ln p.
         exact: (k,) ln p of the first whole digits with the exact divergence.
     """
 
@@ -92,7 +92,7 @@ class Likelihoods:
 
 
 def _at_the_end(x: Tensor) -> Tensor:
-    """ln of N(mean picture, std^2 + 10^2), the digits in noise of size 10, to its two moments."""
+    """ln of N(mean picture, std^2 + 10^2): digits in noise of size 10 have these two moments."""
     data = digits()
     size2 = data.std**2 + SPAN.t_max**2
     off = x - data.mean.to(x)
@@ -100,7 +100,7 @@ def _at_the_end(x: Tensor) -> Tensor:
 
 
 def likelihoods(field: LearnedField, n: int = 48, exact: int = 16, seed: int = 0) -> Likelihoods:
-    """Measure n digits that were held out, each of them damaged in every way."""
+    """Compute ln p of n held-out digits, whole and damaged in every way."""
     x = halves()[1][:n]
     shown = {name: damage(x) for name, damage in damages(seed).items()}
     blur = WIDTH * normals(seed, Stream.PROBE, n, 64, torch.float32)

@@ -1,4 +1,4 @@
-"""Handwritten digits made with DDPM's noise and without it, by class."""
+"""Make digits of each class with DDPM's noise and without it, and compare how they look."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from benchmarks.claims.claim import Check, Lab, at_most, between
 from benchmarks.claims.digits import CLASSES, PROCESS, asked, digit_field, digits, points
 from benchmarks.claims.one_picture import gradient
-from benchmarks.claims.setting import muted
+from benchmarks.claims.setting import noiseless
 from sdeflow.processes.time_grids import karras_times
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -18,7 +18,7 @@ MADE = 300
 
 
 class Look(NamedTuple):
-    """What pictures of ten classes look like.
+    """Three numbers on how pictures of ten classes look.
 
     Args:
         spread: root-mean-square distance of a picture to the mean of those of its class.
@@ -36,11 +36,11 @@ def made(lab: Lab, kept: float) -> Tensor:
     field = lab.trained("digits", digit_field)
     start = PROCESS.prior(MADE, points(digits()).dim, lab.seed)
     solver = SDESolver("euler", times=karras_times(PROCESS, 50), seed=lab.seed)
-    return solver.solve(muted(field.given(asked(MADE)), kept), start, 1).x[-1]
+    return solver.solve(noiseless(field.given(asked(MADE)), kept), start, 1).x[-1]
 
 
 def real(seed: int) -> Tensor:
-    """As many real digits (300, 64), 0 to 9 in turn."""
+    """300 real digits (300, 64), 0 to 9 in turn."""
     data = points(digits())
     rows = [data.given(k).sample(MADE // CLASSES, seed + k) for k in range(CLASSES)]
     return torch.stack(rows, 1).flatten(0, 1).float()
@@ -53,23 +53,23 @@ def class_means() -> Tensor:
 
 
 def look(x: Tensor) -> Look:
-    """What pictures x (n, 64), 0 to 9 in turn, look like."""
+    """The `Look` of pictures x (n, 64), 0 to 9 in turn."""
     by_class = x.reshape(-1, CLASSES, x.shape[1])
     inner = (by_class - by_class.mean(0)).square().sum(2).mean().sqrt()
     return Look(float(inner), float((by_class - class_means()).norm(dim=2).mean()), gradient(x))
 
 
 def as_digits(looks: dict[str, Look]) -> list[Check]:
-    """That without noise a class is one picture, near its mean, and as sharp as real digits."""
-    real, whole, muted = (looks[name] for name in ("real", "DDPM", "no noise"))
+    """Checks that without noise a class is one picture, near its mean and as sharp as a digit."""
+    real, whole, noiseless = (looks[name] for name in ("real", "DDPM", "no noise"))
     return [
         Check("digits: spread within a class, without noise / of real digits",
-              muted.spread / real.spread, at_most(0.1), "a tenth"),
-        Check("digits: the same of DDPM", whole.spread / real.spread,
-              between(0.8, 1.2), "that of the data, to a fifth"),
+              noiseless.spread / real.spread, at_most(0.1), "a tenth of the data"),
+        Check("digits: spread within a class, DDPM / of real digits", whole.spread / real.spread,
+              between(0.8, 1.2), "the data, to a fifth"),
         Check("digits: distance to the class's mean, without noise / of real digits",
-              muted.distance / real.distance, at_most(0.8), "nearer"),
+              noiseless.distance / real.distance, at_most(0.8), "nearer than data are"),
         Check("digits: sharpness without noise / of real digits",
-              muted.gradient / real.gradient, between(0.9, 1.1),
-              "that of the data, to a tenth: no blur"),
+              noiseless.gradient / real.gradient, between(0.9, 1.1),
+              "the data, to a tenth: no blur"),
     ]  # fmt: skip

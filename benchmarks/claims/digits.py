@@ -1,8 +1,8 @@
-"""Handwritten digits of 8 x 8 pixels: the data, a trained field of them, and samples by class.
+"""Train a field on handwritten digits of 8 x 8 pixels, and draw samples of each class.
 
-The cloud is pixels / 8 - 1 (-1 black, 1 white), 1,438 digits; 359 more are held out. The network
-is a `UNet` of 16 channels told the class, a fifth of the classes left out. With `data_std` it sees
-the noise level alone, so that one network serves EDM and flow matching's straight line.
+The data are pixels / 8 - 1 (-1 black, 1 white) of 1,438 digits; 359 more are held out. The network
+is a `UNet` of 16 channels with the class as input, left out for a fifth of the digits. With
+`data_std` its only other input is the noise level, so one network serves EDM and flow matching.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ CLASSES = 10
 
 @cache
 def digits() -> Dataset:
-    """The digits to learn, with those held out."""
+    """The training digits, with the held-out ones as `held_out`."""
     return datasets.digits()
 
 
 def halves() -> tuple[Tensor, Tensor]:
-    """The points (1438, 64) and (359, 64) of the digits to learn and of those held out."""
+    """The points of the training digits (1438, 64) and of the held-out ones (359, 64)."""
     return points(digits()).points.float(), points(held_out()).points.float()
 
 
 def held_out() -> Dataset:
-    """The digits that no network has seen."""
+    """The digits that no network is trained on."""
     rest = digits().held_out
     assert rest is not None
     return rest
 
 
 def points(data: Dataset) -> PointSet:
-    """The finite set that a data set is."""
+    """The distribution of a data set, as the finite set of points that it is."""
     assert isinstance(data.distribution, PointSet)
     return data.distribution
 
@@ -82,32 +82,32 @@ def digit_field(seed: int, steps: int = STEPS, checkpoint: Path | None = None) -
 
 
 def asked(n: int) -> Tensor:
-    """The class (n,) that each sample is asked for: 0 to 9 in turn."""
+    """The class (n,) asked for in each sample: 0 to 9 in turn."""
     return torch.arange(n) % CLASSES
 
 
 def ddpm(field: LearnedField | ExactField, n: int, seed: int, steps: int = 50) -> ParticlePath:
-    """DDPM's chain on the times of Karras et al., torchsde."""
+    """Samples of DDPM's chain on the times of Karras et al., by torchsde."""
     sde = ancestral(_told(field, n))
     times = karras_times(PROCESS, steps)
     return SDESolver("euler", times=times, seed=seed).solve(sde, _noise(field, n, seed), 1)
 
 
 def flow(field: LearnedField, n: int, seed: int, steps: int = 20) -> ParticlePath:
-    """Euler's even steps of flow matching's straight line, torchdiffeq."""
+    """Samples of flow matching's straight line by even Euler steps, by torchdiffeq."""
     straight = replace(field, process=Linear())
     sde = reverse(_told(straight, n), 0.0)
     return ODESolver("euler", steps).solve(sde, _noise(straight, n, seed), 1)
 
 
 def few_calls(field: LearnedField, n: int, seed: int, steps: int) -> ParticlePath:
-    """The multistep sampler, torchdiffeq."""
+    """Samples of the multistep sampler, by torchdiffeq."""
     sde = multistep(_told(field, n))
     return ODESolver("euler", steps).solve(sde, _noise(field, n, seed), 1)
 
 
 def guided_calls(field: LearnedField, n: int, seed: int, steps: int, scale: float) -> Tensor:
-    """Samples (n, d) by a plan of so many calls, fitted to the guided field of each class."""
+    """Samples (n, d) of a multistep plan, fitted to the guided field of each class."""
     noise, label = _noise(field, n, seed), asked(n)
     out = torch.empty_like(noise)
     for k in range(CLASSES):

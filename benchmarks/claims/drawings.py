@@ -1,4 +1,4 @@
-"""Draw what the claims on the spiral measured, one function for each figure."""
+"""Draw the figures that several claims share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sdeflow import analysis, plot
 
 
 def walk(fig: plot.Figure, walk: Tensor) -> None:
-    """One particle's path (2 K + 1, 2): model steps blue, noise steps grey."""
+    """Draw one particle's path (2 K + 1, 2): model steps blue, noise steps grey."""
     ax = fig.subplots()
     plot.cloud(ax, POINTS, plot.ORANGE, 5, label="data")
     for first, colour, label in ((1, plot.GREY, "noise"), (0, plot.BLUE, "model")):
@@ -34,11 +34,11 @@ def pictures(
     under: dict[str, Sequence[str]] | None = None,
     span: tuple[float, float] = (-1.2, 1.2),
 ) -> None:
-    """A row of square pictures (n, side^2) for each name, black to white over `span`.
+    """Draw a row of square pictures (n, side^2) for each name, black to white over `span`.
 
     Args:
-        many: pictures of a row.
-        under: for rows by name, what is written under each picture.
+        many: pictures in a row.
+        under: for a row by name, the words under each picture.
     """
     for row, (name, x) in zip(
         fig.subplots(len(shown), many, squeeze=False), shown.items(), strict=True
@@ -56,7 +56,7 @@ def pictures(
 def phase_change(
     fig: plot.Figure, turned: analysis.Curve, middle: analysis.Curve, near: analysis.Curve
 ) -> None:
-    """The turning rate, and the two alignments, against sigma."""
+    """Draw the turning rate and the two alignments against sigma."""
     top, bottom = fig.subplots(2, 1, sharex=True)
     top.plot(turned.rho, turned.value, color=plot.BLUE)
     top.set_ylabel("turning rate\n(rad / unit of t)")
@@ -72,11 +72,17 @@ def phase_change(
 
 
 def distance_by_steps(
-    fig: plot.Figure, few: dict[int, float], noisy: dict[int, float], floor: tuple[float, float]
+    fig: plot.Figure,
+    few: dict[int, float],
+    noisy: dict[int, float],
+    sampling_floor: tuple[float, float],
 ) -> None:
-    """W2 against the number of steps, over the band that two samples of the data show."""
+    """Draw W2 against the number of steps, and the band of two samples of the data."""
     ax = fig.subplots()
-    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    low, high = (
+        sampling_floor[0] - 2 * sampling_floor[1],
+        sampling_floor[0] + 2 * sampling_floor[1],
+    )
     ax.axhspan(low, high, color=plot.GREY, alpha=0.35, lw=0, label="two samples of the data")
     for values, name, colour, mark in (
         (noisy, "DDPM", plot.VERMILION, "s"),

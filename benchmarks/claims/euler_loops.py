@@ -1,4 +1,4 @@
-"""The lecture's loop that samples, the same with a slip, and the order of a method."""
+"""Sample by the lecture's loop, right and with a mistake, and fit the order of a method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Loop = Callable[[Velocity, Tensor, float, float, int], Tensor]
 
 
 def two_lines(u: Velocity, x: Tensor, start: float, stop: float, steps: int) -> Tensor:
-    """The lecture's loop, x += u dt, from time `start` to `stop` of its clock."""
+    """The lecture's loop, x += u dt, from time `start` to `stop` of the lecture's time."""
     dt = (stop - start) / steps
     for k in range(steps):
         x = x + u(x, start + k * dt) * dt
@@ -23,19 +23,19 @@ def two_lines(u: Velocity, x: Tensor, start: float, stop: float, steps: int) -> 
 
 
 def whole_span(u: Velocity, x: Tensor, start: float, stop: float, steps: int) -> Tensor:
-    """The loop with a slip: its step is that of a span of length one."""
+    """The loop with a mistake: its step is that of a span of length one."""
     for k in range(steps):
         x = x + u(x, start + k * (stop - start) / steps) / steps
     return x
 
 
 def order(error: dict[int, float]) -> float:
-    """Minus the slope of ln error over ln steps: the order."""
+    """The order of a method: minus the slope of ln error over ln steps."""
     return -float(np.polyfit(np.log(list(error)), np.log(list(error.values())), 1)[0])
 
 
 def draw_orders(errors: Sequence[dict[int, float]], slopes: Sequence[float]) -> Draw:
-    """The errors of the two lines and of RK4 over their steps."""
+    """Draw the errors of the two lines and of RK4 over their steps."""
 
     def draw(fig: plot.Figure) -> None:
         ax = fig.subplots()

@@ -1,12 +1,15 @@
 """The number that scores a picture as a digit falls when the digit is damaged.
 
 Says: a "magic API" gives a picture of a digit 0.9 or 0.98, and less when it is damaged (001).
-Correction: in the mean only, and not as the eye would judge. A digit upside down is no less likely
-than one under noise that is hardly seen, and half a digit far likelier than a blurred one: a
-density rewards what is easy to predict. The number is a rising function of ln p, and no
-probability of being a digit.
-Source: ln p of 48 digits that the network did not learn from, by its flow (see
-`digit_likelihood`); Hutchinson's estimate, and the exact divergence of 16 as control.
+Measured: ln p of 48 digits and of damaged copies is computed along the probability flow of a
+trained network; a useful score must fall on average under every kind of damage.
+Correction: on average only, and not as the eye judges. A digit upside down is no less likely than
+one under hardly visible noise, and half a digit is far likelier than a blurred one: a density
+rewards what is easy to predict. The number is a rising function of ln p, not the probability of
+being a digit.
+Control: the sign of ln p is flipped.
+Source: digits that the network did not learn from. The divergence is Hutchinson's estimate,
+compared for 16 digits with the exact one (`digit_likelihood`).
 """
 
 from __future__ import annotations
@@ -22,13 +25,13 @@ from benchmarks.claims.digits import digit_field
 from benchmarks.claims.setting import SURE
 from sdeflow import plot
 
-SUBJECT, BROKEN = 1.0, -1.0  # the sign of ln p
+SUBJECT, CONTROL = 1.0, -1.0  # the sign of ln p
 NEEDS, SLOW = ("sklearn",), True
 SHOWN = (WHOLE, *(f"noise {size:g}" for size in NOISES[:4]), "lower half gone", "negative")
 
 
 def measure(lab: Lab, sign: float) -> Finding:
-    """Ln p of whole and damaged digits."""
+    """The fall of ln p from whole to damaged digits."""
     found = likelihoods(lab.trained("digits", digit_field), seed=lab.seed)
     value = {name: sign * x.double() for name, x in found.log_p.items()}
     levels = torch.stack([value[WHOLE], *(value[f"noise {size:g}"] for size in NOISES)])
@@ -38,14 +41,14 @@ def measure(lab: Lab, sign: float) -> Finding:
     damaged = {name: value[WHOLE] - x for name, x in value.items() if name != WHOLE}
     return Finding(
         [
-            Check("smallest fall of the mean of ln p from noise to noise (standard errors)",
+            Check("smallest fall of the mean of ln p between noise levels (standard errors)",
                   in_errors.min(), above(SURE), "four standard errors"),
             *(
                 Check(f"{name}: mean fall of ln p (nats)", x.mean(),
                       above(SURE * float(x.std()) / math.sqrt(len(x))), "four standard errors")
                 for name, x in damaged.items() if not name.startswith("noise")
             ),
-            Check("mean of Hutchinson's estimate less the exact ln p (nats)", off.mean(),
+            Check("mean of Hutchinson's estimate minus the exact ln p (nats)", off.mean(),
                   about(0.0, SURE * found.error / math.sqrt(len(off))),
                   "four of its standard errors"),
         ],

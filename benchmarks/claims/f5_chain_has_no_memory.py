@@ -1,9 +1,11 @@
-"""The chain is Markov: given where it is, its next step does not depend on where it was before.
+"""The chain is Markov: given x_t, the next step does not depend on where the chain was before.
 
 Says: a "Markov process with Gaussian transitions", of "a thousand steps" (001).
-Source: the partial correlation of x_{t+1} and x_{t-1} given x_t, whose standard error is
-1 / sqrt(n); at the end KL to N(0, I), bounded by its mean over x_0. The subject is the
-correlation of each step's noise with that of the step before.
+Measured: the correlation of x_{t+1} with x_{t-1} that remains when x_t is known is compared with
+zero, and the end of the chain with N(0, I); zero means that a step depends on the present alone.
+Control: the noise of each step is correlated by 0.5 with that of the step before.
+Source: the partial correlation of x_{t+1} and x_{t-1} given x_t, whose standard error is 1 /
+sqrt(n); at the end the KL divergence to N(0, I), bounded by its mean over x_0.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from benchmarks.claims.setting import SPIRAL, SURE
 from sdeflow.analysis.elbo import gaussian_kl
 from sdeflow.random_streams import KeyedNormals, Stream
 
-SUBJECT, BROKEN = 0.0, 0.5  # correlation of the noise with that of the step before
+SUBJECT, CONTROL = 0.0, 0.5  # correlation of the noise with that of the step before
 
 
 def measure(lab: Lab, memory: float) -> Finding:
@@ -39,16 +41,16 @@ def measure(lab: Lab, memory: float) -> Finding:
     return Finding(
         [
             Check(
-                "largest partial correlation of x_{t+1} with x_{t-1}, x_t given",
+                "largest partial correlation of x_{t+1} and x_{t-1} given x_t",
                 worst,
                 below(SURE / math.sqrt(n)),
                 "four standard errors",
             ),
             Check(
-                "KL of the end to N(0, I), at most (nats)",
+                "KL divergence of the end from N(0, I), at most (nats)",
                 end.mean(),
                 below(1e-3),
-                "pure noise, to a thousandth of a nat",
+                "pure noise to a thousandth of a nat",
             ),
         ],
         notes={"variance at the end": float(x[-1].var())},

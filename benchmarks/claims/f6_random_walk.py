@@ -1,9 +1,12 @@
-"""Noise is a random walk: the mean square distance grows as the number of steps.
+"""Noise is a random walk: the mean square distance grows in proportion to the number of steps.
 
 Says: "our point goes on a random walk" (000, 003).
-Source: Brownian motion, 2 s^2 per step in the plane for steps of standard deviation s; the
-slope of a line through 0, with the standard error over walkers. The lecture's walk has 100
-steps of 0.07 from point 75. The broken subject holds the walker by a spring.
+Measured: 10,000 walkers leave one point, and a line through 0 is fitted to their mean square
+distance against the number of steps; its slope must be that of Brownian motion, 2 s^2 per step in
+the plane.
+Control: a spring pulls the walkers to the origin.
+Source: Brownian motion with steps of standard deviation s; the standard error is that over
+walkers. The lecture's walk has 100 steps of 0.07 from point 75.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from sdeflow.solvers.sde_solver import SDESolver
 STEPS, STRIDE = 100, 0.07  # and standard deviation of each step
 UNIT = 2 * STRIDE**2  # mean square distance of one step
 SUBJECT = brownian(STRIDE**2 / 2, float(STEPS))
-BROKEN = langevin(harmonic(0.02), STRIDE**2 / 2, t_end=float(STEPS))
+CONTROL = langevin(harmonic(0.02), STRIDE**2 / 2, t_end=float(STEPS))
 
 
 def measure(lab: Lab, sde: SDE) -> Finding:
@@ -42,7 +45,7 @@ def measure(lab: Lab, sde: SDE) -> Finding:
     return Finding(
         [
             Check(
-                "mean square distance per step / 2 s^2",
+                "slope of the mean square distance per step / 2 s^2",
                 slope,
                 about(1.0, SURE * error),
                 "Brownian motion; four standard errors",
@@ -50,8 +53,8 @@ def measure(lab: Lab, sde: SDE) -> Finding:
             Check("R^2 of the line", correlation(k, line) ** 2, above(0.999), "a straight line"),
         ],
         notes={
-            "standard error": error,
-            "the same at four times as many steps, half as long": float(
+            "standard error of the slope": error,
+            "mean square distance / 2 s^2 with four times as many steps, each half as long": float(
                 (fine**2).sum(1).mean() / (UNIT * STEPS)
             ),
         },

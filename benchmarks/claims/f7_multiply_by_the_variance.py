@@ -1,10 +1,13 @@
-"""To draw from N(m, v), a standard normal is multiplied by the root of the variance.
+"""To draw from N(m, v), a standard normal is multiplied by the variance v.
 
 Says: draw from N(0, 1), then "multiply it by the variance" (001).
-Correction: it is the standard deviation. Where the variance is one the two are the same, so a
-test at beta = 1 alone does not see the slip.
-Source: the exponent a in spread = variance^a over four decades; what was said is a = 1. The
-broken subject draws as the lecture said.
+Measured: draws with the right spread are made for variances from 1e-4 to 1, and the power of the
+variance by which a standard normal was multiplied is fitted; what was said is power 1, and the
+root of the variance is power 1/2.
+Correction: the factor is the standard deviation, the root of the variance. At variance 1 the two
+are equal, so a test at beta = 1 alone does not notice the mistake.
+Control: draws made as the lecture said, with the variance: for them the check holds.
+Source: the exponent a in spread = variance^a over four decades of the variance.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ def by_variance(mean: Tensor, variance: Tensor, z: Tensor) -> Tensor:
     return mean + variance[:, None] * z
 
 
-SUBJECT, BROKEN = by_deviation, by_variance
+SUBJECT, CONTROL = by_deviation, by_variance
 
 
 def measure(lab: Lab, draws: Draw) -> Finding:
@@ -51,14 +54,14 @@ def measure(lab: Lab, draws: Draw) -> Finding:
     return Finding(
         [
             Check(
-                "exponent of the variance that a standard normal is multiplied by",
+                "power of the variance by which a standard normal is multiplied",
                 fit.slope,
                 about(1.0, SURE * error),
                 "what was said; four standard errors",
             )
         ],
         notes={
-            "standard error of the exponent": error,
+            "standard error of the power": error,
             "spread at variance 1e-4": float(spread[0]),
         },
     )

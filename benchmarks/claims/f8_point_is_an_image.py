@@ -1,7 +1,10 @@
-"""A point of the unit square is an image of two pixels, and comes back from one.
+"""A point of the unit square is an image of two pixels, and can be read back from that image.
 
-Says: an image of two pixels is a point: black and white "at (0, 1)", white "at (1, 1)" (001,
-in our words).
+Says: an image of two pixels is a point: black and white "at (0, 1)", white "at (1, 1)" (001, in
+our words).
+Measured: points are written as PNG images of two pixels and read again; each comes back to within
+half a step of grey, so a cloud in the plane can stand for a set of images.
+Control: the pixels are read in the wrong order.
 Source: a PNG has 255 steps of grey, so a point comes back to half a step.
 """
 
@@ -24,7 +27,7 @@ CORNERS = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=torch.float64)
 Read = Callable[[np.ndarray], np.ndarray]
 """Grey values of a strip of images (n, 2) -> points (n, 2)."""
 SUBJECT: Read = lambda strip: strip  # noqa: E731
-BROKEN: Read = lambda strip: strip.T.reshape(-1, 2)  # noqa: E731
+CONTROL: Read = lambda strip: strip.T.reshape(-1, 2)  # noqa: E731
 
 
 def measure(lab: Lab, read: Read) -> Finding:
@@ -36,10 +39,13 @@ def measure(lab: Lab, read: Read) -> Finding:
     return Finding(
         [
             Check(
-                "largest distance of a corner", off[:4].max(), about(0.0, 0.0), "black or white"
+                "largest distance between a corner and its image, read back",
+                off[:4].max(),
+                about(0.0, 0.0),
+                "black or white",
             ),
             Check(
-                "largest distance between a pixel and the point it was written from",
+                "largest difference between a coordinate and its pixel, read back",
                 off.max(),
                 at_most(0.5 / 255 + 1e-12),
                 "half a step of grey",

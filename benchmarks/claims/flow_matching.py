@@ -1,13 +1,13 @@
-"""What the claims on flow matching share: the lecture's time and the exact checkerboard.
+"""Use the lecture's time, the exact checkerboard and its networks in claims on flow matching.
 
-The lecture's time runs from noise, t = 0, to data, t = 1; ours, and that of the other lectures,
-the other way. So its path and its velocity are, in our symbols,
+The lecture's time runs from noise, t = 0, to data, t = 1; ours, like that of the other lectures,
+runs the other way. In our symbols the lecture's path and velocity are
 
     x_t = (1 - t) x_0 + t x_1,    u = dx_t / dt = x_1 - x_0 = -v(x, 1 - t),
 
-x_0 noise and x_1 data. In M1 to M12 t is the lecture's where a formula of the lecture is quoted,
-and ours is 1 - t. The checkerboard is the continuous one, and its field exact, unless a network is
-named.
+with x_0 noise and x_1 data on the left. In M1 to M12 t is the lecture's where its formula is
+quoted, and our time is 1 - t. The checkerboard is the continuous one, and its field exact, unless
+a network is named.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from torch import Tensor
 
 from benchmarks.claims.claim import Lab
 from benchmarks.claims.setting import (
-    BOARD,
-    BoardNetwork,
-    board,
-    board_field,
+    CHECKERBOARD,
+    CheckerboardNetwork,
+    checkerboard_field,
     checkerboard_lecture,
+    exact_on_checkerboard,
 )
 from sdeflow import plot
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import KeyedNormals, Stream
 
-EXACT = board()
-assert isinstance(BOARD.distribution, PiecewiseConstant)
-SQUARES = BOARD.distribution
+EXACT = exact_on_checkerboard()
+assert isinstance(CHECKERBOARD.distribution, PiecewiseConstant)
+SQUARES = CHECKERBOARD.distribution
 ONE_SQUARE = EXACT.given(0)
 SIZE = math.sqrt(2 * 16 / 3)  # root mean square distance of the checkerboard from its mean
-SHORT = 5_000  # steps of the lecture's recipe that we run, a hundredth of its own
+SHORT = 5_000  # training steps: a hundredth of the lecture's
 
 Times = Callable[[Tensor], Tensor]
 Draw = Callable[[plot.Figure], None]
 
 
 def reversed_time(t: Tensor) -> Tensor:
-    """Our time of the lecture's t, and the lecture's of ours."""
+    """1 - t: converts the lecture's time to ours, and back."""
     return 1 - t
 
 
 def same_time(t: Tensor) -> Tensor:
-    """The lecture's t, taken for ours by mistake."""
+    """t itself: the mistake of taking the lecture's time for ours."""
     return t
 
 
@@ -68,14 +68,14 @@ def mean_and_error(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def on_squares(x: Tensor) -> tuple[float, float]:
-    """Share of a cloud on the squares, and of these the largest relative error of a square's."""
-    cell = BOARD.cell(x)
+    """The share of a cloud on the squares, and the largest relative error of a square's share."""
+    cell = CHECKERBOARD.cell(x)
     count = torch.bincount(cell[cell >= 0], minlength=8).double()
     return float((cell >= 0).double().mean()), float((8 * count / count.sum() - 1).abs().max())
 
 
-def draw_on_board(clouds: dict[str, Tensor]) -> Draw:
-    """Clouds side by side on the checkerboard."""
+def draw_on_checkerboard(clouds: dict[str, Tensor]) -> Draw:
+    """Draw clouds side by side on the checkerboard."""
     shade = 1 - 0.2 * SQUARES.weights.numpy()
 
     def draw(fig: plot.Figure) -> None:
@@ -87,15 +87,15 @@ def draw_on_board(clouds: dict[str, Tensor]) -> Draw:
 
 
 def _lecture_short(seed: int) -> LearnedField:
-    """The lecture's recipe, stopped after a hundredth of its steps."""
+    """The lecture's training, stopped after a hundredth of its steps."""
     return checkerboard_lecture(seed, SHORT)
 
 
-def board_networks(lab: Lab) -> dict[str, LearnedField]:
+def checkerboard_networks(lab: Lab) -> dict[str, LearnedField]:
     """The lecture's network after a hundredth of its training, and ours, trained by `fit`."""
     return {
         "lecture, 5,000 steps": lab.trained(
-            "board-lecture", _lecture_short, network=BoardNetwork()
+            "checkerboard-lecture", _lecture_short, network=CheckerboardNetwork()
         ),
-        "ours, 12,000 steps": lab.trained("board-ours", board_field),
+        "ours, 12,000 steps": lab.trained("checkerboard-ours", checkerboard_field),
     }

@@ -1,9 +1,12 @@
-"""A label lowers the loss at middle noise; the area between the losses is what it tells.
+"""A label lowers the loss at middle noise; the area between the losses is the label's information.
 
 Says: conditioning gives the network "more context" (000, 003).
-Source: Guo, Shamai and Verdu 2005: dI = (loss - loss given the label) d ln sigma, the loss
-being that of eps, so the area is the mutual information of label and x_t, known from the
-posterior of the label; 5000 draws, the same at each of 61 levels, four standard errors.
+Measured: the losses of the exact fields with and without the label are compared at 61 noise
+levels; the area between them must be the mutual information of label and x_t, in nats.
+Control: the next class is told in the place of the right one.
+Source: Guo, Shamai and Verdu 2005: dI = (loss - loss given the label) d ln sigma, the loss being
+that of eps. The information is known from the posterior of the label; 5000 draws, the same at each
+level, four standard errors.
 """
 
 import math
@@ -16,14 +19,14 @@ from benchmarks.claims.guided_classes import CLASSES, Label, next_class, same_cl
 from benchmarks.claims.setting import LABELS, POINTS, SPIRAL, SURE, WIDE, exact
 from sdeflow import plot
 
-SUBJECT, BROKEN = same_class, next_class  # the class that is told, of the class that is meant
+SUBJECT, CONTROL = same_class, next_class  # the class that is told
 SIGMAS = torch.logspace(1, -2, 61, dtype=torch.float64)
 ENTROPY = -sum(p * math.log(p) for p in (0.3, 0.3, 0.4))  # of the label
 N = 5000
 
 
 def _losses(lab: Lab, told: Label) -> tuple[Tensor, Tensor]:
-    """Loss gap of both coordinates, and what the label's posterior knows; each (levels, N)."""
+    """The gap between the losses, and the information on the label; each (levels, N)."""
     x0, label = SPIRAL.sample_labelled(N, lab.seed, torch.float64)
     eps = WIDE.prior(N, 2, lab.seed, torch.float64) / WIDE.sigma_max
     whole, parts = exact(), [exact().given(told(k)) for k in CLASSES]
@@ -48,9 +51,9 @@ def measure(lab: Lab, told: Label) -> Finding:
     gain = middle.mean(1) / (middle.std(1) / math.sqrt(N))
     return Finding(
         [
-            Check("largest deviation of the area from the information (standard errors)",
+            Check("largest deviation of the area from the mutual information (standard errors)",
                   float(deviation.abs().max()), below(SURE), "four standard errors"),
-            Check("smallest gain between noise 0.1 and 1 (standard errors)",
+            Check("smallest fall of the loss by the label, sigma 0.1 to 1 (standard errors)",
                   float(gain.min()), above(SURE), "four standard errors"),
         ],
         draw=lambda fig: _gap_and_area(fig, gaps, area, nats),

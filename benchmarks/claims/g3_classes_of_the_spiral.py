@@ -1,8 +1,11 @@
 """The inner 30 points of the spiral are people, the next 30 dogs, the outer 40 cats.
 
 Says: the inner part is "person", the middle one "dog", the outer one "cat" (000, 003).
-Source: docs/sources.md, N1: thirds of an angle of 4.5 pi, where the spiral has 5 pi, so they
-are no thirds; its radii are printed to three places.
+Measured: the radii at which each class begins and ends, and the number of its points, are compared
+with the lecture's, so that all claims on classes use the lecture's.
+Control: classes that are thirds of the points.
+Source: docs/sources.md, N1: the classes are thirds of an angle of 4.5 pi, where the spiral has 5
+pi, so they are not thirds of the points; radii are printed to three places.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from benchmarks.claims.guided_classes import CLASSES, COLOURS, NAMES
 from benchmarks.claims.setting import LABELS, POINTS
 from sdeflow import plot
 
-SUBJECT, BROKEN = LABELS, torch.arange(len(LABELS)) * 3 // len(LABELS)  # the label of each point
+SUBJECT, CONTROL = LABELS, torch.arange(len(LABELS)) * 3 // len(LABELS)  # the label of each point
 RADII = torch.tensor([[0.100, 0.393], [0.403, 0.696], [0.706, 1.100]], dtype=torch.float64)
 SIZES = (30, 30, 40)
 

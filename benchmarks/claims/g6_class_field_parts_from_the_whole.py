@@ -1,9 +1,13 @@
 """The fields of a class and of all agree at large noise, and part where the arms come apart.
 
 Says: the two fields agree for large t and "diverge" as t approaches zero (000, 003).
-Correction: on a window they part by an angle that stays finite, and the cat's is largest half
-way: at small noise they agree again wherever the nearest point is of the class. Where the
-particles are they end up opposed.
+Measured: the angle between the exact field of a class and that of all points is averaged over a
+window, and their cosine over noised data; they show at which noise level the class begins to
+matter.
+Correction: on the window the angle stays finite, and for the cat it is largest half way: at small
+noise the fields agree again wherever the nearest point is of the class. Where the particles are,
+the fields end up opposed.
+Control: the field of the next class.
 Source: docs/sources.md, N13: angles to the last place printed, on 64 x 64 nodes of [-2, 2]^2;
 cosines for 20,000 draws of x_t, to two places and within four standard errors.
 """
@@ -20,11 +24,11 @@ from benchmarks.claims.class_angles import ANGLES, COSINES, angle, cosines, draw
 from benchmarks.claims.guided_classes import CLASSES, NAMES, Label, next_class, same_class
 from benchmarks.claims.setting import CAT, SPIRAL, SURE, WIDE
 
-SUBJECT, BROKEN = same_class, next_class  # the class whose field is taken, of the class meant
+SUBJECT, CONTROL = same_class, next_class  # the class whose field is taken
 
 
 def _along_the_path(lab: Lab, told: Label) -> dict[float, Tensor]:
-    """Cosines (20,000,) of the cat's field and that of all at x_t, by noise."""
+    """Cosines (20,000,) between the fields of cats and of all points at x_t, by sigma."""
     x0 = SPIRAL.sample(20_000, lab.seed, torch.float64)
     eps = WIDE.prior(len(x0), 2, lab.seed, torch.float64) / WIDE.sigma_max
     return {s: cosines(told(CAT), x0 + s * eps, WIDE.time_of(s)) for s in COSINES}
@@ -43,7 +47,7 @@ def measure(lab: Lab, told: Label) -> Finding:
     return Finding(
         [
             Check(
-                f"mean cosine of the cat's field and that of all, at x_t of noise {s:g}",
+                f"mean cosine between the fields of cats and of all, sigma {s:g}",
                 float(along[s].mean()),
                 about(said, within=0.005 + SURE * _two_errors(along[s])),
                 "docs/sources.md, N13; to two places, and four standard errors",
@@ -58,13 +62,13 @@ def measure(lab: Lab, told: Label) -> Finding:
                 "docs/sources.md, N13; to the last place printed",
             ),
             Check(
-                "smallest angle at t = 0.2 less the largest at t = 1 (degrees)",
+                "smallest angle at t = 0.2 minus the largest at t = 1 (degrees)",
                 min(found[0.2]) - max(found[1.0]),
                 above(0.0),
                 "they part",
             ),
         ],
         draw=lambda fig: draw_angles(fig, told, found),
-        notes={f"angle of {n}, t = {t:g}": a for t in (1.0, 0.2)
+        notes={f"angle of {n}, t = {t:g} (degrees)": a for t in (1.0, 0.2)
                for n, a in zip(NAMES, found[t], strict=True)},
     )  # fmt: skip

@@ -1,13 +1,16 @@
-"""The distribution of guided samples can be computed; it is neither the class's nor the tilted
-one.
+"""The density of guided samples can be computed: it is neither the class's nor the tilted one.
 
 Says: "guidance works remarkably well" (000, 003, in our words).
-Correction: it does for what it looks at. With exact fields more and more of the samples are
-typical of their class, until they overshoot, and ever less of the class is covered; there was
-nothing to mend: for the spiral's people W2 only grows. And the samples do not come from
-p(x) p(c | x)^w, as is often said.
-Source: `guided_law` on two Gaussians, where all three distributions are known; the guided cloud
-passes against its density at every scale. `push` multiplies what guidance adds.
+Measured: for two Gaussians the density of guided samples is computed on a grid, compared with the
+tilted density p(x) p(c | x)^w, and a cloud must pass a test against it; fidelity and coverage show
+what guidance gains and loses.
+Correction: guidance works for what it aims at. With exact fields more and more of the samples are
+typical of their class, until they overshoot, and ever less of the class is covered. Nothing needed
+repair: for the spiral's people W2 only grows. And the samples do not come from p(x) p(c | x)^w, as
+is often said.
+Control: guidance the other way, half as strong.
+Source: `guided_law` on two Gaussians, where all three densities are known; the guided cloud passes
+against its density at every scale.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from sdeflow.analysis.guidance import guided_law
 from sdeflow.diagnostics.hypothesis import holm
 from sdeflow.fields.guided import GuidedField
 
-SUBJECT, BROKEN = 1.0, -0.5  # what multiplies that which guidance adds
+SUBJECT, CONTROL = 1.0, -0.5  # what multiplies that which guidance adds
 
 
 def _people(scale: float, seed: int) -> float:
@@ -40,24 +43,25 @@ def measure(lab: Lab, push: float) -> Finding:
     ]
     last, covered = runs[-1], [a.coverage for a in runs]
     far, error = last.from_tilted
-    floor, sd = last.verdict.sampling_floor
+    sampling_floor, sd = last.verdict.sampling_floor
     fresh, spread = fresh_distance(PERSON, 240, lab.seed)
     noisy = guided_law(guided_right(last.scale), LINE, eta=1.0, n=500, steps=120, seed=lab.seed)
     plain, pushed = (_people(w, lab.seed) for w in (1.0, 1 + push * 10))
     return Finding(
         [
             Check("total variation between the guided and the tilted density, w = 3",
-                  far, above(floor + SURE * sd + error),
-                  "what a perfect cloud of 4000 shows at most, and the error of the number"),
+                  far, above(sampling_floor + SURE * sd + error),
+                  "sampling floor of 4000, four deviations, and the number's own error"),
             Check("smallest p-value of a guided cloud against its density, after Holm",
                   min(holm([a.verdict.p_value for a in runs])), above(1e-3),
                   "level of the test"),
-            Check("spiral, people, exact: W2 at w = 11", pushed, above(plain + SURE * spread),
-                  "without guidance, and four deviations of fresh data"),
+            Check("spiral's people, exact field: W2 at w = 11", pushed,
+                  above(plain + SURE * spread),
+                  "W2 without guidance, and four deviations of fresh data"),
             Check("highest fidelity with guidance", max(a.fidelity for a in runs[1:]),
-                  above(runs[0].fidelity), "without guidance"),
-            Check("smallest coverage lost from one scale to the next",
-                  min(a - b for a, b in pairwise(covered)), above(0.0), "ever less is covered"),
+                  above(runs[0].fidelity), "fidelity without guidance"),
+            Check("smallest fall of coverage from one scale to the next",
+                  min(a - b for a, b in pairwise(covered)), above(0.0), "it falls"),
         ],
         draw=lambda fig: draw_three(fig, runs),
         size=(3.4, 4.2),
@@ -66,8 +70,8 @@ def measure(lab: Lab, push: float) -> Finding:
             "total variation to the class's own density": last.from_conditional[0],
             "total variation between the guided densities of eta 0 and 1":
                 last.guided.total_variation(noisy.guided),
-            "spiral, people, exact: W2 without guidance": plain,
-            "spiral, people: W2 of fresh data": fresh,
+            "spiral's people, exact field: W2 without guidance": plain,
+            "spiral's people: W2 of fresh data": fresh,
         }
         | {f"w = {a.scale:g}: fidelity": a.fidelity for a in runs}
         | {f"w = {a.scale:g}: coverage": a.coverage for a in runs},

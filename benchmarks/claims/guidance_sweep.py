@@ -1,4 +1,4 @@
-"""Clouds of the classes over the scale of guidance: networks, and the exact fields beside them."""
+"""Measure clouds of the classes over the scale of guidance, of networks and exact fields."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ SCALES = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0)  # w - 1
 
 
 def swept(lab: Lab, push: float) -> tuple[list[float], Tensor, Tensor]:
-    """The scales 1 + push * `SCALES`, and `MEASURES` of the clouds at each.
+    """Sample at the scales 1 + push * `SCALES`, and take the `MEASURES` of each cloud.
 
     Returns:
-        The scales; of the networks (networks, scales, classes, measures); of the exact fields
-        (scales, classes, measures).
+        The scales; the measures of the networks (networks, scales, classes, measures); those of
+        the exact fields (scales, classes, measures).
     """
     scales = [1 + push * s for s in SCALES]
     found = torch.stack(
@@ -47,10 +47,11 @@ def draw_sweep(
     scales: Sequence[float],
     found: Tensor,
     ideal: Tensor,
-    floor: Sequence[float],
+    sampling_floor: Sequence[float],
 ) -> None:
-    """W2, accuracy and coverage over the scale: means of the networks with intervals; exact; and
-    the W2 of fresh data.
+    """Draw W2, accuracy and coverage over the scale.
+
+    Means of the networks with intervals, the exact fields dashed, the W2 of fresh data dotted.
     """
     mean, half = mean_and_interval(found)
     for ax, j in zip(fig.subplots(3, 1, sharex=True), (2, 0, 3), strict=True):
@@ -61,7 +62,7 @@ def draw_sweep(
             ax.fill_between(scales, low, high, color=COLOURS[k], alpha=0.25, lw=0)
             ax.plot(scales, ideal[:, k, j], "--", color=COLOURS[k])
             if j == 2:
-                ax.axhline(floor[k], ls=":", color=COLOURS[k])
+                ax.axhline(sampling_floor[k], ls=":", color=COLOURS[k])
         ax.set(xscale="log", yscale="log" if j == 2 else "linear")
         ax.set_ylabel("$W_2$ (data units)" if j == 2 else MEASURES[j])
     ax.plot([], [], "--", color=plot.GREY, label="exact")

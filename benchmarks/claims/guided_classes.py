@@ -1,7 +1,7 @@
-"""Clouds asked for each class of the spiral, and the four numbers by which they are judged.
+"""Sample each class of the spiral with guidance, and take four measures of each cloud.
 
-The scale is the w of `GuidedField` everywhere: eps_u + w (eps_c - eps_u), w = 1 is no guidance. It
-is the alpha of the lectures' pictures; their notebook counts s = w - 1.
+The scale is the w of `GuidedField`, eps_u + w (eps_c - eps_u); w = 1 is no guidance. The lectures'
+pictures call it alpha, and their notebook uses s = w - 1.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sdeflow.sdes.generative import ancestral
 CLASSES = (PERSON, DOG, CAT)
 NAMES = ("person", "dog", "cat")
 COLOURS = (plot.SKY, plot.PURPLE, plot.ORANGE)
-NONE = 3  # the label that says nothing
+NONE = 3  # the label for "no class"
 EACH = 480  # particles asked for each class, a multiple of its points
 MEASURES = ("accuracy", "distance to the curve", "W2", "coverage")
 
@@ -32,17 +32,17 @@ Known = ExactField | LearnedField
 
 
 def same_class(label: int) -> int:
-    """The class that is asked for is the one that is meant."""
+    """The class itself."""
     return label
 
 
 def next_class(label: int) -> int:
-    """Another class than the one that is asked for."""
+    """Another class than the one asked for: a mistake."""
     return (label + 1) % len(CLASSES)
 
 
 def ends(field: Field, n: int, seed: int) -> Tensor:
-    """Where DDIM takes n particles over 64 levels, (n, 2)."""
+    """The ends (n, 2) of n particles by DDIM over 64 levels."""
     return chain(ancestral(field, 0.0), n, seed=seed).x[-1]
 
 
@@ -74,7 +74,7 @@ def fresh_distance(label: int, n: int, seed: int) -> tuple[float, float]:
 
 
 def judged(clouds: Tensor) -> Tensor:
-    """`MEASURES` of the cloud asked for each class, (3, 4); the distance is the median."""
+    """The `MEASURES` of the cloud of each class, (3, 4); the distance is the median."""
     rows = []
     for k, x in enumerate(clouds):
         mine = POINTS[k == LABELS]
@@ -85,12 +85,12 @@ def judged(clouds: Tensor) -> Tensor:
 
 
 def confusion(clouds: Tensor) -> Tensor:
-    """Share of those asked for a class (row) that land in each (column), (3, 3)."""
+    """The shares of the samples of a class (row) that land in each class (column), (3, 3)."""
     return torch.stack([diagnostics.class_shares(x, POINTS, LABELS) for x in clouds])
 
 
 def draw_classes(fig: plot.Figure, shown: dict[str, Tensor], rows: int = 1) -> None:
-    """Clouds asked for the three classes, side by side."""
+    """Draw the clouds of the three classes side by side."""
     for ax, (title, clouds) in zip(
         fig.subplots(rows, len(shown) // rows).flat, shown.items(), strict=True
     ):

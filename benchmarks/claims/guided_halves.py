@@ -1,4 +1,4 @@
-"""Guidance towards one of two equal Gaussians, where every density is known."""
+"""Guide towards one of two equal Gaussians, where every density is known."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LINE = Grid((-5.0,), (5.0,), (500,))
 
 
 def guided_right(scale: float) -> GuidedField:
-    """The right one of two equal Gaussians, against both."""
+    """The field guided towards the right one of two equal Gaussians, away from both."""
     one, both = (ExactField(VP(), GaussianMixture.isotropic(m, 0.5)) for m in (HALVES[1:], HALVES))
     return GuidedField(one, both, scale)
 
 
 def draw_three(fig: plot.Figure, runs: Sequence[GuidedLaw]) -> None:
-    """The three densities at the last scale; fidelity over coverage at all of them."""
+    """Draw the three densities at the last scale, and fidelity over coverage at all scales."""
     top, below = fig.subplots(2, 1)
     last = runs[-1]
     x, h = LINE.middles(0), LINE.volume

@@ -1,4 +1,4 @@
-"""The variance of DDPM's reverse kernel, fixed or learned, on the spiral (R5)."""
+"""Compare fixed and learned variances of DDPM's reverse step on the spiral (R5)."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ COUNTS = (5, 20, 200)  # steps
 
 
 def small(field: Field, x0: Tensor, times: Tensor) -> KernelVariance:
-    """DDPM's one fixed variance."""
+    """DDPM's small fixed variance."""
     return small_variance(field.process, times)
 
 
 def large(field: Field, x0: Tensor, times: Tensor) -> KernelVariance:
-    """DDPM's other fixed variance."""
+    """DDPM's large fixed variance."""
     return large_variance(field.process, times)
 
 
 def rooted(field: Field, x0: Tensor, times: Tensor) -> KernelVariance:
-    """The standard deviation in place of the variance."""
+    """The standard deviation in the place of the variance: a mistake."""
     v = learned_variance(field, x0, times)
     return KernelVariance(times, v.value.sqrt())
 
@@ -55,14 +55,14 @@ def fitted(choose: Choice, field: ExactField, steps: int) -> KernelVariance:
 
 
 def ends(v: KernelVariance, seed: int) -> Tensor:
-    """1000 particles as the chain's last noise step leaves them."""
+    """1000 particles after the chain's last noise step."""
     x = PRESERVING.prior(1000, 2, seed, torch.float64)
     return SDESolver(times=v.times, seed=seed).solve(ancestral(BARE, variance=v), x, 1).x[-1]
 
 
 @functools.lru_cache(maxsize=32)
 def distance_and_bound(choose: Choice, steps: int, seed: int) -> tuple[float, float]:
-    """Mean W2 of three clouds to the spiral; the mean bound for the spiral with width 0.05."""
+    """Mean W2 of three clouds to the spiral, and the mean bound on the spiral of width 0.05."""
     v = fitted(choose, BARE, steps)
     three = range(seed, seed + 3)
     far = [diagnostics.wasserstein(ends(v, k), points(1000, k + 100)) for k in three]
@@ -71,13 +71,15 @@ def distance_and_bound(choose: Choice, steps: int, seed: int) -> tuple[float, fl
 
 
 def further(learned: Choice, seed: int) -> dict[str, float]:
-    """One more step from the large variance, and the learned variance beside the optimal one."""
+    """W2 after one more step from the large variance; the learned over the optimal variance."""
     once = fitted(large, BARE, 5)
     clean = BARE.data(ends(once, seed), once.times[-1])
     fits = [fitted(learned, BARE, k) for k in COUNTS]
     ratio = torch.cat([v.value / optimal_variance(BARE, v.times).value for v in fits])
     far = diagnostics.wasserstein(clean, points(1000, seed + 100))
     return {
-        "W2, large, 5 steps and that to sigma = 0": far,
-        "learned / optimal variance, farthest from 1": float(ratio[(ratio - 1).abs().argmax()]),
+        "W2, large, 5 steps and one more to sigma = 0": far,
+        "learned / optimal variance, where it is farthest from 1": float(
+            ratio[(ratio - 1).abs().argmax()]
+        ),
     }

@@ -1,4 +1,4 @@
-"""The bound and the squared error of the noise, as losses of one network (R6)."""
+"""Compare the evidence bound and the squared error of the noise as losses of a network (R6)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ Weights = Callable[[Process, KernelVariance], Tensor]
 
 
 def unweighted(process: Process, variance: KernelVariance) -> Tensor:
-    """Every noise level alike: the simple loss."""
+    """The weights of DDPM's simple loss: every noise level has the same."""
     return torch.full_like(variance.value, 0.5)
 
 
 def squares(field: Field, x0: Tensor, times: Tensor, seed: int) -> Tensor:
-    """|eps_hat - eps|^2, (K + 1,), averaged over the points and the noise that `elbo` draws."""
+    """The mean of |eps_hat - eps|^2 over the points, with `elbo`'s own noise, (K + 1,)."""
     out = []
     for k, t in enumerate(times):
         z = random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
@@ -36,10 +36,10 @@ def squares(field: Field, x0: Tensor, times: Tensor, seed: int) -> Tensor:
 
 
 class Comparison(NamedTuple):
-    """Two losses of one network.
+    """The evidence bound and the error of the noise, as losses of one network.
 
-    off: distance of the weighted error's gradient from that of the bound, relative.
-    cosine: of the plain error's gradient to that of the bound.
+    off: relative difference between the gradients of weighted error and bound.
+    cosine: cosine between the gradients of plain error and bound.
     constant: the bound minus the weighted error.
     """
 

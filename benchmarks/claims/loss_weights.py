@@ -1,4 +1,4 @@
-"""The weight that a loss gives each noise level, and a network that predicts what a field says."""
+"""Compare the weights of losses over the noise levels, with a field in place of a network."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ NOISE_WEIGHT = prediction_weighting(Prediction.NOISE)
 
 
 class PredictingNetwork(nn.Module):
-    """A field as a network that gives one prediction of it."""
+    """A network that returns one prediction of a field."""
 
     def __init__(self, field: Field, row: Prediction) -> None:
         super().__init__()
         self.field, self.row = field, row
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """x (n, d), t (n,) -> (n, d)."""
+        """The prediction (n, d) at x (n, d) and t (n,)."""
         return self.field.predict(self.row, x, t)
 
 
 def draw_weights(fig: plot.Figure) -> None:
-    """The weight of the noise loss over ln SNR for flow matching, DDPM and EDM."""
+    """Draw the weight of the noise loss over ln SNR for flow matching, DDPM and EDM."""
     ax = fig.subplots()
     u = torch.sigmoid(torch.linspace(-12, 12, 4001, dtype=torch.float64))
     velocity = prediction_weighting(Prediction.VELOCITY)

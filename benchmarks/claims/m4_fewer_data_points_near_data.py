@@ -1,8 +1,11 @@
-"""The nearer to data, the fewer data points a place may have to do with.
+"""The nearer t is to the data, the fewer data points a given place may lead to.
 
 Says: a far-off data point is "plausible at 0.2, not at 0.8" (002, in our words).
-Source: the effective number of points 1 / E sum w^2 of 1000 draws, w their probabilities
-given x_t; and for one place and one point the p-value of a normal as far away.
+Measured: the effective number of data points that a noised point may belong to is computed at nine
+times, and the p-value of one far data point at one place at two; both must fall towards the data.
+Control: the lecture's t is taken for ours, not reversed.
+Source: the effective number of points 1 / E sum w^2 of 1000 draws, w their probabilities given
+x_t; the p-value is that of a normal as far away.
 """
 
 from __future__ import annotations
@@ -14,24 +17,24 @@ from torch import Tensor
 
 from benchmarks.claims.claim import Check, Finding, Lab, above, at_most, below
 from benchmarks.claims.flow_matching import Draw, Times, reversed_time, same_time, scalar
-from benchmarks.claims.setting import BOARD, FLOW, exact
+from benchmarks.claims.setting import CHECKERBOARD, FLOW, exact
 from sdeflow import analysis, plot
 from sdeflow.distributions import datasets
 
-SUBJECT, BROKEN = reversed_time, same_time  # our time of the lecture's
+SUBJECT, CONTROL = reversed_time, same_time  # our time as a function of the lecture's
 PLACE = torch.tensor([[0.8, -0.8]], dtype=torch.float64)
 FAR_POINT = torch.tensor([[-1.0, 1.0]], dtype=torch.float64)
 
 
 def _p_value(t: Tensor) -> float:
-    """Of the far data point at the place, at our time t."""
+    """The p-value of the far data point at the place, at our time t."""
     c = FLOW(t)
     return math.exp(-float((((PLACE - c.alpha * FAR_POINT) / c.sigma) ** 2).sum()) / 2)
 
 
 def measure(lab: Lab, our_time: Times) -> Finding:
     """The effective number of data points at nine times, and the p-value of one of them."""
-    points, times = BOARD.sample(1000, lab.seed, torch.float64), torch.arange(1, 10) / 10
+    points, times = CHECKERBOARD.sample(1000, lab.seed, torch.float64), torch.arange(1, 10) / 10
     field, c = exact(FLOW, datasets.from_points(points)), FLOW(our_time(times.double()))
     number = (
         1 / analysis.inverse_participation_ratio(field, c.sigma / c.alpha, 1000, lab.seed).value
@@ -46,13 +49,15 @@ def measure(lab: Lab, our_time: Times) -> Finding:
                 "the number at t = 0.2",
             ),
             Check(
-                "its largest change from t = 0.1, 0.2, ... to the next",
+                "largest change of that number from t = 0.1, 0.2, ... to the next",
                 float(number.diff().max()),
                 below(0.0),
                 "it falls",
             ),
             Check("p-value of (-1, 1) at (0.8, -0.8), t = 0.2", early, above(0.05), "plausible"),
-            Check("the same at t = 0.8", late, below(0.05), "not plausible"),
+            Check(
+                "p-value of (-1, 1) at (0.8, -0.8), t = 0.8", late, below(0.05), "not plausible"
+            ),
         ],
         draw=_two_times(points),
         size=(3.4, 1.9),

@@ -1,8 +1,11 @@
 """The flow to one data point x1 takes x0 along a straight line: mean t x1, spread 1 - t.
 
 Says: sigma_t = 1 - t and mu_t = t x1, a "canonical transformation" (002).
-Source: the field of one point, run by Euler's method: eight steps of a straight line are
-exact. The interpolation of other methods, here the cosine's, is an alternative, and curved.
+Measured: eight Euler steps of the flow to a single point are compared with the straight line; they
+agree to rounding, because Euler's method is exact on straight lines at constant speed.
+Control: the cosine schedule, whose paths are curved.
+Source: the exact field of one point. Interpolations of other methods, here the cosine's, are
+alternatives, and curved.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from sdeflow.processes.schedules import Cosine
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
 
-SUBJECT, BROKEN = FLOW, Cosine()  # the process whose flow is run
+SUBJECT, CONTROL = FLOW, Cosine()  # the process whose flow is run
 X1 = torch.tensor([[3.0, -1.0]], dtype=torch.float64)
 
 
@@ -44,13 +47,13 @@ def measure(lab: Lab, process: Process) -> Finding:
                 "largest distance of the flow from (1 - t) x0 + t x1",
                 off,
                 at_most(1e-12),
-                "rounding, allowed",
+                "rounding",
             ),
             Check(
-                "largest deviation of mean and spread, in standard errors",
+                "largest deviation of mean and spread (standard errors)",
                 worst,
                 at_most(SURE),
-                "standard errors allowed",
+                "four standard errors",
             ),
         ],
         draw=_lines(x0[:6]),

@@ -1,4 +1,4 @@
-"""Measures that several claims take of a cloud or a field."""
+"""Measure clouds and fields, in ways that several claims share."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ def largest(values: Iterable[float]) -> float:
 
 
 def gradient(network: nn.Module, value: Tensor) -> Tensor:
-    """d value / d parameters, in one row."""
+    """The gradient of a value by all parameters, in one row."""
     pulled = torch.autograd.grad(value, [*network.parameters()], retain_graph=True)
     return torch.cat([g.flatten() for g in pulled])
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    """|a - b| / |b|, root mean squares."""
+    """The relative difference |a - b| / |b| of root mean squares."""
     return float((a - b).norm() / b.norm())
 
 
 def sure(sd: float) -> float:
-    """Four standard errors of the mean of three distances beside a sampling floor of eight."""
+    """Four standard errors of a mean of three distances minus a sampling floor of eight."""
     return SURE * sd * math.sqrt(1 / 3 + 1 / 8)

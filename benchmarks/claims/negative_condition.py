@@ -1,4 +1,4 @@
-"""Guidance from dog or cat away from one class: what is left, and what a step costs."""
+"""Guide from dog or cat away from one class; count what is left and the calls of a step."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Left(NamedTuple):
 
     Args:
         value: the two numbers.
-        error: the standard error of the difference from another such run, 0.001 at least.
+        error: the standard error of the difference between two such runs, at least 0.001.
         printed: half a unit of the last place that N15 prints.
     """
 
@@ -53,7 +53,7 @@ class Left(NamedTuple):
 
 
 def removed(scale: float, unwanted: int, seed: int) -> Left:
-    """What guidance towards dog or cat, away from a class, leaves of 2130 particles."""
+    """The numbers of 2130 particles guided towards dog or cat and away from a class."""
     pets = ExactField(WIDE, PointSet(POINTS[LABELS != PERSON], LABELS[LABELS != PERSON]))
     x = ends(GuidedField(pets, exact().given(unwanted), scale), PARTICLES, seed)
     parts = torch.stack([_dogs_and_distance(part) for part in x.chunk(30)])
@@ -81,7 +81,7 @@ def _away_from(field: LearnedField, label: int) -> GuidedField:
 
 
 def off_plain_guidance(seed: int, unwanted: int) -> tuple[float, float]:
-    """How far guidance away from "no label", and from a class, is from the formula."""
+    """How far guidance away from "no label", and away from a class, is from the formula."""
     field, x = _lecture_field(seed)
     with torch.no_grad():
         eps_c, eps_u = (field.given(k).noise(x, 0.5) for k in (CAT, NONE))
@@ -94,7 +94,7 @@ def off_plain_guidance(seed: int, unwanted: int) -> tuple[float, float]:
 
 
 def calls_and_rows(seed: int, unwanted: int) -> tuple[float, float]:
-    """Calls of the network per evaluation and rows per particle in a guided run."""
+    """Network calls per evaluation, and rows of input per particle, in a guided run."""
     field, x = _lecture_field(seed)
     rows: list[int] = []
     field.network.register_forward_hook(lambda _, given, __: rows.append(len(given[0])))
@@ -106,7 +106,7 @@ def calls_and_rows(seed: int, unwanted: int) -> tuple[float, float]:
 def draw_removal(
     fig: plot.Figure, scales: list[float], dogs: Sequence[float], damage: Sequence[float]
 ) -> None:
-    """Fraction of dogs, and distance to the spiral, over the scale."""
+    """Draw the fraction of dogs and the distance to the spiral over the scale."""
     ax = fig.subplots()
     ax.plot(scales, dogs, "o-", color=plot.BLUE)
     ax.set(xlabel="scale $w$ (1: no guidance)")

@@ -1,7 +1,7 @@
-"""What the claims on noising share: DDPM's forward chain and the start of the lecture's walk.
+"""Run DDPM's forward chain on images of two pixels, which are points in the plane.
 
-Where the lecture shows digits, an image here has two pixels: it is a point in the plane. DDPM's
-step, with 1000 betas from 1e-4 to 0.02, is
+Where the lecture shows digits, an image here has two pixels. DDPM's step, with 1000 betas from
+1e-4 to 0.02, is
 
     q(x_t | x_{t-1}) = N(sqrt(1 - beta_t) x_{t-1}, beta_t I).
 """
@@ -29,5 +29,5 @@ def noise_step(x: Tensor, beta: float, z: Tensor) -> Tensor:
 
 
 def normals(lab: Lab, n: int, stream: int = 0) -> Tensor:
-    """z (n, 2) ~ N(0, I); each stream is independent of the others."""
+    """Standard normals (n, 2); different streams are independent."""
     return KeyedNormals(lab.seed, Stream.MOTION, n, 2, torch.float64).draw(stream)

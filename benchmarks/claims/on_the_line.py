@@ -1,4 +1,4 @@
-"""Distributions on the line, where an average is a quadrature and no chance enters (R1, R3)."""
+"""Average over distributions on the line by quadrature, without sampling noise (R1, R3)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AXIS = torch.linspace(-1, 1, 401, dtype=torch.float64)[:, None]
 
 
 def line(weights: list[float], means: list[float], widths: list[float]) -> GaussianMixture:
-    """A mixture on the line."""
+    """A mixture of Gaussians on the line."""
     w, mu, s = (torch.tensor(v, dtype=torch.float64) for v in (weights, means, widths))
     return GaussianMixture(w, mu[:, None], s[:, None, None] ** 2)
 
@@ -46,32 +46,33 @@ def expected_variance(data: GaussianMixture, t: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class TypicalField(Field):
-    """Misses a point x0 by the root mean square error of the exact field of `source`, always.
+    """A field whose x0_hat always errs by the root mean square error of an exact field.
 
-    The bound is linear in |x_0|^2 and |x_0 - x0_hat|^2: at the one point that has the mean square
-    of `source` it is the mean over it, without chance.
+    The evidence bound is linear in |x_0|^2 and |x_0 - x0_hat|^2. So the bound of this field at one
+    point, whose square is the mean square of `source`, is the mean bound over `source`, without
+    sampling noise.
     """
 
     source: GaussianMixture
 
     @property
     def point(self) -> Tensor:
-        """(1, 1)."""
+        """The point (1, 1) whose square is the mean square of `source`."""
         return (self.source.covariance() + self.source.mean() ** 2).sqrt()
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`."""
+        """The row of x_0."""
         return Prediction.DATA.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
+        """The point minus the error at t, wherever x is."""
         mean = self.point - math.sqrt(expected_variance(self.source, float(t)))
         return lambda x: mean.expand_as(x)
 
 
 @functools.lru_cache(maxsize=64)
 def exact_bound(seed: int, steps: int, learned: bool) -> tuple[Bound, float]:
-    """The mean bound on `random_line`, with the small variance or the learned one; mean ln p."""
+    """The mean bound on `random_line` with the small or the learned variance, and mean ln p."""
     data = random_line(seed)
     field, times, x = TypicalField(PRESERVING, data), log_snr_times(PRESERVING, steps), 4 * AXIS
     log_p = data.log_prob(x)

@@ -1,10 +1,10 @@
-"""Pictures of one prompt from many seeds, by the real pipeline: how much they differ.
+"""Make pictures of one prompt from many seeds by the real pipeline, and compare them (S11).
 
-With the exact denoiser of N(0, s^2) and no noise, a start z ends, as the steps grow many, at
+With the exact denoiser of N(0, s^2) and without noise, many steps take a start z to
 
     x_0 = z sqrt(a) s^2 / (a s^2 + 1 - a),    a = alpha-bar at the last timestep,
 
-since each step multiplies by the posterior mean's own ratio.
+since each step multiplies z by the ratio of the posterior means.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLASSES, SEEDS, STEPS = 10, 40, 50
 
 
 class Painter:
-    """The pipeline around a field of digits, asked for one of them from `SEEDS` starts."""
+    """The pipeline around a field of digits, asked for one digit from `SEEDS` starts."""
 
     def __init__(self, field: LearnedField, digit: int, seed: int) -> None:
         self.field, self.seed = replace(field, process=TABLE), seed
@@ -35,12 +35,12 @@ class Painter:
         self.start = torch.randn(SEEDS, 64, generator=torch.Generator().manual_seed(seed))
 
     def made(self, kind: str, kept: float) -> Tensor:
-        """The pictures (n, 64) of DDPM, its noise line multiplied by `kept`, or of DDIM."""
+        """The pictures (n, 64) of DDPM, with its noise multiplied by `kept`, or of DDIM."""
         with noise_line(kept, self.seed):
             return latents(self._pipe(kind), self.prompts, self.start, STEPS)
 
     def ours(self) -> Tensor:
-        """The same of our own chain without noise, on the field that the pipeline becomes."""
+        """The pictures of our own chain without noise, on the pipeline's field."""
         one = self.prompts[:1]
         field, times = from_diffusers(self._pipe("DDPM"), one, one, steps=STEPS)
         chain = ancestral(field.given(0), variance=lambda t: torch.zeros(len(t) - 1))
@@ -73,9 +73,9 @@ def gradient(x: Tensor) -> float:
 
 
 def left_of_gaussian(std: float, kept: float, seed: int, steps: int = 500) -> tuple[float, float]:
-    """The spread of 40 seeds around the exact denoiser of N(0, std^2), and its law."""
-    law = GaussianMixture.isotropic(torch.zeros(1, 64), std)
-    exact = ExactField(TABLE, law)
+    """The spread of 40 seeds around the exact denoiser of N(0, std^2), and its closed form."""
+    data = GaussianMixture.isotropic(torch.zeros(1, 64), std)
+    exact = ExactField(TABLE, data)
     start = torch.randn(SEEDS, 64, generator=torch.Generator().manual_seed(seed))
     with noise_line(kept, seed):
         pipe = stable_diffusion(lambda e: exact, CLASSES, "DDPM")

@@ -1,10 +1,14 @@
-"""The last step is, on average over what led here, the whole walk divided by its steps.
+"""Given where the walk ends, its last step is on average the whole walk divided by its steps.
 
 Says: "mathematically equivalent to learning to predict the total noise added, divided by the
 number of steps taken" (000).
+Measured: the last step of 300,000 walks is fitted by a multiple of E[whole walk | x_n] / n; a
+multiple of 1 means that to predict the last step and to predict the total noise are, on average,
+the same task.
 Correction: for equal steps only. In general the last step's share is s_n^2 / sum_k s_k^2.
-Source: exchangeability: docs/sources.md, N8. Regression of the last step on E[total | x_n] /
-n, which the exact field gives.
+Control: steps that shrink from 0.09 to 0.02.
+Source: equal steps may be exchanged: docs/sources.md, N8. The exact field gives E[whole walk |
+x_n].
 """
 
 from __future__ import annotations
@@ -22,16 +26,16 @@ from sdeflow.processes.schedules import EDM
 
 
 def even(n: int = STEPS) -> Tensor:
-    """The walk's n steps, all alike."""
+    """The walk's n equal steps."""
     return torch.full((n,), STEP, dtype=torch.float64)
 
 
 def falling(n: int = STEPS) -> Tensor:
-    """As in the lecture's other walk: from 0.09 to 0.02."""
+    """Steps of the lecture's other walk, from 0.09 to 0.02."""
     return torch.logspace(math.log10(0.09), math.log10(0.02), n, dtype=torch.float64)
 
 
-SUBJECT, BROKEN = even, falling  # sizes of the steps
+SUBJECT, CONTROL = even, falling  # sizes of the steps
 
 
 def measure(lab: Lab, sizes: Callable[[], Tensor]) -> Finding:
@@ -42,7 +46,7 @@ def measure(lab: Lab, sizes: Callable[[], Tensor]) -> Finding:
     return Finding(
         [
             Check(
-                "slope of the last step against E[total] / n, minus 1",
+                "slope of the last step against E[whole walk | x_n] / n, minus 1",
                 found - 1,
                 about(0.0, 4 * error),
                 "four standard errors",
@@ -58,7 +62,7 @@ def measure(lab: Lab, sizes: Callable[[], Tensor]) -> Finding:
 
 
 def _slope(steps: Tensor, seed: int) -> tuple[float, float]:
-    """Of the last step against E[total | x_n] / n, with its standard error."""
+    """The slope of the last step against E[total | x_n] / n, and its standard error."""
     x, last, _ = walked(steps, 300_000, seed)
     size = steps.norm()
     mean = size * exact(EDM()).noise(x, size) / len(steps)

@@ -1,9 +1,12 @@
-"""Along the score every point becomes more likely, and on average less noisy.
+"""A step along the score makes every point more likely, and on average less noisy.
 
 Says: the score "points us towards more likely, less noisy data" (000).
-Source: the Hessian of ln p is at least -1 / sigma^2, so the whole step sigma^2 score, to
-x0_hat, raises ln p by |x0_hat - x|^2 / (2 sigma^2) at the least, whatever the data
-(mean shift). And no guess of x_0 from x has a smaller mean square error than x0_hat.
+Measured: points at four noise levels take the step sigma^2 times the score, which ends at x0_hat;
+ln p must rise by at least |x0_hat - x|^2 / (2 sigma^2), and the mean square distance to the clean
+point must not grow.
+Control: the step goes against the score.
+Source: the Hessian of ln p is at least -1 / sigma^2, which gives this least gain for any data
+(mean shift). And no estimate of x_0 from x has a smaller mean square error than x0_hat.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from benchmarks.claims.random_walk import normal
 from benchmarks.claims.setting import POINTS, SPIRAL
 from sdeflow.distributions.mixture import GaussianMixture
 
-SUBJECT, BROKEN = 1.0, -1.0  # the step along the score, in sigma^2
+SUBJECT, CONTROL = 1.0, -1.0  # the step along the score, in sigma^2
 LEVELS = (0.05, 0.2, 1.0, 5.0)
 
 
@@ -34,14 +37,19 @@ def measure(lab: Lab, step: float) -> Finding:
     return Finding(
         [
             Check(
-                "smallest gain of ln p in a step to x0_hat / |x0_hat - x|^2 / 2 sigma^2",
+                "smallest gain of ln p in a step to x0_hat, over |x0_hat - x|^2 / 2 sigma^2",
                 float(torch.stack(gains).min()),
                 at_least(1 - 1e-6),
-                "least by theory is 1; rounding",
+                "theory: 1 at least; rounding",
             )
         ]
         + [
-            Check(f"noise left of sigma {s:g}", v, at_most(1.0), "what was there")
+            Check(
+                f"noise left after the step, over sigma {s:g}",
+                v,
+                at_most(1.0),
+                "the noise before the step",
+            )
             for s, v in noise.items()
         ],
         notes={"share of points that become more likely": float(torch.stack(rising).min())},

@@ -1,8 +1,12 @@
-"""In large noise the model points at the mean of the data, and knows nothing more.
+"""In large noise the model points at the mean of the data and knows nothing else.
 
 Says: near t = 1 the model "points towards the center or average of our dataset" (000).
-Source: E[x_0 | x] - mean = C (C + sigma^2)^-1 (x - mean) for a Gaussian of the same
-covariance, so its size is sqrt(tr C^2 / (C + sigma^2)), which falls as 1 / sigma.
+Measured: at sigma 1, 3 and 10 the direction of the arrows is compared with that to the mean of the
+data, and the size of E[x_0 | x] - mean with that for a Gaussian of the same covariance; equality
+means that only mean and covariance are left to see.
+Control: the mean of the cats in the place of the mean of all.
+Source: for a Gaussian of covariance C, E[x_0 | x] - mean = C (C + sigma^2)^-1 (x - mean), of size
+sqrt(tr C^2 / (C + sigma^2)), which falls as 1 / sigma.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ from benchmarks.claims.setting import CAT, COVARIANCE, LABELS, POINTS, SPIRAL, e
 from sdeflow import plot
 from sdeflow.processes.schedules import EDM
 
-SUBJECT, BROKEN = SPIRAL.mean, POINTS[LABELS == CAT].mean(0)  # where the arrows are to point
+SUBJECT, CONTROL = SPIRAL.mean, POINTS[LABELS == CAT].mean(0)  # where the arrows are to point
 LEVELS = (1.0, 3.0, 10.0)
 
 
@@ -29,7 +33,7 @@ def measure(lab: Lab, centre: Tensor) -> Finding:
     for i, sigma in enumerate(LEVELS):
         t = torch.tensor(sigma, dtype=torch.float64)
         cosine = float(torch.cosine_similarity(-field.noise(y, t), centre - y).mean())
-        name = f"mean cosine to the mean of the data, sigma {sigma:g}"
+        name = f"mean cosine between arrows and direction of the mean, sigma {sigma:g}"
         checks.append(Check(name, cosine, at_least(0.999), "asked for"))
         x = SPIRAL.sample(n, lab.seed, torch.float64) + sigma * normal(n, lab.seed, i)
         square = ((field.data(x, t) - centre) ** 2).sum(1)
@@ -38,10 +42,10 @@ def measure(lab: Lab, centre: Tensor) -> Finding:
         sizes[sigma] = float(square.mean().sqrt())
     checks.append(
         Check(
-            "mean square of x0_hat - mean: largest deviation (standard errors)",
+            "largest deviation of the mean square of x0_hat - mean (standard errors)",
             float(torch.stack(off).max()),
             at_most(4.0),
-            "a Gaussian of the same covariance",
+            "a Gaussian of the same covariance; four standard errors",
         )
     )
     return Finding(

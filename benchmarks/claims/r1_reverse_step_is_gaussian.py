@@ -1,11 +1,14 @@
-"""One step back is a Gaussian up to the third order of the step, if the steps are Gaussian.
+"""One step back is a Gaussian up to third order in the step's variance, if its noise is Gaussian.
 
-Says: the reverse has "exactly the same functional form" (001) for "sufficiently small step
-sizes".
-Correction: at no finite step exactly. The divergence from the Gaussian of the same moments
-falls as the cube of the step's variance v, once sqrt(v) is small beside the data's features.
-Source: the third cumulant of p(y) N(x; y, v) is v^3 (ln p)''' to leading order; KL is a
-twelfth of the squared skewness. Quadrature; the subject is ln of the density of a step's noise.
+Says: the reverse has "exactly the same functional form" (001) for "sufficiently small step sizes".
+Measured: the exact density of where a point on the line came from by one noise step is compared,
+by quadrature, with the Gaussian of the same mean and variance; their KL divergence falls as the
+cube of the step's variance, so small steps back may be drawn from Gaussians.
+Correction: exactly at no finite step. The divergence falls as the cube of the step's variance v
+only once sqrt(v) is small compared with the features of the data.
+Control: the noise of the step is two-sided exponential (Laplace), of the same variance.
+Source: the third cumulant of p(y) N(x; y, v) is v^3 (ln p)''' to leading order, and KL is a
+twelfth of the squared skewness.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from benchmarks.claims.reverse_step import (
 )
 from sdeflow import plot
 
-SUBJECT, BROKEN = gaussian, laplace
+SUBJECT, CONTROL = gaussian, laplace
 STEPS = [10 ** (-k / 2) for k in range(10)]
 
 
@@ -38,14 +41,16 @@ def measure(lab: Lab, noise: LogDensity) -> Finding:
     return Finding(
         [
             Check(
-                "order in v of the divergence of one step back from a Gaussian",
+                "power of v by which the KL divergence from a Gaussian falls",
                 order.slope,
                 about(3.0, 0.2),
                 "theory: the cube",
             ),
-            Check("smallest divergence (nats)", min(apart), above(0.0), "exact at no finite step"),
             Check(
-                "divergence at a step / at the next larger one, largest ratio",
+                "smallest KL divergence (nats)", min(apart), above(0.0), "exact at no finite step"
+            ),
+            Check(
+                "largest ratio of the divergence at a step to that at the next larger step",
                 max(b / a for a, b in pairwise(apart)),
                 below(1.0),
                 "falls at every step",

@@ -1,10 +1,13 @@
-"""The bound lies below the log likelihood, whatever the data and the steps, and rises to it.
+"""The evidence bound lies below the log likelihood, for any data and steps, and rises towards it.
 
-Says: the ELBO is a lower bound of the evidence that is easily computed (001, in our words);
-"two neural networks", for the mean and the variance.
-Source: Ho et al. 2020, eq. 5. Random distributions on the line by quadrature, so that no chance
-hides a gap of 1e-4 nats; `elbo` on 4000 draws agrees. The subject is the part of each step's
-divergence that is counted.
+Says: the ELBO is a lower bound of the evidence that is easily computed (001, in our words); "two
+neural networks", for the mean and the variance.
+Measured: the gap between the mean of ln p and the evidence lower bound (ELBO) is computed for
+three random densities on the line, two variances and 10, 100 and 1000 steps; it must be positive
+and shrink, so that to raise the bound is to approach the likelihood.
+Control: only half of the divergence of each step is counted.
+Source: Ho et al. 2020, eq. 5. The averages are quadratures, so that no sampling noise hides a gap
+of 1e-4 nats; `elbo` on 4000 draws agrees.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ from sdeflow.analysis.elbo import Bound, elbo, small_variance
 from sdeflow.fields.exact import ExactField
 from sdeflow.processes.time_grids import log_snr_times
 
-SUBJECT, BROKEN = 1.0, 0.5
+SUBJECT, CONTROL = 1.0, 0.5  # share of each step's divergence that is counted
 CHAINS, NAMES = (10, 100, 1000), ("small", "learned")
 
 
@@ -51,13 +54,12 @@ def measure(lab: Lab, counted: float) -> Finding:
         bound, mean = exact_bound(lab.seed + i, CHAINS[k], bool(j))
         gaps[i, j, k] = mean - float(total(bound, counted))
     off = max(drawn(lab.seed, CHAINS[k], counted, gaps[0, 0, k]) for k in (0, 1))
-    name, rise = "smallest gap between log likelihood and bound (nats)", gaps.diff(dim=2).max()
-    mean = gaps.mean(0)
+    mean, least, rise = gaps.mean(0), gaps.min(), gaps.diff(dim=2).max()
     return Finding(
         [
-            Check(name, gaps.min(), above(0.0), "a lower bound"),
-            Check("largest change of the gap from fewer steps to more", rise, below(0.0), "rises"),
-            Check("bound on draws, off by (standard errors)", off, below(SURE), "quadrature"),
+            Check("smallest gap of mean ln p - bound (nats)", least, above(0.0), "lower bound"),
+            Check("largest rise of it with more steps (nats)", rise, below(0.0), "it shrinks"),
+            Check("gap on 4000 draws, off by (standard errors)", off, below(SURE), "quadrature"),
         ],
         notes={
             f"mean gap, {NAMES[j]} variance, {CHAINS[k]} steps (nats)": float(mean[j, k])

@@ -1,7 +1,10 @@
-"""The divergence of two Gaussians in closed form is the mean log ratio of their densities.
+"""The KL divergence of two Gaussians in closed form is the mean log ratio of their densities.
 
 Says: "KL divergence" between Gaussians is analytic (001).
-Source: 15 random pairs in 1, 2 and 16 dimensions, 20,000 draws each; densities of scipy.
+Measured: for 15 random pairs the closed form is compared with the Monte-Carlo mean of ln p - ln q
+over draws of p; agreement means that each term of the evidence bound needs no sampling of its own.
+Control: the two Gaussians change places; the divergence is not symmetric.
+Source: pairs in 1, 2 and 16 dimensions, 20,000 draws each; densities of scipy.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ def swapped(mean1: Tensor, v1: Tensor, mean2: Tensor, v2: Tensor) -> Tensor:
     return gaussian_kl(mean2, v2, mean1, v1)
 
 
-SUBJECT, BROKEN = gaussian_kl, swapped
+SUBJECT, CONTROL = gaussian_kl, swapped
 
 
 def measure(lab: Lab, kl: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) -> Finding:
@@ -52,5 +55,5 @@ def measure(lab: Lab, kl: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]) ->
                 "four standard errors",
             )
         ],
-        notes={"smallest divergence (nats)": min(sizes), "largest (nats)": max(sizes)},
+        notes={"smallest divergence (nats)": min(sizes), "largest divergence (nats)": max(sizes)},
     )

@@ -1,10 +1,14 @@
-"""The squared error of the noise is the bound, but for a weight on each noise level.
+"""The squared error of the noise is the evidence bound, up to a weight on each noise level.
 
 Says: "predict the noise", with the mean squared error for a loss (001, 000).
+Measured: for untrained networks the gradient of the weighted squared error of the noise is
+compared with that of the bound; they agree to rounding, so to predict noise is to maximise the
+bound with other weights.
 Correction: with the right weights it has the bound's gradient, to rounding; the plain error
-is another loss: its gradient points elsewhere.
-Source: Ho et al. 2020, eq. 12 and 14, section 3.4. Networks that have learned nothing, three
-seeds, 20 steps uniform in t, both of DDPM's variances; the same noise on both sides.
+without weights is another loss, and its gradient points elsewhere.
+Control: every noise level has the same weight.
+Source: Ho et al. 2020, eq. 12 and 14, section 3.4. Three networks, 20 steps uniform in t, both of
+DDPM's variances; the same noise in both losses.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from sdeflow.analysis.elbo import elbo_weights, large_variance, small_variance
 from sdeflow.processes.process import Coefficients
 from sdeflow.processes.time_grids import uniform_times
 
-SUBJECT, BROKEN = elbo_weights, unweighted
+SUBJECT, CONTROL = elbo_weights, unweighted
 CHOICES = {"small": small_variance, "large": large_variance}
 
 
@@ -40,19 +44,19 @@ def measure(lab: Lab, weights: Weights) -> Finding:
     return Finding(
         [
             Check(
-                "gradient of the weighted error - that of the bound, relative",
+                "relative difference between the gradients of weighted error and bound",
                 off,
                 below(1e-9),
-                "rounding allowed",
+                "rounding",
             ),
             Check(
-                "bound - weighted error, from network to network, relative",
+                "relative change of bound - weighted error from network to network",
                 drift,
                 below(1e-9),
-                "rounding allowed",
+                "rounding",
             ),
         ],
-        notes={"least cosine of the plain error's gradient to the bound's": turned}
+        notes={"smallest cosine between the gradients of plain error and bound": turned}
         | {
             f"largest weight / smallest, {name} variance": float(w.max() / w.min())
             for name, w in spans.items()

@@ -1,11 +1,16 @@
-"""Noising and DDPM give the distribution back and no single image; the flow gives both.
+"""Noising and DDPM give back the distribution but no single image; the flow gives back both.
 
-Says: one can "recover the whole distribution, but you can't necessarily take a single image"
-to noise and back (001).
-Correction: by the noisy way. An image comes back as far from itself as another image is. Along
-the flow, which ends in the same distribution, it comes back to the solver's tolerance.
-Source: Song et al. 2021, section 4.3. The spiral with width 0.05, three clouds of 700, DDPM in
-100 steps; the subject is the share of its noise that is kept.
+Says: one can "recover the whole distribution, but you can't necessarily take a single image" to
+noise and back (001).
+Measured: images are taken to noise and back; the distance of each image to its return is compared
+with that to another image's return, and the distance W2 of all returns to the data with that of
+two samples of the data.
+Correction: only for the way with noise, by which an image comes back as far from itself as another
+image is. Along the flow, which ends in the same distribution, it comes back to the solver's
+tolerance.
+Control: DDPM without its noise.
+Source: Song et al. 2021, section 4.3. The spiral with width 0.05, three clouds of 700, DDPM in 100
+steps.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from benchmarks.claims.smooth_spiral import FINE, PRESERVING, ROUND, TOLERATED, 
 from sdeflow import diagnostics, plot
 from sdeflow.analysis.likelihood import decode, encode
 
-SUBJECT, BROKEN = 1.0, 0.0
+SUBJECT, CONTROL = 1.0, 0.0  # share of DDPM's noise that is kept
 
 
 def measure(lab: Lab, kept: float) -> Finding:
@@ -35,31 +40,31 @@ def measure(lab: Lab, kept: float) -> Finding:
     x0 = data.sample(200, lab.seed)
     returned = decode(ROUND, encode(ROUND, x0, FINE), FINE)
     off = math.sqrt(float(((returned - x0) ** 2).sum(1).mean()))
-    floor, sd = diagnostics.sampling_floor(data.sample, n, seed=lab.seed)
+    sampling_floor, sd = diagnostics.sampling_floor(data.sample, n, seed=lab.seed)
     more, scale = own - strange, float(strange.mean())
     apart, error = float(more.mean()) / scale, float(more.std()) / scale / math.sqrt(len(more))
     return Finding(
         [
             Check(
-                "mean square distance of an image to its return by noise / to another's, - 1",
+                "mean square distance of an image to its return by noise / to another's, minus 1",
                 apart,
                 about(0.0, SURE * error),
                 "four standard errors",
             ),
             Check(
-                "W2 of the distribution that came back to the data",
+                "W2 of the images that came back to the data",
                 far,
-                below(floor + sure(sd)),
-                "two data sets, and four standard errors",
+                below(sampling_floor + sure(sd)),
+                "two samples of the data, and four standard errors",
             ),
             Check(
-                "rms distance to what came back by the flow",
+                "root mean square distance of an image to its return by the flow",
                 off,
                 below(TOLERATED),
                 "a thousand times the solver's tolerance",
             ),
         ],
-        notes={"W2 of two data sets": floor, "their standard deviation": sd},
+        notes={"W2 of two samples of the data": sampling_floor, "its standard deviation": sd},
         draw=lambda fig: _returns(fig, x0, {"by noise": three[0].x, "by the flow": returned}),
         size=(3.4, 1.9),
     )

@@ -1,10 +1,13 @@
-"""DDPM's two algorithms are a loss and an SDE of this package, to rounding.
+"""DDPM's two algorithms, training and sampling, are a loss and an SDE of this package.
 
-Says: train on the total noise, algorithm 1, and sample with fresh noise in each step,
-algorithm 2 of "DDPM" (000, in our words).
-Source: Ho et al. 2020: T = 1000, beta from 1e-4 to 0.02. Algorithm 1 has the gradient of
-`loss`; algorithm 2 is `ancestral` on the same noise and ends in the data. The subject is the
-part of each step's noise that is new; the rest comes again.
+Says: train on the total noise, algorithm 1, and sample with fresh noise in each step, algorithm 2
+of "DDPM" (000, in our words).
+Measured: both algorithms are written as in the paper, and the gradient of the first is compared
+with that of `loss`, the samples of the second with those of `ancestral` on the same noise; they
+agree to rounding.
+Control: the sampler repeats one noise in every step instead of drawing it anew.
+Source: Ho et al. 2020: T = 1000, beta from 1e-4 to 0.02. The samples of algorithm 2 must also be
+as near to the data as other data are.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from sdeflow.sdes.generative import ancestral
 from sdeflow.solvers.sde_solver import SDESolver
 from sdeflow.training.loss import loss, prediction_weighting
 
-SUBJECT, BROKEN = 1.0, 0.0
+SUBJECT, CONTROL = 1.0, 0.0  # share of each step's noise that is new
 N = 256
 
 
@@ -52,29 +55,29 @@ def trained(seed: int) -> float:
 
 
 def measure(lab: Lab, fresh: float) -> Finding:
-    """Both algorithms beside what the package does."""
+    """Both algorithms, compared with the package's loss and SDE."""
     far, off = zip(*(sampled(lab.seed + i, fresh) for i in range(3)), strict=True)
-    floor, sd = diagnostics.sampling_floor(points, N, seed=lab.seed)
+    sampling_floor, sd = diagnostics.sampling_floor(points, N, seed=lab.seed)
     return Finding(
         [
             Check(
-                "largest difference of algorithm 2 and `ancestral` on the same noise",
+                "largest difference between algorithm 2 and `ancestral` on the same noise",
                 max(off),
                 below(1e-10),
-                "rounding of 1000 steps allowed",
+                "rounding of 1000 steps",
             ),
             Check(
-                "gradient of algorithm 1 - that of `loss`, relative",
+                "relative difference between the gradients of algorithm 1 and `loss`",
                 trained(lab.seed),
                 below(1e-10),
-                "rounding allowed",
+                "rounding",
             ),
             Check(
                 "W2 of three clouds of algorithm 2 to the data",
                 sum(far) / 3,
-                below(floor + sure(sd)),
-                "two data sets, and four standard errors",
+                below(sampling_floor + sure(sd)),
+                "two samples of the data, and four standard errors",
             ),
         ],
-        notes={"W2 of two data sets": floor, "their standard deviation": sd},
+        notes={"W2 of two samples of the data": sampling_floor, "its standard deviation": sd},
     )

@@ -1,4 +1,4 @@
-"""The random walk that the lecture draws, and its network taught from some of the walk's steps."""
+"""Train the lecture's network on its random walk, to predict some of the steps or all."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ WALK = EDM(t_min=STEP, t_max=STEP * math.sqrt(STEPS))  # sigma after 1 and after
 
 
 def normal(n: int, seed: int, which: int = 0) -> Tensor:
-    """z (n, 2) in float64, standard normal."""
+    """Standard normals (n, 2) in float64."""
     return torch.from_numpy(random_generator(seed, Stream.PROBE, which).standard_normal((n, 2)))
 
 
 def lattice(half: float, side: int = 30) -> Tensor:
-    """Where arrows are looked at: side^2 places on [-half, half]^2."""
+    """A lattice of side^2 points on [-half, half]^2, at which arrows are compared."""
     axis = torch.linspace(-half, half, side, dtype=torch.float64)
     return torch.cartesian_prod(axis, axis)
 
 
 def walk_field(seed: int, last: int, updates: int = 500) -> LearnedField:
-    """The lecture's network on the walk, taught from the mean of its last `last` steps.
+    """The lecture's network, trained to predict the mean of the last `last` steps of the walk.
 
-    All targets are sqrt(n) / step times a mean of steps, so all have the mean E[eps | x_n].
+    Each target is sqrt(n) / step times a mean of steps, so each has the mean E[eps | x_n].
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -50,17 +50,17 @@ def walk_field(seed: int, last: int, updates: int = 500) -> LearnedField:
 
 
 def one_step(seed: int) -> LearnedField:
-    """Taught to undo the last step."""
+    """A network taught to undo the last step."""
     return walk_field(seed, 1)
 
 
 def all_steps(seed: int) -> LearnedField:
-    """Taught to undo the whole walk."""
+    """A network taught to undo the whole walk."""
     return walk_field(seed, STEPS)
 
 
 def walked(steps: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """x (n, 2) after steps of these sizes from the data, the last step and the sum of all."""
+    """Walk from the data: the end x (n, 2), the last step and the sum of all steps."""
     last = float(steps[-1]) * normal(n, seed)
     total = last + float(steps[:-1].norm()) * normal(n, seed, 1)
     return SPIRAL.sample(n, seed, torch.float64) + total, last, total

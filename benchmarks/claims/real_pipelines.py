@@ -1,7 +1,7 @@
-"""The real pipeline classes of diffusers, around small networks; nothing is loaded.
+"""Run the real pipeline classes of diffusers around small networks; no weights are loaded.
 
-`StableDiffusionPipeline` calls a UNet that is one of our fields: trained on digits and told the
-class by its prompt, or exact. `WanPipeline` has a transformer of random weights, and its own VAE.
+`StableDiffusionPipeline` gets one of our fields as its UNet: one trained on digits, with the class
+as prompt, or an exact one. `WanPipeline` gets a transformer and a VAE of random weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Told = Callable[[Tensor], Field]
 
 
 class AsUNet(nn.Module):
-    """A field in the place of a `UNet2DConditionModel`: called as the pipeline calls that."""
+    """A field that the pipeline can call as a `UNet2DConditionModel`."""
 
     dtype, device = torch.float32, torch.device("cpu")
 
@@ -44,7 +44,7 @@ class AsUNet(nn.Module):
 
 
 def stable_diffusion(told: Told, width: int, kind: str) -> Any:
-    """A StableDiffusionPipeline on latents of 8 x 8; `kind` is DDPM or DDIM, on SD's own table."""
+    """A StableDiffusionPipeline on latents of 8 x 8 with SD's table; `kind` is DDPM or DDIM."""
     diffusers = import_module("diffusers")
     scheduler = getattr(diffusers, f"{kind}Scheduler")(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False,
@@ -65,7 +65,7 @@ def stable_diffusion(told: Told, width: int, kind: str) -> Any:
 
 @contextmanager
 def noise_line(kept: float, seed: int) -> Iterator[None]:
-    """DDPMScheduler's line of noise, multiplied by `kept`: 0 removes it."""
+    """Multiply the noise that DDPMScheduler adds by `kept`; 0 removes its line of code."""
     generator = torch.Generator().manual_seed(seed)
 
     def drawn(shape: tuple[int, ...], **_: object) -> Tensor:
@@ -78,7 +78,7 @@ def noise_line(kept: float, seed: int) -> Iterator[None]:
 
 
 def latents(pipe: Any, prompts: Tensor, start: Tensor, steps: int) -> Tensor:
-    """The latents (n, 64) in which the pipeline ends, without guidance, from start (n, 64)."""
+    """The last latents (n, 64) of the pipeline without guidance, from start (n, 64)."""
     out = pipe(
         prompt_embeds=prompts, latents=start.reshape(-1, 1, SIDE, SIDE).clone(), height=SIDE,
         width=SIDE, num_inference_steps=steps, guidance_scale=1.0, output_type="latent",
@@ -87,7 +87,7 @@ def latents(pipe: Any, prompts: Tensor, start: Tensor, steps: int) -> Tensor:
 
 
 def wan(shift: float, seed: int) -> Any:
-    """A WanPipeline of random weights, its last layer large enough that the velocity is seen."""
+    """A WanPipeline of random weights; its last layer is large, so that the velocity matters."""
     diffusers = import_module("diffusers")
     torch.manual_seed(seed)
     vae = diffusers.AutoencoderKLWan(

@@ -1,6 +1,6 @@
-"""Run claims and keep what they measured: one JSON line for each claim, in claims.jsonl.
+"""Run claims and keep their numbers in claims.jsonl, one JSON line for each claim.
 
-Each record is on disk before the next claim is run, so an interrupted run goes on where it was.
+Each record is on disk before the next claim is run, so an interrupted run can be continued.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured of one claim, and what made it."""
+    """The texts and numbers of one claim, and the program that measured it."""
 
     id: str
     title: str
@@ -56,10 +56,12 @@ class Record:
     seconds: float
     digest: str
     made: dict[str, str | int]
+    measured: str = ""
+    control: str = ""
 
 
 def run(claim: Claim, lab: Lab) -> Record:
-    """Measure a claim on its true subject, and draw its figure into the lab's folder."""
+    """Measure a claim on its subject, and draw its figure into the lab's folder."""
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[]):
         finding = claim.measure(lab, claim.subject)
@@ -78,6 +80,8 @@ def run(claim: Claim, lab: Lab) -> Record:
         seconds=time.perf_counter() - start,
         digest=claim.digest,
         made=signed(lab.seed),
+        measured=claim.part("Measured"),
+        control=claim.part("Control"),
     )
 
 
@@ -107,8 +111,9 @@ def chosen(claims: Sequence[Claim], ids: Iterable[str]) -> list[Claim]:
 
 
 def measured(claims: Sequence[Claim], lab: Lab, *, progress: bool = False) -> Iterator[Record]:
-    """The record of each claim: from the lab's folder if one of this text, seed and
-    format is there.
+    """The record of each claim, read from the lab's folder or else measured.
+
+    A record is read again only if the claim's file, the seed and the figure's format are the same.
     """
     known = {} if lab.folder is None else {r.id: r for r in read(lab.folder / FILE)}
     with tqdm(claims, disable=not progress, unit="claim") as bar:
@@ -123,13 +128,13 @@ def measured(claims: Sequence[Claim], lab: Lab, *, progress: bool = False) -> It
 
 
 def _made_by(old: Record, claim: Claim, lab: Lab) -> bool:
-    """Whether a record is of this text and seed, and its figure of this format."""
+    """Whether a record has the claim's digest, the seed and the figure's format."""
     drawn = old.figure is None or old.figure.endswith(f".{lab.format}")
     return drawn and (old.seed, old.digest) == (lab.seed, claim.digest)
 
 
 def read(path: Path) -> list[Record]:
-    """The records in a file of JSON lines; none if there is no file.
+    """The records in a file of JSON lines; an empty list if there is no file.
 
     Raises:
         SdeflowError: a line is damaged.
@@ -139,7 +144,9 @@ def read(path: Path) -> list[Record]:
     try:
         return [_record(json.loads(line)) for line in path.read_text().splitlines()]
     except (ValueError, TypeError, KeyError) as error:
-        raise SdeflowError(f"{path} is damaged ({error}); remove it") from None
+        raise SdeflowError(
+            f"{path} is damaged ({error}); remove it and run the claims again"
+        ) from None
 
 
 def _record(row: dict) -> Record:

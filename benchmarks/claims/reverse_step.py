@@ -1,4 +1,4 @@
-"""Where a point on the line came from by one step of noise, by quadrature (R1)."""
+"""Find where a point on the line came from by one step of noise, by quadrature (R1)."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ def gaussian(z: Tensor) -> Tensor:
 
 
 def laplace(z: Tensor) -> Tensor:
-    """ln of the two-sided exponential of variance 1."""
+    """ln of the Laplace density (two-sided exponential) of variance 1."""
     return -math.sqrt(2) * z.abs() - math.log(2) / 2
 
 
 def step_back(noise: LogDensity, v: float, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Where x (n,) came from by one step x = y + sqrt(v) z, y drawn from `DATA`.
+    """The log density of z given x (n,) after one step x = y + sqrt(v) z, y drawn from `DATA`.
 
-    ln of the density of z given x on `Z`, (n, m), and ln of the density of x, (n,).
+    Returns:
+        ln of the density of z given x on `Z`, (n, m), and ln of the density of x, (n,).
     """
     y = x[:, None] - math.sqrt(v) * Z
     both = DATA.log_prob(y.reshape(-1, 1)).reshape(y.shape) + noise(Z)
@@ -40,7 +41,7 @@ def step_back(noise: LogDensity, v: float, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def matched_gaussian(log_q: Tensor) -> Tensor:
-    """ln of the Gaussian on `Z` of the same mean and variance, (n, m)."""
+    """ln of the Gaussian on `Z` with the same mean and variance, (n, m)."""
     q = log_q.exp() * GAP
     mean = (q * Z).sum(1, keepdim=True)
     spread = (q * (Z - mean) ** 2).sum(1, keepdim=True).sqrt()
@@ -48,7 +49,7 @@ def matched_gaussian(log_q: Tensor) -> Tensor:
 
 
 def kl_to_gaussian(noise: LogDensity, v: float) -> float:
-    """The divergence of one step back from the Gaussian of its moments, averaged over x (nats)."""
+    """The KL divergence of a step back from the Gaussian of its moments, mean over x (nats)."""
     x = torch.linspace(-3, 3, 201, dtype=torch.float64)
     log_q, log_p = step_back(noise, v, x)
     each = (log_q.exp() * (log_q - matched_gaussian(log_q))).sum(1) * GAP

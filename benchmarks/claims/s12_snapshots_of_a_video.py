@@ -1,11 +1,16 @@
-"""A video is made of noise in fifty steps, and the snapshots of the lecture can be taken.
+"""A video is made from noise in fifty steps, and the snapshots of the lecture can be taken.
 
-Says: WAN 2.1 takes a random video through its transformer and adds what comes out back, 50
-times; we see steps "5, 10, 20, 30, 40, 50" (000, in our words but for the numbers).
-Correction: adds it back times the fall of the noise level, and early steps change little: at shift
-8, 0.92 of the noise is left after 20 steps of 50. The data come in the last ones.
-Source: the real `WanPipeline` and FlowMatchEuler, its transformer of random weights (no video of
-WAN is made here), against our flow on the same field: `from_diffusers`, torchdiffeq's Euler.
+Says: WAN 2.1 takes a random video through its transformer and adds what comes out back, 50 times;
+we see steps "5, 10, 20, 30, 40, 50" (000, in our words but for the numbers).
+Measured: the real pipeline's state after 5, 10, ..., 50 steps is compared with the same steps
+written out by hand and with our flow on the same network; they agree to rounding, so the pipeline
+is Euler's method for the flow.
+Correction: what comes out is added back times the fall of the noise level, and early steps change
+little: at shift 8, 0.92 of the noise is left after 20 steps of 50. The data appear in the last
+ones.
+Control: only half of what comes out is added back.
+Source: the real `WanPipeline` and FlowMatchEuler, with a transformer of random weights (no video
+of WAN is made here); our flow is that of `from_diffusers` by torchdiffeq's Euler.
 """
 
 from __future__ import annotations
@@ -22,7 +27,7 @@ from sdeflow.integrations import from_diffusers
 from sdeflow.sdes.generative import reverse
 from sdeflow.solvers.ode_solver import ODESolver
 
-SUBJECT, BROKEN = 1.0, 0.5  # of what is to be added back, the part that is
+SUBJECT, CONTROL = 1.0, 0.5  # the part of the output that is added back
 NEEDS = ("diffusers", "transformers")
 STEPS, SHIFT, SCALE = 50, 8.0, 5.0
 SHOWN = [5, 10, 20, 30, 40, 50]
@@ -30,7 +35,7 @@ SHOWN = [5, 10, 20, 30, 40, 50]
 
 def measure(lab: Lab, part: float) -> Finding:
     """The pipeline's latents after six of the steps, and the same made here in two ways."""
-    pipe, seen = wan(SHIFT, lab.seed), []
+    pipe, states = wan(SHIFT, lab.seed), []
     good, bad = torch.randn(2, 1, 16, 32, generator=torch.Generator().manual_seed(lab.seed))
     size = {"height": 32, "width": 32}
     field, times = from_diffusers(pipe, good, bad, **size, frames=9, steps=STEPS)
@@ -38,10 +43,10 @@ def measure(lab: Lab, part: float) -> Finding:
     pipe(
         prompt_embeds=good, negative_prompt_embeds=bad, num_frames=9, guidance_scale=SCALE,
         num_inference_steps=STEPS, output_type="latent", latents=x.view(1, *field.shape).clone(),
-        callback_on_step_end=lambda p, k, t, now: seen.append(now["latents"].flatten(1)) or now,
+        callback_on_step_end=lambda p, k, t, now: states.append(now["latents"].flatten(1)) or now,
         **size,
     )  # fmt: skip
-    theirs = torch.stack([seen[k - 1] for k in SHOWN])
+    theirs = torch.stack([states[k - 1] for k in SHOWN])
     guided, y, hand = GuidedField(field.given(0), field, SCALE), x, []
     with torch.no_grad():
         for now, then in pairwise(times.tolist()):
@@ -52,21 +57,21 @@ def measure(lab: Lab, part: float) -> Finding:
     return Finding(
         [
             Check(
-                "random video plus what comes out, 50 times: largest difference / state",
+                "steps written out by hand: largest difference from the pipeline / state",
                 apart(torch.stack([hand[k - 1] for k in SHOWN]), theirs),
                 at_most(5e-6),
                 "rounding in float32",
             ),
             Check(
-                "our flow on the pipeline's field: largest difference / state",
+                "our flow on the pipeline's field: largest difference from the pipeline / state",
                 apart(flow.x[-len(SHOWN) :], theirs),
                 at_most(5e-6),
                 "rounding in float32",
             ),
-            Check("noise left after 20 of 50 steps", left[2], above(0.9), "shift 8"),
+            Check("share of noise left after 20 of 50 steps", left[2], above(0.9), "shift 8"),
         ],
-        notes={f"noise left after step {k}": s for k, s in zip(SHOWN, left, strict=True)}
-        | {"calls of our flow (the pipeline: 100, of half the rows)": flow.nfe},
+        notes={f"share of noise left after step {k}": s for k, s in zip(SHOWN, left, strict=True)}
+        | {"calls of our flow; the pipeline makes 100, each of half the rows": flow.nfe},
         draw=lambda fig: _draw(fig, times.tolist(), left),
     )
 

@@ -1,8 +1,12 @@
 """Flow matching's straight path is DDIM's curve, at other times and on another scale.
 
 Says: WAN uses "a generalization of DDIM called flow matching" (000).
-Source: docs/theory.md, (4.3): y = x / alpha at the same rho = sigma / alpha. Euler's step of
-the flow at t = rho / (1 + rho) is DDIM's step at the same levels, not only in the limit.
+Measured: Euler's steps of the straight flow and DDIM's steps at the same noise levels are compared
+from the same start; they agree to rounding once x is divided by alpha, so the two samplers are
+one.
+Control: the flow's time is set to the sigma of a variance-preserving process.
+Source: docs/theory.md, (4.3): y = x / alpha at the same rho = sigma / alpha. Euler's step of the
+flow at t = rho / (1 + rho) is DDIM's step at the same levels, not only in the limit.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ def share_of_amplitude(rho: Tensor) -> Tensor:
     return rho / torch.sqrt(1 + rho**2)
 
 
-SUBJECT, BROKEN = share_of_noise, share_of_amplitude  # the flow's time at a noise level
+SUBJECT, CONTROL = share_of_noise, share_of_amplitude  # the flow's time at a noise level
 
 
 def measure(lab: Lab, time: Callable[[Tensor], Tensor]) -> Finding:

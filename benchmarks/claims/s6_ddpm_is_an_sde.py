@@ -1,9 +1,12 @@
-"""DDPM's chain is Euler's method for an SDE: on the same noise the two meet as steps grow.
+"""DDPM's chain is Euler's method for an SDE: with the same noise they meet as steps get smaller.
 
 Says: a stochastic differential equation, "dx" is a drift term plus a random term (000).
-Source: Song et al. 2021. W2 of two distributions is at most the root mean square distance of
-particles that share start and noise, so here it has no sampling floor; `torchsde.sdeint` runs
-both.
+Measured: particles of the reverse SDE and of DDPM's chain share start and noise, and their root
+mean square distance is taken for 32 to 256 steps; that it falls means that the chain is a
+discretised SDE.
+Control: the SDE's noise with the drift of the flow, which pulls half as strongly.
+Source: Song et al. 2021. W2 of two distributions is at most the root mean square distance of such
+pairs, so here it has no sampling floor; `torchsde.sdeint` runs both.
 """
 
 from __future__ import annotations
@@ -27,13 +30,13 @@ COUNTS = (32, 64, 128, 256)  # of steps
 
 
 def undoubled(field: Field) -> SDE:
-    """The noise of the SDE with the drift of the flow: half of the pull."""
+    """The noise of the SDE with the drift of the flow, which pulls half as strongly."""
     sde = reverse(field)
     drift = reverse(field, 0.0).drift
     return SDE(drift, sde.diffusion, sde.t_start, sde.t_end, time_grid=sde.time_grid)
 
 
-SUBJECT, BROKEN = reverse, undoubled  # the SDE of a field
+SUBJECT, CONTROL = reverse, undoubled  # the SDE of a field
 
 
 def measure(lab: Lab, sde: Callable[[Field], SDE]) -> Finding:
@@ -43,29 +46,32 @@ def measure(lab: Lab, sde: Callable[[Field], SDE]) -> Finding:
         solver = SDESolver("euler", steps, seed=lab.seed)
         a, b = (solver.solve(f, x, 1).x[-1] for f in (sde(exact()), ancestral(exact())))
         apart[steps] = math.sqrt(float(((a - b) ** 2).sum(1).mean()))
-    floor, sd = diagnostics.sampling_floor(data, 600, repeats=4, seed=lab.seed)
+    sampling_floor, sd = diagnostics.sampling_floor(data, 600, repeats=4, seed=lab.seed)
     return Finding(
         [
             Check(
-                "W2 of the two distributions at 256 steps, at most",
+                "W2 of SDE and chain at 256 steps, at most",
                 apart[256],
-                at_most(floor),
-                f"two clouds of 600, sd {sd:.1g}",
+                at_most(sampling_floor),
+                f"two samples of the data, sd {sd:.1g}",
             )
         ]
         + [
             Check(f"distance at {b} steps / at {a}", apart[b] / apart[a], at_most(1.0), "it falls")
             for a, b in pairwise(COUNTS)
         ],
-        notes={f"at {k} steps": v for k, v in apart.items()},
-        draw=lambda fig: _draw(fig, apart, (floor, sd)),
+        notes={f"root mean square distance at {k} steps": v for k, v in apart.items()},
+        draw=lambda fig: _draw(fig, apart, (sampling_floor, sd)),
     )
 
 
-def _draw(fig: plot.Figure, apart: dict[int, float], floor: tuple[float, float]) -> None:
+def _draw(fig: plot.Figure, apart: dict[int, float], sampling_floor: tuple[float, float]) -> None:
     """The bound on W2 against the number of steps, over what two samples of the data show."""
     ax = fig.subplots()
-    low, high = floor[0] - 2 * floor[1], floor[0] + 2 * floor[1]
+    low, high = (
+        sampling_floor[0] - 2 * sampling_floor[1],
+        sampling_floor[0] + 2 * sampling_floor[1],
+    )
     ax.axhspan(low, high, color=plot.GREY, alpha=0.35, lw=0, label="two clouds of the data")
     values, label = list(apart.values()), "SDE and chain, same noise"
     ax.plot(COUNTS, values, "o-", color=plot.BLUE, ms=4, label=label)

@@ -1,4 +1,4 @@
-"""The error of a learned score at one noise level, and its relation to the loss (R8)."""
+"""Measure the error of a learned score at a noise level, and its relation to the loss (R8)."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ ScoreOf = Callable[[Tensor, float], Tensor]
 
 
 class ScoreErrors(NamedTuple):
-    """Errors at the noise level sigma.
+    """Errors of a score at the noise level sigma.
 
     learned, linear: relative L2 error of the learned score, and of the best linear field.
-    identity: relative distance of the exact noise's score to the gradient of ln p.
-    predictions: relative distance between the four predictions, each brought to noise.
-    balance: of the loss beyond its floor and the score's error, in standard errors.
+    identity: relative difference between the score of the exact noise and grad ln p.
+    predictions: relative difference between the four predictions, each converted to noise.
+    balance: excess loss minus sigma^2 |error of the score|^2, in standard errors.
     """
 
     sigma: float
@@ -40,12 +40,12 @@ class ScoreErrors(NamedTuple):
 
 
 def tweedie(eps: Tensor, sigma: float) -> Tensor:
-    """The score that goes with a noise."""
+    """The score -eps / sigma of a noise estimate."""
     return -eps / sigma
 
 
 def unscaled(eps: Tensor, sigma: float) -> Tensor:
-    """Minus the noise."""
+    """The score without the factor 1 / sigma: a mistake."""
     return -eps
 
 
@@ -64,7 +64,7 @@ def best_linear() -> ExactField:
 
 
 def score_errors(field: LearnedField, score_of: ScoreOf, seed: int, k: int) -> ScoreErrors:
-    """Measure at the k-th level, on 4000 noised points."""
+    """The errors at the k-th level, on 4000 noised points."""
     t, x0 = LEVELS[k], points(4000, seed)
     c, eps = WIDE(t), KeyedNormals(seed, Stream.PROBE, 4000, 2, torch.float64).draw(k)
     sigma, x = float(c.sigma), WIDE.perturb(x0, t, eps)

@@ -1,4 +1,4 @@
-"""The mean over networks trained with several seeds, and its 95 % interval."""
+"""Take the mean over networks trained with several seeds, with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def mean_and_interval(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Over the rows (S, ...), one for each seed: the mean, and half of its 95 % interval.
+    """The mean over the rows (S, ...), one for each seed, and half of its 95 % interval.
 
     The interval is Student's, with S - 1 degrees of freedom.
     """

@@ -1,11 +1,11 @@
-"""What the lectures worked with: their spiral, noise levels, samplers and networks, and ours.
+"""Use the lectures' spiral, noise levels, samplers and networks, and our networks beside them.
 
-Every claim takes its constants from here. The lectures' time grows with the noise, sigma =
+Each claim takes its constants from here. The lectures' time grows with the noise, sigma =
 10^(3t - 2), from data (t = 0, sigma 0.01) to noise (t = 1, sigma 10); that is the default of `VE`.
-A schedule of N levels takes N - 1 steps: the lectures' last step, to a level that repeats, does
-nothing. Samples keep the noise 0.01 of the last level.
+N noise levels are N - 1 steps: the last step of the lectures' program goes from the last level to
+itself. Samples keep the noise 0.01 of the last level.
 
-The networks are the lectures' own, trained as they did, and ours, trained by `fit`.
+The lectures' networks are trained as in the lectures, ours by `fit`.
 """
 
 from __future__ import annotations
@@ -36,42 +36,42 @@ assert SPIRAL.distribution.points is not None
 assert SPIRAL.distribution.labels is not None
 POINTS, LABELS = SPIRAL.distribution.points, SPIRAL.distribution.labels
 COVARIANCE = torch.cov(POINTS.T, correction=0)
-BOARD = datasets.checkerboard()
+CHECKERBOARD = datasets.checkerboard()
 PERSON, DOG, CAT = range(3)
-SURE = 4.0  # standard errors: a number that lies so far from another differs from it
-PARTICLES = 2130  # in every cloud that the lecture drew
+SURE = 4.0  # standard errors by which two numbers must differ to count as different
+PARTICLES = 2130  # in each cloud of the lecture
 WIDE = VE(sigma_min=0.01, sigma_max=10.0)
-NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # where the lecture starts when it shows the paths
+NARROW = VE(sigma_min=0.01, sigma_max=1.0)  # the lecture's levels where it shows paths
 FLOW = Linear()
 WHOLE = Linear(t_min=0.0, t_max=1 - 1e-9)  # the flow of the checkerboard, from end to end
 
 
 def exact(process: Process = WIDE, data: Dataset = SPIRAL) -> ExactField:
-    """The exact field of a finite set, classes and all."""
+    """The exact field of a finite set with its classes."""
     assert data.distribution.points is not None
     return ExactField(process, PointSet(data.distribution.points, data.distribution.labels))
 
 
 def points(n: int, seed: int) -> Tensor:
-    """Draws (n, 2) of the bare spiral in float64."""
+    """Draws (n, 2) of the spiral's points in float64."""
     return SPIRAL.sample(n, seed, torch.float64)
 
 
-def board(process: Process = FLOW) -> ExactField:
-    """The exact field of the checkerboard, the continuous one."""
-    assert BOARD.distribution is not None
-    return ExactField(process, BOARD.distribution)
+def exact_on_checkerboard(process: Process = FLOW) -> ExactField:
+    """The exact field of the continuous checkerboard."""
+    assert CHECKERBOARD.distribution is not None
+    return ExactField(process, CHECKERBOARD.distribution)
 
 
 def chain(sde: SDE, n: int = PARTICLES, levels: int = 64, seed: int = 0, save: int = 1) -> Path:
-    """An `ancestral` SDE, run from the prior over the lectures' levels."""
+    """Run an `ancestral` SDE from the prior over the lectures' levels."""
     field = sde.field  # type: ignore[attr-defined]
     x = field.process.prior(n, 2, seed)
     return SDESolver("euler", levels - 1, seed=seed).solve(sde, x, save)
 
 
-def muted(field: Field, kept: float = 0.0) -> SDE:
-    """DDPM's step with only a part `kept` of its noise; 0 is the mean alone, 1 is DDPM."""
+def noiseless(field: Field, kept: float = 0.0) -> SDE:
+    """DDPM without its noise, or with a part `kept` of it; 1 is DDPM."""
     process = field.process
 
     def variance(times: Tensor) -> Tensor:
@@ -82,15 +82,12 @@ def muted(field: Field, kept: float = 0.0) -> SDE:
     return ancestral(field, variance=variance)
 
 
-# ------------------------------------------------------------------------------------ the networks
-
-
 class LectureNetwork(nn.Module):
     """The lecture's network: (x, sin(ln sigma / 2), cos(ln sigma / 2), class) -> eps, GELU.
 
     Args:
-        process: whose t it sees.
-        sizes: of its layers, the first one without the class features.
+        process: its noise schedule.
+        sizes: of the layers, the first one without the class features.
         classes: with classes, an embedding of `classes` + 1 rows of four numbers, SiLU and a
             linear layer; the last row means "no class".
     """
@@ -112,11 +109,11 @@ class LectureNetwork(nn.Module):
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
         """x (n, 2), t () or (n,), label () or (n,) -> eps (n, 2)."""
         half = (torch.log(self.process(t).sigma) / 2).expand(len(x))
-        seen = [x, torch.sin(half)[:, None], torch.cos(half)[:, None]]
+        features = [x, torch.sin(half)[:, None], torch.cos(half)[:, None]]
         if self.embedding is not None:
             none = torch.tensor(self.classes)
-            seen.append(self.embedding((none if label is None else label).expand(len(x))))
-        out: Tensor = self.layers(torch.cat(seen, 1))
+            features.append(self.embedding((none if label is None else label).expand(len(x))))
+        out: Tensor = self.layers(torch.cat(features, 1))
         return out
 
 
@@ -136,9 +133,9 @@ def lecture_field(
     classes: int = 0,
     kind: type[LectureNetwork] = LectureNetwork,
 ) -> LearnedField:
-    """The lecture's training: AdamW at 1e-3, full batch, noise prediction, no preconditioning.
+    """Train the lecture's network: AdamW at 1e-3, full batch, plain noise prediction.
 
-    With classes (then 30,000 steps in the lecture) a tenth of the labels is dropped.
+    With classes a tenth of the labels is left out; the lecture then takes 30,000 steps.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -170,7 +167,7 @@ def our_field(
     how: How = "add",
     drop: float = 0.1,
 ) -> LearnedField:
-    """`fit` as it comes, on the spiral; labels enter by `how`, and a share `drop` is left out."""
+    """A network trained by `fit` on the spiral; labels enter by `how`, a share `drop` left out."""
     network = MLP(seed=seed, labels=3 if classes else 0, how=how)
     learned = LearnedField(process, network, data_std=SPIRAL.std)
     sample = SPIRAL.sample_labelled if classes else SPIRAL.sample
@@ -178,14 +175,14 @@ def our_field(
     return learned
 
 
-def board_field(seed: int, steps: int = 12_000) -> LearnedField:
-    """Flow matching on the checkerboard by `fit` as it comes."""
-    learned = LearnedField(FLOW, MLP(seed=seed), data_std=BOARD.std)
-    training.fit(learned, BOARD.sample, steps, seed)
+def checkerboard_field(seed: int, steps: int = 12_000) -> LearnedField:
+    """A network trained by `fit` on the checkerboard, by flow matching."""
+    learned = LearnedField(FLOW, MLP(seed=seed), data_std=CHECKERBOARD.std)
+    training.fit(learned, CHECKERBOARD.sample, steps, seed)
     return learned
 
 
-class BoardNetwork(nn.Module):
+class CheckerboardNetwork(nn.Module):
     """The flow-matching lecture's network, `blocks` linear layers of `width` with ReLU.
 
         h = W x + U wave(t),    wave(t) = (sin(10^4 t w_j), cos(10^4 t w_j)),
@@ -214,15 +211,15 @@ class BoardNetwork(nn.Module):
 
 
 def checkerboard_lecture(seed: int, steps: int = 500_000) -> LearnedField:
-    """The flow-matching lecture's training: 512 x 5 ReLU, AdamW at 1e-4, batches of 64.
+    """Train the flow-matching lecture's network: AdamW at 1e-4, batches of 64.
 
     The data are 1000 draws of the checkerboard, taken with replacement; t is uniform on [0, 1].
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = BoardNetwork()
+        network = CheckerboardNetwork()
         adam = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
-        points = BOARD.sample(1000, seed)
+        points = CHECKERBOARD.sample(1000, seed)
         for _ in range(steps):
             x1, x0 = points[torch.randint(len(points), (64,))], torch.randn(64, 2)
             t = torch.rand(64)  # our time, which is one minus the lecture's

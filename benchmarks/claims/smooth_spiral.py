@@ -1,4 +1,4 @@
-"""The spiral with each point a Gaussian of width 0.05: its density is known (R2, R5, R6, R7)."""
+"""Use the spiral with each point a Gaussian of width 0.05, whose density is known."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ TOLERATED = 1000 * FINE.rtol
 
 
 def noised(t: float) -> GaussianMixture:
-    """The distribution of x_t."""
+    """The distribution of x_t at time t."""
     c = PRESERVING(torch.tensor(t, dtype=torch.float64))
     return SMOOTH.noised(c.alpha, c.sigma)

@@ -1,4 +1,4 @@
-"""Random pictures of 8 x 8 pixels with an exact density, drawn beside handwritten digits."""
+"""Draw random pictures of 8 x 8 pixels, whose density is known, beside handwritten digits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sdeflow.distributions.mixture import GaussianMixture
 
 
 def spectral_pictures() -> GaussianMixture:
-    """Three kinds of 8 x 8 pictures: a smooth mean each, and random detail, 1 / (1 + k^2)."""
+    """Three kinds of 8 x 8 pictures: three smooth means, and random detail of 1 / (1 + k^2)."""
     waves = torch.from_numpy(dct(np.eye(8), axis=0, norm="ortho"))  # row k: the wave of number k
     basis = torch.einsum("ax,by->abxy", waves, waves).reshape(64, 64)
     k = torch.arange(8, dtype=torch.float64)
@@ -24,7 +24,7 @@ def spectral_pictures() -> GaussianMixture:
 
 
 def draw_both(fig: plot.Figure, spectral: dict[str, Tensor], ours: dict[str, Tensor]) -> None:
-    """Random pictures, and digits 0 to 3 twice, of each kind."""
+    """Draw random pictures, and digits 0 to 3 twice, of each kind."""
     left, right = fig.subfigures(1, 2)
     drawings.pictures(left, spectral, 8)
     place = [0, 10, 1, 11, 2, 12, 3, 13]

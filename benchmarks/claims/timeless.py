@@ -1,4 +1,4 @@
-"""Networks and fields that are not told the time."""
+"""Train a network without the time, and use the best field that is possible without it (R15)."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from sdeflow.processes.process import Coefficients, Scalar
 
 
 class Timeless(LectureNetwork):
-    """The same network, which is shown one and the same time."""
+    """The lecture's network with one fixed time as its input."""
 
     def forward(self, x: Tensor, t: Tensor, label: Tensor | None = None) -> Tensor:
-        """See `LectureNetwork`."""
+        """The output at t = 0.5, whatever t is."""
         return super().forward(x, torch.full_like(t, 0.5), label)
 
 
 def timeless_field(seed: int) -> LearnedField:
-    """The lecture's recipe, without the time."""
+    """The lecture's training without the time."""
     return lecture_field(seed, kind=Timeless)
 
 
 @dataclass(frozen=True, eq=False)
 class BestTimelessField(Field):
-    """The best that any field can do without the time: the mean of eps over all levels too.
+    """The best possible field without the time: the mean of eps over all noise levels, too.
 
-    eps_hat = E[eps | x], sigma one of the lecture's 64 levels, each as likely.
+    eps_hat = E[eps | x], where sigma is one of the lecture's 64 levels with equal probability.
     """
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`."""
+        """The row of eps."""
         return 0.0, 1.0
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
+        """The mean over all levels, the same at each t."""
         return self._over_all_levels
 
     def _over_all_levels(self, x: Tensor) -> Tensor:

@@ -1,10 +1,10 @@
-"""A toy video: a spot crosses a page of 8 x 8 in 8 frames, in one of four ways.
+"""Make toy videos: a spot crosses a page of 8 x 8 pixels in 8 frames, in one of four ways.
 
     frame k: exp(-|r - c_k|^2 / (2 0.9^2)),    c_k moves 5 pixels along a line at even speed
 
-Three clips of ten are broken: their frames are in another order. Half of these are captioned
-"broken", the rest by their way, as videos of the web are; so some of each way's clips are broken.
-A clip is a point of 512 coordinates, its frames the channels of a picture.
+Three clips of ten are broken: their frames are in a random order. Half of these have the caption
+"broken", the others that of their way, so some clips of each way are broken, as on the web. A clip
+is a point of 512 coordinates; its frames are the channels of a picture.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from sdeflow.solvers.ode_solver import ODESolver
 FRAMES = SIDE = 8
 SHAPE = (FRAMES, SIDE, SIDE)
 WAYS = ("left", "right", "up", "down")
-BROKEN = len(WAYS)
+DISORDERED = len(WAYS)
 MEAN, STD, WIDTH = -0.8, 0.42, 0.9
 PROCESS = Linear()
 STEPS = 900
@@ -51,13 +51,13 @@ def clips(n: int, seed: int, broken: float = 0.3) -> tuple[Tensor, Tensor, Tenso
         torch.exp(-((r - centre[..., None]) ** 2) / (2 * WIDTH**2)) for centre in (y, x)
     )
     page = 2 * rows[..., :, None] * columns[..., None, :] - 1
-    caption = torch.where(shuffled[:, 0] & (told[:, 0] < 0.5), BROKEN, way)
+    caption = torch.where(shuffled[:, 0] & (told[:, 0] < 0.5), DISORDERED, way)
     return page.flatten(1), caption, shuffled[:, 0]
 
 
 def video_field(seed: int) -> LearnedField:
-    """Flow matching on clips with their captions, 15 % of which are left out."""
-    network = UNet(SHAPE, 24, labels=BROKEN + 1, seed=seed)
+    """A network trained by flow matching on clips and captions, 15 % of them left out."""
+    network = UNet(SHAPE, 24, labels=DISORDERED + 1, seed=seed)
     field = LearnedField(
         PROCESS, network, data_std=STD, data_mean=torch.full((FRAMES * SIDE**2,), MEAN)
     )
@@ -73,8 +73,8 @@ def made(field: Field, n: int, seed: int) -> Tensor:
     return path.x[[0, 5, 10, 20, 30, 40, 50]]
 
 
-def seen(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether each clip of x (n, 512) is broken, and its way (n,), by the centre of its ink."""
+def recognised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether each clip of x (n, 512) is broken, and its way (n,), from the centre of the spot."""
     ink = (x.reshape(-1, *SHAPE) + 1).clamp(min=0) ** 2
     mass, r = ink.sum((2, 3)).clamp_min(1e-3), torch.arange(SIDE).float()
     centre = torch.stack([(ink.sum(k) * r).sum(2) / mass for k in (3, 2)], 2)

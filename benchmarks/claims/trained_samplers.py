@@ -1,4 +1,4 @@
-"""Judge the clouds of trained networks: beside the data, and beside the exact field's clouds."""
+"""Measure the distance of trained networks' clouds to the data and to the exact field's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from copy import deepcopy
 from torch import Tensor
 
 from benchmarks.claims.claim import Lab
-from benchmarks.claims.setting import SPIRAL, LectureNetwork, chain, exact, muted
+from benchmarks.claims.setting import SPIRAL, LectureNetwork, chain, exact, noiseless
 from benchmarks.claims.spiral_samplers import data, ddim
 from sdeflow import diagnostics
 from sdeflow.fields.field import Field
@@ -34,10 +34,10 @@ def distance_to_exact(
     make: Callable[[int], LearnedField],
     network: LectureNetwork | None = None,
 ) -> dict[str, float]:
-    """How far the clouds of three trained nets are from the exact field's on the same noise."""
+    """The distance of three networks' clouds to the exact field's clouds on the same noise."""
     out = {}
     nets = [lab.trained(name, make, i, deepcopy(network)) for i in range(3)]
-    for sampler, sde in (("DDPM", ancestral), ("no noise", muted), ("DDIM", ddim)):
+    for sampler, sde in (("DDPM", ancestral), ("no noise", noiseless), ("DDIM", ddim)):
         far, beyond = 0.0, 0.0
         for i, net in enumerate(nets):
             x, want = (chain(sde(f), 500, seed=lab.seed + i).x[-1] for f in (net, exact()))

@@ -1,11 +1,11 @@
-"""Decoders of pictures that are told a text, in three ways, and what they draw of it.
+"""Train decoders of pictures that get a text in three ways, and draw pictures with them (G12).
 
     add      the text's vector, with the noise level, to every layer
-    append   the same, as planes beside the picture
+    append   the text's vector, as planes beside the picture
     attend   the vectors of its words, by cross-attention of the pixels
 
-All are trained on the same pictures for the same steps; the texts are read by the contrastive
-model's text tower.
+All are trained on the same pictures for the same number of steps. The vectors of the texts are
+those of the contrastive model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ DRAWN = NAMES[:6]  # things that are drawn beside the digit
 
 
 def decoder(lab: Lab, how: How) -> LearnedField:
-    """A field of pictures that is told texts in one of the ways."""
+    """A field of pictures that gets texts in one of the ways."""
     clip = contrastive(lab)
 
     def make(seed: int) -> LearnedField:
@@ -61,7 +61,7 @@ def decoder(lab: Lab, how: How) -> LearnedField:
 
 @torch.no_grad()
 def told(clip: ContrastiveModel, texts: list[str], how: How) -> Tensor:
-    """What a text is to a decoder: a vector (n, dim), or those of its words (n, 24, width)."""
+    """The input of a decoder for texts: a vector each (n, dim), or one a word (n, 24, width)."""
     if how != "attend":
         return clip.dim**0.5 * clip.embed_text(texts)
     tokens = clip.vocabulary.tokens(texts)
@@ -71,7 +71,7 @@ def told(clip: ContrastiveModel, texts: list[str], how: How) -> Tensor:
 
 
 def texts(each: int) -> tuple[list[str], Tensor]:
-    """Texts that ask for a digit with one thing, each so many times, and the thing (n,)."""
+    """Texts that ask for a digit with one thing, `each` of every thing, and the thing (n,)."""
     thing = torch.arange(len(DRAWN) * each) % len(DRAWN)
     digit = torch.arange(len(thing)) // len(DRAWN) % 10
     found = [
@@ -82,7 +82,7 @@ def texts(each: int) -> tuple[list[str], Tensor]:
 
 
 def drawn(field: LearnedField, what: Tensor, scale: float, seed: int) -> Tensor:
-    """Pictures (n, 256) of what is told (n, ...), guided from nothing, by 25 steps of DDPM."""
+    """Pictures (n, 256) for the inputs (n, ...), guided, by 25 steps of DDPM."""
     guided = GuidedField(field.told(what), field, scale)
     start = PROCESS.prior(len(what), SHAPE[1] * SHAPE[2], seed)
     solver = SDESolver("euler", times=karras_times(PROCESS, 25), seed=seed)
@@ -95,7 +95,7 @@ def draw_shares(
     there: dict[How, list[Tensor]],
     pictures: list[Tensor],
 ) -> None:
-    """The share drawn over the scale, and pictures of one network from the same noise."""
+    """Draw the share over the scale, and pictures of one network from the same noise."""
     left, right = fig.subfigures(1, 2, width_ratios=(1, 1.4))
     ax = left.subplots()
     marks = zip(there.items(), "os^", (plot.BLUE, plot.VERMILION, plot.GREEN), strict=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.claims import CLAIMS, Claim, Finding, Lab, Verdict, records
-from benchmarks.claims.claim import about, above, at_least, at_most, below, between
+from benchmarks.claims.claim import GROUPS, PARTS, about, above, at_least, at_most, below, between
 from tests.benchmarks.toy_claim import toy
 
 # The lecture shows its paths from N(0, 1), which leaves the data out.
@@ -39,20 +39,20 @@ def answers(finding: Finding) -> dict[str, bool]:
     return {c.name: c.holds for c in finding.checks}
 
 
-def assert_broken_subject_is_seen(c: Claim, lab: Lab) -> None:
-    """A named check that holds for the true subject fails for the broken one.
+def assert_control_is_noticed(c: Claim, lab: Lab) -> None:
+    """A named check that holds for the subject fails for the control.
 
-    Where what was said does not hold, the broken subject is what was said: a failed check holds.
+    Where what was said does not hold, a failed check holds for the control.
     """
     skip_without_its_packages(c)
     record = records.run(c, lab)
     true = {check.name: check.holds for check in record.checks}
-    finding = c.measure(lab, c.broken)
-    broken = answers(finding)
-    assert true.keys() == broken.keys()
+    finding = c.measure(lab, c.control)
+    control = answers(finding)
+    assert true.keys() == control.keys()
     assert len(true) == len(record.checks)
-    turned = [name for name in true if true[name] != broken[name]]
-    print(c.id, record.verdict, "| broken:", c.verdict(finding), "| turned:", "; ".join(turned))
+    turned = [name for name in true if true[name] != control[name]]
+    print(c.id, record.verdict, "| control:", c.verdict(finding), "| turned:", "; ".join(turned))
     assert turned
     assert c.verdict(finding) != record.verdict
 
@@ -64,34 +64,39 @@ def skip_without_its_packages(c: Claim) -> None:
 
 
 @pytest.mark.parametrize("c", QUICK, ids=lambda c: c.id)
-def test_claim_fails_a_named_check_on_its_broken_subject(c: Claim, lab: Lab) -> None:
-    assert_broken_subject_is_seen(c, lab)
+def test_claim_fails_a_named_check_on_its_control(c: Claim, lab: Lab) -> None:
+    assert_control_is_noticed(c, lab)
 
 
 @pytest.mark.slow  # trains networks
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("c", SLOW, ids=lambda c: c.id)
-def test_trained_claim_fails_a_named_check_on_its_broken_subject(c: Claim, lab: Lab) -> None:
-    assert_broken_subject_is_seen(c, lab)
+def test_trained_claim_fails_a_named_check_on_its_control(c: Claim, lab: Lab) -> None:
+    assert_control_is_noticed(c, lab)
 
 
 @pytest.mark.parametrize("c", CLAIMS, ids=lambda c: c.id)
-def test_claim_states_title_quotation_and_source(c: Claim) -> None:
+def test_claim_states_every_part_but_perhaps_a_correction(c: Claim) -> None:
     assert re.fullmatch(r"[FRSMGC]\d{1,2}", c.id)
     assert c.title.endswith(".")
     assert '"' in c.part("Says")
-    assert c.part("Source")
+    for part in {*PARTS} - {"Correction"}:
+        assert c.part(part).endswith("."), part
 
 
 def test_claim_ids_are_complete_and_in_order() -> None:
     assert [c.id for c in CLAIMS] == IDS
 
 
-def test_claim_file_is_at_most_eighty_lines() -> None:
+def test_claim_file_is_at_most_seventy_five_lines_beside_its_docstring() -> None:
     files = [p for p in FOLDER.glob("*.py") if re.match(r"[frsmgc]\d+_", p.name)]
     assert len(files) == len(IDS)
-    for file in files:
-        assert len(file.read_text().splitlines()) <= 80, file.name
+    for c in CLAIMS:
+        assert len(c.source.splitlines()) - len(c.doc.splitlines()) <= 75, c.id
+
+
+def test_letters_of_the_claims_are_those_of_the_legend() -> None:
+    assert list(dict.fromkeys(c.id[0] for c in CLAIMS)) == list(GROUPS)
 
 
 def test_two_claims_do_not_hold_as_said() -> None:
@@ -120,15 +125,15 @@ def test_bounds_hold_where_they_say() -> None:
 def test_docstring_is_taken_apart() -> None:
     c = toy(4.0)
     assert (c.id, c.title) == ("F1", "Two and two are four.")
-    assert (c.part("Says"), c.part("Correction"), c.part("Source")) == (
-        '"four" (000).', "", "arithmetic.",
-    )  # fmt: skip
+    assert [c.part(name) for name in PARTS] == [
+        '"four" (000).', "two and two are added.", "", "three in the place of two.", "arithmetic.",
+    ]  # fmt: skip
 
 
 def test_verdict_follows_all_checks_and_the_correction() -> None:
     c = toy(4.0)
     assert c.verdict(c.measure(Lab(), c.subject)) is Verdict.HOLDS
-    assert c.verdict(c.measure(Lab(), c.broken)) is Verdict.FAILS
+    assert c.verdict(c.measure(Lab(), c.control)) is Verdict.FAILS
     assert c.verdict(c.measure(Lab(2), c.subject)) is Verdict.FAILS  # only the second check fails
     corrected = toy(4.0, "Two.\n\nCorrection: two and a half.")
     assert corrected.verdict(corrected.measure(Lab(), 2.0)) is Verdict.CORRECTED

@@ -13,7 +13,8 @@ import pytest
 
 import sdeflow as sf
 from benchmarks import __main__ as front
-from benchmarks.claims import CLAIMS, Claim, Lab, command, records
+from benchmarks.claims import CLAIMS, Claim, Lab, Verdict, command, records
+from benchmarks.claims.claim import GROUPS, PARTS
 from benchmarks.claims.page import markdown
 from sdeflow import SdeflowError, plot
 from tests.benchmarks.toy_claim import toy
@@ -33,9 +34,8 @@ def test_page_is_that_of_the_records_and_records_are_those_of_the_claims() -> No
     ordered = [by_id[c.id] for c in CLAIMS]
     assert (ROOT / "docs" / "claims.md").read_text() == markdown(ordered, "claims/")
     for c, r in zip(CLAIMS, ordered, strict=True):
-        assert (r.title, r.says, r.correction, r.source) == (
-            c.title, c.part("Says"), c.part("Correction"), c.part("Source"),
-        )  # fmt: skip
+        texts = (r.says, r.measured, r.correction, r.control, r.source)
+        assert (r.title, *texts) == (c.title, *(c.part(name) for name in PARTS))
         assert r.figure is None or (ROOT / "docs" / "claims" / r.figure).is_file()
 
 
@@ -51,6 +51,26 @@ def test_page_shows_every_check_and_note() -> None:
     assert "| 1 of 2 " in page
     assert "**no**" in page
     assert f"made by: {record.made['commit']}" in page
+
+
+def test_page_explains_letters_verdicts_and_controls_before_the_claims() -> None:
+    legend, _, claims = markdown([records.run(toy(4.0), Lab())]).partition("## All claims")
+    for letter, subject in GROUPS.items():
+        assert re.search(rf"^\| {letter} +\| {re.escape(subject)} *\|$", legend, re.MULTILINE)
+    words = ["check", "bound", "sampling floor", "control", *Verdict]
+    assert [word for word in words if f"**{word}**" not in legend] == []
+    assert "F1" not in legend
+    assert "F1" in claims
+
+
+def test_section_says_what_was_measured_right_after_what_was_said() -> None:
+    record = replace(records.run(toy(4.0), Lab()), correction="two and a half.")
+    _, _, section = markdown([record]).partition("## F1\n")
+    parts = re.findall(r"^- (\w+): (.*)$", section, re.MULTILINE)
+    assert parts[:4] == [
+        ("said", '"four" (000).'), ("measured", "two and two are added."),
+        ("correction", "two and a half."), ("control", "three in the place of two."),
+    ]  # fmt: skip
 
 
 def test_bar_in_a_text_does_not_end_a_cell() -> None:

@@ -1,5 +1,7 @@
 """A claim about arithmetic, to test how claims are run."""
 
+import textwrap
+
 from benchmarks.claims import Check, Claim, Finding, Lab
 from benchmarks.claims.claim import about, at_most
 
@@ -17,4 +19,10 @@ def toy(answer: float, doc: str = 'Two and two are four.\n\nSays: "four" (000).'
             notes={"seed": float(lab.seed)},
         )
 
-    return Claim("F1", f"{doc}\nSource: arithmetic.\n", measure, 2.0, 3.0, False, "text")
+    parts = """
+    Measured: two and two are added.
+    Control: three in the place of two.
+    Source: arithmetic.
+    """
+    doc += "\n" + textwrap.dedent(parts)
+    return Claim("F1", doc, measure, 2.0, 3.0, False, "text")

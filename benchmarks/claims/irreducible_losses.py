@@ -1,4 +1,4 @@
-"""The irreducible part of a loss, and what networks have above it."""
+"""Split a loss into its irreducible part and the excess of a network."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 from benchmarks.claims.claim import Lab
 from benchmarks.claims.flow_matching import (
     Draw,
-    board_networks,
+    checkerboard_networks,
     mean_and_error,
     normals_of,
     reversed_time,
 )
-from benchmarks.claims.setting import BOARD, FLOW, WIDE, exact
+from benchmarks.claims.setting import CHECKERBOARD, FLOW, WIDE, exact
 from sdeflow import plot
 from sdeflow.fields.exact import ExactField
 from sdeflow.random_streams import KeyedNormals, Stream, random_generator
@@ -28,37 +28,37 @@ class Losses:
 
     Args:
         t: our times (n,).
-        floor: the irreducible loss (n,).
-        excess: what each network's loss has above it, (n,) by name.
+        irreducible: the irreducible loss (n,).
+        excess: the excess loss of each network, (n,) by name.
         batch: standard deviation of the exact field's loss over one batch of 64.
     """
 
     t: Tensor
-    floor: Tensor
+    irreducible: Tensor
     excess: dict[str, Tensor]
     batch: float
 
 
-def losses_on_board(lab: Lab, marginal: ExactField, n: int) -> Losses:
-    """Of the two networks of the checkerboard, where `marginal` is its exact field."""
-    data, noise = BOARD.sample(n, lab.seed, torch.float64), normals_of(lab, n)
+def losses_on_checkerboard(lab: Lab, marginal: ExactField, n: int) -> Losses:
+    """The losses of two networks on the checkerboard, where `marginal` is the true field."""
+    data, noise = CHECKERBOARD.sample(n, lab.seed, torch.float64), normals_of(lab, n)
     g = random_generator(lab.seed, Stream.TRAINING)
     t = uniform_time(FLOW, (torch.arange(n).double() + torch.from_numpy(g.random(n))) / n)
     x = FLOW.perturb(data, t, noise)
     known = marginal.posterior(x, FLOW(t).along(x))
-    floor = known.data_variance / (2 * t**2)
-    networks, truth = board_networks(lab), marginal.velocity(x, t)
+    irreducible = known.data_variance / (2 * t**2)
+    networks, truth = checkerboard_networks(lab), marginal.velocity(x, t)
     with torch.no_grad():
         excess = {
             name: ((field.velocity(x.float(), t.float()) - truth) ** 2).mean(1)
             for name, field in networks.items()
         }
     batch = float(((noise - data - truth) ** 2).mean(1).std()) / 8
-    return Losses(t, floor, excess, batch)
+    return Losses(t, irreducible, excess, batch)
 
 
-def spiral_floor(seed: int, levels: int = 64, n: int = 4000) -> tuple[float, float]:
-    """Irreducible noise loss of the spiral over the lecture's levels, with its standard error."""
+def irreducible_on_spiral(seed: int, levels: int = 64, n: int = 4000) -> tuple[float, float]:
+    """The irreducible noise loss of the spiral over the lecture's levels, and its error."""
     field, each = exact(WIDE), []
     x0 = field.sample(n, seed).double()
     for k, t in enumerate(torch.linspace(0, 1, levels, dtype=torch.float64)):
@@ -70,18 +70,18 @@ def spiral_floor(seed: int, levels: int = 64, n: int = 4000) -> tuple[float, flo
     return float(mean), float(error)
 
 
-def draw_losses(seen: Losses) -> Draw:
-    """Over the lecture's time: the floor, and above it the loss of each network."""
+def draw_losses(losses: Losses) -> Draw:
+    """Over the lecture's time: the irreducible, and above it the loss of each network."""
 
     def draw(fig: plot.Figure) -> None:
         ax = fig.subplots()
         at, base = (
             torch.stack([v.mean() for v in x.chunk(50)])
-            for x in (reversed_time(seen.t), seen.floor)
+            for x in (reversed_time(losses.t), losses.irreducible)
         )
-        ax.fill_between(at, 0, base, color=plot.GREY, alpha=0.35, lw=0, label="floor")
+        ax.fill_between(at, 0, base, color=plot.GREY, alpha=0.35, lw=0, label="irreducible")
         for (name, e), colour in zip(
-            seen.excess.items(), (plot.VERMILION, plot.BLUE), strict=True
+            losses.excess.items(), (plot.VERMILION, plot.BLUE), strict=True
         ):
             over = torch.stack([v.mean() for v in e.chunk(50)])
             ax.plot(at, base + over, color=colour, label=name)
