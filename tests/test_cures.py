@@ -209,7 +209,7 @@ CURES: Cures = {
     ),
     "a floor of a mixture": (
         lambda: dg.sampling_floor(m.MIX, 5),
-        "pass its .sample",
+        "give its method .sample",
         lambda: dg.sampling_floor(m.MIX.sample, 5),
     ),
     "large clouds": (
@@ -365,7 +365,7 @@ CURES: Cures = {
     ),
     "a peak at the end": (
         lambda: an.Curve(m.RHO, f64([1.0, 2.0, 3.0])).peak(),
-        "widen the levels",
+        "take a wider range of levels",
         lambda: an.Curve(f64([3.0, 1.0, 0.3, 0.1]), f64([1.0, 2.0, 3.0, 2.0])).peak(),
     ),
     "a guided field of networks": (

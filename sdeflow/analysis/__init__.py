@@ -1,4 +1,4 @@
-"""Analyse a field or a path: likelihoods, bounds, transitions, first passages, heat and work."""
+"""Compute likelihoods, bounds, critical noise levels, first passages, entropy, work and heat."""
 
 from sdeflow.analysis.directions import (
     alignment,

@@ -1,7 +1,7 @@
-"""Find whether a function of a cloud answers each particle for itself.
+"""Test whether the value of a function at one particle depends on the other particles.
 
-Forces between particles, and networks that look across their batch, do not. A cloud may be cut
-into parts, and some of its particles left out, only where the answers do not depend on that.
+It does for forces between particles, and for networks that look across their batch. Only where it
+does not, a cloud may be cut into parts, or some of its particles left out.
 """
 
 from __future__ import annotations
@@ -11,17 +11,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-SHRUNK = 2.0 ** -torch.arange(-1, 21, dtype=torch.float64)  # distances at which forces are sought
+# Distances between particles at which forces are looked for, over the width of the cloud.
+SHRUNK = 2.0 ** -torch.arange(-1, 21, dtype=torch.float64)
 
 
 def depends_on_other_rows(function: Callable[[Tensor], Tensor], x: Tensor, rows: Tensor) -> bool:
-    """Whether the answers (n, ...) for these rows of x (n, d) change without the other rows.
+    """Whether the values of a function at these rows of x (n, d) change without the other rows.
 
-    Forces may have a short range: they are also looked for in a cloud whose rows lie at all
-    distances from one another. A difference below sqrt(eps) of the largest answer is rounding.
+    Forces may have a short range, so a second cloud is tried whose rows lie at all distances from
+    one another. A difference below sqrt(eps) of the largest value counts as rounding.
 
     Args:
-        function: of the cloud, one answer for each row.
+        function: of the cloud, with one value (...) for each row.
         x: the cloud.
         rows: (n,) bool, at least one of them true.
     """
@@ -35,7 +36,7 @@ def depends_on_other_rows(function: Callable[[Tensor], Tensor], x: Tensor, rows:
             whole = function(near)
             return any(_differ(whole[[k]], function(near[[k]])) for k in (0, 1, len(near) - 1))
     except Exception:
-        return True  # a function that cannot be asked about some rows needs all of them
+        return True  # a function that fails on some of the rows needs all of them
 
 
 def _differ(a: Tensor, b: Tensor) -> bool:

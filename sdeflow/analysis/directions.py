@@ -1,14 +1,14 @@
-r"""Find the noise levels at which the directions of a field change.
+r"""Find the noise levels at which the direction from noise to data changes.
 
-The direction of the field at y = x / alpha is that of -eps_hat, towards the data. As the noise
-falls it turns from the mean of the data to the nearby data:
+At a noisy point the estimate -eps_hat of a field points towards the data. As the noise falls, it
+turns from the mean of all data to the nearest data. With y = x / alpha as the position,
 
-    turning_rate           how fast the directions turn, on a set of positions
+    turning_rate           how fast the directions turn, a mean over positions
     alignment              their mean cosine to the mean of the data, and to the nearest point
     first_outward_level    where they first point outwards between the arms of a spiral
     arm_resolution         the same level in closed form
 
-In few dimensions these are crossovers, as wide as what is averaged over, not phase transitions.
+In few dimensions these changes are gradual: they are crossovers, not phase transitions.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sdeflow.fields.field import Field
 
 
 def _towards_the_data(field: Field, y: Tensor, rho: Tensor) -> list[Tensor]:
-    """-eps_hat (n, d) at y (n, d), in the data's units, for each noise level."""
+    """-eps_hat (n, d) at y = x / alpha, (n, d), for each noise level."""
     times = times_of(field.process, rho)
     return [-field.noise(field.process(t).alpha.to(y) * y, t) for t in times]
 
 
 def _unit(v: Tensor) -> Tensor:
-    """Directions of the rows, whatever their lengths; zero stays zero."""
+    """The rows divided by their lengths; zero stays zero."""
     largest = v.abs().amax(1, keepdim=True)
     v = v / torch.where(largest > 0, largest, 1.0)
     return v / v.norm(dim=1, keepdim=True).clamp_min(0.5)
@@ -44,16 +44,16 @@ def _checked(field: Field, y: Tensor, rho: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
-    """The mean angle by which directions turn between successive levels, per unit of time.
+    """The mean angle by which the direction of eps_hat turns per unit of time.
 
         E_y angle(eps_hat(y, t), eps_hat(y, t')) / |t - t'|    (radians / time)
 
-    Long and short vectors count alike. The time is that of the field's own process, and another
-    process shifts the peak of a broad curve.
+    for successive noise levels at the times t and t'. The time is that of the field's process, so
+    the peak of a broad curve lies elsewhere for another process.
 
     Args:
-        field: the field.
-        y: (n, d) positions in the data's units, usually a lattice.
+        field: whose eps_hat it is.
+        y: (n, d) positions x / alpha in the units of the data, usually a lattice.
         rho: (L,) noise levels of the process, falling or rising; the curve has L - 1 values, at
             the geometric means of successive levels.
     """
@@ -71,16 +71,16 @@ def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
 
 
 def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Curve, Curve]:
-    """The mean cosine of the directions to the mean of `points`, and to the nearest point.
+    """The mean cosines of -eps_hat with the way to the mean of the points and to the nearest one.
 
-    Their crossing, `Curve(rho, nearest.value - mean.value).crossing(0)`, is where the field turns
-    from the mean to the data. Outside the data both directions agree, so that positions in a wide
-    window weaken the contrast and shift the crossing.
+    Where the two curves cross, `Curve(rho, to_nearest.value - to_mean.value).crossing(0)`, the
+    field turns from the mean to the data. Far from the data both ways are nearly the same:
+    positions there weaken the contrast and shift the crossing.
 
     Args:
-        field: the field.
+        field: whose eps_hat it is.
         points: (m, d) the data.
-        y: (n, d) positions in the data's units.
+        y: (n, d) positions x / alpha in the units of the data.
         rho: (L,) noise levels of the process, falling or rising.
     """
     y, rho = _checked(field, y, rho)
@@ -94,37 +94,39 @@ def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Cur
 
 
 def arm_resolution(radius: float, gap: float) -> NoiseLevel:
-    r"""The level at which directions between the arms of a spiral first point outwards.
+    r"""The noise level at which -eps_hat first points outwards between two arms of a spiral.
 
         rho = (d / pi) sqrt(ln(4 pi r / d) / 2),    arms d = gap apart, at the distance r = radius
 
     Points equally spaced in angle have areal density 1 / r, which noise blurs into
     (1 / r) [1 + 2 exp(-2 pi^2 rho^2 / d^2) cos(2 pi r / d + phase)]. A direction turns outwards
     where the slope of the ripple, (4 pi / d) exp(...), exceeds that of the background, 1 / r.
-    It holds for r > d, between two arms; `first_outward_level` measures it.
+    The formula holds for r > d, between two arms; `first_outward_level` measures the level.
 
     Raises:
-        ValueError: 4 pi r <= d, so near the centre that there is no level.
+        ValueError: 4 pi r <= d, where the density has no ripple.
     """
     check_positive(gap, "gap")
     turns = 4 * math.pi * check_positive(radius, "radius") / gap
     if turns <= 1:
-        raise ValueError(f"radius {radius:g} lies inside the first arm of gap {gap:g}")
+        raise ValueError(
+            f"radius {radius:g} lies inside the first arm; give more than {gap / 4 / math.pi:.3g}"
+        )
     return NoiseLevel(gap / math.pi * math.sqrt(math.log(turns) / 2))
 
 
 def first_outward_level(
     field: Field, radius: float, gap: float, rho: Tensor, rays: int = 96
 ) -> Tensor:
-    """The levels (rays,) at which directions along rays from the origin first point outwards.
+    """The noise level on each ray from 0 at which -eps_hat first points outwards, (rays,).
 
-    Each ray has 64 positions from radius - gap / 2 to radius + gap / 2. From large to small noise
-    the largest outward component on a ray is followed to zero (linear in ln rho), so that the
-    first of the gaps counts, not their average. NaN where it stays negative.
+    Each ray has 64 positions from radius - gap / 2 to radius + gap / 2. As the noise falls, the
+    level is where the largest outward component on the ray becomes positive, linear in ln rho
+    between levels; NaN where it stays negative.
 
     Args:
         field: in the plane.
-        radius, gap: of the ring that is searched, in the data's units.
+        radius, gap: the ring between radius - gap / 2 and radius + gap / 2, in units of the data.
         rho: (L,) noise levels of the process, falling or rising.
         rays: at equal angles.
     """

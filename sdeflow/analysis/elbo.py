@@ -1,15 +1,15 @@
-r"""Bound the log likelihood of the sampler's chain from below, and choose the chain's variances.
+r"""Compute the evidence lower bound of a sampler, and choose the variances of its steps.
 
-The sampler in K steps, t_max = t_0 > ... > t_K = t_min, and a last step to sigma = 0, is a chain
-of Gaussians p(x_s | x_t) = N(mean of `ancestral` at eta = 1, v I). Noising gives the same chain
-in the other direction with x_s | x_t, x_0 ~ N(., kappa I) (4.4). By Jensen's inequality
+Ancestral sampling (eta = 1) in K steps, t_max = t_0 > ... > t_K = t_min, and a last step to
+sigma = 0, is a Markov chain of Gaussian steps p(x_s | x_t) = N(mean, v I). Noising has the steps
+x_s | x_t, x_0 ~ N(., kappa I), (4.4). By Jensen's inequality
 
     ln p(x_0) >= - KL(q(x_{t_0} | x_0), p(x_{t_0})) - sum_k E KL(q(x_s | x_t, x_0), p(x_s | x_t))
                  + E ln p(x_0 | x_{t_K}),
     KL of a step = d (kappa / v - 1 - ln(kappa / v)) / 2 + a^2 |x_0 - x0_hat|^2 / 2 v,
 
-with a = alpha_s (1 - rho_s^2 / rho_t^2). The data must have a density: a mixture has, points have
-not. Which v gives the highest bound is (4.6); for K -> infinity all choices agree.
+with a = alpha_s (1 - rho_s^2 / rho_t^2). The data must have a density, as a mixture has and a set
+of points has not. (4.6) is the v of the highest bound; for K -> infinity all choices agree.
 
 See docs/theory.md, (4.4) for the step and (4.6) for its variance.
 """
@@ -41,7 +41,9 @@ from sdeflow.random_streams import Stream, random_generator
 
 @dataclass(frozen=True, eq=False)
 class KernelVariance:
-    """The variances of a chain's steps, per coordinate.
+    """The variance v of each step of a sampler, per coordinate.
+
+        x_s | x_t ~ N(mean, v I)
 
     `ancestral(field, variance=this)` is the sampler with these variances.
 
@@ -73,7 +75,11 @@ class KernelVariance:
         return f"variances of a chain of {len(self.times)} steps, from {low:.2g} to {high:.2g}"
 
     def __call__(self, times: Tensor) -> Tensor:
-        """v of the K steps between these times, (K,); other times than its own are refused."""
+        """v of the K steps between these times, (K,).
+
+        Raises:
+            ValueError: these are not the times of the variances.
+        """
         times = check_times(times)
         if times.shape != self.times.shape or not torch.allclose(
             times.to(self.times), self.times, rtol=1e-9, atol=0.0
@@ -87,11 +93,13 @@ class KernelVariance:
 
 @dataclass(frozen=True, eq=False)
 class Bound:
-    """An evidence lower bound, term by term (nats).
+    """An evidence lower bound on ln p(x_0) at n points, as a sum over steps (nats).
+
+        ln p(x_0) >= total = - sum of `terms`
 
     Attributes:
-        times: (K + 1,) the chain's.
-        terms: (K + 2, n) minus the contributions of the prior, the K steps and the last step.
+        times: (K + 1,) of the chain.
+        terms: (K + 2, n) of the prior, the K steps and the last step to sigma = 0.
     """
 
     times: Tensor
@@ -136,7 +144,7 @@ class Bound:
 
 
 class _Step(NamedTuple):
-    """The step from each time to the next, (K + 1,): a, kappa and beta; and rho at its start."""
+    """Of the step from each time to the next, (K + 1,): a, kappa, beta, and rho at its start."""
 
     pull: Tensor
     small: Tensor
@@ -145,7 +153,7 @@ class _Step(NamedTuple):
 
 
 def _steps(process: Process, times: Tensor) -> _Step:
-    """(4.4) for each pair of times, and for the step from the last of them to sigma = 0."""
+    """The steps (4.4) between successive times, and the step from the last to sigma = 0."""
     c = process(times)
     one, zero = torch.ones(1, dtype=torch.float64), torch.zeros(1, dtype=torch.float64)
     alpha, sigma = torch.cat([c.alpha[1:], one]), torch.cat([c.sigma[1:], zero])
@@ -169,13 +177,13 @@ def _falling(process: Process, times: Tensor) -> Tensor:
 def gaussian_kl(
     mean1: Tensor, variance1: Tensor | float, mean2: Tensor, variance2: Tensor | float
 ) -> Tensor:
-    """The divergence KL(N(mean1, variance1), N(mean2, variance2)) in nats, (n,).
+    """The Kullback-Leibler divergence of two Gaussians with independent coordinates, (n,), nats.
 
-        sum_i [v1 / v2 - 1 - ln(v1 / v2) + (m1 - m2)^2 / v2] / 2
+        KL(N(m1, v1), N(m2, v2)) = sum_i [v1 / v2 - 1 - ln(v1 / v2) + (m1 - m2)^2 / v2] / 2
 
     Args:
-        mean1, mean2: (n, d).
-        variance1, variance2: of independent coordinates, positive, broadcast to (n, d).
+        mean1, mean2: m1, m2 (n, d).
+        variance1, variance2: v1, v2, positive; one number, or what is broadcast to (n, d).
     """
     shape = check_cloud(mean1, "mean1").shape
     if check_cloud(mean2, "mean2", shape[1]).shape != shape:
@@ -185,7 +193,7 @@ def gaussian_kl(
     v1 = _variance(variance1, "variance1", mean1)
     v2 = _variance(variance2, "variance2", mean1)
     if not ((v1 > 0).all() and (v2 > 0).all()):
-        raise ValueError("variances must be positive; a point has no divergence from a Gaussian")
+        raise ValueError("variances must be positive, since a point has no finite divergence")
     ratio = v1 / v2
     return ((ratio - 1 - torch.log(ratio)) + (mean1 - mean2) ** 2 / v2).sum(1) / 2
 
@@ -208,9 +216,11 @@ def _variance(value: Tensor | float, name: str, mean: Tensor) -> Tensor:
 
 
 def small_variance(process: Process, times: Tensor) -> KernelVariance:
-    """v = kappa, the exact variance if x_0 is one point; the smallest for any data.
+    """The smallest variances of a sampler's steps, v = kappa: exact if x_0 is one point.
 
-    In the last step kappa is 0, and v is that of `large_variance`.
+        kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)
+
+    In the last step kappa is 0; there v is that of `large_variance`.
 
     Args:
         process: of the chain.
@@ -224,9 +234,11 @@ def small_variance(process: Process, times: Tensor) -> KernelVariance:
 
 
 def large_variance(process: Process, times: Tensor) -> KernelVariance:
-    """v = beta = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2, the variance of the noising step.
+    """The variances of the noising steps, v = beta, as those of a sampler's steps.
 
-    It is exact if x_0 ~ N(0, I) under VP, and for a uniform density under VE.
+        beta = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2
+
+    They are exact if x_0 ~ N(0, I) under VP, and for a uniform density under VE.
 
     Args:
         process: of the chain.
@@ -241,12 +253,14 @@ def large_variance(process: Process, times: Tensor) -> KernelVariance:
 def optimal_variance(
     field: ExactField, times: Tensor, n: int = 4000, seed: int = 0
 ) -> KernelVariance:
-    """v = kappa + a^2 E tr Cov(x_0 | x_t) / d, the mean variance of the exact step (4.6).
+    """The variances with the highest bound for an exact field: means over the exact step (4.6).
+
+        v = kappa + a^2 E tr Cov(x_0 | x_t) / d
 
     Args:
         field: exact.
         times: (K + 1,), falling.
-        n: draws of the data in the expectation.
+        n: draws of the data for the expectation.
         seed: of the draws.
 
     Source: Bao, Li, Zhu and Zhang 2022 (Analytic-DPM), theorem 1.
@@ -265,12 +279,12 @@ def optimal_variance(
 
 
 def learned_variance(field: Field, x0: Tensor, times: Tensor, seed: int = 0) -> KernelVariance:
-    """The v of each step with the highest bound for the data x0 (n, d) and this field.
+    """The variances with the highest bound for the data x0 (n, d) and this field.
 
-        v = kappa + a^2 E|x_0 - x0_hat|^2 / d,
+        v = kappa + a^2 E|x_0 - x0_hat|^2 / d
 
-    the solution of d elbo / dv = 0, without training. It is fitted to these points and this
-    noise; evaluate `elbo` on others.
+    solves d elbo / dv = 0, so nothing is trained. The means are over these points and one draw of
+    the noise; evaluate `elbo` on other points.
 
     Source: Nichol and Dhariwal 2021, section 3.1, whose network gives v at each x as a geometric
     mean of kappa and beta (eq. 15); here v depends on time alone.
@@ -294,7 +308,7 @@ def _widened(process: Process, times: Tensor, unknown: Tensor) -> KernelVariance
 
 
 def _noise(x0: Tensor, seed: int, k: int) -> Tensor:
-    """eps (n, d) of time k, the same for every choice of v, so that their bounds compare."""
+    """eps (n, d) of time k, the same for every choice of v, so that bounds can be compared."""
     return torch.from_numpy(
         random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
     )
@@ -312,16 +326,17 @@ def _errors(field: Field, x0: Tensor, times: Tensor, seed: int) -> list[Tensor]:
 def elbo(
     field: Field, x0: Tensor, times: Tensor, variance: KernelVariance, seed: int = 0
 ) -> Bound:
-    """The evidence lower bound of the chain on ln p(x_0) at x0 (n, d), term by term.
+    """The evidence lower bound of ancestral sampling on ln p(x_0) at x0 (n, d), step by step.
 
-    One draw of the noise per point and time, divergences in closed form; repeat a point to
-    average over its noise. It is differentiable in the field's parameters.
+    Each point has one draw of the noise per time, so `Bound.total` is an unbiased estimate. Give a
+    point several times to average over its noise. The bound is differentiable in the field's
+    parameters.
 
     Args:
-        field: of the chain's means.
+        field: gives the means of the steps.
         x0: the points.
-        times: (K + 1,), falling; those of the variance.
-        variance: of the chain's steps.
+        times: (K + 1,), falling, those of `variance`.
+        variance: of the steps.
         seed: of the noise.
 
     Source: Ho et al. 2020, eq. 5 and 8; Sohl-Dickstein et al. 2015, eq. 14.
@@ -346,12 +361,14 @@ def elbo(
 
 
 def elbo_weights(process: Process, variance: KernelVariance) -> Tensor:
-    r"""The weights w (K + 1,) with which the simple loss is minus the bound, up to a constant.
+    r"""The weight of each time in the bound, written as a loss of the predicted noise, (K + 1,).
 
         - elbo = sum_k w_k |eps - eps_hat(x_{t_k})|^2 + constant,    w_k = a_k^2 rho_k^2 / (2 v_k)
 
-    The constant does not depend on the field. The simple loss sets all w_k equal (Ho et al. 2020,
-    eq. 12 and 14). For v = kappa, w = rho_t^2 (SNR_s - SNR_t) / 2.
+    The constant does not depend on the field. For v = kappa, w = rho_t^2 (SNR_s - SNR_t) / 2. The
+    simple loss sets all w_k equal.
+
+    Source: Ho et al. 2020, eq. 12 and 14.
     """
     check_kind(process, Process, "process")
     check_kind(variance, KernelVariance, "variance", "such as small_variance(process, times)")

@@ -1,9 +1,9 @@
-r"""Compute mean first-passage times in one dimension: the exact integral, and Kramers' formula.
+r"""Compute the mean time in which noise carries a particle over a barrier, in one dimension.
 
-    mean_first_passage_time    from a start to a target, exact
-    kramers_time               from a well over a high barrier
+    mean_first_passage_time    from a start to a target, by an exact integral
+    kramers_time               from a well over a high barrier, by Kramers' formula
 
-Both hold in any unit of length, energy and time.
+Any units of length, energy and time may be used.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sdeflow.analysis.passage_integral import Line, log_integral
 from sdeflow.sdes.potentials import Potential, gradient, scalar
 
 LOW = 2.0  # temperatures: below such a barrier Kramers' time is off by more than a fifth
-EXTREMUM = 1e-3  # largest distance from an extremum, over that of well and top
+EXTREMUM = 1e-3  # largest distance from an extremum, over the distance from well to top
 LARGEST = math.log(1.79e308)
 
 
@@ -29,22 +29,21 @@ def mean_first_passage_time(
     temperature: float = 1.0,
     mobility: float = 1.0,
 ) -> float:
-    r"""The mean first-passage time of `langevin` in one dimension, by quadrature.
+    r"""The mean time until a particle of `langevin` first reaches a target, in one dimension.
 
-        (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T},
+        (1 / (mu T)) int_start^target dy int_{-inf}^y dz e^{(U(y) - U(z)) / T}
 
-    mirrored if the target lies below the start. The potential must confine the particle on the
-    other side.
+    for a target above the start, mirrored for one below, by quadrature. The potential must confine
+    the particle on the side away from the target.
 
     Args:
-        potential: (n, 1) -> (n,), infinite where no particle can be.
-        start, target: positions, in any unit of length.
-        temperature: T, in the unit of the potential.
+        potential: U, (n, 1) -> (n,), infinite where no particle can be.
+        start, target: positions.
+        temperature: T, in the unit of U.
         mobility: mu.
 
     Raises:
-        SdeflowError: the integral diverges, or is larger than the largest float; the potential is
-            NaN somewhere.
+        SdeflowError: the integral diverges or is larger than the largest float, or U is NaN.
 
     Source: Gardiner 2009, section 5.5.
     """
@@ -64,17 +63,24 @@ def kramers_time(
     temperature: float = 1.0,
     mobility: float = 1.0,
 ) -> float:
-    r"""Kramers' mean time over a high barrier into the next well, in one dimension.
+    r"""Kramers' mean time from a well over a high barrier into the next well, in one dimension.
 
-        2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T},
+        2 pi / (mu sqrt(U''(well) |U''(top)|)) e^{(U(top) - U(well)) / T}
 
-    twice the mean time to the top. It is the first term of a series in T / barrier;
+    is twice the mean time to the top, and the first term of a series in T / barrier.
     `mean_first_passage_time` is the exact integral.
+
+    Args:
+        potential: U, (n, 1) -> (n,).
+        well, top: positions of the minimum and the maximum.
+        temperature, mobility: as in `mean_first_passage_time`.
 
     Raises:
         ValueError: U is not curved upwards at the well and downwards at the top, one of them is no
             extremum, or the top is not above the well.
         SdeflowError: the time is larger than the largest float.
+
+    Warns:
         RuntimeWarning: the barrier is lower than two temperatures.
 
     Source: Kramers 1940.
@@ -87,15 +93,15 @@ def kramers_time(
     slope, curvature = _derivatives(potential, at)
     if not curvature[0] > 0 > curvature[1]:
         raise ValueError(
-            f"Kramers' time needs a minimum and a maximum, but U'' is {curvature[0]:.3g} at the "
-            f"well {well:g} and {curvature[1]:.3g} at the top {top:g}"
+            f"U'' is {curvature[0]:.3g} at the well {well:g} and {curvature[1]:.3g} at the top "
+            f"{top:g}; give a minimum and a maximum of U"
         )
     for (name, place), force, bend in zip(places.items(), slope, curvature, strict=True):
         off = -force / bend
         if abs(off) > EXTREMUM * abs(places["top"] - places["well"]):
             raise ValueError(
-                f"U' is {force:.3g} and not zero at the {name} {place:g}; Newton's step leads to "
-                f"{place + off:.6g}"
+                f"U' is {force:.3g} and not zero at the {name} {place:g}; give the extremum, by "
+                f"Newton's step near {place + off:.6g}"
             )
     if not high > low:
         raise ValueError(
@@ -104,8 +110,8 @@ def kramers_time(
         )
     if high - low < LOW * kt:
         warnings.warn(
-            f"the barrier is {(high - low) / kt:.2g} temperatures high, and Kramers' time needs a "
-            "high one; use mean_first_passage_time",
+            f"the barrier is only {(high - low) / kt:.2g} temperatures high, too low for Kramers' "
+            "formula; use mean_first_passage_time",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -132,7 +138,7 @@ def _derivatives(potential: Potential, at: torch.Tensor) -> tuple[list[float], l
         at = at.requires_grad_()
         u = scalar(potential, at)
         if not u.requires_grad:
-            gradient(potential, at)  # it says what is wrong
+            gradient(potential, at)  # raises the error that says what is wrong
         slope = torch.autograd.grad(u.sum(), at, create_graph=True)[0]
         bend = torch.zeros_like(at)
         if slope.requires_grad:

@@ -25,7 +25,7 @@ class Estimate:
         return Estimate(x.mean(0), x.std(0) / math.sqrt(n))
 
     def standard_score(self, truth: Tensor | float) -> Tensor:
-        """(value - truth) / error: standard normal for the true value and large n."""
+        """(value - truth) / error: standard normal for large n if `truth` is the true value."""
         truth = check_numbers(truth, "truth")
         if truth.ndim and truth.shape != self.value.shape:
             raise ValueError(
@@ -35,7 +35,7 @@ class Estimate:
         return (self.value - truth) / self.error
 
     def __repr__(self) -> str:
-        """The value and its error in one line; for many values, their shape and their errors."""
+        """One line: the value and its error, or the shape and the range of the errors."""
         if not self.value.ndim:
             return f"{float(self.value):.6g} +- {float(self.error):.2g}"
         low, high = float(self.error.min()), float(self.error.max())

@@ -1,13 +1,13 @@
-r"""Compute when particles first reach a target, and how often they escape.
+r"""Simulate when particles first reach a target, and compute their escape rate.
 
-A particle may cross a boundary and come back within one step, so that a look at the ends of the
-steps makes first passages late by O(sqrt(dt)). Between two states at distances s and s' on one
-side of a plane the path is a Brownian bridge, which touches the plane with probability
+A particle may cross a boundary and come back within one step. First passages that are taken from
+the ends of the steps alone are late by O(sqrt(dt)). Between two states at distances s and s' on
+one side of a plane the path is a Brownian bridge, which touches the plane with probability
 
-    exp(-2 s s' / (g^2 dt)),
+    exp(-2 s s' / (g^2 dt))
 
-whatever a constant drift is. `first_passage` draws that event, which leaves an error of O(dt)
-(Gobet 2000). In one dimension `escape_times` has the formulas.
+for any constant drift. `first_passage` draws this event, which leaves an error of O(dt) (Gobet
+2000). In one dimension `escape_times` computes mean times without particles.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from sdeflow.sdes.sde import SDE, check_markov, time_tensor
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
-STEPS_HELD = 64  # steps solved at once: this many clouds are held in memory
+STEPS_HELD = 64  # steps solved at once, whose clouds are all held in memory
 TINY = torch.finfo(torch.float64).tiny
-KEPT = 0.75  # share of the particles still away from which on the others are not taken out
+KEPT = 0.75  # arrived particles are taken out where at most this share has not arrived
 
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """When each particle first reached its target.
+    """The first-passage time of each particle.
 
     Attributes:
-        time: (n,) from the start to the arrival; for those that did not arrive, to the end.
+        time: (n,) from the start to the arrival, or to the end of the run without arrival.
         arrived: (n,) bool.
     """
 
@@ -51,14 +51,14 @@ class Passage:
 
     @property
     def censored(self) -> int:
-        """How many had not arrived at the end of the SDE's time span."""
+        """How many particles had not arrived at the end of the run."""
         return int((~self.arrived).sum())
 
     def mean(self) -> Estimate:
         """The mean first-passage time.
 
         Raises:
-            SdeflowError: a particle did not arrive, so that the mean is not known.
+            SdeflowError: a particle did not arrive, so the mean is not known.
         """
         if self.censored:
             raise SdeflowError(
@@ -69,10 +69,11 @@ class Passage:
         return Estimate.of(self.time)
 
     def rate(self) -> Estimate:
-        """The escape rate, arrivals / (total time before arrival), if escapes have no memory.
+        """The escape rate, for escapes that happen at a constant rate.
 
-        It is the maximum-likelihood rate of exponential times, censored ones included, with the
-        relative error 1 / sqrt(arrivals).
+            rate = arrivals / (sum of all times),    relative error 1 / sqrt(arrivals)
+
+        is the maximum-likelihood estimate for exponential times, of which some are censored.
 
         Raises:
             SdeflowError: no particle arrived.
@@ -87,20 +88,20 @@ class Passage:
 def first_passage(
     sde: SDE, x: Tensor, distance: Callable[[Tensor], Tensor], solver: SDESolver
 ) -> Passage:
-    """When particles that start at x (n, d) first reach the target, where distance(x) <= 0.
+    """The times at which particles from x (n, d) first reach the target, where distance(x) <= 0.
 
-    A step from s to s', both outside, has crossed with probability
-    exp(-2 s s' / (|g grad s|^2 dt)): exact for a flat boundary and a constant drift, else with an
-    error of O(dt). A passage counts at the middle of its step. The run stops when all have
-    arrived; memory is O(n). Those that have arrived are no longer moved, unless the motion of the
-    others depends on them, as that of interacting particles does.
+        P(a step from s to s' > 0 has crossed) = exp(-2 s s' / (|g grad s|^2 dt))
+
+    is exact for a flat boundary and a constant drift; else the times have an error of O(dt). A
+    passage counts at the middle of its step. The run stops when all have arrived; memory is O(n).
+    Particles that have arrived are no longer moved, unless the motion of others depends on them.
 
     Args:
         sde: with noise.
-        x: the start.
-        distance: (n, d) -> (n,), the signed distance to the boundary, differentiable; or any
+        x: the cloud at the start.
+        distance: s, (n, d) -> (n,), the signed distance to the boundary, differentiable; or any
             smooth function that is positive outside and zero on the boundary.
-        solver: its steps cover the SDE's whole time span.
+        solver: its steps cover the whole time span of the SDE.
 
     Raises:
         ValueError: the SDE has no noise.
@@ -128,7 +129,7 @@ def first_passage(
         except SdeflowError:
             if held == 1:
                 raise
-            held //= 4  # what ran away may have arrived before, and is then taken out
+            held //= 4  # a particle that diverged may have arrived before, and is then taken out
             continue
         crossed = _crossed(sde, path, distance, seed, first) & away
         now = crossed.any(0)

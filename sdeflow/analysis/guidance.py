@@ -1,15 +1,15 @@
-r"""Compute the distribution that guided sampling ends in, and compare it with the intended ones.
+r"""Compute the density of guided samples, and compare it with the intended densities.
 
-At one noise level the guided score is that of p_c (p_c / p_u)^(w - 1). Guided samples are not
-drawn from this *tilted* density, since tilting and noising do not commute, and the density that
-they are drawn from depends on eta. `guided_law` computes three densities on one grid:
+At one noise level the guided score is that of the *tilted* density p_c (p_c / p_u)^(w - 1). But
+tilting and noising do not commute, so guided samples have another density, which depends on eta.
+`guided_law` computes three densities on one grid:
 
     guided        by `evolve` under the guided SDE
     conditional   p_c
     tilted        p_c^w p_u^(1 - w), normalised
 
-With S(p) the smallest set that holds 95 % of p, two numbers compare them (Alaa et al. 2022):
-fidelity is the guided mass of S(conditional), coverage the conditional mass of S(guided).
+Let S(p) be the smallest set that holds 95 % of p. Fidelity is the guided mass of S(conditional),
+coverage the conditional mass of S(guided) (Alaa et al. 2022).
 
 Source: Bradley and Nakkiran 2024; Chidambaram et al. 2024 for mixtures of two.
 """
@@ -19,16 +19,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_finite, check_int, check_kind, check_positive, check_seed
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.diagnostics.verdict import Verdict, markdown_table
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField
+from sdeflow.fokker_planck.arguments import check_refuse, check_rescaling
 from sdeflow.fokker_planck.density_path import REFUSE, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.rescaling import Rescaling, fitted_rescaling
@@ -42,13 +42,16 @@ HELD = 0.95  # of the mass, in the smallest sets
 
 @dataclass(frozen=True, eq=False)
 class GuidedLaw:
-    """Three densities on one grid at the last time of guided sampling, and a check by particles.
+    """The density of guided sampling, beside the conditional and the tilted density.
+
+        tilted = p_c^w p_u^(1 - w) / Z
 
     Attributes:
         scale: w.
-        guided, conditional, tilted: the densities, each with an estimate of its error.
-        cloud: (n, d) guided particles.
-        verdict: of the cloud against `guided`.
+        guided, conditional, tilted: densities at the last time on one grid, each with an estimate
+            of its error.
+        cloud: (n, d) particles of guided sampling.
+        verdict: on the cloud against `guided`.
     """
 
     scale: float
@@ -97,12 +100,7 @@ class GuidedLaw:
                 ("tilted", self.from_tilted),
             )
         ]
-        table = tabulate(
-            rows,
-            headers=("guided against", "total variation", "error"),
-            tablefmt="github",
-            disable_numparse=True,
-        )
+        table = markdown_table(("guided against", "total variation", "error"), rows)
         return f"{self._summary()}\n\n{table}\n\n{self.verdict}"
 
     def _repr_markdown_(self) -> str:
@@ -124,11 +122,13 @@ def guided_law(
 ) -> GuidedLaw:
     """Compare the density of guided sampling with the conditional and the tilted density.
 
+        TV(guided, p_c)    and    TV(guided, p_c^w p_u^(1 - w) / Z)
+
     Args:
         field: the guided field, exact or learned.
-        grid: for the densities at the process's last time, and large enough for them.
-        conditional, against: the exact fields of p_c and p_u; by default the field's own parts.
-        eta: noise of the run, as in `reverse`.
+        grid: for the densities at t_min; it must hold them.
+        conditional, against: the exact fields of p_c and p_u; by default the parts of `field`.
+        eta: the noise of sampling, as in `reverse`.
         n: particles of the cloud that is checked against the guided density.
         steps: of the density and of the cloud.
         rescaling: of the grid in time; by default its half-width is five times s(t).
@@ -137,7 +137,10 @@ def guided_law(
 
     Raises:
         TypeError: a part of the field is not exact, and no exact field is given for it.
-        ValueError: the grid misses mass; SdeflowError: as `evolve`.
+        ValueError: the grid misses mass of the densities.
+        SdeflowError: a diagnostic of the run is above `refuse`.
+
+    Source: Bradley and Nakkiran 2024.
     """
     _check(field, grid, eta, rescaling, refuse)
     check_int(n, "n")
@@ -162,7 +165,7 @@ def guided_density(
     rescaling: Rescaling | None = None,
     refuse: Diagnostics = REFUSE,
 ) -> Density:
-    """The density at the last time of guided sampling; arguments as in `guided_law`."""
+    """The density of guided sampling at t_min, by `evolve`; arguments as in `guided_law`."""
     _check(field, grid, eta, rescaling, refuse)
     process = field.process
     rescaling = fitted_rescaling(grid, process, process.t_min) if rescaling is None else rescaling
@@ -179,9 +182,8 @@ def _check(
     if field.dim not in (None, grid.dim):
         raise ValueError(f"grid must have the field's dimension {field.dim}, got {grid.dim}")
     check_positive(eta, "eta", zero=True)
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling")
-    check_kind(refuse, Diagnostics, "refuse")
+    check_rescaling(rescaling)
+    check_refuse(refuse)
 
 
 def _guided_cloud(
@@ -190,7 +192,7 @@ def _guided_cloud(
     """n guided particles (n, dim) at the last time, from the same prior."""
     process = field.process
     x = process.prior(check_int(n, "n"), dim, seed, torch.float64)
-    # Of orders 3/2 and 4, so that the step is negligible: rk4 needs a quarter of the steps.
+    # Of orders 3/2 and 4, so that the error of the steps is negligible; rk4 needs fewer steps.
     solver = (
         SDESolver("srk", times=log_snr_times(process, steps), seed=seed)
         if eta
@@ -202,8 +204,8 @@ def _guided_cloud(
 def tilted(conditional: Density, against: Density, scale: float) -> Density:
     r"""The density p_c^w p_u^(1 - w) / Z, w = `scale`, from p_c and p_u on one grid.
 
-    For p_c = p(x | c) and p_u = p(x) it is p(x) p(c | x)^w / Z. It is of second order in the cell
-    width; the difference to cells twice as wide gives `error`.
+    For p_c = p(x | c) and p_u = p(x) it is p(x) p(c | x)^w / Z. The masses are of second order in
+    the cell width; the difference to cells twice as wide gives `error`.
 
     Raises:
         ValueError: the grids differ.
@@ -224,8 +226,8 @@ def tilted(conditional: Density, against: Density, scale: float) -> Density:
 
 def _tilted(conditional: Density, against: Density, scale: float) -> Density:
     c, u = conditional.mass, against.mass
-    # Where p_c is zero the product is zero, whatever p_u is. A mass of p_u below the rounding of
-    # the whole may be zero by cancellation: a power of p_c / p_u would outweigh all other cells.
+    # Where p_c is zero the product is zero, whatever p_u is. A mass of p_u below rounding may be
+    # wrong by any factor, and a power of p_c / p_u would then outweigh all other cells.
     least = torch.finfo(u.dtype).eps * float(u.sum())
     log = scale * torch.log(c) + (1 - scale) * torch.log(u.clamp_min(least))
     mass = torch.exp(torch.where(c > 0, log, -torch.inf) - log[c > 0].max())
@@ -245,8 +247,8 @@ def smallest_set(density: Density, held: float = HELD) -> Tensor:
 def _exact(name: str, part: object) -> ExactField:
     if not isinstance(part, ExactField):
         raise TypeError(
-            f"the exact field of `{name}` is not known: {type(part).__name__} is not exact; give "
-            f"{name}="
+            f"the exact field of `{name}` is not known, since {type(part).__name__} is not exact; "
+            f"give {name}=ExactField(process, distribution)"
         )
     return part
 

@@ -1,9 +1,8 @@
-r"""Name a noise level independently of the process, and read a curve over noise levels.
+r"""Convert noise levels to the times of any process, and find peaks and crossings of curves.
 
-In the Brownian frame y = x / alpha every process blurs the data by rho = sigma / alpha alone, so
-that what a field does at one rho is the same for all processes. `NoiseLevel` holds rho, a length
-in the units of the data, and converts it to the time of any process; `Curve` holds a quantity
-against rho and finds its peak and its crossings.
+In the coordinates y = x / alpha (the Brownian frame) every process adds noise of width
+rho = sigma / alpha to the data, so that a field at one rho is the same for all processes.
+`NoiseLevel` holds rho, a length in the units of the data; `Curve` holds a quantity against rho.
 
 See docs/theory.md, (4.3), for the frame.
 """
@@ -29,7 +28,7 @@ from sdeflow.processes.time_grids import ends
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """rho = sigma / alpha, the blur of the data in their own units, positive."""
+    """A noise level rho = sigma / alpha > 0: the width of the noise in the units of the data."""
 
     rho: float
 
@@ -43,20 +42,20 @@ class NoiseLevel:
 
     @staticmethod
     def of(process: Process, t: float) -> NoiseLevel:
-        """The level of a process at one of its times."""
+        """The noise level of a process at time t."""
         check_kind(process, Process, "process")
         if not process.t_min <= (t := check_finite(t, "t")) <= process.t_max:
             raise ValueError(
                 f"t = {t:g} lies outside [{process.t_min:g}, {process.t_max:g}], the times of "
-                "this process"
+                "this process; give a time inside"
             )
         return NoiseLevel(float(process.noise_level(t)))
 
     def t(self, process: Process) -> float:
-        """The time at which this process has this level.
+        """The time at which this process has this noise level.
 
         Raises:
-            ValueError: it never has.
+            ValueError: there is no such time.
         """
         return float(times_of(process, torch.tensor([self.rho], dtype=torch.float64)))
 
@@ -67,17 +66,17 @@ class NoiseLevel:
 
     @property
     def alpha_bar(self) -> float:
-        """alpha^2 of a variance-preserving process at this level, 1 / (1 + rho^2)."""
+        """alpha^2 = 1 / (1 + rho^2) of a variance-preserving process at this level."""
         return 1 / (1 + self.rho**2)
 
     @property
     def ou_time(self) -> float:
-        """The time of dx = -x dt + sqrt(2) dW from the data, ln(1 + rho^2) / 2."""
+        """ln(1 + rho^2) / 2, the time that dx = -x dt + sqrt(2) dW takes to reach this level."""
         return math.log1p(self.rho**2) / 2
 
     @property
     def flow_time(self) -> float:
-        """The share of noise on the straight path, rho / (1 + rho): 0 data, 1 noise."""
+        """rho / (1 + rho), the time of flow matching's straight path: 0 data, 1 noise."""
         return self.rho / (1 + self.rho)
 
 
@@ -85,26 +84,22 @@ def times_of(process: Process, rho: Tensor) -> Tensor:
     """The times at which a process has the noise levels rho, of their shape.
 
     Raises:
-        ValueError: it never has one of them.
+        ValueError: there is no such time for one of them.
     """
     check_kind(process, Process, "process")
     high, low = process.noise_level(ends(process)).tolist()
-    # The ends themselves may arrive rounded.
+    # The ends of the interval may be given rounded.
     outside = (rho < low * (1 - 1e-9)) | (rho > high * (1 + 1e-9))
     if outside.any():
         raise ValueError(
             f"rho = {float(rho[outside][0]):g} lies outside [{low:g}, {high:g}], the noise levels "
-            f"of this {type(process).__name__} process"
+            f"of this {type(process).__name__} process; give levels inside"
         )
     return process.time_of(rho)
 
 
 def check_levels(rho: Tensor) -> Tensor:
-    """Return rho in float64 if it is a row of positive noise levels (L,), falling or rising.
-
-    Raises:
-        TypeError, ValueError: it is not.
-    """
+    """Return rho in float64 if it is a row of positive noise levels (L,), falling or rising."""
     levels = check_times(rho, name="rho")
     if levels.min() <= 0:
         raise ValueError(f"rho must be positive, got {float(levels.min()):g}")
@@ -143,15 +138,16 @@ class Curve:
         )
 
     def peak(self) -> NoiseLevel:
-        """Where the value is largest: the top of the parabola in ln rho through the best three.
+        """The level where the value is largest, by a parabola in ln rho through three points.
 
         Raises:
-            ValueError: it is largest at an end.
+            ValueError: the largest value is at an end.
         """
         k = int(self.value.argmax())
         if k in (0, len(self.value) - 1):
             raise ValueError(
-                f"the value is largest at the end rho = {float(self.rho[k]):g}; widen the levels"
+                f"the value is largest at the end rho = {float(self.rho[k]):g}; take a wider "
+                "range of levels"
             )
         u = torch.log(self.rho[k - 1 : k + 2]).double()
         left, middle, right = self.value[k - 1 : k + 2].double()
@@ -161,10 +157,10 @@ class Curve:
         return NoiseLevel(float(torch.exp(top)))
 
     def crossing(self, level: float) -> NoiseLevel:
-        """The largest rho at which the value equals `level`, linear in ln rho.
+        """The largest rho at which the value equals `level`, linear in ln rho between points.
 
         Raises:
-            ValueError: it never does.
+            ValueError: no value reaches `level`.
         """
         check_finite(level, "level")
         u, off = torch.log(self.rho), self.value - level
@@ -174,7 +170,8 @@ class Curve:
         if not len(crossed):
             raise ValueError(
                 f"the value stays between {float(self.value.min()):g} and "
-                f"{float(self.value.max()):g} and never meets {level:g}; widen the levels"
+                f"{float(self.value.max()):g} and does not reach {level:g}; take a wider range of "
+                "levels"
             )
         k = int(crossed[0])
         part = off[k] / (off[k] - off[k + 1]) if off[k] != off[k + 1] else 0.0

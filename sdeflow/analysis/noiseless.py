@@ -1,13 +1,13 @@
-r"""Predict how a cloud collapses if ancestral sampling leaves its noise out, for Gaussian data.
+r"""Compute how narrow samples become if ancestral sampling leaves its noise out (Gaussian data).
 
-From y ~ N(0, rho_start^2 I) in the Brownian frame y = x / alpha, `ancestral` with no variance
-multiplies y - mean in each step by (C + v_s) / (C + v_t), v = rho^2. The product telescopes,
-whatever the steps:
+Let the data have covariance C, and let y = x / alpha start from N(0, rho_start^2 I). Without its
+noise, a step of `ancestral` from t to s multiplies y - mean by (C + v_s) (C + v_t)^{-1}, v =
+rho^2. The product over any steps is
 
     y - mean  ->  (C + v_end) (C + v_start)^{-1} (y - mean).
 
-The probability flow has the square root of that factor. Of a width l about
-rho_start l^2 / (l^2 + rho_start^2) is left: the more noise at the start, the less.
+The probability flow has the square root of that factor. Data of width l become samples of width
+about rho_start l^2 / (l^2 + rho_start^2).
 
 See docs/theory.md, (4.3), for the frame.
 """
@@ -24,13 +24,16 @@ from sdeflow.analysis.noise_level import NoiseLevel
 def noiseless_law(
     mean: Tensor, covariance: Tensor, start: NoiseLevel, end: NoiseLevel
 ) -> tuple[Tensor, Tensor]:
-    r"""Mean (d,) and covariance (d, d) of y at the end of ancestral sampling without its noise.
+    r"""Mean (d,) and covariance (d, d) of samples by ancestral sampling without its noise.
 
-        covariance = rho_start^2 K K^T,    K = (C + rho_end^2) (C + rho_start^2)^{-1}
+        mean' = mean - K mean,    covariance' = rho_start^2 K K^T,
+        K = (C + rho_end^2) (C + rho_start^2)^{-1}
+
+    in the coordinates y = x / alpha.
 
     Args:
         mean, covariance: (d,) and C (d, d) of the Gaussian data.
-        start, end: noise levels of the run.
+        start, end: the noise levels at which sampling starts and ends.
     """
     covariance = check_cloud(covariance, "covariance").double()
     d, mean = len(covariance), check_numbers(mean, "mean")

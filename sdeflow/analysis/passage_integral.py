@@ -1,13 +1,13 @@
-r"""Integrate e^{(U(y) - U(z)) / T} over z < y, from a start to a target: for mean passage times.
+r"""Integrate e^{(U(y) - U(z)) / T} over z < y, from start to target, for mean passage times.
 
-The line is measured in distances from start to target, and cut into panels, short beside the two
-and longer away from them. With the sums over a panel's Gauss nodes
+The unit of length is the distance from start to target. The line is cut into panels, short near
+start and target and longer away from them. By Gauss quadrature
 
     E_j = int_panel e^{U / T} dy,    W_k = int_panel e^{-U / T} dz,
 
-the double integral is the sum of E_j W_k over panels k before j, and of what lies within each
-panel. A panel is halved until that no longer changes the result. All of them are kept as
-logarithms, so that neither the unit of length nor the height of a barrier matters.
+and the double integral is the sum of E_j W_k over panels k before j, plus the double integral
+within each panel. Panels are halved until the result no longer changes. All numbers are kept as
+logarithms, so that barriers of any height and any unit of length can be given.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from sdeflow.sdes.potentials import Potential, scalar
 NEAREST, FARTHEST = -40, 200  # panels are cut at 2^k distances from start and target
 PER_OCTAVE = 4  # panels
 TOLERANCE = math.log(1e-11)  # ln of the largest change of the integral by halving a panel
-WORST = 5.0  # ln of the range of changes of the panels that are halved at once
-ROUGH = 1e-6  # the most that all these changes add up to, where no more panels are allowed
+WORST = 5.0  # panels within this of the ln of the largest change are halved together
+ROUGH = 1e-6  # largest relative error that is accepted where no more panels are allowed
 PANELS, ROUNDS = 100_000, 300  # at most
 NEGLIGIBLE = -36.0  # e^-36 = 2e-16
-SLOWEST = math.log(0.99)  # growth per octave of an integral to infinity that is summed
-STEEP = 30.0  # change of U / T over a panel from which on it is taken as linear there
-STRAIGHT = 1e-3  # deviation from a line below which an eighth of that change suffices
+SLOWEST = math.log(0.99)  # ln of the largest ratio of a geometric series that is summed
+STEEP = 30.0  # change of U / T over a panel above which U is taken as linear there
+STRAIGHT = 1e-3  # deviation of U / T from a line below which STEEP / 8 suffices
 WALL = 1e100  # U / T beyond which a potential may overflow to NaN
 
 
@@ -47,7 +47,7 @@ class Line:
         """U / T at the nodes (P, q) and at the ends (P, 2) of panels that are in order.
 
         Raises:
-            SdeflowError: it is NaN at a node, other than by overflow far up a wall.
+            SdeflowError: it is NaN at a node, and not by overflow in a high wall.
         """
         s = left[:, None] + width[:, None] * PLACES
         z = self.start + self.distance * s
@@ -57,7 +57,7 @@ class Line:
 
 
 def _walled(u: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """U / T, with infinity where it is NaN since it overflowed far up a wall."""
+    """U / T, with infinity where it overflowed to NaN in a high wall."""
     bad = np.isnan(u)
     if not bad.any():
         return u
@@ -66,8 +66,8 @@ def _walled(u: np.ndarray, z: np.ndarray) -> np.ndarray:
     unexplained = bad & ~(nearer > WALL)
     if unexplained.any():
         raise SdeflowError(
-            f"the potential is NaN at {z[unexplained][-1]:.4g}; let it be inf where no particle "
-            "can be"
+            f"the potential is NaN at {z[unexplained][-1]:.4g}; return inf where no particle can "
+            "be"
         )
     return np.where(bad, math.inf, u)
 
@@ -98,15 +98,15 @@ def _panels(line: Line, left: np.ndarray, width: np.ndarray) -> np.ndarray:
     between = left >= 0
     if np.isposinf(u[between]).any():
         raise SdeflowError(
-            "the mean first-passage time is infinite: the potential is infinite between start and "
-            "target"
+            "the mean first-passage time is infinite, since the potential is infinite between "
+            "start and target; give a target that can be reached"
         )
     out[1:, ~between] = -math.inf
     return out + np.log(width) * np.array([[1.0], [1.0], [2.0]])
 
 
 def _smooth(u: np.ndarray) -> np.ndarray:
-    """The logarithms (3, P) over unit panels, from U / T at the nodes, where it changes little."""
+    """ln W, ln E and ln of the double integral (3, P), unit panels, from U / T at the nodes."""
     log_w, log_e = (np.logaddexp.reduce(np.log(WEIGHTS) + sign * u, 1) for sign in (-1, 1))
     top, bottom = u.max(1), u.min(1)
     with np.errstate(invalid="ignore"):
@@ -117,7 +117,7 @@ def _smooth(u: np.ndarray) -> np.ndarray:
 
 
 def _linear(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The logarithms (3, P) over unit panels, from U / T at the ends, where it is steep."""
+    """ln W, ln E, ln of the double integral (3, P), steep unit panels, from U / T at the ends."""
     rise = last - first
     size = np.log(-np.expm1(-abs(rise))) - np.log(abs(rise))
     uphill = np.maximum(rise, 0.0)
@@ -138,7 +138,7 @@ def log_integral(line: Line) -> float:
     log_error = np.where(np.isfinite(left), math.inf, -math.inf)  # all are halved once
     for _ in range(ROUNDS):
         relative = log_error - _total(parts)
-        # The worst first, since the number of panels is limited.
+        # Those that change most come first, since the number of panels is limited.
         k = (relative > max(TOLERANCE, min(relative.max(), 0.0) - WORST)).nonzero()[0]
         if not len(k) or len(left) + len(k) > PANELS:
             break
@@ -152,8 +152,9 @@ def log_integral(line: Line) -> float:
     log_total = _total(parts)
     if np.exp(np.minimum(log_error - log_total, 0.0)).sum() / 2 > ROUGH:
         raise SdeflowError(
-            "the potential changes too much for the mean first-passage time by quadrature, or is "
-            "not in float64; raise the temperature, smooth it, or use first_passage"
+            "the quadrature of the mean first-passage time does not converge, since the potential "
+            "changes too much or is not in float64; raise the temperature, smooth the potential, "
+            "or use first_passage"
         )
     return log_total
 
@@ -172,10 +173,10 @@ def _first_panels() -> tuple[np.ndarray, np.ndarray]:
 def _with_tail(
     left: np.ndarray, width: np.ndarray, parts: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The panels with one more, at minus infinity, for what lies beyond the last octave.
+    """The panels, and one more at minus infinity for the line beyond the last octave.
 
-    W falls from octave to octave in the end as a geometric series, for e^{-U / T} ~ |z|^-p by
-    2^(1 - p).
+    There W falls from octave to octave as a geometric series: by 2^(1 - p) for
+    e^{-U / T} ~ |z|^-p.
     """
     last, before = (np.logaddexp.reduce(parts[0, i * PER_OCTAVE :][:PER_OCTAVE]) for i in (0, 1))
     beyond = -math.inf
@@ -183,8 +184,8 @@ def _with_tail(
         growth = last - before
         if not growth < SLOWEST:
             raise SdeflowError(
-                "the mean first-passage time is infinite: the potential does not confine the "
-                "particle on the side away from the target"
+                "the mean first-passage time is infinite, since the potential does not confine "
+                "the particle on the side away from the target; add a wall there"
             )
         beyond = last + growth - math.log(-math.expm1(growth))
     tail = np.array([beyond, -math.inf, -math.inf])
@@ -209,7 +210,7 @@ def _total(parts: np.ndarray) -> float:
 def _halved(
     line: Line, left: np.ndarray, width: np.ndarray, parts: np.ndarray, k: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """The panels with those of index k halved, and ln of what that changed in each, (3, k)."""
+    """The panels with those of index k halved, and ln of the change of each, (3, k)."""
     half = width[k] / 2
     ends = np.stack([left[k], left[k] + half], 1).ravel()
     new = _panels(line, ends, half.repeat(2))

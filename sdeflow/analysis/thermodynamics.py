@@ -1,13 +1,13 @@
-r"""Compute covariances, entropy, work and heat along a path, each with its standard error.
+r"""Compute entropy, work, heat and two-time covariances along a path.
 
-In a driven potential U(x, lambda) the first law holds along each path,
+In a driven potential U(x, lambda) the first law of thermodynamics holds along each path,
 
     dU = (dU / d lambda) d lambda + (dU / dx) o dx = work + heat,
 
-with Stratonovich products, taken here as means over the two ends of a step; so every step must be
-saved. For additive noise with diffusivity D the entropy given to the bath is int (f / D) o dx. In
-a stationary state it equals the entropy production int J^2 / (D p) dx of the density, which
-`entropy_production` computes without particles. Boltzmann's constant is 1.
+with Stratonovich products. They are means over the two ends of a step, so every step of the path
+must be saved. For additive noise with diffusivity D = g^2 / 2 the entropy given to the bath is
+int (f / D) o dx. In a stationary state its rate equals the entropy production int J^2 / (D p) dx,
+which `entropy_production` computes from a density. Boltzmann's constant is 1.
 
 Source: Sekimoto 2010; Seifert 2012.
 """
@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_finite, check_int, check_numbers, check_positive
+from sdeflow._validation import check_finite, check_int, check_kind, check_numbers, check_positive
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.density import ROUND_OFF, Density
 from sdeflow.fokker_planck.current import probability_current
@@ -29,7 +29,9 @@ from sdeflow.solvers.path import Path, check_path
 
 
 def two_time_covariance(path: Path, t: float, s: float) -> Estimate:
-    """Cov(x_t, x_s) over the particles of a path, (d, d): rows for x_t, columns for x_s.
+    """The covariance of a path's states at two times, (d, d): rows for x_t, columns for x_s.
+
+        Cov(x_t, x_s) = E (x_t - E x_t) (x_s - E x_s)^T
 
     Raises:
         ValueError: the path has no state at t or s.
@@ -60,18 +62,18 @@ def _diffusivity(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
     )
     if g.ndim > 1 or not (g > 0).all():
         raise ValueError(
-            "entropy needs positive noise on every axis that does not depend on the state: a "
+            "entropy needs positive noise on every axis that does not depend on the state; give a "
             "diffusion of shape () or (d,)"
         )
     return (g**2 / 2).expand(x.shape[1])
 
 
 def entropy_flow(sde: SDE, path: Path) -> Estimate:
-    r"""The entropy given to the bath per unit of time, as a mean over the particles.
+    r"""The mean entropy that a particle gives to the bath per unit of time.
 
-        (1 / T) int (f / D) o dx,    D = g^2 / 2
+        (1 / T) int_0^T (f / D) o dx,    D = g^2 / 2
 
-    with f as the mean over the two ends of each step; every step of the path must be saved.
+    Every step of the path must be saved; f is the mean over the two ends of each step.
 
     Raises:
         ValueError: the noise depends on the state or is zero on an axis.
@@ -95,11 +97,11 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
 
 
 def entropy_production(sde: SDE, density: Density, t: float) -> float:
-    r"""The entropy produced per unit of time, by the particles and the bath together.
+    r"""The entropy that particles and bath together produce per unit of time.
 
         int J^2 / (D p) dx,    J the probability current, D = g^2 / 2
 
-    It is zero under detailed balance. Cells that hold only rounding errors are left out.
+    It is zero under detailed balance. Cells with no mass but rounding errors are left out.
 
     Raises:
         ValueError: the noise depends on the state or is zero on an axis.
@@ -107,8 +109,7 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
     Source: Seifert 2005; Seifert 2012.
     """
     when = torch.tensor(check_finite(t, "t"), dtype=torch.float64)
-    if not isinstance(density, Density):
-        raise TypeError(f"density must be a Density, got {type(density).__name__}")
+    check_kind(density, Density, "density")
     current = probability_current(sde, density, t)
     diffusivity = _diffusivity(check_sde(sde), density.grid.centres(), when)
     p = density.mass / density.grid.volume
@@ -118,7 +119,9 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
 
 
 def work(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
-    """The work done on each particle, int (dU / d lambda) d lambda, (n,) in float64.
+    """The work done on each particle by a driven potential, (n,) in float64.
+
+        W = int (dU / d lambda) d lambda
 
     Args:
         path: with every step saved.
@@ -130,9 +133,12 @@ def work(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
 
 
 def heat(path: Path, potential: Potential, protocol: Protocol) -> Tensor:
-    """The heat that each particle takes from the bath, int (dU / dx) o dx, (n,) in float64.
+    """The heat that each particle takes from the bath, (n,) in float64.
 
-    Work and heat add up to the change of U, up to rounding. Arguments as in `work`.
+        Q = int (dU / dx) o dx,    W + Q = U(end) - U(start) up to rounding
+
+    Args:
+        path, potential, protocol: as in `work`.
 
     Source: Sekimoto 2010, chapter 4.
     """
@@ -154,7 +160,9 @@ def _along(path: Path, potential: Potential, protocol: Protocol, driven: bool) -
 
 
 def free_energy_difference(work: Tensor, temperature: float = 1.0) -> Estimate:
-    """The free energy difference by Jarzynski's equality, -T ln <e^{-W / T}>.
+    """The free energy difference of two equilibrium states, by Jarzynski's equality.
+
+        Delta F = -T ln <e^{-W / T}>
 
     Rare small W dominate the mean: where std(W) is many T, the stated error is too small.
 

@@ -1,14 +1,14 @@
 r"""Find the critical noise levels of the reverse process: speciation, classes and collapse.
 
-They are read from the posterior of the data given a noisy point, for the exact field. The values
-are for `datasets.spiral()`, of size 1 with 100 points and arms 0.4 apart:
+They follow from the exact posterior of the data given a noisy point. On the right stands each
+level for `datasets.spiral()`, of size 1 with 100 points and arms 0.4 apart:
 
     speciation                    rho^2 = largest eigenvalue of the covariance          0.49
     class_purity                  sum_c P(c | x)^2, half-way up                         0.20
-    effective_dimension           its peak: neighbouring arms are told apart            0.15
+    effective_dimension           its peak: neighbouring arms separate                  0.15
     inverse_participation_ratio   sum_i w_i^2 = 1/2: x_t belongs to one point           0.05
 
-With few points in few dimensions these are crossovers: each is as wide as what is averaged over.
+With few points in few dimensions these changes are gradual: crossovers, not phase transitions.
 
 Source: Biroli et al. 2024; Raya and Ambrogioni 2023.
 """
@@ -30,12 +30,12 @@ CHUNK = 4096  # particles whose weights over all points are held at once
 
 
 def speciation(covariance: Tensor) -> NoiseLevel:
-    """The level at which the noise is as wide as the data, from their covariance (d, d).
+    """The noise level that equals the largest width of data with this covariance (d, d).
 
         rho^2 = largest eigenvalue of the covariance
 
-    There a broad Gaussian would split in two along its first axis. It does not depend on the shape
-    of the data: where their middle stays dense, a field points at the mean well below it.
+    There the density of two equal narrow clusters splits in two. The level does not depend on
+    the shape of the data: where their middle is dense, the field points at the mean also below it.
 
     Raises:
         ValueError: the largest eigenvalue is not positive.
@@ -46,7 +46,7 @@ def speciation(covariance: Tensor) -> NoiseLevel:
         raise ValueError(f"covariance must be (d, d), got {tuple(covariance.shape)}")
     largest = float(torch.linalg.eigvalsh(covariance.double())[-1])
     if not largest > 0:
-        raise ValueError(f"the largest eigenvalue must be positive, got {largest:.3g}")
+        raise ValueError(f"covariance must have a positive eigenvalue, got at most {largest:.3g}")
     return NoiseLevel(math.sqrt(largest))
 
 
@@ -55,9 +55,9 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
 
         E tr Cov(x_0 | x_t) / rho^2
 
-    It is k for a flat piece of dimension k and 0 for a point. By the I-MMSE relation it equals
-    -dI(x_0; x_t) / d ln rho, so that its integral over ln rho is the information in the data:
-    ln m for m points.
+    The number is k for data on a flat piece of dimension k, and 0 for a point. By the I-MMSE
+    relation it equals -dI(x_0; x_t) / d ln rho, so that its integral over ln rho is the
+    information in the data: ln m for m points.
 
     Args:
         field: exact.
@@ -67,7 +67,7 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
 
     Source: Guo, Shamai and Verdu 2005 (I-MMSE).
     """
-    check_kind(field, ExactField, "field", "only of an exact one is the posterior known")
+    check_kind(field, ExactField, "field", "only an exact field has a known posterior")
     x0 = field.sample(check_int(n, "n"), check_seed(seed)).double()
     eps, rho = _noise(x0, seed), check_levels(rho)
     value = torch.zeros_like(rho)
@@ -79,10 +79,11 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
 
 
 def class_purity(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -> Curve:
-    """How certain the class is: E sum_c P(c | x_t)^2, from sum_c P(c)^2 in pure noise to 1.
+    """How certain the class of a noisy point is: sum_c P(c)^2 in pure noise, 1 at small noise.
 
-    It depends on the labels, not on the field: two classes on one arm separate where the points
-    do, and two far clusters long before.
+        E sum_c P(c | x_t)^2
+
+    Classes that lie far apart become certain at larger noise than classes of neighbouring points.
 
     Args:
         field: exact, of points with labels.
@@ -100,10 +101,12 @@ def class_purity(field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0) -
 def inverse_participation_ratio(
     field: ExactField, rho: Tensor, n: int = 4000, seed: int = 0
 ) -> Curve:
-    """Whether x_t belongs to one point: E sum_i w_i^2, from 1 / m in pure noise to 1.
+    """How certain it is which data point has become x_t: 1 / m in pure noise, 1 at small noise.
 
-    Where it exceeds 1/2 the reverse process has collapsed onto single data points. It is set by
-    the spacing of the points: more points of the same distribution move it to lower noise.
+        E sum_i w_i^2,    w_i = P(x_0 = point i | x_t)
+
+    Above 1/2 the reverse process has collapsed onto single data points. The level of this collapse
+    is set by the distances of the points: it falls with more points of the same distribution.
 
     Args:
         field: exact, of points.
@@ -116,7 +119,7 @@ def inverse_participation_ratio(
 def _points_of(field: ExactField) -> PointSet:
     if not isinstance(field, ExactField) or not isinstance(field.distribution, PointSet):
         raise TypeError(
-            "this needs the exact field of a point set: ExactField(process, PointSet(...))"
+            "field must be that of a point set; give ExactField(process, PointSet(points))"
         )
     return field.distribution
 
@@ -124,7 +127,7 @@ def _points_of(field: ExactField) -> PointSet:
 def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor) -> Curve:
     """E sum_c (sum_{i in c} w_i)^2 with member (m, c) and the posterior w over the points."""
     known = _points_of(field)
-    # About their mean: `cdist` goes through squares, which far from the origin lose the distances.
+    # About their mean: far from the origin the squares of `cdist` lose the distances to rounding.
     centre = known.points.double().mean(0)
     points = known.points.double() - centre
     x0 = field.sample(check_int(n, "n"), check_seed(seed)).double() - centre

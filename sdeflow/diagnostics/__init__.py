@@ -1,4 +1,4 @@
-"""Judge a cloud: distances with their floors, tests against a density, error split into causes."""
+"""Measure and test the error of a cloud of particles, and split it into its causes."""
 
 from sdeflow.diagnostics.coverage import class_shares, coverage, nearest, spread
 from sdeflow.diagnostics.distances import (

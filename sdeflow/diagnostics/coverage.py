@@ -1,4 +1,4 @@
-"""Measure how much of the data a cloud covers: its width, its nearest data points, its classes."""
+"""Measure how much of the data a cloud covers: its width, its nearest points, its classes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from sdeflow.diagnostics.scale import Scale, checked_scale, warn_if_unlike
 
 
 def spread(x: Tensor, covariance: Tensor, *, scale: Scale = None) -> float:
-    """The width of the cloud x (n, d) over that of data with this covariance (d, d).
+    """The width of a cloud x (n, d) over the width of data with this covariance (d, d).
 
         sqrt(tr Cov(x) / tr covariance)
 
     Args:
-        x: the cloud.
+        x: the cloud, of two particles at least.
         covariance: of the data.
-        scale: of the columns, by which they are divided; see `column_scale`.
+        scale: of the columns, by which they are divided, as `column_scale` gives it.
 
-    Raises:
+    Warns:
         RuntimeWarning: without a scale, one column is 100 times wider than another.
     """
     d = check_cloud(x).shape[1]
@@ -46,13 +46,13 @@ def _traces(x: Tensor, covariance: Tensor, scale: Scale) -> tuple[float, float]:
 
 
 def nearest(x: Tensor, points: Tensor, *, scale: Scale = None) -> Tensor:
-    """The index of the point (m, d) nearest to each particle of x (n, d); (n,).
+    """The index of the point (m, d) nearest to each particle of x (n, d), (n,).
 
     Args:
         x, points: the particles and the points.
-        scale: of the columns, by which they are divided; see `column_scale`.
+        scale: of the columns, by which they are divided, as `column_scale` gives it.
 
-    Raises:
+    Warns:
         RuntimeWarning: without a scale, one column of the points is 100 times wider than another.
     """
     return _nearest(x, points, scale)
@@ -70,9 +70,9 @@ def _nearest(x: Tensor, points: Tensor, scale: Scale) -> Tensor:
 
 
 def coverage(x: Tensor, points: Tensor, *, scale: Scale = None) -> float:
-    """The share of the points (m, d) that are the nearest point of some particle of x (n, d).
+    """The share of the points (m, d) that are the nearest point of a particle of x (n, d).
 
-    n exact draws from m points miss a share (1 - 1 / m)^n of them on average.
+        coverage = 1 - (1 - 1 / m)^n on average, for n exact draws from the m points
 
     Args:
         x, points, scale: as in `nearest`.
@@ -81,7 +81,7 @@ def coverage(x: Tensor, points: Tensor, *, scale: Scale = None) -> float:
 
 
 def class_shares(x: Tensor, points: Tensor, labels: Tensor, *, scale: Scale = None) -> Tensor:
-    """The share of the particles x (n, d) whose nearest point is of each class; (classes,).
+    """The share of the particles x (n, d) whose nearest point is in each class, (classes,).
 
     Args:
         x: the particles.

@@ -1,15 +1,14 @@
 r"""Measure how far one cloud of particles is from another.
 
     wasserstein          W2, min over couplings of (E |x - y|^2)^(1/2), exact; O(n^3)
-    sliced_wasserstein   W2 of projections on a line, averaged over directions; O(n log n)
+    sliced_wasserstein   root mean square W2 of projections on random lines; O(n log n)
     energy_distance      (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2); O(n^2)
 
-Two samples of one distribution are not at distance zero. `sampling_floor` gives the distance that
-they have on average: a distance below it is no evidence that two clouds differ. All are distances
-in the space of the columns as they are given: `scale=column_scale(y)` divides each by its width,
-which columns of unlike units need.
+Two samples of one distribution are not at distance zero. `sampling_floor` is the distance that
+they have on average: a distance below it is no evidence that two clouds differ. If the columns of
+a cloud have different units, `scale=column_scale(y)` divides each column by its width.
 
-See docs/theory.md, (7.1) for W2 and (7.2) for the floor.
+See docs/theory.md, (7.1) for W2 and (7.2) for the sampling floor.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from sdeflow.random_streams import Stream, random_generator
 
 Distance = Callable[[Tensor, Tensor], float]
 
-HELD = 2**22  # numbers held at once
+HELD = 2**22  # numbers held in memory at once
 
 
 def _pair(x: Tensor, y: Tensor, scale: Scale) -> tuple[np.ndarray, np.ndarray, float]:
     """The scaled clouds, divided by a power of two near their largest coordinate, and that power.
 
-    So squares neither overflow nor vanish, whatever the unit.
+    Then squares neither overflow nor vanish, in any unit of length.
     """
     check_cloud(x, "x")
     check_cloud(y, "y", dim=x.shape[1])
@@ -48,22 +47,28 @@ def _pair(x: Tensor, y: Tensor, scale: Scale) -> tuple[np.ndarray, np.ndarray, f
 
 
 def wasserstein(x: Tensor, y: Tensor, *, scale: Scale = None) -> float:
-    """The exact 2-Wasserstein distance of two clouds (n, d) of one size (units of x).
+    """The exact 2-Wasserstein distance of two clouds (n, d) of equal size (units of x).
 
         W2^2 = min over permutations p of (1 / n) sum_i |x_i - y_p(i)|^2
 
     Args:
         x, y: the clouds.
         scale: of the columns, by which they are divided: one number, or (d,) as `column_scale`
-            gives it; then the distance has no unit.
+            gives it, so that the distance has no unit.
 
     Raises:
         ValueError: the sizes differ, or are beyond 5,000 (use `sliced_wasserstein`).
+
+    Warns:
         RuntimeWarning: without a scale, one column is 100 times wider than another.
     """
     a, b, unit = _pair(x, y, scale)
     if len(a) != len(b):
-        raise ValueError(f"W2 needs clouds of one size, got {len(a)} and {len(b)}; take the first")
+        least = min(len(a), len(b))
+        raise ValueError(
+            f"W2 needs clouds of one size, got {len(a)} and {len(b)}; take the first {least} of "
+            "the larger"
+        )
     if len(a) > 5000:
         raise ValueError(f"exact W2 of {len(a)} particles takes too long; use sliced_wasserstein")
     cost = cdist(a, b, "sqeuclidean")
@@ -106,8 +111,8 @@ def energy_distance(x: Tensor, y: Tensor, *, scale: Scale = None) -> float:
 
         (2 E|x - y| - E|x - x'| - E|y - y'|)^(1/2)
 
-    Means over distinct pairs make the square unbiased; a negative square counts as zero. The time
-    is O(n^2), on a line O(n log n).
+    The means are over distinct pairs, so that the square is unbiased; a negative square counts as
+    zero. The time is O(n^2), and O(n log n) in one dimension.
 
     Args:
         x, y: the clouds.
@@ -159,10 +164,12 @@ def sampling_floor(
     repeats: int = 8,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The mean and standard deviation of the distance of two samples of one distribution.
+    """The distance of two samples of one distribution, mean and standard deviation over pairs.
+
+        E D(x, y),    x and y independent samples of n particles
 
     Args:
-        sample: (n, seed) -> (n, d), draws of the distribution; its `.sample` method.
+        sample: (n, seed) -> (n, d), draws of the distribution, such as its `.sample` method.
         n: particles in each sample.
         distance: (x, y) -> number; exact W2 by default. One with a scale is
             `functools.partial(wasserstein, scale=scale)`.
@@ -171,8 +178,8 @@ def sampling_floor(
     """
     if not callable(sample):
         raise TypeError(
-            f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; pass "
-            "its .sample"
+            f"sample must be a function (n, seed) -> (n, d), got {type(sample).__name__}; give "
+            "its method .sample"
         )
     check_function(distance, "distance", "of two clouds, such as wasserstein")
     check_int(n, "n")

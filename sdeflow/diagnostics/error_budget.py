@@ -1,16 +1,16 @@
-r"""Split the error of a cloud of particles into its causes, each a total variation.
+r"""Split the error of a cloud of samples into its causes, each a total variation.
 
-Between the distribution of the data and the cloud stand densities that differ in one cause each:
+A chain of densities leads from the data to the cloud. Neighbours in the chain differ by one cause:
 
-    truncation   data, and the noised data at the last time   (not for bare points: no density)
-    field        exact, and learned: `evolve` under the sampler's SDE from the exact start
-    prior        learned, and the same from N(0, sigma^2 I)
-    step         the latter, and the sampler's own density (`sampler_density`): finite steps
-    sampler      the sampler's own density, and the cloud: a deviation here is a bug
-    sampling     the distance that a perfect cloud of this size has from that density
+    truncation   data                   noised data at the last time
+    field        noised data            `evolve` with the learned field, from the exact start
+    prior        the latter             the same from the start N(0, sigma^2 I)
+    step         the latter             `sampler_density`, that of finite steps
+    sampler      the latter             the cloud, beyond its sampling noise (only a bug)
+    sampling     `sampler_density`      a perfect cloud of this size
 
-All but the last two compare densities on one grid, without sampling noise. By the triangle
-inequality the sum is an upper bound of the cloud's distance from the data's distribution.
+The first four have no sampling noise. The sum is an upper bound of the distance between cloud and
+data, by the triangle inequality. Points have no density, and then there is no truncation.
 
 Source: docs/theory.md, (9.4); Chen et al. 2023, theorem 2, for a bound in prior, step and field.
 """
@@ -20,15 +20,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict
+from sdeflow.diagnostics.verdict import Verdict, markdown_table
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
+from sdeflow.fokker_planck.arguments import check_refuse, check_rescaling
 from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics
 from sdeflow.fokker_planck.evolve import evolve
 from sdeflow.fokker_planck.field_table import FieldTable
@@ -41,13 +41,15 @@ CAUSES = ("truncation", "field", "prior", "step", "sampler", "sampling")
 
 @dataclass(frozen=True)
 class ErrorSource:
-    """One cause of error: a total variation and its interval.
+    """One cause of the error of a cloud: a total variation and its interval.
+
+        value = (1/2) int |p - q| dx
 
     Attributes:
         name: one of `CAUSES`.
-        value: the total variation of the two densities that differ in this cause alone. For
-            `sampler` it is what exceeds the sampling floor, and for `sampling` that floor.
-        low, high: the interval: from the grid's error for two densities, 95 % for the cloud.
+        value: the total variation of two densities that differ by this cause alone. For
+            `sampling` it is the sampling floor, for `sampler` the excess over it.
+        low, high: the interval, by the grid's error for two densities, of 95 % for the cloud.
         detected: whether a cloud of this size shows this cause.
     """
 
@@ -67,15 +69,17 @@ class ErrorSource:
 
 @dataclass(frozen=True, eq=False)
 class ErrorBudget:
-    """The error of a cloud, split into its causes; `str` is a Markdown table.
+    """The error of a cloud of samples, split into its causes; `str` gives a Markdown table.
+
+        TV(data, cloud) <= sum of the sources
 
     Attributes:
         sources: the causes, in the order from the data to the cloud.
         total: the verdict on the cloud against the exact density at its last time.
         own: the verdict on the cloud against the sampler's own density.
         detectable: the smallest total variation that a cloud of this size shows.
-        densities: at the last time: exact, learned, prior (learned from the prior) and sampler;
-            data, where the data have a density.
+        densities: at the last time, by name: "exact"; "learned", from the exact start; "prior",
+            the same from the prior; "sampler"; and "data", where the data have a density.
     """
 
     sources: tuple[ErrorSource, ...]
@@ -90,7 +94,7 @@ class ErrorBudget:
 
     @property
     def causes(self) -> tuple[str, ...]:
-        """The names of the detected sources; none for a cloud as good as exact draws."""
+        """The names of the detected sources; () for a cloud as good as exact draws."""
         return tuple(source.name for source in self.sources if source.detected)
 
     def __repr__(self) -> str:
@@ -107,12 +111,7 @@ class ErrorBudget:
             for s in self.sources
         ]
         rows.append(("total", f"{self.total.distance:.2e}", "", ""))
-        table = tabulate(
-            rows,
-            headers=("cause", "total variation", "interval", "detected"),
-            tablefmt="github",
-            disable_numparse=True,
-        )
+        table = markdown_table(("cause", "total variation", "interval", "detected"), rows)
         return f"{table}\n\n{self.total.n} particles show {self.detectable:.1e} or more."
 
     def _repr_markdown_(self) -> str:
@@ -131,16 +130,16 @@ def error_budget(
     seed: int = 0,
     refuse: Diagnostics = REFUSE,
 ) -> ErrorBudget:
-    r"""Split the error of a cloud that a sampler brought from the prior to the last of `times`.
+    r"""Split the error of a cloud that a sampler brought from the prior to the end of `times`.
 
         TV(data, cloud) <= truncation + field + prior + step + sampler + sampling
 
     Args:
         x: (n, d) the cloud at times[-1].
-        sde: what the sampler steps with Euler's method: `reverse` or `ancestral` of a field.
-        times: (K + 1,) the sampler's own, from the first to the last.
+        sde: the SDE of the sampler, whose method is Euler's: `reverse` or `ancestral` of a field.
+        times: (K + 1,) the steps of the sampler.
         truth: the exact field of the data, of the same process.
-        grid: for the densities at the last time, and large enough for them.
+        grid: for the densities at the last time; it must hold them.
         rescaling: of the grid in time; by default its half-width is five times s(t), with steps
             uniform in log SNR.
         steps: of `evolve`.
@@ -148,8 +147,10 @@ def error_budget(
         refuse: as in `evolve`.
 
     Raises:
-        ValueError: sde is another one, or of another process than truth.
-        SdeflowError: as `evolve`.
+        ValueError: sde is no `reverse` or `ancestral` of a field, or has another process.
+        SdeflowError: a diagnostic of `evolve` is above `refuse`.
+
+    Source: Chen et al. 2023, theorem 2, for a bound in prior, step and field.
     """
     check_kind(grid, Grid, "grid")
     check_cloud(x, dim=grid.dim)
@@ -170,19 +171,18 @@ def intermediate_densities(
     refuse: Diagnostics = REFUSE,
     from_prior: DensityPath | None = None,
 ) -> dict[str, Density]:
-    """The densities between data and cloud, as `ErrorBudget.densities`; arguments as there.
+    """The densities between data and cloud, as in `ErrorBudget.densities`.
 
-    from_prior: where `evolve` was run before from the prior under this drift on this grid, from
-    times[0] to times[-1]; the other density is then evolved on the same steps.
+    Args:
+        from_prior: the result of `evolve` from the prior under this drift on this grid, between
+            the ends of `times`, if it is known; the other density then takes the same steps.
 
-    Raises:
-        TypeError, ValueError: from_prior is no DensityPath, or runs between other times.
+    Other arguments and errors are those of `error_budget`.
     """
     _check_sde(sde, truth)
     check_kind(grid, Grid, "grid")
-    check_kind(refuse, Diagnostics, "refuse")
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling")
+    check_refuse(refuse)
+    check_rescaling(rescaling)
     process, times = truth.process, sde.check_times(times)
     first, last = float(times[0]), float(times[-1])
     rescaling = fitted_rescaling(grid, process, last) if rescaling is None else rescaling
@@ -190,15 +190,15 @@ def intermediate_densities(
     exact, start = truth.density(grid, last), truth.density(wide, first)
     prior = prior_density(wide, process, first)
     ends = times[[0, -1]] if from_prior is None else _known(from_prior, times)
-    remembering = _remembering(sde)
+    cached = _cached(sde)
     starts = [start, prior] if from_prior is None else [start]
     learned, *again = (
-        evolve(remembering, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
+        evolve(cached, p, ends, steps=steps, rescaling=rescaling, refuse=refuse)[-1]
         for p in starts
     )
     last_from_prior = again[0] if from_prior is None else from_prior[-1]
     sampler = sampler_density(sde, prior, times, rescaling=rescaling, refuse=refuse)[-1]
-    # Bare points have no density that a cloud with noise left could be near to.
+    # Points have no density that could be compared with that of a cloud.
     data = {"data": truth.density(grid, None)} if truth.distribution.has_density else {}
     return {
         **data,
@@ -210,14 +210,14 @@ def intermediate_densities(
 
 
 def split_error(x: Tensor, densities: dict[str, Density], *, seed: int = 0) -> ErrorBudget:
-    """The budget of the cloud x (n, d) from `intermediate_densities`."""
+    """The error budget of a cloud x (n, d), from its `intermediate_densities`."""
     total, own = (check_density(x, densities[name], seed=seed) for name in ("exact", "sampler"))
     detectable = _detectable(total)
     learned, from_prior = densities["learned"], densities["prior"]
     contrast = learned.total_variation(from_prior)
     sources = [
         _between("field", densities["exact"], learned, detectable),
-        # Both carry the same error of the grid, and the SDE brings densities only closer.
+        # Both have the same error of the grid, and an SDE never increases their distance.
         _source("prior", contrast, (learned.error or 0.0) * contrast, detectable),
         _between("step", from_prior, densities["sampler"], detectable),
         *_of_the_cloud(own),
@@ -233,7 +233,8 @@ def _check_sde(sde: FieldSDE, truth: ExactField) -> None:
     process = truth.process
     if not isinstance(sde, FieldSDE) or sde.field.process != process:
         raise ValueError(
-            "sde must be reverse(field) or ancestral(field) with the process of the exact field"
+            "sde must be of a field with the process of the exact field; give reverse(field) or "
+            "ancestral(field)"
         )
     if (sde.t_start, sde.t_end) != (process.t_max, process.t_min):
         raise ValueError("sde runs in another time than its process; give reverse(field)")
@@ -251,10 +252,10 @@ def _known(path: DensityPath, times: Tensor) -> Tensor:
     return path.t
 
 
-def _remembering(sde: FieldSDE) -> FieldSDE:
-    """The same SDE with a drift that keeps its values: both runs ask for it on the same grids.
+def _cached(sde: FieldSDE) -> FieldSDE:
+    """The same SDE with a drift that keeps its values, since two runs use the same points.
 
-    A table is as quick, and tells its error only as it was made.
+    An SDE of a `FieldTable` stays as it is: it is as quick, and `evolve` estimates its error.
     """
     if isinstance(sde.field, FieldTable):
         return sde
@@ -270,7 +271,10 @@ def _remembering(sde: FieldSDE) -> FieldSDE:
 
 
 def _detectable(verdict: Verdict) -> float:
-    """TV <= sqrt(divergence) / 2, and a chi-square divergence of 2.5 sqrt(2 df) / n shows."""
+    """The smallest total variation that shows, by TV <= sqrt(chi-square divergence) / 2.
+
+    A divergence of 2.5 sqrt(2 df) / n is 2.5 standard deviations of its estimate.
+    """
     return math.sqrt(2.5 * math.sqrt(2 * (verdict.bins - 1)) / verdict.n) / 2
 
 
@@ -285,7 +289,7 @@ def _source(name: str, value: float, error: float, detectable: float) -> ErrorSo
 
 
 def _of_the_cloud(verdict: Verdict) -> tuple[ErrorSource, ErrorSource]:
-    """What exceeds the floor, at most sqrt(chi-square divergence) / 2, and the floor itself."""
+    """The excess over the sampling floor, below sqrt(chi-square divergence) / 2, and the floor."""
     mean, sd = verdict.sampling_floor
     above = max(0.0, verdict.distance - mean)
     high = min(1.0, max(above, math.sqrt(verdict.bound) / 2))

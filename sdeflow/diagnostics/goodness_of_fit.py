@@ -1,14 +1,14 @@
 r"""Test whether a cloud of particles, or a path of clouds, is a sample of a density.
 
-Particles are counted in the density's own cells. Under the density the counts are multinomial
+Particles are counted in the cells of the density. Under the density the counts are multinomial
 with the cell masses as probabilities, so that nothing is interpolated and cells may be wide.
 
-    chi-square       Pearson's test on bins of about equal mass: any defect as large as a bin
-    characteristic   the test on waves cos(w . x), sin(w . x): smooth defects, however faint
-    rare cells       particles where the density has next to no mass
+    chi-square       Pearson's test on bins of about equal mass: defects as large as a bin
+    characteristic   a test of the means of cos(w . x) and sin(w . x): smooth, faint defects
+    rare cells       the number of particles where the density has almost no mass
 
-`holm` combines the tests, over several times too. Without a density, `two_sample_test` compares
-two clouds and `dynkin_test` a path with its SDE.
+`holm` combines the tests, also over several times. Without a density, `two_sample_test` compares
+two clouds, and `dynkin_test` a path with its SDE.
 
 See docs/theory.md, (9.1).
 """
@@ -44,31 +44,33 @@ from sdeflow.solvers.path import Path
 
 DRAWS = 2000  # perfect clouds that the sampling floor is computed from
 FREQUENCIES = 20
-WALL = 1e-3  # of the largest cell mass: with more in an end cell, the density has a wall there
-CLOSED = 1e-12  # the most mass outside of the grid of a density that walls keep inside
+WALL = 1e-3  # of the largest cell mass: with more in an outermost cell, there is a wall
+CLOSED = 1e-12  # largest mass outside the grid of a density between walls
 RARE = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)  # particles expected in the nested sets of rare cells
 
 
 def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0) -> Verdict:
-    r"""Test whether the cloud x (n, d) is a sample of this density, from counts in its cells.
+    r"""Test whether the cloud x (n, d) is a sample of this density, by counts in its cells.
 
         X^2 = sum_k (n_k - n P_k)^2 / (n P_k)                         on bins of about equal mass,
         T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi)     of 20 waves,
 
-    and the number of particles in rare cells. The first two p-values are uniform under the
-    density (in the chi-square limit), the third is conservative. The density's own error is not
-    allowed for.
+    and the number of particles in rare cells. Under the density the first two p-values are uniform
+    (in the chi-square limit); the third is conservative. The tests take the density as exact.
 
     Args:
         x: the cloud, of at least 100 particles.
-        density: outside its grid is one more bin.
-        bins: at most; fewer for a small cloud, so that 20 particles are expected in each.
-        seed: of the frequencies and of the sampling floor.
+        density: at the time of the cloud; all space outside its grid is one more bin.
+        bins: the largest number of bins; a small cloud has fewer, with 20 particles expected in
+            each.
+        seed: of the waves and of the sampling floor.
 
     Raises:
         ValueError: most of the density's mass lies outside its grid, or all of it in one bin.
-        RuntimeWarning: the density's error is above the sampling floor, walls of its grid held it
-            where particles went on, or the cells are as narrow as the rounding of x.
+
+    Warns:
+        RuntimeWarning: the density's error is above the sampling floor, particles lie beyond a
+            wall of the grid, or the cells are as narrow as the rounding of x.
 
     Source: Pearson 1900; Epps and Singleton 1986.
     """
@@ -79,15 +81,15 @@ def check_density(x: Tensor, density: Density, *, bins: int = 256, seed: int = 0
 def check_path(
     path: Path, densities: DensityPath, *, sde: SDE | None = None, bins: int = 256, seed: int = 0
 ) -> PathVerdict:
-    """Test every saved cloud of a path against the density of its time.
+    """Test every saved cloud of a path against the density at its time.
 
         check_path(path, evolve(sde, density, path.t))
 
     Args:
         path: the clouds.
-        densities: at each of the path's times; it may have more.
-        sde: adds `dynkin_test` of the path, which must have been saved at every step.
-        bins, seed: as in `check_density`; every time has frequencies of its own.
+        densities: at the path's times, and at others if you like.
+        sde: if given, `dynkin_test` of the path is added; every step must have been saved.
+        bins, seed: as in `check_density`; each time has waves of its own.
 
     Raises:
         ValueError: the path has a time at which there is no density.
@@ -124,9 +126,9 @@ def _warn(words: str) -> None:
 
 
 class GoodnessOfFit:
-    """`check_density` for many clouds of n particles: bins, waves and floor are computed once.
+    """The tests of `check_density`, prepared once for many clouds of n particles.
 
-    Arguments as there.
+    Arguments as in `check_density`.
     """
 
     def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
@@ -154,7 +156,7 @@ class GoodnessOfFit:
         phi = waves(density.grid.centres().numpy(), w)
         phi = np.concatenate([phi, np.zeros((1, phi.shape[1]))])  # they vanish outside
         self.waves = whitened(phi, self.share, n)
-        self.sampling_floor = self._floor(seed)
+        self.sampling_floor = self._drawn_distance(seed)
         rank = np.argsort(self.share[:-1], kind="stable")
         self.tail = np.empty(len(self.share))
         self.tail[rank] = self.share[-1] + np.cumsum(self.share[rank])
@@ -166,12 +168,14 @@ class GoodnessOfFit:
         label = _merged(np.bincount(label, mass.ravel()), least)[label]
         last = label.max() + (self.share[-1] >= least)
         if last == 0:
-            raise ValueError("the density lies in one bin, so there is nothing to compare")
+            raise ValueError(
+                "the density lies in one bin, so that no test is possible; use finer cells"
+            )
         self.label = np.append(label, last)
         self.expected = self.n * np.bincount(self.label, self.share)
 
-    def _floor(self, seed: int) -> tuple[float, float]:
-        """Mean and standard deviation of the distance over draws from the density."""
+    def _drawn_distance(self, seed: int) -> tuple[float, float]:
+        """The sampling floor: mean and standard deviation of the distance of exact draws."""
         rng = random_generator(seed, Stream.CHOICE)
         drawn = rng.multinomial(self.n, self.expected / self.n, DRAWS)
         distance = abs(drawn - self.expected).sum(1) / (2 * self.n)
@@ -180,8 +184,8 @@ class GoodnessOfFit:
         if error > mean:
             _warn(
                 f"the density's own error, a total variation of {error:.1e}, is above the "
-                f"sampling floor of {self.n} particles, {mean:.1e}: a rejection may be the grid's "
-                "fault; use finer cells or more steps"
+                f"sampling floor of {self.n} particles, {mean:.1e}, so that a small p-value may "
+                "come from the grid; use finer cells or more steps"
             )
         return mean, sd
 
@@ -189,7 +193,9 @@ class GoodnessOfFit:
         """The verdict on x (n, d)."""
         grid = self.density.grid
         if len(check_cloud(x, dim=grid.dim)) != self.n:
-            raise ValueError(f"this test was made for {self.n} particles, got {len(x)}")
+            raise ValueError(
+                f"this test was made for {self.n} particles, got {len(x)}; make one for them"
+            )
         self._warn(x)
         inside, outside = grid.count(x)
         counts = np.append(inside.numpy().ravel(), outside)
@@ -211,10 +217,10 @@ class GoodnessOfFit:
         )
 
     def _warn(self, x: Tensor) -> None:
-        """Warn where the verdict may be the grid's fault: at walls, and where cells are fine.
+        """Warn where the grid may cause a small p-value: particles beyond a wall, narrow cells.
 
-        A density has a wall where it ends without vanishing: reflected there by `evolve`, or zero
-        outside.
+        A grid has a wall where the density does not vanish at its end: `evolve` reflects it there,
+        or it is zero outside.
         """
         grid, mass = self.density.grid, self.density.mass
         closed = self.share[-1] <= CLOSED
@@ -224,7 +230,8 @@ class GoodnessOfFit:
             if step > width / 4:
                 _warn(
                     f"numbers of {x.dtype} are {step:.2g} apart on axis {i} and the cells "
-                    f"{width:.2g} wide, so that rounding shows; run the cloud in float64"
+                    f"{width:.2g} wide, so that rounding lowers the p-values; run the cloud in "
+                    "float64"
                 )
             for k, beyond in ((0, place < grid.low[i]), (-1, place > grid.high[i])):
                 wall = float(mass.select(i, k).max()) > WALL * float(mass.max())
@@ -232,8 +239,8 @@ class GoodnessOfFit:
                     end = (grid.low, grid.high)[k][i]
                     _warn(
                         f"{int(beyond.sum())} of the particles lie beyond the grid's end {end:g}, "
-                        "where the density does not vanish; if a wall reflected it and not them, "
-                        "they are the cause of a small p-value, and a wider grid is the cure"
+                        "where the density does not vanish and may have been reflected by a wall; "
+                        "evolve it on a wider grid if the particles have no wall there"
                     )
 
     def _pearson(self, counts: np.ndarray) -> Test:
@@ -253,7 +260,7 @@ class GoodnessOfFit:
         most, least = 0, 1.0
         for expected in RARE:
             rare = self.tail <= expected / self.n
-            rare[-1] = True  # the outside counts as rare, whatever its mass
+            rare[-1] = True  # the outside always counts as rare
             found = int(counts[rare].sum())
             mass = max(float(self.tail[rare].max()), ROUND_OFF)
             least = min(least, float(stats.binom.sf(found - 1, self.n, mass)))
@@ -266,14 +273,14 @@ class GoodnessOfFit:
 
 
 def _parts(mass: np.ndarray, k: int) -> np.ndarray:
-    """Which of k parts of equal mass along the last axis each cell belongs to, by its middle."""
+    """The number of each cell's part, for k parts of equal mass along the last axis."""
     below = np.cumsum(mass, -1)
     total = np.maximum(below[..., -1:], np.finfo(float).tiny)
     return np.clip((k * ((below - mass / 2) / total)).astype(np.int64), 0, k - 1)
 
 
 def _bins(mass: np.ndarray, k: int) -> np.ndarray:
-    """The bin of each cell: about k of equal mass, intervals or strips cut into pieces."""
+    """The bin of each cell, about k of equal mass: intervals, or strips cut into pieces."""
     if mass.ndim == 1:
         return _parts(mass, k)
     strips = max(1, round(math.sqrt(k)))
@@ -297,10 +304,10 @@ def _merged(share: np.ndarray, least: float) -> np.ndarray:
 
 
 def _scales(density: Density) -> list[tuple[float, float]]:
-    """Per axis, 1 / (standard deviation) of the density and of its narrow features.
+    """1 / (standard deviation) of the density and of its narrow features, along each axis.
 
-    The latter is the root of the Fisher information 4 int (d_i sqrt p)^2 dx: 1 / sd for a
-    Gaussian, and for a mixture of well separated ones of that sd as well.
+    The latter is the root of the Fisher information 4 int (d_i sqrt p)^2 dx, which is 1 / sd for a
+    Gaussian, and also for a mixture of separate Gaussians of that sd.
     """
     spread, total = density.covariance().diagonal(), density.total()
     root = np.sqrt(density.mass.numpy() / total)

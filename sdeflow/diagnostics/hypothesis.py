@@ -1,4 +1,4 @@
-r"""Compute test statistics of known distribution, their p-values, and Holm's correction.
+r"""Compute test statistics whose distribution is known, p-values, and Holm's correction.
 
 Counts n_k in bins of known probabilities P_k give Pearson's statistic (Pearson 1900),
 
@@ -9,8 +9,8 @@ characteristic function (Epps and Singleton 1986; Chwialkowski et al. 2015),
 
     T = n (phi_bar - E phi)^T Cov(phi)^{-1} (phi_bar - E phi) -> chi-square.
 
-The first detects any defect as large as a bin, the second smooth defects that are too faint for
-any one bin. `holm` corrects the p-values of several tests, whatever their dependence.
+The first detects defects as large as a bin, the second smooth defects that are too faint to show
+in any one bin. `holm` corrects the p-values of several tests, which may depend on one another.
 """
 
 from __future__ import annotations
@@ -26,26 +26,27 @@ from sdeflow.random_streams import Stream, random_generator
 
 FEWEST = 100  # particles: with fewer, the chi-square limit does not hold
 EXPECTED = 20  # particles in each bin at least, for the chi-square limit
-WIDE, FINE = 1.0, 0.7  # frequencies, over 1 / (width) of the distribution and of its details
+# Widths of the random frequencies, in 1 / (width of the density) and 1 / (width of its details).
+WIDE, FINE = 1.0, 0.7
 HEAVY = 0.02  # share of the chi-square's variance that fourth moments may add
 
 BLIND = {
     "chi-square": "what is narrower than a bin; smooth shifts too faint to show in any one bin",
     "characteristic": "what its frequencies do not resolve",
-    "rare cells": "all but particles where the density has next to no mass",
+    "rare cells": "all but particles where the density has almost no mass",
     "Dynkin": "a wrong field or start, and errors within one step only",
 }
 
 
 @dataclass(frozen=True)
 class Test:
-    """One test statistic and its p-value.
+    """The result of a statistical test: a statistic and its p-value.
 
     Attributes:
         name: of the test.
         statistic: its value.
         df: degrees of freedom of its chi-square distribution; 0 where it has another one.
-        p_value: uniform under the hypothesis, or larger where the test's docstring says so.
+        p_value: uniform in [0, 1] if the hypothesis is true, or larger for a conservative test.
         blind: what the test cannot detect.
     """
 
@@ -62,16 +63,17 @@ class Test:
 
 
 def chi_square(name: str, value: float, df: int) -> Test:
-    """The test with this statistic, which is chi-square with `df` degrees of freedom."""
+    """The test whose statistic has this value and is chi-square with `df` degrees of freedom."""
     return Test(name, value, df, float(stats.chi2.sf(value, df)), BLIND[name])
 
 
 def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """m p-values adjusted so that a rejection anywhere is as rare as the level says.
+    """Adjust m p-values so that false rejections stay rare over all of them together.
 
         p'_(k) = max_{j <= k} min(1, (m - j + 1) p_(j)),    p_(1) <= ... <= p_(m)
 
-    They are returned in the order given; the p-values may depend on one another.
+    If all hypotheses are true, the chance that any p' is below a level is at most that level. The
+    p-values may depend on one another; the result has their order.
 
     Source: Holm 1979.
     """
@@ -97,8 +99,8 @@ def waves(x: np.ndarray, w: np.ndarray) -> np.ndarray:
 def frequencies(scales: Sequence[tuple[float, float]], count: int, seed: int) -> np.ndarray:
     """Random wave vectors (d, count), from two scales (1 / width) per axis.
 
-    One half is normal with the inverse width of the distribution, the other with that of its
-    details: much shorter waves average to zero, and much longer ones are constant.
+    One half is normal with the inverse width of the density, the other with that of its details.
+    Much shorter waves would average to zero, and much longer ones would be constant.
     """
     z = random_generator(seed, Stream.PROBE).standard_normal((len(scales), count))
     half = count // 2
@@ -112,7 +114,7 @@ def whitened(values: np.ndarray, share: np.ndarray, n: float) -> np.ndarray:
     """Combinations of the functions (cells, k) with mean 0 and covariance I under the shares.
 
     The variance of T with r combinations z is 2 r + (E|z|^4 - r^2 - 2 r) / n and not 2 r.
-    Combinations are added in order of variance while the second term is negligible at this n.
+    Combinations are taken in the order of variance, as long as the second term is negligible.
     """
     off = values - share @ values
     variance, axes = np.linalg.eigh((off * share[:, None]).T @ off)

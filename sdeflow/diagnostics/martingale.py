@@ -1,13 +1,13 @@
 r"""Test whether a path obeys its SDE, without knowing any density.
 
-Along a path of dx = f dt + g dW, Ito's formula makes a martingale of every smooth phi,
+Along a path of dx = f dt + g dW, Ito's formula gives a martingale for every smooth function phi,
 
     M_t = phi(x_t) - phi(x_0) - int_0^t L phi(x_s) ds,
     L = f . grad + (1/2) sum_i g_i^2 d_i d_i.
 
-`dynkin_test` tests two consequences: E M_T = 0 (Dynkin's formula), and E[M_T x_0] = 0, M_T is
-uncorrelated with the initial state. It detects errors of the integrator. A wrong field or a wrong
-start it cannot detect, since the SDE and x_0 are taken as given: `check_path` does.
+`dynkin_test` tests two consequences: E M_T = 0 (Dynkin's formula), and E[M_T x_0] = 0, that is,
+M_T is uncorrelated with the initial state. It detects errors of the integrator. The SDE and x_0
+are taken as given, so it detects neither a wrong field nor a wrong start; `check_path` does.
 
 See docs/theory.md, (9.3).
 """
@@ -28,19 +28,19 @@ from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE, check_drift, check_markov, time_tensor
 from sdeflow.solvers.path import Path
 
-LEAST_VARIANCE = 1e-3  # of the largest: combinations that vary less are left out
-LONG = 0.5  # frequencies of the waves, over 1 / (width of the cloud)
+LEAST_VARIANCE = 1e-3  # of the largest: combinations of smaller variance are left out
+LONG = 0.5  # width of the random frequencies, in 1 / (width of the cloud)
 
 
 def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
-    r"""Test whether a path that was saved at every step obeys its SDE.
+    r"""Test whether a path obeys its SDE; every step of the path must have been saved.
 
         M = phi(x_T) - phi(x_0) - sum_k (|dt_k| / 2) (L phi_k + L phi_{k+1}),
         E M = 0 and E[M x_0] = 0,    T^2 = n M_bar^T Cov(M)^{-1} M_bar ~ Hotelling,
 
     with L = +-f . grad + (1/2) sum_i g_i^2 d_i d_i in the direction of the run. E M = 0 is tested
-    for ten waves phi that are longer than the cloud is wide, E[M x_0] = 0 for phi = x. Solver and
-    sum have a bias of order dt^2, so that n particles need n dt^4 small.
+    for ten waves phi, longer than the cloud is wide, and E[M x_0] = 0 for phi = x. The bias of the
+    solver and of the sum is of order dt^2: n dt^4 must be small for n particles.
 
     Args:
         path: at least 100 particles and 10 steps, in the direction of the SDE.
@@ -48,8 +48,7 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
         seed: of the waves.
 
     Raises:
-        ValueError: the path or the SDE is another one, or states between those of the path are
-            missing and would change the sum.
+        ValueError: the SDE has no noise or is not that of the path, or steps are missing.
 
     Source: Oksendal 2003, theorem 7.4.1.
     """
@@ -67,7 +66,7 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
 
 
 def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """M of each particle, (n, k), and the same with every second state only."""
+    """M of each particle, (n, k), and the same from every second state only."""
     integral = sparse = 0.0
     before = skipped = _generated(sde, x[0], t[0], w)
     for k in range(1, len(t)):
@@ -86,7 +85,7 @@ def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndar
     width = widths(first)
     start = np.where(width > 0, first - first.mean(0), 0.0) / np.where(width > 0, width, 1.0)
     d = first.shape[1]
-    # The M of a coordinate without noise is the solver's error alone, however small.
+    # Without noise on a coordinate, its M is nothing but the error of the solver.
     noisy = _ito(sde, x[len(t) // 2], t[len(t) // 2])[1].any(0)
 
     def tested(m: np.ndarray) -> np.ndarray:
@@ -97,22 +96,22 @@ def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndar
 
 
 def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
-    """Times and states of a path that the Dynkin test can judge."""
+    """The times and states of a path, if the Dynkin test applies to it."""
     check_kind(path, Path, "path")
     check_kind(sde, SDE, "sde")
     if sde.diffusion is None:
         raise ValueError(
-            "this SDE has no noise, so the Dynkin test has no scale; compare two solvers"
+            "this SDE has no noise, which the Dynkin test needs; compare two solvers instead"
         )
     count, n, _ = path.x.shape
     if count < 11:
         raise ValueError(
-            f"the Dynkin test needs every step of the path, this one has {count} states; solve "
-            "with save=steps + 1"
+            f"the Dynkin test needs every step of the path, and 11 states at least, got {count}; "
+            "solve with save=steps + 1"
         )
     path.check_every_step("the Dynkin test")
     if n < FEWEST:
-        raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}")
+        raise ValueError(f"the Dynkin test needs {FEWEST} particles at least, got {n}; draw more")
     t = sde.check_times(path.t, "path.t")
     for x in (path.x[0], path.x[-1]):
         check_cloud(x, "path.x")
@@ -120,16 +119,17 @@ def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:
         _ito(sde, path.x[0], t[0])
     except RuntimeError as error:
         raise ValueError(
-            f"the SDE does not take the path's clouds, of dimension {path.x.shape[2]}: {error}"
+            f"the SDE fails at the states of the path, of dimension {path.x.shape[2]} ({error}); "
+            "give the SDE of the path"
         ) from error
     return t, path.x
 
 
 def _lengths(x: Tensor, seed: int) -> np.ndarray:
-    """(d, 10) wave vectors: half of them small against 1 / (width) at the start, half at the end.
+    """Ten wave vectors (d, 10), small against 1 / (width of the cloud) at the start or the end.
 
-    Short waves average to zero at all times but the last, and weaken the test. A cloud that starts
-    at one point has a width after a tenth of the steps.
+    Waves shorter than the cloud average to zero and weaken the test. Since a cloud may start at
+    one point, its width after a tenth of the steps is taken if that is larger.
     """
     z = random_generator(check_seed(seed), Stream.PROBE).standard_normal((x.shape[2], 10))
     early = np.maximum(widths(_numbers(x[0])), widths(_numbers(x[len(x) // 10])))
@@ -156,7 +156,7 @@ def _ito(sde: SDE, x: Tensor, t: Tensor) -> tuple[np.ndarray, np.ndarray]:
     when = time_tensor(float(t), x)
     assert sde.diffusion is not None
     with torch.no_grad():
-        f = sde.drift(x.clone(), when)  # one that writes into its x has a copy
+        f = sde.drift(x.clone(), when)  # a copy, in case the drift writes into its x
         check_drift(f, x)
         f, g = f.double(), sde.diffusion(x.clone(), when)
     try:
@@ -189,14 +189,13 @@ def _correction(sde: SDE, x: Tensor, t: Tensor) -> Tensor:
 def _axes(m: np.ndarray) -> np.ndarray:
     """Combinations (k, r) of the columns of m (n, k) with the sample covariance I.
 
-    Those that hardly vary are left out: the solver's bias would dominate them.
-
-    Raises:
-        ValueError: no column varies.
+    Combinations that hardly vary are left out: the solver's bias would dominate them.
     """
     spread = m.std(0, ddof=1)
     if not spread.any():
-        raise ValueError("the path does not move at random, so the Dynkin test has no scale")
+        raise ValueError(
+            "the path does not move at random, which the Dynkin test needs; give its SDE noise"
+        )
     scaled = m / np.where(spread > 0, spread, 1.0)
     variance, axes = np.linalg.eigh(np.cov(scaled.T))
     keep = variance > LEAST_VARIANCE * variance[-1]
@@ -206,11 +205,8 @@ def _axes(m: np.ndarray) -> np.ndarray:
 def _check_resolved(m: np.ndarray, sparse: np.ndarray, axes: np.ndarray) -> None:
     """Check that the sum over the path's states is near the integral over its time.
 
-    The error of the trapezoidal rule is a third of what every second state changes. It shifts
-    the statistic, whose standard deviation is sqrt(2 r), by its square.
-
-    Raises:
-        ValueError: it is not.
+    The error of the trapezoidal rule is a third of the difference to the sum over every second
+    state. Its square shifts the statistic, whose standard deviation is sqrt(2 r).
     """
     shift = len(m) * float((((m - sparse).mean(0) @ axes / 3) ** 2).sum())
     if shift > math.sqrt(2 * axes.shape[1]):

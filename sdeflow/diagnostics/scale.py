@@ -2,9 +2,9 @@ r"""Measure the width of each column of a cloud, so that columns of unlike units
 
     width = (q_0.95 - q_0.05) / 3.29,
 
-which is the standard deviation of a normal column and does not feel outliers. A distance of
-temperatures in kelvin and pressures in pascal is one of pressures alone, unless each column is
-divided by its width: `wasserstein(x, y, scale=column_scale(y))`.
+which is the standard deviation for a normal column, and does not depend on outliers. Between rows
+of a temperature in kelvin and a pressure in pascal the pressure alone decides the distance, unless
+each column is divided by its width: `wasserstein(x, y, scale=column_scale(y))`.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from sdeflow._validation import check_cloud, shown
 
 NORMAL = 3.2897  # distance of the 5 % and 95 % quantiles of N(0, 1)
 ROUNDING = 1e-12  # a column whose width is less than this part of its size is constant
-UNLIKE = 100.0  # ratio of widths from which on a distance sees the widest columns only
+UNLIKE = 100.0  # ratio of widths above which the widest columns alone decide a distance
 
 Scale = float | Sequence[float] | Tensor | None
 
 
 def column_scale(x: Tensor) -> Tensor:
-    """The width of each column of the cloud x (n, d), (d,): outliers do not change it.
+    """The width of each column of a cloud x (n, d), not changed by outliers, (d,).
 
         (q_0.95 - q_0.05) / 3.29
 
-    A column of which nine tenths are one number has its standard deviation instead, and a constant
-    one the geometric mean of the others.
+    If nine tenths of a column are one number, its standard deviation is taken; for a constant
+    column, the geometric mean of the other widths.
     """
     found = widths(check_cloud(x).detach().cpu().double().numpy())
     some = found > 0
@@ -50,11 +50,7 @@ def widths(x: np.ndarray) -> np.ndarray:
 
 
 def checked_scale(scale: Scale, d: int) -> np.ndarray:
-    """The scale of each of d columns as (d,) or (), positive.
-
-    Raises:
-        TypeError, ValueError: it is not that.
-    """
+    """Return the scale of d columns as numbers (d,) or (), positive."""
     try:
         if isinstance(scale, bool):
             raise TypeError
@@ -73,14 +69,14 @@ def checked_scale(scale: Scale, d: int) -> np.ndarray:
 
 
 def warn_if_unlike(a: np.ndarray, b: np.ndarray, name: str = "y") -> None:
-    """Warn where the wider columns of two clouds hide the others in a distance."""
+    """Warn if the wider columns of two clouds alone would decide a distance."""
     width = np.maximum(widths(a), widths(b))
     some = width[width > 0]
     if len(some) > 1 and some.max() > UNLIKE * some.min():
         warnings.warn(
-            f"the columns' widths run from {some.min():.3g} to {some.max():.3g}, so that a "
-            f"distance sees little but column {int(width.argmax())}; give "
-            f"scale=column_scale({name}), or scale=1 if their units are the same",
+            f"the columns' widths run from {some.min():.3g} to {some.max():.3g}, so that column "
+            f"{int(width.argmax())} alone decides the distance; give scale=column_scale({name}), "
+            "or scale=1 if their units are the same",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -1,15 +1,15 @@
 r"""Test whether two clouds are samples of one distribution, without knowing that distribution.
 
-For example two samplers of one trained field, or particles and data. Bins are cut through the
-pooled cloud, and waves are scaled by the width of each of its columns, whatever their units and
-outliers. Under the hypothesis the cloud of a particle does not depend on its position:
+Examples are the clouds of two samplers with one trained field, or particles and data. The two
+clouds are pooled and cut into bins, with counts n_k and m_k; waves phi = cos(w . x), sin(w . x)
+are scaled by the width of each column of the pooled cloud. For samples of one distribution
 
     X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k) -> chi-square,
     T = (phi_x - phi_y)^T (S_x / n + S_y / m)^{-1} (phi_x - phi_y) -> chi-square.
 
-Both clouds fluctuate, so that a defect needs about twice the particles that `check_density` needs.
-With b bins only the first log2(b) axes are split. The test on waves covers all axes but misses
-structure much narrower than the pooled standard deviation.
+Both clouds fluctuate, so that about twice the particles of `check_density` are needed. With b bins
+only the first log2(b) axes are split. The test on waves covers all axes, but misses structure much
+narrower than the pooled standard deviation.
 """
 
 from __future__ import annotations
@@ -39,13 +39,14 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
         X^2 = sum_k (sqrt(m / n) n_k - sqrt(n / m) m_k)^2 / (n_k + m_k)       on pooled bins,
         T = (phi_x - phi_y)^T (S_x / n + S_y / m)^{-1} (phi_x - phi_y)        of 10 waves.
 
-    Both p-values are uniform in the chi-square limit. Where the density is known, `check_density`
-    is more powerful.
+    Both p-values are uniform in the chi-square limit. If the density is known, `check_density` is
+    more powerful.
 
     Args:
         x, y: of at least 100 particles each.
-        bins: at most, by halving the pooled cloud along one axis after the other.
-        seed: of the frequencies, and of the order of equal coordinates.
+        bins: the largest number of bins, made by halving the pooled cloud along one axis after the
+            other.
+        seed: of the waves, and of the order of equal coordinates.
 
     Raises:
         ValueError: a cloud has fewer than 100 particles, or all particles are at one point.
@@ -56,15 +57,16 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
     check_cloud(y, "y", dim=x.shape[1])
     if min(len(a), len(b)) < FEWEST:
         raise ValueError(
-            f"two clouds are compared with at least {FEWEST} particles in each, got {len(a)} and "
-            f"{len(b)}"
+            f"the tests need at least {FEWEST} particles in each cloud, got {len(a)} and "
+            f"{len(b)}; draw more"
         )
     rng = random_generator(check_seed(seed), Stream.CHOICE)
     pooled = np.concatenate([a, b])
     width = widths(pooled)
     if not width.any():
         raise ValueError(
-            "all particles of both clouds are at one point, so there is nothing to compare"
+            "all particles of both clouds are at one point, so that no test is possible; give "
+            "clouds of some width"
         )
     label = _halved(
         pooled,
@@ -91,7 +93,7 @@ def two_sample_test(x: Tensor, y: Tensor, *, bins: int = 256, seed: int = 0) -> 
 
 
 def _halved(x: np.ndarray, members: np.ndarray, parts: int) -> np.ndarray:
-    """The bin of each row of x, by repeated halving in rank along one axis after the other."""
+    """The bin of each row of x, by repeated halving along one axis after the other."""
     groups = [members]
     for level in range(int(math.log2(parts))):
         axis = level % x.shape[1]
@@ -111,7 +113,7 @@ def _two_sample(name: str, a: np.ndarray, b: np.ndarray) -> Test:
     off = a.mean(0) - b.mean(0)
     spread = np.cov(a.T, bias=True) / len(a) + np.cov(b.T, bias=True) / len(b)
     variance, axes = np.linalg.eigh(np.atleast_2d(spread))
-    # Where neither cloud varies, any difference is beyond doubt.
+    # Where neither cloud varies, any difference is significant.
     least = np.finfo(float).eps * max(variance[-1], float(off @ off), np.finfo(float).tiny)
     value = float(((off @ axes) ** 2 / np.maximum(variance, least)).sum())
     return chi_square(name, value, a.shape[1])

@@ -1,12 +1,13 @@
-r"""Read the result of a goodness-of-fit test: p-values, a distance with its floor, an effect.
+r"""Read the result of a goodness-of-fit test: p-values, a distance, and an effect.
 
-Three questions, all answered from counts n_k in bins of probability P_k:
+A `Verdict` answers three questions, from counts n_k in bins of probability P_k:
 
-    passed       can this cloud be a sample of the density?             p-values, after Holm
-    excess       how far is it, compared with a perfect cloud?          (1/2) sum_k |n_k / n - P_k|
-    equivalent   is its own distribution Q shown to be near?            sum_k (Q_k - P_k)^2 / P_k
+    passed       can this cloud be a sample of the density?         p-values, after Holm
+    excess       how far is it from the density, beyond chance?     (1/2) sum_k |n_k / n - P_k|
+    equivalent   is its distribution Q certainly near the density?  sum_k (Q_k - P_k)^2 / P_k
 
-A large p-value does not show equality, since a small cloud passes every test: ask `equivalent`.
+A large p-value does not show that Q is the density, since a small cloud passes every test; use
+`equivalent` for that.
 `check_density` returns a `Verdict`, `check_path` a `PathVerdict`; `plot` draws them.
 
 See docs/theory.md, (9.2), for the effect.
@@ -26,30 +27,30 @@ from sdeflow.diagnostics.hypothesis import Test, holm
 
 
 def format_p_value(p_value: float) -> str:
-    """A p-value after Holm in words: "p = 0.02", and "p > 0.5" above a half.
+    """A p-value after Holm's correction as text: "p = 0.02", and "p > 0.5" above a half.
 
-    Holm's min(1, m p) = 1 says only that m p >= 1, so "p = 1" would claim too much.
+    The corrected min(1, m p) is 1 for any m p >= 1, so "p = 1" would claim too much.
     """
     return "p > 0.5" if p_value > 0.5 else f"p = {p_value:.2g}"
 
 
 @dataclass(frozen=True, eq=False)
 class Verdict:
-    r"""The comparison of a cloud of n particles with a density, from counts in bins.
+    r"""The result of testing a cloud of n particles against a density, by counts in bins.
 
         effect = (X^2 - df) / n,    E effect = delta + O(1 / n),
         delta = sum_k (Q_k - P_k)^2 / P_k
 
-    estimates the chi-square divergence of the cloud's distribution Q from the density, and is
-    unbiased where Q = P: zero on average for perfect clouds, negative for half of them.
+    estimates the chi-square divergence of the cloud's distribution Q from the density. For perfect
+    clouds, exact draws from the density, it is zero on average, and negative for half of them.
 
     Attributes:
-        tests: chi-square first.
+        tests: the tests, chi-square first.
         distance: the total variation on the bins, (1/2) sum_k |n_k / n - P_k|.
         sampling_floor: the mean and standard deviation of that distance for perfect clouds of
             this size; the mean is about 0.4 sqrt(bins / n).
         effect, effect_error: the effect and its standard error.
-        n, bins: particles; bins, among them the outside of the grid where it has one of its own.
+        n, bins: the numbers of particles and of bins, with the outside of the grid if it is a bin.
         residual: grid.shape, (n_k - n P_k) / sqrt(n P_k (1 - P_k)) of each cell's bin.
         grid: of the density.
     """
@@ -76,14 +77,14 @@ class Verdict:
 
     @property
     def excess(self) -> float:
-        """The distance above the sampling floor, in standard deviations of a perfect cloud's."""
+        """(distance - mean) / sd, with the mean and sd of perfect clouds (`sampling_floor`)."""
         return (self.distance - self.sampling_floor[0]) / self.sampling_floor[1]
 
     @property
     def bound(self) -> float:
-        """An upper bound of the effect, of 95 % confidence.
+        """An upper bound on the chi-square divergence, of 95 % confidence.
 
-        A negative effect counts as zero, so that a lucky cloud proves no more than others.
+        A negative effect counts as zero.
         """
         return max(self.effect, 0.0) + float(stats.norm.isf(0.05)) * self.effect_error
 
@@ -92,7 +93,7 @@ class Verdict:
         return self.p_value > check_between(level, "level", 0.0, 1.0)
 
     def equivalent(self, within: float = 1e-2) -> bool:
-        """Whether the effect is shown to be below `within`: its bound is."""
+        """Whether the chi-square divergence is shown to be below `within`: its `bound` is."""
         return self.bound < check_positive(within, "within")
 
     def __repr__(self) -> str:
@@ -100,7 +101,8 @@ class Verdict:
         mean, sd = self.sampling_floor
         return (
             f"verdict on {self.n} particles in {self.bins} bins: {format_p_value(self.p_value)} "
-            f"after Holm, total variation {self.distance:.4f}, floor {mean:.4f} +- {sd:.4f}"
+            f"after Holm, total variation {self.distance:.4f}, sampling floor {mean:.4f} +- "
+            f"{sd:.4f}"
         )
 
     def __str__(self) -> str:
@@ -112,9 +114,9 @@ class Verdict:
                 f"{self.n} particles in {self.bins} bins: {format_p_value(self.p_value)} after "
                 "Holm",
                 "",
-                _table(("test", "statistic", "df", "p"), rows),
+                markdown_table(("test", "statistic", "df", "p"), rows),
                 "",
-                f"total variation {self.distance:.4f}, floor {mean:.4f} +- {sd:.4f} "
+                f"total variation {self.distance:.4f}, sampling floor {mean:.4f} +- {sd:.4f} "
                 f"({self.excess:+.1f} sd)",
                 "",
                 f"effect {self.effect:+.2e} +- {self.effect_error:.1e}, below {self.bound:.2e} "
@@ -128,12 +130,12 @@ class Verdict:
 
 @dataclass(frozen=True, eq=False)
 class PathVerdict:
-    """The comparison of a path's clouds with the densities of a `DensityPath`, time by time.
+    """The result of testing the clouds of a path against densities, time by time.
 
     Attributes:
         t: (T,) the path's times.
         verdicts: one per time.
-        motion: the Dynkin test of the path itself, where its SDE was given.
+        motion: the Dynkin test of the path, if its SDE was given.
     """
 
     t: Tensor
@@ -156,7 +158,7 @@ class PathVerdict:
         return self.p_value > check_between(level, "level", 0.0, 1.0)
 
     def equivalent(self, within: float = 1e-2) -> bool:
-        """Whether the effect is shown to be below `within` at every time."""
+        """Whether the chi-square divergence is shown to be below `within` at every time."""
         return all(verdict.equivalent(within) for verdict in self.verdicts)
 
     def _summary(self) -> str:
@@ -179,7 +181,8 @@ class PathVerdict:
             )
             for t, v in zip(self.t, self.verdicts, strict=True)
         ]
-        lines = [_table(("t", *names, "total variation", "excess (sd)", "effect"), rows), ""]
+        head = ("t", *names, "total variation", "excess (sd)", "effect")
+        lines = [markdown_table(head, rows), ""]
         if self.motion is not None:
             lines += [f"{self.motion.name}: p = {self.motion.p_value:.2g}", ""]
         return "\n".join([*lines, self._summary()])
@@ -188,5 +191,6 @@ class PathVerdict:
         return str(self)
 
 
-def _table(headers: tuple[str, ...], rows: list[tuple]) -> str:
+def markdown_table(headers: tuple[str, ...], rows: list[tuple]) -> str:
+    """A Markdown table of rows of words, which are not read as numbers."""
     return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

@@ -1,4 +1,4 @@
-"""Move densities under an SDE on a grid; compute currents, generators and samplers' densities."""
+"""Move densities under an SDE on a grid; compute currents, long times and samplers' densities."""
 
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.fokker_planck.density_path import REFUSE, DensityPath, Diagnostics

@@ -1,4 +1,4 @@
-"""Check the arguments of what moves a density: one sentence for each mistake, before any work."""
+"""Check the arguments of the functions that move a density or make a Markov generator."""
 
 from __future__ import annotations
 
@@ -19,54 +19,45 @@ from sdeflow.sdes.sde import SDE
 
 
 def check_arguments(sde: object, density: object, rescaling: object, refuse: object) -> None:
-    """Check the types of what moves a density.
-
-    Raises:
-        TypeError: no SDE, no Density, neither a Rescaling nor None, or no Diagnostics.
-    """
+    """Refuse arguments of `evolve` and `sampler_density` of a wrong type."""
     hint = "the arguments are (sde, density, times), rescaling= and refuse="
     check_kind(sde, SDE, "sde", hint)
     check_kind(density, Density, "density", hint)
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling", hint)
+    check_rescaling(rescaling, hint)
     check_refuse(refuse)
 
 
 def check_time(sde: SDE, t: object) -> float:
-    """One time within the span of the SDE.
-
-    Raises:
-        TypeError, ValueError: no number, or outside.
-    """
+    """Return one time within the span of the SDE."""
     when = check_finite(t, "t")  # type: ignore[arg-type]
     low, high = sorted((sde.t_start, sde.t_end))
     slack = 1e-6 * (high - low)
     if not low - slack <= when <= high + slack:
-        raise ValueError(f"t is {when:g}, outside [{low:g}, {high:g}], where this SDE runs")
+        raise ValueError(
+            f"t is {when:g}, outside the span of this SDE; give one in [{low:g}, {high:g}]"
+        )
     return when
 
 
-def check_refuse(refuse: object) -> None:
-    """Check the limits of the diagnostics.
+def check_rescaling(rescaling: object, hint: str = "make one by Rescaling(process)") -> None:
+    """Refuse what is neither a Rescaling nor None."""
+    if rescaling is not None:
+        check_kind(rescaling, Rescaling, "rescaling", hint)
 
-    Raises:
-        TypeError: they are no Diagnostics.
-    """
+
+def check_refuse(refuse: object) -> None:
+    """Refuse limits that are no Diagnostics."""
     hint = "change a limit by refuse=dataclasses.replace(sf.fokker_planck.REFUSE, error=0.1)"
     check_kind(refuse, Diagnostics, "refuse", hint)
 
 
 def check_potential(potential: object, grid: Grid) -> Tensor:
-    """U / kT (grid.shape) in float64.
-
-    Raises:
-        TypeError, ValueError: no numbers, another shape, or NaN.
-    """
+    """Return U / kT in float64, one number per cell, grid.shape."""
     try:
         energy = torch.as_tensor(potential, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(
-            f"potential must hold one number per cell, got {type(potential).__name__}; evaluate "
+            f"potential must hold one number per cell, got {type(potential).__name__}; give "
             "U(grid.centres()).reshape(grid.shape) / kT"
         ) from None
     if energy.shape != grid.shape:
@@ -79,22 +70,19 @@ def check_potential(potential: object, grid: Grid) -> Tensor:
 
 
 def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
-    """A matrix of rates between the cells of a grid, sparse.
-
-    Raises:
-        TypeError, ValueError: no matrix of this size, a negative rate, or a column whose sum is
-            not zero.
-    """
+    """Return a sparse matrix of rates between the cells of a grid, with columns of sum zero."""
     try:
         rates = scipy.sparse.csc_matrix(matrix, dtype=float)
     except (TypeError, ValueError):
-        raise TypeError(f"matrix must be a sparse matrix, got {type(matrix).__name__}") from None
+        raise TypeError(
+            f"matrix must be a sparse matrix, got {type(matrix).__name__}; use scipy.sparse"
+        ) from None
     cells = math.prod(grid.shape)
     if rates.shape != (cells, cells):
         raise ValueError(f"matrix must be ({cells}, {cells}), cells by cells, got {rates.shape}")
     diagonal = rates.diagonal()
     if not np.isfinite(rates.data).all() or (rates - scipy.sparse.diags(diagonal)).min() < 0:
-        raise ValueError("matrix has a rate that is negative, NaN or infinite")
+        raise ValueError("matrix has a rate that is negative, NaN or infinite; correct it")
     if (abs(np.asarray(rates.sum(0)).ravel()) > 1e-9 * abs(diagonal)).any():
         raise ValueError(
             "each column of matrix must add up to zero; put minus the sum of the rates on the "
@@ -104,11 +92,7 @@ def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
 
 
 def check_target(target: object, grid: Grid) -> np.ndarray:
-    """The target as a mask, (grid.shape).
-
-    Raises:
-        TypeError, ValueError: not boolean, another shape, or empty.
-    """
+    """Return the target as a mask of grid.shape that is true somewhere."""
     hint = "for example (grid.centres()[:, 0] > 0).reshape(grid.shape)"
     try:
         inside = torch.as_tensor(target)
@@ -127,11 +111,7 @@ def check_target(target: object, grid: Grid) -> np.ndarray:
 
 @contextmanager
 def on_axes_of(grid: Grid) -> Iterator[None]:
-    """Name the grid in the error of a drift or a diffusion that is not made for its axes.
-
-    Raises:
-        ValueError: the evaluation failed.
-    """
+    """Turn an error of torch inside a drift or a diffusion into one that names the grid."""
     try:
         yield
     except SdeflowError:

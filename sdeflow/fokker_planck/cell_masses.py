@@ -1,4 +1,4 @@
-"""The cell masses of a run: kept non-negative, with a constant total, and with diagnostics."""
+"""Keep the cell masses of a run non-negative and their total constant, and count corrections."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from sdeflow.fokker_planck.density_path import Diagnostics
 
 
 class CellMasses:
-    """The mass in each cell of one density while it moves, and the diagnostics gathered so far.
+    """The mass in each cell of a density while it moves, and the diagnostics so far.
 
     Attributes:
-        grid, shape, width: the cells. mass: the state, in `shape`. total: its sum, kept constant.
-        negative_mass, boundary_mass, courant, mass_drift: see `Diagnostics`.
+        grid, shape, width: the cells.
+        mass: in each cell now, in `shape`.
+        total: the sum of the masses, kept constant.
+        negative_mass, boundary_mass, courant, mass_drift: as in `Diagnostics`.
     """
 
     def __init__(self, start: Density) -> None:
@@ -26,20 +28,20 @@ class CellMasses:
 
     @property
     def columns(self) -> np.ndarray:
-        """The masses with two axes: (n, 1) on a grid of one."""
+        """The masses with two axes; on a grid of one axis, (n, 1)."""
         return self.mass if len(self.shape) == 2 else self.mass[:, None]
 
     def set(self, p: np.ndarray) -> None:
-        """Take p for the new masses, after `restore`."""
+        """Replace the masses by p, with the total restored."""
         self.mass = self.restore(p).reshape(self.shape)
         self.measure_boundary()
 
     def measure_boundary(self) -> None:
-        """Update `boundary_mass`."""
+        """Update `boundary_mass`, the largest mass near the boundary so far."""
         self.boundary_mass = max(self.boundary_mass, self._near_boundary())
 
     def restore(self, p: np.ndarray) -> np.ndarray:
-        """p with its total brought back to `total`; `mass_drift` keeps the largest correction."""
+        """p with its sum scaled to `total`; `mass_drift` is the largest correction so far."""
         factor = self.total / p.sum()
         self.mass_drift = max(self.mass_drift, abs(float(factor) - 1))
         return p * factor
@@ -58,7 +60,7 @@ class CellMasses:
     def diagnostics(
         self, error: float, cells_per_feature: float, table_error: float
     ) -> Diagnostics:
-        """What was gathered, with what is known from elsewhere."""
+        """All diagnostics of the run, of which three are computed elsewhere."""
         return Diagnostics(
             self.negative_mass,
             self.boundary_mass,

@@ -1,13 +1,13 @@
-r"""Probability current: how a density flows under an SDE.
+r"""Compute the probability current of a density under an SDE.
 
 The Fokker-Planck equation is a continuity equation, dp/dt + div J = 0, with
 
     J_i = f_i p - (1/2) d_i (g_i^2 p)             (Ito)
     J_i = f_i p - (1/2) g_i d_i (g_i p)           (Stratonovich)
 
-for an SDE that runs up in t; for one that runs down the sign of the second term changes. A
-stationary density can have a current that is not zero but free of divergence; then detailed
-balance is broken and entropy is produced.
+for an SDE that runs up in t. For one that runs down in t the second term has the opposite sign.
+The current of a stationary density has no divergence, but need not be zero; where it is not,
+detailed balance is broken and entropy is produced.
 
 See docs/theory.md, (8.1).
 """
@@ -25,16 +25,21 @@ from sdeflow.sdes.sde import SDE
 
 
 def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
-    r"""The probability current of this density at the cells' centres, (*shape, d).
+    r"""The probability current of a density under an SDE, at the cells' centres, (*shape, d).
 
-    J = f p -+ (1/2) grad(g^2 p), so that dp/dt + div J = 0: minus for an SDE that runs up in t,
-    plus for one that runs down. Per unit of volume and time; derivatives are of fourth order in
-    the cell width.
+        J = f p -+ (1/2) grad(g^2 p),    dp/dt + div J = 0
+
+    with minus for an SDE that runs up in t, plus for one that runs down; (1/2) g grad(g p) with
+    Stratonovich noise. J is per unit of area across it and of time. The derivatives are of fourth
+    order in the cell width.
+
+    Args:
+        sde: any SDE.
+        density: at time t.
+        t: within the span of the SDE.
 
     Raises:
-        TypeError: no SDE, no Density, or t is no number.
-        ValueError: t is outside the span of the SDE.
-        ValueError, SdeflowError: drift or diffusion of a wrong shape, NaN or infinite.
+        SdeflowError: drift or diffusion is NaN or infinite.
     """
     check_kind(sde, SDE, "sde", "the arguments are (sde, density, t)")
     check_kind(density, Density, "density", "the arguments are (sde, density, t)")
@@ -62,7 +67,7 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
 
 
 def _slope(q: Tensor, axis: int, h: float) -> Tensor:
-    """dq/dx at the centres; q is continued evenly beyond the walls."""
+    """dq/dx at the centres, with q mirrored at the walls."""
     q = q.movedim(axis, 0)
     q = torch.cat([q[[1, 0]], q, q[[-1, -2]]])
     out = (8 * (q[3:-1] - q[1:-3]) - (q[4:] - q[:-4])) / (12 * h)

@@ -1,15 +1,15 @@
-r"""Densities at several times, with numerical diagnostics of the run that made them.
+r"""Hold densities at several times, with numerical diagnostics of the run that made them.
 
-A numerical density is never the exact one, and the error does not show in it. So every run keeps
-`Diagnostics`, numbers that are zero for a perfect run:
+A numerical density has an error that it does not show. So every run keeps `Diagnostics`, numbers
+that are zero for an exact run:
 
-    negative_mass      mass that was set to zero                 cells too wide
-    boundary_mass      mass near the boundary                    grid too small
-    courant            L dt of the drift                         steps too long
-    error              against doubled cells and steps           either
+    negative_mass      negative mass that was set to zero        cells too wide
+    boundary_mass      mass near the walls of the grid           grid too small
+    courant            change of the drift over a step, L dt     steps too long
+    error              change by doubled cells and steps         cells too wide, or steps too long
     mass_drift         change of the total mass                  rounding, or a fault of sdeflow
     cells_per_feature  cell width over the narrowest feature     cells too wide
-    table_error        against every second level of the table   too few levels of a `FieldTable`
+    table_error        change by half the levels of the table    too few levels of a `FieldTable`
 
 A number above `WARN` gives a warning, one above `REFUSE` an error. Both say what to change.
 """
@@ -38,17 +38,17 @@ class Diagnostics:
         negative_mass: negative mass that was set to zero, over the whole run.
         boundary_mass: the largest mass that was ever in the two outermost layers of cells, or that
             a step of a sampler carried out of the grid.
-        courant: the largest root mean square of the Courant number L dt, L = max |d_j f_i| (the
-            total variation is about 0.065 courant^2).
-        error: the largest estimate of the total variation, from the same run with cells and steps
-            twice as large; NaN where none was made.
-        mass_drift: the largest relative change of the total mass over a step, before its
-            correction.
-        cells_per_feature: the cell width over the narrowest feature that the rescaling knows, at
-            the worst of the times asked for; NaN where it knows none.
-        table_error: the largest change in total variation, on doubled cells and steps, where a
-            `FieldTable` lacks every second of its levels, plus 1e-7 for a field in float32; that
-            of the table itself is smaller. NaN where the field was not read from a table.
+        courant: the largest root mean square of the Courant number L dt, L = max |d_j f_i|. The
+            steps cause an error of about 0.065 courant^2 in total variation.
+        error: the largest total variation from the exact density, estimated from the same run with
+            cells and steps twice as large; NaN without an estimate.
+        mass_drift: the largest relative change of the total mass over a step, before it is
+            corrected.
+        cells_per_feature: the cell width over the narrowest feature, the `width` of the rescaling,
+            at the worst of the times asked for; NaN without one.
+        table_error: the largest total variation by which the density changes if a `FieldTable`
+            loses every second of its levels, on doubled cells and steps, plus 1e-7 for float32.
+            The error of the whole table is smaller. NaN without a table.
     """
 
     negative_mass: float = 0.0
@@ -60,11 +60,7 @@ class Diagnostics:
     table_error: float = math.nan
 
     def __post_init__(self) -> None:
-        """Check that all are numbers.
-
-        Raises:
-            TypeError: one is not.
-        """
+        """Check that all are numbers."""
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
@@ -116,34 +112,31 @@ REFUSE = Diagnostics(
 )
 LIMITS = (WARN, REFUSE)
 CURES = {
-    "negative_mass": "{:.1e} of the mass came out negative and was set to zero: the grid does not "
-    "resolve this density; use finer cells, or a smaller box",
+    "negative_mass": "{:.1e} of the mass became negative and was set to zero, because the cells "
+    "are too wide for this density; use finer cells, or a smaller box",
     "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
     "rescaling, or, where the wall is meant to reflect, "
     "refuse=dataclasses.replace(sf.fokker_planck.REFUSE, boundary_mass=1.0)",
-    "courant": "the drift changes by {:.2g} of itself over one step (L dt); use more steps",
-    "error": "twice the cell and twice the step change the density by a total variation of about "
-    "3 x {:.2g}; use finer cells or more steps",
-    "mass_drift": "a step changed the total mass by {:.1e} of itself; report this as a fault of "
+    "courant": "the Courant number of the steps, L dt of the drift, is {:.2g}; use more steps",
+    "error": "the error of the density is about {:.2g} in total variation, by comparison with a "
+    "coarser run; use finer cells or more steps",
+    "mass_drift": "a step changed the total mass by a share of {:.1e}; report this as a fault of "
     "sdeflow",
     "cells_per_feature": "the cells are {:.2g} times as wide as the narrowest feature, the width "
     "of the rescaling; use finer cells",
-    "table_error": "half the levels of the field's table change the density by a total variation "
-    "of {:.1e}; take table.denser(), or the field itself if it jumps in time",
+    "table_error": "with half the levels of its table the field changes the density by a total "
+    "variation of {:.1e}; take table.denser(), or the field itself if it jumps in time",
 }
 
 
 @dataclass(frozen=True, eq=False)
 class DensityPath(Sequence[Density]):
-    """A density at several times, in the order of the run: a sequence of `Density`.
+    """The densities at several times of a run, as a sequence of `Density`.
 
     Attributes:
-        t: (T,) times.
+        t: (T,) times, in the order of the run.
         densities: one per time.
         diagnostics: of the run.
-
-    Raises:
-        TypeError, ValueError: not one Density for each time.
     """
 
     t: Tensor
@@ -174,7 +167,7 @@ class DensityPath(Sequence[Density]):
         )
 
     def __len__(self) -> int:
-        """T."""
+        """The number of times, T."""
         return len(self.densities)
 
     @overload
@@ -186,15 +179,15 @@ class DensityPath(Sequence[Density]):
         return self.densities[k]
 
     def __iter__(self) -> Iterator[Density]:
-        """In the order of the run."""
+        """The densities in the order of the run."""
         return iter(self.densities)
 
 
 def check_diagnostics(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnostics:
-    """These diagnostics, after a warning for each that is above `WARN`.
+    """Return the diagnostics, after a warning for each number above `WARN`.
 
     Raises:
-        SdeflowError: one is above `refuse`.
+        SdeflowError: a number is above `refuse`.
     """
     for name, cure in CURES.items():
         value, limit = getattr(diagnostics, name), getattr(refuse, name)
@@ -208,7 +201,10 @@ def check_diagnostics(diagnostics: Diagnostics, refuse: Diagnostics) -> Diagnost
 
 
 def cells_per_feature(grid: Grid, rescaling: Rescaling | None, times: Tensor) -> float:
-    """The cell width over the narrowest feature, at the worst time; the grid is rescaled."""
+    """The largest ratio over `times` of the cell width to the narrowest feature.
+
+    The grid is that of the rescaled coordinates.
+    """
     if rescaling is None or rescaling.width == 0.0:
         return math.nan
     scales = rescaling.scale_and_rates(times)[0]
@@ -219,8 +215,8 @@ def can_be_coarsened(grid: Grid) -> bool:
     """Whether the cells can be merged two by two for an error estimate; warns if not."""
     if any(n % 2 or n < 8 for n in grid.shape):
         warnings.warn(
-            f"no error is estimated: the cells, {grid.shape}, cannot be merged two by two; use "
-            "even numbers from 8 on, or say estimate=False",
+            f"no error is estimated, because {grid.shape} cells cannot be merged two by two; use "
+            "even numbers from 8 on, or give estimate=False",
             RuntimeWarning,
             stacklevel=3,
         )

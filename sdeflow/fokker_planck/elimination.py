@@ -1,15 +1,15 @@
-r"""Solve the linear systems of a Markov chain to full relative precision, however rare its events.
+r"""Solve the linear equations of a Markov chain to full relative precision, even for rare events.
 
-A chain with rates N_ij >= 0 from state j to state i, which also disappears from j at the rate
-lost_j >= 0, has the matrix
+A chain jumps from state j to state i at the rate N_ij >= 0, and disappears from j at the rate
+lost_j >= 0. Its matrix is
 
     A = D - N,    D_j = lost_j + sum_i N_ij.
 
-Where Gaussian elimination subtracts from D_j, `Elimination` adds up what is left of lost_j and
-N_ij. So nothing cancels: each entry of a solution with a non-negative right side has a relative
-error of some rounding errors, even where entries or eigenvalues differ by a factor of e^60.
+Gaussian elimination would subtract from D_j. `Elimination` adds up the remaining lost_j and N_ij
+instead, so that nothing cancels: for a non-negative right side each entry of the solution is right
+up to a few rounding errors, even where entries or eigenvalues differ by a factor of e^60.
 
-The states are taken in the order given; a band of half-width b costs n b^2 additions.
+The states are eliminated in the given order; a band of half-width b costs n b^2 additions.
 
 Source: Grassmann, Taksar and Heyman 1985.
 """
@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import breadth_first_order, connected_components
 from sdeflow._validation import SdeflowError
 
 MOST_MEMORY = 8.0  # GiB
-PANEL = 16  # states that are eliminated between two updates of all others
+PANEL = 16  # states eliminated between two updates of all other states
 
 
 class Elimination:
@@ -36,7 +36,7 @@ class Elimination:
         lost: (n,), not negative.
 
     Raises:
-        SdeflowError: they do not fit into the memory.
+        SdeflowError: the factors do not fit into the memory.
     """
 
     def __init__(self, rates: scipy.sparse.spmatrix, lost: np.ndarray) -> None:
@@ -48,7 +48,7 @@ class Elimination:
                 f"the linear equations of {self.size} cells need {need:.0f} GiB of memory; use "
                 "wider cells"
             )
-        # LAPACK's storage of a band matrix: A_ij is at i + 3 half j + 2 half.
+        # LAPACK's storage of a band matrix: A_ij is at index i + 3 half j + 2 half.
         self.band = np.zeros((3 * half + 1) * self.size)
         step = self.band.itemsize
         self.from_to = as_strided(
@@ -61,7 +61,7 @@ class Elimination:
         np.fill_diagonal(self.from_to, leaving)
 
     def _eliminate(self) -> None:
-        """Put -L and -U in the place of N, and the rate of leaving each state on the diagonal."""
+        """Write -L and -U over N, and the rate of leaving each state on the diagonal."""
         q, lost, panel = self.from_to, self.lost, min(PANEL, self.half)
         for start in range(0, self.size, panel):
             stop = min(start + panel, self.size)
@@ -80,7 +80,7 @@ class Elimination:
             q[stop:end, stop:end] += q[stop:end, start:stop] @ q[start:stop, stop:end]
 
     def solve(self, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
-        """x (n,) of A x = right, or of A^T x = right; right (n,) may have any sign."""
+        """The solution x (n,) of A x = right, or of A^T x = right; right (n,) of any sign."""
         parts = np.stack([np.maximum(right, 0.0), np.maximum(-right, 0.0)], 1)
         factors = self.band.reshape(self.size, -1).T
         rows = np.arange(self.size)
@@ -91,7 +91,7 @@ class Elimination:
         return out
 
     def log_null(self) -> np.ndarray:
-        """ln x (n,) up to a constant, A x = 0, for a chain that is closed (lost = 0)."""
+        """ln x (n,) up to a constant for A x = 0, for a closed chain (lost = 0)."""
         q, y = self.from_to, np.zeros(self.size)
         with np.errstate(divide="ignore"):
             for k in range(self.size - 2, -1, -1):
@@ -103,7 +103,7 @@ class Elimination:
 
 
 def closed_classes(rates: scipy.sparse.spmatrix) -> list[np.ndarray]:
-    """The sets of states that communicate and that the chain never leaves, as masks (n,)."""
+    """The closed communicating classes, sets of states that the chain never leaves, as masks."""
     to, source, _ = _off_diagonal(rates)
     graph = scipy.sparse.coo_matrix((np.ones(len(to)), (source, to)), rates.shape)
     count, label = connected_components(graph, connection="strong")
@@ -113,11 +113,11 @@ def closed_classes(rates: scipy.sparse.spmatrix) -> list[np.ndarray]:
 
 
 def reaching(rates: scipy.sparse.spmatrix, target: np.ndarray) -> np.ndarray:
-    """Whether the chain can come from each state to one of `target` (n,), both as masks."""
+    """The states from which the chain can reach `target`, both as masks (n,)."""
     to, source, _ = _off_diagonal(rates)
     n = rates.shape[0]
     aim = np.flatnonzero(target)
-    # One state more, n, from which all of the target is reached backwards.
+    # One more state, n, leads backwards to all states of the target.
     rows, columns = np.append(to, np.full(len(aim), n)), np.append(source, aim)
     graph = scipy.sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), (n + 1, n + 1))
     found = np.zeros(n + 1, dtype=bool)
@@ -126,7 +126,7 @@ def reaching(rates: scipy.sparse.spmatrix, target: np.ndarray) -> np.ndarray:
 
 
 def _off_diagonal(rates: scipy.sparse.spmatrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each rate leads, where it comes from, and the rate."""
+    """The state to which each rate leads, the state from which it leads, and the rate."""
     entries = rates.tocoo()
     off = (entries.row != entries.col) & (entries.data > 0)
     return entries.row[off].astype(np.int64), entries.col[off].astype(np.int64), entries.data[off]

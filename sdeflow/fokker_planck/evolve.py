@@ -2,16 +2,14 @@ r"""Move a density under an SDE: the Fokker-Planck equation, on a grid.
 
     dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p)                          (Ito; forward in t)
 
-`evolve` returns the density at the times asked for, with diagnostics. Under most SDEs it steps, by
-Strang splitting (`splitting`): semi-Lagrangian transport and exact diffusion. Under a linear SDE
-that tells its transition kernel it does not step (`linear`), unless mass reaches a wall. A
-`Rescaling` makes the grid follow the size of the cloud. The same run on cells and steps twice as
-large estimates the error.
+`evolve` returns the density at given times, with diagnostics. In general it takes steps, by Strang
+splitting (`splitting`): semi-Lagrangian transport and exact diffusion. For a linear SDE whose
+transition kernel is known it needs no steps (`linear`), unless mass reaches a wall. A `Rescaling`
+makes the grid follow the size of the cloud. The same run with cells and steps twice as large
+estimates the error. Under an SDE that runs down in t, the density spreads as t falls.
 
-An SDE that runs down in t diffuses as t falls.
-
-Two more ways to move a density: `sampler_density` by the steps of a sampler, and
-`markov_generator` by rates between cells, for SDEs that do not depend on time.
+There are two other ways to move a density: `sampler_density` by the steps of a sampler, and
+`markov_generator` by rates between cells, for an SDE that does not depend on time.
 
 See docs/theory.md, (8.1).
 """
@@ -27,10 +25,7 @@ from torch import Tensor
 
 from sdeflow._validation import check_int
 from sdeflow.density import Density
-from sdeflow.fokker_planck.arguments import (
-    check_arguments,
-    on_axes_of,
-)
+from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
 from sdeflow.fokker_planck.cell_masses import CellMasses
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
@@ -59,28 +54,28 @@ def evolve(
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
 ) -> DensityPath:
-    r"""The density at each of `times`, the first of which is the time of the one given.
+    r"""The density at each of `times` under an SDE, from the density at times[0].
 
-    dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p), of second order in the cells and the steps;
-    exact in time where the SDE has a transition kernel (`SDE.transition`), as long as it carries
-    no mass through a wall. The walls of the grid reflect; an SDE has none, so mass that reaches
-    them is refused unless `refuse` allows it.
+        dp/dt = -div(f p) + (1/2) sum_i d_i d_i (g_i^2 p)
+
+    It is of second order in cells and steps, and exact in time if the SDE has a transition kernel
+    (`SDE.transition`) that carries no mass through a wall. The walls of the grid reflect. An SDE
+    has no walls, so mass that reaches those of the grid is an error unless `refuse` allows it.
 
     Args:
         sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None.
-        density: at times[0]. Mass that it lacks stays outside the grid.
+        density: at times[0]. If its masses add up to less than 1, the rest is outside the grid.
         times: (T,) within the span of the SDE, in its direction.
         steps: over the whole span, on the SDE's own time grid; with a rescaling, uniform in the
-            rescaled time. The times asked for are added.
-        time_grid: (K + 1,) times to step on instead; then no transition kernel is used.
-        rescaling: the grid at t is the one given times s(t) / s(times[0]).
-        estimate: run also with cells and steps twice as large (an eighth of the work), and keep a
-            third of the difference in each density's `error`; warns where cells cannot be merged
-            two by two. Under a `FieldTable` a third run tells the table's own error.
-        refuse: diagnostics above these raise; above `WARN` they warn.
+            rescaled time. `times` are added to the steps.
+        time_grid: (K + 1,) the steps themselves; then no transition kernel is used.
+        rescaling: the grid at t is that of `density` times s(t) / s(times[0]).
+        estimate: run also with cells and steps twice as large (an eighth of the work); a third of
+            the difference is each density's `error`. With a `FieldTable` a third run estimates
+            the error of the table.
+        refuse: limits of the diagnostics, above which they raise; above `WARN` they warn.
 
     Raises:
-        TypeError, ValueError: an argument is wrong.
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
 
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
@@ -122,9 +117,9 @@ def _moved(
     time_grid: Tensor | None,
     rescaling: Rescaling | None,
 ) -> tuple[CellMasses, list[dict[float, np.ndarray]]]:
-    """The first of `runs`, and the masses of each at `times`, which are rescaled.
+    """Move each of `runs`; return the cells of the first, and the masses of each at `times`.
 
-    All but the first take steps twice as large.
+    `times` are rescaled times. All runs but the first take steps twice as large.
     """
     sde, carried = runs[0][0], 0.0
     moving = sde if rescaling is None else rescale(sde, rescaling)
@@ -144,8 +139,8 @@ def _moved(
     grids = [fine, wide, wide][: len(runs)]
     known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
     steppers = [
-        StrangSplitting(law if rescaling is None else rescale(law, rescaling, known), p, u)
-        for (law, p), u in zip(runs, grids, strict=True)
+        StrangSplitting(each if rescaling is None else rescale(each, rescaling, known), p, u)
+        for (each, p), u in zip(runs, grids, strict=True)
     ]
     masses = [run.masses(times) for run in steppers]
     cells = steppers[0].cells
@@ -154,7 +149,7 @@ def _moved(
 
 
 def _merged(times: Tensor, time_grid: Tensor) -> Tensor:
-    """The time grid between the first and the last of `times`, and `times`."""
+    """`times`, and the part of the time grid between the first and the last of them."""
     low, high = times.aminmax()
     inside = time_grid[(time_grid > low) & (time_grid < high)]
     if len(inside):
@@ -165,7 +160,7 @@ def _merged(times: Tensor, time_grid: Tensor) -> Tensor:
 
 
 def _table_error(masses: list[dict[float, np.ndarray]]) -> float:
-    """The total variation between the second run and the third, and rounding."""
+    """The total variation between the second run and the third, plus rounding."""
     if len(masses) < 3:
         return math.nan
     _, whole, half = masses
@@ -175,7 +170,7 @@ def _table_error(masses: list[dict[float, np.ndarray]]) -> float:
 def _errors(
     fine: dict[float, np.ndarray], coarse: dict[float, np.ndarray], times: Tensor
 ) -> list[float]:
-    """A third of the total variation where both runs have masses, interpolated between those."""
+    """A third of the total variation between two runs, interpolated between the coarse times."""
     at, values = [], []
     for t in coarse:
         a, b = fine[t], coarse[t]

@@ -1,14 +1,14 @@
-r"""Rates of jumping between neighbouring cells, by exponential fitting.
+r"""Compute the rates of jumps between neighbouring cells, by exponential fitting.
 
     right = D B(-P) / h^2,    left = D B(P) / h^2,    B(z) = z / (e^z - 1),
 
 with D = g^2 / 2 and the cell Peclet number P = f h / D at the face. They are exact for constant
-drift and noise, and positive whatever the drift. But the chain that jumps so diffuses by
+drift and noise, and positive for any drift. But a chain with these rates has the diffusivity
 
-    D (P / 2) coth(P / 2) = D (1 + P^2 / 12 - ...)
+    D (P / 2) coth(P / 2) = D (1 + P^2 / 12 - ...),
 
-and not by D: the cells add |f| h / 2 where there is no noise. Where the noise alone balances the
-drift (gradient drift, equal noise) no current flows and the addition has no effect.
+more than D: without noise, |f| h / 2. This numerical diffusion has no effect under detailed
+balance (gradient drift, equal noise), where no current flows.
 
 Source: Scharfetter and Gummel 1969; Chang and Cooper 1970.
 """
@@ -30,7 +30,7 @@ from sdeflow.sdes.sde import SDE
 def fitted_rates(
     sde: SDE, grid: Grid, t: float, potential: Tensor | None
 ) -> scipy.sparse.csc_matrix:
-    """L (cells, cells), the rates from column to row, and a diagonal with columns that sum to 0.
+    """The generator L (cells, cells): rates from column to row, and columns of sum 0.
 
     With a potential U / kT (grid.shape), P is minus its difference between the cells.
     """
@@ -65,9 +65,9 @@ def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
 def _face_noise(
     sde: SDE, grid: Grid, x: Tensor, t: Tensor, axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """D and `tilt` on the faces across one axis; the current is (f - tilt) p - D grad p.
+    """D and a drift `tilt` at the faces across one axis, for the current (f - tilt) p - D grad p.
 
-    tilt is D' for Ito and D' / 2 for Stratonovich.
+    tilt is D' for Ito and D' / 2 for Stratonovich noise.
     """
     if sde.diffusion is None:
         return np.zeros(len(x)), np.zeros(len(x))
@@ -99,17 +99,16 @@ def _fitted(drift: np.ndarray, spread: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 class NumericalDiffusion:
-    """How much diffusion the cells add to a density (cells,).
+    """The numerical diffusion of a Markov generator, as a mean over a density (cells,).
 
     Attributes:
-        peclet: |P| along each axis, a mean over the density; infinite where there is no noise.
-        remaining: of the difference between a result and the one on cells twice as wide, the part
-            that is the error of the former: 1 without noise (first order), 1/3 for small P
-            (second order), and in between as the added diffusion decreases with the cell width.
-        added: the added diffusion over that of the noise, each in units of the density's width
-            and summed over the axes. It counts where a current flows and not under detailed
-            balance, where exponential fitting is exact.
-        rate: at which it widens the density, over the density's variances (1 / time).
+        peclet: |P| along each axis; infinite without noise.
+        remaining: the error of a result over its difference to the result on cells twice as wide:
+            1 without noise (first order), 1/3 for small P (second order), and in between else.
+        added: the numerical diffusion over that of the noise, each over the variances of the
+            density, summed over the axes. Only what acts on a current counts, since exponential
+            fitting is exact under detailed balance.
+        rate: the rate at which it widens the density, over the variances (1 / time).
     """
 
     def __init__(self, matrix: scipy.sparse.csc_matrix, mass: np.ndarray, grid: Grid) -> None:

@@ -1,15 +1,15 @@
-r"""Tabulate a field at the corners of a grid, for all that moves a density on that grid.
+r"""Tabulate a field at the corners of a grid, so that densities move without calls of a network.
 
-Whoever moves a density on a grid that follows a `Rescaling` asks for the field at x = s(t) y with
-the same y at every time: the corners of the cells, or every second of them (the coarse run of an
-error estimate). At a fixed y the field is a smooth function of l = ln(sigma / alpha), so that a
-few dozen noise levels l_j are enough, and the polynomial through them gives all others:
+On a grid that follows a `Rescaling`, `evolve` evaluates the field at x = s(t) y with the same y at
+every time: the corners of the cells, or every second corner (for the coarse run of an error
+estimate). At fixed y the field is a smooth function of l = ln(sigma / alpha). So a few dozen noise
+levels l_j are tabulated, and a polynomial gives the values between them,
 
     F(y, t) = sum_j w_j(l) F(y, t_j),    l_j Chebyshev's points,
 
-in Berrut and Trefethen's barycentric form. What is tabulated is the unit row for the standard
-deviation of the rescaling, which is of order one at every noise level. The table without every
-second level is a table of the same kind, so that the two together estimate the error.
+in Berrut and Trefethen's barycentric form. F is the unit row for the standard deviation of the
+rescaling, which is of order one at every noise level. Half of the levels are again Chebyshev's
+points: the difference between the two tables estimates the error.
 
 Source: Berrut and Trefethen 2004, eq. 5.4.
 """
@@ -29,20 +29,21 @@ from sdeflow._validation import SdeflowError, check_int, check_kind, check_times
 from sdeflow.density import Grid
 from sdeflow.fields.field import Field
 from sdeflow.fields.prediction import Row, mixing, unit_row
+from sdeflow.fokker_planck.arguments import check_rescaling
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.process import Coefficients, Scalar
 from sdeflow.sdes.field_sde import FieldDrift, FieldNoise, FieldSDE
 from sdeflow.sdes.sde import SDE, Times
 
 LEVELS = 33
-SAME_PLACE = 1e-9  # of the box: points that are nearer are one
-LARGEST = 2**30  # bytes
-ROUNDING = 1.2e-7  # by which the values of a field in float32 scatter, seen as a total variation
+SAME_PLACE = 1e-9  # of the box: points that are nearer count as one
+LARGEST = 2**30  # bytes of a table
+ROUNDING = 1.2e-7  # total variation by which rounding changes a density, for a float32 field
 
 
 @dataclass
 class Answers:
-    """How many evaluations a table answered (`read`), and how many it left to its field."""
+    """The numbers of evaluations read from a table, and of those that its field had to make."""
 
     read: int = 0
     missed: int = 0
@@ -55,21 +56,20 @@ class Answers:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FieldTable(Field):
-    """A field that is read from a table at the corners of a grid; `tabulate_field` makes one.
+    """A field whose values are read from a table at the corners of a grid.
 
-    A cloud that is not s(t) times the corners, or every second corner, is a miss, and so is one
-    that asks for its derivative: the field itself is evaluated, and `answers` counts it.
+        F(y, t) = sum_j w_j(l) F(y, t_j),    l = ln(sigma / alpha)
+
+    `tabulate_field` makes a table. At other points than s(t) times the corners (or every second
+    corner), and for derivatives, the source is evaluated; `answers` counts both cases.
 
     Attributes:
-        source: the field.
+        source: the field that was tabulated.
         grid: in units of s(t), the scale of the rescaling.
-        rescaling: of the grid in time; None: s = 1.
+        rescaling: of the grid in time; None for s = 1.
         levels: (M,) ln(sigma / alpha), rising, Chebyshev's points.
-        values: (M, corners, d) the unit row of the field there.
+        values: (M, corners, d) the unit row of the source there.
         answers: the evaluations so far.
-
-    Raises:
-        TypeError, ValueError: source is no Field, grid no Grid, or values have another shape.
     """
 
     source: Field
@@ -84,8 +84,7 @@ class FieldTable(Field):
         super().__post_init__()
         check_kind(self.source, Field, "source")
         check_kind(self.grid, Grid, "grid")
-        if self.rescaling is not None:
-            check_kind(self.rescaling, Rescaling, "rescaling")
+        check_rescaling(self.rescaling)
         expected = (np.size(self.levels), math.prod(n + 1 for n in self.grid.shape), self.grid.dim)
         if np.shape(self.values) != expected or np.ndim(self.levels) != 1:
             raise ValueError(
@@ -99,7 +98,7 @@ class FieldTable(Field):
 
     @property
     def dim(self) -> int:
-        """See `Field`."""
+        """d, the number of axes of the grid."""
         return self.grid.dim
 
     @property
@@ -108,11 +107,11 @@ class FieldTable(Field):
         return 1.0 if self.rescaling is None else self.rescaling.std
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`: the unit row."""
+        """The unit row for the standard deviation `std`."""
         return unit_row(c, self.std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
+        """The evaluation x (n, d) -> (n, d) at time t, from the table where it has x."""
         missed = self._missed(t, c, like)
         level = math.log(c.sigma / c.alpha) if t.ndim == 0 and c.sigma > 0 else math.nan
         if not self.levels[0] - 1e-9 <= level <= self.levels[-1] + 1e-9:
@@ -141,9 +140,9 @@ class FieldTable(Field):
         return evaluate
 
     def _rows_at(self, x: Tensor, scale: float) -> np.ndarray | None:
-        """The values (M, n d) at the points x (n, d), if they are those of the table."""
+        """The values (M, n d) at the points x (n, d); None if the table does not have them."""
         for points, rows in self._known:
-            if points.shape == x.shape and not x.requires_grad:  # a table has no slope
+            if points.shape == x.shape and not x.requires_grad:  # a table has no derivative
                 off = (x.detach().cpu().double() / scale - points).abs().max()
                 if float(off) <= SAME_PLACE * self._size:
                     return rows
@@ -156,8 +155,9 @@ class FieldTable(Field):
 
     @cached_property
     def _known(self) -> list[tuple[Tensor, np.ndarray]]:
-        """Corners, every second of them, and those between, which are the centres of coarse cells:
-        points (n, d) and values (M, n d).
+        """Points (n, d) and values (M, n d): all corners, every second one, and those between.
+
+        The latter are the centres of coarse cells.
         """
         corners = self.grid.corners()
         number = np.arange(len(corners)).reshape([n + 1 for n in self.grid.shape])
@@ -177,7 +177,7 @@ class FieldTable(Field):
         """
         if len(self.levels) % 2 == 0 or len(self.levels) < 5:
             raise ValueError(
-                f"a table of {len(self.levels)} levels has no half; take 2^k + 1 levels"
+                f"a table of {len(self.levels)} levels cannot be halved; make it of 2^k + 1"
             )
         return replace(self, levels=self.levels[::2], values=self.values[::2].copy())
 
@@ -190,10 +190,10 @@ class FieldTable(Field):
         return replace(self, levels=levels, values=values)
 
     def half_error(self) -> float:
-        """The error of the `sparser` table at the levels that it lacks; its own is smaller.
+        """The error of the `sparser` table, at the levels that it lacks.
 
-        Root mean square at the worst level, relative to the unit row's own, over a Gaussian cloud
-        that fits five times into the grid.
+        It is the largest over the levels of the root mean square error, relative to the unit row,
+        over a Gaussian cloud of a fifth of the grid. The error of this table is smaller.
         """
         y = self.grid.corners().square().sum(1).numpy() * (5 / self._size) ** 2
         cloud = np.repeat(np.exp(-y / 2), self.dim)
@@ -213,38 +213,40 @@ def tabulate_field(
     rescaling: Rescaling | None = None,
     levels: int = LEVELS,
 ) -> FieldTable:
-    r"""The field at the corners of a grid, at noise levels between the first and last of `times`.
+    r"""Tabulate a field at the corners of a grid, between the first and the last of `times`.
 
-    Give it to `reverse` or `ancestral` instead of the field where the SDE moves a density by
-    `evolve` with this grid and this rescaling; `Diagnostics.table_error` then tells the error.
+        F(y, t) = sum_j w_j(l) F(y, t_j),    l = ln(sigma / alpha)
+
+    Give the table in place of the field to `reverse` or `ancestral`, and that SDE to `evolve` with
+    this grid and this rescaling. `Diagnostics.table_error` is then an upper estimate of the
+    error by the table.
 
     Args:
         source: any field: learned, guided, of a class, exact.
         grid: that of the density at times[0].
         times: of which the first and the last are used.
         rescaling: as given to `evolve`.
-        levels: M; 2^k + 1, so that `sparser` and `denser` are tables of the same kind.
+        levels: M, the number of noise levels; take 2^k + 1, so that the table can be halved.
 
     Raises:
-        TypeError, ValueError: an argument is wrong, or the noise at an end of `times` is 0.
+        ValueError: the noise at an end of `times` is 0.
         SdeflowError: the field is NaN or infinite at a corner, or the table is above 1 GiB.
     """
     check_kind(source, Field, "source")
     check_kind(grid, Grid, "grid")
-    if rescaling is not None:
-        check_kind(rescaling, Rescaling, "rescaling")
+    check_rescaling(rescaling)
     process = source.process
     row = check_times(times, process.t_min, process.t_max)
     size = 8 * check_int(levels, "levels", 5) * grid.dim * math.prod(n + 1 for n in grid.shape)
     if size > LARGEST:
         raise SdeflowError(
-            f"the table would take {size / 2**30:.1f} GiB; take fewer cells, or the field itself"
+            f"the table would need {size / 2**30:.1f} GiB; use fewer cells, or the field itself"
         )
     ends = process.log_snr(row[[0, -1]]) / -2
     if not torch.isfinite(ends).all():
         raise ValueError(
-            "the noise is 0 at an end of the times, where its logarithm is not finite; end the "
-            "table at a later time"
+            "the noise is 0 at an end of the times, so that its logarithm is infinite; let the "
+            "times end where there is noise"
         )
     scale = 1.0 if rescaling is None else rescaling(row[0])
     fixed = grid.scaled(1 / scale)
@@ -254,7 +256,7 @@ def tabulate_field(
 
 
 def with_fewer_levels(sde: SDE) -> SDE | None:
-    """The same SDE with the `sparser` table of its field; None if it reads no such table."""
+    """The same SDE with the `sparser` table of its field; None if its field is no such table."""
     if not isinstance(sde, FieldSDE) or not isinstance(sde.field, FieldTable):
         return None
     if not sde.as_made or len(sde.field.levels) % 2 == 0:
@@ -269,15 +271,18 @@ def with_fewer_levels(sde: SDE) -> SDE | None:
 
 
 def chebyshev_points(low: float, high: float, count: int) -> np.ndarray:
-    """(low + high) / 2 - (high - low) / 2 cos(pi j / (count - 1)), (count,), rising."""
+    """Chebyshev's points between low and high, rising, (count,).
+
+    (low + high) / 2 - (high - low) / 2 cos(pi j / (count - 1))
+    """
     part = (1 - np.cos(np.pi * np.arange(count) / (count - 1))) / 2
     return np.asarray(low + (high - low) * part)
 
 
 def barycentric_weights(points: np.ndarray, at: float) -> np.ndarray:
-    """w (M,) such that sum_j w_j f(x_j) at Chebyshev's points is their polynomial at `at`.
+    """The weights w (M,) of the polynomial through values at Chebyshev's points.
 
-    w_j is proportional to (-1)^j / (at - x_j), half of that at both ends.
+    p(at) = sum_j w_j f(x_j),    w_j ~ (-1)^j / (at - x_j), halved at both ends
     """
     off = at - points
     nearest = int(abs(off).argmin())
@@ -304,7 +309,7 @@ def _tabulated(
         bad = int(np.nonzero(~np.isfinite(values))[0][0])
         raise SdeflowError(
             f"the field is NaN or infinite at t = {float(times[bad]):.6g} at corners of the grid; "
-            "correct the field, or take a smaller grid"
+            "correct the field, or use a smaller grid"
         )
     return values
 

@@ -4,13 +4,13 @@ A linear SDE whose axes do not couple,
 
     dx_i = (a_i(t) x_i + b_i(t)) dt + g_i(t) dW_i,
 
-takes x_s to a Gaussian, x_t ~ N(scale x_s + shift, variance), so it stretches, shifts and blurs a
-density: one remap along each axis and one heat kernel. The SDE tells its kernel by
-`SDE.transition`; all noising has one, and so has the reverse SDE of a single Gaussian.
+has the transition kernel x_t ~ N(scale x_s + shift, variance). So it stretches, shifts and blurs a
+density: one remap along each axis and one heat kernel. `SDE.transition` is this kernel; every
+forward SDE has one, and so has the reverse SDE of a single Gaussian.
 
-The kernel is that of the SDE without walls. What it carries through a wall is measured
-(`through_wall`): where that is not small, `evolve` steps instead. Brownian motion without drift
-needs no such care, because the heat kernel reflects at the walls.
+The kernel is that of the SDE without walls. `through_wall` is the mass that it carries through the
+walls of the grid; where that is not small, `evolve` takes steps instead. Brownian motion without
+drift is exact in any case, because the heat kernel reflects at the walls.
 
 See docs/theory.md, section 2.
 """
@@ -31,14 +31,14 @@ from sdeflow.fokker_planck.cell_masses import CellMasses
 from sdeflow.fokker_planck.transport import HeatKernel, remap
 from sdeflow.sdes.sde import SDE
 
-LEAST_SCALE = 0.5  # of one step: details that shrink below a cell are lost, noise or not
+LEAST_SCALE = 0.5  # of one step, since details that shrink below a cell are lost
 
 Kernel = tuple[np.ndarray, np.ndarray, np.ndarray]
 """scale, shift and variance, each (d,)."""
 
 
 class LinearTransitions:
-    """A density under an SDE with a transition kernel.
+    """A density that moves under an SDE with a transition kernel.
 
     Attributes:
         through_wall: the largest mass that a step with a drift carried through a wall.
@@ -58,7 +58,7 @@ class LinearTransitions:
         return kept
 
     def _apply(self, kernel: Kernel) -> None:
-        """Remap, then blur. Mass that reaches the boundary is counted before it is blurred."""
+        """Remap, then blur; mass near the boundary is measured before and after the blur."""
         cells, (scale, shift, variance) = self.cells, kernel
         p = cells.columns
         self.through_wall = max(self.through_wall, _carried_out(p, cells.grid, kernel))
@@ -102,8 +102,8 @@ def step_times(sde: SDE, start: float, stop: float, dim: int) -> list[float]:
         middle = (s + t) / 2
         if middle in (s, t):
             raise SdeflowError(
-                f"the transition kernel of the SDE jumps at t = {s:.6g}: from there to the next "
-                "number its scale falls by half; correct `transition`"
+                f"the transition kernel of the SDE jumps at t = {s:.6g}, where its scale falls by "
+                "half at once; correct `transition`"
             )
         return [*halved(s, middle), *halved(middle, t)]
 
@@ -115,11 +115,7 @@ def step_times(sde: SDE, start: float, stop: float, dim: int) -> list[float]:
 
 
 def checked_kernel(sde: SDE, s: float, t: float, dim: int) -> Kernel:
-    """The transition kernel from s to t, one number per axis.
-
-    Raises:
-        ValueError: a shape that is neither () nor (d,), NaN, a negative scale or variance.
-    """
+    """Return the transition kernel from s to t if it is valid, with one number per axis."""
     assert sde.transition is not None
     rows = [torch.as_tensor(v).detach().double() for v in sde.transition(s, t)]
     if any(v.shape not in ((), (dim,)) for v in rows):
@@ -129,7 +125,10 @@ def checked_kernel(sde: SDE, s: float, t: float, dim: int) -> Kernel:
         )
     scale, shift, variance = (v.expand(dim).numpy() for v in rows)
     if not all(np.isfinite(v).all() for v in (scale, shift, variance)):
-        raise ValueError(f"the transition kernel from {s:.6g} to {t:.6g} is NaN or infinite")
+        raise ValueError(
+            f"the transition kernel from {s:.6g} to {t:.6g} is NaN or infinite; "
+            "correct `transition`"
+        )
     if scale.min() < 0 or variance.min() < 0:
         raise ValueError(
             f"the transition kernel from {s:.6g} to {t:.6g} has a negative scale or variance; "

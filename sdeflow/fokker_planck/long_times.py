@@ -1,12 +1,13 @@
-r"""The density of a Markov chain after a long time, e^{t L} m, by a rational Krylov method.
+r"""Compute the density of a Markov chain after a long time, by a rational Krylov method.
 
-A Taylor series needs about as many products with L as the chain jumps. The space spanned by the
-powers of R = (1 - (t / 10) L)^{-1}, applied to m, needs some tens, because R damps what is fast:
+A Taylor series needs about as many products with L as the chain makes jumps. The space spanned by
+the powers of R = (1 - (t / 10) L)^{-1}, applied to the masses m, needs some tens of dimensions,
+because R damps fast motion:
 
     e^{t L} m = V e^{10 (1 - H^{-1})} V^T m,    H = V^T R V,
 
 with V an orthonormal basis of the space. `Elimination` applies R without cancellation, so that
-events which are rarer than rounding errors happen at the right rate.
+events which are rarer than rounding errors have the right rate.
 
 Source: van den Eshof and Hochbruck 2006.
 """
@@ -20,18 +21,19 @@ from scipy.sparse.linalg import expm_multiply
 from sdeflow._validation import SdeflowError
 from sdeflow.fokker_planck.elimination import Elimination
 
-FEW, MANY = 1e3, 1e6  # jumps below which, and up to which, a Taylor series is affordable
-PARTS = 10.0  # of the time, of which R is an implicit step
-MOST, AT_ONCE, PRECISION = 150, 5, 1e-11  # dimensions of the space, and the change that ends it
-GONE = 1e-10  # eigenvalues of R below this belong to motion that is over
+FEW, MANY = 1e3, 1e6  # jumps up to which a Taylor series is quicker, and is possible
+PARTS = 10.0  # R is one implicit step over this part of the time
+MOST, AT_ONCE = 150, 5  # dimensions of the space at most, and between two tests of convergence
+PRECISION = 1e-11  # relative change that counts as converged
+GONE = 1e-10  # eigenvalues of R below this belong to motion that has decayed
 WORST_BASIS = 1e6  # condition number of the eigenvectors of H
 
 
 def propagated(matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float) -> np.ndarray:
-    """e^{time L} m (n,), for L (n, n) in an order in which it is a band matrix.
+    """The masses e^{time L} m (n,), for L (n, n) in an order in which it is a band matrix.
 
     Raises:
-        SdeflowError: the time is long, and the motion hardly damped.
+        SdeflowError: the time is long and the motion is hardly damped.
     """
     jumps = time * float(abs(matrix.diagonal()).max())
     if jumps > FEW:
@@ -40,8 +42,8 @@ def propagated(matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float) -
             return later
         if jumps > MANY:
             raise SdeflowError(
-                f"the chain jumps {jumps:.1e} times and its motion is hardly damped, so that the "
-                "density after this time cannot be computed; take a shorter time or wider cells"
+                f"the chain makes {jumps:.1e} jumps and its motion is hardly damped, so that the "
+                "density after this time cannot be computed; use a shorter time or wider cells"
             )
     out: np.ndarray = expm_multiply(matrix * time, mass)
     return out
@@ -57,7 +59,7 @@ def _in_krylov_space(
     before = mass
     for k in range(MOST):
         new, known = rate * implicit.solve(basis[k]), np.array(basis)
-        for _ in range(2):  # the second time for what rounding has left
+        for _ in range(2):  # twice, because of rounding
             part = known @ new
             h[: k + 1, k] += part
             new = new - part @ known
@@ -76,7 +78,7 @@ def _in_krylov_space(
 
 
 def _first_column(h: np.ndarray) -> np.ndarray | None:
-    """That of e^{10 (1 - 1 / h)}, or None where rounding errors would show in it."""
+    """The first column of e^{10 (1 - 1 / h)}, or None where rounding errors are too large."""
     values, vectors = np.linalg.eig(h)
     if np.linalg.cond(vectors) > WORST_BASIS:
         return None

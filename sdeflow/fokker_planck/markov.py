@@ -1,19 +1,16 @@
-r"""A time-independent SDE as a Markov chain on the cells of a grid: dm/dt = L m.
+r"""Compute stationary densities, passage times and relaxation rates of a time-independent SDE.
 
-One sparse matrix L then answers what one asks about long times, by linear algebra:
+The SDE becomes a Markov chain on the cells of a grid, dm/dt = L m, with one sparse matrix L:
 
     L m = 0                       the stationary density
-    e^{time L} m                  any density, later
+    e^{time L} m                  a density after a time, however long
     L^T tau = -1                  mean first-passage times
     L v = -k v                    relaxation rates k
 
-All rates between cells are positive, whatever the drift (`exponential_fitting`), and nothing is
-subtracted (`elimination`): events that are rarer than rounding errors, as the crossing of a
-barrier of 60 kT, have the right rate. The Boltzmann density of a given potential is stationary up
-to rounding, because detailed balance holds for each pair of cells.
-
-Cells that are wide for the noise add diffusion. Each answer is compared with that on cells twice
-as wide, and refused where the difference tells an error above a limit.
+All rates are positive for any drift (`exponential_fitting`), and nothing is subtracted
+(`elimination`): events that are rarer than rounding errors, such as the crossing of a barrier of
+60 kT, have the right rate. Wide cells add numerical diffusion, so each result is compared with
+that on cells twice as wide, and an estimated error above a limit raises.
 
 Source: Scharfetter and Gummel 1969; Grassmann, Taksar and Heyman 1985.
 """
@@ -48,20 +45,22 @@ from sdeflow.fokker_planck.relaxation import slowest_rates
 from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE, check_sde
 
-AS_DISTANCE = 1 / 3  # total variation over the relative change of a variance that goes with it
+AS_DISTANCE = 1 / 3  # the total variation that a relative change 1 of a variance causes, about
 
 
 @dataclass(frozen=True, eq=False)
 class MarkovGenerator:
-    """The generator L of a Markov chain on the cells, dm/dt = L m, with reflecting walls.
+    """The generator L of a Markov chain on the cells of a grid, with reflecting walls.
+
+        dm/dt = L m    for the cell masses m
 
     Attributes:
         grid: the cells.
-        matrix: L (cells, cells), sparse: rates from column to row, 1 / time, and a diagonal that
+        matrix: L (cells, cells), sparse: rates from column to row (1 / time), and a diagonal that
             makes each column add up to zero.
-        coarse: the generator of the same SDE on cells twice as wide, by which errors are
-            estimated; None: they are not.
-        refuse: an estimated error above its `error` raises, one above that of `WARN` warns.
+        coarse: the generator of the same SDE on cells twice as wide, to estimate errors; None for
+            no estimates.
+        refuse: an estimated error above `refuse.error` raises, one above `WARN.error` warns.
     """
 
     grid: Grid
@@ -70,11 +69,7 @@ class MarkovGenerator:
     refuse: Diagnostics = REFUSE
 
     def __post_init__(self) -> None:
-        """Check the rates.
-
-        Raises:
-            TypeError, ValueError: no matrix of rates between the cells.
-        """
+        """Check the rates."""
         check_kind(self.grid, Grid, "grid")
         check_refuse(self.refuse)
         object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid))
@@ -84,18 +79,13 @@ class MarkovGenerator:
         return f"Markov generator on {self.grid}"
 
     def rate(self, density: Density) -> Tensor:
-        """dm/dt = L m, in the grid's shape.
-
-        Raises:
-            TypeError, ValueError: no density, or one on another grid.
-        """
+        """The rate at which the masses of a density change, dm/dt = L m, in the grid's shape."""
         return self._shaped(self.matrix @ self._row(density))
 
     def propagate(self, density: Density, time: float) -> Density:
-        """exp(time L) m, time >= 0.
+        """The density after a time >= 0, exp(time L) m.
 
         Raises:
-            TypeError, ValueError: time is negative or no number, or the density has another grid.
             SdeflowError: the cells are too wide, or the motion is hardly damped over a long time.
         """
         row, order = self._row(density), self._order
@@ -112,7 +102,7 @@ class MarkovGenerator:
         return Density(self.grid, later.mass, error)
 
     def stationary(self) -> Density:
-        """The stationary density: L m = 0, total 1.
+        """The stationary density, L m = 0, of total mass 1.
 
         Raises:
             SdeflowError: it is not unique, because some cells cannot be reached from others; or
@@ -130,13 +120,17 @@ class MarkovGenerator:
         return Density(self.grid, density.mass, error)
 
     def passage_time(self, target: Tensor) -> Tensor:
-        r"""The mean time to reach the cells of `target` (bool, shape) from each cell, (shape).
+        r"""The mean time to reach a set of cells from each cell, (shape).
 
-        L^T tau = -1 outside the target, tau = 0 in it; the target begins at its cells' centres.
-        It is infinite from cells from which the target may never be reached.
+            L^T tau = -1 outside the target, tau = 0 in it
+
+        The target begins at the centres of its cells. The time is infinite from cells from which
+        the target may never be reached.
+
+        Args:
+            target: bool, (shape), true in the cells of the target.
 
         Raises:
-            TypeError, ValueError: target of another shape or kind, or empty.
             SdeflowError: the cells are too wide.
         """
         inside = check_target(target, self.grid)
@@ -144,7 +138,7 @@ class MarkovGenerator:
         finite = np.isfinite(tau)
         if self.coarse is None or not tau[finite].any():
             return self._shaped(tau)
-        # On the wide cells, given the times next to the target: both have the same boundary then.
+        # On wide cells the times next to the target are given, so that the boundary is the same.
         times, near = _blocks(tau, self.grid), _blocks(inside.ravel() * 1.0, self.grid) > 0
         known = (near | _neighbours(near, self.coarse.grid)) & np.isfinite(times)
         free = np.isfinite(times) & ~known
@@ -155,12 +149,11 @@ class MarkovGenerator:
         return self._shaped(tau)
 
     def relaxation_rates(self, count: int = 4) -> Tensor:
-        """The `count` smallest relaxation rates, complex (count,), sorted by real part.
+        """The `count` smallest relaxation rates k, complex (count,), sorted by real part.
 
-        They are minus the eigenvalues of L next to 0 (1 / time), real if the chain is reversible.
+            L v = -k v    (1 / time), real if the chain is reversible
 
         Raises:
-            TypeError, ValueError: count is no whole number from 1 on, or almost that of the cells.
             SdeflowError: the stationary density is not unique, or the cells are too wide.
         """
         most = self.matrix.shape[0] - 3
@@ -180,7 +173,7 @@ class MarkovGenerator:
 
     @cached_property
     def _order(self) -> np.ndarray:
-        """The cells, line by line along the shorter axis: then L has its narrowest band."""
+        """The cells, line by line along the shorter axis, so that the band of L is narrow."""
         cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
         return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
 
@@ -190,8 +183,9 @@ class MarkovGenerator:
         closed = closed_classes(self.matrix)
         if len(closed) > 1:
             raise SdeflowError(
-                f"this SDE has no unique stationary density on this grid: {len(closed)} sets of "
-                "cells are never left; add noise, use finer cells, or a grid around one of them"
+                f"this SDE has no unique stationary density on this grid, because {len(closed)} "
+                "sets of cells are never left; add noise, use finer cells, or a grid around one "
+                "set"
             )
         order = self._order[closed[0][self._order]]
         log = Elimination(self.matrix[order][:, order], np.zeros(len(order))).log_null()
@@ -209,7 +203,7 @@ class MarkovGenerator:
             return np.full(cells, 1 / cells)
 
     def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
-        """L^T tau = -1 where `known` is false, tau = times where it is true; all (cells,)."""
+        """The solution of L^T tau = -1 where `known` is false, tau = times elsewhere; (cells,)."""
         never = ~reaching(self.matrix, known)
         infinite = reaching(self.matrix @ scipy.sparse.diags(1.0 * ~known), never)
         order = self._order[~(known | infinite)[self._order]]
@@ -229,7 +223,7 @@ class MarkovGenerator:
     def _checked(
         self, change: float, what: str, mass: np.ndarray, time: float = math.inf
     ) -> float:
-        """The error of a result that cells twice as wide change by `change`, over `time`.
+        """The estimated error of a result that cells twice as wide change by `change`.
 
         Raises:
             SdeflowError: it is above the limit.
@@ -239,8 +233,8 @@ class MarkovGenerator:
         error = max(change * added.remaining, min(1.0, widened * AS_DISTANCE))
         axis = int(np.argmax(added.peclet))
         told = (
-            f"the error of {what} is about {error:.2g}, because the cells are wide: along axis "
-            f"{axis} the cell Peclet number |f| h / D is {added.peclet[axis]:.2g}; use finer "
+            f"the error of {what} is about {error:.2g}, because the cells are wide (along axis "
+            f"{axis} the cell Peclet number |f| h / D is {added.peclet[axis]:.2g}); use finer "
             "cells, `evolve`, or particles"
         )
         if error > self.refuse.error:
@@ -269,24 +263,25 @@ def markov_generator(
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
 ) -> MarkovGenerator:
-    r"""The generator of an SDE frozen at one time, by exponential fitting.
+    r"""The Markov generator of an SDE on a grid, with drift and diffusion at one time.
 
-    Between neighbouring cells: rate right = D B(-P) / h^2, left = D B(P) / h^2, with D = g^2 / 2,
-    B(z) = z / (e^z - 1) and P = f h / D at the face. With a potential P is minus its difference
-    between the cells, and the Boltzmann density is exactly stationary.
+        rate right = D B(-P) / h^2,    rate left = D B(P) / h^2,    B(z) = z / (e^z - 1)
+
+    between neighbouring cells, with D = g^2 / 2 and P = f h / D at the face. With a potential, P
+    is minus its difference between the cells, and the Boltzmann density is exactly stationary.
 
     Args:
-        t: where drift and diffusion are read, t_start by default; an SDE that runs down in t is
-            read in the order of the run.
-        potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT: used
-            instead of the drift.
-        estimate: compare each answer with that on cells twice as wide; warns where cells cannot be
-            merged two by two, and looks at the diffusion that the cells add alone.
-        refuse: an answer with an estimated error above `refuse.error` raises. It is a total
-            variation for densities and relative for times and rates.
+        sde: any SDE; if it runs down in t, so does the chain.
+        grid: the cells.
+        t: the time of drift and diffusion, t_start by default.
+        potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT; it takes
+            the place of the drift.
+        estimate: compare each result with that on cells twice as wide. Where cells cannot be
+            merged two by two, the error is estimated from the numerical diffusion alone.
+        refuse: a result with an estimated error above `refuse.error` raises: a total variation
+            for densities, relative for times and rates.
 
     Raises:
-        TypeError, ValueError: an argument is wrong, or shapes do not fit.
         SdeflowError: drift or diffusion is NaN or infinite.
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
@@ -304,13 +299,13 @@ def markov_generator(
         if estimate and can_be_coarsened(grid):
             wide = grid.coarser()
             merged = None
-            if energy is not None:  # the merged cells have the free energy of their parts
+            if energy is not None:  # a merged cell has the free energy of its parts
                 least = energy.min()
                 mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
                 merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
             coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
     generator = MarkovGenerator(grid, matrix, coarse, refuse)
-    if estimate and coarse is None:  # the diffusion that the cells add is known all the same
+    if estimate and coarse is None:  # the numerical diffusion is known without coarse cells
         generator._checked(0.0, "the stationary density, a total variation,", generator._typical)
     return generator
 
@@ -318,8 +313,8 @@ def markov_generator(
 def _change(density: Density, wide: Density) -> float:
     """The total variation between a density and one on cells twice as wide, or more.
 
-    The total variation is bounded and the width of the densities is not: it tells more where both
-    are far from the right one.
+    The relative change of the variances counts too: the total variation is bounded, and does not
+    grow where both densities are far from the exact one.
     """
     here = density.coarsen()
     square = torch.tensor(wide.grid.width, dtype=torch.float64) ** 2
@@ -336,7 +331,7 @@ def _blocks(row: np.ndarray, grid: Grid) -> np.ndarray:
 
 
 def _neighbours(inside: np.ndarray, grid: Grid) -> np.ndarray:
-    """The cells (cells,) next to those that are inside."""
+    """The cells next to those that are inside, as masks (cells,)."""
     mask = inside.reshape(grid.shape)
     near = np.zeros_like(mask)
     for axis in range(grid.dim):

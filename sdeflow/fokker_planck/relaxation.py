@@ -1,13 +1,13 @@
-r"""The slowest relaxation rates of a Markov chain, to full relative precision.
+r"""Compute the slowest relaxation rates of a Markov chain, to full relative precision.
 
-They are minus the eigenvalues k of L next to 0. Arnoldi's method finds the largest eigenvalues
-1 / k of the deviation operator
+The rates k are minus the eigenvalues of L next to 0. Arnoldi's method finds the largest
+eigenvalues 1 / k of the deviation operator
 
     Z = int_0^inf (e^{t L} - e^{inf L}) dt,
 
-which `Elimination` applies without cancellation. Those far below the largest are lost in its
-rounding errors: they are the largest ones of (sigma - L)^{-1}, 1 / (sigma + k), with a shift
-sigma > 0 of about their size.
+which `Elimination` applies without cancellation. Rates much larger than the smallest are lost in
+the rounding errors of Z. They are found from the largest eigenvalues 1 / (sigma + k) of
+(sigma - L)^{-1}, with a shift sigma > 0 of about their size.
 
 Source: Lehoucq, Sorensen and Yang 1998.
 """
@@ -24,7 +24,7 @@ from sdeflow._validation import SdeflowError
 from sdeflow.fokker_planck.elimination import Elimination
 
 RESTARTS = 300  # of Arnoldi's method, at most
-PRECISE = 1e6  # rates this many times as large as the smallest (or the shift) are kept
+PRECISE = 1e6  # rates up to this many times the smallest one (or the shift) are precise
 
 Operator = Callable[[np.ndarray], np.ndarray]
 
@@ -32,7 +32,7 @@ Operator = Callable[[np.ndarray], np.ndarray]
 def slowest_rates(
     matrix: scipy.sparse.csc_matrix, stationary: np.ndarray, count: int
 ) -> np.ndarray:
-    """The `count` smallest rates (count,), complex, sorted by real part.
+    """The `count` smallest relaxation rates, complex (count,), sorted by real part.
 
     Args:
         matrix: L (n, n), in an order in which it is a band matrix.
@@ -41,30 +41,30 @@ def slowest_rates(
     Raises:
         SdeflowError: Arnoldi's method does not converge.
     """
-    seen = _eigenvalues(_deviation(matrix, stationary), len(stationary), count)
-    # Where some have not converged, only what is below the largest that has is known.
-    limit = PRECISE * abs(seen[0]) if len(seen) == count else abs(seen[-1])
-    found = seen[abs(seen) <= limit]
+    rates = _eigenvalues(_deviation(matrix, stationary), len(stationary), count)
+    # If some have not converged, all rates are known only up to the largest that has.
+    limit = PRECISE * abs(rates[0]) if len(rates) == count else abs(rates[-1])
+    found = rates[abs(rates) <= limit]
     while len(found) < count:
-        beyond = abs(seen[abs(seen) > limit])
+        beyond = abs(rates[abs(rates) > limit])
         sigma = min([*beyond, 1e4 * limit])
         if sigma > abs(matrix.diagonal()).max():
             raise SdeflowError(
-                f"{len(found)} relaxation rates of {count} were found; ask for fewer"
+                f"only {len(found)} of {count} relaxation rates were found; ask for fewer"
             )
         shifted = Elimination(matrix, np.full(len(stationary), sigma))
-        seen = _eigenvalues(shifted.solve, len(stationary), count + 1) - sigma
+        rates = _eigenvalues(shifted.solve, len(stationary), count + 1) - sigma
         # Sizes between the old limit and 1e-4 sigma cannot occur.
-        size = abs(seen)
+        size = abs(rates)
         kept = (size > max(limit, 1e-4 * sigma)) & (size <= PRECISE * sigma)
-        found = np.append(found, seen[kept])
-        limit = PRECISE * sigma if len(seen) > count else max(limit, size[-1])
+        found = np.append(found, rates[kept])
+        limit = PRECISE * sigma if len(rates) > count else max(limit, size[-1])
     found = found[np.argsort(abs(found), kind="stable")][:count]
     return found[np.lexsort((found.imag, found.real))]
 
 
 def _deviation(matrix: scipy.sparse.csc_matrix, stationary: np.ndarray) -> Operator:
-    """y -> Z y: the time spent in each state on the way to the fullest one, without its mean."""
+    """y -> Z y, by the times spent in each state on the way to the one of largest probability."""
     n, home = len(stationary), int(stationary.argmax())
     free = np.delete(np.arange(n), home)
     lost = matrix[[home]][:, free].toarray()[0]
@@ -77,8 +77,8 @@ def _deviation(matrix: scipy.sparse.csc_matrix, stationary: np.ndarray) -> Opera
         out: np.ndarray = x - stationary * x.sum()
         if not np.isfinite(out).all():
             raise SdeflowError(
-                "a relaxation time is above the largest number of the computer, as over barriers "
-                "of 700 kT; take a lower barrier, or a grid around one well"
+                "a relaxation time is larger than the largest float, as over barriers of 700 kT; "
+                "take a lower barrier, or a grid around one well"
             )
         return out
 
@@ -86,7 +86,7 @@ def _deviation(matrix: scipy.sparse.csc_matrix, stationary: np.ndarray) -> Opera
 
 
 def _eigenvalues(inverse: Operator, n: int, count: int) -> np.ndarray:
-    """1 / mu for the `count` largest eigenvalues mu, or those that converge, by size."""
+    """1 / mu, sorted by size, for the `count` largest eigenvalues mu, or those that converge."""
     start = np.random.default_rng(0).standard_normal(n)
     operator = LinearOperator((n, n), lambda y: inverse(y.ravel()), dtype=float)
     try:

@@ -1,16 +1,16 @@
-r"""Make a grid follow the size of the cloud: rescaled coordinates y and rescaled time u.
+r"""Make a grid follow the size of the cloud, by rescaled coordinates y and a rescaled time u.
 
-Noise widens a cloud, for VE and EDM by factors of a thousand; a fixed grid is then too wide at one
-end of the run or too small at the other. In
+Noise widens a cloud, for VE and EDM by factors of a thousand. A fixed grid is then too coarse at
+one end of the run or too small at the other. In the coordinates
 
     y = x / s(t),    s(t)^2 = alpha^2 std^2 + sigma^2,
 
-every process stays in one box. The narrowest feature of the data, of standard deviation `width`,
-relaxes at a constant rate in the time
+the cloud stays in one box. In the time
 
     u = ln(rho^2 + width^2) / 2,    rho = sigma / alpha,
 
-so that steps which are equal in u are equally accurate. `rescale` is the SDE in y and u.
+the narrowest feature of the data, of standard deviation `width`, relaxes at a constant rate, so
+that equal steps of u are equally accurate. `rescale` gives the SDE in y and u.
 
 See docs/theory.md, (8.2).
 """
@@ -25,22 +25,21 @@ from torch import Tensor
 
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.density import Grid
-from sdeflow.processes.process import Process
+from sdeflow.processes.process import Process, check_process
 from sdeflow.sdes.sde import SDE, Transition, TransitionKernel
 
 
 @dataclass(frozen=True)
 class Rescaling:
-    r"""Coordinates y = x / s, s^2 = alpha^2 std^2 + sigma^2; time u = ln(rho^2 + width^2) / 2.
+    r"""Coordinates and a time in which a noised cloud keeps its size.
+
+        y = x / s,    s^2 = alpha^2 std^2 + sigma^2,    u = ln(rho^2 + width^2) / 2
 
     Args:
         process: of the SDE.
-        std: of the data, per coordinate, about the origin (length).
-        width: standard deviation of the narrowest feature of the data (length); 0: uniform in log
-            SNR.
-
-    Raises:
-        TypeError, ValueError: no process, std is not positive, width is negative.
+        std: root mean square of the data, per coordinate, about the origin (length).
+        width: standard deviation of the narrowest feature of the data (length); with 0, u is
+            uniform in log SNR.
     """
 
     process: Process
@@ -49,8 +48,7 @@ class Rescaling:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if not isinstance(self.process, Process):
-            raise TypeError(f"process must be a Process, got {type(self.process).__name__}")
+        check_process(self.process)
         check_positive(self.std, "std")
         check_positive(self.width, "width", zero=True)
 
@@ -59,11 +57,7 @@ class Rescaling:
         return f"rescaling of {self.process}, std {self.std:g}, width {self.width:g}"
 
     def __call__(self, t: Tensor | float) -> float:
-        """s(t).
-
-        Raises:
-            TypeError, ValueError: t is no finite number.
-        """
+        """The scale s(t) of the coordinates at one time."""
         when = (
             t
             if isinstance(t, Tensor) and not t.ndim
@@ -85,11 +79,11 @@ class Rescaling:
         return torch.hypot(c.alpha * self.width, c.sigma)
 
     def rescaled_time(self, t: Tensor) -> Tensor:
-        """u of t."""
+        """The rescaled time u of t."""
         return torch.log(torch.exp(-self.process.log_snr(_in_double(t))) + self.width**2) / 2
 
     def time(self, u: Tensor) -> Tensor:
-        """t of u, within the process's interval; undoes `rescaled_time`."""
+        """The time t of u, in the interval of the process; the inverse of `rescaled_time`."""
         level = torch.exp(2 * _in_double(u, "u")) - self.width**2
         t = self.process.time(-torch.log(level.clamp_min(1e-300)))
         return t.clamp(self.process.t_min, self.process.t_max)
@@ -107,15 +101,17 @@ def _in_double(t: Tensor | float, name: str = "t") -> Tensor:
 
 
 def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
-    r"""The same SDE in y = x / s(t) and u.
+    r"""The same SDE in the coordinates y = x / s(t) and the time u of a rescaling.
 
-    dy = [f(s y, t) / s - (s_dot / s) y] (dt / du) du + g(s y, t) / s sqrt(dt / du) dW.
+        dy = [f(s y, t) / s - (s_dot / s) y] (dt / du) du + g(s y, t) / s sqrt(dt / du) dW
 
     Args:
-        at: (K,) values of u that will be asked for: what depends on them alone is computed now.
+        sde: in x and t.
+        rescaling: gives y and u.
+        at: (K,) values of u at which the SDE will be evaluated; s and the rates there are then
+            computed in advance.
 
     Raises:
-        TypeError: no SDE, or no Rescaling.
         ValueError: the span of the SDE leaves the interval of the rescaling's process.
     """
     if not isinstance(sde, SDE) or not isinstance(rescaling, Rescaling):
@@ -150,7 +146,7 @@ def _rescaled_span(sde: SDE, rescaling: Rescaling) -> tuple[float, float]:
 
 
 class _Table:
-    """t, and s, d ln s / dt and du / dt there, for each u that was asked for."""
+    """t, s, d ln s / dt and du / dt for each u at which they were computed."""
 
     def __init__(self, rescaling: Rescaling) -> None:
         self.rescaling = rescaling
@@ -190,7 +186,7 @@ class _RescaledNoise:
 
 @dataclass(frozen=True, eq=False)
 class _RescaledTransition:
-    """From u to v: y_v = x_t / s(t) given x_s = s(s) y_u."""
+    """The transition kernel from u to v, of y_v = x_t / s(t) given y_u."""
 
     transition: Transition
     rescaling: Rescaling
@@ -205,10 +201,10 @@ class _RescaledTransition:
 
 
 def fitted_rescaling(grid: Grid, process: Process, t: float) -> Rescaling:
-    """The rescaling with s(t) a fifth of the grid's half-width, so that the prior always fits in.
+    """The rescaling with s(t) a fifth of the grid's half-width, so that the grid holds the prior.
 
     Raises:
-        ValueError: the origin is not inside, or less than five times the noise at t fits.
+        ValueError: the grid does not hold the origin and five standard deviations of the noise.
     """
     c = process(torch.tensor(t, dtype=torch.float64))
     half = min(min(-a, b) for a, b in zip(grid.low, grid.high, strict=True))

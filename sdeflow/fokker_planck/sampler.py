@@ -1,13 +1,13 @@
-r"""The density of a sampler's particles, steps included and sampling noise excluded.
+r"""Compute the density that the particles of a sampler have after its finite steps.
 
-A sampler does not solve the SDE. It takes K steps, each of which draws from a Gaussian around a
-mean that the field gives. Its particles have the density of that Markov chain, which obeys the
+A sampler does not solve its SDE exactly. It takes K steps, each of which draws from a Gaussian
+around a mean that depends on the field. The density of this Markov chain obeys the
 Chapman-Kolmogorov equation
 
     p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx.
 
-The difference to the density of the SDE (`evolve`) is the discretisation error and nothing else,
-because no particle is drawn.
+No particle is drawn, so the difference to the density of the SDE (`evolve`) is the error of the
+finite steps alone.
 
 See docs/theory.md, (8.3).
 """
@@ -23,10 +23,7 @@ from scipy.fft import dctn, idctn
 from torch import Tensor
 
 from sdeflow.density import Density
-from sdeflow.fokker_planck.arguments import (
-    check_arguments,
-    on_axes_of,
-)
+from sdeflow.fokker_planck.arguments import check_arguments, on_axes_of
 from sdeflow.fokker_planck.density_path import (
     REFUSE,
     DensityPath,
@@ -52,26 +49,27 @@ def sampler_density(
     estimate: bool = True,
     refuse: Diagnostics = REFUSE,
 ) -> DensityPath:
-    r"""The density of the particles of the Euler method with these steps, without sampling noise.
+    r"""The density of a sampler's particles after Euler steps at these times.
 
-    p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,   m_k(x) = x + drift dt,   s_k = g sqrt(dt),
+        p_{k+1}(z) = int p_k(x) N(z; m_k(x), s_k^2 I) dx,
+        m_k(x) = x + drift dt,    s_k = g sqrt(dt)
 
-    with drift and noise from `sde.stepped(times, x)`, which a solver uses too: `reverse` gives the
-    Euler-Maruyama method, `ancestral` DDPM, DDIM-eta and DDIM. The error is of fourth order in
-    the cell width. A sampler has no walls: mass that reaches those of the grid is refused, and
-    where `refuse` allows it, it stays at them.
+    Drift and noise are those of the solver, `sde.stepped(times, x)`: of the Euler-Maruyama method
+    for `reverse`, of DDPM and DDIM for `ancestral`. The error is of fourth order in the cell
+    width. A sampler has no walls, so mass that reaches those of the grid is an error; if `refuse`
+    allows it, that mass stays there.
 
     Args:
-        sde: as the solver is given it.
+        sde: as given to the solver.
         density: at times[0].
-        times: (K + 1,) as the solver is given them, in the SDE's direction.
+        times: (K + 1,) as given to the solver, in the SDE's direction.
         save: which of `times` to keep, by default both ends.
-        rescaling, estimate, refuse: as in `evolve`; the estimate is a third of the difference to
-            cells twice as wide, with the same steps. A `FieldTable` is read at the centres of the
+        rescaling, estimate, refuse: as in `evolve`. The estimate is a third of the difference to
+            cells twice as wide, with the same steps. A `FieldTable` is used at the centres of the
             cells only if they are corners of its grid.
 
     Raises:
-        TypeError, ValueError: an argument is wrong, or the noise depends on the state or the axis.
+        ValueError: the noise depends on the state or the axis.
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
     check_arguments(sde, density, rescaling, refuse)
@@ -106,11 +104,11 @@ def sampler_density(
 
 
 class _Chain:
-    """A density moved by the steps of a sampler.
+    """A density that moves by the steps of a sampler.
 
     The state is p at the centres times h^d. One step moves it to m_k, spreads it there over the
-    cells as cubic B-splines, and in a cosine transform adds the noise and divides by the
-    transform of the spline, so that a step without drift or noise changes nothing.
+    cells by cubic B-splines, and in a cosine transform adds the noise and divides by the
+    transform of the spline. So a step without drift or noise changes nothing.
     """
 
     def __init__(self, sde: SDE, start: Density, times: Tensor, scales: list[float]) -> None:
@@ -153,14 +151,15 @@ class _Chain:
         g = torch.as_tensor(noise)
         if g.ndim and not bool((g == g.reshape(-1)[0]).all()):
             raise ValueError(
-                "the noise depends on the state or the axis, and a step of a sampler must have "
-                "the same noise everywhere; compare its particles with `evolve` instead"
+                "the noise depends on the state or the axis, but `sampler_density` needs the same "
+                "noise everywhere; compare the particles with `evolve` instead"
             )
         return g.reshape(-1)[0]
 
     def _spread(self, z: np.ndarray, p: np.ndarray) -> np.ndarray:
-        """The sum of cubic B-splines of masses p at z (cells, d); what is beyond a wall is put on
-        it, and what a spline has beyond is reflected.
+        """The sum of cubic B-splines of masses p at z (cells, d).
+
+        Masses beyond a wall are moved to it; a part of a spline beyond a wall is reflected.
         """
         index, weight = [], []
         outside = np.zeros(len(p), dtype=bool)

@@ -1,11 +1,11 @@
-r"""Strang splitting of the Fokker-Planck equation: transport, diffusion, transport.
+r"""Solve the Fokker-Planck equation by Strang splitting: transport, diffusion, transport.
 
-One step from t to t + dt, with the coefficients frozen at its middle, is X Y H Y X:
+One step from t to t + dt, with drift and diffusion at its middle, is X Y H Y X:
 
     X, Y    transport along one axis over dt / 2, semi-Lagrangian: `departure_points` and `remap`
     H       diffusion over dt, by `HeatKernel` where the noise is additive, else by `TRBDF2`
 
-so it is of second order in dt. Without noise H drops out, and the rest solves the continuity
+It is of second order in dt. Without noise there is no H, and the rest solves the continuity
 equation of the probability flow.
 
 Source: Strang 1968.
@@ -35,12 +35,12 @@ from sdeflow.sdes.sde import SDE
 
 
 class StrangSplitting:
-    """A density under any SDE, stepped over a time grid."""
+    """A density that moves under any SDE by steps over a time grid."""
 
     def __init__(self, sde: SDE, start: Density, time_grid: Tensor) -> None:
         self.sde, self.time_grid, self.cells = sde, time_grid, CellMasses(start)
         self.corners, self.centres = start.grid.corners(), start.grid.centres()
-        # The drift (cells per step), dt and share of the step that the departure points are for.
+        # The drift (cells per step), dt and share of the step of the departure points.
         self.followed = np.empty(0), 0.0, 0.0
         # The end of a step is the start of the next: t, and g there.
         self.noise_at_end: tuple[float, Tensor] = math.nan, torch.empty(0)
@@ -56,7 +56,7 @@ class StrangSplitting:
         return kept
 
     def _step(self, start: float, stop: float) -> None:
-        """X Y H Y X."""
+        """One step X Y H Y X."""
         cells, dt = self.cells, stop - start
         middle = torch.tensor((start + stop) / 2, dtype=torch.float64)
         heat = self._diffusion(start, stop, middle)
@@ -77,8 +77,9 @@ class StrangSplitting:
         cells.set(p)
 
     def _follow(self, drift: np.ndarray, dt: float, share: float) -> None:
-        """The departure points over half a step along the first axis and over `share` of one along
-        the second, and (L dt)^2 in each cell. They are kept while the drift and dt are the same.
+        """Compute departure points and (L dt)^2 in each cell, unless drift and dt are unchanged.
+
+        The points are for half a step along the first axis and `share` of a step along the second.
         """
         before, length, part = self.followed
         same = part == share and abs(length - dt) < 1e-9 * abs(dt)
@@ -104,7 +105,7 @@ class StrangSplitting:
         return checked_diffusion(g, x, t)
 
     def _diffusion(self, start: float, stop: float, middle: Tensor) -> HeatKernel | TRBDF2 | None:
-        """H over the step: exact where the noise does not depend on the state."""
+        """H over the step, exact where the noise does not depend on the state."""
         if self.sde.diffusion is None:
             return None
         cells, dt = self.cells, abs(stop - start)

@@ -1,18 +1,16 @@
-r"""Transport and diffusion of cell masses, the two parts of a step.
+r"""Move cell masses by transport and by diffusion, the two parts of a step.
 
 Transport is semi-Lagrangian. Characteristics are followed backwards from the faces of the cells
 (`departure_points`), and the cumulative mass
 
     C(x) = int_{-inf}^x p dx'
 
-is read there from a monotone cubic (`remap`). Its differences are the new masses, so the total is
-kept exactly and no mass is negative, at any Courant number.
+is interpolated there by a monotone cubic (`remap`). Its differences are the new masses, so the
+total is kept and no mass is negative, at any Courant number.
 
-Diffusion by additive noise is the heat kernel (`HeatKernel`), exact by the cosine transform with
-reflecting walls; by noise that depends on the state it is solved implicitly (`TRBDF2`).
-
-No linear scheme of order above one keeps all masses positive (Bolley and Crouzeix 1978): `clip`
-sets what diffusion makes negative to zero and counts it, which tells that the cells are too wide.
+Diffusion is exact for additive noise (`HeatKernel`), and implicit for noise that depends on the
+state (`TRBDF2`). No linear scheme of order above one keeps all masses positive (Bolley and
+Crouzeix 1978): `clip` sets negative masses to zero and adds them up.
 
 Source: Colella and Woodward 1984 (PPM).
 """
@@ -35,11 +33,11 @@ Clip = Callable[[np.ndarray], np.ndarray]
 
 
 def departure_points(c: np.ndarray) -> np.ndarray:
-    """Where the faces come from, in cells (n + 1, m), if they move by c cells along axis 0.
+    """The departure points (n + 1, m), in cells, of faces that move by c cells along axis 0.
 
-    Semi-Lagrangian: the characteristics of the frozen velocity are followed backwards by the
-    Runge-Kutta method, in as many steps as keep |grad c| below a half each. The walls do not move
-    and faces never cross.
+    The characteristics of the velocity c, which depends on x and not on t, are followed backwards
+    by the Runge-Kutta method, with |grad c| below a half in each step. The walls do not move and
+    faces never cross.
     """
     c = c.copy()
     c[0] = c[-1] = 0.0
@@ -74,7 +72,7 @@ def departure_points(c: np.ndarray) -> np.ndarray:
 
 
 def remap(p: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The masses (n, m) between faces whose departure points are x (n + 1, m or 1) along axis 0.
+    """The new masses (n, m), from the departure points x (n + 1, m or 1) of the faces.
 
     The cumulative mass is a cubic in each cell, with slopes at the faces of at most three times
     the smaller neighbouring mass: hence monotone.
@@ -132,7 +130,7 @@ def largest_change(moved: list[np.ndarray], h: np.ndarray) -> np.ndarray:
 
 
 class HeatKernel:
-    """The solution operator of the heat equation, exp(a d^2 / dx^2), with reflecting walls.
+    """The heat kernel exp(a d^2 / dx^2) between reflecting walls, by a cosine transform.
 
     Args:
         spread: a (d,), half the variance added along each axis, in cells squared.
@@ -151,13 +149,15 @@ class HeatKernel:
 
 
 class TRBDF2:
-    """Diffusion by noise that depends on the state: TR-BDF2 along x (half), y, x (half).
+    """Diffusion by noise that depends on the state, by TR-BDF2 along x (half), y, x (half).
 
     The current between neighbouring cells needs no derivative of g: it is the difference of
     g^2 p / 2 (Ito), or g times the difference of g p / 2 (Stratonovich).
 
     Args:
-        h: (d,) cell widths. g: (*shape, d) noise at the centres. dt: the step, positive.
+        h: (d,) cell widths.
+        g: (*shape, d) noise at the centres.
+        dt: the step, positive.
 
     Source: Bank et al. 1985.
     """
@@ -196,14 +196,14 @@ class TRBDF2:
 
 
 def _flow(p: np.ndarray, right: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """The rate at which each cell fills along axis 0, given the rates across the faces."""
+    """dp/dt of each cell by currents along axis 0, from the rates across the faces."""
     current = np.zeros((len(p) + 1, p.shape[1]))
     current[1:-1] = right * p[:-1] - left * p[1:]
     return -np.diff(current, axis=0)
 
 
 def _bands(right: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """1 - (rates), tridiagonal, all lines joined end to end."""
+    """The tridiagonal matrix 1 - (rates), with all lines joined end to end."""
     n, m = len(right) + 1, right.shape[1]
     bands = np.zeros((3, m, n))
     bands[0, :, 1:] = -left.T

@@ -58,9 +58,9 @@ def test_peak_and_crossing_are_interpolated_between_levels(flip: bool) -> None:
 
 def test_bad_curves_and_missing_features_are_refused() -> None:
     curve = Curve(RHO, RHO)
-    with pytest.raises(ValueError, match="widen the levels"):
+    with pytest.raises(ValueError, match="take a wider range of levels"):
         curve.peak()
-    with pytest.raises(ValueError, match="never meets 11"):
+    with pytest.raises(ValueError, match="does not reach 11"):
         curve.crossing(11.0)
     with pytest.raises(ValueError, match="one value for each of its 2 levels"):
         Curve(f64([0.1, 0.2]), f64([1.0]))

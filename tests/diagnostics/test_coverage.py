@@ -38,7 +38,7 @@ def test_columns_of_unlike_units_count_alike_with_a_scale() -> None:
         lambda: class_shares(unit * x, unit * POINTS, LABELS),
         lambda: spread(unit * x, torch.eye(2)),
     ):
-        with pytest.warns(RuntimeWarning, match="sees little but column 1; give scale=column_sc"):
+        with pytest.warns(RuntimeWarning, match="column 1 alone decides the distance; give"):
             ask()
 
 

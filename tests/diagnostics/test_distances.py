@@ -208,7 +208,7 @@ def test_distances_of_unlike_columns_warn_and_see_both_with_a_scale(distance) ->
     data = weather(300, 0)
     wrong = weather(300, 1, correlation=-0.18)
     wrong[:, 0] = 300 + 5.9 * (wrong[:, 0] - 300)
-    with pytest.warns(RuntimeWarning, match=r"sees little but column 1; give scale=column_scale"):
+    with pytest.warns(RuntimeWarning, match=r"column 1 alone decides the distance; give scale="):
         distance(data, wrong)
     scale = column_scale(data)
     mean, sd = sampling_floor(weather, 300, partial(distance, scale=scale))
@@ -314,7 +314,7 @@ def test_bad_sizes_are_refused() -> None:
             energy_distance(a, b)
     with pytest.raises(ValueError, match="directions must be at least 1"):
         sliced_wasserstein(x, x, 0)
-    with pytest.raises(TypeError, match=r"pass its \.sample"):
+    with pytest.raises(TypeError, match=r"give its method \.sample"):
         sampling_floor(lopsided(), 5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="distance must be a function of two clouds"):
         sampling_floor(lopsided().sample, 5, "wasserstein")  # type: ignore[arg-type]

@@ -107,7 +107,7 @@ CLOUD = pair().sample(500, seed=0)
         ),
         (
             lambda: two_sample_test(torch.ones(200, 2), torch.ones(300, 2)),
-            ValueError, "are at one point, so there is nothing to compare",
+            ValueError, "are at one point, so that no test is possible",
         ),
         (lambda: two_sample_test(CLOUD, CLOUD[:50]), ValueError, "at least 100 particles"),
     ],
