@@ -7,11 +7,10 @@
     >>> noise = field.process.prior(1000, 2, seed=0)
     >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
 
-The names of most programs stand here: VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField,
+Most programs need only these names: VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField,
 LearnedField, GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver,
-ODESolver; Grid, Density, evolve; check_density, wasserstein; SdeflowError. All else stands in the
-packages below:
-`help(sf.sdes)` tells what is in one. docs/architecture.md is the plan of the package.
+ODESolver; Grid, Density, evolve; check_density, wasserstein; SdeflowError. Everything else is in
+the packages below: `help(sf.sdes)` lists the contents of one.
 """
 
 import sys as _sys
@@ -61,8 +60,8 @@ if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors rea
 
 __version__ = _version("sdeflow")
 
-# The packages alone: pydoc prints every class named in __all__ in full, thousands of lines, and
-# `help(sf)` should be one screen. The names of _NAMES are as public, and `dir(sf)` lists them.
+# Only the packages: pydoc prints every class in __all__ in full, which takes thousands of lines,
+# and `help(sf)` should fit a screen. The names in _NAMES are public too; `dir(sf)` lists them.
 __all__ = [
     "processes", "distributions", "fields", "training", "sdes", "solvers", "fokker_planck",
     "diagnostics", "analysis", "integrations", "images", "density", "plot", "experiment",

@@ -1,12 +1,13 @@
-r"""Evaluate a large cloud in blocks of one fixed shape: a particle's bits do not depend on n.
+r"""Evaluate clouds in blocks of one fixed shape, so that a particle's result does not depend on n.
 
-Kernels round differently for other shapes: a matrix product of 100 rows and one of 1000 rows give
-the first 100 rows with different bits. So matrix products are made in blocks of `ROWS` rows, the
-last block padded. Element-wise and row-wise work (sums along a row, softmax) does not need that.
+A matrix product rounds differently for another number of rows: the first 100 rows of a product of
+1000 rows differ in their last bits from a product of 100 rows. So matrix products are made in
+blocks of `ROWS` rows, and the last block is padded. Element-wise and row-wise operations (sums
+along a row, softmax) do not need blocks.
 
     blocked(network)  a whole network, block after block
     product(x, a)     one matrix product, all blocks in one call
-    paged(make)       k -> the k-th entry of a long list, made a page at a time
+    paged(make)       k -> the k-th entry of a long list, of which `PAGE` are computed at a time
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ PAGE = 64
 Entry = TypeVar("Entry")
 
 Evaluate = Callable[[Tensor], Tensor]
-"""x (n, d) -> (n, d): an evaluation in which all that depends on time is computed already."""
+"""x (n, d) -> (n, d), a function at one time; whatever depends on time alone is in it already."""
 
 
 def block() -> int:
@@ -35,12 +36,9 @@ def block() -> int:
 
 
 def blocked(network: Callable[..., Tensor], rows: int | None = None) -> Callable[..., Tensor]:
-    """A function (rest, x) -> network(x, *rest) that calls the network on one `block` at a time.
+    """The function (rest, x) -> network(x, *rest), which calls the network on one block at a time.
 
-    x (n, d) -> (n, d). `rows` is another number of rows for a block.
-
-    Raises (when called):
-        ValueError: the network returns a shape other than that of its input.
+    x (n, d) -> (n, d). A block has `rows` rows; by default `block()`.
     """
     most, rows = rows or block(), rows or ROWS
 
@@ -50,7 +48,8 @@ def blocked(network: Callable[..., Tensor], rows: int | None = None) -> Callable
             out = network(x, *rest)
             return out if getattr(out, "shape", None) == x.shape else misfit(out, x)
         parts = []
-        whole = None if torch.is_grad_enabled() else torch.empty_like(x)  # not two clouds for one
+        # Without gradients the blocks are written into one tensor, which saves a second copy.
+        whole = None if torch.is_grad_enabled() else torch.empty_like(x)
         for i, part in enumerate(whole_blocks(x, rows).split(most)):
             out = network(part, *rest)
             if getattr(out, "shape", None) != part.shape:
@@ -67,7 +66,10 @@ def blocked(network: Callable[..., Tensor], rows: int | None = None) -> Callable
 def misfit(out: object, x: Tensor) -> Tensor:
     """Raise the ValueError for a network that returned `out` for a cloud x."""
     got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-    raise ValueError(f"the network returned {got} for a cloud of shape {tuple(x.shape)}")
+    raise ValueError(
+        f"the network returned {got} for a cloud of shape {tuple(x.shape)}; it must return the "
+        "shape of its input"
+    )
 
 
 def whole_blocks(x: Tensor, rows: int = ROWS) -> Tensor:
@@ -77,7 +79,7 @@ def whole_blocks(x: Tensor, rows: int = ROWS) -> Tensor:
 
 
 def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0) -> Tensor:
-    """x a + scale add, (n, m) for x (n, k) of whole blocks and a (k, m); add (m,) or (n, m)."""
+    """The matrix product x a + scale add, (n, m): x (n, k) of whole blocks, add (m,) or (n, m)."""
     if a.shape[1] == 1:  # one column would take another kernel for one block than for many
         wide = torch.cat([a, torch.zeros_like(a)], 1)
         add = None if add is None else add.expand(*add.shape[:-1], 2)
@@ -92,10 +94,10 @@ def product(x: Tensor, a: Tensor, add: Tensor | None = None, scale: float = 1.0)
 
 
 def paged(make: Callable[[int, int], list[Entry]]) -> Callable[[int], Entry]:
-    """k -> the k-th entry, where make(start, stop) gives the entries start to stop - 1.
+    """The function k -> k-th entry of a list of which make(start, stop) gives a slice.
 
-    Indexing a tensor costs as much as the arithmetic of a small cloud, and keeping the entries of
-    a million steps costs memory: so `PAGE` entries are made at a time.
+    `PAGE` entries are computed together, because indexing a tensor costs as much as the arithmetic
+    of a small cloud; only these are kept, because a million steps would not fit into memory.
     """
     first, entries = -1, list[Entry]()
 

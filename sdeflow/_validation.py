@@ -1,12 +1,13 @@
 """Check arguments: clouds, times, numbers, labels, functions, kinds of things, file names.
 
-Every public function checks its arguments once, before any work. A check returns the value in the
-form in which it is used, or raises an error of one sentence that says what is wrong, where, and
-how to cure it. Nothing is checked again inside a loop.
+Every public function checks its arguments once, before any work, and not again inside a loop. A
+check returns the value in the form in which it is used, or raises an error of one sentence that
+says which argument is wrong, why, and how to cure it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 import os
@@ -19,15 +20,15 @@ import torch
 from torch import Tensor
 
 FLOAT32_EPS = torch.finfo(torch.float32).eps
-"""The largest relative error of a time that was stored in float32."""
+"""A bound on the relative error of a time that was rounded to float32."""
 
 
 class SdeflowError(RuntimeError):
-    """A run could not go on: a state is not finite, or a file does not hold what it should.
+    """An error during a run: a state is not finite, or a file does not hold what it should.
 
     Attributes:
-        path: of a solver's run, the start, the requested states that were reached, and the last
-            finite state; otherwise None.
+        path: after a solver's run, a `Path` of the start, of the requested states that were
+            reached, and of the last finite state; otherwise None.
     """
 
     path: object = None
@@ -39,7 +40,7 @@ Numbers = Tensor | np.ndarray | Sequence
 
 
 def shown(value: object) -> str:
-    """A value as an error message names it: on one line, and short."""
+    """A short description of a value, on one line, for error messages."""
     if isinstance(value, Tensor | np.ndarray):
         kind = "a tensor" if isinstance(value, Tensor) else "an array"
         return f"{kind} {tuple(value.shape)}" if value.ndim else f"{value.item()!r}"
@@ -90,7 +91,7 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
 
 
 def _as_cloud(value: object) -> str:
-    """How to make a cloud of what is none."""
+    """The end of the sentence that refuses a value that is no cloud: how to make one of it."""
     if isinstance(value, Tensor):
         return "; take its real part" if value.is_complex() else "; convert it with .double()"
     if isinstance(value, np.ndarray) and value.dtype.kind in "fiu":
@@ -106,7 +107,7 @@ def _as_cloud(value: object) -> str:
 
 
 def _as_rows(x: Tensor) -> str:
-    """How to bring a tensor into the shape of a cloud."""
+    """The end of the sentence that refuses a tensor that is not (n, d): how to reshape it."""
     line = "; use x[:, None] for particles on a line, x[None] for one particle"
     return line if x.ndim == 1 else "; flatten each particle with x.flatten(1)" * (x.ndim > 2)
 
@@ -125,7 +126,7 @@ def check_int(value: object, name: str, least: int = 1) -> int:
 
 
 def check_seed(value: object, name: str = "seed") -> int:
-    """Return `value` as an int if it is a whole number from 0 to 2^64 - 1, a generator's key."""
+    """Return `value` as an int if it is a whole number from 0 to 2^64 - 1."""
     seed = check_int(value, name, 0)
     if seed >= 2**64:
         raise ValueError(f"{name} must be below 2^64, got {seed}")
@@ -169,8 +170,10 @@ def check_between(value: float, name: str, low: float, high: float) -> float:
     return min(max(number, low), high)
 
 
-def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
-    """Return `value`, one label () or one for each particle (n,), as whole numbers 0 to `most`."""
+def check_labels(
+    value: object, name: str, most: int | None = None, count: int | None = None
+) -> Tensor:
+    """Return labels, whole numbers from 0 to `most`, as int64: () or (n,), or only (count,)."""
     try:
         found = torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError):
@@ -182,6 +185,8 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
         raise ValueError(
             f"{name} must be one () or one for each particle (n,), got {tuple(found.shape)}"
         )
+    if count is not None and found.shape != (count,):
+        raise ValueError(f"{name} must be ({count},), one per point, got {tuple(found.shape)}")
     low, high = int(found.min()), int(found.max())
     if low < 0 or (most is not None and high > most):
         wanted = "count from 0" if most is None else f"be 0 to {most}"
@@ -190,11 +195,9 @@ def check_labels(value: object, name: str, most: int | None = None) -> Tensor:
 
 
 def check_numbers(value: object, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
-    """Return a tensor, an array or a (nested) sequence of numbers as a tensor in float64.
+    """Return finite numbers in a tensor, an array or a (nested) sequence as a float64 tensor.
 
-    Raises:
-        TypeError: it holds something else, or its rows differ in length.
-        ValueError: a number is NaN or infinite, or the shape is not `shape`.
+    If `shape` is given, they must have that shape.
     """
     found = as_numbers(value, name)
     if shape is not None and found.shape != shape:
@@ -207,17 +210,32 @@ def check_numbers(value: object, name: str, shape: tuple[int, ...] | None = None
 
 
 def as_numbers(value: object, name: str) -> Tensor:
-    """The same, of any shape; NaN and infinity stay."""
+    """Return numbers of any shape, NaN and infinity included, as a float64 tensor on the CPU."""
+    return _as_tensor(value, name).detach().to("cpu", torch.float64)
+
+
+def as_floating(value: object, name: str) -> Tensor:
+    """Return numbers as a floating-point tensor.
+
+    A floating-point tensor is returned as it is, with its gradient; a tensor of integers takes
+    torch's default type, and all other numbers float64.
+    """
+    found = _as_tensor(value, name)
     if not isinstance(value, Tensor):
-        try:
-            value = torch.from_numpy(np.array(value))  # torch.as_tensor would round to float32
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(
-                f"{name} must be numbers in a tensor, an array or a list, got {shown(value)}"
-            ) from None
-    if value.is_complex() or value.dtype == torch.bool:
-        raise TypeError(f"{name} must be real numbers, got {value.dtype}")
-    return value.detach().to("cpu", torch.float64)
+        return found.double()
+    return found if found.is_floating_point() else found.to(torch.get_default_dtype())
+
+
+def _as_tensor(value: object, name: str) -> Tensor:
+    found, kind = value, shown(value)
+    if not isinstance(value, Tensor):
+        with contextlib.suppress(TypeError, ValueError, RuntimeError):
+            found = torch.from_numpy(np.array(value))  # torch.as_tensor would round to float32
+    if isinstance(found, Tensor):
+        if not found.is_complex() and found.dtype != torch.bool:
+            return found
+        kind = str(found.dtype)
+    raise TypeError(f"{name} must be real numbers, in a tensor, an array or a list, got {kind}")
 
 
 def check_times(
@@ -225,9 +243,7 @@ def check_times(
 ) -> Tensor:
     """Return `t` in float64 if it is a strictly monotone row of times (K + 1,) in [low, high].
 
-    Raises:
-        TypeError: no numbers in a tensor, an array or a sequence.
-        ValueError: fewer than two times, not finite, not strictly monotone, outside [low, high].
+    A time that lies outside by a rounding error, of float32 at most, becomes `low` or `high`.
     """
     t = check_numbers(t, name)
     if t.ndim != 1 or len(t) < 2:
@@ -240,11 +256,9 @@ def check_times(
             f"{name} must be strictly monotone, but entries {k} and {k + 1} are "
             f"{t[k]:.9g} and {t[k + 1]:.9g}"
         )
-    # Times are made in floating point: an end may differ from low or high by a rounding error.
-    slack = 1e-9 * max(abs(low), abs(high))
-    if t.min() < low - slack - FLOAT32_EPS * abs(
-        low
-    ) or t.max() > high + slack + FLOAT32_EPS * abs(high):
+    slack = 1e-9 * max((abs(end) for end in (low, high) if math.isfinite(end)), default=0.0)
+    least, most = low - slack - FLOAT32_EPS * abs(low), high + slack + FLOAT32_EPS * abs(high)
+    if t.min() < least or t.max() > most:
         raise ValueError(
             f"{name} run from {t[0]:g} to {t[-1]:g}, outside [{low:g}, {high:g}]; give times "
             "inside that interval"
@@ -253,7 +267,7 @@ def check_times(
 
 
 def check_kind(value: object, kind: type[T], name: str, cure: str = "") -> T:
-    """Return `value` if it is an instance of `kind`; `cure` ends the sentence that refuses it."""
+    """Return `value` if it is an instance of `kind`; `cure` is the end of the error message."""
     if isinstance(value, kind):
         return value
     what = kind.__name__
@@ -266,20 +280,20 @@ def check_kind(value: object, kind: type[T], name: str, cure: str = "") -> T:
 
 
 def check_function(value: object, name: str, what: str = "") -> None:
-    """Refuse what cannot be called; `what` says what the function takes and gives."""
+    """Raise a TypeError if `value` cannot be called; `what` names its arguments and result."""
     if not callable(value):
         raise TypeError(f"{name} must be a function{what and ' ' + what}, got {shown(value)}")
 
 
 def check_file(path: object, name: str = "path") -> Path:
-    """Return the name of a file or folder as a Path."""
+    """Return `path`, the name of a file or folder, as a Path."""
     if not isinstance(path, str | os.PathLike) or path == "":
         raise TypeError(f"{name} must be a file name or a Path, got {shown(path)}")
     return Path(path)
 
 
 def check_device(device: object, name: str = "device") -> torch.device:
-    """Return a device of torch."""
+    """Return `device` as a torch.device."""
     try:
         return torch.device(device)  # type: ignore[call-overload]
     except (TypeError, RuntimeError):
@@ -287,7 +301,7 @@ def check_device(device: object, name: str = "device") -> torch.device:
 
 
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
-    """Return a floating-point type of torch."""
+    """Return `dtype` if it is a floating-point type of torch."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
         raise TypeError(f"{name} must be a floating-point type of torch, got {shown(dtype)}")
     return dtype

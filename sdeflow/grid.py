@@ -1,31 +1,27 @@
-r"""Grids: a box of one or two dimensions, cut into equal cells.
+"""Divide a box of one or two dimensions into equal cells: `Grid`.
 
-Cells are counted with the last axis fastest, as numpy and torch do.
+Cells are numbered with the last axis fastest, as in numpy and torch.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import as_numbers, check_cloud, check_int, check_kind, check_positive
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Equal cells, shape[0] (x shape[1]) of them, in a box [low, high] of one or two dimensions.
+    """A box [low, high] of one or two dimensions, divided into equal cells.
 
     Args:
-        low, high: (d,) corners of the box; one number stands for all axes.
-        shape: (d,) cells along each axis, at least 4 of them.
-
-    Raises:
-        TypeError, ValueError: not one or two axes, corners that do not fit or are out of order.
+        low, high: (d,) corners of the box (length); one number stands for all axes.
+        shape: (d,) the number of cells along each axis, at least 4.
     """
 
     low: tuple[float, ...]
@@ -33,7 +29,6 @@ class Grid:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Check the arguments and make tuples of them."""
         cells = self.shape if np.iterable(self.shape) else (self.shape,)
         shape = tuple(check_int(n, "every entry of shape", 4) for n in cells)
         if len(shape) not in (1, 2):
@@ -52,22 +47,20 @@ class Grid:
             object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
-        """In words."""
         return f"grid of {self}"
 
     def __str__(self) -> str:
-        """The cells and the box, as a part of a sentence."""
         box = " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(self.low, self.high, strict=True))
         return f"{' x '.join(map(str, self.shape))} cells in {box}"
 
     @property
     def dim(self) -> int:
-        """d."""
+        """d, the number of axes."""
         return len(self.shape)
 
     @property
     def width(self) -> tuple[float, ...]:
-        """h (d,), the sides of a cell (length)."""
+        """h (d,), the widths of a cell along each axis (length)."""
         return tuple((b - a) / n for a, b, n in zip(self.low, self.high, self.shape, strict=True))
 
     @property
@@ -76,11 +69,7 @@ class Grid:
         return math.prod(self.width)
 
     def edges(self, axis: int) -> Tensor:
-        """Faces of the cells along one axis, (n + 1,).
-
-        Raises:
-            TypeError, ValueError: there is no such axis.
-        """
+        """Edges of the cells along one axis, (n + 1,)."""
         axis = check_axis(axis, self.dim)
         ends = self.low[axis], self.high[axis]
         return torch.linspace(*ends, self.shape[axis] + 1, dtype=torch.float64)
@@ -99,11 +88,7 @@ class Grid:
         return _product([self.edges(i) for i in range(self.dim)])
 
     def cell(self, x: Tensor) -> Tensor:
-        """The index of the cell that each particle of x (n, d) is in, (n,); -1 outside.
-
-        Raises:
-            TypeError, ValueError: x is no finite cloud of the grid's dimension.
-        """
+        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside."""
         check_cloud(x, dim=self.dim)
         which = torch.zeros(len(x), dtype=torch.int64)
         inside = torch.ones(len(x), dtype=torch.bool)
@@ -116,44 +101,30 @@ class Grid:
         return torch.where(inside, which, -1)
 
     def count(self, x: Tensor) -> tuple[Tensor, int]:
-        """The number of particles of x (n, d) in each cell, in `shape`, and the number outside.
-
-        Raises:
-            TypeError, ValueError: x is no finite cloud of the grid's dimension.
-        """
+        """The number of particles of x (n, d) in each cell, (*shape), and the number outside."""
         which = self.cell(x)
         inside = which[which >= 0]
         counts = torch.bincount(inside, minlength=math.prod(self.shape))
         return counts.reshape(self.shape), len(which) - len(inside)
 
     def scaled(self, factor: float) -> Grid:
-        """The grid with all lengths multiplied by `factor`.
-
-        Raises:
-            TypeError, ValueError: factor is no positive number.
-        """
+        """The grid with all lengths multiplied by `factor`."""
         factor = check_positive(factor, "factor")
         low, high = (tuple(factor * c for c in ends) for ends in (self.low, self.high))
         return Grid(low, high, self.shape)
 
     def coarser(self, factor: int = 2) -> Grid:
-        """The same box with cells `factor` times as wide.
-
-        Raises:
-            TypeError, ValueError: factor is no whole number, or the cells of an axis cannot be
-                merged into 4 or more.
-        """
+        """The same box with cells `factor` times as wide; at least 4 must be left on each axis."""
         factor = check_int(factor, "factor")
         if any(n % factor for n in self.shape):
-            raise ValueError(f"{self.shape} cells cannot be merged {factor} by {factor}")
+            raise ValueError(
+                f"{' x '.join(map(str, self.shape))} cells cannot be merged {factor} by {factor}; "
+                "take a factor that divides them"
+            )
         return Grid(self.low, self.high, tuple(n // factor for n in self.shape))
 
     def same(self, other: Grid) -> bool:
-        """Whether the two have the same cells, up to 1e-6 of a cell.
-
-        Raises:
-            TypeError: other is no Grid.
-        """
+        """Whether two grids have the same cells, up to 1e-6 of a cell."""
         check_grid(other)
         if self.shape != other.shape:
             return False
@@ -164,42 +135,27 @@ class Grid:
         )
 
 
-def check_grid(grid: object) -> None:
-    """Check that an argument is a Grid.
-
-    Raises:
-        TypeError: it is not.
-    """
-    if not isinstance(grid, Grid):
-        raise TypeError(
-            f"grid must be a Grid, got {type(grid).__name__}; make one by Grid(low, high, shape)"
-        )
+def check_grid(grid: object) -> Grid:
+    """Return `grid` if it is a Grid."""
+    return check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
 
 
 def check_axis(axis: int, dim: int) -> int:
-    """An axis, from -dim to dim - 1, as one from 0 on.
-
-    Raises:
-        TypeError, ValueError: there is no such axis.
-    """
+    """Return an axis, from -dim to dim - 1, as a number from 0 to dim - 1."""
     axis = check_int(axis, "axis", -dim)
     if axis >= dim:
         raise ValueError(f"axis must be 0 to {dim - 1}, got {axis}")
     return axis % dim
 
 
-def _corner(value: float | Sequence[float], d: int, name: str) -> tuple[float, ...]:
-    row = tuple(value) if np.iterable(value) else (value,) * d
-    try:
-        if isinstance(value, (str, bytes)):
-            raise TypeError
-        row = tuple(float(c) for c in row)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must hold numbers, got {' '.join(repr(value).split())}") from None
-    if len(row) != d or not all(math.isfinite(c) for c in row):
-        got = " ".join(repr(value).split())
-        raise ValueError(f"{name} must hold {d} finite numbers, one per axis, got {got}")
-    return row
+def _corner(value: object, d: int, name: str) -> tuple[float, ...]:
+    row = as_numbers(value, name)
+    row = row if row.ndim else row.expand(d)
+    if row.shape != (d,) or not torch.isfinite(row).all():
+        raise ValueError(
+            f"{name} must hold {d} finite numbers, one per axis, got {row.tolist()!r:.60}"
+        )
+    return tuple(row.tolist())
 
 
 def _product(axes: list[Tensor]) -> Tensor:

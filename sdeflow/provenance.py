@@ -1,12 +1,13 @@
-"""Write result files whole, with a record of what made them.
+"""Record how a result was made, and write result files so that none is ever half written.
 
-`provenance` gives command, commit (marked dirty where the tree was), versions, device, threads,
-precision, seed and a digest of the settings. Every report, cloud, figure, benchmark row and claim
-carries it; `picture_provenance` reads it from a picture. Threads and device belong to it because
-the bits of a result depend on them.
+`provenance` gives the command, the commit (marked "-dirty" if files differed from it), versions,
+device, threads, precision, seed and a digest of the settings. Every report, cloud, figure,
+benchmark row and claim contains it, and `picture_provenance` reads it from a picture. Device and
+threads are included because the last bits of a result depend on them.
 
-`write_files` and `writing` write beside the file's place, flush to the disk and rename, which the
-system does in one step: a reader finds the old file or the new one, also after a crash.
+`write_files` and `writing` write a temporary file in the same folder, flush it to the disk and
+rename it, which the operating system does in one step. So a reader finds the old file or the new
+one, even after a crash.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from sdeflow._validation import check_file
 def provenance(
     seed: int | None = None, config: Mapping[str, object] | None = None
 ) -> dict[str, str | int]:
-    """Command, commit, versions, device, threads, dtype, seed: what every result file carries.
+    """The command, commit, versions, device, threads, dtype and seed that made a result.
 
-    Of `config`, the settings of a run, it keeps the first 12 digits of the SHA-256 of their JSON.
+    `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON.
     """
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -60,19 +61,18 @@ def _digest(config: Mapping[str, object]) -> str:
 NO_DATE: dict[str, dict[str, str | None]] = {
     ".png": {}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None},
 }  # fmt: skip
-"""The formats of pictures, and what keeps the time of day out of each."""
+"""The formats of pictures, and the metadata of each that leaves the date out."""
 
 
 def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str | None]:
-    """`about` as the metadata of a picture of this suffix: fields of a png, else one of JSON.
+    """The metadata that hold `about` in a picture: one field per name in a png, else one of JSON.
 
-    Raises:
-        TypeError, ValueError: about is no mapping of short names, or the suffix is another.
+    The path must end in .png, .pdf or .svg; names have 1 to 79 ASCII characters.
     """
     lines = _lines(about)
     suffix = path.suffix.lower()
     if suffix in (".eps", ".ps"):
-        raise ValueError(f"{path}: PostScript has no transparent colours, write a .pdf instead")
+        raise ValueError(f"{path}: PostScript has no transparent colours; write a .pdf instead")
     if suffix not in NO_DATE:
         raise ValueError(f"{path} must end in one of {', '.join(NO_DATE)}, which keep metadata")
     if suffix == ".png":
@@ -82,16 +82,12 @@ def picture_metadata(path: Path, about: Mapping[str, object]) -> dict[str, str |
 
 
 def film_comment(about: Mapping[str, object] | None = None) -> str:
-    """`provenance()` and `about` as one line of JSON, the comment of a film.
-
-    Raises:
-        TypeError, ValueError: about is no mapping of short names.
-    """
+    """`provenance()` and `about` as one line of JSON, for the comment field of a film."""
     return _json(_lines(provenance()) | ({} if about is None else _lines(about)))
 
 
 def _json(lines: Mapping[str, str]) -> str:
-    return json.dumps(dict(lines))  # it escapes what is not ASCII: no encoding to guess
+    return json.dumps(dict(lines))  # in ASCII, so that a reader need not guess the encoding
 
 
 def _lines(about: object) -> dict[str, str]:
@@ -104,14 +100,10 @@ def _lines(about: object) -> dict[str, str]:
 
 
 def picture_provenance(path: str | Path) -> dict[str, str]:
-    """What a picture says of its making, as `plot.write` put it into a .png, .pdf or .svg, or
-    `plot.film` into a .gif or .mp4.
+    """Read the provenance of a picture, a film, or a page of `sdeflow view`.
 
-    Also what a page of `sdeflow view` says.
-
-    Raises:
-        OSError: the file cannot be read.
-        ValueError: it says nothing.
+    `plot.write` writes it into .png, .pdf and .svg, `plot.film` into .gif and .mp4. A file without
+    provenance raises a ValueError.
     """
     path = check_file(path)
     data = path.read_bytes()
@@ -134,14 +126,14 @@ def picture_provenance(path: str | Path) -> dict[str, str]:
         lines = _image_fields(path)
     if "command" not in lines:
         raise ValueError(
-            f"{path} does not say what made it; plot.write signs .png, .pdf and .svg, plot.film "
-            ".gif and .mp4"
+            f"{path} does not say what made it; write it with plot.write (.png, .pdf, .svg) or "
+            "plot.film (.gif, .mp4)"
         )
     return lines
 
 
 def _record(text: str) -> dict[str, str]:
-    """A record of names and texts, empty if it is none."""
+    """A JSON object as names and texts; empty if the text is none."""
     try:
         found = json.loads(text)
     except ValueError:
@@ -164,10 +156,10 @@ def _image_fields(path: Path) -> dict[str, str]:
 
 @cache
 def commit() -> str:
-    """The commit of the code, with "-dirty" where the tree differs from it; "unknown" without git.
+    """The commit of the code, with "-dirty" if files differ from it; "unknown" without git.
 
-    It is asked once a process: the code that runs is that of the start, whatever is written or
-    edited meanwhile. A program that writes into the tree asks before it writes.
+    It is read once in a process, because the code that runs is that of the start. A program that
+    writes into the repository calls this first.
     """
     try:
         return subprocess.run(
@@ -179,11 +171,11 @@ def commit() -> str:
 
 
 def write_files(files: dict[Path, bytes]) -> None:
-    """Write files that belong together: none takes its place before all are on the disk."""
+    """Write files that belong together: none is replaced before all are on the disk."""
     parts = {path.with_name(path.name + ".part"): path for path in files}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _no_folder(path)  # else seen only when others have taken their places
+        _no_folder(path)  # before any of the others is replaced
     try:
         for part, path in parts.items():
             with open(part, "wb") as file:
@@ -200,7 +192,7 @@ def write_files(files: dict[Path, bytes]) -> None:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A file to write piece by piece, which takes the place of `path` when all is written."""
+    """The name of a temporary file, which replaces `path` when the block ends without an error."""
     check_writable(path)
     part = path.with_name(path.name + ".part")
     try:
@@ -219,7 +211,7 @@ def _no_folder(path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Make the folder of a file that is to be written later, and raise OSError if it cannot be."""
+    """Make the folder of a file; raise an OSError if the file could not be written later."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _no_folder(path)
     trial = path.with_name(path.name + ".part")
@@ -228,10 +220,10 @@ def check_writable(path: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole: a reader sees the old one or the new one, also after a crash."""
+    """Write a file in one step: a reader finds the old one or the new one, never a part."""
     write_files({path: data})
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file in one step, in UTF-8."""
     write_bytes(path, text.encode())

@@ -1,11 +1,13 @@
 r"""Draw random numbers by their address: seed, stream, leg, step and particle.
 
-A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function, not a state:
+A counter-based generator (Philox; Salmon, Moraes, Dror and Shaw 2011) is a function of a key and a
+counter and has no state:
 
     normals = Philox(key = (seed, stream); counter = (leg, step, block of particles)).
 
-So the number of particle i at step k does not depend on the order of access, on the size of the
-run, on the chunks it is cut into or on the number of workers, and nothing is stored.
+The leg is the number of a run in a chain of runs that continue each other. So the normals of
+particle i at step k do not depend on the order of access, on the number of particles, on the
+chunks in which they are simulated or on the number of workers.
 
 See docs/theory.md, section 5.
 """
@@ -21,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-AHEAD = 2**15  # numbers drawn at once in a run of a small cloud, for many steps ahead
-BLOCK = 4096  # particles per address: enough that drawing costs more than addressing
+AHEAD = 2**15  # numbers drawn at once, for several steps ahead if the cloud is small
+BLOCK = 4096  # particles per address: so many that setting the address costs little
 
 
 class Stream(IntEnum):
-    """What random numbers are for: the second word of the key, so that no two uses share any."""
+    """The purpose of random numbers, the second word of the key: no two purposes share numbers."""
 
     MOTION = 0
     LEVY = 1
@@ -44,28 +46,28 @@ def _philox_state(seed: int, stream: Stream) -> Any:
         "bit_generator": "Philox",
         "state": {
             "counter": np.zeros(4, dtype=np.uint64),
-            # numpy's own integers would overflow
+            # Integers of numpy would overflow in the modulus.
             "key": np.array([operator.index(seed) % 2**64, stream], dtype=np.uint64),
         },
         "buffer": np.zeros(4, dtype=np.uint64),
-        "buffer_pos": 4,  # the buffer is used up: the next draw starts at the counter
+        "buffer_pos": 4,  # an empty buffer: the next draw starts at the counter
         "has_uint32": 0,
         "uinteger": 0,
     }
 
 
 class KeyedNormals:
-    """Standard normals of a run, step by step; `draw(step)` gives those of its n particles.
+    """The standard normals of a run: `draw(step)` gives (n, d), one row for each particle.
 
     The numbers of a particle are the same for any n, any `first` and any order of steps.
 
     Args:
         seed, stream: the key.
-        n, d: particles and coordinates.
-        dtype: of the numbers.
-        first: id of the first particle.
-        scales: (K,) by which `read` multiplies the numbers of each step; 1 if left out.
-        steps: (K,) the address of each step, below 2^64; its number by default.
+        n, d: the numbers of particles and of coordinates.
+        dtype: the type of the normals.
+        first: the number of the first particle.
+        scales: (K,) factors by which `read` multiplies the normals of each step; by default 1.
+        steps: (K,) the address of each step, below 2^64; by default its number.
         leg: the part of the address that all steps share.
     """
 
@@ -88,10 +90,10 @@ class KeyedNormals:
         self._scales = None if scales is None else scales.to(dtype)[:, None, None]
 
     def read(self, step: int) -> Tensor:
-        """`draw(step)` for steps in order, drawn for several steps at once; do not write to it.
+        """`scales[step] * draw(step)`, for steps in order; do not write to the result.
 
-        A network's call between two draws evicts the generator's code from the cache, so that
-        drawing a small cloud's steps together is cheaper.
+        Several steps of a small cloud are drawn at once, because between two draws a call of a
+        network evicts the generator's code from the processor's cache.
         """
         group, k = divmod(step, self._length)
         if group != self._group:
@@ -100,7 +102,7 @@ class KeyedNormals:
         return self._drawn[k]
 
     def _together(self, start: int) -> tuple[Tensor, ...]:
-        """The steps of one group."""
+        """The normals of one group of steps, which begins with `start`."""
         left = self._length if self._steps is None else len(self._steps) - start
         z = np.empty((min(self._length, left), self.n, self.d), dtype=self._numpy)
         for j in range(len(z)):
@@ -112,7 +114,7 @@ class KeyedNormals:
         return drawn.unbind()
 
     def draw(self, step: int) -> Tensor:
-        """z (n, d) of this step, on the CPU."""
+        """The standard normals z (n, d) of this step, on the CPU."""
         z = np.empty((self.n, self.d), dtype=self._numpy)
         self._fill(z, step)
         return torch.from_numpy(z).to(self.dtype)
@@ -125,14 +127,14 @@ class KeyedNormals:
             take = min(BLOCK - skip, self.n - row)
             self._counter[3] = block
             self._bits.state = self._state
-            if skip:  # rejection sampling has no address inside a block: draw what comes before
+            if skip:  # rejection sampling has no address inside a block: draw all before it
                 self._normal((skip, self.d), dtype=self._numpy)
             self._normal(out=z[row : row + take], dtype=self._numpy)
             row += take
 
 
 def random_generator(seed: int, stream: Stream, step: int = 0) -> np.random.Generator:
-    """The numpy generator of (seed, stream, step)."""
+    """A numpy generator that starts at the address (seed, stream, step)."""
     bits = np.random.Philox(key=0)
     state = _philox_state(seed, stream)
     state["state"]["counter"][2] = step
@@ -141,7 +143,7 @@ def random_generator(seed: int, stream: Stream, step: int = 0) -> np.random.Gene
 
 
 def normals(seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype) -> Tensor:
-    """Standard normals z (n, d); the first k rows are those of a call with n = k."""
+    """Standard normals (n, d); the first k rows are those of a call with n = k."""
     return KeyedNormals(seed, stream, n, d, dtype).draw(0)
 
 
@@ -152,5 +154,5 @@ def seed_of(row: Tensor) -> int:
 
 
 def uniform(seed: int, step: int, n: int) -> Tensor:
-    """Uniform numbers (n,) in [0, 1) of one step; the first k are those of a call with n = k."""
+    """Uniform numbers (n,) in [0, 1) at one step; the first k are those of a call with n = k."""
     return torch.from_numpy(random_generator(seed, Stream.CHOICE, step).random(n))

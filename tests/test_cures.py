@@ -128,7 +128,7 @@ CURES: Cures = {
     ),
     "a save beside the grid": (
         lambda: m.HEUN.solve(m.OU, m.X, [0.26]),
-        "the nearest step is at 0.25",
+        "the nearest time is 0.25",
         lambda: m.HEUN.solve(m.OU, m.X, [0.25]),
     ),
     "an ODE solver with noise": (
@@ -143,7 +143,7 @@ CURES: Cures = {
     ),
     "adaptive steps": (
         lambda: sf.ODESolver("dopri5", steps=5),
-        "give rtol=, atol=",
+        "give rtol= and atol=",
         lambda: sf.ODESolver("dopri5", rtol=1e-3, atol=1e-3),
     ),
     "ancestral steps": (
@@ -158,7 +158,7 @@ CURES: Cures = {
     ),
     "equal steps": (
         lambda: sf.ODESolver("implicit_adams", steps=9).solve(UNEQUAL, m.X),
-        "times=uniform_times(...)",
+        "times=sf.processes.uniform_times(",
         lambda: sf.ODESolver("implicit_adams", times=pr.uniform_times(0.0, 1.0, 9)).solve(
             UNEQUAL, m.X
         ),
@@ -170,7 +170,7 @@ CURES: Cures = {
     ),
     "Levy area": (
         lambda: sf.solvers.Brownian(0, 5, 2)(0, 1, return_U=True),
-        "pass levy=True",
+        "make it with levy=True",
         lambda: sf.solvers.Brownian(0, 5, 2, levy=True)(0, 1, return_U=True),
     ),
     "a process beyond its end": (
@@ -297,7 +297,7 @@ CURES: Cures = {
     ),
     "bare points": (
         lambda: m.POINTS.log_prob(m.X),
-        "ask with noise",
+        "pass sigma > 0",
         lambda: m.POINTS.log_prob(m.X, 1.0, 0.1),
     ),
     "points without labels": (
@@ -324,15 +324,20 @@ CURES: Cures = {
     ),
     "an unstable matrix": (
         lambda: sd.ornstein_uhlenbeck([[-1.0]]),
-        "use SDE for motion that does not",
+        "use SDE for an unstable drift",
         lambda: m.HEUN.solve(sf.SDE(lambda x, t: x, lambda x, t: f64(1.0), 0.0, 1.0), m.LINE),
     ),
     "one column": (
         lambda: m.HEUN.solve(sd.underdamped(sd.harmonic()), m.LINE),
-        "give (q, v)",
+        "append a velocity for each position",
         lambda: m.HEUN.solve(
             sd.underdamped(sd.harmonic()), torch.cat([m.LINE, torch.zeros_like(m.LINE)], 1)
         ),
+    ),
+    "one label per particle": (
+        lambda: sd.calibrate(m.LABELLED.given(torch.tensor([0, 1, 2])), 2),
+        "give all particles one label, as field.given(k) does",
+        lambda: sd.calibrate(m.LABELLED.given(1), 2, pilot=16),
     ),
     "a variance with eta": (
         lambda: sf.ancestral(m.FIELD, 0.5, variance=lambda t: t[1:]),

@@ -113,6 +113,14 @@ def test_a_seed_is_a_key() -> None:
         check_seed(2**64)
 
 
+def test_one_end_of_an_interval_is_kept_without_the_other() -> None:
+    """Its allowance for rounding was infinite, and the time became that end."""
+    for limits in ({"high": 1.0}, {"low": 0.5}):
+        with pytest.raises(ValueError, match="outside"):
+            check_times([0.0, 2.0][:: 1 if "high" in limits else -1], **limits)
+    assert check_times([0.0, 1.0 + 1e-8], high=1.0).tolist() == [0.0, 1.0]
+
+
 def test_an_end_may_have_been_rounded() -> None:
     high = 0.1
     assert check_between(float(np.float32(high)), "t", 0.0, high) == high

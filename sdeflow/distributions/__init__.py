@@ -1,4 +1,4 @@
-"""Choose the data: distributions with exact draws, named data sets, your own files."""
+"""Choose the data: a distribution with exact draws, a named data set, or your own file."""
 
 from sdeflow.distributions import datasets
 from sdeflow.distributions.curves import Arc, Curves

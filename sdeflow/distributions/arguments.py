@@ -1,4 +1,4 @@
-"""Check what distributions are made of and asked: draws, moves, noise levels, covariances."""
+"""Check the arguments of distributions: draws, affine maps, noise levels, covariances."""
 
 from __future__ import annotations
 
@@ -14,21 +14,19 @@ from sdeflow._validation import (
     check_positive,
     check_seed,
 )
-from sdeflow.density import Grid
 
-UNLIKE = 1e5  # ratio of standard deviations at which float64 holds variances along axes to 1e-6
+UNLIKE = 1e5
+"""Ratio of standard deviations up to which float64 keeps six digits of all variances."""
 
 Noise = float | Tensor
 """alpha or sigma: one number, or one for each particle (n,)."""
 
 
-def check_move(shift: Tensor, scale: float | Tensor, d: int) -> tuple[Tensor, float | Tensor]:
-    """Return the arguments of `moved`: shift (d,), and scale as a number or a matrix (d, d).
-
-    Raises:
-        TypeError, ValueError: they are none, or the matrix has no inverse.
-    """
-    shift = check_numbers(shift, "shift", (d,))
+def check_move(
+    shift: Tensor, scale: float | Tensor, d: int, name: str = "shift"
+) -> tuple[Tensor, float | Tensor]:
+    """Return the arguments of `moved`: shift (d,), and scale, a number or a matrix (d, d)."""
+    shift = check_numbers(shift, name, (d,))
     if not np.ndim(scale):
         return shift, check_positive(scale, "scale")  # type: ignore[arg-type]
     matrix = check_numbers(scale, "scale", (d, d))
@@ -40,13 +38,6 @@ def check_move(shift: Tensor, scale: float | Tensor, d: int) -> tuple[Tensor, fl
 def check_draw(n: int, seed: int) -> tuple[int, int]:
     """Return the arguments of `sample` as whole numbers."""
     return check_int(n, "n"), check_seed(seed)
-
-
-def check_grid(grid: Grid) -> Grid:
-    """Return the grid if it is one."""
-    if not isinstance(grid, Grid):
-        raise TypeError(f"grid must be a Grid, got {type(grid).__name__}")
-    return grid
 
 
 def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,8 +61,9 @@ def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor, Tensor]:
-    """Return alpha and sigma of a posterior as tensors, () or (n,); kinds and shapes alone are
-    checked, since it is asked in every step of a run.
+    """Return alpha and sigma of a posterior as tensors, () or (n,).
+
+    Only types and shapes are checked, because a posterior is computed in every step of a run.
     """
     if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != dim or not x.is_floating_point():
         check_cloud(x, dim=dim)
@@ -88,34 +80,29 @@ def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor
     return alpha, sigma
 
 
-def check_one_number(scale: float | Tensor, law: object) -> float:
+def check_one_number(scale: float | Tensor, distribution: object) -> float:
     """Return the scale if it is one number."""
     if isinstance(scale, Tensor):
-        raise ValueError(f"{law} takes a scale of one number; a matrix would change its kind")
+        raise ValueError(
+            f"{distribution} takes a scale of one number; a matrix would change its kind"
+        )
     return scale
 
 
 def check_coefficient(value: Tensor | float, name: str) -> Tensor | float:
-    """Return one number, or a tensor () that may have a gradient."""
+    """Return one number as a float, or as the tensor () that it is, with its gradient."""
     if isinstance(value, Tensor) and value.ndim == 0:
         return value
     return check_finite(value, name)  # type: ignore[arg-type]
 
 
-def check_like(value: object, name: str, like: Tensor) -> Tensor:
-    """Return `value`, a tensor, an array or nested lists, in the type of `like`."""
-    if value.is_complex() if isinstance(value, Tensor) else np.iscomplexobj(value):  # type: ignore[arg-type]
-        raise TypeError(f"{name} must hold real numbers; take its real part")
-    try:
-        return torch.as_tensor(value, dtype=like.dtype, device=like.device)
-    except (TypeError, ValueError, RuntimeError):
-        raise TypeError(f"{name} must hold numbers, got {type(value).__name__}") from None
-
-
 def check_covariances(c: Tensor) -> None:
-    """Refuse what is no covariance, in units of each coordinate's own standard deviation."""
+    """Refuse matrices (k, d, d) that are no covariances.
+
+    The tolerances are in units of the standard deviation of each coordinate.
+    """
     if not torch.isfinite(c).all():
-        raise ValueError("covariances must be finite and symmetric")
+        raise ValueError("covariances must be finite and symmetric, got NaN or infinity")
     s = c.diagonal(dim1=1, dim2=2).clamp_min(0).sqrt()
     s = torch.where(s > 0, s, s.amax(1, keepdim=True))
     s = torch.where(s > 0, s, 1.0)
@@ -127,8 +114,8 @@ def check_covariances(c: Tensor) -> None:
     ) > 1e-12
     if (tilted & (s.amax(1) > UNLIKE * s.amin(1))).any():
         raise ValueError(
-            f"coordinates are correlated and differ in size by a factor above {UNLIKE:.0e}, which "
-            "leaves no digits of their covariance; rescale them"
+            f"standard deviations of correlated coordinates differ by a factor above {UNLIKE:.0e},"
+            " so that float64 cannot hold their covariance; rescale the coordinates"
         )
     values = torch.linalg.eigvalsh(scaled)
     if (values[:, 0] < -1e-6 * values.abs().amax(1)).any():
@@ -136,8 +123,9 @@ def check_covariances(c: Tensor) -> None:
 
 
 def check_wide(spectrum: Tensor) -> None:
-    """Refuse variances of which one is zero: there is no density."""
+    """Refuse variances of which one is zero, because then there is no density."""
     if not (spectrum > 0).all():
         raise ValueError(
-            "a component has zero variance and so no density; give it a width, or ask with noise"
+            "a component has zero variance and therefore no density; give it a width, or pass "
+            "sigma > 0"
         )

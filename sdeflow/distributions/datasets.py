@@ -1,17 +1,16 @@
-r"""Choose a data set by name: the lectures' sets of the plane, those of the literature, digits.
+r"""Choose a data set by name: two-dimensional sets of lectures and papers, and pictures of digits.
 
-    PointSet           a finite set        spiral
+    PointSet           points              spiral
     GaussianMixture    Gaussians           ring, eight_gaussians, gaussian_grid
     Curves             curves with noise   two_moons, circles, s_curve, swiss_roll
     PiecewiseConstant  squares             checkerboard
     Pinwheel           curved arms         pinwheel
-    PointSet           pictures            digits (`from_pictures` takes your own)
+    PointSet           pictures            digits
 
-Constants are published ones, and each docstring names the source: the "eight Gaussians" of two
-papers differ in radius and width, so distances measured on them cannot be compared. No set is
-standardised. Every set that has parts has classes.
-
-`named` takes a name of this page, or a file, which `from_file` reads.
+`named("ring")` makes one of these, or reads a file. `from_points`, `from_pictures` and `from_file`
+take your own data. Constants are published ones, and each docstring names the source: papers use
+different constants under one name, and distances measured with them cannot be compared. No set is
+standardised. A set of several parts has a class for each.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_numbers, check_positive
+from sdeflow._validation import check_int, check_numbers, check_positive, shown
 from sdeflow.distributions.arguments import check_draw, check_move, check_one_number
 from sdeflow.distributions.curves import Arc as Arc
 from sdeflow.distributions.curves import Curves
@@ -53,17 +52,17 @@ def __dir__() -> list[str]:
 
 
 def _modes(name: str, mixture: GaussianMixture) -> Dataset:
-    """A set whose classes are the components."""
+    """A data set of a mixture, whose classes are the components."""
     names = tuple(f"mode {k}" for k in range(len(mixture.weights)))
     return Dataset(name, mixture, names, isotropic=True)
 
 
 def _along(name: str, arcs: Sequence[Arc], noise: float, classes: Sequence[str]) -> Dataset:
-    """A set whose classes are the arcs."""
+    """A data set of points along arcs, whose classes are the arcs."""
     return Dataset(name, Curves(tuple(arcs), noise), tuple(classes), tuple(arcs))
 
 
-# ------------------------------------------------------------------------------ the lectures' sets
+# -------------------------------------------------------------------------------- sets of lectures
 
 
 def _roll(u: Tensor, scale: float) -> Tensor:
@@ -76,22 +75,20 @@ def _circle(u: Tensor, radius: float) -> Tensor:
 
 
 def spiral(points: int = 100, turns: float = 2.5, width: float = 0.0) -> Dataset:
-    r"""The spiral of the diffusion lecture: points equally spaced in angle, three classes.
+    r"""Points on a spiral, equally spaced in angle, in three classes, as in a lecture.
 
-    x_i = theta_i (cos theta_i, sin theta_i) / (2 pi turns), theta from pi/2 to pi/2 + 2 pi turns.
-    The radius runs from 1 / (4 turns) to 1 + 1 / (4 turns), neighbouring arms are 1 / turns apart.
-    Points are spaced in angle, so that their areal density falls as 1 / r.
+        x_i = theta_i (cos theta_i, sin theta_i) / (2 pi turns)
 
-    The class is min(floor(3 (theta - pi/2) / (2 pi turns - pi/2)), 2): person (inside), dog, cat
-    (outside). The divisor is less than the range, as in the lecture: 100 points split 30, 30, 40.
+    theta runs from pi/2 to pi/2 + 2 pi turns, so that the radius runs from 1 / (4 turns) to
+    1 + 1 / (4 turns); neighbouring arms are 1 / turns apart. The class is
+    min(floor(3 (theta - pi/2) / (2 pi turns - pi/2)), 2): person (inside), dog, cat (outside). The
+    divisor is less than the range of theta, as in the lecture, so that 100 points split into 30,
+    30 and 40.
 
     Args:
         points: m, at least 2.
-        turns: more than 1/4, where the classes' divisor ends.
-        width: of a round Gaussian around each point (0: the points alone).
-
-    Raises:
-        TypeError, ValueError: points, turns or width are out of range.
+        turns: more than 1/4, so that the divisor of the classes is positive.
+        width: standard deviation of a round Gaussian around each point; 0: the points alone.
 
     Source: S. Welch, "But how do AI images and videos actually work?" (repository manim_videos,
     _2025/sora): Swiss roll with (t_min, t_max, N) = (pi / 2, 5 pi, 100), t_max being the range.
@@ -114,21 +111,22 @@ def spiral(points: int = 100, turns: float = 2.5, width: float = 0.0) -> Dataset
 
 
 def checkerboard() -> Dataset:
-    """The checkerboard of the flow-matching lecture: uniform on 8 squares of side 2 in [-4, 4]^2.
+    """The checkerboard of a lecture on flow matching: uniform on 8 squares of side 2 in [-4, 4]^2.
 
-    Of 4 x 4 cells (i, j) those with odd i + j, counted along rows from the lower left, 0 to 7:
-    that is also the label. Mean 0, variance 16/3 per coordinate, covariance -1.
+    They are those of 4 x 4 cells (i, j) with odd i + j. The label is the number of the square, 0
+    to 7, counted along rows from the lower left. Mean 0, variance 16/3 per coordinate, covariance
+    -1.
 
     Source: dome272, Flow-Matching (notebook); Lipman et al. 2023, figure 4.
     """
     i = torch.arange(4)
     weights = ((i[:, None] + i) % 2).double()
-    board = PiecewiseConstant(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
+    squares = PiecewiseConstant(torch.tensor([-4.0, -4.0], dtype=torch.float64), 2.0, weights)
     names = tuple(f"square {k}" for k in range(8))
-    return Dataset("checkerboard", board, names, isotropic=True)
+    return Dataset("checkerboard", squares, names, isotropic=True)
 
 
-# ---------------------------------------------------------------------- sets of the literature
+# ---------------------------------------------------------------------------------- sets of papers
 
 
 def ring(
@@ -141,14 +139,13 @@ def ring(
     """Round Gaussians on a circle: mu_k = radius (cos, sin)(2 pi k / modes), C = std^2 I.
 
     Args:
-        modes: at least 1; `weights`: one positive number per mode, by default equal.
-        radius, std: of the circle, and of each Gaussian per coordinate.
-        name: what to call it.
+        modes: the number of Gaussians.
+        radius: the radius of the circle (length).
+        std: the standard deviation of each Gaussian per coordinate (length).
+        weights: one positive number for each Gaussian; equal by default.
+        name: for reports and error messages.
 
-    Raises:
-        TypeError, ValueError: a number out of range, or as many weights as there are not modes.
-
-    Source: the test problem of this package's Fokker-Planck solver (5 modes, radius 2, std 0.25).
+    Source: none; the default is the test problem of this package's Fokker-Planck solver.
     """
     k = torch.arange(check_int(modes, "modes"), dtype=torch.float64)
     means = _circle(2 * math.pi * k / modes, check_positive(radius, "radius"))
@@ -159,11 +156,9 @@ def ring(
 def eight_gaussians(radius: float = math.sqrt(8), std: float = math.sqrt(1 / 8)) -> Dataset:
     """Eight round Gaussians on a circle, the first at angle 0.
 
-    By default FFJORD's: radius 4 and std 0.5, both over sqrt(2) (its code divides by 1.414). The
-    flow-matching tables (torchdyn's generator; Tong et al. 2024) have radius 5 and std 1.
-
-    Raises:
-        TypeError, ValueError: radius or std not positive.
+    The default is that of FFJORD: radius 4 and std 0.5, both divided by sqrt(2) (by 1.414 in its
+    code). The tables of flow matching (torchdyn's generator; Tong et al. 2024) take radius 5 and
+    std 1.
 
     Source: Grathwohl et al. 2019, code, lib/toy_data.py.
     """
@@ -171,10 +166,7 @@ def eight_gaussians(radius: float = math.sqrt(8), std: float = math.sqrt(1 / 8))
 
 
 def gaussian_grid(side: int = 5, spacing: float = 2.0, std: float = 0.05) -> Dataset:
-    """side x side round Gaussians on a square grid about 0: 25 far modes, a test for dropped ones.
-
-    Raises:
-        TypeError, ValueError: a number out of range.
+    """side x side narrow round Gaussians on a square lattice around 0, to test for lost modes.
 
     Source: Gulrajani et al. 2017, code (spacing 2, std 0.05, before its division by 2.828).
     """
@@ -194,13 +186,10 @@ def _lower_moon(u: Tensor) -> Tensor:
 def two_moons(noise: float = 0.05) -> Dataset:
     """Two half circles, (cos u, sin u) and (1 - cos u, 1/2 - sin u), 0 <= u <= pi, plus noise.
 
-    Mean (1/2, 1/4). The flow-matching tables then take 2 x - 1.
+    Mean (1/2, 1/4). The tables of flow matching are for 2 x - 1.
 
     Args:
-        noise: standard deviation per coordinate (0: the curve).
-
-    Raises:
-        TypeError, ValueError: noise negative or no number.
+        noise: standard deviation per coordinate (length); 0: exactly on the curve.
 
     Source: scikit-learn, make_moons; noise 0.05 as in Tong et al. 2024, code.
     """
@@ -209,20 +198,17 @@ def two_moons(noise: float = 0.05) -> Dataset:
 
 
 def circles(radii: Sequence[float] = (1.0, 0.5), noise: float = 0.05) -> Dataset:
-    """Concentric circles r (cos u, sin u), equally likely whatever r, plus noise; labels count r.
+    """Concentric circles r (cos u, sin u), plus noise, each equally likely and a class.
 
     Args:
-        radii: one or more positive numbers.
-        noise: standard deviation per coordinate (0: the curve).
-
-    Raises:
-        TypeError, ValueError: no radii, one that is not positive, a negative noise.
+        radii: one or more positive numbers (length).
+        noise: standard deviation per coordinate (length); 0: exactly on the curve.
 
     Source: scikit-learn, make_circles with factor 0.5 (Grathwohl et al. 2019, code: noise 0.08,
     all times 3).
     """
     if not np.iterable(radii):
-        raise TypeError(f"radii must be a list of numbers, got {radii!r}")
+        raise TypeError(f"radii must be a list of numbers, got {shown(radii)}")
     if len(radii) == 0:
         raise ValueError("radii is empty; give at least one radius")
     arcs = [
@@ -238,13 +224,10 @@ def _s(u: Tensor) -> Tensor:
 def s_curve(noise: float = 0.05) -> Dataset:
     """Two three-quarter circles, (sin u, sign(u) (cos u - 1)), |u| <= 3 pi / 2, plus noise.
 
-    Mean 0. The flow-matching tables then take 1.5 x.
+    Mean 0. The tables of flow matching are for 1.5 x.
 
     Args:
-        noise: standard deviation per coordinate (0: the curve).
-
-    Raises:
-        TypeError, ValueError: noise negative or no number.
+        noise: standard deviation per coordinate (length); 0: exactly on the curve.
 
     Source: scikit-learn, make_s_curve, columns 0 and 2; noise 0.05 as in Shi et al. 2023, code.
     """
@@ -252,13 +235,10 @@ def s_curve(noise: float = 0.05) -> Dataset:
 
 
 def swiss_roll(noise: float = 0.2) -> Dataset:
-    """A roll of 1.5 turns, (u / 5) (cos u, sin u), u uniform in [3 pi / 2, 9 pi / 2], plus noise.
+    """A spiral (u / 5) (cos u, sin u), u uniform in [3 pi / 2, 9 pi / 2], plus noise.
 
     Args:
-        noise: standard deviation per coordinate (0: the curve).
-
-    Raises:
-        TypeError, ValueError: noise negative or no number.
+        noise: standard deviation per coordinate (length); 0: exactly on the curve.
 
     Source: scikit-learn, make_swiss_roll with noise 1, columns 0 and 2, over 5 (Grathwohl et al.
     2019, code).
@@ -270,36 +250,27 @@ def swiss_roll(noise: float = 0.2) -> Dataset:
 def pinwheel(
     arms: int = 5, radial: float = 0.3, tangential: float = 0.1, rate: float = 0.25
 ) -> Dataset:
-    r"""Curved arms: x = 2 R(-a) (f, g), f ~ N(1, radial^2), g ~ N(0, tangential^2).
+    r"""Arms around 0, equally likely, each bent in one sense; the label is the number of the arm.
 
-    The arm k, equally likely, and the distance f turn it clockwise, a = 2 pi k / arms + rate e^f.
-    Mean 0, E |x|^2 = 4 (1 + radial^2 + tangential^2).
+        x = 2 R(-a) (f, g),    f ~ N(1, radial^2),    g ~ N(0, tangential^2)
+
+    R(-a) is the clockwise rotation by a = 2 pi k / arms + rate e^f for arm k. Mean 0,
+    E|x|^2 = 4 (1 + radial^2 + tangential^2).
 
     Args:
-        arms: at least 2; the label counts them.
+        arms: at least 2.
         radial, tangential: standard deviations along and across an arm, before the factor 2.
-        rate: of the twist (rad).
-
-    Raises:
-        TypeError, ValueError: a number out of range.
+        rate: how much the arms are bent (rad).
 
     Source: Johnson et al. 2016, code (make_pinwheel_data), with FFJORD's constants and factor 2.
     """
-    check_int(arms, "arms", 2)
-    check_positive(radial, "radial", zero=True)
-    check_positive(tangential, "tangential", zero=True)
-    check_positive(rate, "rate", zero=True)
-
-    return Dataset(
-        "pinwheel",
-        Pinwheel(arms, radial, tangential, rate),
-        tuple(f"arm {k}" for k in range(arms)),
-    )
+    arms_of = Pinwheel(arms, radial, tangential, rate)
+    return Dataset("pinwheel", arms_of, tuple(f"arm {k}" for k in range(arms)))
 
 
 @dataclass(frozen=True)
 class Pinwheel(Distribution):
-    """The distribution of `pinwheel`, moved to `centre` and divided by `scale`."""
+    """The distribution of (x - centre) / scale, for the points x of `pinwheel`."""
 
     arms: int
     radial: float
@@ -308,32 +279,33 @@ class Pinwheel(Distribution):
     centre: tuple[float, float] = (0.0, 0.0)
     scale: float = 1.0
 
+    def __post_init__(self) -> None:
+        check_int(self.arms, "arms", 2)
+        for name in ("radial", "tangential", "rate"):
+            check_positive(getattr(self, name), name, zero=True)
+        check_numbers(self.centre, "centre", (2,))
+        check_positive(self.scale, "scale")
+
     def __repr__(self) -> str:
-        """In words."""
         return f"a pinwheel of {self.arms} arms"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return 2
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return -torch.tensor(self.centre, dtype=torch.float64) / self.scale
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(2 * (1 + self.radial**2 + self.tangential**2)) / self.scale
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Pinwheel:
-        """See `Distribution`; scale is one number."""
         shift, scale = check_move(shift, scale, self.dim)
         scale = check_one_number(scale, self)
         x, y = (torch.tensor(self.centre, dtype=torch.float64) + self.scale * shift).tolist()
         return replace(self, centre=(x, y), scale=self.scale * scale)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """See `Distribution`."""
         n, seed = check_draw(n, seed)
         which = (uniform(seed, 0, n) * self.arms).long()
         z = normals(seed, Stream.DATA, n, 2, torch.float64)
@@ -358,24 +330,23 @@ NAMES: dict[str, Callable[[], Dataset]] = {
     "swiss_roll": swiss_roll,
     "pinwheel": pinwheel,
 }
-"""The sets of the plane."""
+"""The two-dimensional sets."""
 
 SHAPED: dict[str, Callable[[], Dataset]] = {"digits": digits}
 """The sets of pictures."""
 
 
 def named(name: str) -> Dataset:
-    """One of `NAMES` or `SHAPED` with its default constants, or the data in the file of that name.
+    """The data set of this name, with its default constants, or the data in the file of this name.
 
-    Raises:
-        ValueError: neither a known set nor a file that can be read; TypeError: not a name.
+    The names are those of `NAMES` and `SHAPED`; `from_file` reads files.
     """
     known = NAMES | SHAPED
     if isinstance(name, str) and name in known:
         return known[name]()
     if isinstance(name, str) and not Path(name).suffix:
         raise ValueError(
-            f"there is no data set {name!r}; there are {', '.join(known)}, and your own file: "
+            f"there is no data set {name!r}; there are {', '.join(known)}, and files that end in "
             f"{', '.join((*TEXTS, *ARRAYS, *PICTURES))}"
         )
     return from_file(name)

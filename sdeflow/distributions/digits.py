@@ -4,10 +4,8 @@ r"""Take pictures as data: scikit-learn's handwritten digits, or an array of you
     data = sf.datasets.from_pictures(pictures, labels)  an array (m, rows, columns)
 
 A picture is flattened to a point of channels x rows x columns coordinates; `Dataset.shape` keeps
-its shape. Units are one number: the mean picture is the centre, the root-mean-square deviation
-from it the scale, so that contrast between pixels keeps its meaning.
-
-    x = mean picture + std z
+its shape. Pictures are standardised as x = mean picture + std z, with one number std for all
+pixels, so that the contrast between pixels is kept.
 """
 
 from __future__ import annotations
@@ -25,10 +23,10 @@ from sdeflow._validation import SdeflowError, check_int, check_labels, check_num
 from sdeflow.distributions.dataset import Dataset, from_points
 
 FILE = "datasets/data/digits.csv.gz"
-"""In scikit-learn's folder: rows of 64 pixels, 0 to 16, and a label."""
+"""The file in scikit-learn's folder: rows of 64 pixels, 0 to 16, and a label."""
 
 EVERY = 5
-"""Of the digits, the last of each five is held out."""
+"""Of five digits, the last is held out."""
 
 
 def digits() -> Dataset:
@@ -36,11 +34,8 @@ def digits() -> Dataset:
 
         x = pixel / 8 - 1,    pixel = 0, 1, ..., 16
 
-    1,438 pictures; every fifth, 359 in all, is in `.held_out`. The same 13 writers are in both. It
-    needs scikit-learn, which brings the pictures with it.
-
-    Raises:
-        SdeflowError: scikit-learn is not installed, or does not hold them.
+    There are 1,438 pictures, and 359 more, every fifth, in `.held_out`; the same 13 people wrote
+    both. The pictures come with scikit-learn; without it this raises an SdeflowError.
 
     Source: Alpaydin and Kaynak 1998; scikit-learn's `load_digits`.
     """
@@ -65,15 +60,11 @@ def from_pictures(
 
     Args:
         pictures: (m, rows, columns) of grey, or (m, channels, rows, columns), in any units; -1 to
-            1 is usual.
-        labels: (m,) whole numbers 0, 1, ..., an index into `classes`.
-        classes: their names; by default "0", "1", ...
-        name: printed in reports and error messages.
-        held_out: k: the last of each k pictures is kept out, in `.held_out`; 0: none is.
-
-    Raises:
-        TypeError, ValueError: not an array of that shape, fewer than two distinct pictures, labels
-            or classes that do not fit.
+            1 is usual. At least two must be distinct.
+        labels: (m,) whole numbers 0, 1, ..., indices into `classes`.
+        classes: the names of the classes; by default "0", "1", ...
+        name: for reports and error messages.
+        held_out: k: the last of every k pictures goes to `.held_out`; 0: none does.
     """
     x = _in_channels(pictures, name)
     every, m = check_int(held_out, "held_out", 0), len(x)
@@ -82,7 +73,7 @@ def from_pictures(
             f"held_out={every} of {m} {name} leaves too few; take 2 to {m // 2}, or 0"
         )
     shape, points = tuple(x.shape[1:]), x.flatten(1)
-    label = None if labels is None else _checked_labels(labels, m, name)
+    label = None if labels is None else check_labels(labels, f"labels of {name}", None, m)
     if label is not None and not classes:
         classes = [str(k) for k in range(int(label.max()) + 1)]
 
@@ -116,21 +107,12 @@ def _in_channels(pictures: object, name: str) -> Tensor:
     return x
 
 
-def _checked_labels(labels: object, m: int, name: str) -> Tensor:
-    label = check_labels(labels, f"labels of {name}")
-    if label.shape != (m,):
-        raise ValueError(
-            f"labels of {name} must be ({m},), one per picture, got {tuple(label.shape)}"
-        )
-    return label
-
-
 def _file() -> Path:
-    """Where scikit-learn keeps the digits. It is not imported, which takes two seconds."""
+    """The file of the digits. scikit-learn is found without an import, which takes two seconds."""
     found = find_spec("sklearn")
     if found is None or found.origin is None:
         raise SdeflowError("the digits come with scikit-learn: pip install 'sdeflow[images]'")
     file = Path(found.origin).parent / FILE
     if not file.is_file():
-        raise SdeflowError(f"scikit-learn here does not hold {FILE}; install version 1.4 or later")
+        raise SdeflowError(f"this scikit-learn has no file {FILE}; install version 1.4 or later")
     return file

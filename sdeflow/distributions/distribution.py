@@ -1,11 +1,13 @@
-r"""The interface of all distributions: draws, moments, density, posterior.
+r"""Ask a distribution of data for draws, moments, its density and its posterior.
 
-    sample(n, seed)              exact draws; `sample_labelled` also gives the label of each
-    log_prob(x, alpha, sigma)    ln p of x = alpha x_0 + sigma eps
-    posterior(x, alpha, sigma)   E[x_0 | x], E[eps | x] and tr Cov(x_0 | x) for the same x
-    on_grid(grid, alpha, sigma)  the cell masses of alpha x_0 + sigma eps
+With x = alpha x_0 + sigma eps, where x_0 is a draw and eps ~ N(0, I) is noise:
 
-By default alpha = 1 and sigma = 0: the data without noise.
+    sample(n, seed)              exact draws of x_0; `sample_labelled` also gives their labels
+    log_prob(x, alpha, sigma)    ln p(x)
+    posterior(x, alpha, sigma)   E[x_0 | x], E[eps | x] and tr Cov(x_0 | x)
+    on_grid(grid, alpha, sigma)  the mass of p(x) in each cell of a grid
+
+By default alpha = 1 and sigma = 0, the data without noise.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from sdeflow.distributions.arguments import Noise as Noise
 
 
 class Posterior(NamedTuple):
-    """Conditional means and variance of (x_0, eps), given x_t.
+    """The conditional means of x_0 and eps, and the conditional variance of x_0, given x_t.
 
     Attributes:
         data: (n, d) E[x_0 | x_t].
@@ -37,7 +39,6 @@ class Posterior(NamedTuple):
     data_variance: Tensor
 
     def __repr__(self) -> str:
-        """In words."""
         n, d = self.data.shape
         variance = in_words(self.data_variance)
         return f"posterior of {n} points in {d} dimensions, data variance {variance}"
@@ -46,9 +47,9 @@ class Posterior(NamedTuple):
 class Distribution(ABC):
     """A probability distribution of data, with exact draws.
 
-    The first k of n draws are, bit for bit, the draw of size k. One seed gives one stream of
-    numbers, whatever the distribution: draws from two distributions with one seed are correlated,
-    so take two seeds. A density or a posterior without closed form raises a ValueError.
+    The first k of n draws are, bit for bit, the draws of a call with n = k. Draws from two
+    distributions with the same seed are correlated, because they use the same random numbers; take
+    two seeds. A density or posterior that has no closed form raises a ValueError.
     """
 
     @property
@@ -72,25 +73,25 @@ class Distribution(ABC):
 
     @abstractmethod
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """n exact draws (n, d) and their labels (n,), whole numbers."""
+        """n exact draws (n, d), and their labels (n,), whole numbers."""
 
     @abstractmethod
     def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
-        """The distribution of scale^-1 (x - shift); shift (d,).
+        """The distribution of scale^-1 (x - shift).
 
-        scale is a positive number, or an invertible matrix (d, d), which turns and stretches.
-
-        Raises:
-            ValueError: a matrix would make it a distribution of another kind.
+        Args:
+            shift: (d,).
+            scale: a positive number, or an invertible matrix (d, d). Where a matrix would lead to
+                a distribution of another kind, it is refused with a ValueError.
         """
 
     def sample(self, n: int, seed: int) -> Tensor:
-        """n exact draws (n, d); the first k of them are the draw of size k."""
+        """n exact draws (n, d); the first k of them are the draws of a call with n = k."""
         return self.sample_labelled(n, seed)[0]
 
     @property
     def has_posterior(self) -> bool:
-        """Whether `posterior` is known, and with it an `ExactField`."""
+        """Whether `posterior` is known, as an `ExactField` needs."""
         return False
 
     @property
@@ -99,25 +100,24 @@ class Distribution(ABC):
         return self.has_posterior
 
     def narrowest(self) -> float:
-        """The standard deviation of the narrowest feature (length); 0 for points and for edges."""
+        """The standard deviation of the narrowest part (length); 0 for points and sharp edges."""
         return 0.0
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        """ln p(x) of alpha x_0 + sigma eps, (n,) for x (n, d)."""
-        raise ValueError(f"{self} has no density in closed form")
+        """ln p(x) of x = alpha x_0 + sigma eps, (n,) for x (n, d); alpha, sigma () or (n,)."""
+        raise ValueError(
+            f"{self} has no density in closed form; estimate it with Density.from_samples"
+        )
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
-        """The `Posterior` of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
-
-        alpha and sigma are () or (n,).
-        """
-        raise ValueError(f"{self} has no posterior in closed form")
+        """The `Posterior` given x = alpha x_0 + sigma eps (n, d); alpha, sigma () or (n,)."""
+        raise ValueError(f"{self} has no posterior in closed form; train a field with sf.fit")
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """The function x (n, d) -> E[eps | x] (n, d) at one noise level, for clouds like `like`.
+        """The function x (n, d) -> E[eps | x] (n, d), for clouds of the type and device of `like`.
 
-        What does not depend on x is computed once, and a particle gets the same bits in a cloud of
-        any size.
+        Whatever does not depend on x is computed once, and a particle has the same bits in a cloud
+        of any size.
         """
         a, s = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (alpha, sigma))
         return partial(blocked(lambda x: self.posterior(x, a, s).noise), ())
@@ -125,9 +125,14 @@ class Distribution(ABC):
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        """The cell masses of alpha x_0 + sigma eps; at most `missing` may lie outside the grid."""
-        raise ValueError(f"{self} has no density in closed form")
+        """The density of alpha x_0 + sigma eps as exact cell masses.
+
+        More mass than `missing` outside the grid raises a ValueError.
+        """
+        raise ValueError(
+            f"{self} has no density in closed form; estimate it with Density.from_samples"
+        )
 
     def given(self, label: int) -> Distribution:
-        """The distribution of the data that carry this label."""
-        raise ValueError(f"{self} has no labels")
+        """The distribution of the data with this label."""
+        raise ValueError(f"{self} has no labels; given is for labelled data")

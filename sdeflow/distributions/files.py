@@ -1,13 +1,12 @@
-r"""Read your own data: a table of points, or a picture whose dark parts are the density.
+r"""Read your own data from a file: a table of points, or a picture whose dark parts are likely.
 
-A table is a set of points, equally likely. A picture is a density that is constant inside a pixel,
+The points of a table are equally likely. A picture is a density that is constant in each pixel,
 
-    p(x) = dark(x) / int dark,    dark = 1 (black) ... 0 (white, or transparent).
+    p(x) = dark(x) / int dark,    dark from 0 (white or transparent) to 1 (black).
 
-A file is read into a distribution with finite mean and standard deviation, or it is refused with a
-ValueError that names the file, the line and the cure; `text_tables` reads the text. Nothing in a
-file is executed: pickled arrays are refused, and only the decoders of the formats listed here are
-called.
+A file that does not give a distribution with finite mean and standard deviation is refused, with a
+ValueError that names the file, the line and the cure. Nothing in a file is executed: pickled
+arrays are refused, and only the decoders of the formats listed here are called.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sdeflow._validation import check_cloud
+from sdeflow._validation import check_cloud, check_file
 from sdeflow.distributions.dataset import Dataset, from_points
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.text_tables import read_text
@@ -35,32 +34,27 @@ FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
 def from_file(path: str | os.PathLike[str]) -> Dataset:
-    """Read a table of points, or a picture whose dark parts are the density.
+    """The data set in a file: a table of points, or a picture whose dark parts are likely.
 
-    `.csv`, `.tsv`, `.txt`: one point per line, split at semicolons, commas, tabs or blanks;
-    numbers take a decimal point; a first line of names is a header; # starts a comment, % a line
-    of it. An index, a row of units or decimal commas are refused.
-    `.npy`, `.npz`: an array (m, 2); in an archive it is called `x` or `points`, or is the only one
-    beside `labels` (m,), which may be missing. Pickled arrays are refused.
-    Two columns are x and y. A third holds whole-number labels; `classes` are their distinct
-    values, as text and in order, and `labels` count these from 0.
+    `.csv`, `.tsv`, `.txt`: one point per line, with columns separated by semicolons, commas, tabs
+    or blanks, and decimal points. The first line may be a header of names; # begins a comment, and
+    so does % at the beginning of a line. An index column, a row of units and decimal commas are
+    refused.
+    `.npy`, `.npz`: an array (m, 2). In an archive it must be called `x` or `points`, or be the
+    only array besides `labels` (m,), which may be missing.
+    Two columns are x and y. A third column holds labels, which are whole numbers; `classes` are
+    their distinct values in rising order, as text.
 
-    `.png`, `.jpg`, `.bmp`, `.gif`, `.webp`: uniform inside pixels, each as likely as it is dark
-    (black 1, white or transparent 0). The picture is centred on 0, y points upwards, the longer
-    side spans [-1, 1]. Of an animation the first frame counts. 4096 x 4096 pixels at most.
-
-    Raises:
-        TypeError: path is no path.
-        ValueError: no such file, an unknown suffix, or contents that are none of the above.
+    `.png`, `.jpg`, `.bmp`, `.gif`, `.webp`: a density that is uniform in each pixel, which is as
+    likely as it is dark (black 1, white or transparent 0). The picture is centred at 0, its longer
+    side spans [-1, 1], and y points upwards. It has 4096 x 4096 pixels at most; of an animation
+    the first frame is read.
     """
-    try:
-        file = Path(path)
-    except TypeError:
-        raise TypeError(f"path must name a file, got {type(path).__name__}") from None
+    file = check_file(path)
     suffix = file.suffix.lower()
     try:
         if file.is_dir():
-            raise ValueError(f"{file} is a folder; name a file in it")
+            raise ValueError(f"{file} is a folder; give the path of a file in it")
         if not file.is_file():
             raise ValueError(f"{file} does not exist; check the path")
         if suffix in PICTURES:
@@ -72,7 +66,7 @@ def from_file(path: str | os.PathLike[str]) -> Dataset:
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
     known = ", ".join((*TEXTS, *ARRAYS, *PICTURES))
-    raise ValueError(f"{file} has no suffix that is known here; use one of {known}")
+    raise ValueError(f"{file} has a suffix that is not known; use one of {known}")
 
 
 def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
@@ -86,7 +80,7 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
         raise ValueError(
             f"{file} must have 2 columns (x, y), or 3 with a label, got shape {table.shape}{cure}"
         )
-    with np.errstate(over="ignore"):  # a long double may not fit; then it is infinite, and refused
+    with np.errstate(over="ignore"):  # a long double may overflow; check_cloud refuses infinity
         points = torch.from_numpy(np.array(table, dtype=np.float64))
     check_cloud(points, str(file))
     if table.shape[1] == 3:
@@ -107,14 +101,14 @@ def _classes(file: Path, labels: np.ndarray, m: int) -> tuple[torch.Tensor, list
     if broken.any():
         row = int(broken.argmax())
         raise ValueError(
-            f"{file}: labels must be whole numbers, got {labels[row]} in row {row}; "
-            "points of three dimensions cannot be read"
+            f"{file}: labels must be whole numbers, got {labels[row]} in row {row}; leave out a "
+            "third coordinate, since only points of two dimensions can be read"
         )
     values, which = np.unique(labels, return_inverse=True)
     if len(values) > max(10, m // 2):
         raise ValueError(
-            f"{file}: the labels have {len(values)} different values on {m} points, which is an "
-            "index or a coordinate; leave it out"
+            f"{file}: the labels have {len(values)} different values on {m} points, so that they "
+            "seem to be an index or a coordinate; leave them out"
         )
     names = [f"{v:.0f}" if values.dtype.kind == "f" else str(v) for v in values]
     return torch.from_numpy(which.reshape(-1)), names
@@ -133,8 +127,8 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
             arrays = {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
     except Exception as error:  # on bad bytes numpy, zipfile and zlib raise a dozen types
         raise ValueError(
-            f"{file} is no plain numpy array ({error}); write it with numpy.save or numpy.savez, "
-            "without objects"
+            f"{file} is not an array of numbers ({error}); write one with numpy.save or "
+            "numpy.savez"
         ) from None
     labels = arrays.pop("labels", None)
     for key in ("x", "points"):
@@ -148,19 +142,23 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 def _picture(file: Path) -> Dataset:
-    """A picture as pixels, each as likely as it is dark."""
+    """A picture as a density constant in each pixel, which is as likely as it is dark."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # on size, which is checked below, and on odd metadata
+            warnings.simplefilter("ignore")  # of large pictures, checked below, and bad metadata
             image = Image.open(io.BytesIO(file.read_bytes()), formats=FORMATS)
             size = image.size
             dark = _darkness(image) if math.prod(size) <= MAX_PIXELS else None
     except Image.DecompressionBombError:
         size, dark = None, None
     except UnidentifiedImageError:
-        raise ValueError(f"{file} is no picture that can be read") from None
+        raise ValueError(
+            f"{file} is not a picture that can be read; save it again, as a .png"
+        ) from None
     except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
-        raise ValueError(f"{file} is no picture that can be read ({error})") from None
+        raise ValueError(
+            f"{file} is not a picture that can be read ({error}); save it again, as a .png"
+        ) from None
     if dark is None:
         shape = "it" if size is None else f"{size[0]} x {size[1]} pixels"
         raise ValueError(f"{file} is too large ({shape}); shrink it to 4096 x 4096 at most")
@@ -174,7 +172,7 @@ def _picture(file: Path) -> Dataset:
 
 
 def _darkness(image: Image.Image) -> np.ndarray:
-    """1 for black, 0 for white or transparent, (rows, columns), float64, first row on top."""
+    """1 for black to 0 for white or transparent, (rows, columns) in float64, the top row first."""
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):  # 16 bits of grey
         return 1 - np.asarray(image, dtype=np.float64) / 65535

@@ -1,9 +1,9 @@
-r"""Compute the mass of Gaussians in the cells of a grid, exactly.
+r"""Compute the mass of Gaussians in each cell of a grid.
 
-For a Gaussian whose principal axes are those of the grid it is a product of differences of the
-error function. For a tilted Gaussian the error function is used along one axis, and Gauss-Legendre
-quadrature along the other, on panels no wider than the standard deviation there, given the first
-coordinate (error below 1e-12).
+If the principal axes of a Gaussian are those of the grid, the mass is a product of differences of
+the error function. If they are tilted, the error function is used along y given x, and
+Gauss-Legendre quadrature along x, on panels no wider than the standard deviation of x given y
+(error below 1e-12).
 """
 
 from __future__ import annotations
@@ -21,12 +21,10 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(10)
 def gaussian_masses(
     grid: Grid, weights: np.ndarray, means: np.ndarray, covariances: np.ndarray
 ) -> np.ndarray:
-    """sum_k w_k int_{cell} N(x; mu_k, C_k) dx, of grid.shape.
+    """The mass of a mixture in each cell, sum_k w_k int_{cell} N(x; mu_k, C_k) dx, of grid.shape.
 
-    weights (k,), means (k, d), covariances (k, d, d), all in float64.
-
-    Raises:
-        ValueError: a tilted component is too narrow for the cells.
+    weights (k,), means (k, d), covariances (k, d, d), all in float64. A tilted component whose
+    standard deviation is less than 1e-3 of a cell is refused with a ValueError.
     """
     cut = [(grid.edges(i).numpy(), means[:, i]) for i in range(grid.dim)]
     tilted = np.zeros(len(weights), dtype=bool)
@@ -47,24 +45,21 @@ def gaussian_masses(
 
 
 def _root(variance: np.ndarray) -> np.ndarray:
-    """Standard deviations; for zero variance the smallest positive number, to divide by."""
+    """Standard deviations; the smallest positive one in place of zero, so that one may divide."""
     return np.sqrt(np.maximum(variance, np.finfo(float).tiny))
 
 
 def _between(z: np.ndarray) -> np.ndarray:
-    """Standard normal mass between neighbours along the last axis.
-
-    Its relative error is that of rounding in both tails.
-    """
+    """The standard normal mass between neighbours along the last axis, accurate in both tails."""
     a, b = z[..., :-1], z[..., 1:]
     flip = a > 0
     return ndtr(np.where(flip, -a, b)) - ndtr(np.where(flip, -b, a))
 
 
 def _tilted(x: np.ndarray, y: np.ndarray, mean: np.ndarray, cov: np.ndarray) -> np.ndarray:
-    """Cell masses (len(x) - 1, len(y) - 1) of N(mean, cov): y given x exactly, x by quadrature."""
-    square = cov[0, 1] ** 2 / (cov[0, 0] * cov[1, 1])  # of the correlation
-    narrow = math.sqrt(cov[0, 0] * max(1 - square, 0.0))  # of x, given y
+    """The masses (len(x) - 1, len(y) - 1) of N(mean, cov) between the edges x and y of cells."""
+    square = cov[0, 1] ** 2 / (cov[0, 0] * cov[1, 1])  # the squared correlation
+    narrow = math.sqrt(cov[0, 0] * max(1 - square, 0.0))  # standard deviation of x given y
     if narrow < 1e-3 * (x[1] - x[0]):
         raise ValueError(
             f"a tilted component of standard deviation {narrow:.2g} cannot be integrated over "

@@ -1,12 +1,12 @@
-r"""Gaussian mixtures: the one model in which everything is exact.
+r"""Make a Gaussian mixture, whose density, score and posterior are exact at every noise level.
 
-p(x) = sum_k w_k N(x; mu_k, C_k). Under x_t = alpha x_0 + sigma eps a mixture stays a mixture,
+If x_0 has the density p(x) = sum_k w_k N(x; mu_k, C_k), then alpha x_0 + sigma eps is distributed
+as a mixture too, with the same weights and
 
-    w_k -> w_k,    mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I,
+    mu_k -> alpha mu_k,    C_k -> alpha^2 C_k + sigma^2 I.
 
-so density, score, posterior and samples are exact at every noise level, for every process. They
-are computed from one eigendecomposition per component, C_k = U diag(lambda) U^T: noise changes
-only the eigenvalues.
+Noise changes the eigenvalues lambda of C_k = U diag(lambda) U^T and not the eigenvectors, so that
+one eigendecomposition for each component is enough for all noise levels.
 
 See docs/theory.md, (3.5) and (3.6).
 """
@@ -21,15 +21,20 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, check_finite, check_int, check_positive, shown
+from sdeflow._validation import (
+    as_floating,
+    check_cloud,
+    check_dtype,
+    check_finite,
+    check_int,
+    check_positive,
+)
 from sdeflow.density import Density, Grid, captured
 from sdeflow.distributions.arguments import (
     check_asked,
     check_coefficient,
     check_covariances,
     check_draw,
-    check_grid,
-    check_like,
     check_move,
     check_noise,
     check_wide,
@@ -37,23 +42,21 @@ from sdeflow.distributions.arguments import (
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.gaussian_masses import gaussian_masses
 from sdeflow.distributions.responsibilities import AXES, noise_mean, round_noise_mean
-from sdeflow.processes.process import Process
-from sdeflow.random_streams import Stream, normals, random_generator
+from sdeflow.grid import check_grid
+from sdeflow.processes.process import Process, check_process
+from sdeflow.random_streams import Stream, normals, uniform
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GaussianMixture(Distribution):
     r"""A mixture of k Gaussians: p(x) = sum_k w_k N(x; mu_k, C_k).
 
-    Args:
-        weights: (k,), positive; they are divided by their sum.
-        means: (k, d).
-        covariances: (k, d, d), symmetric, positive semi-definite (zero: a point).
+    The label of a draw is the number of its component.
 
-    Raises:
-        ValueError: shapes do not fit, a weight is not positive, or a covariance is not symmetric
-            or has a negative eigenvalue.
-        TypeError: means is not a floating-point tensor.
+    Args:
+        weights: (k,) positive numbers, which are divided by their sum.
+        means: (k, d), a floating-point tensor.
+        covariances: (k, d, d), symmetric and positive semi-definite; zero for a point.
     """
 
     weights: Tensor
@@ -61,11 +64,10 @@ class GaussianMixture(Distribution):
     covariances: Tensor
 
     def __post_init__(self) -> None:
-        """Check the arguments and diagonalise the covariances."""
         means = check_cloud(self.means, "means")
         k, d = means.shape
         weights, covariances = (
-            check_like(v, name, means)
+            as_floating(v, name).to(means)
             for v, name in ((self.weights, "weights"), (self.covariances, "covariances"))
         )
         if weights.shape != (k,) or covariances.shape != (k, d, d):
@@ -85,23 +87,23 @@ class GaussianMixture(Distribution):
 
     @cached_property
     def _eigen(self) -> tuple[Tensor, Tensor]:
-        """Variances (k, d) along the principal axes (k, d, d), the columns; in float64."""
+        """The variances (k, d) along the principal axes, the columns of (k, d, d); in float64."""
         variances, axes = torch.linalg.eigh(self.covariances.double())
         return variances, axes
 
     @staticmethod
     def isotropic(means: Tensor, width: float, weights: Tensor | None = None) -> GaussianMixture:
-        """Round components of standard deviation `width` at `means` (k, d).
+        """The mixture of round Gaussians of standard deviation `width` >= 0 at `means` (k, d).
 
         The weights (k,) are equal by default.
-
-        Raises:
-            ValueError: width is negative.
         """
         k, d = check_cloud(means, "means").shape
         width = check_positive(width, "width", zero=True)
         if width > 0.0 == torch.tensor(width**2, dtype=means.dtype):
-            raise ValueError(f"the square of width {width:g} is zero in {means.dtype}; rescale")
+            raise ValueError(
+                f"the square of width {width:g} is zero in {means.dtype}; give means in float64, "
+                "or rescale"
+            )
         covariance = width**2 * torch.eye(d, dtype=means.dtype).expand(k, d, d)
         return GaussianMixture(
             means.new_ones(k) if weights is None else weights, means, covariance
@@ -109,36 +111,30 @@ class GaussianMixture(Distribution):
 
     def to(self, dtype: torch.dtype) -> GaussianMixture:
         """The same mixture in another floating-point type."""
-        if not isinstance(dtype, torch.dtype):
-            raise TypeError(f"dtype must be a floating-point type, got {shown(dtype)}")
+        check_dtype(dtype)
         return GaussianMixture(
             self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
         )
 
     @property
     def dim(self) -> int:
-        """d, the number of coordinates."""
         return self.means.shape[1]
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`."""
         return True
 
     def mean(self) -> Tensor:
-        """sum_k w_k mu_k, (d,)."""
+        """E[x] = sum_k w_k mu_k, (d,)."""
         return self.weights @ self.means
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(float(self.covariance().trace()) / self.dim)
 
     def narrowest(self) -> float:
-        """See `Distribution`."""
         return float(torch.linalg.eigvalsh(self.covariances.double()).min().clamp_min(0).sqrt())
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> GaussianMixture:
-        """See `Distribution`."""
         shift, scale = check_move(shift, scale, self.dim)
         if isinstance(scale, float):
             means = (self.means - shift.to(self.means)) / scale
@@ -152,38 +148,35 @@ class GaussianMixture(Distribution):
         )
 
     def given(self, label: int) -> GaussianMixture:
-        """Component `label` alone.
-
-        Raises:
-            ValueError: there is no such component.
-        """
+        """The component of number `label` alone, as a mixture of one Gaussian."""
         k = check_int(label, "label", 0)
         if k >= len(self.weights):
-            raise ValueError(f"label must be 0 to {len(self.weights) - 1}, got {label}")
+            raise ValueError(
+                f"label must be 0 to {len(self.weights) - 1}, one per component, got {label}"
+            )
         one = slice(k, k + 1)
         return GaussianMixture(self.weights[one], self.means[one], self.covariances[one])
 
     def __repr__(self) -> str:
-        """In words."""
         kind = f"a mixture of {k} Gaussians" if (k := len(self.weights)) > 1 else "a Gaussian"
         return f"{kind} in {self.dim} dimension{'s' * (self.dim > 1)}"
 
     def covariance(self) -> Tensor:
-        """sum_k w_k (C_k + (mu_k - mean)(mu_k - mean)^T), (d, d)."""
+        """Cov[x] = sum_k w_k (C_k + (mu_k - mean)(mu_k - mean)^T), (d, d)."""
         off = self.means - self.mean()
         outer = off[:, :, None] * off[:, None, :]
         return torch.einsum("k,kij->ij", self.weights, self.covariances + outer)
 
     def noised(self, alpha: Tensor | float, sigma: Tensor | float) -> GaussianMixture:
-        """The distribution of alpha x_0 + sigma eps, x_0 from this mixture.
+        """The mixture of alpha x_0 + sigma eps, with means alpha mu_k and covariances
+        alpha^2 C_k + sigma^2 I.
 
-        It has weights w_k, means alpha mu_k and covariances alpha^2 C_k + sigma^2 I, and is
-        differentiable in alpha and sigma, each ().
+        It is differentiable in alpha and sigma, each one number or a tensor ().
         """
         alpha, sigma = check_coefficient(alpha, "alpha"), check_coefficient(sigma, "sigma")
         if (sigma.detach() if isinstance(sigma, Tensor) else sigma) < 0:
             raise ValueError("sigma must be zero or more")
-        # Without __init__: the arguments are checked and the eigenvectors known.
+        # Not by __init__, because the arguments are checked and the eigenvectors known.
         noised = object.__new__(GaussianMixture)
         identity = torch.eye(self.dim, dtype=self.means.dtype, device=self.means.device)
         variances, axes = self._eigen
@@ -196,38 +189,24 @@ class GaussianMixture(Distribution):
         return noised
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """n exact draws (n, d) and the component (n,) that each came from.
-
-        Raises:
-            ValueError, TypeError: n or seed is not a whole number in its range.
-        """
         n, seed = check_draw(n, seed)
         edges = torch.cumsum(self.weights.double(), 0)
-        u = torch.from_numpy(random_generator(seed, Stream.CHOICE).random(n)) * edges[-1]
+        u = uniform(seed, 0, n) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
-        # In float64, so that another type of the mixture has the same draws, rounded.
+        # In float64, so that the same mixture in another type has the same draws, rounded.
         z = normals(seed, Stream.DATA, n, self.dim, torch.float64).to(self.means)
         variances, axes = (v.to(self.means) for v in self._eigen)
         roots = axes * variances.sqrt()[:, None, :]
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        """ln p(x) of alpha x_0 + sigma eps, (n,), in the type of x (n, d).
-
-        Raises:
-            TypeError, ValueError: x is not a finite cloud of this dimension.
-        """
         a, s = check_noise(alpha, sigma, check_cloud(x, dim=self.dim))
         logits, _, spectrum = self._logits(x, a, s)
         check_wide(spectrum)
         return torch.logsumexp(logits, -1)
 
     def score(self, x: Tensor) -> Tensor:
-        """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d), r_k the responsibilities.
-
-        Raises:
-            TypeError, ValueError: x is not a finite cloud of this dimension.
-        """
+        """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d); r_k = P(component k | x)."""
         check_cloud(x, dim=self.dim)
         logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
         check_wide(spectrum)
@@ -236,7 +215,7 @@ class GaussianMixture(Distribution):
         return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ln(w_k N(x; ...)) (n, k), U^T (x - alpha mu) (n, k, d), eigenvalues (1 or n, k, d)."""
+        """ln(w_k N(x; m_k, S_k)) (n, k), U^T (x - m_k) (n, k, d), eigenvalues of S_k (., k, d)."""
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         variances, axes = (v.to(x) for v in self._eigen)
         means, spectrum = self.means.to(x), alpha**2 * variances + sigma**2
@@ -247,13 +226,12 @@ class GaussianMixture(Distribution):
 
     @cached_property
     def _width2(self) -> float | None:
-        """The variance along every axis of every component if they are all equal, else None."""
+        """The variance of round components of equal width; None if they are not of that kind."""
         variances = self._eigen[0]
         first = variances.flatten()[0]
         return float(first) if bool((variances == first).all()) else None
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """See `Distribution`."""
         means, log_weights = self.means.double(), torch.log(self.weights.double())
         if self._width2 is not None:
             s2 = alpha**2 * self._width2 + sigma**2
@@ -265,14 +243,14 @@ class GaussianMixture(Distribution):
         return noise_mean(alpha * means, log_weights, axes, variances, sigma, like)
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
-        r"""The exact posterior of (x_0, eps) given x = alpha x_0 + sigma eps (n, d).
+        r"""The `Posterior` given x = alpha x_0 + sigma eps (n, d); alpha, sigma () or (n,).
 
         For each component, in its principal axes, with s^2 = alpha^2 lambda + sigma^2,
 
-            E[x_0 | x] = mu + alpha lambda / s^2 (x - alpha mu),
-            E[eps | x] = sigma / s^2 (x - alpha mu);
+            E[x_0 | x, k] = mu + alpha lambda / s^2 (x - alpha mu),
+            E[eps | x, k] = sigma / s^2 (x - alpha mu),
 
-        neither divides by alpha or by sigma alone. alpha, sigma: () or (n,).
+        in which nothing is divided by alpha or sigma.
         """
         alpha, sigma = check_asked(x, alpha, sigma, self.dim)
         logits, off, s2 = self._logits(x, alpha, sigma)
@@ -290,20 +268,12 @@ class GaussianMixture(Distribution):
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 from this mixture.
+        r"""The density of alpha x_0 + sigma eps as exact cell masses.
 
             m_i = sum_k w_k int_{cell i} N(x; alpha mu_k, alpha^2 C_k + sigma^2 I) dx
 
-        (see `gaussian_masses`).
-
-        Args:
-            grid: the cells, of the mixture's dimension.
-            alpha, sigma: by default 1 and 0, the mixture itself.
-            missing: the most mass that may lie outside the grid.
-
-        Raises:
-            ValueError: dimensions differ, more than `missing` lies outside, or a tilted component
-                is too narrow for the cells.
+        More mass than `missing` outside the grid raises a ValueError, and so does a tilted
+        component whose standard deviation is less than 1e-3 of a cell.
         """
         check_grid(grid)
         check_positive(missing, "missing", zero=True)
@@ -318,16 +288,11 @@ class GaussianMixture(Distribution):
 
 
 def prior_density(grid: Grid, process: Process, t: float | None = None) -> Density:
-    """The distribution that samplers start from, N(0, sigma(t)^2 I), on a grid.
+    """The density N(0, sigma(t)^2 I) on a grid, in which samplers start; by default t = t_max.
 
-    t is t_max by default.
-
-    Raises:
-        ValueError: more than 1e-4 of the mass lies outside the grid, or t outside the process's
-            span.
+    If more than 1e-4 of the mass lies outside the grid, a ValueError says so.
     """
-    if not isinstance(process, Process):
-        raise TypeError(f"process must be a Process, got {type(process).__name__}")
+    check_process(process)
     centre = torch.zeros(1, check_grid(grid).dim, dtype=torch.float64)
     when = process.at(process.t_max if t is None else check_finite(t, "t"), centre)
     return GaussianMixture.isotropic(centre, float(process(when).sigma)).on_grid(grid)

@@ -1,8 +1,8 @@
-r"""Densities that are constant on equal squares, such as checkerboards and pictures.
+r"""Make a density that is constant on equal squares, such as a checkerboard or a picture.
 
-Their posterior is exact. Given the square, the two coordinates of x_0 are independent and uniform,
-so it takes a truncated normal for each column and each row of squares, and a weight for each
-square.
+Its posterior is exact. Given the square, the two coordinates of x_0 are independent and uniform,
+so that the posterior needs one truncated normal for each column and for each row of squares, and
+one weight for each square.
 
 See docs/theory.md, (3.9).
 """
@@ -19,50 +19,40 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import ROWS, Evaluate, product, whole_blocks
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import as_numbers, check_cloud, check_int, check_positive
 from sdeflow.density import Density, Grid, captured
-from sdeflow.distributions.arguments import (
-    check_asked,
-    check_draw,
-    check_grid,
-    check_move,
-    check_noise,
-)
+from sdeflow.distributions.arguments import check_asked, check_draw, check_move, check_noise
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.truncated_normal import Truncated, ramp, tails, truncated_normal
+from sdeflow.grid import check_grid
 from sdeflow.random_streams import uniform
 
 SQUARES = 4096
-"""The most squares for which the posterior is computed: its cost per particle is their number."""
+"""The most squares for which the posterior is computed; its cost per particle is their number."""
 
 NARROW = {torch.float32: 0.05, torch.float64: 1e-6}
-"""Side / noise below which differences of neighbouring edges lose too many digits in this type."""
+"""alpha side / sigma below which differences of neighbouring edges lose too many digits."""
 TINY = {torch.float32: 1e-30, torch.float64: 1e-290}
-"""The weight, summed over squares, below which a particle is too far outside for this type."""
+"""The sum of all posterior weights below which this type has too few digits for them."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PiecewiseConstant(Distribution):
-    r"""A density that is constant on each of rows x columns squares.
+    r"""A density that is constant on each of rows x columns equal squares.
 
-    The probability of a square is proportional to its weight. Given the square, the coordinates of
-    x_0 are independent, and a coordinate of eps = (x_t - alpha x_0) / sigma is a standard normal
-    truncated at e and e' > e, its values at the edges of the square:
+    The probability of a square is proportional to its weight. Given the square and x_t, each
+    coordinate of eps = (x_t - alpha x_0) / sigma is a standard normal truncated to [e, e'], the
+    values of eps at the edges of the square:
 
-        E[eps | x_t] = (phi(e) - phi(e')) / Z,    Z = Phi(e') - Phi(e).
+        E[eps | x_t, square] = (phi(e) - phi(e')) / Z,    Z = Phi(e') - Phi(e).
 
-    The posterior weight of a square is its prior weight times Z of both coordinates. Computed in
-    float64, by `truncated_normal`.
+    The posterior weight of a square is its prior weight times Z of both coordinates.
 
     Args:
-        low: (2,) the lower left corner.
+        low: (2,) the lower left corner (length).
         side: the side of a square (length), or the two sides of a rectangle.
-        weights: (rows, columns), row 0 lowest, not negative. The squares of positive weight are
-            numbered along rows, lowest row first; the number is the label.
-
-    Raises:
-        TypeError, ValueError: shapes do not fit, side is not positive, a weight is negative, or
-            all are zero.
+        weights: (rows, columns), not negative, row 0 lowest. Squares of positive weight are
+            numbered along rows, the lowest row first; the number is the label.
     """
 
     low: Tensor
@@ -70,18 +60,11 @@ class PiecewiseConstant(Distribution):
     weights: Tensor
 
     def __post_init__(self) -> None:
-        """Check the corner, the side and the weights."""
         sides = self.side if isinstance(self.side, Sequence) else (self.side,)
         if len([check_positive(side, "side") for side in sides]) > 2:
-            raise ValueError(f"side must be one number or two, got {len(sides)}")
-        for name in ("low", "weights"):  # copies, in float64
-            given = getattr(self, name)
-            try:
-                value = torch.as_tensor(given, dtype=torch.float64, device="cpu")
-            except (TypeError, ValueError, RuntimeError):
-                kind = type(given).__name__
-                raise TypeError(f"{name} must hold numbers, got {kind}") from None
-            object.__setattr__(self, name, value.detach().clone())
+            raise ValueError(f"side must be one number or two, got {len(sides)} numbers")
+        for name in ("low", "weights"):
+            object.__setattr__(self, name, as_numbers(getattr(self, name), name).clone())
         if self.low.shape != (2,) or self.weights.ndim != 2 or not torch.isfinite(self.low).all():
             raise ValueError(
                 "a piecewise constant density needs low (2,) and weights (rows, columns), got "
@@ -90,24 +73,22 @@ class PiecewiseConstant(Distribution):
         if not (torch.isfinite(self.weights).all() and (self.weights >= 0).all()):
             raise ValueError("weights must be finite and not negative")
         if not (self.weights > 0).any():
-            raise ValueError("weights must have at least one entry above zero")
+            raise ValueError("weights are all zero; give at least one square a weight above zero")
 
     def __repr__(self) -> str:
-        """In words."""
         return f"a density constant on {self.weights.numel()} squares"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return 2
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`: true for up to `SQUARES` squares, empty ones included."""
+        """Whether there are at most 4,096 squares, empty ones included."""
         return self.weights.numel() <= SQUARES
 
     def filled(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Row, column and probability of each square of positive weight, each (m,)."""
+        """The row, column and probability of each square of positive weight, each (m,)."""
         row, column = torch.nonzero(self.weights > 0, as_tuple=True)
         weights = self.weights[row, column]
         return row, column, weights / weights.sum()
@@ -122,11 +103,9 @@ class PiecewiseConstant(Distribution):
         return self.low + self._sides * torch.stack([column, row], 1).double()
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return (self.filled()[2][:, None] * (self._corners() + self._sides / 2)).sum(0)
 
     def std(self) -> float:
-        """See `Distribution`."""
         return math.sqrt(float(self.variances().sum()) / 2)
 
     def variances(self) -> Tensor:
@@ -135,7 +114,10 @@ class PiecewiseConstant(Distribution):
         return (self.filled()[2][:, None] * off**2).sum(0) + self._sides**2 / 12
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> PiecewiseConstant:
-        """See `Distribution`; a matrix must be diagonal and positive: it makes rectangles."""
+        """The distribution of scale^-1 (x - shift).
+
+        scale is a positive number, or a positive diagonal matrix; this makes rectangles.
+        """
         shift, scale = check_move(shift, scale, self.dim)
         by = torch.as_tensor(scale, dtype=torch.float64)
         if by.ndim and not (torch.equal(by, by.diagonal().diag()) and (by.diagonal() > 0).all()):
@@ -145,7 +127,6 @@ class PiecewiseConstant(Distribution):
         return PiecewiseConstant((self.low - shift) / by, x if x == y else (x, y), self.weights)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """See `Distribution`: the label is the number of the square."""
         n, seed = check_draw(n, seed)
         row, column, _ = self.filled()
         edges = torch.cumsum(self.weights[row, column], 0)
@@ -155,11 +136,7 @@ class PiecewiseConstant(Distribution):
         return self._corners()[which] + self._sides * u, which
 
     def given(self, label: int) -> PiecewiseConstant:
-        """The uniform distribution on one square, by its number (see the class).
-
-        Raises:
-            ValueError: there is no such square.
-        """
+        """The uniform distribution on the square of this number."""
         row, column, share = self.filled()
         if not check_int(label, "label", 0) < len(share):
             raise ValueError(f"label must be 0 to {len(share) - 1}, one per square, got {label}")
@@ -170,17 +147,13 @@ class PiecewiseConstant(Distribution):
     def cell(self, x: Tensor) -> Tensor:
         """The number (n,) of the square that holds each x (n, 2), or -1.
 
-        Edges belong to the squares, and so do points that rounding in the type of x moves over
-        them.
-
-        Raises:
-            TypeError, ValueError: x is not a finite cloud in the plane.
+        Edges belong to the squares, and so do points beyond an edge by the rounding error of x.
         """
         z = check_cloud(x, "x", 2).detach().to("cpu", torch.float64)
         slack = 2 * torch.finfo(x.dtype).eps * (z.abs() + self._sides)
         rows, columns = self.weights.shape
         filled = self.weights > 0
-        # A frame of -1 around the squares: points outside are clamped onto it.
+        # A frame of -1 around the squares, onto which points outside are clamped.
         index = torch.full((rows + 2, columns + 2), -1)
         inside = index[1:-1, 1:-1]
         inside[filled] = torch.arange(int(filled.sum()))
@@ -198,24 +171,15 @@ class PiecewiseConstant(Distribution):
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        r"""The exact cell masses of alpha x_0 + sigma eps, x_0 uniform on weighted squares.
+        r"""The density of alpha x_0 + sigma eps as exact cell masses.
 
-        Given the square, the axes are independent, and the mass of a coordinate between two faces
-        is a second difference of G(y) = sigma (z Phi(z) + phi(z)), z = y / sigma; without noise,
-        of max(y, 0).
-
-        Args:
-            grid: the cells, in two dimensions.
-            alpha, sigma: by default 1 and 0, the data themselves.
-            missing: the most mass that may lie outside the grid.
-
-        Raises:
-            ValueError: the grid is not two-dimensional, more than `missing` lies outside it, alpha
-                is not positive, or sigma negative.
+        Given the square, the coordinates are independent, and the mass of a coordinate between
+        two edges of cells is a second difference of E[max(y + sigma z, 0)], z standard normal.
+        More mass than `missing` outside the grid raises a ValueError.
         """
         check_positive(missing, "missing", zero=True)
         if check_grid(grid).dim != 2:
-            raise ValueError(f"squares lie in a plane, the grid has dimension {grid.dim}")
+            raise ValueError(f"squares need a grid of two dimensions, got {grid.dim}")
         alpha, sigma = check_positive(alpha, "alpha"), check_positive(sigma, "sigma", zero=True)
         shares = []
         for i, count in enumerate(self.weights.T.shape):
@@ -228,16 +192,11 @@ class PiecewiseConstant(Distribution):
         return captured(mass, grid, missing)
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        """See `Distribution`; alpha and sigma () or (n,).
-
-        Raises:
-            TypeError, ValueError: x is not a finite cloud in the plane.
-        """
         alpha, sigma = check_noise(alpha, sigma, check_cloud(x, dim=2))
         if not sigma.any():
             return self._log_height(x / alpha.reshape(-1, 1)).to(x) - 2 * alpha.log()
         if not sigma.all():
-            raise ValueError("sigma must be zero for all particles or for none; ask twice")
+            raise ValueError("sigma must be zero for all particles or for none; split the cloud")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
         area = alpha.double() ** 2 * self._sides.prod()
         return (torch.logsumexp(torch.cat(parts), (1, 2)) - torch.log(area)).to(x)
@@ -248,15 +207,10 @@ class PiecewiseConstant(Distribution):
         return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
-        """See `Distribution`.
-
-        Raises:
-            ValueError: there are more than `SQUARES` squares.
-        """
         if not self.has_posterior:
             raise ValueError(
-                f"the posterior of {self.weights.numel()} squares is too slow, the most is "
-                f"{SQUARES}; shrink the picture"
+                f"the posterior is computed for at most {SQUARES} squares, got "
+                f"{self.weights.numel()}; shrink the picture"
             )
         alpha, sigma = check_asked(x, alpha, sigma, 2)
         parts = []
@@ -276,12 +230,9 @@ class PiecewiseConstant(Distribution):
         return Posterior(*(torch.cat(part).to(x) for part in zip(*parts, strict=True)))
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """See `Distribution`.
-
-        Z and phi(e) - phi(e') of every column and row are differences of neighbouring edges.
-        Where they would lose digits (noise much wider than a square) or vanish (a particle far
-        outside), `posterior` is used instead.
-        """
+        # Z and phi(e) - phi(e') of all columns and rows are differences of neighbouring edges.
+        # Where these lose digits, because sigma is large against a square, or vanish, because a
+        # particle is far outside, the slower `posterior` takes their place.
         width = alpha * float(self._sides.min()) / sigma
         careful = super().noise_mean(alpha, sigma, like)
         if not self.has_posterior or width < NARROW[torch.float64]:
@@ -297,7 +248,7 @@ class PiecewiseConstant(Distribution):
             across, up = product(zy, weights), product(zx, weights.T)
             total = (zx * across).sum(1)
             lost = total < TINY[kind]
-            # Where nothing is left, 1 keeps the derivative finite too.
+            # Not divided by zero, so that the derivative is finite.
             total = torch.where(lost, 1.0, total)[:, None]
             noise = torch.stack([(dx * across).sum(1), (dy * up).sum(1)], 1) / total
             out, lost = noise[: len(x)].to(x.dtype), lost[: len(x)]
@@ -321,7 +272,7 @@ class PiecewiseConstant(Distribution):
         return torch.log(self.weights.double() / self.weights.sum())
 
     def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Truncated]]:
-        """ln of the posterior weights (n, rows, columns); the truncated normals of both axes."""
+        """The log posterior weights (n, rows, columns), and the truncated normals of both axes."""
         sides = [
             truncated_normal((x[:, i : i + 1] - alpha * edges) / sigma)
             for i, edges in enumerate(self._edges)
@@ -333,7 +284,7 @@ class PiecewiseConstant(Distribution):
 def _portions(
     x: Tensor, alpha: Tensor | float, sigma: Tensor | float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """A cloud with its alpha and sigma (n, 1), in float64, `ROWS` particles at a time."""
+    """Parts of a cloud, `ROWS` particles each, with their alpha and sigma (n, 1), in float64."""
     a, s = (torch.as_tensor(v, dtype=torch.float64).reshape(-1, 1) for v in (alpha, sigma))
     a, s = a.expand(len(x), 1), s.expand(len(x), 1)
     for i in range(0, len(x), ROWS):

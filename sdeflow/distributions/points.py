@@ -1,10 +1,11 @@
-r"""A finite set of points, each bare or with a round Gaussian; its posterior is a softmax.
+r"""Make a distribution of a finite set of points, each with or without a round Gaussian around it.
 
-    E[x_0 | x] = sum_i w_i x_i,    w = softmax_i(-|x - alpha x_i|^2 / 2 s^2),
+Without Gaussians its posterior is a softmax,
 
-where s = sigma for bare points (width = 0). The softmax is attention of the cloud to the points,
-and torch's fused kernel never forms the n x m matrix. Expanding the square loses digits if
-|x_i| >> s; then it is computed in float64.
+    E[x_0 | x] = sum_i w_i x_i,    w_i = softmax_i(-|x - alpha x_i|^2 / (2 sigma^2)).
+
+That is attention of a cloud to the points, which torch computes without the n x m matrix of
+weights. Expanding the square loses digits if |x_i| >> sigma; then it is computed in float64.
 
 Source: Karras et al. 2022, appendix B.3.
 """
@@ -33,18 +34,13 @@ DIGITS = 1e3  # (alpha |x_i| / s)^2 above which float32 loses more than three of
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PointSet(Distribution):
-    r"""m equally likely points: x = x_i + width z, z ~ N(0, I).
+    r"""The distribution of m equally likely points: x = x_i + width z, z ~ N(0, I).
 
     Args:
-        points: (m, d).
-        labels: (m,) whole numbers, or None; `given(label)` is the distribution of the points of
-            one class.
-        width: standard deviation of the round Gaussian around each point; with 0 the points are
-            bare and have no density.
-
-    Raises:
-        ValueError, TypeError: points is not a finite cloud, labels do not fit, or width is
-            negative.
+        points: (m, d), a floating-point tensor.
+        labels: (m,) whole numbers, or None: then every draw has label 0.
+        width: standard deviation of the round Gaussian around each point (length). With 0 there
+            are only the points, which have no density.
     """
 
     points: Tensor
@@ -52,52 +48,41 @@ class PointSet(Distribution):
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the points, the labels and the width."""
-        points = check_cloud(self.points, "points").clone()  # no edit of the argument reaches it
+        points = check_cloud(self.points, "points").clone()  # the user may change the argument
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
         if self.labels is not None:
-            labels = check_labels(self.labels, "labels")
-            if labels.shape != points.shape[:1]:
-                raise ValueError(
-                    f"labels must be ({len(points)},), one per point, got {tuple(labels.shape)}"
-                )
+            labels = check_labels(self.labels, "labels", count=len(points))
             object.__setattr__(self, "labels", labels.clone())
 
     def __repr__(self) -> str:
-        """In words."""
         return f"a set of {len(self.points)} points"
 
     @property
     def dim(self) -> int:
-        """See `Distribution`."""
         return self.points.shape[1]
 
     @property
     def has_posterior(self) -> bool:
-        """See `Distribution`."""
         return True
 
     @property
     def has_density(self) -> bool:
-        """See `Distribution`: bare points have none."""
+        """Whether the width is positive."""
         return self.width > 0.0
 
     def mean(self) -> Tensor:
-        """See `Distribution`."""
         return self.points.double().mean(0)
 
     def std(self) -> float:
-        """See `Distribution`."""
         spread = float(((self.points.double() - self.mean()) ** 2).mean())
         return math.sqrt(spread + self.width**2)
 
     def narrowest(self) -> float:
-        """See `Distribution`."""
         return self.width
 
     def moved(self, shift: Tensor, scale: float | Tensor) -> Distribution:
-        """See `Distribution`; a matrix makes a mixture of points that have a width."""
+        """The distribution of scale^-1 (x - shift), a mixture for a matrix and a width above 0."""
         shift, scale = check_move(shift, scale, self.dim)
         if isinstance(scale, float):
             return PointSet(
@@ -112,7 +97,6 @@ class PointSet(Distribution):
         return PointSet(points.to(self.points), self.labels)
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
-        """See `Distribution`; without labels every draw has label 0."""
         n, seed = check_draw(n, seed)
         i = (uniform(seed, 0, n) * len(self.points)).long()
         x = self.points[i]
@@ -121,42 +105,33 @@ class PointSet(Distribution):
         return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
 
     def given(self, label: int) -> PointSet:
-        """The set of the points that carry this label.
-
-        Raises:
-            ValueError: there are no labels, or no point carries this one.
-        """
+        """The distribution of the points with this label."""
         if self.labels is None:
-            raise ValueError("these points have no labels; pass labels= when making the set")
+            raise ValueError("these points have no labels; make the set with labels=")
         mine = self.labels == check_int(label, "label", int(self.labels.min()))
         if not mine.any():
             known = self.labels.unique().tolist()[:20]
-            raise ValueError(f"no point carries label {label}; there are {known}")
+            raise ValueError(f"no point has label {label}; take one of {known}")
         return PointSet(self.points[mine], None, self.width)
 
     @cached_property
     def mixture(self) -> GaussianMixture:
-        """The same distribution as round Gaussians, in float64."""
+        """The same distribution as a mixture of round Gaussians, in float64."""
         return GaussianMixture.isotropic(self.points.double(), self.width)
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        """See `Distribution`.
-
-        Raises:
-            ValueError: width and sigma are both zero: bare points have no density.
-        """
         if self.width == 0.0 and not check_noise(alpha, sigma, check_cloud(x))[1].all():
-            raise ValueError("bare points have no density; give them a width, or ask with noise")
+            raise ValueError(
+                "points without a width have no density; give them a width, or pass sigma > 0"
+            )
         return self.mixture.log_prob(x, alpha, sigma)
 
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4
     ) -> Density:
-        """See `Distribution`; bare points fill the cells that they lie in."""
         return self.mixture.on_grid(grid, alpha, sigma, missing=missing)
 
     def noise_mean(self, alpha: float, sigma: float, like: Tensor) -> Evaluate:
-        """See `Distribution`: that of round Gaussians of equal weight."""
         points = self.points.double()
         s2 = (alpha * self.width) ** 2 + sigma**2
         return round_noise_mean(points, points.new_zeros(len(points)), s2, alpha, sigma, like)
@@ -167,10 +142,10 @@ class PointSet(Distribution):
 
     @cached_property
     def _keys(self) -> dict[torch.dtype, Tensor]:
-        """Rows (x_i, |x_i|^2, 0...) relative to the mean, where the logits lose fewest digits."""
+        """Rows (x_i, |x_i|^2, 0...), x_i relative to the mean, which loses fewest digits."""
         off = self.points.double() - self._centre
         square = (off**2).sum(1, keepdim=True)
-        pad = off.new_zeros(len(off), -(self.dim + 1) % 16)  # the kernel wants multiples of 16
+        pad = off.new_zeros(len(off), -(self.dim + 1) % 16)  # kernels are fast for multiples of 16
         keys = torch.cat([off, square, pad], 1)
         return {kind: keys.to(kind) for kind in (torch.float32, torch.float64)}
 
@@ -179,7 +154,6 @@ class PointSet(Distribution):
         return float(self._keys[torch.float64][:, self.dim].max())
 
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
-        """See `Distribution`."""
         alpha, sigma = (
             v.to(x.device, torch.float64).reshape(-1, 1)
             for v in check_asked(x, alpha, sigma, self.dim)
@@ -195,7 +169,7 @@ class PointSet(Distribution):
         near, square = means[:, :d], means[:, d]
         pull = (off - alpha * near) / s2  # minus the score
         data = centre + near + alpha * self.width**2 * pull
-        # Rounding can make the difference of two large numbers negative.
+        # The difference of two large numbers may be negative by rounding.
         spread = (square - (near**2).sum(1)).clamp_min(0)
         shrink = (sigma**2 / s2).reshape(-1)
         variance = shrink**2 * spread + shrink * self.width**2 * d
@@ -203,11 +177,11 @@ class PointSet(Distribution):
 
 
 def _attend(x: Tensor, alpha: Tensor, s2: Tensor, keys: Tensor) -> Tensor:
-    """sum w_i [x_i, |x_i|^2, 0...], w = softmax_i((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s^2)."""
+    """sum_i w_i (x_i, |x_i|^2, 0...), w = softmax((alpha x . x_i - alpha^2 |x_i|^2 / 2) / s2)."""
     pull, push = alpha / s2, -(alpha**2) / (2 * s2)
     pad = x.new_zeros(len(x), keys.shape[1] - x.shape[1] - 1)
     queries = torch.cat([pull * x, push.reshape(-1, 1).expand(len(x), 1).to(x), pad], 1)
-    # The fused kernel has neither a second derivative nor a forward one.
+    # The fused kernel has no second derivative, and none in forward mode.
     if queries.requires_grad or forward_ad.unpack_dual(queries).tangent is not None:
         return torch.softmax(queries @ keys.T, 1) @ keys
     return nn.functional.scaled_dot_product_attention(

@@ -1,16 +1,16 @@
-r"""Compute E[eps | x] of a Gaussian mixture at one noise level: a softmax of a matrix product.
+r"""Compute E[eps | x] of a Gaussian mixture at one noise level, as a softmax of a matrix product.
 
-Under x = alpha x_0 + sigma eps component k is N(m_k, S_k), m_k = alpha mu_k, S_k = alpha^2 C_k +
-sigma^2 I. Then
+Component k of x = alpha x_0 + sigma eps is N(m_k, S_k), with m_k = alpha mu_k and
+S_k = alpha^2 C_k + sigma^2 I. Then
 
     r = softmax_k(ln w_k - ln det S_k / 2 - (x - m_k)^T S_k^{-1} (x - m_k) / 2),
     E[eps | x] = sigma sum_k r_k S_k^{-1} (x - m_k).
 
-Inside the softmax is a quadratic function of x; a linear one if all components are round and of
-equal width. So two matrix products and a softmax are enough, with coefficients computed once.
-Products are made in blocks of one shape (`_blocks`), so that a particle's bits do not depend on
-the cloud. Expanding the square loses digits if a component is far from the centre in units of its
-width; beyond `DIGITS` the products run in float64.
+The argument of the softmax is quadratic in x, and linear if all components are round and of equal
+width. So two matrix products and a softmax are enough, with coefficients computed once. Products
+are made in blocks of one shape (`_blocks`), so that a particle's bits do not depend on the cloud.
+Expanding the square loses digits if a component is far from the centre in units of its width; then
+the products are computed in float64.
 
 See docs/theory.md, (3.5) and (3.6).
 """
@@ -32,15 +32,15 @@ CHUNK = 2**19  # responsibilities held at once
 def round_noise_mean(
     means: Tensor, log_weights: Tensor, s2: float, alpha: float, sigma: float, like: Tensor
 ) -> Evaluate:
-    """The function x -> E[eps | x] (n, d) for components N(alpha mu_k, s2 I).
+    """The function x (n, d) -> E[eps | x] (n, d) for components N(alpha mu_k, s2 I).
 
-    means (k, d) and log_weights (k,) are in float64.
+    `means` (k, d) are mu_k and `log_weights` (k,) are ln w_k, in float64.
     """
     centre = means.mean(0)
     off = means - centre
     reach = off.norm(dim=1).max()
     kind = _kind(alpha**2 * float(reach * (reach + 2 * centre.norm())) / s2, like)
-    # What all components share, alpha x . centre / s2, drops out of the softmax.
+    # alpha x . centre / s2 is the same for all components, so the softmax does not depend on it.
     bias = log_weights - alpha**2 * (off**2 + 2 * off * centre).sum(1) / (2 * s2)
     pull = sigma / s2
     keys, bias, values = (
@@ -61,16 +61,16 @@ def noise_mean(
     sigma: float,
     like: Tensor,
 ) -> Evaluate:
-    """The function x -> E[eps | x] (n, d) for components N(m_k, U_k diag(v_k) U_k^T).
+    """The function x (n, d) -> E[eps | x] (n, d) for components N(m_k, U_k diag(v_k) U_k^T).
 
-    means (k, d) are m_k, axes (k, d, d) are U_k, variances (k, d) are v_k, log_weights (k,); all
-    in float64.
+    `means` (k, d) are m_k, `log_weights` (k,) ln w_k, `axes` (k, d, d) U_k and `variances` (k, d)
+    v_k, all in float64.
     """
     d = means.shape[1]
     inverse = torch.einsum("kij,kj,klj->kil", axes, 1 / variances, axes)
     pull = torch.einsum("kij,kj->ki", inverse, means)
     bias = log_weights - (torch.log(variances).sum(1) + (pull * means).sum(1)) / 2
-    # A square that all components share drops out of the softmax.
+    # The softmax does not depend on a quadratic form that is the same for all components.
     square = -(inverse - inverse.mean(0)) / 2
     i, j = torch.triu_indices(d, d)
     twice = torch.where(i == j, 1.0, 2.0)
@@ -95,7 +95,7 @@ def _kind(size: float, like: Tensor) -> torch.dtype:
 
 
 def _chunked(evaluate: Callable[[Tensor], Tensor], kind: torch.dtype, parts: int) -> Evaluate:
-    """`evaluate` on whole blocks of type `kind`, in chunks that fit the cache."""
+    """The function `evaluate` on whole blocks of type `kind`, in chunks that fit the cache."""
     most = max(1, min(CHUNK // parts, 2**14) // ROWS) * ROWS
 
     def run(x: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
-r"""Read a table of numbers from text: csv and its kin, or a sentence on what it holds instead.
+r"""Read a table of numbers from a text file, such as csv, or refuse the file in one sentence.
 
-Which lines and columns are points is never guessed. What a file may hold beside them (a header, an
-index, units, decimal commas) is told by the file, or the file is refused with the line and the
-cure. That is why neither csv.Sniffer (it takes some points for a header) nor numpy.loadtxt (it
-reads 1e999 as infinity and counts rows, not lines) is used.
+Nothing is guessed: a file whose header, index column, units or decimal commas are not clear is
+refused, with the number of the line and the cure. csv.Sniffer is not used because it takes some
+points for a header, and numpy.loadtxt is not because it reads 1e999 as infinity and counts rows
+instead of lines.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ import numpy as np
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "nil", "inf", "-", "?")
 INDEX = ("id", "ids", "idx", "index", "no.", "nr", "nr.", "row", "unnamed")
-ROWS = 4  # that count from 0 or 1 make an index of a column
-MANY = 10  # and so do as many that count from another number
+ROWS = 4  # a first column that counts this many lines from 0 or 1 is an index
+MANY = 10  # and so is one that counts this many lines from another number
 WHOLE = re.compile(r"[+-]?[0-9]+")
 
 
@@ -34,16 +34,16 @@ class _Line:
     cells: list[str]
 
     def names_columns(self) -> bool:
-        """Whether every cell may stand over a column; the first may be empty (pandas' index)."""
+        """Whether every cell may be the name of a column; the first may be empty, as in pandas."""
         return all(map(_is_name, self.cells[self.cells[0] == "" :]))
 
     def counts_columns(self) -> bool:
-        """Whether the cells are 0, 1, ...: pandas' header over columns without names."""
+        """Whether the cells are 0, 1, ..., as in pandas' header for columns without names."""
         cells = self.cells[self.cells[0] == "" :]
         return len(cells) > 1 and cells == [str(k) for k in range(len(cells))]
 
     def may_be_decimal(self) -> bool:
-        """Whether it is a whole number, a comma and digits."""
+        """Whether the line may be one number with a decimal comma."""
         return (
             self.delimiter == ","
             and len(self.cells) == 2
@@ -52,10 +52,10 @@ class _Line:
         )
 
     def numbers(self) -> list[float]:
-        """One finite number per cell."""
+        """The cells as finite numbers."""
         if len(self.cells) > 2 and self.cells[-1] == "":
             raise ValueError(
-                f"{self.place} ends in {self.delimiter!r}; remove it, or fill the column"
+                f"{self.place} ends in {self.delimiter!r}; remove it, or fill the last column"
             )
         found = [_number(self.place, cell) for cell in self.cells]
         if not all(map(math.isfinite, found)):
@@ -64,30 +64,26 @@ class _Line:
 
 
 def read_text(file: Path) -> np.ndarray:
-    """The numbers of a text file (m, columns).
-
-    Raises:
-        ValueError: it holds anything else; OSError: it cannot be read.
-    """
+    """The numbers of a text file (m, columns)."""
     header: list[str] = []
     rows: list[list[float]] = []
     first: _Line | None = None
-    column: list[str] = []  # the first one, as it is written
-    whole, digits = True, 0  # whether all lines may be decimals with a comma
+    column: list[str] = []  # the first column, as text
+    whole, digits = True, 0  # whether all lines may be decimals with a comma; the most digits
     for line in _lines(file):
         if not header and not rows and _is_header(line):
             header = line.cells
             continue
         if header and not rows and line.names_columns():
             raise ValueError(
-                f"{line.place}: {line.cells[0][:40]!r} is no number; leave out what stands under "
-                "the header, such as units"
+                f"{line.place}: {line.cells[0][:40]!r} is not a number; leave out a second line "
+                "of text, such as units"
             )
         row = line.numbers()
         if rows and len(row) != len(rows[0]):
             raise ValueError(
-                f"{line.place} has {len(row)} columns, those before it {len(rows[0])}; "
-                "give every point the same"
+                f"{line.place} has {len(row)} columns, the lines before it {len(rows[0])}; give "
+                "all lines the same number"
             )
         rows.append(row)
         first = first or line
@@ -100,56 +96,56 @@ def read_text(file: Path) -> np.ndarray:
     _check_no_count(first, column)
     if not header and whole and digits > 1:
         raise ValueError(
-            f"{first.place}: {','.join(first.cells)} may be one number with a decimal comma, or "
-            "two whole numbers; write a point for the comma, or add a header x,y"
+            f"{first.place}: {','.join(first.cells)} may be one number with a decimal comma or "
+            "two whole numbers; write decimals with a point, or add a header x,y"
         )
     return np.array(rows)
 
 
 def _is_header(line: _Line) -> bool:
     if line.counts_columns():
-        index = ", and an index before it" if line.cells[0] == "" else ""
+        index = ", with an index before them" if line.cells[0] == "" else ""
         raise ValueError(
-            f"{line.place} counts the columns, as pandas does where they have no names{index}; "
-            "leave it out (pandas: header=False, index=False), or write 0.0 for 0 if it is a point"
+            f"{line.place} seems to be a header with the numbers of the columns{index}; leave it "
+            "out (pandas: header=False, index=False), or write 0.0 for 0 if it is a point"
         )
     return line.names_columns()
 
 
 def _check_header(first: _Line, header: list[str]) -> None:
-    """Refuse names of columns that are no coordinates."""
+    """Refuse a header with other columns than coordinates and a label."""
     if header and (header[0] == "" or (len(header), len(first.cells)) == (2, 3)):
         raise ValueError(
-            f"{first.place} starts with an index, which is no coordinate; write the file "
+            f"{first.place} starts with an index, which is not a coordinate; write the file "
             "without it (pandas: index=False)"
         )
     if header and len(header) != len(first.cells):
         raise ValueError(
             f"{first.place} has {len(first.cells)} columns, the header {len(header)}; give every "
-            "column a name (decimals take a point, not a comma)"
+            "column a name, and write decimals with a point"
         )
     names = [re.split(r"[^\w.#]", name.lower())[0] for name in header]
     if names and names[0] in INDEX:
         raise ValueError(
-            f"{first.place}: the column {header[0]!r} is an index, which is no coordinate; leave "
-            "it out, or give it another name if it is one"
+            f"{first.place}: the column {header[0]!r} is an index and not a coordinate; leave it "
+            "out, or give it another name if it is a coordinate"
         )
     if len(names) > 2 and names[2] == "z":
         raise ValueError(
-            f"{first.place}: points of three dimensions cannot be read; keep two columns, or name "
-            "the third `label` if it is one"
+            f"{first.place}: points of three dimensions cannot be read; keep two columns, or call "
+            "the third `label` if it is a label"
         )
 
 
 def _check_no_count(first: _Line, column: list[str]) -> None:
-    """Refuse a first column that counts the lines."""
+    """Refuse a first column that numbers the lines."""
     start, m = column[0], len(column)
     if not WHOLE.fullmatch(start) or m < (ROWS if start in ("0", "1") else MANY):
         return
     if column == [str(k) for k in range(int(start), int(start) + m)]:
         raise ValueError(
-            f"{first.place}: the first column counts the lines: an index, which is no coordinate; "
-            f"leave it out, or write {column[0]}.0 for {column[0]} if it is one"
+            f"{first.place}: the first column counts the lines, as an index does; leave it out, "
+            f"or write {column[0]}.0 for {column[0]} if it is a coordinate"
         )
 
 
@@ -157,10 +153,10 @@ def _lines(file: Path) -> Iterator[_Line]:
     delimiters = ";,\t"
     for at, line in enumerate(_decoded(file).split("\n"), 1):
         line = "" if line.startswith("%") else line.split("#")[0].strip(" \r")
-        if at == 1 and re.fullmatch(r"sep=[;,\t]", line):  # Excel's way to name the delimiter
+        if at == 1 and re.fullmatch(r"sep=[;,\t]", line):  # Excel names the delimiter so
             delimiters = line[-1]
         elif line.strip():
-            bare = re.sub('"[^"]*"', "", line)  # a mark in quotes divides nothing
+            bare = re.sub('"[^"]*"', "", line)  # a mark in quotes is not a delimiter
             delimiter = next((mark for mark in delimiters if mark in bare), None)
             cells = line.split(delimiter)
             if delimiter is not None and bare != line:
@@ -173,22 +169,22 @@ def _lines(file: Path) -> Iterator[_Line]:
 
 
 def _decoded(file: Path) -> str:
-    """The text of a file in UTF-8, or in UTF-16 if it says so by its first two bytes."""
+    """The text of a file in UTF-8, or in UTF-16 if it begins with a byte order mark."""
     content = file.read_bytes()
     marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         text = content.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(
-            f"{file} is no text in UTF-8 (in Latin-1, perhaps); save it as UTF-8"
+            f"{file} is not text in UTF-8, but perhaps in Latin-1; save it as UTF-8"
         ) from None
     if "\0" in text:
-        raise ValueError(f"{file} is no text in UTF-8 (in UTF-16, perhaps); save it as UTF-8")
+        raise ValueError(f"{file} is not text in UTF-8, but perhaps in UTF-16; save it as UTF-8")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _is_name(cell: str) -> bool:
-    """Whether it begins with a letter and is no missing value."""
+    """Whether a cell begins with a letter and does not stand for a missing value."""
     return cell.lower() not in MISSING and bool(re.match(r"[^\w]*[^\W\d_]", cell))
 
 
@@ -199,8 +195,8 @@ def _number(place: str, cell: str) -> float:
     except ValueError:
         pass
     if cell.lower() in MISSING:
-        raise ValueError(f"{place}: {cell!r} is no number but a missing value; drop that line")
+        raise ValueError(f"{place}: {cell!r} is a missing value; drop that line")
     raise ValueError(
-        f"{place}: {cell[:40]!r} is no number (decimals take a point, exponents an e, labels "
-        "whole numbers)"
+        f"{place}: {cell[:40]!r} is not a number; write decimals with a point, exponents with an "
+        "e, labels as whole numbers"
     )

@@ -1,8 +1,7 @@
 r"""Compute mass, mean and variance of a standard normal truncated to an interval, to rounding.
 
-Far out in a tail, or in a narrow interval, a mass is a difference of nearly equal numbers. In a
-tail it is computed from the smaller probabilities, in a narrow interval by Gauss-Legendre
-quadrature.
+In a tail or in a narrow interval the mass is a difference of nearly equal numbers. In a tail it is
+computed from the smaller probabilities, and in a narrow interval by Gauss-Legendre quadrature.
 
 See docs/theory.md, (3.9).
 """
@@ -24,20 +23,23 @@ Truncated = tuple[Tensor, Tensor, Tensor]
 
 
 def tails(edges: Tensor) -> tuple[Tensor, Tensor]:
-    """2 Z and 2 (phi(e') - phi(e)) (n, m) of a standard normal between rising edges (n, m + 1).
+    """2 Z and 2 (phi(e') - phi(e)), each (n, m), of a standard normal between edges e < e'.
 
-    Z is computed from the tail probabilities erfc(|e| / sqrt 2), whose differences keep their
-    digits in both tails.
+    The edges (n, m + 1) rise. The mass Z is computed from the tail probabilities
+    erfc(|e| / sqrt 2), whose differences keep their digits in both tails.
     """
     tail = torch.copysign(torch.erfc(edges.abs() * math.sqrt(0.5)), -edges)
-    # The sign of the tail and not of the edge: a particle may be on an edge, e = 0.
+    # The sign of the tail and not of the edge, because the edge may be 0.
     mass = tail.diff(dim=1) + 2 * torch.signbit(tail).to(edges.dtype).diff(dim=1)
     height = math.sqrt(2 / math.pi) * torch.exp(-(edges**2) / 2)
     return mass, height.diff(dim=1)
 
 
 def truncated_normal(edges: Tensor) -> Truncated:
-    """ln Z, mean and variance (n, m) of standard normals between falling edges (n, m + 1)."""
+    """ln Z, mean and variance, each (n, m), of a standard normal between edges (n, m + 1).
+
+    The edges fall. Z is the mass between two of them.
+    """
     high, low = edges[:, :-1], edges[:, 1:]
     middle, half = (low + high) / 2, (high - low) / 2
     # Mirrored so that the interval lies in the lower tail, where ln Phi keeps its digits.
@@ -45,14 +47,14 @@ def truncated_normal(edges: Tensor) -> Truncated:
     low, high = torch.where(turned, -high, low), torch.where(turned, -low, high)
     below, above = torch.special.log_ndtr(low), torch.special.log_ndtr(high)
     inside = -torch.expm1(below - above)  # Z / Phi(high)
-    # phi / Phi at the end nearer to 0, not through logarithms: they are large there.
+    # phi / Phi at the end nearer to 0 is not computed by logarithms, which are large there.
     mills = torch.special.erfcx(-high.clamp_max(30.0) / math.sqrt(2))
     right = math.sqrt(2 / math.pi) / (mills * inside)
     left = right * torch.exp((high - low) * (high + low) / 2)
     log_z, mean = above + torch.log(inside), left - right
     variance = (1 + low * left - high * right - mean**2).clamp_min(0)
     wide = log_z, torch.where(turned, -mean, mean), variance
-    # In a narrow interval these are differences of nearly equal numbers; the integrals are not.
+    # In a narrow interval these are differences of nearly equal numbers.
     narrow = (half < 0.5) & (half * middle.abs() < 2)
     if not narrow.any():
         return wide
@@ -62,7 +64,7 @@ def truncated_normal(edges: Tensor) -> Truncated:
 
 
 def _close(middle: Tensor, half: Tensor) -> Truncated:
-    """The same for the narrow interval middle +- half, by Gauss-Legendre quadrature."""
+    """ln Z, mean and variance for the interval middle +- half, by Gauss-Legendre quadrature."""
     off = half[..., None] * NODES
     height = WEIGHTS * torch.exp(-off * (middle[..., None] + off / 2))
     total = height.sum(-1)

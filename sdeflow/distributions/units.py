@@ -1,16 +1,16 @@
-r"""Choose the units in which data are learned: x = centre + scale z, so that Cov[z] is near I.
+r"""Choose the units in which data are learned: x = centre + scale z, with Cov[z] near I.
 
-Noise is round: one sigma for all coordinates. So it needs coordinates of one size. Data whose
-principal standard deviations differ by a factor of more than 2.5 (temperatures in kelvin beside
-pressures in pascal; correlated columns) get a matrix,
+Noise has one standard deviation sigma for all coordinates, so the coordinates should be of one
+size. If the principal standard deviations differ by a factor of more than 2.5, as for temperatures
+in kelvin beside pressures in pascal or for correlated columns, the scale is a matrix that whitens,
 
-    scale = diag(s) R^(1/2),    s: the columns' standard deviations, R: their correlation,
+    scale = diag(s) R^(1/2),    s: standard deviations of the columns, R: their correlation matrix,
 
-which whitens them and keeps each coordinate next to its own column. All other data are divided by
-one number, sqrt(tr Cov / d), which keeps their shape.
+and that keeps each coordinate of z close to its own column. Otherwise the scale is one number,
+sqrt(tr Cov / d), which keeps the shape of the data.
 
-Points that are far out count neither for the centre nor for the scale: those beyond `FAR` robust
-deviations from the median of a column, (q_0.95 - q_0.05) / 3.29, if they are at most `FEW` of all.
+Outliers are left out of the centre and the scale. These are points more than 10 robust deviations
+(q_0.95 - q_0.05) / 3.29 from the median of a column, if they are at most 5 % of all points.
 """
 
 from __future__ import annotations
@@ -23,24 +23,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_numbers, check_positive, in_words
+from sdeflow._validation import as_numbers, in_words
+from sdeflow.distributions.arguments import check_move
 
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened
 FAR = 10.0  # robust deviations from the median beyond which a point is an outlier
-FEW = 0.05  # the largest share of outliers; more of them are a part of the data
-NORMAL = 3.2897  # the distance between the 5 % and 95 % quantiles of N(0, 1)
-LEAST = 1e-6  # the least eigenvalue of a correlation: columns that are proportional have 0
-ROUNDING = 1e-12  # a column whose deviation is less than this part of its size is constant
+FEW = 0.05  # share of all points above which they are not outliers
+NORMAL = 3.2897  # distance between the 5 % and 95 % quantiles of N(0, 1)
+LEAST = 1e-6  # smaller eigenvalues of a correlation matrix are raised to this
+ROUNDING = 1e-12  # standard deviation / |mean| below which a column is constant
 
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """The map x = centre + scale z, from points z in units of the data to the data's own units.
+    """The map x = centre + scale z between standardised points z and the data's own units.
 
     Attributes:
         centre: (d,) in float64.
         scale: one positive number, or an invertible matrix (d, d) in float64.
-        note: what the units leave out, in words.
+        note: words about outliers and constant columns, for `repr`.
     """
 
     centre: Tensor
@@ -48,26 +49,12 @@ class Units:
     note: str = ""
 
     def __post_init__(self) -> None:
-        """Check the map.
-
-        Raises:
-            TypeError, ValueError: the centre is no row of numbers, or the scale is neither one
-                positive number nor a matrix of its size.
-        """
-        centre, scale = check_numbers(self.centre, "centre"), check_numbers(self.scale, "scale")
-        if centre.ndim != 1 or scale.shape not in ((), (len(centre),) * 2):
-            raise ValueError(
-                "units need a centre (d,) and a scale () or (d, d), got shapes "
-                f"{tuple(centre.shape)} and {tuple(scale.shape)}"
-            )
+        d = as_numbers(self.centre, "centre").numel()
+        centre, scale = check_move(self.centre, self.scale, d, "centre")
         object.__setattr__(self, "centre", centre)
-        single = scale.ndim == 0
-        object.__setattr__(
-            self, "scale", check_positive(float(scale), "scale") if single else scale
-        )
+        object.__setattr__(self, "scale", scale)
 
     def __repr__(self) -> str:
-        """In words: "columns scaled by 1.13 and 800, whitened, correlation -0.83"."""
         if isinstance(self.scale, float):
             return f"all columns scaled by {self.scale:.3g}{self.note}"
         covariance = self.scale @ self.scale.T
@@ -83,16 +70,16 @@ class Units:
         return f"columns scaled by {values}{white}{self.note}"
 
     def standardise(self, x: Tensor) -> Tensor:
-        """scale^-1 (x - centre), points (..., d) in units of the data."""
+        """The standardised points scale^-1 (x - centre), (..., d), of x in the data's units."""
         off = self._checked(x) - self.centre.to(x)
         if isinstance(self.scale, float):
             return off / self.scale
         return off @ torch.linalg.inv(self.scale).T.to(x)
 
     def restore(self, z: Tensor) -> Tensor:
-        """Centre + scale z, points (..., d) in the data's own units.
+        """The points centre + scale z, (..., d), in the data's own units.
 
-        In the type of z, or in float64 if that type has too few digits to tell the points apart.
+        They have the type of z, or float64 if that type has too few digits to tell them apart.
         """
         if self.digits_lost(self._checked(z).dtype) > 1e-4:
             z = z.double()
@@ -109,7 +96,7 @@ class Units:
         return x
 
     def digits_lost(self, dtype: torch.dtype) -> float:
-        """The rounding error of the centre in this type, in units of each column's spread."""
+        """The rounding error of the centre in this type, in standard deviations of a column."""
         if isinstance(self.scale, float):
             spread = torch.full_like(self.centre, self.scale)
         else:
@@ -117,24 +104,14 @@ class Units:
         return torch.finfo(dtype).eps * float((self.centre.abs() / spread).max())
 
     def plain(self) -> dict[str, object]:
-        """Numbers and text that JSON can hold; `from_plain` reads them."""
+        """The units as numbers and text for JSON; `from_plain` reads them."""
         scale = self.scale if isinstance(self.scale, float) else self.scale.tolist()
         return {"centre": self.centre.tolist(), "scale": scale, "note": self.note}
 
     @staticmethod
     def from_plain(found: Mapping) -> Units:
-        """The units that `plain` wrote.
-
-        Raises:
-            KeyError, TypeError, ValueError: they are not that.
-        """
-        centre = torch.tensor(found["centre"], dtype=torch.float64)
-        scale = found["scale"]
-        if not isinstance(scale, float):
-            scale = torch.tensor(scale, dtype=torch.float64)
-            if scale.shape != (len(centre), len(centre)):
-                raise ValueError(f"scale must be a number or a matrix, got {tuple(scale.shape)}")
-        return Units(centre, scale, str(found["note"]))
+        """The units that `plain` wrote."""
+        return Units(found["centre"], found["scale"], str(found["note"]))
 
 
 def of_moments(mean: Tensor, covariance: Tensor, note: str = "") -> Units:
@@ -152,7 +129,7 @@ def of_moments(mean: Tensor, covariance: Tensor, note: str = "") -> Units:
     if float(values[0]) < LEAST:
         note += "; columns are proportional"
     root = (axes * values.clamp_min(LEAST).sqrt()) @ axes.T
-    root = root / root.norm(dim=1, keepdim=True)  # where LEAST took part, variances of 1 again
+    root = root / root.norm(dim=1, keepdim=True)  # variances of 1, also where LEAST was used
     scale = torch.diag(torch.where(varies, s, s[varies].mean()))
     scale[torch.outer(varies, varies)] = (s[varies][:, None] * root).flatten()
     return Units(mean, scale, note)
@@ -165,13 +142,13 @@ def _ratio(covariance: Tensor) -> float:
 
 
 def of_points(points: Tensor) -> Units:
-    """The units of points (m, d), outliers left out."""
+    """The units of points (m, d), from which outliers are left out."""
     x = points.double()
     ordered = np.sort(x.numpy(), axis=0)
     ranks = (math.ceil(0.05 * (len(x) - 1)), len(x) // 2, math.floor(0.95 * (len(x) - 1)))
     low, median, high = (torch.from_numpy(ordered[k]) for k in ranks)
     width = (high - low) / NORMAL
-    # A column of which 90 % are one number has no such width, and no outliers.
+    # A column of which 90 % are the same number has width 0, and no outliers.
     far = (((x - median).abs() > FAR * width) & (width > 0)).any(1)
     outside = int(far.sum())
     note = ""

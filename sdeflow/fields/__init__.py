@@ -1,4 +1,4 @@
-"""Estimate clean data and noise given a noisy point: exactly, by a network, or guided."""
+"""Estimate clean data and noise from a noisy point: exactly, by a network, or with guidance."""
 
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, Pairs

@@ -1,15 +1,15 @@
 r"""Ask a field for clean data, noise, score or velocity at a noisy point.
 
-All of these are conditional means E[. | x_t] of a row (a, b), a x_0 + b eps (see `prediction`). A
-field evaluates one row, and a 2x2 linear system gives the others.
+Each of these is a conditional mean E[a x_0 + b eps | x_t], and (a, b) is its row. A field computes
+one of them, and a 2x2 linear system gives the others (see `prediction`).
 
-    ExactField    of a distribution whose posterior is known (`exact`)
-    LearnedField  of any torch module (`learned`)
-    GuidedField   one field pushed away from another (`guided`)
+    ExactField    of a distribution whose posterior is known
+    LearnedField  of a network
+    GuidedField   of two fields, one pushed away from the other
 
-A field is evaluated in one way: `at(t, c, like)` computes what depends on time alone and returns a
-function of x. Training, a single question and a solver all use it; a solver makes a `table` of
-such functions, one for each of its times.
+`at(t, c, like)` computes whatever depends on time alone and returns a function of x. It serves
+training, single questions and solvers; a solver makes a `table` of such functions, one for each of
+its times.
 
 See docs/theory.md, (3.3).
 """
@@ -35,11 +35,11 @@ Table = Callable[[int], Evaluate]
 
 
 class Pairs(Enum):
-    """What the pairs (x_0, eps) are whose conditional means a field gives.
+    """The joint distribution of the pairs (x_0, eps) whose conditional means a field gives.
 
-    INDEPENDENT Gaussian noise, independent of the data; COUPLED Gaussian noise, paired with the
-    data (`training.optimal_transport`); SOURCED points of another source, paired or not. Every
-    field has the velocity of its flow; only the first has a score, -eps_hat / sigma.
+    INDEPENDENT: eps is Gaussian noise, independent of x_0. COUPLED: eps is Gaussian noise, paired
+    with x_0, as by `training.optimal_transport`. SOURCED: eps is drawn from a distribution of your
+    own, paired or not. All have the velocity of a flow; only independent pairs have a score.
     """
 
     INDEPENDENT = "independent"
@@ -49,54 +49,51 @@ class Pairs(Enum):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Field(ABC):
-    """Conditional means given x_t, under one process; each costs one evaluation.
+    """The conditional means of clean data and noise given x_t, for one process.
 
-    A subclass defines `row` and `at`.
-
-    Raises:
-        TypeError: process is not a `Process`.
+    Each prediction costs one evaluation. A subclass defines `row` and `at`.
     """
 
     process: Process
 
     def __post_init__(self) -> None:
-        """Check the process."""
         check_process(self.process)
 
     def __repr__(self) -> str:
-        """In words."""
         return f"{type(self).__name__} of {type(self.process).__name__}"
 
     @property
     def dim(self) -> int | None:
-        """d, the dimension of the clouds (n, d) that the field takes; None if any."""
+        """d, the dimension of the clouds (n, d) that the field takes; None for any dimension."""
         return None
 
     @property
     def pairs(self) -> Pairs:
-        """What the pairs (x_0, eps) are; only independent ones have a score."""
+        """The kind of the pairs (x_0, eps); a score needs independent ones."""
         return Pairs.INDEPENDENT
 
     @abstractmethod
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """The row (a, b) of what `at` evaluates: a x0_hat + b eps_hat."""
+        """The row (a, b) of the prediction a x0_hat + b eps_hat that `at` computes."""
 
     @abstractmethod
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """The evaluation x (n, d) -> (n, d) at time t; what depends on t alone is computed here.
+        """The function x (n, d) -> prediction (n, d) at time t.
+
+        Whatever depends on t alone is computed here, before x is known.
 
         Args:
             t: () or (n,), one time for each particle.
-            c: process(t), shaped like t; floats where t is ().
-            like: a cloud of the type and on the device of those to be evaluated.
+            c: process(t); the coefficients may be floats if t is ().
+            like: a cloud of the type and device of the clouds x.
         """
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """`at` for each of a row of times t (K,), made when it is first evaluated.
+        """The function k -> evaluation (see `at`) at the k-th of a row of times t (K,).
 
-        Only the latest evaluation is kept, so that memory does not grow with K.
+        Only the latest of them is kept, so that memory does not grow with K.
         """
-        # In their own precision: a narrow cloud does not round them.
+        # The times keep their own precision, whatever the type of the cloud.
         times, rows = t.to(like.device), torch.stack([*c], 1).numpy()
         last: list[tuple[int, Evaluate]] = [(-1, lambda x: x)]
 
@@ -108,19 +105,15 @@ class Field(ABC):
         return lambda k: partial(evaluate, k)
 
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
-        """(x0_hat, eps_hat) = (E[x_0 | x_t = x], E[eps | x_t = x]), each (n, d).
+        """The pair x0_hat = E[x_0 | x_t = x] and eps_hat = E[eps | x_t = x], each (n, d).
 
-        x: (n, d); t: () or (n,) in [t_min, t_max].
-
-        Raises:
-            TypeError, ValueError: x is not a finite cloud of this field's dimension; t is neither
-                () nor (n,), or out of range.
+        x is a cloud (n, d), and t is () or (n,) in [t_min, t_max].
         """
         out, c = self._asked(x, t)
         return decode(self.row(c), out, x, c)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
-        """a x0_hat + b eps_hat, (n, d), for a row (a, b); x, t and errors as for `split`."""
+        """The prediction a x0_hat + b eps_hat, (n, d), of a row (a, b); t () or (n,)."""
         if not isinstance(row, Prediction):
             raise TypeError(
                 f"row must be a Prediction, such as Prediction.NOISE, got {shown(row)}"
@@ -132,34 +125,36 @@ class Field(ABC):
         return u * x + v * out
 
     def _asked(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Coefficients[Tensor]]:
-        """One evaluation (n, d), and the coefficients shaped to multiply x."""
+        """One evaluation (n, d), and the coefficients in a shape that multiplies x."""
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         c = self.process(t)
         return _shaped(self.at(t, c, x)(x), x), c.along(x)
 
     def data(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """x0_hat = E[x_0 | x_t], the denoiser, (n, d)."""
+        """The denoiser x0_hat = E[x_0 | x_t], (n, d)."""
         return self.predict(Prediction.DATA, x, t)
 
     def noise(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """eps_hat = E[eps | x_t], (n, d)."""
+        """The noise eps_hat = E[eps | x_t], (n, d)."""
         return self.predict(Prediction.NOISE, x, t)
 
     def score(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """grad ln p_t = -eps_hat / sigma, (n, d), 1 / length (Tweedie; Vincent 2011, eq. 7)."""
+        """The score grad ln p_t = -eps_hat / sigma, (n, d), 1 / length.
+
+        Source: Tweedie's formula; Vincent 2011, eq. 7.
+        """
         return self.predict(Prediction.SCORE, x, t)
 
     def velocity(self, x: Tensor, t: Tensor | float) -> Tensor:
-        """alpha_dot x0_hat + sigma_dot eps_hat, (n, d) (Lipman et al. 2023, eq. 8)."""
+        """The velocity alpha_dot x0_hat + sigma_dot eps_hat, (n, d).
+
+        Source: Lipman et al. 2023, eq. 8.
+        """
         return self.predict(Prediction.VELOCITY, x, t)
 
 
 def check_score(field: Field, what: str) -> None:
-    """Refuse what needs the score of a field that has none.
-
-    Raises:
-        ValueError: the pairs of the field are not independent.
-    """
+    """Raise a ValueError, which names `what`, if the pairs of the field are not independent."""
     if field.pairs is not Pairs.INDEPENDENT:
         raise ValueError(
             f"{what} needs the score, which a field of {field.pairs.value} pairs does not have; "
@@ -168,9 +163,10 @@ def check_score(field: Field, what: str) -> None:
 
 
 def _shaped(out: Tensor, x: Tensor) -> Tensor:
-    """Refuse what would be broadcast to the cloud."""
+    # A smaller tensor would be broadcast to the cloud without a word.
     if out.shape != x.shape:
         raise ValueError(
-            f"the field returned {tuple(out.shape)} for a cloud of shape {tuple(x.shape)}"
+            f"the field returned {tuple(out.shape)} for a cloud of shape {tuple(x.shape)}; it "
+            "must return the shape of the cloud"
         )
     return out

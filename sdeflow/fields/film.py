@@ -1,12 +1,12 @@
-r"""Tell a network of many coordinates the noise level and a label: `FilmNetwork`.
+r"""Condition a network of many coordinates on the noise level and a label: `FilmNetwork`.
 
-Both become one vector e of features, which scales and shifts what each layer gives (FiLM),
+Both give one vector e of features, which scales and shifts the output of each layer (FiLM),
 
     h -> (1 + s) h + m,    (s, m) = A e + b.
 
-A label is a class with an embedding of its own, or the number of a row of a table: of vectors
-(m, k), such as embeddings of pictures, or of token sequences (m, tokens, k), such as captions. The
-table is no part of the weights: `holding` asks the same network about other rows.
+A label is a class with an embedding, or the number of a row of a table: of vectors (m, k), such as
+embeddings of pictures, or of token sequences (m, tokens, k), such as captions. The table is not a
+weight: `holding` returns the same network with another table.
 
 Source: Perez et al. 2018, for FiLM; Rombach et al. 2022, eq. 3, for cross-attention.
 """
@@ -26,24 +26,24 @@ from sdeflow._validation import check_int, check_seed, shown
 from sdeflow.fields.networks import FEATURES, TOKENS, How, TimeInput, described
 
 WIDTH = 128
-"""Features of noise level and label together."""
+"""The number of features in e."""
 
 PLANES = 12
-"""Features of a label that stand beside the data."""
+"""The number of features of a label that are appended to the data."""
 
 HEADS, HEAD = 4, 16
-"""Heads of a cross-attention, and features of each."""
+"""The number of heads of a cross-attention, and of features of each."""
 
 
 class FilmNetwork(nn.Module):
     """A network whose layers are scaled and shifted by features of noise level and label.
 
-    A subclass calls `features`, and `rows` if its labels enter another way too.
+    A subclass calls `features`, and `rows` if it also uses labels in another way.
 
     Attributes:
         labels: the number of classes, or of rows of the table; label `labels` means "none".
-        table: what the labels stand for, (labels, k) or (labels, tokens, k), or None.
-        config: the arguments, as plain values.
+        table: (labels, k) or (labels, tokens, k), a vector or tokens for each label; or None.
+        config: the arguments as plain values.
     """
 
     takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
@@ -73,11 +73,13 @@ class FilmNetwork(nn.Module):
     __str__ = nn.Module.__repr__
 
     def _hold_first(self, table: Tensor) -> None:
-        """Make the weights for a table."""
+        """Make the layers that read a table."""
         if self.labels not in (0, len(table)):
-            raise ValueError(f"a table of {len(table)} rows has as many labels; leave out labels")
+            raise ValueError(
+                f"labels is {self.labels}, but the table has {len(table)} rows; leave out labels"
+            )
         self.table, self.labels, self.token = table, len(table), table.shape[-1]
-        # The vectors enter at size one, whatever the length of an embedding.
+        # Divided by this, the entries of the table are of size one.
         spread = table.square().mean().sqrt()
         self.register_buffer("spread", torch.where(spread > 0, spread, 1.0))
         self.nothing = nn.Parameter(torch.zeros(self.token))
@@ -88,16 +90,13 @@ class FilmNetwork(nn.Module):
             self.known = nn.Linear(self.token, PLANES)
 
     def holding(self, table: Tensor) -> Self:
-        """The same network, of the same weights, about the rows of another table.
+        """The network with the same weights and another table.
 
         Args:
-            table: (m, k) or (m, tokens, k), of the width k of the first one.
-
-        Raises:
-            TypeError, ValueError: the network was made without a table, or this one does not fit.
+            table: (m, k) or (m, tokens, k), with the k of the present table.
         """
         if self.table is None:
-            raise ValueError("this network has classes, and holds no table; make it with table=")
+            raise ValueError("this network has no table; make it with table=")
         table = _checked(table, self.table.ndim).to(self.table)
         if table.shape[-1] != self.token:
             raise ValueError(
@@ -105,12 +104,12 @@ class FilmNetwork(nn.Module):
             )
         other = copy.copy(self)
         vars(other).update(_buffers=dict(self._buffers), labels=len(table))
-        rows = {"labels": len(table), "table": list(table.shape)}  # a checkpoint rebuilds it
+        rows = {"labels": len(table), "table": list(table.shape)}  # for checkpoints
         other.table, other.config = table, {**self.config, **rows}
         return other
 
     def shares(self, other: FilmNetwork) -> bool:
-        """Whether the other network is this one, holding another table of as many tokens."""
+        """Whether the other network is this one with another table of as many tokens."""
         if self is other or self.table is None or other.table is None:
             return False
         mine, its = (list(network.parameters()) for network in (self, other))
@@ -118,25 +117,25 @@ class FilmNetwork(nn.Module):
         return same and self.table.shape[1:] == other.table.shape[1:]
 
     def features(self, c: Tensor, label: Tensor | None) -> Tensor:
-        """e (1 or n, WIDTH) for noise levels c () or (n,) and labels () or (n,)."""
+        """The features e (1 or n, WIDTH) of noise levels c () or (n,) and labels () or (n,)."""
         e = self.level(c)
         if self.how == "add" and self.labels:
             e = e + self.rows(label)
         return nn.functional.silu(e)
 
     def rows(self, label: Tensor | None) -> Tensor:
-        """What the labels stand for: (1 or n, features), or tokens (1 or n, tokens, k)."""
+        """The features (1 or n, features) of labels, or their tokens (1 or n, tokens, k)."""
         label = torch.tensor(self.labels) if label is None else label
         label = label.reshape(-1).to(self.level.octaves.device)
         if self.table is None:
             assert self.known is not None
             found = self.known(label)
             return found.unflatten(1, (TOKENS, FEATURES)) if self.how == "attend" else found
-        # The weights may have been converted by another network that shares them.
+        # A network that shares the weights may have moved or converted them.
         found = self.table.to(label.device)[label.clamp(max=self.labels - 1)]
         found = (found / self.spread.to(found)).to(self.nothing.dtype)
         nothing: Tensor = self.nothing
-        if found.ndim == 3:  # one token
+        if found.ndim == 3:  # "none" is one token, and padding
             nothing = nn.functional.pad(nothing[None], (0, 0, 0, found.shape[1] - 1))
         known = (label < self.labels).reshape(-1, *[1] * (found.ndim - 1))
         found = torch.where(known, found, nothing)
@@ -144,7 +143,7 @@ class FilmNetwork(nn.Module):
 
 
 class Level(nn.Module):
-    """Features (1 or n, WIDTH) of noise levels c () or (n,)."""
+    """The layer that maps noise levels c () or (n,) to features (1 or n, WIDTH)."""
 
     octaves: Tensor
 
@@ -156,23 +155,23 @@ class Level(nn.Module):
         self.net = nn.Sequential(first, nn.SiLU(), nn.Linear(WIDTH, WIDTH))
 
     def forward(self, c: Tensor) -> Tensor:
-        """The features of waves of c."""
+        """The features of c, by way of its waves sin(2^j c) and cos(2^j c)."""
         own = self.octaves.dtype
-        # A narrow type has too few digits for the noise level; only what is made of it is rounded.
+        # A narrow type has too few digits for c; only the features of c are rounded to it.
         c = c.reshape(-1, 1).to(self.octaves.device, torch.promote_types(own, torch.float32))
         phase = c * self.octaves
         return self.net(torch.cat([c, torch.sin(phase), torch.cos(phase)], 1).to(own))
 
 
 class Film(nn.Linear):
-    """h (n, width, ...) -> (1 + s) h + m, (s, m) of the features; the identity at first."""
+    """The layer h (n, width, ...) -> (1 + s) h + m, (s, m) = A e + b, with A = b = 0 at first."""
 
     def __init__(self, width: int) -> None:
         super().__init__(WIDTH, 2 * width)
         zero(self)
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:  # type: ignore[override]
-        """H, scaled and shifted by the features e (1 or n, WIDTH)."""
+        """(1 + s) h + m for h (n, width, ...) and features e (1 or n, WIDTH)."""
         both = super().forward(e)
         scale, shift = both.reshape(*both.shape, *[1] * (h.ndim - 2)).chunk(2, 1)
         return torch.addcmul(shift, h, 1 + scale)
@@ -181,7 +180,7 @@ class Film(nn.Linear):
 class Attention(nn.Module):
     """Cross-attention of the pixels of a picture to tokens: h + W softmax(q k / sqrt(m)) v.
 
-    A token of zeros is padding, which no pixel attends to.
+    A token of zeros is padding and has no weight.
     """
 
     def __init__(self, width: int, token: int) -> None:
@@ -191,12 +190,12 @@ class Attention(nn.Module):
         self.out = zero(nn.Linear(HEADS * HEAD, width))
 
     def forward(self, h: Tensor, tokens: Tensor) -> Tensor:
-        """H (n, width, H, W) for tokens (1 or n, tokens, k)."""
+        """The output (n, width, H, W) for h (n, width, H, W) and tokens (1 or n, tokens, k)."""
         found = self.look_up(h.flatten(2).mT, tokens)
         return h + self.out(found).mT.reshape(h.shape)
 
     def look_up(self, h: Tensor, tokens: Tensor) -> Tensor:
-        """What each of the pixels h (n, pixels, width) finds, (n, pixels, HEADS HEAD)."""
+        """The mean values (n, pixels, HEADS HEAD) of attention for pixels h (n, pixels, width)."""
         query = self.query(h).unflatten(2, (HEADS, HEAD)).transpose(1, 2)
         both = self.key_value(tokens).unflatten(2, (2, HEADS, HEAD)).permute(2, 0, 3, 1, 4)
         empty = (tokens == 0).all(2)
@@ -207,7 +206,7 @@ class Attention(nn.Module):
 
 
 def zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
-    """The layer with all its weights zero."""
+    """The layer, with weights and bias set to zero."""
     nn.init.zeros_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
@@ -216,18 +215,18 @@ def zero(layer: nn.Linear | nn.Conv2d) -> nn.Module:
 
 @contextmanager
 def initial(seed: int) -> Iterator[None]:
-    """Draw initial weights of this seed inside, on the CPU; torch's generator is as before."""
+    """Inside this block weights are drawn with this seed; torch's own generator is kept."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(check_seed(seed))
         yield
 
 
 def _checked(table: Tensor, axes: int) -> Tensor:
-    """A table of vectors (2 axes) or of token sequences (3)."""
+    """The table, if it holds vectors (2 axes) or token sequences (3 axes)."""
     if not isinstance(table, Tensor) or not table.is_floating_point():
         raise TypeError(f"table must be a floating-point tensor, got {shown(table)}")
     if table.ndim != axes or not table.numel():
-        wanted, cure = ("(m, k)", "how='attend' takes tokens") if axes == 2 else (
+        wanted, cure = ("(m, k)", "for tokens take UNet(how='attend')") if axes == 2 else (
             "(m, tokens, k)", "table[:, None] makes one token of each vector")  # fmt: skip
         raise ValueError(f"table must be {wanted}, got {tuple(table.shape)}; {cure}")
     if not torch.isfinite(table).all():

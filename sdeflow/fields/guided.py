@@ -1,16 +1,16 @@
-r"""Guide a sampler: push one field away from another.
+r"""Guide a sampler by pushing one field away from another.
 
     eps = eps_u + w (eps_c - eps_u)
 
-w = 0 is u alone, w = 1 is c alone (no guidance), w > 1 goes beyond c. The same holds for score,
-data and velocity, since w + (1 - w) = 1. The choice of c and u makes the method: the field of
-a class and of all classes (classifier-free guidance, Ho and Salimans 2022), of what is wanted and
-what is not (a negative condition), or of a good and a worse network (autoguidance, Karras et al.
-2024). The convention s = w - 1 is also common: `scale_from_strength`.
+w = 0 gives u alone, w = 1 gives c alone (no guidance), and w > 1 extrapolates beyond c. The same
+formula holds for score, data and velocity. The choice of c and u defines the method: the field of
+one class and that of all classes (classifier-free guidance, Ho and Salimans 2022), of a wanted and
+an unwanted class (a negative prompt), or of a good and a worse network (autoguidance, Karras et
+al. 2024). Some papers use the strength s = w - 1; `scale_from_strength` converts.
 
-If p_t and q_t are the densities behind c and u, the guided score at one time is that of
-p_t (p_t / q_t)^(w - 1). But these densities are not one noised distribution: the guided particles
-do not end distributed as p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
+If c and u are the scores of densities p_t and q_t, the guided score at one time is that of
+p_t (p_t / q_t)^(w - 1). These densities are not those of one noised distribution, so the guided
+particles do not end with the density p (p / q)^(w - 1) (Bradley and Nakkiran 2024).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_finite
+from sdeflow._validation import as_numbers, check_finite, check_kind
 from sdeflow.fields.field import Field, Pairs, Table
 from sdeflow.fields.guided_pair import parts, pushed, together
 from sdeflow.fields.learned import LearnedField
@@ -31,12 +31,12 @@ from sdeflow.processes.process import Coefficients, Process, Scalar
 
 
 def scale_from_strength(strength: float) -> float:
-    """w = 1 + s, for the convention eps_c + s (eps_c - eps_u), in which s = 0 is no guidance."""
+    """The scale w = 1 + s for a strength s, in eps_c + s (eps_c - eps_u)."""
     return 1.0 + check_finite(strength, "strength")
 
 
 def strength_from_scale(scale: float) -> float:
-    """s = w - 1, the inverse of `scale_from_strength`."""
+    """The strength s = w - 1 for a scale w, the inverse of `scale_from_strength`."""
     return check_finite(scale, "scale") - 1.0
 
 
@@ -44,27 +44,21 @@ def strength_from_scale(scale: float) -> float:
 class GuidedField(Field):
     r"""A field pushed away from another: eps_u + w (eps_c - eps_u).
 
-    If both are one network under two labels, or two tables that it holds, and it says
-    `independent = True` (a row of its answer does not depend on the other rows, as in every
-    network of ours), they are evaluated in one call on 2 n rows; any other network gets its cloud
-    twice. Where w is 1, or outside
-    the interval, only `conditional` is evaluated. A field of a network with `labels` and no label
-    bound counts as that of the label "none".
+    Both fields need the same process. If they are one network with two labels, and the network has
+    `independent = True` (a row of its output depends on the same row of its input alone), it is
+    called once on 2 n rows, otherwise twice on n rows. Where w = 1 and outside the interval only
+    `conditional` is evaluated. If the network has labels and the field none, its label is "none".
 
     Args:
-        conditional: c, the field that is wanted.
-        against: u, the field to push away from: unconditional, of an unwanted class, or worse.
+        conditional: c, the wanted field.
+        against: u, the field to push away from: of all classes, of an unwanted class, or of a
+            worse network.
         scale: w; 1 is no guidance, 0 is `against` alone.
-        interval: noise levels sigma / alpha (length) between which guidance acts, both ends
-            included; outside them the field is `conditional` alone. By default everywhere.
+        interval: two noise levels sigma / alpha (length) between which there is guidance, ends
+            included; by default everywhere.
 
-    Raises:
-        TypeError: a part is not a `Field`, or scale is not a number.
-        ValueError: the parts have different processes or dimensions, or labels for clouds of
-            different sizes; scale is not finite, or interval is empty.
-
-    Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
-    the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
+    Source: Ho and Salimans 2022, eq. 6 (w here is 1 + w there); Kynkaanniemi et al. 2024 for the
+    interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
     """
 
     process: Process = field(init=False)
@@ -74,18 +68,19 @@ class GuidedField(Field):
     interval: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        """Check that the parts can be combined."""
         for name in ("conditional", "against"):
-            if not isinstance(getattr(self, name), Field):
-                raise TypeError(
-                    f"{name} must be a Field, got {type(getattr(self, name)).__name__}"
-                )
+            check_kind(getattr(self, name), Field, name)
         mine, other = self.conditional.process, self.against.process
         if mine != other:
-            raise ValueError(f"the two fields have different processes: {mine} and {other}")
+            raise ValueError(
+                f"the two fields have different processes: {mine}; and {other}; give both one "
+                "process"
+            )
         a, b = self.conditional.dim, self.against.dim
         if None not in (a, b) and a != b:
-            raise ValueError(f"the two fields have different dimensions: {a} and {b}")
+            raise ValueError(
+                f"the two fields have different dimensions: {a} and {b}; they must agree"
+            )
         _check_lengths(self.conditional, self.against)
         object.__setattr__(self, "process", mine)
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
@@ -93,7 +88,6 @@ class GuidedField(Field):
             object.__setattr__(self, "interval", _interval(self.interval))
 
     def __repr__(self) -> str:
-        """In words."""
         scale = f"scale {self.scale:g}"
         if self.interval is not None:
             low, high = self.interval
@@ -102,20 +96,18 @@ class GuidedField(Field):
 
     @property
     def dim(self) -> int | None:
-        """See `Field`."""
         return self.conditional.dim or self.against.dim
 
     @property
     def pairs(self) -> Pairs:
-        """See `Field`: those of the part that has less."""
+        """The kind of the pairs (x_0, eps): independent only if both fields have such pairs."""
         return max(self.conditional.pairs, self.against.pairs, key=list(Pairs).index)
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`: that of `conditional`."""
+        """The row of `conditional`."""
         return self.conditional.row(c)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`."""
         scale = self._scale_at(c)
         one, two = self._parts
         if isinstance(scale, float):
@@ -129,7 +121,6 @@ class GuidedField(Field):
         return _combined(wanted, other, mixing(two.row(c), c, self.row(c)), scale)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """See `Field`; made of the tables of the parts."""
         scales = self._scales(c.sigma / c.alpha).tolist()
         one, two = self._parts
         wanted = one.table(t, c, like)
@@ -140,7 +131,7 @@ class GuidedField(Field):
         return lambda k: wanted(k) if scales[k] == 1.0 else guided(k)
 
     def _paired(self, wanted: Table, other: Table, c: Coefficients[Tensor]) -> Table:
-        """The table of the guided field, from those of the parts, ignoring the interval."""
+        """The table of the guided field from the tables of both fields, inside the interval."""
         u, v = (
             (w * torch.ones_like(c.alpha)).tolist()
             for w in mixing(self.against.row(c), c, self.row(c))
@@ -148,7 +139,7 @@ class GuidedField(Field):
         return lambda k: _combined(wanted(k), other(k), (u[k], v[k]), self.scale)
 
     def _scales(self, level: Tensor) -> Tensor:
-        """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""
+        """The scale at noise levels: w inside the interval, 1 outside."""
         scale = torch.full_like(level, self.scale)
         if self.interval is None:
             return scale
@@ -156,7 +147,7 @@ class GuidedField(Field):
         return torch.where((low <= level) & (level <= high), scale, 1.0)
 
     def _scale_at(self, c: Coefficients) -> float | Tensor:
-        """The scale: one number, or (n, 1) if the particles have different ones."""
+        """The scale at the time of c: one number, or (n, 1) if each particle has its own time."""
         if self.interval is None:
             return self.scale
         level = torch.as_tensor(c.sigma / c.alpha)
@@ -167,38 +158,38 @@ class GuidedField(Field):
 
     @cached_property
     def _parts(self) -> tuple[Field, Field]:
-        """The two fields; of one network with labels, each with a label."""
+        """The two fields, with labels if both are of one network."""
         return parts(self.conditional, self.against)
 
     @cached_property
     def _together(self) -> LearnedField | None:
-        """Both parts as one field if they are one independent network under two labels."""
+        """Both fields as one, which calls their network once; None if that is not possible."""
         return together(*self._parts, self.scale)
 
 
 def _check_lengths(*parts: Field) -> None:
-    """Refuse labels per particle for clouds of different sizes."""
+    """Refuse two fields with labels for clouds of different sizes."""
     labels = (part.label for part in parts if isinstance(part, LearnedField))
     sizes = {len(label) for label in labels if label is not None and label.ndim}
     if len(sizes) > 1:
         raise ValueError(
             f"the two fields have labels for clouds of {' and '.join(map(str, sorted(sizes)))} "
-            "particles; give one for each particle, or one for all"
+            "particles; give one label for each particle, or one for all"
         )
 
 
 def _interval(interval: tuple[float, float]) -> tuple[float, float]:
-    try:
-        low, high = (float(level) for level in interval)
-    except (TypeError, ValueError):
+    levels = as_numbers(interval, "interval")
+    if levels.shape != (2,):
         raise TypeError(
-            f"interval must be two noise levels sigma / alpha, got {interval!r}"
-        ) from None
-    if not 0 <= low < high:
-        raise ValueError(
-            f"interval must be two rising noise levels sigma / alpha, zero or more, "
-            f"got {interval!r}; leave it out to guide everywhere"
+            f"interval must be two noise levels sigma / alpha, got shape {tuple(levels.shape)}"
         )
+    if not 0 <= levels[0] < levels[1]:
+        raise ValueError(
+            "interval must be two rising noise levels sigma / alpha, zero or more, got "
+            f"{levels.tolist()!r:.60}; leave it out to guide everywhere"
+        )
+    low, high = levels.tolist()
     return low, high
 
 
@@ -208,6 +199,6 @@ def _combined(
     row: tuple[float | Tensor, float | Tensor],
     scale: float | Tensor,
 ) -> Evaluate:
-    """x -> guided evaluation; u x + v other converts `other` to the row of `wanted`."""
+    """The guided evaluation; u x + v other(x) converts `other` to the row of `wanted`."""
     u, v = row
     return lambda x: pushed(wanted(x), u * x + v * other(x), scale)

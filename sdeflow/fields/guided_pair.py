@@ -1,6 +1,6 @@
-r"""Evaluate both parts of a guided field in one call of their network, on 2 n rows.
+r"""Evaluate both fields of a guided field in one call of their network, on 2 n rows.
 
-together(*parts(conditional, against), scale)    one field, or None: they need two calls
+together(*parts(conditional, against), scale)    one field; None if two calls are needed
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sdeflow.fields.networks import Condition, Conditioned
 
 
 def parts(a: Field, b: Field) -> tuple[Field, Field]:
-    """The two fields; of one network with labels, each with a label."""
+    """The two fields; if both are of one network with labels, each gets a label."""
     if isinstance(a, LearnedField) and isinstance(b, LearnedField):
         a, b = _of_one(a, b)
         if a.network is b.network:
@@ -28,13 +28,13 @@ def parts(a: Field, b: Field) -> tuple[Field, Field]:
 
 
 def together(a: Field, b: Field, scale: float) -> LearnedField | None:
-    """Both as one field, b + scale (a - b), if they are one independent network."""
+    """The field b + scale (a - b), which calls the network of both once; None if impossible."""
     if not (isinstance(a, LearnedField) and isinstance(b, LearnedField)):
         return None
     if a.network is not b.network or type(a) is not type(b):
         return None
     if type(a).at is not LearnedField.at or type(a).table is not LearnedField.table:
-        return None  # a class of its own evaluation
+        return None  # a subclass that evaluates its network in another way
     if a.label is None or b.label is None or not getattr(a.network, "independent", False):
         return None
     if (
@@ -51,7 +51,7 @@ def together(a: Field, b: Field, scale: float) -> LearnedField | None:
 
 
 def pushed(wanted: Tensor, other: Tensor, scale: float | Tensor) -> Tensor:
-    """other + w (wanted - other); exact at w = 0 and at w = 1."""
+    """The guided prediction other + w (wanted - other), exact at w = 0 and at w = 1."""
     return torch.lerp(other, wanted, scale.to(wanted) if isinstance(scale, Tensor) else scale)
 
 
@@ -60,19 +60,19 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 
 def _labelled(known: LearnedField) -> LearnedField:
-    """The field with a label bound: that for "none" if there is none, and the network has one."""
+    """The field with a label, "none" if it has none and its network has labels."""
     return known.given(known.labels) if known.label is None and known.labels else known
 
 
 def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:
-    """The fields of one network that holds two tables, as fields of it holding both."""
+    """The fields of one network with two tables, as fields of that network with one table."""
     one, two = a.network, b.network
     if not (isinstance(one, FilmNetwork) and isinstance(two, FilmNetwork) and one.shares(two)):
         return a, b
     assert one.table is not None
     assert two.table is not None
     rows, network = len(one.table), one.holding(torch.cat([one.table, two.table]))
-    # "Nothing" of the first, the number after its last row, is now that after both.
+    # Label `rows` meant "none" for the first network; in the joined table it is a row.
     label = torch.tensor(rows) if a.label is None else a.label
     label = torch.where(label == rows, network.labels, label)
     other = torch.tensor(two.labels) if b.label is None else b.label
@@ -82,7 +82,7 @@ def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedFiel
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _Pair(LearnedField):
-    """A network of two labels, `_Both` or `_BothConditioned`, under `label` and `other`."""
+    """The field of `_Both` or `_BothConditioned`, which take two labels."""
 
     other: Tensor | None = field(default=None, kw_only=True)
 
@@ -94,7 +94,7 @@ class _Pair(LearnedField):
 
 
 class _Both(nn.Module):
-    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w."""
+    """A network with two labels, called once on 2 n rows; the output is the guided prediction."""
 
     def __init__(self, module: nn.Module, scale: float) -> None:
         super().__init__()
@@ -109,9 +109,9 @@ class _Both(nn.Module):
 
 
 class _BothConditioned(Conditioned):
-    """One network under two labels, evaluated in one call on 2 n rows, combined with weight w.
+    """`_Both` for a network that splits into condition and body.
 
-    The 2 `ROWS` rows of a block are again one fixed shape, so that a particle keeps its bits.
+    A block of 2 `ROWS` rows has one fixed shape too, so that a particle's bits do not depend on n.
     """
 
     def __init__(self, network: Conditioned, scale: float) -> None:

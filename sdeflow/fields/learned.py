@@ -1,7 +1,7 @@
 r"""Use any torch module as a field, with or without EDM's preconditioning.
 
-A network of yours gets the cloud that was given, in one call. For an `MLP`, what depends on noise
-level and label is computed once per step, and not once per particle.
+A network of your own is called once on the whole cloud. Of an `MLP`, the part that depends on
+noise level and label alone is computed once in a step, and not once for each particle.
 
 See docs/theory.md, (3.8) for the preconditioning.
 """
@@ -18,9 +18,16 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
-from sdeflow._validation import check_int, check_labels, check_positive, shown
+from sdeflow._validation import (
+    as_numbers,
+    check_int,
+    check_kind,
+    check_labels,
+    check_positive,
+    shown,
+)
 from sdeflow.fields.field import Field, Pairs, Table
-from sdeflow.fields.network_attributes import checked_label, checked_shape, speaker
+from sdeflow.fields.network_attributes import attribute_owner, checked_label, checked_shape
 from sdeflow.fields.network_call import MODELESS, Rest, called
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -29,42 +36,31 @@ from sdeflow.processes.process import Coefficients, Scalar
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LearnedField(Field):
-    """A field whose evaluation is a call of a neural network.
+    """The field that a neural network computes.
 
-    The network is in eval mode whenever the field is evaluated, and afterwards in the mode that it
-    had; only `training.loss` leaves its mode. It gets the whole cloud in one call. So its answer
-    for a particle may depend on the others, in the last bits of the matrix products if in nothing
-    else. An `MLP` that is not wrapped is called in blocks of 256 rows: the first k particles of n
-    keep their bits.
+    The network is called in eval mode, except for `training.loss`, and is then set back to the
+    mode it had. It gets the whole cloud in one call, so that the last bits of its output for a
+    particle may depend on the others; only a bare `MLP` is called in blocks, which prevents that.
 
     Args:
-        network: any torch module, called as network(x, t) -> (n, d), or network(x, t, label) when
-            a label is bound by `given`; x (n, d) in the network's type, t () or (n,) in float32 at
-            least, label () or (n,) of int64. If it, or a module inside, says
-            `takes = TimeInput.NOISE_LEVEL`, as an `MLP` does, it takes ln(sigma / alpha) / 4 in
-            place of t. `integrations.from_torch` is for networks of other conventions.
-        predicts: the row that the network was trained to predict; noise by default.
+        network: any torch module, called as network(x, t) -> (n, d), or with a label as
+            network(x, t, label); x (n, d) in the network's type, t () or (n,) in at least float32,
+            label () or (n,) in int64. If it, or a module inside it, has the attribute
+            `takes = TimeInput.NOISE_LEVEL`, as an `MLP` has, it gets ln(sigma / alpha) / 4 in
+            place of t. For networks of other conventions use `integrations.from_torch`.
+        predicts: the prediction that the network was trained for; by default the noise.
         data_std: s, the standard deviation of the data per coordinate. If given, the network is
-            preconditioned as in EDM: it takes x_t / sqrt(V), V = alpha^2 s^2 + sigma^2, and
+            preconditioned as in EDM: it gets x_t / sqrt(V), V = alpha^2 s^2 + sigma^2, and
             ln(sigma / (alpha s)) / 4 in place of t, and predicts the unit row.
-        data_mean: (d,) the mean of the data, only with data_std; the network then takes
+        data_mean: (d,) the mean of the data, only with data_std; the network then gets
             (x_t - alpha data_mean) / sqrt(V). Zero by default.
-        label: the class that `given` binds.
-        batch: rows of one call of the network, in which the cloud is then cut; the last block is
-            padded with copies of the last row. With it the first k particles of n keep their bits,
-            if the rows of the network do not depend on each other.
-        pairs: of data and noise that the network is trained on; `fit` needs to be told the same by
-            its `coupling` and `source`. Without independent pairs there is a flow, and no score.
-        shape: of one particle as the network takes it, such as (1, 8, 8) for a picture; the
-            network is called with (n, *shape), clouds stay (n, d) with d the product. By default
-            the network's own attribute `shape`, or (d,).
-
-    Raises:
-        ValueError: data_std is not positive or given together with `predicts`, the network does
-            not know this label, or (when evaluated) it returns a shape other than that of x, or
-            there is not one label for each particle.
-        TypeError: network is not a torch module, predicts not a `Prediction`, pairs no `Pairs`, or
-            label or batch not a whole number.
+        label: one class for all particles (), or one for each (n,); see `given`.
+        batch: the number of rows in a call of the network. The last call is padded with copies of
+            the last row. If the network treats rows alone, results do not depend on n.
+        pairs: the kind of pairs (x_0, eps) the network is trained on. If they are not
+            independent, `fit` needs the `coupling` or `source` that makes them.
+        shape: the shape of a particle for the network, such as (1, 8, 8) for a picture; it is
+            called with (n, *shape). By default the network's attribute `shape`, or (d,).
 
     Source: Karras et al. 2022, eq. 7 and table 1.
     """
@@ -79,14 +75,15 @@ class LearnedField(Field):
     shape: Sequence[int] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         super().__post_init__()
         if not isinstance(self.network, nn.Module):
-            raise TypeError(f"network must be a torch module, got {type(self.network).__name__}")
-        if self.predicts is not None and not isinstance(self.predicts, Prediction):
-            raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
+            raise TypeError(f"network must be a torch module, got {shown(self.network)}")
+        if self.predicts is not None:
+            check_kind(self.predicts, Prediction, "predicts", "take Prediction.NOISE, for example")
         if not isinstance(self.pairs, Pairs):
-            raise TypeError(f"pairs must be one of Pairs, got {shown(self.pairs)}")
+            raise TypeError(
+                f"pairs must be one of Pairs, such as Pairs.COUPLED, got {shown(self.pairs)}"
+            )
         if self.data_std is not None:
             if self.predicts is not None:
                 raise ValueError(
@@ -100,10 +97,9 @@ class LearnedField(Field):
             object.__setattr__(self, "label", checked_label(self.label, self.labels))
         if self.batch is not None:
             object.__setattr__(self, "batch", check_int(self.batch, "batch"))
-        object.__setattr__(self, "shape", checked_shape(self.shape, self._speaker))
+        object.__setattr__(self, "shape", checked_shape(self.shape, self._owner))
 
     def __repr__(self) -> str:
-        """In words."""
         words = [f"learned field of {type(self.process).__name__}", self.network._get_name()]
         if self.data_std is None:
             words.append(f"predicts {self._row.value}")
@@ -120,43 +116,35 @@ class LearnedField(Field):
 
     @property
     def dim(self) -> int | None:
-        """See `Field`."""
         if self.shape is not None:
             return math.prod(self.shape)
-        dim = getattr(self._speaker, "dim", None) if self._takes is not None else None
+        dim = getattr(self._owner, "dim", None) if self._takes is not None else None
         return dim if isinstance(dim, int) else None
 
     @property
     def labels(self) -> int | None:
-        """The number of classes, if the network has an attribute `labels`; `labels` means none."""
-        labels = getattr(self._speaker, "labels", None)
+        """The network's attribute `labels`: the number of classes, and the label for "none"."""
+        labels = getattr(self._owner, "labels", None)
         return labels if isinstance(labels, int) else None
 
     def given(self, label: Tensor | int | None) -> LearnedField:
-        """The same field for a class: one for all particles (), one for each (n,), or None.
-
-        Raises:
-            ValueError, TypeError: the network does not know this label.
-        """
+        """The field of a class: one label for all particles (), one for each (n,), or None."""
         return replace(self, label=None if label is None else check_labels(label, "label"))
 
     def told(self, table: Tensor) -> LearnedField:
-        """The same field given vectors (n, k), one for each particle, or one for all.
+        """The field given vectors (n, k), such as embeddings, in place of labels.
 
-        The network holds a table, as `UNet` and `VectorMLP` do; this one takes its place.
+        They replace the table of the network, a `UNet` or `VectorMLP` made with table=.
 
         Args:
             table: (n, k), one row for each particle; (1, k) or (k,), one for all. Of token
                 sequences (n, tokens, k), (1, tokens, k) or (tokens, k).
-
-        Raises:
-            TypeError, ValueError: the network holds no table, or this one does not fit.
         """
         held, holding = (getattr(self.network, name, None) for name in ("table", "holding"))
         if not isinstance(held, Tensor) or not callable(holding):
             raise ValueError(
-                "this network holds no table of vectors to be told by; make one with table=, as "
-                "UNet(table=...) does"
+                "this network holds no table of vectors; make one with table=, such as "
+                "UNet(table=...)"
             )
         if isinstance(table, Tensor) and table.ndim == held.ndim - 1:
             table = table[None]
@@ -165,27 +153,22 @@ class LearnedField(Field):
         return replace(self, network=network, label=label)
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
-        """See `Field`."""
         return self._row.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        """See `Field`.
-
-        A cloud of another floating-point type is converted to that of the network, and back.
-        """
-        seen, rest, network = self._seen(t, c, like), self._rest(like), self._split
+        # A cloud is converted to the floating-point type of the network, and back.
+        inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None or t.ndim or self._per_particle or torch.is_grad_enabled():
-            inner = partial(called(self.network, self._rows, self.shape), (seen, *rest))
+            inner = partial(called(self.network, self._rows, self.shape), (inputs, *rest))
         else:
-            condition = network.condition(seen, *rest)
+            condition = network.condition(inputs, *rest)
             inner = partial(blocked(network.body, self.batch), (condition,))
         return self._in_units(inner, c, like)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        """See `Field`; what depends on time alone is computed for a page of times at once."""
         if self._per_particle:
             return super().table(t, c, like)
-        seen, rest, network = self._seen(t, c, like), self._rest(like), self._split
+        inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None:
             call, labels = (
                 repeat(called(self.network, self._rows, self.shape)),
@@ -193,14 +176,14 @@ class LearnedField(Field):
             )
 
             def page(start: int, stop: int) -> list[Evaluate]:
-                return list(map(partial, call, zip(seen[start:stop].unbind(), *labels)))  # noqa: B905
+                return list(map(partial, call, zip(inputs[start:stop].unbind(), *labels)))  # noqa: B905
 
         else:
-            # One workspace for the whole run.
+            # One workspace serves the whole run.
             body = blocked(network.bound(self.batch or block()), self.batch)
 
             def page(start: int, stop: int) -> list[Evaluate]:
-                parts = network.condition(seen[start:stop], *rest)
+                parts = network.condition(inputs[start:stop], *rest)
                 rows = zip(*(part.split(1) for part in parts), strict=True)
                 return [partial(body, (condition,)) for condition in rows]
 
@@ -211,22 +194,22 @@ class LearnedField(Field):
         return lambda k: self._in_units(inner(k), Coefficients(*rows[k].tolist()), like)
 
     def predicted(self, x: Tensor, t: Tensor, c: Coefficients) -> Tensor:
-        """The prediction (n, d) of the network in the mode it is in, for training.
+        """The prediction (n, d) of the network in its present mode, for training.
 
-        x (n, d), t () or (n,), c = process(t). Compare it with x_0 and eps in `row`.
+        x (n, d), t () or (n,), c = process(t). Its target is a x_0 + b eps, (a, b) = row(c).
         """
-        rest = (self._seen(t, c, x), *self._rest(x))
+        rest = (self._time_input(t, c, x), *self._rest(x))
         inner = called(self.network, shape=self.shape, as_it_is=True)
         return self._in_units(partial(inner, rest), c, x)(x)
 
     @cached_property
-    def _speaker(self) -> nn.Module:
-        """The module inside the network whose `takes`, `dim`, `labels` and `shape` hold."""
-        return speaker(self.network)
+    def _owner(self) -> nn.Module:
+        """The module inside the network with the attributes `takes`, `dim`, `labels`, `shape`."""
+        return attribute_owner(self.network)
 
     @property
     def _takes(self) -> TimeInput | None:
-        takes = getattr(self._speaker, "takes", None)
+        takes = getattr(self._owner, "takes", None)
         return takes if isinstance(takes, TimeInput) else None
 
     @property
@@ -242,7 +225,7 @@ class LearnedField(Field):
         return () if self.label is None else (self.label,)
 
     def _rest(self, like: Tensor) -> Rest:
-        """What the network takes after x and t, for clouds like this one."""
+        """The arguments of the network after x and t, for clouds like this one."""
         labels = tuple(label.to(like.device) for label in self._labels)
         if self._per_particle and len(labels[0]) != len(like):
             raise ValueError(
@@ -253,7 +236,10 @@ class LearnedField(Field):
 
     @cached_property
     def _split(self) -> Conditioned | None:
-        """The network, if its body can be called without its condition: it has one mode only."""
+        """The network, if condition and body can be called apart; None otherwise.
+
+        All its modules must do the same in train and eval mode.
+        """
         network = self.network
         if not isinstance(network, Conditioned) or self.shape is not None:
             return None
@@ -262,17 +248,17 @@ class LearnedField(Field):
 
     @property
     def _rows(self) -> int | None:
-        """Rows of one call of the whole network; None: all of them."""
+        """The number of rows in one call of the network; None for all."""
         own = isinstance(self.network, Conditioned) and not torch.is_grad_enabled()
         return self.batch or (ROWS if own else None)
 
     def _type(self, like: Tensor) -> torch.dtype:
-        """The floating-point type of the network; that of the cloud if it has no parameters."""
+        """The floating-point type of the network, or that of the cloud without parameters."""
         parameter = next(self.network.parameters(), None)
         return like.dtype if parameter is None else parameter.dtype
 
-    def _seen(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
-        """What the network takes for t: t itself, or ln(sigma / (alpha data_std)) / 4."""
+    def _time_input(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
+        """The time argument of the network: t, or ln(sigma / (alpha data_std)) / 4."""
         kind = torch.promote_types(self._type(like), torch.float32)
         if self.data_std is None and self._takes is not TimeInput.NOISE_LEVEL:
             return t.to(like.device, kind)
@@ -280,11 +266,11 @@ class LearnedField(Field):
         return torch.log(level).reshape(t.shape).to(like.device) / 4
 
     def _in_units(self, inner: Evaluate, c: Coefficients, like: Tensor) -> Evaluate:
-        """x -> inner((x - alpha m) / sqrt(V)) + a m, m the data mean, a as in `row`."""
+        """The function inner((x - alpha m) / sqrt(V)) + a m, m the data mean, (a, b) the row."""
         kind, own = self._type(like), like.dtype
         if self.data_std is None:
             return inner if kind == own else lambda x: inner(x.to(kind)).to(own)
-        wide = torch.promote_types(kind, torch.float32)  # of what the network sees, not its type
+        wide = torch.promote_types(kind, torch.float32)  # a narrow type would lose digits here
         if isinstance(c.alpha, Tensor):
             c = Coefficients(*(v.reshape(-1, 1).to(like.device, wide) for v in c))
         scale = (c.alpha**2 * self.data_std**2 + c.sigma**2) ** -0.5
@@ -294,7 +280,8 @@ class LearnedField(Field):
             return lambda x: inner((x.to(wide) * scale).to(kind)).to(own)
         if len(self.data_mean) != like.shape[1]:  # one number would be broadcast to all axes
             raise ValueError(
-                f"data_mean has {len(self.data_mean)} numbers, the cloud {like.shape[1]} axes"
+                f"data_mean has {len(self.data_mean)} numbers, the cloud {like.shape[1]} axes; "
+                "give one number per axis"
             )
         mean = self.data_mean.to(like.device, wide)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
@@ -304,11 +291,9 @@ class LearnedField(Field):
 def _checked_mean(mean: object, std: float | None) -> Tensor:
     if std is None:
         raise ValueError("data_mean needs data_std; give both")
-    if not (isinstance(mean, Tensor) and mean.is_floating_point()):
-        try:
-            mean = torch.as_tensor(mean, dtype=torch.float64)
-        except (TypeError, ValueError, RuntimeError):
-            raise TypeError(f"data_mean must be numbers, one per axis, got {mean!r}") from None
-    if mean.ndim != 1 or not torch.isfinite(mean).all():
-        raise ValueError(f"data_mean must be (d,), finite, one number per axis, got {mean!r}")
-    return mean.detach()
+    found = as_numbers(mean, "data_mean")
+    if found.ndim != 1 or not torch.isfinite(found).all():
+        raise ValueError(
+            f"data_mean must be (d,), one finite number per axis, got {found.tolist()!r:.60}"
+        )
+    return found

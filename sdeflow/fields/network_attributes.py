@@ -1,7 +1,4 @@
-r"""Read what a network says about itself: `takes`, `dim`, `labels`, `shape`.
-
-A network may stand inside others, such as `DataParallel`; `speaker` finds the one that holds.
-"""
+r"""Read the attributes `takes`, `dim`, `labels` and `shape` of a network or of what it wraps."""
 
 from __future__ import annotations
 
@@ -13,10 +10,10 @@ from sdeflow._validation import check_int, check_labels, shown
 from sdeflow.fields.networks import TimeInput
 
 
-def speaker(network: nn.Module) -> nn.Module:
-    """The module whose attributes hold: the outermost that says `takes`.
+def attribute_owner(network: nn.Module) -> nn.Module:
+    """The module whose attributes describe the network: the outermost with an attribute `takes`.
 
-    If none does, the network without the wrappers of torch.
+    If there is none, it is the network without the wrappers of torch, such as `DataParallel`.
     """
     for module in network.modules():
         if isinstance(getattr(module, "takes", None), TimeInput):
@@ -29,10 +26,12 @@ def speaker(network: nn.Module) -> nn.Module:
     return network
 
 
-def checked_shape(shape: object, speaker: nn.Module) -> tuple[int, ...] | None:
-    """The shape of one particle: what is given, which must be the network's own if it has one."""
-    own = getattr(speaker, "shape", None)
-    if not (isinstance(own, tuple) and own and all(type(size) is int for size in own)):
+def checked_shape(shape: object, owner: nn.Module) -> tuple[int, ...] | None:
+    """The shape of one particle: the given one, which must equal that of the network, if any."""
+    own = getattr(owner, "shape", None)
+    if isinstance(own, tuple | list) and own and all(type(size) is int for size in own):
+        own = tuple(own)
+    else:
         own = None
     if shape is None:
         return own
@@ -40,19 +39,17 @@ def checked_shape(shape: object, speaker: nn.Module) -> tuple[int, ...] | None:
         raise TypeError(f"shape must be a row of sizes, such as (1, 8, 8), got {shown(shape)}")
     sizes = tuple(check_int(size, "shape") for size in shape)
     if own is not None and sizes != own:
-        raise ValueError(f"shape is {sizes}, that of the network {own}; leave out shape")
+        raise ValueError(f"shape is {sizes}, but that of the network is {own}; leave out shape")
     return sizes
 
 
 def checked_label(label: object, known: int | None) -> Tensor:
-    """The label, if the network of `known` classes knows it; None: any."""
+    """The label, if a network with `known` classes has it; None stands for any number."""
     found = check_labels(label, "label")
     if known == 0:
-        raise ValueError("this network knows no labels; make it with labels=")
-    low, high = int(found.min()), int(found.max())
-    if known is not None and not 0 <= low <= high <= known:
+        raise ValueError("this network has no labels; make it with labels=")
+    if known is not None and found.max() > known:
         raise ValueError(
-            f"label must be 0 to {known - 1}, or {known} for no label, "
-            f"got {low if low < 0 else high}"
+            f"label must be 0 to {known - 1}, or {known} for no label, got {int(found.max())}"
         )
     return found

@@ -1,11 +1,11 @@
-r"""Call a network as it was trained to be called: its own batch, in eval mode.
+r"""Call a network in eval mode, on a whole cloud or in blocks of rows.
 
     called(network)        (rest, x) -> network(x, *rest), one call for the whole cloud
-    called(network, rows)  the same in blocks of `rows` rows, so that a row's bits do not depend on
-                           the others, and memory does not grow with the cloud
+    called(network, rows)  the same in blocks of `rows` rows, so that the bits of a row do not
+                           depend on the others and memory does not grow with the cloud
 
-A network that was left in train mode drops units at random and moves the statistics of its batch
-norms. So each module is put in eval mode for the call, and back in its own mode after it.
+In train mode, dropout would be active and batch norms would update their statistics. So each
+module is set to eval mode for the call, and afterwards back to the mode it had.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from sdeflow._blocks import misfit, whole_blocks
 from sdeflow.fields.networks import MLP, Tokens
 
 Rest = tuple[Tensor, ...]
-"""What a network takes after x: time, labels; each () or (n,)."""
+"""The arguments of a network after x: time and labels, each () or (n,)."""
 
 MODELESS = frozenset(
     {MLP, Tokens, nn.Linear, nn.Embedding, nn.SiLU, nn.ReLU, nn.GELU, nn.Tanh, nn.Identity}
     | {nn.Sequential, nn.ModuleList, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.GroupNorm, nn.LayerNorm}
 )
-"""Modules that do the same in both modes, themselves."""
+"""Modules that do the same in train and eval mode."""
 
 _LOCK = threading.Lock()
 _PAUSED: dict[nn.Module, int] = {}
-"""Modules of train mode that are in eval mode now: for how many calls, of any thread."""
+"""For each module of train mode that is now in eval mode, the number of calls that need that."""
 _changes = 0
-"""How often `_PAUSED` has changed."""
+"""The number of changes of `_PAUSED`."""
 
 
 def called(
@@ -42,16 +42,15 @@ def called(
     *,
     as_it_is: bool = False,
 ) -> Callable[[Rest, Tensor], Tensor]:
-    """A function (rest, x) -> network(x, *rest), x (n, d) -> (n, d), in eval mode; x is kept.
+    """The function (rest, x) -> network(x, *rest) in eval mode, x (n, d) -> (n, d).
+
+    A network that changes its input in place gets a copy of x.
 
     Args:
         network: called as network(x, *rest).
-        rows: of a call; the last block is padded with copies of the last row. None: one call.
-        shape: of a row as the network takes it; None: (d,).
+        rows: the rows of a call; the last is padded with copies of the last row. None: all rows.
+        shape: the shape of a row for the network; None: (d,).
         as_it_is: leave the network in its mode, for training.
-
-    Raises (when called):
-        ValueError: the network returns another shape than that of x, or fails as t is ().
     """
     modules = [] if as_it_is else [m for m in network.modules() if type(m) not in MODELESS]
     copied = True
@@ -73,7 +72,7 @@ def called(
             if rest and rest[0].ndim == 0:
                 raise ValueError(
                     f"the network failed at one time t () for all particles ({error}); it must "
-                    "take t () and t (n,), as t.reshape(-1, 1).expand(len(x), 1) does"
+                    "take t () and (n,), for example by t.reshape(-1, 1).expand(len(x), 1)"
                 ) from error
             raise
         finally:
@@ -107,7 +106,7 @@ def _blocks(x: Tensor, rest: Rest, rows: int) -> Iterator[tuple[Tensor, Iterable
 
 
 def _in_train_mode(modules: list[nn.Module]) -> bool:
-    """Whether a module is in train mode, or may be again before a call that begins now ends."""
+    """Whether a module is in train mode, or another thread may set it back to it during a call."""
     before = _changes
     for m in modules:
         if m.training:
@@ -116,7 +115,7 @@ def _in_train_mode(modules: list[nn.Module]) -> bool:
 
 
 def _pause(modules: list[nn.Module]) -> list[nn.Module]:
-    """Put modules in eval mode; those that `_resume` puts back, when no call needs them so."""
+    """Set modules to eval mode, and return those that `_resume` must set back."""
     global _changes
     with _LOCK:
         _changes += 1
@@ -139,7 +138,7 @@ def _resume(paused: list[nn.Module]) -> None:
 
 
 def _set(module: nn.Module, training: bool) -> None:
-    """module.training = training for this module alone, past the slow `__setattr__` of modules."""
+    """Set module.training without the slow `__setattr__` of modules."""
     if "training" in vars(module):
         vars(module)["training"] = training
     else:  # compiled and scripted modules keep it elsewhere

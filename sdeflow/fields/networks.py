@@ -1,14 +1,14 @@
-r"""Make a small network F(x, c, label) -> (n, d) for data in few dimensions: `MLP`.
+r"""Make a small network F(x, c, label) -> (n, d) for data of few dimensions: `MLP`.
 
-x is in units of its standard deviation, and c = ln(rho / s) / 4 is the noise level rho = sigma /
-alpha in units of the data's standard deviation s.
+x is in units of its standard deviation, and c = ln(sigma / (alpha s)) / 4, where s is the standard
+deviation of the data.
 
 - Fourier features sin(k . x), cos(k . x) resolve detail much finer than the cloud (Tancik et al.
-  2020). They are damped by exp(-k^2 sigma^2 / (2 Var x_t)), which is what noise leaves of a wave;
-  otherwise the network invents detail that the noise hides (`benchmarks/spiral.py`).
-- The noise level otherwise enters as a bias of the first layer, once per step.
-- Labels are embedded. `add`: to that bias. `append`: as columns beside x. `attend`: by
-  cross-attention to a few tokens of the label.
+  2020). They are multiplied by exp(-k^2 sigma^2 / (2 Var x_t)), the factor by which noise damps a
+  wave; without it the network produces detail that the noise hides (`benchmarks/spiral.py`).
+- The noise level also gives a bias of the first layer, computed once in a step.
+- Labels are embedded, and enter as a term of that bias ("add"), as columns beside x ("append"),
+  or by cross-attention to a few tokens of each label ("attend").
 
 See docs/theory.md, (6.4), for the damping.
 """
@@ -30,20 +30,19 @@ from sdeflow.random_streams import Stream, normals
 How = Literal["add", "append", "attend"]
 
 TOKENS, FEATURES = 4, 8
-"""Tokens of a label in cross-attention; features of a token, or of a label that is appended."""
+"""The tokens of a label in cross-attention; the features of a token or of an appended label."""
 
 Condition = tuple[Tensor, ...]
-"""What a network computes from noise level and label, each tensor (1 or n, ...)."""
+"""The tensors (1 or n, ...) that a network computes from noise level and label alone."""
 
 
 class TimeInput(Enum):
-    """What a network takes for the time t of its process.
+    """The time argument of a network: t, or ln(sigma / (alpha s)) / 4.
 
-    A network says so by an attribute `takes`; it may stand in any module inside, and the outermost
-    holds. So a network keeps its meaning in `DataParallel`, `torch.compile`, `AveragedModel` or a
-    module of your own that calls it. A module that converts t itself before it calls an `MLP` says
-    `takes = TimeInput.TIME`. A network that says nothing takes t. A traced or scripted network has
-    lost its attributes: set `takes` again.
+    It is set by an attribute `takes` of the network or of a module inside, so that `DataParallel`,
+    `torch.compile` and `AveragedModel` keep it; the outermost counts. Without it the network takes
+    t. A module of your own that calls an `MLP` and converts t itself needs `takes =
+    TimeInput.TIME`. Tracing and scripting remove attributes; set `takes` again.
     """
 
     TIME = "t"
@@ -62,11 +61,11 @@ def described(network: nn.Module) -> str:
 
 
 class Conditioned(nn.Module, ABC):
-    """A network that splits into a part of noise level and label alone, and the rest:
+    """A network of which one part depends on noise level and label alone.
 
-    network(x, c, label) = body(x, condition(c, label)).
+        network(x, c, label) = body(x, condition(c, label))
 
-    The rows of x do not depend on each other.
+    A row of its output depends on the same row of x alone.
     """
 
     takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
@@ -84,7 +83,7 @@ class Conditioned(nn.Module, ABC):
 
     @abstractmethod
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """What depends on c () or (n,) and label () or (n,) alone."""
+        """The tensors that depend on c () or (n,) and label () or (n,) alone."""
 
     @abstractmethod
     def body(self, x: Tensor, condition: Condition) -> Tensor:
@@ -92,7 +91,7 @@ class Conditioned(nn.Module, ABC):
 
     @abstractmethod
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        """A faster `body` for up to `rows` particles, without gradient; equal up to rounding."""
+        """A faster `body` without gradient, for at most `rows` rows; equal up to rounding."""
 
 
 class MLP(Conditioned):
@@ -100,17 +99,13 @@ class MLP(Conditioned):
 
     Args:
         dim: d, the dimension of the cloud.
-        width, depth: hidden units per layer and number of hidden layers.
-        waves: number of wave vectors, of random direction (0: none).
-        finest: largest wave number, in radians per standard deviation; detail of size 1 / finest
-            is resolved. The smallest is 0.5; between them they are log-uniform.
-        labels: number of classes (0: none); label `labels` means "no label".
-        seed: of the initial weights.
+        width, depth: hidden units per layer, and number of hidden layers.
+        waves: number of wave vectors, of random directions (0: none).
+        finest: the largest wave number, in radians per standard deviation: detail of size
+            1 / finest is resolved. Wave numbers are log-uniform between 0.5 and this.
+        labels: number of classes (0: none); label `labels` means "none".
+        seed: the seed of the initial weights.
         how: how labels enter, "add", "append" or "attend".
-
-    Raises:
-        ValueError, TypeError: a size is not a whole number in its range, finest is not positive,
-            or how is unknown.
 
     Source: Tancik et al. 2020, for the waves; Rombach et al. 2022, eq. 3, for cross-attention.
     """
@@ -140,7 +135,7 @@ class MLP(Conditioned):
             "dim": dim, "width": width, "depth": depth, "waves": waves,
             "finest": finest, "labels": labels, "seed": seed,
         }  # fmt: skip
-        if how != "add":  # files written before there was a choice do not have it
+        if how != "add":  # older files do not have this entry
             self.config["how"] = how
         self.dim, self.labels = dim, labels
         directions = normals(seed, Stream.WEIGHTS, waves or 1, dim, torch.float32)[:waves]
@@ -159,12 +154,12 @@ class MLP(Conditioned):
         nn.init.zeros_(self.last.weight)
 
     def condition(self, c: Tensor, label: Tensor | None = None) -> Condition:
-        """Bias (1 or n, width) and damping (1 or n, waves).
+        """The bias (1 or n, width) and the damping (1 or n, waves).
 
-        With "attend", also keys (1 or n, tokens, features) and values (1 or n, tokens, width).
+        With "attend" also keys (1 or n, tokens, features) and values (1 or n, tokens, width).
         """
         own = self.octaves.dtype
-        # A narrow type has too few digits for the noise level; only what is made of it is rounded.
+        # A narrow type has too few digits for c; only the features of c are rounded to it.
         wide = torch.promote_types(own, torch.float32)
         c = c.reshape(-1, 1).to(self.octaves.device, wide)
         phase = c * self.octaves
@@ -185,7 +180,6 @@ class MLP(Conditioned):
         return bias, torch.exp(-(self.vectors.to(wide) ** 2).sum(0) * s2 / 2).to(own), *memory
 
     def body(self, x: Tensor, condition: Condition) -> Tensor:
-        """See `Conditioned`."""
         bias, damping, *memory = condition
         h = nn.functional.silu(self.first(self._features(x, damping)) + bias, inplace=True)
         if isinstance(self.label, Tokens):
@@ -199,12 +193,8 @@ class MLP(Conditioned):
         return torch.cat([x, damping * torch.sin(phase), damping * torch.cos(phase)], 1)
 
     def bound(self, rows: int) -> Callable[[Tensor, Condition], Tensor]:
-        """See `Conditioned`.
-
-        It writes into a workspace of its own, not into fresh memory at each layer. In a narrow
-        layer a bias that is added separately costs a fifth of `addmm`, and a narrow output a third
-        if it is computed transposed.
-        """
+        # All layers write into one workspace. In a narrow layer a bias that is added separately
+        # costs a fifth of `addmm`, and a narrow output a third if it is computed transposed.
         linear = [m for m in (self.first, *self.hidden, self.last) if isinstance(m, nn.Linear)]
         (first, w0), *hidden, (end, w1) = [
             (m.bias.detach(), m.weight.detach().T.contiguous()) for m in linear
@@ -228,8 +218,8 @@ class MLP(Conditioned):
 
 
 def _linear(inputs: int, outputs: int, draw: torch.Generator, bias: bool = True) -> nn.Linear:
-    """torch's own initial weights, without its global generator, which belongs to the user."""
-    # Drawn twice: torch's skip_init would load sympy, which takes half a second.
+    """A linear layer with torch's usual initial weights, drawn by `draw`."""
+    # Drawn twice, because torch's skip_init would load sympy, which takes half a second.
     with torch.random.fork_rng(devices=[]):
         layer = nn.Linear(inputs, outputs, bias=bias, device="cpu")
     nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=draw)
@@ -251,7 +241,7 @@ def _ways_in(how: How, labels: int, width: int, draw: torch.Generator) -> nn.Mod
     if how == "add":
         return _embedding(labels + 1, width, draw)
     if how == "append":
-        # Columns e beside x have weights of their own in the first layer: [W U] [x e] = W x + U e.
+        # Columns e beside x add U e to the first layer: [W U] [x e] = W x + U e.
         columns = _linear(FEATURES, width, draw, bias=False)
         return nn.Sequential(_embedding(labels + 1, FEATURES, draw), columns)
     return Tokens(labels, width, draw)

@@ -1,6 +1,6 @@
 r"""Convert between predictions: clean data, noise, score, velocity, v.
 
-x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction is a second one,
+x_t = alpha x_0 + sigma eps is one linear equation for x_0 and eps, and a prediction is a second,
 
     prediction = a x_0 + b eps,
 
@@ -10,13 +10,14 @@ x_t = alpha x_0 + sigma eps is one linear equation for (x_0, eps); a prediction 
         velocity  alpha_dot x_0 + sigma_dot eps    (alpha_dot, sigma_dot)
         v         alpha eps - sigma x_0            (-sigma, alpha)     Salimans and Ho 2022
 
-so one 2x2 solve gives (x_0, eps), hence any other prediction; not where alpha b = sigma a (data at
-sigma = 0, noise at alpha = 0). `unit_row` is one more prediction, EDM's target.
+So a 2x2 linear system gives x_0 and eps, and from them any other prediction. It is singular if
+alpha b = sigma a, as for data at sigma = 0 and for noise at alpha = 0. `unit_row` is one more
+prediction, the target of EDM.
 
-VELOCITY and V are different things. VELOCITY is the time derivative of x_t, what flow matching
-learns. V is "v-prediction", what diffusers calls v_prediction: it does not depend on the unit of
-time. On a variance-preserving process VELOCITY is V times the rate of arctan(sigma / alpha), which
-on DDPM's table is a thousandth.
+VELOCITY and V are different. VELOCITY is the time derivative of x_t, the target of flow matching.
+V is "v-prediction", `v_prediction` in diffusers, and does not depend on the unit of time. On a
+variance-preserving process VELOCITY is V times the rate of arctan(sigma / alpha), about a
+thousandth on DDPM's table.
 
 See docs/theory.md, (3.1) and (3.2); (3.8) for the unit row.
 """
@@ -34,11 +35,11 @@ Row = tuple[Scalar | float, Scalar | float]
 
 
 class Prediction(Enum):
-    """What a network predicts, as a row (a, b): prediction = a x_0 + b eps.
+    """The quantity a x_0 + b eps that a network predicts; (a, b) is its row.
 
-    DATA x_0; NOISE eps; SCORE -eps / sigma; VELOCITY alpha_dot x_0 + sigma_dot eps, the velocity
-    of flow matching, in our time; V alpha eps - sigma x_0, the v of Salimans and Ho 2022
-    (v-prediction), which is no velocity in any time t.
+    DATA: x_0. NOISE: eps. SCORE: -eps / sigma. VELOCITY: alpha_dot x_0 + sigma_dot eps, that of
+    flow matching, in our direction of time. V: alpha eps - sigma x_0, the v-prediction of Salimans
+    and Ho 2022, which is not the velocity in any time t.
     """
 
     DATA = "data"
@@ -50,7 +51,7 @@ class Prediction(Enum):
     @classmethod
     def _missing_(cls, value: object) -> Prediction:
         names = ", ".join(row.value for row in cls)
-        raise ValueError(f"there is no prediction {shown(value)}; there are {names}")
+        raise ValueError(f"there is no prediction {shown(value)}; take one of {names}")
 
     def row(self, c: Coefficients[Scalar]) -> Row[Scalar]:
         """The row (a, b) at the time of the coefficients c."""
@@ -66,11 +67,11 @@ class Prediction(Enum):
 
 
 def unit_row(c: Coefficients[Scalar], data_std: float) -> Row[Scalar]:
-    """EDM's row (sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2, s = data_std.
+    """The row of EDM, (sigma / s, -alpha s) / sqrt(V), V = alpha^2 s^2 + sigma^2, s = data_std.
 
     For data of standard deviation s this prediction has unit variance and is uncorrelated with x_t
-    at every noise level. A network that takes x_t / sqrt(V) and predicts it is EDM's
-    preconditioning. At s = 1 on a variance-preserving process it is minus `Prediction.V`.
+    at every noise level. EDM's preconditioning is a network that takes x_t / sqrt(V) and predicts
+    this row. For s = 1 and a variance-preserving process it is minus `Prediction.V`.
 
     Source: Karras et al. 2022, eq. 7, for any alpha.
     """

@@ -2,7 +2,7 @@ r"""Make a small convolutional network for pictures: `UNet`.
 
     field = LearnedField(process, UNet((1, 8, 8), labels=10), data_std=s, data_mean=m)
 
-Clouds stay (n, d); the network sees (n, channels, height, width), as its `shape` says.
+Clouds are (n, d) as everywhere; the field calls the network with (n, channels, height, width).
 """
 
 from __future__ import annotations
@@ -22,23 +22,19 @@ from sdeflow.fields.networks import How
 class UNet(FilmNetwork):
     """A convolutional network for pictures at two resolutions, with noise level and labels.
 
-    At first it gives zero, so that a field with `data_std` is that of Gaussian data.
+    Its output is zero before training, so that a field with `data_std` is that of Gaussian data.
 
     Args:
-        shape: (channels, height, width) of one picture.
+        shape: (channels, height, width) of one picture; both sides are multiples of 2 shrink.
         channels: features at full resolution, a multiple of 8; twice as many at half of it.
-        labels: number of classes (0: none); label `labels` means "no label".
-        table: vectors (m, k) or, for "attend", token sequences (m, tokens, k) in place of classes:
-            a label is the number of a row, label m means "nothing known", which is learned.
-        how: how labels enter. "add": to the features of the noise level; "append": as planes
-            beside the picture; "attend": by cross-attention of the pixels at both resolutions.
-        shrink: pixels of a block are channels of one: side of the block. At 2 a picture of 16 x 16
-            costs what one of 8 x 8 does.
-        seed: of the initial weights.
-
-    Raises:
-        ValueError, TypeError: a size is not a whole number in its range, height or width is no
-            multiple of 2 shrink, or the table does not fit.
+        labels: number of classes (0: none); label `labels` means "none".
+        table: vectors (m, k) or, for "attend", token sequences (m, tokens, k) in place of classes.
+            A label is then the number of a row, and label m means "none".
+        how: how labels enter. "add": as a term of the features of the noise level; "append": as
+            further channels; "attend": by cross-attention of the pixels at both resolutions.
+        shrink: the side of a block of pixels that becomes one pixel with more channels. With 2 a
+            picture of 16 x 16 costs as much as one of 8 x 8.
+        seed: the seed of the initial weights.
 
     Source: Ronneberger et al. 2015; Dhariwal and Nichol 2021, for the residual blocks.
     """
@@ -59,14 +55,14 @@ class UNet(FilmNetwork):
             raise ValueError(f"channels must be a multiple of 8, got {a}")
         with initial(seed):
             super().__init__(labels, table, how)
-            seen = sizes[0] * shrink**2
-            self.first = nn.Conv2d(seen + PLANES * self._beside, a, 3, 1, 1)
+            planes = sizes[0] * shrink**2
+            self.first = nn.Conv2d(planes + PLANES * self._beside, a, 3, 1, 1)
             self.fine, self.down = Residual(a, a), nn.Conv2d(a, 2 * a, 3, 2, 1)
             self.coarse = nn.ModuleList([Residual(2 * a, 2 * a), Residual(2 * a, 2 * a)])
             self.up, self.last = nn.Conv2d(2 * a, a, 3, 1, 1), Residual(2 * a, a)
             looks = [2 * a, a] if how == "attend" and self.labels else []
             self.look = nn.ModuleList(Attention(width, self.token) for width in looks)
-            self.norm, self.out = _norm(a), zero(nn.Conv2d(a, seen, 3, 1, 1))
+            self.norm, self.out = _norm(a), zero(nn.Conv2d(a, planes, 3, 1, 1))
         self.shape, self.dim, self.shrink = sizes, math.prod(sizes), shrink
         self.config = {
             "shape": list(sizes), "channels": a, "labels": self.labels,
@@ -101,7 +97,7 @@ class UNet(FilmNetwork):
 
 
 class Residual(nn.Module):
-    """Two convolutions under FiLM beside a short cut, which it is at first: (n, a, H, W) -> b."""
+    """A residual block of two convolutions with FiLM, (n, a, H, W) -> (n, b, H, W)."""
 
     def __init__(self, a: int, b: int) -> None:
         super().__init__()
@@ -110,7 +106,7 @@ class Residual(nn.Module):
         self.skip = nn.Conv2d(a, b, 1) if a != b else nn.Identity()
 
     def forward(self, h: Tensor, e: Tensor) -> Tensor:
-        """(n, b, H, W) for h (n, a, H, W) and features e (1 or n, width)."""
+        """The output (n, b, H, W) for h (n, a, H, W) and features e (1 or n, width)."""
         inner = self.one(functional.silu(self.before(h)))
         inner = self.two(functional.silu(self.film(self.between(inner), e)))
         return self.skip(h) + inner

@@ -12,19 +12,16 @@ from sdeflow.fields.film import Film, FilmNetwork, initial, zero
 class VectorMLP(FilmNetwork):
     """A residual multilayer perceptron for vectors, with noise level and labels by FiLM.
 
-    Unlike `MLP` it has no waves: neighbouring coordinates of an embedding do not vary finely. At
-    first it gives zero, so that a field with `data_std` is that of Gaussian data.
+    Unlike `MLP` it has no Fourier features, since embeddings need no fine detail. Its output is
+    zero before training, so that a field with `data_std` is that of Gaussian data.
 
     Args:
         dim: d, the dimension of the cloud.
         width, depth: hidden units, and number of residual blocks.
-        labels: number of classes (0: none); label `labels` means "no label".
-        table: vectors (m, k) in place of classes: a label is the number of a row, label m means
-            "nothing known", which is learned.
-        seed: of the initial weights.
-
-    Raises:
-        ValueError, TypeError: a size is not a whole number in its range, or the table is not one.
+        labels: number of classes (0: none); label `labels` means "none".
+        table: vectors (m, k) in place of classes. A label is then the number of a row, and label m
+            means "none".
+        seed: the seed of the initial weights.
     """
 
     def __init__(
@@ -57,7 +54,7 @@ class VectorMLP(FilmNetwork):
 
 
 class _Residual(nn.Module):
-    """Two layers under FiLM beside a short cut, which it is at first: (n, width) -> (n, width)."""
+    """A residual block of two layers with FiLM, (n, width) -> (n, width)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

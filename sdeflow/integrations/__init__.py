@@ -1,4 +1,4 @@
-"""Use networks of other programs as fields: diffusion and flow-matching models in torch."""
+"""Use networks of other programs as fields: torch models of diffusion and flow matching."""
 
 from sdeflow.integrations.conventions import DDPM, Convention, Denoiser, FlowMatching
 from sdeflow.integrations.pipelines import from_diffusers

@@ -1,11 +1,11 @@
-r"""Say how a network was trained: what it takes for time, and what it gives.
+r"""Describe how a network was trained: its noise schedule, its time, its prediction.
 
-    DDPM(alphas_cumprod)    network(x, k), k = 0 .. T - 1; gives eps, x_0 or v
-    FlowMatching(data_at)   network(x, s), s in [0, 1]; gives the velocity d x_s / d s
-    Denoiser()              network(x, sigma); gives x_0 (EDM)
+    DDPM(alphas_cumprod)    network(x, k), k = 0 .. T - 1; predicts eps, x_0 or v
+    FlowMatching(data_at)   network(x, s), s in [0, 1]; predicts the velocity d x_s / d s
+    Denoiser()              network(x, sigma); predicts x_0 (EDM)
 
-Here t runs from data to noise. Each convention states the time of the network as a function of t,
-and the factor that turns what it gives into one of our predictions.
+In sdeflow t runs from data to noise. Each convention states the time of the network as a function
+of t, and the factor between the output of the network and one of our predictions.
 
 See docs/theory.md, (3.1) for the rows, and the dictionary in section 7.
 """
@@ -27,38 +27,37 @@ from sdeflow.processes.schedules import EDM, Linear
 from sdeflow.processes.tabulated import Tabulated
 
 HARDLY_NOISED = 0.95
-"""alpha-bar at the end of a table that is none: of 1 - beta, for example."""
+"""If the last alpha-bar of a table is larger, the table holds something else, such as 1 - beta."""
 
 
 class Convention(ABC):
-    """How a network was trained: its process, its time, and what it gives."""
+    """How a network was trained: its process, its time and its prediction."""
 
     @property
     @abstractmethod
     def process(self) -> Process:
-        """How its data were noised, in our time t."""
+        """The process that noised its data, in our time t."""
 
     @property
     @abstractmethod
     def predicts(self) -> Prediction:
-        """The prediction that `factor` times the network's output is."""
+        """The prediction that equals `factor` times the output of the network."""
 
     @property
     def factor(self) -> float:
-        """1 or -1."""
+        """The factor between output and prediction, 1 or -1."""
         return 1.0
 
     @abstractmethod
     def time(self, t: Tensor) -> Tensor:
-        """What the network takes for t, of its shape."""
+        """The network's own time at our time t, of the shape of t."""
 
     @property
     @abstractmethod
     def words(self) -> str:
-        """The map, for reports: "timestep t - 1"."""
+        """The network's own time in words, such as "timestep t - 1"."""
 
     def __repr__(self) -> str:
-        """In words."""
         minus = "minus " if self.factor < 0 else ""
         return (
             f"network at {self.words} predicts {minus}{self.predicts.value}, under {self.process}"
@@ -67,23 +66,22 @@ class Convention(ABC):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DDPM(Convention):
-    r"""A network of whole timesteps k = 0 .. T - 1 and a table, as in DDPM and diffusers.
+    r"""The convention of DDPM and diffusers: whole timesteps k = 0 .. T - 1 of a noise table.
 
         x_k = sqrt(alphas_cumprod[k]) x_0 + sqrt(1 - alphas_cumprod[k]) eps.
 
-    The process is `Tabulated(alphas_cumprod)`, in which t = 1 .. T; the network is called with
-    k = t - 1 and what it gives is taken as it is. `times` gives time grids of whole timesteps.
+    The process is `Tabulated(alphas_cumprod)`, with t = 1 .. T; the network is called with
+    k = t - 1. `times` gives time grids of whole timesteps.
 
     Args:
         alphas_cumprod: (T,) alpha-bar, a falling row; `scheduler.alphas_cumprod` in diffusers.
-        predicts: what the network gives: NOISE (epsilon), V (v_prediction) or DATA (sample).
-        whole: whether the network takes whole timesteps only. False: it embeds them as numbers
-            (in sinusoids, for example) and is called with any t - 1, in float32.
+        predicts: NOISE (epsilon in diffusers), V (v_prediction) or DATA (sample).
+        whole: whether the network takes whole timesteps only. If False, it is called with any
+            t - 1 in float32; that fits networks that embed timesteps in sinusoids.
 
     Raises:
-        TypeError: the table is not a row of numbers, or predicts no `Prediction`.
-        ValueError: the table is none of alpha-bar, predicts is another row, or (when evaluated, if
-            whole) t - 1 is no whole number.
+        ValueError: the table ends at hardly noised data; or, when the field is evaluated and
+            `whole` is True, t - 1 is not a whole number.
 
     Source: Ho et al. 2020, eq. 4; Salimans and Ho 2022, for v.
     """
@@ -93,12 +91,11 @@ class DDPM(Convention):
     whole: bool = True
 
     def __post_init__(self) -> None:
-        """Check the table, and make the process."""
         if not isinstance(self.predicts, Prediction):
             raise TypeError(f"predicts must be a Prediction, got {shown(self.predicts)}")
         if self.predicts not in (Prediction.NOISE, Prediction.V, Prediction.DATA):
             raise ValueError(
-                f"a network of a table predicts NOISE, V or DATA, not {self.predicts.name}; "
+                f"predicts must be NOISE, V or DATA for a DDPM table, got {self.predicts.name}; "
                 "v-prediction is Prediction.V"
             )
         try:
@@ -118,17 +115,11 @@ class DDPM(Convention):
 
     @cached_property
     def process(self) -> Tabulated:
-        """See `Convention`."""
         return Tabulated(tuple(self.alphas_cumprod.tolist()))
 
     @staticmethod
     def from_scheduler(scheduler: Any, *, whole: bool = True) -> DDPM:
-        """The convention of a scheduler of diffusers: its table and its `prediction_type`.
-
-        Raises:
-            TypeError: it has no `alphas_cumprod` or no `config.prediction_type`.
-            ValueError: its prediction_type is unknown.
-        """
+        """The convention of a scheduler of diffusers, from its table and its `prediction_type`."""
         table = getattr(scheduler, "alphas_cumprod", None)
         kind = getattr(getattr(scheduler, "config", None), "prediction_type", None)
         if table is None or kind is None:
@@ -146,7 +137,7 @@ class DDPM(Convention):
         return DDPM(table, rows[kind], whole)
 
     def time(self, t: Tensor) -> Tensor:
-        """k = t - 1; whole numbers are int64."""
+        """The timestep k = t - 1; whole numbers are int64."""
         k = t - 1
         if not self.whole:
             return k
@@ -161,39 +152,33 @@ class DDPM(Convention):
         return nearest.long()
 
     def times(self, steps: int) -> Tensor:
-        """(steps + 1,) whole times from T down to 1, evenly spaced up to rounding.
-
-        Raises:
-            ValueError, TypeError: steps is not a whole number from 1 to T - 1.
-        """
+        """A time grid of whole times from T down to 1, (steps + 1,), even up to rounding."""
         last = int(self.process.t_max)
         if check_int(steps, "steps") > last - 1:
-            raise ValueError(f"the table has {last - 1} steps, so steps cannot be {steps}")
+            raise ValueError(
+                f"the table has {last - 1} steps, so steps cannot be {steps}; give fewer"
+            )
         return torch.linspace(last, 1, steps + 1, dtype=torch.float64).round()
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         return "timestep t - 1"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class FlowMatching(Convention):
-    r"""A network that gives the velocity of flow matching's straight path, in its time s.
+    r"""The convention of flow matching: the velocity of the straight path, in the time s.
 
-        data_at=1:  s = 1 - t,  x_s = s x_0 + (1 - s) eps,  velocity x_0 - eps,  ours is minus that
-        data_at=0:  s = t,      x_s = (1 - s) x_0 + s eps,  velocity eps - x_0,  which is ours
+        data_at=1:  s = 1 - t,  x_s = s x_0 + (1 - s) eps,  velocity x_0 - eps (ours is minus that)
+        data_at=0:  s = t,      x_s = (1 - s) x_0 + s eps,  velocity eps - x_0 (as ours)
 
-    The process is `Linear`. The first is that of Lipman et al. 2023 and of most papers, the second
-    that of Stable Diffusion 3 and its kin.
+    The process is `Linear`. data_at=1 is the convention of Lipman et al. 2023 and of most papers,
+    data_at=0 that of Stable Diffusion 3 and of WAN.
 
     Args:
-        data_at: 0 or 1, the network's time at which x is data.
+        data_at: 0 or 1, the network's time s at which x is data.
         scale: the network is called with scale s; 1000 for Stable Diffusion 3 in diffusers.
         t_min, t_max: the interval of our t in which the network is used.
-
-    Raises:
-        TypeError, ValueError: an argument is out of its range.
 
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0); Liu et al. 2023, eq. 1.
     """
@@ -204,7 +189,6 @@ class FlowMatching(Convention):
     t_max: float = 0.999
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if self.data_at not in (0, 1):
             raise ValueError(
                 "data_at must be 0 or 1, the network's time at which x is data, got "
@@ -215,26 +199,22 @@ class FlowMatching(Convention):
 
     @cached_property
     def process(self) -> Linear:
-        """See `Convention`."""
         return Linear(t_min=self.t_min, t_max=self.t_max)
 
     @property
     def predicts(self) -> Prediction:
-        """See `Convention`."""
         return Prediction.VELOCITY
 
     @property
     def factor(self) -> float:
-        """See `Convention`."""
         return -1.0 if self.data_at else 1.0
 
     def time(self, t: Tensor) -> Tensor:
-        """Scale (1 - t), or scale t."""
+        """The network's time, scale (1 - t) or scale t."""
         return self.scale * (1 - t if self.data_at else t)
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         time = "1 - t" if self.data_at else "t"
         if self.scale == 1.0:
             return f"time {time}"
@@ -243,15 +223,12 @@ class FlowMatching(Convention):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Denoiser(Convention):
-    r"""A denoiser D(x, sigma) -> x_0 of x = x_0 + sigma eps, as EDM's networks are.
+    r"""The convention of EDM: a denoiser D(x, sigma) that predicts x_0 from x = x_0 + sigma eps.
 
-    The process is `EDM`, in which t = sigma; what the network gives is taken as it is.
+    The process is `EDM`, in which t = sigma.
 
     Args:
         sigma_min, sigma_max: the noise levels between which the network is used.
-
-    Raises:
-        TypeError, ValueError: not 0 < sigma_min < sigma_max.
 
     Source: Karras et al. 2022, eq. 2 and 7.
     """
@@ -260,7 +237,6 @@ class Denoiser(Convention):
     sigma_max: float = 80.0
 
     def __post_init__(self) -> None:
-        """Make the process."""
         for name in ("sigma_min", "sigma_max"):
             object.__setattr__(self, name, check_positive(getattr(self, name), name))
         if self.sigma_min >= self.sigma_max:
@@ -270,19 +246,16 @@ class Denoiser(Convention):
 
     @cached_property
     def process(self) -> EDM:
-        """See `Convention`."""
         return EDM(t_min=self.sigma_min, t_max=self.sigma_max)
 
     @property
     def predicts(self) -> Prediction:
-        """See `Convention`."""
         return Prediction.DATA
 
     def time(self, t: Tensor) -> Tensor:
-        """Sigma = t."""
+        """The network's noise level sigma = t."""
         return t
 
     @property
     def words(self) -> str:
-        """See `Convention`."""
         return "sigma = t"

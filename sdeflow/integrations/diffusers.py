@@ -1,11 +1,13 @@
 r"""Run a scheduler of diffusers as a solver, on any field and any times.
 
-`from_diffusers`, of `pipelines`, goes the other way: a pipeline's denoiser becomes a field.
+    solve = solver(scheduler)
+    end = solve(sf.reverse(field, 0.0), x, times, seed)
 
-A scheduler works on x / scale, with its own table of levels: scale = sqrt(alpha^2 + sigma^2) for
-DDPM's descendants, alpha for Karras', alpha + sigma for flow matching. `solver` sets the table to
-the levels of the given times and hands the scheduler what it expects of the field, so that
-schedulers and our own solvers can be compared on one field. diffusers itself is not imported here.
+A scheduler steps x / scale, with its own table of noise levels: scale = sqrt(alpha^2 + sigma^2)
+for schedulers of the kind of DDPM, alpha for Karras', alpha + sigma for flow matching. `solver`
+sets the table to the noise levels of the given times and passes the prediction that the scheduler
+expects, so that schedulers and our own solvers can be compared on one field. diffusers itself is
+not imported here. For a pipeline, see `from_diffusers`.
 """
 
 from __future__ import annotations
@@ -19,12 +21,10 @@ import torch
 from torch import Tensor
 
 from sdeflow.fields.field import Field, check_score
-from sdeflow.integrations.pipelines import from_diffusers
+from sdeflow.integrations.scheduled import check_variance
 from sdeflow.processes.process import Process
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SDE
-
-__all__ = ["Solver", "from_diffusers", "solver"]
 
 Solver = Callable[[SDE, Tensor, Tensor, int], Tensor]
 """(sde, x (n, d), times (K + 1,), seed) -> the cloud at the last time, (n, d)."""
@@ -55,7 +55,7 @@ def _velocity(eps: Tensor, y: Tensor, alpha: float, sigma: float) -> Tensor:
 
 
 def _multistep(scheduler: Any, levels: Tensor) -> None:
-    """Empty the memory of earlier steps."""
+    """Set the levels, and clear the predictions of earlier steps."""
     scheduler.sigmas, scheduler.lower_order_nums = levels, 0
     scheduler.model_outputs = [None] * len(scheduler.model_outputs)
     if hasattr(scheduler, "timestep_list"):
@@ -67,14 +67,14 @@ def _multistep(scheduler: Any, levels: Tensor) -> None:
 
 
 def _with_noise_in_a_window(scheduler: Any, levels: Tensor) -> None:
-    """SA-Solver draws noise where `tau_func` of its own timestep says so."""
+    # SA-Solver draws noise where `tau_func` of its own timestep is not 0.
     _multistep(scheduler, levels)
     own = torch.sqrt(1 / scheduler.alphas_cumprod.to(levels) - 1)
     scheduler.timesteps = torch.searchsorted(own, levels[:-1]).clamp(max=len(own) - 1)
 
 
 def _ancestral(scheduler: Any, levels: Tensor) -> None:
-    """Entry k of the table is the level that k steps are left from; the last ends at entry 0."""
+    # Entry k of the table is the level from which k steps are left; the last step ends at entry 0.
     kept = 1 / (1 + levels.flip(0) ** 2)
     scheduler.alphas_cumprod = kept
     scheduler.one = scheduler.final_alpha_cumprod = kept[0]
@@ -87,7 +87,7 @@ def _karras(scheduler: Any, levels: Tensor) -> None:
 
 
 def _two_stages(scheduler: Any, levels: Tensor) -> None:
-    """A level but the first and the last stands twice: a step ends there, and the next begins."""
+    # Levels other than the first and the last occur twice: at the end of a step, and at a start.
     scheduler.sigmas = levels.repeat_interleave(2)[1:-1]
     scheduler.sigmas_interpol = _with_middles(levels)
     scheduler.sample = scheduler.dt = scheduler.prev_derivative = None
@@ -104,7 +104,7 @@ def _flow(scheduler: Any, levels: Tensor) -> None:
 
 
 def _with_middles(levels: Tensor) -> Tensor:
-    """Each level but the last, and after it the geometric mean with the next."""
+    """Each level but the last, followed by its geometric mean with the next level."""
     return torch.stack([levels[:-1], torch.sqrt(levels[:-1] * levels[1:])], 1).flatten()
 
 
@@ -122,12 +122,20 @@ def _starts_and_middles(process: Process, times: Tensor) -> Tensor:
 
 
 class _Kind(NamedTuple):
-    """How schedulers of a kind see a field: the scale of x, what they are told, their levels."""
+    """What schedulers of one kind have in common.
+
+    Attributes:
+        scale: (alpha, sigma) -> the factor by which they divide x.
+        prediction: (eps, x / scale, alpha / scale, sigma / scale) -> the prediction they expect.
+        set_levels: writes the noise levels (K + 1,) into a scheduler.
+        times: (process, times) -> the times at which they evaluate the field.
+        draws: whether they draw noise.
+    """
 
     scale: Callable[[Tensor, Tensor], Tensor]
-    told: Callable[[Tensor, Tensor, float, float], Tensor]
-    place: Callable[[Any, Tensor], None]
-    asked: Callable[[Process, Tensor], Tensor] = _starts
+    prediction: Callable[[Tensor, Tensor, float, float], Tensor]
+    set_levels: Callable[[Any, Tensor], None]
+    times: Callable[[Process, Tensor], Tensor] = _starts
     draws: bool = False
 
 
@@ -151,10 +159,10 @@ _KINDS = {
 
 
 def solver(scheduler: Any) -> Solver:
-    """A solver that steps as a scheduler of diffusers does.
+    """A solver that makes the steps of a scheduler of diffusers.
 
-    The levels of its steps are those of the times; its own timesteps and its table are not used.
-    The Euler schedulers and DPMSolverMultistep compute a step in float32.
+    The noise levels of the steps are those of the given times; the scheduler's own timesteps and
+    table are not used. The Euler schedulers and DPMSolverMultistep compute a step in float32.
 
     Args:
         scheduler: DPMSolverMultistep, DPMSolverSinglestep, UniPCMultistep, DEISMultistep,
@@ -163,9 +171,8 @@ def solver(scheduler: Any) -> Solver:
             one.
 
     Raises:
-        TypeError: it is another scheduler.
-        ValueError: it expects another prediction, clips or thresholds its samples, or asks the
-            network for its variance.
+        ValueError: the scheduler expects another prediction, clips or thresholds its samples, or
+            needs a variance that the network predicts.
     """
     names = [one.__name__ for one in type(scheduler).__mro__]
     kind = next((_KINDS[name] for name in names if name in _KINDS), None)
@@ -186,21 +193,20 @@ def _check(config: Any) -> None:
     said, alters = config.get("prediction_type", "epsilon"), ("thresholding", "clip_sample")
     if said != "epsilon" or any(config.get(name) for name in alters):
         raise ValueError(
-            "the scheduler must have prediction_type='epsilon', and neither thresholding nor "
-            "clip_sample; the field gives the noise itself"
+            "the scheduler gets the noise that the field predicts: make it with "
+            "prediction_type='epsilon', without thresholding and clip_sample"
         )
-    if str(config.get("variance_type")).startswith("learned"):
-        raise ValueError("a field has no variance to give; use variance_type='fixed_small'")
+    check_variance(config)
 
 
 def _run(scheduler: Any, kind: _Kind, field: Field, x: Tensor, times: Tensor, seed: int) -> Tensor:
-    """Step from the first time to the last."""
+    """The cloud at the last time, by the scheduler's steps."""
     _reset(scheduler, kind, field.process.noise_level(times))
     if kind.draws or scheduler.config.get("algorithm_type", "").startswith("sde"):
         check_score(field, "a scheduler that draws noise")
     takes = "generator" in inspect.signature(scheduler.step).parameters
     given = {"generator": torch.Generator().manual_seed(seed)} if takes else {}
-    when = kind.asked(field.process, times)
+    when = kind.times(field.process, times)
     c, ends = field.process(when), field.process(times[[0, -1]])
     size, first, last = kind.scale(c.alpha, c.sigma), *kind.scale(ends.alpha, ends.sigma).tolist()
     y = x / first
@@ -208,8 +214,8 @@ def _run(scheduler: Any, kind: _Kind, field: Field, x: Tensor, times: Tensor, se
         for k, t in enumerate(scheduler.timesteps):
             scale = float(size[k])
             eps = field.noise((y * scale).to(x), float(when[k]))
-            told = kind.told(eps, y, float(c.alpha[k]) / scale, float(c.sigma[k]) / scale)
-            y = scheduler.step(told, t, y, **given).prev_sample.to(x)
+            out = kind.prediction(eps, y, float(c.alpha[k]) / scale, float(c.sigma[k]) / scale)
+            y = scheduler.step(out, t, y, **given).prev_sample.to(x)
     if float(ends.sigma[-1]) == 0 and not bool(y.isfinite().all()):
         raise ValueError(
             f"{type(scheduler).__name__} divides by the last level, which is 0 at t = "
@@ -219,12 +225,12 @@ def _run(scheduler: Any, kind: _Kind, field: Field, x: Tensor, times: Tensor, se
 
 
 def _reset(scheduler: Any, kind: _Kind, levels: Tensor) -> None:
-    """Set the levels (K + 1,) of a scheduler that has not stepped."""
+    """Set the noise levels (K + 1,) of a new copy of a scheduler."""
     steps = len(levels) - 1
     if hasattr(scheduler, "order_list"):
         scheduler.set_timesteps(steps)  # may change which order the last steps have
-    # Names of the steps; the field is asked at our own times.
+    # Labels of the steps; the field is evaluated at our own times.
     scheduler.timesteps = torch.arange(float(steps)).flip(0)
     scheduler.num_inference_steps = steps
     scheduler._step_index, scheduler._begin_index = None, 0
-    kind.place(scheduler, levels)
+    kind.set_levels(scheduler, levels)

@@ -1,9 +1,9 @@
-r"""Ask the denoiser of a text-to-image pipeline for data, noise, score or velocity.
+r"""Use the denoiser of a text-to-image or text-to-video pipeline as a field.
 
-    field.given(k)         the field of prompt k; field itself, of the negative prompt
-    field.start(n, seed)   noise, where the pipeline starts from
-    field.images(path)     the pictures or videos of its last cloud
-    field.latents(images)  the other way: pictures as a cloud
+    field.given(k)         the field of prompt k; `field` itself is that of the negative prompt
+    field.start(n, seed)   a cloud of noise, from which the pipeline starts
+    field.images(path)     decode the last cloud of a path to pictures or videos
+    field.latents(images)  encode pictures or videos to a cloud
 
 A cloud (n, d) holds flattened latents; the network sees them as (n, *field.shape).
 """
@@ -36,36 +36,36 @@ def check_size(value: object, name: str, factor: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class PipelineAdapter(ABC):
-    """How pipelines of one class name their parts, and how their latents become pictures."""
+    """Access to the denoiser, text encoder and decoder of pipelines of one class."""
 
     pipe: Any
 
     @property
     @abstractmethod
     def model(self) -> Any:
-        """The denoiser."""
+        """The denoiser, a torch module."""
 
     @property
     @abstractmethod
     def width(self) -> int:
-        """Of the embedding of a token."""
+        """The width of the embedding of a token."""
 
     @property
     def device(self) -> torch.device:
-        """Where the pipeline computes."""
+        """The device on which the pipeline computes."""
         return torch.device(getattr(self.pipe, "_execution_device", self.pipe.device))
 
     @abstractmethod
     def shape(self, height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
-        """The shape of one latent; None is the pipeline's own default."""
+        """The shape of one latent, for a size in pixels; None is the pipeline's default."""
 
     @abstractmethod
     def embed(self, texts: list[str]) -> Tensor:
-        """The prompts (m, tokens, width) as the denoiser takes them."""
+        """The embeddings of prompts that the denoiser takes, (m, tokens, width)."""
 
     @abstractmethod
     def denoise(self, z: Tensor, t: Tensor, prompts: Tensor) -> Tensor:
-        """One call of the denoiser: z (n, *shape), its time () or (n,), a prompt for each row."""
+        """Call the denoiser with z (n, *shape), its time () or (n,), and a prompt for each row."""
 
     @abstractmethod
     def decode(self, z: Tensor) -> np.ndarray:
@@ -73,13 +73,13 @@ class PipelineAdapter(ABC):
 
     @abstractmethod
     def encode(self, images: np.ndarray) -> Tensor:
-        """The latents (n, *shape) of what `decode` gives: the mode of the encoder."""
+        """The latents (n, *shape) of pictures or videos, at the mode of the encoder."""
 
 
 class PromptedNetwork(nn.Module):
     """The denoiser of a pipeline, called as network(x, t, label) in our time.
 
-    Label k is the k-th prompt; label `labels` is the negative prompt, as is no label.
+    Label k means the k-th prompt; the label `labels`, or no label, means the negative prompt.
     """
 
     takes = TimeInput.TIME
@@ -99,7 +99,7 @@ class PromptedNetwork(nn.Module):
         self.prompts: Tensor
 
     def _get_name(self) -> str:
-        """What a field's repr says."""
+        """The name in the repr of a field."""
         name = self.model._get_name()
         return f"{name} at {self.convention.words}, prompts: {self.labels} and a negative one"
 
@@ -108,16 +108,16 @@ class PromptedNetwork(nn.Module):
         prompts = self.prompts[rows]
         if prompts.ndim == 2:
             prompts = prompts.expand(len(x), -1, -1)
-        # Below its table a network is asked at its cleanest time.
+        # At times below the table, the network is called with the first entry.
         return self.adapter.denoise(x, self.convention.time(t).clamp(min=0), prompts)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PipelineField(LearnedField):
-    """The field that `from_diffusers` makes: of latents, given prompts.
+    """The field of a pipeline's latents, given prompts, that `from_diffusers` makes.
 
-    Its cloud keeps its own type, whatever that of the denoiser; noise levels and times are worked
-    out in float64. So a pipeline in half precision loses digits in its network only.
+    A cloud keeps its own type, whatever the type of the denoiser; noise levels and times are
+    computed in float64. So a pipeline in half precision loses digits in its network only.
     """
 
     @property
@@ -125,30 +125,26 @@ class PipelineField(LearnedField):
         adapter = getattr(self.network, "adapter", None)
         if isinstance(adapter, PipelineAdapter):
             return adapter
-        raise TypeError("this field has lost its pipeline; make one with from_diffusers")
+        raise TypeError(
+            "the network of this field has been replaced by one without a pipeline; make the "
+            "field with from_diffusers"
+        )
 
     def start(self, n: int, seed: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """n draws (n, d) from N(0, I), on the pipeline's device: x at the first of its times.
+        """The cloud from which the pipeline starts: n draws from N(0, I), (n, d), on its device.
 
-        The pipelines start from unit noise, and not from sigma(t_max) times that.
-
-        Raises:
-            ValueError, TypeError: n or seed is not a whole number in its range, or dtype is no
-                floating-point type.
+        Pipelines start from unit noise and not from sigma(t_max) times unit noise.
         """
         n, seed, dtype = check_int(n, "n"), check_seed(seed), check_dtype(dtype)
         noise = normals(seed, Stream.PRIOR, n, self.dim or 0, dtype)
         return noise.to(self._adapter.device)
 
     def images(self, x: Tensor | Path) -> np.ndarray:
-        """Decode a cloud (n, d), or the last of a path, as the pipeline does.
+        """Decode a cloud (n, d), or the last cloud of a path, as the pipeline does.
 
         Returns:
             Pictures (n, height, width, 3), or videos (n, frames, height, width, 3), in [0, 1]. The
-            pipeline's safety checker, if it has one, blackens what it would blacken there.
-
-        Raises:
-            TypeError, ValueError: x is no cloud of latents of this field.
+            safety checker of the pipeline, if it has one, is applied.
         """
         x = x.x[-1] if isinstance(x, Path) else x
         if isinstance(x, Tensor) and x.ndim == 2 and x.shape[1] != self.dim:
@@ -161,13 +157,13 @@ class PipelineField(LearnedField):
             return self._adapter.decode(z.to(self._adapter.device))
 
     def latents(self, images: np.ndarray | Tensor) -> Tensor:
-        """Encode pictures or videos, of the shape that `images` gives, as a cloud (n, d).
+        """Encode pictures or videos, of the shape that `images` returns, as a cloud (n, d).
 
-        With `process.perturb` it is noised to a time t, from which a run may start: that is what
-        image-to-image pipelines do.
+        `process.perturb` noises it to a time t, from which a run may start; image-to-image
+        pipelines do this.
 
-        Raises:
-            TypeError, ValueError: images are no numbers in [0, 1], or of another size.
+        Args:
+            images: numbers in [0, 1].
         """
         try:
             array = np.asarray(images, dtype=np.float32)

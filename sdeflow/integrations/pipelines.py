@@ -1,11 +1,11 @@
-r"""Make a field and its times of a pipeline of diffusers: Stable Diffusion, WAN.
+r"""Make a field and its time grid from a pipeline of diffusers: Stable Diffusion, WAN.
 
     field, times = from_diffusers(pipe, ["a tree in the desert"], negative="", steps=50)
     wanted = GuidedField(field.given(0), field, scale=7.5)
     path = SDESolver("euler", times=times, seed=0).solve(ancestral(wanted), field.start(4, seed=0))
     pictures = field.images(path)
 
-diffusers itself is not imported: pipelines are known by the names of their classes.
+diffusers itself is not imported: a pipeline is recognised by the name of its class.
 """
 
 from __future__ import annotations
@@ -39,34 +39,34 @@ def from_diffusers(
     frames: int | None = None,
     steps: int = 50,
 ) -> tuple[PipelineField, Tensor]:
-    r"""The field of a pipeline's denoiser, and the times that its own scheduler steps through.
+    r"""The field of a pipeline's denoiser, and the times through which its own scheduler steps.
 
-    `field.given(k)` knows prompt k, or one prompt for each particle, k (n,); the field alone knows
-    the negative prompt. With eta = 0, `ancestral` is the pipeline's DDIM, with eta = 1 its DDPM,
-    and `ODESolver("euler")` with `reverse(field, 0)` the FlowMatchEuler of WAN. Any other sampler
-    runs on the same field, and on other times; two do not fit: Euler's method for
+    `field.given(k)` is the field of prompt k, or for k (n,) of one prompt for each particle;
+    `field` itself is that of the negative prompt. `ancestral` is the pipeline's DDIM at eta = 0
+    and its DDPM at eta = 1; `ODESolver("euler")` with `reverse(field, 0)` is the FlowMatchEuler of
+    WAN. Other samplers and other times can be used too, but for two cases: Euler's method for
     `reverse(field, 1)` of a flow, whose rate is infinite at t = 1 (use `ancestral` or
-    `multistep`), and methods that evaluate a network of x_0 at t = 0, where it knows no noise
-    (leave out the last time, and take `field.data` there).
+    `multistep`), and methods that evaluate a network of x_0 at t = 0, where it does not determine
+    the noise (leave out the last time, and take `field.data` there).
 
     Args:
-        pipe: a StableDiffusionPipeline, or a WanPipeline of WAN 2.1, on any device, of any
-            precision, with any scheduler that has a table.
+        pipe: a StableDiffusionPipeline, or a WanPipeline of WAN 2.1, on any device, in any
+            precision, with any scheduler that has a table of noise levels.
         prompts: texts; or their embeddings (m, tokens, width), as `pipe.encode_prompt` gives.
-        negative: what to be away from; one text, or its embedding (1, tokens, width). For several
-            give them as further prompts: GuidedField(field.given(0), field.given(1), 7.5).
+        negative: the prompt to guide away from; one text, or its embedding (1, tokens, width).
+            Give several as further prompts: GuidedField(field.given(0), field.given(1), 7.5).
         height, width: of the pictures, in pixels; by default those of the pipeline.
-        frames: of a video.
-        steps: of the scheduler.
+        frames: number of frames of a video.
+        steps: number of steps of the scheduler.
 
     Returns:
         The field, whose clouds (n, d) are flattened latents; and times (K + 1,) in float64, from
-        noise to t = 0, or to t = 1, the first entry of the table, where the scheduler stops there.
+        noise to t = 0, or to t = 1, the first entry of the table, if the scheduler stops there.
 
     Raises:
-        TypeError: pipe is no such pipeline, its scheduler has no table, or prompts are no texts.
-        ValueError: a size does not divide, steps are out of range, prompts are empty or do not fit
-            the denoiser, or the denoiser takes further inputs.
+        TypeError: pipe is another pipeline, or its scheduler has no table.
+        ValueError: a size does not divide, prompts do not fit the denoiser, or the denoiser takes
+            further inputs.
     """
     adapter = _adapter(pipe)
     shape = adapter.shape(height, width, frames)
@@ -83,14 +83,14 @@ def _adapter(pipe: Any) -> PipelineAdapter:
     known = " or a ".join(KINDS)
     cure = f"; load it with {next(iter(KINDS))}.from_pretrained" if isinstance(pipe, str) else ""
     if find_spec("diffusers") is None:
-        cure += "; it is of diffusers, which is not installed: pip install 'sdeflow[images]'"
+        cure += "; diffusers is not installed: pip install 'sdeflow[images]'"
     raise TypeError(f"pipe must be a {known}, got {shown(pipe)}{cure}")
 
 
 def _prompts(
     adapter: PipelineAdapter, prompts: str | Sequence[str] | Tensor, negative: str | Tensor
 ) -> Tensor:
-    """The embeddings (m + 1, tokens, width) of the prompts, and last of the negative one."""
+    """The embeddings (m + 1, tokens, width) of the prompts, the negative prompt last."""
     asked = prompts if isinstance(prompts, Tensor) else _texts(prompts)
     if not isinstance(negative, str | Tensor):
         raise TypeError(
@@ -119,7 +119,7 @@ def _texts(prompts: object) -> list[str]:
 
 
 def _embedded(adapter: PipelineAdapter, given: str | list[str] | Tensor) -> Tensor:
-    """The embeddings (m, tokens, width) of texts; embeddings are checked."""
+    """The embeddings (m, tokens, width) of texts, or given embeddings, checked."""
     if not isinstance(given, Tensor):
         if adapter.pipe.text_encoder is None:
             raise ValueError(

@@ -1,4 +1,4 @@
-r"""Read a scheduler of diffusers: how its network was trained, and the times of its steps.
+r"""Read the noise schedule of a scheduler of diffusers, and the times of its steps.
 
     alphas_cumprod     DDIM, DDPM, PNDM, Euler, DPM-Solver, ...    `Tabulated`, t = timestep + 1
     sigmas of a flow   FlowMatchEuler, UniPC with use_flow_sigmas  `Linear`, t = sigma
@@ -21,36 +21,35 @@ from sdeflow.integrations.conventions import DDPM, Convention, FlowMatching
 from sdeflow.processes.process import SHORT, Process
 
 TOP = 1 - 1e-7
-"""The last time of a flow: at t = 1 alpha is 0, and its rate f infinite."""
+"""The last time of a flow: at t = 1 alpha is 0, and the rate f is infinite."""
 NO_DATA = 1e-14
-"""alpha-bar in place of 0 at the end of a table of zero terminal SNR."""
+"""alpha-bar that replaces 0 at the end of a table of zero terminal SNR."""
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class ScheduledFlow(FlowMatching):
-    """A flow whose network is told the scheduler's own timestep at each of its levels.
+    """A flow whose network takes the scheduler's own timestep at each of its levels.
 
-    UniPC rounds its timesteps to whole numbers; elsewhere the network is told scale t.
+    UniPC rounds its timesteps to whole numbers. At other levels the network takes scale t.
     """
 
     levels: Tensor
     timesteps: Tensor
 
     def time(self, t: Tensor) -> Tensor:
-        """See `FlowMatching`."""
         gap, k = (t.double()[..., None] - self.levels.to(t.device)).abs().min(-1)
         known = self.timesteps.to(t)[k]
         return torch.where(gap < 1e-6, known, self.scale * t)
 
 
 def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
-    """The convention and the process of a scheduler, and the times of `steps` of its steps.
+    """The convention and the process of a scheduler, and the times of its `steps` steps.
 
     The scheduler itself is not changed.
 
     Raises:
-        TypeError: it has no table of noise levels.
-        ValueError: steps is out of range, or the scheduler changes x by more than its steps.
+        TypeError: the scheduler has no table of noise levels.
+        ValueError: steps is out of range, or the scheduler clips or thresholds its samples.
     """
     config = getattr(scheduler, "config", None)
     most = getattr(config, "num_train_timesteps", None)
@@ -71,8 +70,8 @@ def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
         own.set_timesteps(steps)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
-            f"{type(scheduler).__name__} sets no {steps} timesteps: {error}; give another number, "
-            "or the pipeline another scheduler"
+            f"{type(scheduler).__name__} cannot set {steps} timesteps ({error}); give another "
+            "number, or give the pipeline another scheduler"
         ) from error
     return _flow(own, most) if flow else _table(own)
 
@@ -80,15 +79,23 @@ def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
 def _check(config: Any) -> None:
     if config.get("clip_sample") or config.get("thresholding"):
         raise ValueError(
-            "this scheduler clips what the network gives (clip_sample or thresholding), which is "
-            "no field; set both to False in its config, as Stable Diffusion does"
+            "this scheduler clips the output of the network (clip_sample or thresholding), but a "
+            "field is not clipped; set both to False in its config, as Stable Diffusion does"
         )
-    if str(config.get("variance_type")).startswith("learned"):
-        raise ValueError("a field has no variance to give; use variance_type='fixed_small'")
+    check_variance(config)
     if config.get("use_dynamic_shifting") or config.get("invert_sigmas"):
         raise ValueError(
             "the levels of this scheduler depend on the size of the picture, or rise; set "
             "use_dynamic_shifting and invert_sigmas to False, and shift to a number"
+        )
+
+
+def check_variance(config: Any) -> None:
+    """Refuse a scheduler that needs a variance which the network predicts."""
+    if str(config.get("variance_type")).startswith("learned"):
+        raise ValueError(
+            "this scheduler needs a variance that the network predicts, and a field gives none; "
+            "use variance_type='fixed_small'"
         )
 
 
@@ -97,18 +104,18 @@ def _table(scheduler: Any) -> tuple[Convention, Process, Tensor]:
     if table[-1] == 0:  # zero terminal SNR
         if config.prediction_type == "epsilon":
             raise ValueError(
-                "alpha-bar ends at 0, where the noise says nothing about the data; with "
-                "rescale_betas_zero_snr a network must predict v_prediction or sample"
+                "alpha-bar ends at 0, where the noise does not determine the data; with "
+                "rescale_betas_zero_snr use a network that predicts v_prediction or sample"
             )
         scheduler.alphas_cumprod = torch.cat([table[:-1], table.new_tensor([NO_DATA])])
     convention = DDPM.from_scheduler(scheduler, whole=False)
     two_stages = getattr(scheduler, "order", 1) == 2
     steps = scheduler.timesteps[::2] if two_stages else scheduler.timesteps
-    times = steps.double().cpu().unique().flip(0) + 1  # PNDM has one twice
+    times = steps.double().cpu().unique().flip(0) + 1  # PNDM has one of them twice
     if times[0] > len(table):
         raise ValueError(
-            f"the scheduler asks for timestep {times[0] - 1:g} of a table of {len(table)}; take "
-            "fewer steps, or steps_offset=0"
+            f"the scheduler uses timestep {times[0] - 1:g} of a table of {len(table)}; take fewer "
+            "steps, or steps_offset=0"
         )
     last = config.get("set_alpha_to_one") is False or (
         config.get("final_sigmas_type") == "sigma_min"
@@ -118,7 +125,7 @@ def _table(scheduler: Any) -> tuple[Convention, Process, Tensor]:
     if first.alpha**2 > SHORT * first.sigma**2:
         raise ValueError(
             f"the first timestep is {times[0] - 1:g} of {len(table)}, where alpha is "
-            f"{float(first.alpha):.2g} and the start no pure noise; take more steps, or set "
+            f"{float(first.alpha):.2g} and x is not pure noise; take more steps, or set "
             "timestep_spacing='trailing' in the scheduler's config"
         )
     if times[-1] > end:
@@ -127,7 +134,7 @@ def _table(scheduler: Any) -> tuple[Convention, Process, Tensor]:
 
 
 def _flow(scheduler: Any, most: int) -> tuple[Convention, Process, Tensor]:
-    sigmas = scheduler.sigmas.double().cpu()  # shifted twice: never worked out again
+    sigmas = scheduler.sigmas.double().cpu()  # read as they are: diffusers has shifted them twice
     times = sigmas.clamp(max=TOP).unique().flip(0)
     convention = ScheduledFlow(
         0, float(most), float(times[-1]), TOP,

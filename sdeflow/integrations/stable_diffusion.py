@@ -1,4 +1,4 @@
-"""Call a StableDiffusionPipeline of diffusers: its UNet, its text encoder, its VAE."""
+"""Call the UNet, the text encoder and the VAE of a StableDiffusionPipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
 
 @dataclass(frozen=True, eq=False)
 class StableDiffusion(PipelineAdapter):
-    """Latents (channels, height / f, width / f), f = pipe.vae_scale_factor, usually 8.
+    """The parts of a StableDiffusionPipeline.
+
+    Its latents have the shape (channels, height / f, width / f), f = pipe.vae_scale_factor,
+    usually 8.
 
     Raises:
-        ValueError: the UNet takes more than latents, a time and prompts, as those for inpainting
-            and those distilled with a guidance scale do.
+        ValueError: the UNet takes more than latents, a time and prompts, as for inpainting or
+            distilled guidance.
 
     Source: Rombach et al. 2022.
     """
 
     def __post_init__(self) -> None:
-        """Check the UNet."""
         config = self.model.config
         extra = [
             name
@@ -42,16 +44,13 @@ class StableDiffusion(PipelineAdapter):
 
     @property
     def model(self) -> Any:
-        """See `PipelineAdapter`."""
         return self.pipe.unet
 
     @property
     def width(self) -> int:
-        """See `PipelineAdapter`."""
         return self.model.config.cross_attention_dim
 
     def shape(self, height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
-        """See `PipelineAdapter`."""
         if frames is not None:
             raise ValueError("frames is for pipelines of videos; leave it out")
         own, factor = self.model.config.sample_size, self.pipe.vae_scale_factor
@@ -61,15 +60,12 @@ class StableDiffusion(PipelineAdapter):
         return self.model.config.in_channels, high // factor, wide // factor
 
     def embed(self, texts: list[str]) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.pipe.encode_prompt(texts, self.device, 1, False)[0]
 
     def denoise(self, z: Tensor, t: Tensor, prompts: Tensor) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.model(z, t, encoder_hidden_states=prompts, return_dict=False)[0]
 
     def decode(self, z: Tensor) -> np.ndarray:
-        """See `PipelineAdapter`."""
         vae = self.pipe.vae
         x = vae.decode(z.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
         x, flagged = self.pipe.run_safety_checker(x, self.device, x.dtype)
@@ -77,7 +73,6 @@ class StableDiffusion(PipelineAdapter):
         return self.pipe.image_processor.postprocess(x, output_type="np", do_denormalize=scaled)
 
     def encode(self, images: np.ndarray) -> Tensor:
-        """See `PipelineAdapter`."""
         vae = self.pipe.vae
         x = self.pipe.image_processor.preprocess(torch.from_numpy(images).movedim(-1, 1))
         z = vae.encode(x.to(self.device, vae.dtype)).latent_dist.mode()

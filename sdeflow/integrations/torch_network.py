@@ -1,8 +1,9 @@
-r"""Use a torch network of another program as a field, in its own convention.
+r"""Use a torch network of another program as a field.
 
     field = from_torch(unet, DDPM(scheduler.alphas_cumprod), shape=(3, 32, 32))
 
-The field takes clouds (n, d) in our time t, the network x (n, *shape) in its own.
+The field takes clouds (n, d) and our time t; the network is called with x (n, *shape) and the time
+of its own convention.
 """
 
 from __future__ import annotations
@@ -29,23 +30,22 @@ def from_torch(
 
         prediction(x, t) = factor network(x, time(t)),
 
-    where factor, time and the process are those of the convention; the field's repr states them.
-    The network is called with x (n, *shape), its time (n,) and, if `given` binds a label, the
-    labels (n,). It returns a tensor of the shape of x, an object with `.sample`, or a tuple of one
-    tensor, as networks of diffusers do. It is in eval mode for each call.
+    with factor, time and process of the convention, which the repr of the field states. The
+    network is called with x (n, *shape), its time (n,) and, if `given` binds a label, labels (n,).
+    It returns a tensor of the shape of x, an object with `.sample`, or a tuple of one tensor, as
+    networks of diffusers do. It is in eval mode for each call.
 
     Args:
         network: any torch module.
         convention: how it was trained: `DDPM`, `FlowMatching` or `Denoiser`.
         shape: of one sample as the network takes it, such as (3, 32, 32) for an image; clouds are
             (n, d) with d the product. By default (n, d) itself.
-        conditions: further inputs by their names, each (1, ...), the same for all particles; for
+        conditions: further inputs by their names, (1, ...) each, the same for all particles; for
             example `encoder_hidden_states` of a text.
         batch: the most samples in one call; see `LearnedField`.
 
     Raises:
-        TypeError: network is no torch module, or convention no `Convention`.
-        ValueError: shape or a condition does not fit, or network is sdeflow's own `MLP`.
+        ValueError: a condition is not (1, ...), or network is sdeflow's own `MLP`.
     """
     if not isinstance(convention, Convention):
         got = convention.__name__ if isinstance(convention, type) else type(convention).__name__
@@ -57,7 +57,7 @@ def from_torch(
         raise TypeError(f"network must be a torch module, got {type(network).__name__}")
     if any(isinstance(m, Conditioned) for m in network.modules()):
         raise ValueError(
-            "an MLP of sdeflow takes the noise level and no time of a convention; give it to "
+            "an MLP of sdeflow takes the noise level and not the time of a convention; give it to "
             "LearnedField"
         )
     adapted = _Adapted(network, convention, _checked(conditions))
@@ -79,7 +79,7 @@ def _checked(conditions: Mapping[str, Tensor] | None) -> dict[str, Tensor]:
 
 
 class _Adapted(nn.Module):
-    """A network of a convention, called as network(x, t) or network(x, t, label) in our time."""
+    """A network with a convention, called as network(x, t) or network(x, t, label) in our time."""
 
     takes = TimeInput.TIME
 
@@ -98,7 +98,7 @@ class _Adapted(nn.Module):
         self.train(network.training)
 
     def _get_name(self) -> str:
-        """What a field's repr says: the network, its time, the factor."""
+        """The name in the repr of a field: the network, its time, the factor."""
         words = f"{self.network._get_name()} at {self.convention.words}"
         return words + (" times -1" if self.convention.factor < 0 else "")
 
@@ -110,14 +110,14 @@ class _Adapted(nn.Module):
         out = _tensor(self.network(x, *rest, **more))
         if out.shape != x.shape:
             raise ValueError(
-                f"the network returned {tuple(out.shape)} for {tuple(x.shape)}; give shape= "
-                "if it takes images, and wrap it to return its mean if it predicts a variance too"
+                f"the network returned {tuple(out.shape)} for {tuple(x.shape)}; give shape= if it "
+                "takes images, or wrap it to return its mean alone if it predicts a variance too"
             )
         return self.convention.factor * out
 
 
 def _tensor(out: object) -> Tensor:
-    """The tensor that a network returned, as such, in `.sample` or in a tuple of one."""
+    """The tensor that a network returned: bare, in `.sample`, or in a tuple of one."""
     if isinstance(out, tuple) and len(out) == 1:
         out = out[0]
     if not isinstance(out, Tensor):

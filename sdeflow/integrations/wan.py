@@ -1,4 +1,4 @@
-"""Call a WanPipeline of diffusers: its transformer, its text encoder, its VAE."""
+"""Call the transformer, the text encoder and the VAE of a WanPipeline of diffusers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from sdeflow._validation import check_int
 from sdeflow.integrations.pipeline_field import PipelineAdapter, check_size
 
 TOKENS = 512
-"""Tokens of a prompt, as WanPipeline itself takes; its `encode_prompt` has 226 by default."""
+"""Tokens of a prompt in a call of WanPipeline; the default of its `encode_prompt` is 226."""
 
 
 @dataclass(frozen=True, eq=False)
 class Wan(PipelineAdapter):
-    """Latents (16, (frames - 1) / 4 + 1, height / 8, width / 8) of a video.
+    """The parts of a WanPipeline.
+
+    The latents of a video have the shape (16, (frames - 1) / 4 + 1, height / 8, width / 8).
 
     Raises:
-        ValueError: it is WAN 2.2, which changes its transformer on the way, or gives each token a
-            time of its own.
+        ValueError: the pipeline is WAN 2.2, which has two transformers for different noise levels,
+            or one time for each token.
 
     Source: Wan team 2025, "Wan: Open and advanced large-scale video generative models".
     """
@@ -39,16 +41,13 @@ class Wan(PipelineAdapter):
 
     @property
     def model(self) -> Any:
-        """See `PipelineAdapter`."""
         return self.pipe.transformer
 
     @property
     def width(self) -> int:
-        """See `PipelineAdapter`."""
         return self.model.config.text_dim
 
     def shape(self, height: int | None, width: int | None, frames: int | None) -> tuple[int, ...]:
-        """See `PipelineAdapter`."""
         space, time = self.pipe.vae_scale_factor_spatial, self.pipe.vae_scale_factor_temporal
         _, down, across = self.model.config.patch_size
         high = check_size(480 if height is None else height, "height", space * down)
@@ -59,7 +58,6 @@ class Wan(PipelineAdapter):
         return self.model.config.in_channels, count // time + 1, high // space, wide // space
 
     def embed(self, texts: list[str]) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.pipe.encode_prompt(
             texts,
             do_classifier_free_guidance=False,
@@ -68,7 +66,6 @@ class Wan(PipelineAdapter):
         )[0]
 
     def denoise(self, z: Tensor, t: Tensor, prompts: Tensor) -> Tensor:
-        """See `PipelineAdapter`."""
         return self.model(
             hidden_states=z,
             timestep=t.expand(len(z)),
@@ -77,20 +74,18 @@ class Wan(PipelineAdapter):
         )[0]
 
     def decode(self, z: Tensor) -> np.ndarray:
-        """See `PipelineAdapter`."""
         mean, std = self._units(z)
         x = self.pipe.vae.decode((z * std + mean).to(self.pipe.vae.dtype), return_dict=False)[0]
         return self.pipe.video_processor.postprocess_video(x, output_type="np")
 
     def encode(self, images: np.ndarray) -> Tensor:
-        """See `PipelineAdapter`."""
         x = 2 * torch.from_numpy(images).movedim(-1, 1) - 1
         z = self.pipe.vae.encode(x.to(self.device, self.pipe.vae.dtype)).latent_dist.mode()
         mean, std = self._units(z)
         return (z - mean) / std
 
     def _units(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation of the VAE's own latents, each (1, 16, 1, 1, 1)."""
+        """Mean and standard deviation of the VAE's own latents, (1, 16, 1, 1, 1) each."""
         config = self.pipe.vae.config
         mean, std = (
             torch.tensor(values).view(1, -1, 1, 1, 1).to(z)

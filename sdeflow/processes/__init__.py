@@ -1,4 +1,4 @@
-"""Choose how data are noised: a noise schedule (alpha, sigma), its rates, its time grids."""
+"""Choose how data are noised: a noise schedule (alpha, sigma), and time grids for its solvers."""
 
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP

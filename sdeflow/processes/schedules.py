@@ -1,7 +1,6 @@
-r"""Choose a noise schedule: VP, sub-VP, VE, EDM, the straight path, cosine.
+r"""Choose a noise schedule (alpha, sigma): VP, sub-VP, VE, EDM, the straight path, cosine.
 
-Each is a choice of (alpha, sigma), with rates in closed form; the tests compare the rates with
-autograd.
+The rates of each are in closed form; the tests compare them with automatic differentiation.
 """
 
 from __future__ import annotations
@@ -16,10 +15,11 @@ from sdeflow.processes.process import Coefficients, Process
 
 
 class _VariancePreserving(Process):
-    """alpha^2 + sigma^2 = 1: sigma = sqrt(1 - alpha^2), given ln alpha and its rate."""
+    """A process with alpha^2 + sigma^2 = 1."""
 
     @staticmethod
     def _from_log_alpha(log_alpha: Tensor, rate: Tensor) -> Coefficients[Tensor]:
+        """The coefficients, given ln alpha and its rate."""
         alpha = torch.exp(log_alpha)
         sigma = torch.sqrt(-torch.expm1(2 * log_alpha))
         return Coefficients(alpha, sigma, rate * alpha, -rate * alpha**2 / sigma)
@@ -27,14 +27,11 @@ class _VariancePreserving(Process):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class VP(_VariancePreserving):
-    r"""Variance preserving: alpha^2 + sigma^2 = 1, the continuous limit of DDPM.
+    r"""The variance-preserving process, alpha^2 + sigma^2 = 1: the continuous limit of DDPM.
 
-        ln alpha = -(1/2) int_0^t beta,    beta = beta_min + t (beta_max - beta_min),
+        ln alpha = -(1/2) int_0^t beta,    beta(t) = beta_min + t (beta_max - beta_min),
 
-    with beta in units of 1 / time.
-
-    Raises:
-        ValueError: beta_min is not positive, or exceeds beta_max.
+    with beta in units of 1 / time and 0 < beta_min <= beta_max.
 
     Source: Song et al. 2021, eq. 11 and 32.
     """
@@ -45,7 +42,6 @@ class VP(_VariancePreserving):
     beta_max: float = 20.0
 
     def __post_init__(self) -> None:
-        """Check that beta is positive and does not fall."""
         if self._kept("beta_min") > self._kept("beta_max"):
             raise ValueError(f"beta_min {self.beta_min} must not exceed beta_max {self.beta_max}")
         super().__post_init__()
@@ -58,11 +54,10 @@ class VP(_VariancePreserving):
         return -t * (self.beta_min + slope * t / 2) / 2, -(self.beta_min + slope * t) / 2
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         return self._from_log_alpha(*self._log_alpha(t))
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`: solve the quadratic int beta = ln(1 + 1 / SNR)."""
+        # int_0^t beta = ln(1 + 1 / SNR) is quadratic in t.
         return self._time_of_integral(torch.nn.functional.softplus(-log_snr))
 
     def _time_of_integral(self, b: Tensor) -> Tensor:
@@ -72,7 +67,7 @@ class VP(_VariancePreserving):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class SubVP(VP):
-    r"""Sub-variance preserving: VP's alpha with sigma = 1 - alpha^2.
+    r"""The sub-variance-preserving process: the alpha of `VP`, with sigma = 1 - alpha^2.
 
     Source: Song et al. 2021, eq. 12.
     """
@@ -80,24 +75,21 @@ class SubVP(VP):
     t_min: float = 1e-3
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         log_alpha, rate = self._log_alpha(t)
         alpha = torch.exp(log_alpha)
         return Coefficients(alpha, -torch.expm1(2 * log_alpha), rate * alpha, -2 * rate * alpha**2)
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`: sigma / alpha = 2 sinh(-ln alpha)."""
+        # sigma / alpha = 2 sinh(-ln alpha).
         return self._time_of_integral(2 * torch.asinh(torch.exp(-log_snr / 2) / 2))
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class VE(Process):
-    r"""Variance exploding: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
+    r"""The variance-exploding process: alpha = 1, sigma = sigma_min (sigma_max / sigma_min)^t.
 
-    At t = 0 the data have noise sigma_min already. The default is sigma = 10^(3t - 2).
-
-    Raises:
-        ValueError: sigma_min is not positive, or not below sigma_max.
+    0 < sigma_min < sigma_max (length); by default sigma = 10^(3 t - 2). The data have noise of
+    standard deviation sigma_min even at t = 0.
 
     Source: Song et al. 2021, eq. 9 and 30.
     """
@@ -108,7 +100,6 @@ class VE(Process):
     sigma_max: float = 10.0
 
     def __post_init__(self) -> None:
-        """Check that sigma is positive and rises."""
         if not self._kept("sigma_min") < self._kept("sigma_max"):
             raise ValueError(
                 f"sigma_min {self.sigma_min} must lie below sigma_max {self.sigma_max}"
@@ -119,20 +110,18 @@ class VE(Process):
         return f"sigma {self.sigma_min:g} to {self.sigma_max:g}"
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         rate = math.log(self.sigma_max / self.sigma_min)
         sigma = self.sigma_min * torch.exp(rate * t)
         return Coefficients(torch.ones_like(t), sigma, torch.zeros_like(t), rate * sigma)
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`."""
         rate = math.log(self.sigma_max / self.sigma_min)
         return (-log_snr / 2 - math.log(self.sigma_min)) / rate
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class EDM(Process):
-    """EDM: alpha = 1, sigma = t; time is the noise level.
+    """The process of EDM: alpha = 1, sigma = t, so that time is the noise level.
 
     Source: Karras et al. 2022, table 1.
     """
@@ -141,19 +130,17 @@ class EDM(Process):
     t_max: float = 80.0
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         return Coefficients(torch.ones_like(t), t, torch.zeros_like(t), torch.ones_like(t))
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`."""
         return torch.exp(-log_snr / 2)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Linear(Process):
-    """Flow matching's straight path: alpha = 1 - t, sigma = t.
+    """The straight path of flow matching: alpha = 1 - t, sigma = t.
 
-    Rectified flow and Stable Diffusion 3 use it too. At t = 1 the rate f is infinite, so the
+    Rectified flow and Stable Diffusion 3 use it too. The rate f is infinite at t = 1, so the
     interval ends at 0.999.
 
     Source: Lipman et al. 2023, eq. 20 (sigma_min = 0, time reversed); Liu et al. 2023, eq. 1.
@@ -163,22 +150,18 @@ class Linear(Process):
     t_max: float = 0.999
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         return Coefficients(1 - t, t, -torch.ones_like(t), torch.ones_like(t))
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`."""
         return torch.sigmoid(-log_snr / 2)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Cosine(Process):
-    """Cosine: alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2), u = (pi / 2) (t + s) / (1 + s).
+    """The cosine schedule: alpha = cos u / cos u_0, sigma = sqrt(1 - alpha^2).
 
-    u_0 is u at t = 0. Without the offset s the first steps of a uniform time grid are too small.
-
-    Raises:
-        ValueError: s is negative.
+    u = (pi / 2) (t + s) / (1 + s), and u_0 is u at t = 0. The offset s >= 0 makes the noise of the
+    first steps of a uniform time grid larger.
 
     Source: Nichol and Dhariwal 2021, eq. 17.
     """
@@ -188,7 +171,6 @@ class Cosine(Process):
     s: float = 0.008
 
     def __post_init__(self) -> None:
-        """Check the offset."""
         self._kept("s", zero=True)
         super().__post_init__()
 
@@ -200,10 +182,9 @@ class Cosine(Process):
         return rate, rate * self.s
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         rate, start = self._angles()
         u, rescaling = start + rate * t, math.cos(start)
-        # pi / 2 - u = rate (1 - t): cos(u) would lose its digits near t = 1.
+        # cos(u) as sin(pi / 2 - u) = sin(rate (1 - t)), which keeps its digits near t = 1.
         alpha = torch.sin(rate * (1 - t)) / rescaling
         alpha_dot = -rate * torch.sin(u) / rescaling
         # 1 - alpha^2 without cancellation: a product of sines.
@@ -211,7 +192,6 @@ class Cosine(Process):
         return Coefficients(alpha, sigma, alpha_dot, -alpha * alpha_dot / sigma)
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`."""
         rate, start = self._angles()
         # sigma^2 = sin(u - u_0) sin(u + u_0) / cos(u_0)^2 = (sin(u)^2 - sin(u_0)^2) / cos(u_0)^2,
         # and alpha = cos(u) / cos(u_0); the arc tangent keeps its digits near t = 1.

@@ -1,4 +1,4 @@
-r"""Make a process of a table of noise levels, such as those of DDPM and Stable Diffusion."""
+r"""Make a process from a table of alpha-bar, such as those of DDPM and Stable Diffusion."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_positive
-from sdeflow.processes.process import Coefficients, as_numbers
+from sdeflow._validation import as_numbers, check_int, check_positive
+from sdeflow.processes.process import Coefficients
 from sdeflow.processes.schedules import _VariancePreserving
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Tabulated(_VariancePreserving):
-    r"""A table of alpha-bar: alpha(t)^2 = alpha_bar[t - 1] at t = 1, ..., T, as DDPM counts.
+    r"""The process of a table of alpha-bar: alpha(t)^2 = alpha_bar[t - 1] at t = 1, ..., T.
 
-    Between the entries the log SNR is a monotone cubic in t (PCHIP), so that the process has
-    continuous rates and equals the table at its own times. `diffusers` counts from 0: its
-    timestep k is our t = k + 1. Below the table, for t_min < 1, sigma = t sigma(1): clean data
-    are at t = 0, where the last step of most samplers of a table ends.
+    DDPM counts time in this way; `diffusers` counts from 0, and its timestep k is our t = k + 1.
+    Between the entries the log signal-to-noise ratio is a monotone cubic of t (PCHIP), so that
+    the rates are continuous. If t_min < 1, then sigma(t) = t sigma(1) for t < 1: clean data are at
+    t = 0, where the last step of most samplers of a table ends.
 
-    Raises:
-        ValueError: the table does not fall strictly inside (0, 1), or ends before t_max.
+    Args:
+        alpha_bar: (T,) numbers in (0, 1), falling strictly.
+        t_min, t_max: the interval, by default [1, T].
 
     Source: Ho et al. 2020, section 4 (T = 1000, beta 1e-4 to 0.02);
     Rombach et al. 2022 (scaled linear).
@@ -38,33 +39,37 @@ class Tabulated(_VariancePreserving):
     t_max: float = 0.0  # 0: the length of the table
 
     def __post_init__(self) -> None:
-        """Check the table and the interval, and interpolate."""
-        table = as_numbers(self.alpha_bar, "alpha_bar").detach().cpu().double().numpy()
+        table = as_numbers(self.alpha_bar, "alpha_bar").numpy()
         if table.ndim != 1 or len(table) < 2:
             raise ValueError(f"alpha_bar must be a row of at least two numbers, got {table.shape}")
         if not (np.all(table > 0) and np.all(table < 1) and np.all(np.diff(table) < 0)):
-            raise ValueError("alpha_bar must fall strictly and lie between 0 and 1")
+            raise ValueError(
+                "alpha_bar must fall strictly and lie between 0 and 1; for betas use from_betas"
+            )
         object.__setattr__(self, "alpha_bar", tuple(table.tolist()))
         if isinstance(self.t_max, int | float) and self.t_max == 0.0:
             object.__setattr__(self, "t_max", float(len(table)))
         if self._kept("t_max") > len(table):
-            raise ValueError(f"the table holds times up to {len(table)}, not to {self.t_max:g}")
+            raise ValueError(
+                f"the table holds times up to {len(table)}, not to t_max = {self.t_max:g}; leave "
+                "out t_max"
+            )
         super().__post_init__()
 
     @cached_property
     def _knots(self) -> Tensor:
-        """The log SNR at the entries, (T,)."""
+        """The log signal-to-noise ratio at the entries, (T,)."""
         table = np.asarray(self.alpha_bar)
         return torch.from_numpy(np.log(table) - np.log1p(-table))
 
     @property
     def _first_sigma(self) -> float:
-        """sigma(1), of the least noisy entry."""
+        """sigma(1), that of the first entry."""
         return math.sqrt(1 - self.alpha_bar[0])
 
     @cached_property
     def _cubic(self) -> Tensor:
-        """Coefficients (4, T - 1) of the log SNR between the entries, highest power first."""
+        """Coefficients (4, T - 1) of the cubics between the entries, highest power first."""
         times = np.arange(1, len(self.alpha_bar) + 1)
         return torch.from_numpy(PchipInterpolator(times, self._knots.numpy()).c.copy())
 
@@ -74,22 +79,30 @@ class Tabulated(_VariancePreserving):
 
     @staticmethod
     def ddpm(steps: int = 1000, beta_min: float = 1e-4, beta_max: float = 0.02) -> Tabulated:
-        """beta linear from beta_min to beta_max in `steps` entries (Ho et al. 2020)."""
+        """DDPM's table: beta rises linearly from beta_min to beta_max (Ho et al. 2020)."""
         first, last = check_positive(beta_min, "beta_min"), check_positive(beta_max, "beta_max")
         steps = check_int(steps, "steps", 2)
         return Tabulated.from_betas(torch.linspace(first, last, steps, dtype=torch.float64))
 
     @staticmethod
     def stable_diffusion(steps: int = 1000) -> Tabulated:
-        """sqrt(beta) linear from 0.00085 to 0.012 (Rombach et al. 2022, 'scaled linear')."""
+        """Stable Diffusion's table: beta^(1/2) rises linearly, beta from 0.00085 to 0.012.
+
+        `diffusers` calls it "scaled_linear".
+
+        Source: Rombach et al. 2022.
+        """
         steps = check_int(steps, "steps", 2)
         root = torch.linspace(0.00085**0.5, 0.012**0.5, steps, dtype=torch.float64)
         return Tabulated.from_betas(root**2)
 
     @staticmethod
     def from_betas(betas: Tensor | np.ndarray | Sequence[float]) -> Tabulated:
-        """alpha_bar[k] = prod_{j <= k} (1 - beta_j), betas (T,) (Ho et al. 2020, eq. 4)."""
-        betas = as_numbers(betas, "betas").double()
+        """The table alpha_bar[k] = prod_{j <= k} (1 - beta_j) of betas (T,).
+
+        Source: Ho et al. 2020, eq. 4.
+        """
+        betas = as_numbers(betas, "betas")
         if betas.ndim != 1:
             raise ValueError(f"betas must be a row of numbers (T,), got {tuple(betas.shape)}")
         return Tabulated(tuple(torch.cumprod(1 - betas, 0).tolist()))
@@ -102,7 +115,6 @@ class Tabulated(_VariancePreserving):
         return value, (3 * c[0, k] * u + 2 * c[1, k]) * u + c[2, k]
 
     def _schedule(self, t: Tensor) -> Coefficients[Tensor]:
-        """See `Process`."""
         snr, rate = self._log_snr_and_rate(t)
         # alpha^2 = sigmoid(log SNR), so d ln alpha / dt = (rate / 2) sigma^2.
         inside = self._from_log_alpha(
@@ -117,7 +129,7 @@ class Tabulated(_VariancePreserving):
         return Coefficients(*(torch.where(t < 1, *c) for c in zip(below, inside, strict=True)))
 
     def _time(self, log_snr: Tensor) -> Tensor:
-        """See `Process`: find the cubic, then bisect it to rounding."""
+        # Find the cubic, then bisect it to rounding.
         knots = self._knots.to(log_snr)
         k = torch.searchsorted(-knots, -log_snr.contiguous()).clamp(1, len(knots) - 1)
         low, high = k.to(log_snr), (k + 1).to(log_snr)

@@ -1,4 +1,4 @@
-"""Make an SDE, a drift and a diffusion: of noising, of its reverse, of classical physics."""
+"""Make a stochastic differential equation (SDE): noising, its reverse, or classical physics."""
 
 from sdeflow.sdes.calibration import calibrate
 from sdeflow.sdes.classical import (

@@ -1,14 +1,15 @@
-r"""Fit the steps of a multistep sampler to one field: fewer calls for the same error.
+r"""Fit the steps of a multistep sampler to one field, to lower its error at the same cost.
 
-A pilot of a few particles follows the flow in many small steps. Then each of the K steps gets the
-weights with which the pilot, from where the fitted steps leave it, comes nearest to that path:
+A pilot cloud of a few particles follows the probability flow in many small steps to x*_1, ...,
+x*_K. Then the fitted steps move the pilot, and the change c of the weights of step k solves
 
-    min_c  sum_n q_n |x*_{n, k+1} - prior_n - M_n c|^2 / (n d) + 1e-6 |c|^2,
+    min_c  sum_n q_n |x*_{n, k+1} - y_n - M_n c|^2 / (n d) + 1e-6 |c|^2.
 
-M the columns F_k, F_{k-1}, ..., x_k, x_{k-1}, scaled to RMS 1, prior the step of order 2, and
-q_n = 1 / (1 + r_n^2 / 9 median r^2) of the prior's error r. Each is one small linear system. Some
-time grids compete on the pilot. The best of them, the default recipe and the safe one compete on
-particles that played no part in the fit, since the weights may know the pilot too well.
+y is the step of order 2 from the state that the fitted steps have reached; the columns of M are
+F_k, F_{k-1}, ..., x_k, x_{k-1} (see `plan`), scaled to RMS 1; q_n = 1 / (1 + r_n^2 / 9 median r^2)
+with r = |x*_{k+1} - y|. Each fit is one small linear system. It is done for several time grids.
+The best fit on the pilot, the default recipe and the safe recipe are then compared on particles
+that were not used in the fit, since a fit has a smaller error on its own particles.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Process
 from sdeflow.processes.time_grids import angle_times, karras_times, log_snr_times
+from sdeflow.sdes.generative import check_one_label
 from sdeflow.sdes.multistep import MultistepSDE, Spread, multistep
 from sdeflow.sdes.plan import DEFAULT, SAFE, SAFEST, FittedPlan, FittedTimes, Plan, recipe
 
@@ -34,7 +36,7 @@ TEACHER = 96
 """Steps in which the pilot follows the flow."""
 
 FRESH = 128
-"""Particles in each of the two clouds that played no part in the fit."""
+"""Particles in each of the two clouds that are not used in the fit."""
 
 DEPTH = 4
 """Number of values of F that a fitted step combines."""
@@ -43,7 +45,7 @@ ANGLES = (
     *((1.0, power) for power in (1.0, 1.5, 2.0, 3.0, 4.0, 5.0)),
     *((factor, power) for factor in (0.6, 1.7) for power in (2.0, 3.0)),
 )
-"""Factor on `Spread.widest` and power of the angle's time grids that compete."""
+"""Factor on `Spread.widest` and power of each of the `angle_times` that are tried."""
 
 
 def calibrate(
@@ -53,29 +55,30 @@ def calibrate(
     seed: int = 0,
     spread: Spread | None = None,
 ) -> MultistepSDE:
-    """The probability flow in `steps` multistep steps that are fitted to this field.
+    """The probability flow in K multistep steps that are fitted to this field.
 
-    It costs pilot (96 + 14 K) evaluations, and 256 (96 + 3 K) on fresh particles, of which half
-    choose among the best fitted plan and the two recipes, the other half give the errors that it
-    states. `.fitted` holds these and the name of the plan, and so does the repr. It pays for a
-    field that is sampled often, in at most 20 calls, and for a guided field.
+    The best fitted plan, the default recipe and the safe recipe are compared on 128 fresh
+    particles, and the best of them is taken. Its error is measured on 128 others and stands in
+    `.fitted` and in the repr. Calibration pays for a field that is sampled often in at most 20
+    calls, and for a guided field. It costs pilot (96 + 14 K) + 256 (96 + 3 K) evaluations.
 
     Args:
-        field: gives x0_hat and eps_hat.
+        field: the field to be sampled; with a label, the same one for all particles.
         steps: K, the calls of the sampler.
-        pilot: number of particles, or their starting points (n, d).
-        seed: of the pilot; the next two of the fresh particles.
+        pilot: number of particles of the pilot cloud, or their starting points (n, d).
+        seed: of the pilot; seed + 1 and seed + 2 are those of the fresh particles.
         spread: of the data, as in `multistep`.
 
     Raises:
-        TypeError, ValueError: field is not a `Field`, its dimension is not known and pilot is a
-            number, or a number is out of range.
+        TypeError, ValueError: field is not a `Field`, has one label for each particle, or has no
+            known dimension and pilot is a number; or a number is out of range.
     """
     sde, seed = multistep(field, spread=spread), check_seed(seed)
+    check_one_label(field)
     if field.pairs is Pairs.SOURCED:
         raise ValueError(
-            "the steps are fitted to particles that start from Gaussian noise, and the flow of "
-            "this field does not; use multistep(field)"
+            "the steps are fitted to particles that start from Gaussian noise, but the flow of "
+            "this field starts from another source; use multistep(field)"
         )
     steps, start = check_int(steps, "steps", 2), _start(field, pilot, seed)
     flow = _Flow(sde, start)
@@ -95,11 +98,13 @@ def calibrate(
 
 
 def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
-    """The same sampler with steps that were fitted to its field before.
+    """The same sampler with steps that an earlier `calibrate` has fitted to its field.
 
     Raises:
-        ValueError: they were fitted to another field, other guidance or another span.
+        ValueError: the steps were fitted to another field, another guidance or another span, or
+            the field has one label for each particle.
     """
+    check_one_label(sde.field)
     _on(sde, fitted)
     if fitted.points.shape[1] != (sde.field.dim or fitted.points.shape[1]):
         raise ValueError(
@@ -117,14 +122,14 @@ def with_plan(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
 def _on(sde: MultistepSDE, fitted: FittedPlan) -> MultistepSDE:
     if sde.eta:
         raise ValueError(
-            f"these steps were fitted to the probability flow, without noise; take eta = 0 with "
-            f"them, got {sde.eta:g}"
+            f"these steps were fitted to the probability flow, which has no noise; use them with "
+            f"eta = 0, got {sde.eta:g}"
         )
     return replace(sde, fitted=fitted, time_grid=FittedTimes(sde.t_start, sde.t_end, fitted))
 
 
 def answers(field: Field, points: Tensor) -> Tensor:
-    """Predictions at two times by which a field is recognised, (2, n, d)."""
+    """eps_hat at the points (n, d) and two times, by which a field is recognised, (2, n, d)."""
     p = field.process
     times = p.time_of(p.noise_level(torch.tensor([p.t_max, p.t_min])).prod().sqrt()), p.t_max
     return torch.stack([field.noise(points, float(t)) for t in times]).detach()
@@ -136,7 +141,8 @@ def _start(field: Field, pilot: int | Tensor, seed: int, dim: int | None = None)
         return check_cloud(pilot, "pilot", field.dim).double()
     if dim is None:
         raise ValueError(
-            "the field does not know its dimension; give the pilot's start as a cloud"
+            "the dimension of this field is not known; give pilot= as a cloud (n, d), such as "
+            "field.process.prior(128, d, seed)"
         )
     return field.process.prior(check_int(pilot, "pilot", 16), dim, seed, torch.float64)
 
@@ -176,7 +182,9 @@ def _grids(process: Process, steps: int, widest: float) -> list[tuple[str, Tenso
 
 
 class _Flow:
-    """A pilot cloud and its path along the flow in many small steps, of centred data.
+    """A pilot cloud and its path along the flow in many small steps.
+
+    States are those of centred data: x - alpha mean.
 
     Attributes:
         start, end: (n, d) the first and the last state.
@@ -194,7 +202,7 @@ class _Flow:
         self._level, self._alpha = torch.log(c.sigma / c.alpha), c.alpha
 
     def units(self, times: Tensor) -> Callable[[int, Tensor], Tensor]:
-        """(k, x) -> F (n, d) at the k-th time, of centred data."""
+        """(k, x) -> F (n, d) at the k-th time, for centred data."""
         field, process = self.sde.field, self.sde.field.process
         c = process(times[:-1])
         row = unit_row(c, self.sde.spread.std)
@@ -209,7 +217,7 @@ class _Flow:
         return evaluate
 
     def rounding(self, t: Tensor, x: Tensor) -> float:
-        """The size of the rounding of F = u x + v field(x) in float32."""
+        """The rounding error of F = u x + v field(x) in float32."""
         field, c = self.sde.field, self.sde.field.process(t)
         u, _ = mixing(field.row(c), c, unit_row(c, self.sde.spread.std))
         return torch.finfo(torch.float32).eps * abs(float(u)) * float(x.square().mean().sqrt())
@@ -237,7 +245,7 @@ class _Flow:
         return c.alpha * sum(parts, torch.zeros_like(self.start))
 
     def errors(self, plans: list[_Candidate]) -> dict[str, float]:
-        """Name -> distance of the plans."""
+        """The distance of each plan, by name."""
         return {one.name: self.distance(self.walk(one.times, one.plan)[-1]) for one in plans}
 
     def distance(self, end: Tensor) -> float:
@@ -257,7 +265,7 @@ def _step(plan: Plan, k: int, memory: list[Tensor], states: list[Tensor]) -> Ten
 
 
 def _fit(flow: _Flow, times: Tensor) -> tuple[Plan, Tensor]:
-    """The plan on these times by least squares, and where it leaves the pilot."""
+    """The plan on these times by least squares, and the pilot's state at its end."""
     prior = replace(flow.sde, order=2, corrector=0).plan(times)
     steps = len(times) - 1
     plan = Plan(
@@ -283,15 +291,15 @@ def _fit(flow: _Flow, times: Tensor) -> tuple[Plan, Tensor]:
 
 
 def _least_squares(columns: Tensor, rest: Tensor, rounding: list[float]) -> Tensor:
-    """c (C,) of the module's formula, for columns (n, d, C) and the rest of the goal (n, d)."""
+    """c (C,) of the module's formula, for M (n, d, C) and rest = x* - y (n, d)."""
     square = rest.square().sum(1)
     trust = 1 / (1 + square / (9 * square.median() + 1e-14))
     scale = columns.square().mean((0, 1)).sqrt() + 1e-12
     columns = columns / scale
     normal = torch.einsum("nic,nie,n->ce", columns, columns, trust) / rest.numel()
     right = torch.einsum("nic,ni,n->c", columns, rest, trust) / rest.numel()
-    # What the rounding of F in float32 would add to the error: without it a plan that is fitted in
-    # float64 takes differences of F that float32 does not hold.
+    # The error that the rounding of F in float32 would add: without this term, plans that are
+    # fitted in float64 take differences of F that float32 cannot hold.
     noise = torch.zeros(len(right)).to(normal)
     noise[: len(rounding)] = torch.tensor(rounding).to(normal)
     normal += torch.diag((noise / scale) ** 2)

@@ -1,4 +1,4 @@
-r"""The SDEs of classical physics, from t = 0 to t_end.
+r"""Make the SDEs of classical physics: Brownian motion, Langevin dynamics and their relatives.
 
     brownian            dx = sqrt(2 D) dW
     ornstein_uhlenbeck  dx = -A x dt + b dW                       A stable, symmetric or not
@@ -6,11 +6,11 @@ r"""The SDEs of classical physics, from t = 0 to t_end.
     underdamped         dq = v dt,  dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW
     geometric_brownian  dx = growth x dt + volatility x dW        Ito or Stratonovich
 
-Boltzmann's constant is 1: a temperature is an energy. A potential is a torch function that gives
-the energy of each particle, (n, d) -> (n,), or the total energy of particles that interact, ();
-autograd makes the force. With a protocol lambda(t) the energy is U(x, lambda(t)), and
-`sdeflow.analysis.work` is the work done by it. The stationary density of `langevin` is e^{-U/T},
-that of `underdamped` e^{-U/T - m v^2 / 2T}.
+Time runs from 0 to t_end. Boltzmann's constant is 1: a temperature is an energy. A potential is a
+torch function of a cloud (n, d): the energy of each particle (n,), or the total energy () of
+particles that interact; autograd computes the force. With a protocol lambda(t) the energy is
+U(x, lambda(t)), and `sdeflow.analysis.work` measures the work done on the particles. The
+stationary density of `langevin` is e^{-U/T}, that of `underdamped` e^{-U/T - m v^2 / 2T}.
 
 Source: Risken 1989, chapters 3, 5 and 10; Sekimoto 2010, chapter 1.
 """
@@ -26,9 +26,8 @@ import torch
 from scipy.linalg import expm, solve_continuous_lyapunov
 from torch import Tensor
 
-from sdeflow._validation import check_finite, check_positive
+from sdeflow._validation import as_numbers, check_finite, check_positive
 from sdeflow.distributions.mixture import GaussianMixture
-from sdeflow.processes.process import as_numbers
 from sdeflow.sdes.drifts import (
     ConstantNoise,
     LinearDrift,
@@ -47,8 +46,9 @@ from sdeflow.sdes.transition import BrownianTransition, RelaxationTransition
 def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
     """Brownian motion, dx = sqrt(2 D) dW; D = 1/2 is the Wiener process.
 
-    Raises:
-        TypeError, ValueError: diffusivity or t_end is not positive.
+    Args:
+        diffusivity: D, length^2 / time.
+        t_end: last time; the first is 0.
     """
     variance = 2 * check_positive(diffusivity, "diffusivity")
     return SDE(
@@ -71,16 +71,16 @@ def langevin(
     """Overdamped Langevin dynamics, dx = -mobility grad U dt + sqrt(2 mobility temperature) dW.
 
     Args:
-        potential: U(x), (n, d) -> (n,), in units of energy, or the total energy () of particles
-            that interact; with a protocol U(x, control).
-        temperature: kT, an energy.
+        potential: U(x), an energy for each particle, (n, d) -> (n,), or the total energy () of
+            particles that interact; with a protocol U(x, control).
+        temperature: k_B T, an energy.
         mobility: velocity per force.
-        protocol: t -> control, for a potential that is driven.
+        t_end: last time; the first is 0.
+        protocol: t -> control, for a potential that is changed in time.
 
     Raises:
-        TypeError, ValueError: a number is not positive, or the potential no function; in a run,
-            the potential gives neither (n,) nor (), is not differentiable, or gives (n,) energies
-            that depend on other particles.
+        TypeError, ValueError: in a run, the potential gives neither (n,) nor (), has no gradient,
+            or gives (n,) energies that depend on other particles.
 
     Source: Risken 1989, chapter 5.
     """
@@ -111,16 +111,19 @@ def underdamped(
     t_end: float = 1.0,
     protocol: Protocol | None = None,
 ) -> SDE:
-    """Langevin dynamics, dq = v dt, dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW.
+    """Underdamped Langevin dynamics of positions q and velocities v.
+
+        dq = v dt,    dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW.
 
     The state is (q, v), (n, 2 k): k positions, then k velocities. The noise acts on v alone.
 
     Args:
         potential: U(q), (n, k) -> (n,), or the total energy (); with a protocol U(q, control).
-        friction: gamma, the rate at which velocities relax (1 / time).
-        temperature: kT, an energy.
+        friction: gamma, the rate at which velocities relax, 1 / time.
+        temperature: k_B T, an energy.
         mass: m.
-        protocol: t -> control.
+        t_end: last time; the first is 0.
+        protocol: t -> control, for a potential that is changed in time.
 
     Raises:
         TypeError, ValueError: as in `langevin`; in a run, the state has an odd number of columns.
@@ -143,7 +146,7 @@ class LangevinSDE(SDE):
     """The SDE of `langevin` and `underdamped`."""
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`; a run begins with a look at the energies of its particles."""
+        """This SDE on the step index; energies that depend on other particles are refused."""
         if isinstance(self.drift, OverdampedDrift | UnderdampedDrift):
             self.drift.check_pairs(like, times[0])
         return super().stepped(times, like)
@@ -157,11 +160,14 @@ def geometric_brownian(
 ) -> SDE:
     """Geometric Brownian motion, dx = growth x dt + volatility x dW in each coordinate.
 
-    x is lognormal; ln x grows by (growth - volatility^2 / 2) t (Ito) or growth t (Stratonovich).
+    x is lognormal: the mean of ln x grows at the rate growth - volatility^2 / 2 after Ito, and at
+    the rate growth after Stratonovich.
 
-    Raises:
-        TypeError, ValueError: growth is not finite, volatility or t_end not positive, or the
-            calculus unknown.
+    Args:
+        growth: 1 / time; it may be negative.
+        volatility: 1 / sqrt(time).
+        t_end: last time; the first is 0.
+        calculus: interpretation of the noise, which depends on x.
 
     Source: Oksendal 2003, section 5.1.
     """
@@ -185,26 +191,23 @@ def ornstein_uhlenbeck(
 
     Args:
         matrix: (d, d), 1 / time; its eigenvalues have positive real parts. It may be asymmetric.
-        noise: (d,) or one number for all axes; it may be zero on some axes, not on all.
-
-    Raises:
-        TypeError, ValueError: the matrix is not square or not stable; the noise is negative or of
-            another shape.
+        noise: (d,) or one number for all axes, length / sqrt(time); it may be zero on some axes.
+        t_end: last time; the first is 0.
     """
-    a = as_numbers(matrix, "matrix").detach().to("cpu", torch.float64, copy=True)
+    a = as_numbers(matrix, "matrix").clone()
     if a.ndim != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(f"matrix must be square, (d, d), got {tuple(a.shape)}")
     slowest = float(torch.linalg.eigvals(a).real.min()) if torch.isfinite(a).all() else np.nan
     if not slowest > 0:
         raise ValueError(
             "matrix must have eigenvalues with positive real parts, so that dx = -matrix x dt "
-            f"relaxes; the smallest real part is {slowest:.3g}; use SDE for motion that does not"
+            f"decays; the smallest real part is {slowest:.3g}; use SDE for an unstable drift"
         )
-    b = as_numbers(noise, "noise").detach().to("cpu", torch.float64)
+    b = as_numbers(noise, "noise")
     if b.shape not in ((), a.shape[:1]):
         raise ValueError(
             f"noise must be a number or one amplitude for each axis, ({len(a)},), got shape "
-            f"{tuple(b.shape)}; turn the axes so that a matrix of noise becomes diagonal"
+            f"{tuple(b.shape)}; rotate the axes so that a matrix of noise becomes diagonal"
         )
     if not (torch.isfinite(b).all() and (b >= 0).all() and b.any()):
         raise ValueError(f"noise must be finite, not negative and not all zero, got {b.tolist()}")
@@ -214,20 +217,16 @@ def ornstein_uhlenbeck(
         NoisePerAxis(b),
         0.0,
         check_positive(t_end, "t_end"),
-        transition=RelaxationTransition(a.diagonal(), b) if _is_diagonal(a) else None,
+        transition=RelaxationTransition(a.diagonal(), b) if a.equal(a.diagonal().diag()) else None,
         name=f"Ornstein-Uhlenbeck process in {len(a)} dimension{'s' * (len(a) > 1)}",
         matrix=a,
         noise=b,
     )
 
 
-def _is_diagonal(a: Tensor) -> bool:
-    return bool((a == torch.diag(a.diagonal())).all())
-
-
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class OrnsteinUhlenbeck(SDE):
-    """dx = -A x dt + b dW, with its Gaussian distributions in closed form, in float64.
+    """The SDE dx = -A x dt + b dW, with its Gaussian distributions in closed form, in float64.
 
     Attributes:
         matrix: A (d, d).
@@ -245,22 +244,21 @@ class OrnsteinUhlenbeck(SDE):
             isinstance(noise, NoisePerAxis) and noise.size is not self.noise
         ):
             raise ValueError(
-                "matrix and noise belong to the drift and diffusion of this SDE and cannot be "
-                "replaced; make it anew with sf.sdes.ornstein_uhlenbeck(matrix, noise)"
+                "matrix and noise belong to the drift and the diffusion of this SDE and cannot be "
+                "replaced; make a new one with sf.sdes.ornstein_uhlenbeck(matrix, noise)"
             )
 
     def covariance(self, lag: float = 0.0) -> Tensor:
-        """The stationary Cov(x_{t + lag}, x_t) = e^{-A lag} C, (d, d); A C + C A^T = diag(b^2).
+        """The stationary covariance at a time lag >= 0, (d, d).
 
-        Raises:
-            TypeError, ValueError: lag is negative.
+            Cov(x_{t + lag}, x_t) = e^{-A lag} C,    A C + C A^T = diag(b^2).
 
         Source: Gardiner 2009, section 4.5.
         """
         if not self.as_made:
             raise ValueError(
-                "the drift or the diffusion has been replaced: closed forms hold for those of the "
-                "matrix and the noise alone; make the process anew with ornstein_uhlenbeck"
+                "the drift or the diffusion has been replaced, and closed forms hold only for "
+                "those of the matrix and the noise; make a new process with ornstein_uhlenbeck"
             )
         spread = solve_continuous_lyapunov(self.matrix.numpy(), np.diag(self.noise.numpy() ** 2))
         fade = self._propagator(check_positive(lag, "lag", zero=True))
@@ -272,12 +270,9 @@ class OrnsteinUhlenbeck(SDE):
         return GaussianMixture(self.noise.new_ones(1), zero, self.covariance()[None])
 
     def evolved(self, start: GaussianMixture, time: float) -> GaussianMixture:
-        """The distribution of x_t for x_0 from `start`, again a mixture; t = time.
+        """The distribution of x_t if x_0 has the distribution `start`; again a Gaussian mixture.
 
-            mu_k -> e^{-A t} mu_k,    C_k -> C + e^{-A t} (C_k - C) e^{-A^T t}.
-
-        Raises:
-            TypeError, ValueError: time is negative, or the dimensions differ.
+        mu_k -> e^{-A t} mu_k,    C_k -> C + e^{-A t} (C_k - C) e^{-A^T t},    t = time >= 0.
         """
         if not isinstance(start, GaussianMixture):
             raise TypeError(f"start must be a GaussianMixture, got {type(start).__name__}")
@@ -292,9 +287,9 @@ class OrnsteinUhlenbeck(SDE):
         return GaussianMixture(start.weights, start.means @ fade.T, (spread + spread.mT) / 2)
 
     def entropy_production(self) -> float:
-        """Per unit of time, at rest: tr(A^T D^{-1} A C) - tr A, D = diag(b^2) / 2.
+        """The entropy production per unit of time in the stationary state; zero if reversible.
 
-        It is zero if the process is reversible.
+            tr(A^T D^{-1} A C) - tr A,    D = diag(b^2) / 2.
 
         Raises:
             ValueError: an axis has no noise.

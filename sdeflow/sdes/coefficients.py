@@ -1,7 +1,6 @@
 r"""Check the drift and the diffusion of an SDE at the points of a grid.
 
-A wrong shape or a NaN is reported with the place where it came from. The diffusion is one number,
-one per axis, or one per point and axis.
+A wrong shape or a NaN is reported with the point and the time where it occurs.
 """
 
 from __future__ import annotations
@@ -13,13 +12,14 @@ from sdeflow._validation import SdeflowError
 from sdeflow.sdes.sde import SDE
 
 ROUNDED = 0.01
-"""Part of the largest drift by which that of one point may change beside others: by rounding."""
+"""How much the drift at a point may depend on the other points, by rounding, relative to the
+largest drift."""
 
 
 def check_each_alone(sde: SDE, x: Tensor, t: float) -> None:
     """Check that the drift at a point of a grid x (n, d) does not depend on the other points.
 
-    Particles that interact have no density of their own on a grid of one particle's coordinates.
+    A density on a grid is that of one particle, so the particles must not interact.
 
     Raises:
         ValueError: it does, or the drift has another shape than x.
@@ -32,19 +32,14 @@ def check_each_alone(sde: SDE, x: Tensor, t: float) -> None:
     off = (alone[0] - beside[len(x) // 3]).abs().max()
     if off > ROUNDED * beside.abs().max():
         raise ValueError(
-            "the drift at a point of the grid depends on the other points, as if they were "
-            "particles that interact; a density needs the drift of one particle by itself: "
-            "give a potential (n, d) -> (n,), a drift that does not couple rows, or use particles"
+            "the drift at a point of the grid depends on the other points, but a density needs "
+            "particles that do not interact; give a potential (n, d) -> (n,) or a drift whose "
+            "rows are independent, or move particles with SDESolver"
         )
 
 
 def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:
-    """The drift f at x (n, d) in float64, checked to be finite and of x's shape.
-
-    Raises:
-        ValueError: another shape.
-        SdeflowError: NaN or infinite.
-    """
+    """Return a drift f at x (n, d) in float64, if it is finite and has the shape of x."""
     if not isinstance(f, Tensor) or f.shape != x.shape:
         got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
         raise ValueError(
@@ -56,19 +51,13 @@ def checked_drift(f: object, x: Tensor, t: Tensor | float) -> Tensor:
         where = ", ".join(f"{c:.3g}" for c in x[bad])
         raise SdeflowError(
             f"the drift is NaN or infinite at t = {float(t):.6g}, first at ({where}) of the grid; "
-            "move the grid or correct the drift"
+            "move the grid, or correct the drift"
         )
     return f.double()
 
 
 def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
-    """The diffusion g at x (n, d) as () or (n, d), checked to be finite.
-
-    Raises:
-        TypeError: neither a tensor nor a number.
-        ValueError: another shape than (), (d,) or (n, d).
-        SdeflowError: NaN or infinite.
-    """
+    """Return a diffusion g at x (n, d), (), (d,) or (n, d), as () or (n, d), if it is finite."""
     if isinstance(g, (int, float)):
         g = torch.tensor(g, dtype=torch.float64)
     if not isinstance(g, Tensor):
@@ -79,9 +68,13 @@ def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
     g = g.expand(x.shape) if g.shape == x.shape[1:] else g
     if g.ndim and g.shape != x.shape:
         raise ValueError(
-            f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}; on a "
-            "grid noise is (), (d,) or diagonal (n, d)"
+            f"the diffusion returned {tuple(g.shape)} for a cloud of shape {tuple(x.shape)}, but "
+            "noise is (), (d,) or diagonal (n, d); rotate the axes so that a matrix of noise "
+            "becomes diagonal"
         )
     if not torch.isfinite(g).all():
-        raise SdeflowError(f"the diffusion is NaN or infinite at t = {float(t):.6g}")
+        raise SdeflowError(
+            f"the diffusion is NaN or infinite at t = {float(t):.6g}; move the grid, or correct "
+            "the diffusion"
+        )
     return g

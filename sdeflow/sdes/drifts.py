@@ -1,7 +1,7 @@
-r"""Write down the drifts and diffusions of classical physics as functions (x, t) of a cloud.
+r"""Write the drifts and diffusions of classical physics as functions (x, t) of a cloud.
 
-They are frozen dataclasses and not closures, so that an SDE can be copied, and sent to another
-process.
+They are frozen dataclasses and not closures, so that an SDE can be copied and sent to another
+process of the computer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sdeflow.sdes.potentials import Force
 
 @dataclass(frozen=True)
 class NoDrift:
-    """0."""
+    """The drift 0."""
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         return torch.zeros_like(x)
@@ -26,7 +26,7 @@ class NoDrift:
 
 @dataclass(frozen=True)
 class ConstantNoise:
-    """One number for all axes, ()."""
+    """The diffusion (), one constant for all axes."""
 
     size: float
 
@@ -36,7 +36,7 @@ class ConstantNoise:
 
 @dataclass(frozen=True)
 class Multiple:
-    """factor x."""
+    """The drift, or the diffusion, factor x."""
 
     factor: float
 
@@ -46,12 +46,12 @@ class Multiple:
 
 @dataclass(frozen=True, eq=False)
 class LinearDrift:
-    """-matrix x, for a matrix (d, d)."""
+    """The drift -matrix x, for a matrix (d, d)."""
 
     matrix: Tensor
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        # In blocks of one shape, so that the bits of a particle do not depend on n.
+        # Blocks of one shape, so that the rounding of a particle does not depend on n.
         return product(whole_blocks(x.contiguous()), self._factor(x))[: len(x)]
 
     def _factor(self, x: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class LinearDrift:
 
 @dataclass(frozen=True, eq=False)
 class NoisePerAxis:
-    """One number for each axis, (d,)."""
+    """The diffusion (d,), one constant for each axis."""
 
     size: Tensor
 
@@ -78,7 +78,7 @@ class NoisePerAxis:
 
 @dataclass(frozen=True)
 class OverdampedDrift:
-    """mobility force."""
+    """The drift mobility force."""
 
     force: Force
     mobility: float
@@ -87,13 +87,13 @@ class OverdampedDrift:
         return self.mobility * self.force(x, t)
 
     def check_pairs(self, x: Tensor, t: Tensor) -> None:
-        """See `Force`."""
+        """Refuse energies (n,) that depend on other particles."""
         self.force.check_pairs(x, t)
 
 
 @dataclass(frozen=True)
 class UnderdampedDrift:
-    """(v, force / mass - friction v) for the state (q, v)."""
+    """The drift (v, force / mass - friction v) of the state (q, v)."""
 
     force: Force
     mass: float
@@ -104,13 +104,13 @@ class UnderdampedDrift:
         return torch.cat([v, self.force(q, t) / self.mass - self.friction * v], 1)
 
     def check_pairs(self, x: Tensor, t: Tensor) -> None:
-        """See `Force`."""
+        """Refuse energies (n,) that depend on other particles."""
         self.force.check_pairs(positions_and_velocities(x)[0], t)
 
 
 @dataclass(frozen=True)
 class UnderdampedNoise:
-    """0 for positions, size for velocities, (2 k,)."""
+    """The diffusion (2 k,): 0 for positions, size for velocities."""
 
     size: float
 
@@ -120,15 +120,11 @@ class UnderdampedNoise:
 
 
 def positions_and_velocities(x: Tensor) -> tuple[Tensor, Tensor]:
-    """q and v, (n, k) each, of the state x (n, 2 k).
-
-    Raises:
-        ValueError: x has an odd number of columns.
-    """
+    """Positions q and velocities v, (n, k) each, of the state x (n, 2 k)."""
     if x.shape[-1] % 2:
         raise ValueError(
-            f"underdamped motion has a velocity for every position, got {x.shape[-1]} columns; "
-            "give (q, v)"
+            f"the state of underdamped dynamics is (q, v), (n, 2 k), got {x.shape[-1]} columns; "
+            "append a velocity for each position"
         )
     q, v = x.chunk(2, -1)
     return q, v

@@ -1,9 +1,9 @@
-r"""Make an SDE whose drift is linear in x and in a field: one evaluation of the field per drift.
+r"""Make an SDE whose drift is linear in x and in a field, and evaluates the field once.
 
-    dx = [state x + prediction field(scale x, t)] dt + g dW,
+    dx = [state x + prediction field(scale x, t)] dt + g dW.
 
-where state, prediction, scale and g are functions of time alone. They are computed for all steps
-beforehand, so a step costs one evaluation of the field and two passes over x.
+state, prediction, scale and g are functions of time alone. They are computed before the run for
+all its steps, so a step costs one evaluation of the field and two passes over x.
 
 See docs/theory.md, (4.2) and (5.1).
 """
@@ -29,7 +29,12 @@ from sdeflow.sdes.sde import SDE, Scale, SteppedSDE
 
 
 class TimeCoefficients(NamedTuple):
-    """At one time: drift = state x + prediction field(scale x, t), and the diffusion g."""
+    """The coefficients of drift = state x + prediction field(scale x, t), and the diffusion g.
+
+    Attributes:
+        t, c: process time, and alpha, sigma and their rates there.
+        scale, state, prediction, diffusion: shaped like t.
+    """
 
     t: Tensor
     c: Coefficients[Tensor]
@@ -41,7 +46,7 @@ class TimeCoefficients(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FieldCoefficients(ABC):
-    """t () or (K,) -> `TimeCoefficients` of that shape, for one field and one eta."""
+    """A function of t, () or (K,), that gives the `TimeCoefficients` of one field and one eta."""
 
     field: Field
     eta: float
@@ -53,7 +58,7 @@ class FieldCoefficients(ABC):
 
 @dataclass(frozen=True, eq=False)
 class FieldDrift:
-    """(x, t) -> state x + prediction field(scale x, t)."""
+    """The drift (x, t) -> state x + prediction field(scale x, t)."""
 
     coefficients: FieldCoefficients
 
@@ -66,7 +71,7 @@ class FieldDrift:
 
 @dataclass(frozen=True, eq=False)
 class FieldNoise:
-    """(x, t) -> g."""
+    """The diffusion (x, t) -> g."""
 
     coefficients: FieldCoefficients
 
@@ -84,8 +89,8 @@ class FieldSDE(SDE):
         eta: the diffusion relative to that of the reverse SDE.
 
     Raises:
-        ValueError: `dataclasses.replace` has changed field, eta or coefficients, which the drift
-            belongs to.
+        ValueError: `dataclasses.replace` has changed field, eta or coefficients, of which the
+            drift is made.
     """
 
     field: Field
@@ -93,7 +98,7 @@ class FieldSDE(SDE):
     eta: float
 
     def __post_init__(self) -> None:
-        """Check that the parts belong together."""
+        """Check that the drift is made of this field, this eta and these coefficients."""
         super().__post_init__()
         own, drift = self.coefficients, self.drift if self.as_made else None
         known = own if not isinstance(drift, FieldDrift) else drift.coefficients
@@ -104,7 +109,7 @@ class FieldSDE(SDE):
             )
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`; what depends on time alone is computed here, once."""
+        """This SDE on the step index; what depends on time alone is computed once, for all k."""
         return (_SteppedFieldSDE if self.as_made else SteppedSDE)(self, times, like)
 
 
@@ -145,8 +150,8 @@ class _SteppedFieldSDE(SteppedSDE):
         stage = self._stages.get(fraction) or self._stage(fraction)
         field, scale, ratio, prediction, state = stage.step(k)
         out = field(x) if scale is None else field(x * scale)
-        # Each pass over a small cloud costs: a tensor () is a cheaper factor than a number, and a
-        # number in `alpha` is cheaper than either.
+        # For small clouds each torch call counts: a factor that is a tensor () is faster than a
+        # number, and a number in `alpha` is faster than both.
         if -1e3 < ratio < 1e3:
             return torch.add(out, x, alpha=ratio).mul_(prediction)
         return torch.add(out * prediction, x, alpha=state)
@@ -160,11 +165,11 @@ class _SteppedFieldSDE(SteppedSDE):
 
 
 Step = tuple[Evaluate, Tensor | None, float, Tensor, float]
-"""The field, its scale (None: 1), state / prediction, prediction, state."""
+"""The field, its scale (None is 1), state / prediction, prediction, state."""
 
 
 class _Stage(NamedTuple):
-    """One stage of every step: drift dt = state x + prediction field(scale x); the noise."""
+    """One stage of every step: drift dt = state x + prediction field(scale x), and the noise."""
 
     step: Callable[[int], Step]
     noise: Tensor
@@ -173,7 +178,7 @@ class _Stage(NamedTuple):
     def of(
         field: Table, scale: Tensor, state: Tensor, prediction: Tensor, noise: Tensor, like: Tensor
     ) -> _Stage:
-        """From columns (K,) in float64."""
+        """The stage with these coefficients, each (K,) in float64."""
         rows, unscaled = torch.stack([state / prediction, state]).numpy(), bool((scale == 1).all())
         own, factors = scale.to(like), prediction.to(like)
 
@@ -187,7 +192,7 @@ class _Stage(NamedTuple):
 
 
 def driven(coefficients: FieldCoefficients, time_grid: SpanTimes, name: str, kind: type[F]) -> F:
-    """The SDE of these coefficients on the span of this time grid, without noise if eta is 0."""
+    """The SDE with these coefficients over the span of a time grid, without noise if eta is 0."""
     field, eta = coefficients.field, coefficients.eta
     return kind(
         FieldDrift(coefficients),

@@ -1,4 +1,4 @@
-r"""Make the SDEs of generative models: noising, its reverse, ancestral sampling.
+r"""Make the SDEs of generative models: noising data, its time reversal, ancestral sampling.
 
     forward    dx = f x dt + g dW                                            data -> noise
     reverse    dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt
@@ -8,8 +8,8 @@ r"""Make the SDEs of generative models: noising, its reverse, ancestral sampling
     ancestral  x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
                kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2)                     one step t -> s
 
-With the exact field `reverse` and `comoving` have the same marginals for every eta: eta = 0 is the
-probability flow, eta = 1 the time-reversed diffusion (Anderson 1982).
+With the exact field, the distribution of x_t under `reverse` and `comoving` is the same for every
+eta: eta = 0 is the probability flow, eta = 1 the time-reversed diffusion (Anderson 1982).
 
 See docs/theory.md, (4.2) reverse, (4.3) comoving, (4.4) ancestral.
 """
@@ -23,10 +23,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_positive
+from sdeflow._validation import as_numbers, check_positive
 from sdeflow.fields.field import Field, check_score
+from sdeflow.fields.guided import GuidedField
+from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import mixing
-from sdeflow.processes.process import Process, as_numbers, check_process
+from sdeflow.processes.process import Process, check_process
 from sdeflow.processes.time_grids import LogSNRTimes, NoiseLevels, ends
 from sdeflow.sdes.field_sde import (
     FieldCoefficients,
@@ -40,14 +42,11 @@ from sdeflow.sdes.sde import SDE, SteppedSDE, check_function
 from sdeflow.sdes.transition import NoisingTransition, gaussian_transition
 
 Variance = Callable[[Tensor], Tensor]
-"""times (K + 1,) -> (K,), the variance that each step adds per coordinate (length^2)."""
+"""Times (K + 1,) -> (K,), the variance that each step adds per coordinate (length^2)."""
 
 
 def forward(process: Process) -> SDE:
-    """The noising SDE dx = f x dt + g dW, from t_min to t_max.
-
-    Raises:
-        TypeError: process is not a `Process`.
+    """The noising SDE dx = f x dt + g dW of a process, from t_min to t_max.
 
     Source: Song et al. 2021, eq. 5 and 29.
     """
@@ -65,7 +64,7 @@ def forward(process: Process) -> SDE:
 
 @dataclass(frozen=True)
 class NoisingDrift:
-    """(x, t) -> f x."""
+    """The drift (x, t) -> f x of the noising SDE."""
 
     process: Process
 
@@ -75,7 +74,7 @@ class NoisingDrift:
 
 @dataclass(frozen=True)
 class Noising:
-    """(x, t) -> g."""
+    """The diffusion (x, t) -> g of the noising SDE."""
 
     process: Process
 
@@ -84,18 +83,27 @@ class Noising:
 
 
 def checked(field: Field, eta: float) -> tuple[Process, float]:
-    """The process of a field, and eta, if they are what their names say.
-
-    Raises:
-        TypeError, ValueError: they are not, or noise needs a score that the field has not.
-    """
+    """The process of a field, and eta as a float, if the field has the score that noise needs."""
     if not isinstance(field, Field):
         got = f"the class {field.__name__}" if isinstance(field, type) else type(field).__name__
-        raise TypeError(f"this SDE needs a Field, got {got}; see sf.ExactField")
+        raise TypeError(f"this SDE needs a Field, got {got}; pass sf.ExactField(process, data)")
     eta = check_positive(eta, "eta", zero=True)
     if eta:
         check_score(field, f"noise (eta = {eta:g})")
     return field.process, eta
+
+
+def check_one_label(field: Field) -> None:
+    """Refuse one label for each particle where steps are fitted: a fit runs clouds of any size."""
+    if isinstance(field, GuidedField):
+        check_one_label(field.conditional)
+        check_one_label(field.against)
+    elif isinstance(field, LearnedField) and field.label is not None and field.label.ndim:
+        raise ValueError(
+            "steps are fitted to one distribution, but this field has one label for each "
+            "particle; give all particles one label, as field.given(k) does, and calibrate for "
+            "each label k, or use multistep(field)"
+        )
 
 
 def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
@@ -104,13 +112,14 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
         dx = [alpha_dot x0_hat + (sigma_dot + eta^2 (sigma_dot - f sigma)) eps_hat] dt + eta g dW.
 
     eta = 0 is the probability-flow ODE, eta = 1 the time reversal of the noising SDE; with the
-    exact field the marginals do not depend on eta. A run starts from x_{t_max}, which
-    `Process.prior` draws; with `replace(sde, t_start=t)` from x_t, which
-    `replace(process, t_max=t).prior(n, d, seed, data=...)` draws.
+    exact field the distribution of x_t does not depend on eta.
 
-    Raises:
-        TypeError: field is not a `Field`.
-        ValueError: eta is negative or not finite.
+    A run starts from x_{t_max}; `Process.prior` draws it. To start from x_t at another time t, use
+    `replace(sde, t_start=t)` and `replace(process, t_max=t).prior(n, d, seed, data=...)`.
+
+    Args:
+        field: gives x0_hat and eps_hat.
+        eta: size of the noise, zero or more.
 
     Source: Song et al. 2021, eq. 6 and 13; eta as in Zhang and Chen 2021.
     """
@@ -122,10 +131,9 @@ def reverse(field: Field, eta: float = 1.0) -> FieldSDE:
 
 
 class ReverseCoefficients(FieldCoefficients):
-    """Those of `reverse`."""
+    """The coefficients of `reverse`."""
 
     def __call__(self, t: Tensor) -> TimeCoefficients:
-        """See `FieldCoefficients`."""
         c = self.field.process(t)
         target = c.alpha_dot, c.sigma_dot + self.eta**2 * c.noise_rate
         state, prediction = mixing(self.field.row(c), c, target)
@@ -134,16 +142,17 @@ class ReverseCoefficients(FieldCoefficients):
 
 
 def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
-    r"""The reverse SDE for y = x / alpha with time rho = sigma / alpha, the Brownian frame.
+    r"""The reverse SDE for y = x / alpha, with the noise level rho = sigma / alpha as its time.
 
         dy = (1 + eta^2) eps_hat d rho + eta sqrt(2 rho) dW,    rho(t_max) down to rho(t_min).
 
-    It starts from x / alpha(t_max) and ends at x / alpha(t_min). With eta = 0, Euler's method is
-    DDIM, and Heun's method on Karras levels is EDM's Algorithm 1.
+    A run starts from x / alpha(t_max) and ends at x / alpha(t_min). At eta = 0, Euler's method is
+    DDIM, and Heun's method on Karras' noise levels is EDM's Algorithm 1. The coordinates (y, rho)
+    are called the Brownian frame: in them, noising is Brownian motion.
 
-    Raises:
-        TypeError: field is not a `Field`.
-        ValueError: eta is negative or not finite.
+    Args:
+        field: gives eps_hat.
+        eta: size of the noise, zero or more.
 
     Source: Karras et al. 2022, eq. 4; Song, Meng and Ermon 2021, eq. 14.
     """
@@ -154,10 +163,9 @@ def comoving(field: Field, eta: float = 0.0) -> FieldSDE:
 
 
 class ComovingCoefficients(FieldCoefficients):
-    """Those of `comoving`."""
+    """The coefficients of `comoving`, whose time is rho."""
 
     def __call__(self, t: Tensor) -> TimeCoefficients:
-        """See `FieldCoefficients`; the time t of the SDE is rho."""
         process, rho = self.field.process, t
         t = process.time_of(rho)
         c = process(t)
@@ -169,25 +177,20 @@ class ComovingCoefficients(FieldCoefficients):
 
 
 def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) -> AncestralSDE:
-    r"""Ancestral sampling: DDPM at eta = 1, DDIM at eta = 0, DDIM-eta between.
+    r"""Ancestral sampling: DDPM at eta = 1, DDIM at eta = 0, DDIM with noise in between.
 
         x_s = alpha_s x0_hat + sqrt(sigma_s^2 - eta^2 kappa) eps_hat + eta sqrt(kappa) z,
-        kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2).
+        kappa = sigma_s^2 (1 - rho_s^2 / rho_t^2),    rho = sigma / alpha,
 
-    At eta = 0 and 1 a step is the exact solution of `reverse` with x0_hat held constant; between,
-    to first order in the step. Only the method `euler` can run it. DDPM's last step, to sigma = 0,
-    has no noise: it is `field.data` at the last time.
+    from t to s < t. For eta = 0 and 1 a step is the exact solution of `reverse` with x0_hat held
+    constant, for other eta to first order in the step. Solve it with the method `euler`. DDPM's
+    last step, to sigma = 0, has no noise: it is `field.data` at the last time.
 
     Args:
         field: gives x0_hat and eps_hat.
-        eta: 0 to 1.
-        variance: times (K + 1,) -> (K,), the variance of the noise in each step, if not
-            eta^2 kappa (see `analysis.elbo`); the mean remains DDPM's.
-
-    Raises:
-        TypeError: field is not a `Field`, or variance not a function.
-        ValueError: eta is outside [0, 1], or below 1 with a variance; when run, variance is
-            negative, not finite or not (K,).
+        eta: size of the noise, 0 to 1.
+        variance: times (K + 1,) -> (K,), the variance of the noise of each step in place of
+            kappa, at eta = 1 (see `analysis.elbo`); the mean remains that of DDPM.
 
     Source: Ho et al. 2020, eq. 7; Song, Meng and Ermon 2021, eq. 12 and 16.
     """
@@ -199,14 +202,13 @@ def ancestral(field: Field, eta: float = 1.0, variance: Variance | None = None) 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class AncestralSDE(FieldSDE):
-    """The SDE that `ancestral` makes: `reverse`, with the steps given there."""
+    """The SDE that `ancestral` makes: `reverse`, solved in the steps given there."""
 
     variance: Variance | None = None
 
     whole_step: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Check eta and the variance."""
         super().__post_init__()
         if self.eta > 1:
             raise ValueError(
@@ -217,15 +219,14 @@ class AncestralSDE(FieldSDE):
         check_function(self.variance, "variance", "times")
         if self.eta != 1:
             raise ValueError(
-                f"a variance of your own goes with DDPM's mean: use eta = 1, not {self.eta}"
+                f"a variance of your own belongs to the mean of DDPM; use eta = 1, not {self.eta}"
             )
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`."""
         if not self.as_made:
             raise ValueError(
-                "the steps of ancestral sampling come from its field, not from a drift or noise "
-                "of your own; replace the drift of reverse(field) instead"
+                "the steps of ancestral sampling are made of its field and cannot have another "
+                "drift or diffusion; replace the drift of reverse(field) instead"
             )
         return _SteppedAncestralSDE(self, times, like)
 
@@ -249,7 +250,7 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
                 variance = _chosen(self.sde.variance, self.times)
             one, noise = torch.ones_like(variance), eta * torch.sqrt(variance)
             table = field.table(self.times[:-1], start, self.like)
-            # A step of the solver adds to x, so the drift is x_s - x.
+            # Euler's method adds the drift to x, so the drift is x_s - x.
             self._stages[0.0] = _Stage.of(
                 table, one, state - one, prediction * one, noise, self.like
             )
@@ -257,8 +258,8 @@ class _SteppedAncestralSDE(_SteppedFieldSDE):
 
 
 def _chosen(variance: Variance, times: Tensor) -> Tensor:
-    """The user's variances, (K,) in float64, checked."""
-    v = as_numbers(variance(times), "variance").detach().to("cpu", torch.float64)
+    """The variances (K,) that a user's function gives, checked, in float64."""
+    v = as_numbers(variance(times), "variance")
     if v.shape != (len(times) - 1,):
         raise ValueError(
             f"variance must give ({len(times) - 1},), one for each step, got {tuple(v.shape)}"

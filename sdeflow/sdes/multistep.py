@@ -40,14 +40,14 @@ from sdeflow.sdes.sde import Scale, SteppedSDE
 
 
 class Spread(NamedTuple):
-    """What the steps need to know of the data.
+    """The mean of the data and their widths (length), from which the steps are computed.
 
     Attributes:
         mean: (d,), or None for centred data.
-        std: s, root mean square deviation per coordinate; it sets the frame.
+        std: s, root mean square deviation per coordinate; the angle theta depends on it.
         widest: standard deviation along the first principal axis, at least s; it sets the times.
-        narrowest: that of the finest structure, 0 for points; None for a field that is learned.
-            With it the steps also use that F vanishes at infinite noise, as a network's need not.
+        narrowest: width of the finest structure, 0 for points; None for a learned field. If it is
+            given, the steps use that F vanishes at infinite noise, which no network guarantees.
     """
 
     mean: Tensor | None
@@ -56,18 +56,17 @@ class Spread(NamedTuple):
     narrowest: float | None = None
 
     def __repr__(self) -> str:
-        """In words."""
         finest = "unknown" if self.narrowest is None else f"{self.narrowest:.4g}"
         return f"data of std {self.std:.4g}, widest {self.widest:.4g}, narrowest {finest}"
 
     @property
     def finest(self) -> float | None:
-        """narrowest / std."""
+        """The width of the finest structure, narrowest / std; None if it is not known."""
         return None if self.narrowest is None else self.narrowest / self.std
 
 
 MOST = 3.0
-"""Noise above which 16 nodes do not integrate cos(theta)^(eta^2) over a long step."""
+"""The largest eta: above it 16 nodes do not integrate cos(theta)^(eta^2) over a long step."""
 
 
 class Moments(NamedTuple):
@@ -81,7 +80,7 @@ CENTRED = Spread(None, 1.0, 1.0)
 
 
 def known_spread(field: Field) -> Moments | None:
-    """Mean (d,) and standard deviation of the data of a field, as far as it knows them."""
+    """Mean (d,) and standard deviation of the data of a field; None if they are not known."""
     if isinstance(field, GuidedField):
         return known_spread(field.conditional)
     if isinstance(field, ExactField):
@@ -92,7 +91,7 @@ def known_spread(field: Field) -> Moments | None:
 
 
 def spread_of(field: Field) -> Spread:
-    """The spread of the data of a field, as far as it knows it: by default centred, with s = 1."""
+    """The spread of the data of a field; where it is not known, centred data with s = 1."""
     known = known_spread(field)
     if known is None:
         return CENTRED
@@ -114,27 +113,24 @@ def multistep(
 ) -> MultistepSDE:
     r"""The reverse SDE in multistep form, the sampler to use for few calls of the network.
 
-    Only the method `euler` can run it; each of its steps is a whole step of the sampler and costs
-    one call. A run remembers its last steps: cut in parts, each part begins with order 1. Gaussian
-    data N(mean, s^2) are sampled exactly in any number of steps.
+    Solve it with the method `euler`: each of its steps is a whole step of the sampler and costs
+    one call. A step uses values of F of earlier steps, so the parts of a run that is cut begin
+    with order 1. Gaussian data N(mean, s^2) are sampled exactly in any number of steps.
 
-    No recipe is safe for a `GuidedField` of scale above 1. Its flow gets the one that fails least,
-    `recipe(steps, guided=True)`, and the run warns: `calibrate` chooses by trial.
+    No recipe is safe for a `GuidedField` of scale above 1. Its flow gets the safest recipe,
+    `recipe(steps, guided=True)`, and a run warns; `calibrate` tries the steps on this field.
 
     Args:
         field: gives x0_hat and eps_hat.
-        eta: noise, at most 3; 0 for the probability flow (`ODESolver`), above for `SDESolver`.
+        eta: size of the noise, at most 3; 0 is the probability flow and needs `ODESolver`, other
+            values need `SDESolver`.
         order, corrector: numbers of values of F in the polynomials of the step, 1 to 4, and of the
             corrector, 0 (none) to 5; by default those of `recipe`.
-        spread: of the data; by default what the field knows of them. A `widest` that is too large
-            by 2 costs little, one that is too small a lot.
+        spread: of the data; by default that of the field's data, where it is known. A `widest`
+            that is twice too large costs little accuracy, one that is too small costs much.
 
-    Raises:
-        TypeError: field is not a `Field`.
-        ValueError: eta is negative, or order, corrector or spread is out of range.
-
-    Source: Salimans and Ho 2022 for the frame at eta = 0; multistep samplers in another frame are
-    in Lu et al. 2022, such correctors in Zhao et al. 2023.
+    Source: Salimans and Ho 2022 for the angle at eta = 0; Lu et al. 2022 for multistep samplers in
+    other coordinates, Zhao et al. 2023 for such correctors.
     """
     process, eta = checked(field, eta)
     if eta > MOST:
@@ -162,20 +158,19 @@ class RecipeTimes(SpanTimes):
     guided: bool = False
 
     def __call__(self, steps: int) -> Tensor:
-        """See `SpanTimes`."""
         usual = recipe(check_int(steps, "steps"), self.eta, self.guided, self.spread.finest)
         widest = usual.widen * self.spread.widest
         return AngleTimes(self.t_start, self.t_end, self.process, widest, usual.power)(steps)
 
 
 def _pushed(field: Field) -> bool:
-    """Whether guidance pushes the field beyond both of its parts, rather than between them."""
+    """Whether guidance extrapolates beyond both parts of the field: scale above 1 or below 0."""
     return isinstance(field, GuidedField) and not 0 <= field.scale <= 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class MultistepSDE(FieldSDE):
-    """The SDE that `multistep` makes: `reverse`, with the steps given there."""
+    """The SDE that `multistep` makes: `reverse`, solved in the steps given there."""
 
     order: int | None = None
     corrector: int | None = None
@@ -186,17 +181,15 @@ class MultistepSDE(FieldSDE):
     remembers: ClassVar[bool] = True
 
     def __repr__(self) -> str:
-        """In words."""
         return super().__repr__() + (f"; {self.fitted}" if self.fitted is not None else "")
 
     @property
     def untried(self) -> bool:
-        """Whether the steps of a guided flow come from a recipe, and nobody has tried them."""
+        """Whether the steps of a guided flow come from a recipe, not tried on this field."""
         chosen = (self.fitted, self.order, self.corrector) != (None, None, None)
         return not chosen and not self.eta and _pushed(self.field)
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """See `SDE`."""
         if not self.as_made:
             raise ValueError(
                 "the steps of multistep sampling come from its field, not from a drift of your "
@@ -225,9 +218,9 @@ Step = tuple[Evaluate, float, float, float, Tensor, tuple[float, ...]]
 
 
 class _SteppedMultistepSDE(_SteppedFieldSDE):
-    """The steps of one run, with the memory of its last values of F.
+    """The steps of one run, which keep its last values of F.
 
-    The memory holds F / v, F = u x + v field(x), wherever u / v is a safe factor: one pass over
+    Kept is F / v, with F = u x + v field(x), where u / v is a safe factor: it costs one pass over
     the cloud. The weights then contain v.
     """
 
@@ -259,8 +252,8 @@ class _SteppedMultistepSDE(_SteppedFieldSDE):
         return list(zip(fields, ratio, factor, state, newest, weights))  # noqa: B905
 
     def _centred(self, c: Coefficients[Tensor], unit: np.ndarray) -> list[Tensor]:
-        """What the mean of the data adds to each step (d,): F - unit mean and x - alpha mean are
-        those of centred data."""
+        """The term that the mean of the data adds to each step, (d,): x - alpha mean and
+        F - unit mean are those of centred data."""
         mean, (state, before, units, _) = self.sde.spread.mean, self._plan
         if mean is None or not bool(mean.any()):
             return []
@@ -287,7 +280,7 @@ class _SteppedMultistepSDE(_SteppedFieldSDE):
         return step if not self._rare else self._with_rare(step, k, x)
 
     def _with_rare(self, step: Tensor, k: int, x: Tensor) -> Tensor:
-        """The step with what centred data and steps that are not fitted do not have."""
+        """The step with the terms of data that are not centred and of fitted steps."""
         if self._shift:
             step.add_(self._shift[k])
         if self._before:
@@ -296,7 +289,7 @@ class _SteppedMultistepSDE(_SteppedFieldSDE):
         return step
 
     def _rewind(self, k: int, fraction: float) -> None:
-        """Forget the last run at the first step of a new one."""
+        """Clear the kept values of F at the first step of a run."""
         if fraction != 0.0:
             raise ValueError(
                 "multistep sampling takes whole steps; use the method 'euler' with it"

@@ -1,10 +1,10 @@
-r"""Work out the weights of a multistep sampler before its first call.
+r"""Compute the weights of a multistep sampler before its first call.
 
     x_{k+1} = state x_k + before x_{k-1} + sum_j units_j F_{k-j} + noise z,
 
-F the unit row of the field at the start of a step (see `multistep`). `Plan.adams` has the weights
-of exponential Adams-Bashforth steps with a corrector, `recipe` the orders to use; `calibrate` fits
-weights to one field.
+with F the unit row of the field at the start of a step (see `multistep`). `Plan.adams` gives the
+weights of exponential Adams-Bashforth steps with a corrector, `recipe` the orders to use;
+`calibrate` fits weights to one field.
 
 See docs/theory.md, (4.8).
 """
@@ -25,12 +25,13 @@ from sdeflow.processes.time_grids import SpanTimes
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 LITTLE_NOISE = 0.4
-"""Up to here the corrector pays: in 16 dimensions it brings the error in law at 10 calls from 2.5
-floors to 1. With more noise it doubles the error on a fine spiral, and at eta 1 it is unstable."""
+"""The largest eta at which a corrector is used. In 16 dimensions it lowers the W2 distance to the
+data at 10 calls from 2.5 sampling floors to 1. With more noise it doubles the error on a fine
+spiral, and at eta 1 it is unstable."""
 
 
 class Recipe(NamedTuple):
-    """How a run of K steps is made.
+    """The time grid and the polynomials of a multistep run of K steps.
 
     Attributes:
         power: P of `angle_times`.
@@ -46,26 +47,25 @@ class Recipe(NamedTuple):
 
 
 SAFEST = Recipe(2.5, 2, 3, 2.0)
-"""For the flow of a field that guidance pushes beyond both of its parts, from 7 steps on."""
+"""The recipe from 7 steps on for a guided flow of scale above 1 or below 0."""
 
 FINE, COARSE = 0.05, 0.2
-"""Of the finest structure of the data, in their standard deviations: below the one, the last steps
-must be shorter; above the other, they may be longer. Chosen on problems of docs/benchmarks.md."""
+"""Bounds on the width of the finest structure, in units of the data's standard deviation: below
+FINE the last steps must be shorter, above COARSE they may be longer. They were chosen on the
+problems of docs/benchmarks.md."""
 
 
 def recipe(
     steps: int, eta: float = 0.0, guided: bool = False, finest: float | None = None
 ) -> Recipe:
-    """The default recipe for this number of steps, chosen once for nine unlike problems.
+    """The default recipe for K steps, chosen once on nine different problems.
 
     Args:
         steps: K.
-        eta: noise.
-        guided: whether the field is pushed beyond both of its parts; then `SAFEST`, from 7 steps.
-        finest: width of the finest structure in the data's standard deviation, of an exact field.
-
-    Raises:
-        TypeError, ValueError: steps is not a positive whole number, or eta or finest is negative.
+        eta: size of the noise, as in `reverse`.
+        guided: whether the field is guided with a scale above 1 or below 0.
+        finest: for an exact field, the width of the finest structure of its data, in units of
+            their standard deviation.
     """
     steps = check_int(steps, "steps")
     if check_positive(eta, "eta", zero=True):
@@ -82,13 +82,13 @@ def recipe(
 
 
 class Plan(NamedTuple):
-    """The weights of every step.
+    """The weights of every step, as in the module's equation.
 
     Attributes:
-        state: (K,), of the state at the start of the step.
-        before: (K,), of the state one step before.
-        units: (K, J), of F at the start of the step first; zero where there is no value yet.
-        noise: (K,) standard deviation per coordinate.
+        state: (K,) weight of the state at the start of the step.
+        before: (K,) weight of the state one step before.
+        units: (K, J) weights of F, newest first; zero where there is no value yet.
+        noise: (K,) standard deviation of the noise per coordinate.
     """
 
     state: np.ndarray
@@ -107,8 +107,8 @@ class Plan(NamedTuple):
     ) -> Plan:
         """Exponential Adams-Bashforth steps between the times of the coefficients c (K + 1,).
 
-        exact: whether F is that of an exact field, which vanishes at infinite noise, so that the
-        first steps, with too few values, know one more.
+        exact: whether F belongs to an exact field. It then vanishes at infinite noise, which gives
+        the first steps one more value of F.
         """
         angle = torch.atan2(c.sigma, c.alpha * std).numpy()
         root = torch.sqrt((c.alpha * std) ** 2 + c.sigma**2).numpy()
@@ -117,8 +117,8 @@ class Plan(NamedTuple):
         units = np.zeros((len(state), max(order + 1, corrector) if corrector else order))
         units[:, :order] = root[1:, None] * _adams(angle, eta, order, 0, exact)
         if corrector:
-            # The corrected state differs from the state by the difference of the two polynomials'
-            # weights, and the step goes on from it.
+            # Corrected and predicted state differ by the difference of the weights of the two
+            # polynomials; the next step starts from the corrected one.
             change = root[1:, None] * _adams(angle, eta, corrector, 1, exact)
             change = np.pad(change, ((0, 0), (0, units.shape[1] - corrector)))
             change[:, 1:] -= units[:, :-1]
@@ -128,17 +128,18 @@ class Plan(NamedTuple):
 
 
 NEAREST, FARTHEST = 0.05, 0.15
-"""From pi / 2, of the first angle, where F(pi / 2) = 0 gives a slope: in first steps, and in
-radians. Nearer, the step is so much longer than the base of the slope that rounding tells."""
+"""The value F(pi / 2) = 0 is used if the first angle lies more than NEAREST first steps and less
+than FARTHEST radians below pi / 2. Nearer, extrapolation would amplify rounding errors."""
 
 
 def _adams(
     angle: np.ndarray, eta: float, count: int, ahead: int, exact: bool = False
 ) -> np.ndarray:
-    """(K, count) weights of F in u at the end of each step, by Gauss's rule in the angle.
+    """The weights of F in u at the end of each step, (K, count), by Gauss's rule in the angle.
 
-    F goes through its values at the last `count` angles, up to the start of the step (ahead = 0)
-    or its end (ahead = 1); where there are fewer, through F(pi / 2) = 0 if the field is exact.
+    F is the polynomial through its values at the last `count` angles, up to the start of the step
+    (ahead = 0) or its end (ahead = 1), and through F(pi / 2) = 0 where there are fewer values and
+    the field is exact.
     """
     beyond = np.pi / 2 - angle[0]
     vanishes = exact and NEAREST * (angle[0] - angle[1]) < beyond < FARTHEST
@@ -146,7 +147,7 @@ def _adams(
     nodes = (a + b) / 2 + (a - b) / 2 * NODES
     kernel = (1 + eta**2) * (np.cos(nodes) / np.cos(b)) ** eta**2 * WEIGHTS * (a - b) / 2
     out = np.zeros((len(a), count))
-    for known in range(1, count + 1):  # the first steps know fewer values
+    for known in range(1, count + 1):  # the first steps have fewer values
         first = known - 1 - ahead
         steps = np.arange(first, len(a) if known == count else first + 1)
         steps = steps[(steps >= 0) & (steps < len(a))]
@@ -159,10 +160,7 @@ def _adams(
 
 
 def _lagrange(x: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """At x (K, Q): the polynomials that are 1 at one of the points near (K, J), 0 at the others.
-
-    (K, J, Q).
-    """
+    """Lagrange's polynomials of the points near (K, J) at x (K, Q), (K, J, Q)."""
     one, other = near[:, :, None], near[:, None, :]
     with np.errstate(divide="ignore", invalid="ignore"):
         factors = (x[:, None, None, :] - other[..., None]) / (one - other)[..., None]
@@ -172,22 +170,22 @@ def _lagrange(x: np.ndarray, near: np.ndarray) -> np.ndarray:
 
 
 DEFAULT, SAFE = "default recipe", "safe recipe"
-"""Names of the two recipes among the plans that compete."""
+"""Names of the two recipes among the plans that `calibrate` compares."""
 
 
 class FittedPlan(NamedTuple):
-    """Steps that `calibrate` has fitted to a field.
+    """The steps that `calibrate` has chosen for a field, and their errors.
 
     Attributes:
-        times: (K + 1,) for which they are.
-        plan: their weights.
-        name: of the plan that was chosen.
-        errors: name -> RMS distance to the flow's end without the worst 1 %, per coordinate
-            (length), of the two recipes and the best fitted plan, on particles that played no part
-            in fit or choice.
-        pilot_errors: the same on the pilot, of all plans that competed.
-        evaluations: of the field, by particle, that the calibration has cost.
-        points, answers: (n, d) and (2, n, d), the field's predictions by which it is recognised.
+        times: (K + 1,) times of the steps.
+        plan: weights of the steps.
+        name: name of the chosen plan.
+        errors: name -> RMS distance per coordinate (length) to the end of the flow, without the
+            worst 1 % of particles, of the two recipes and the best fitted plan. The particles
+            were used neither for the fit nor for the choice.
+        pilot_errors: the same on the pilot cloud, of all plans that were tried.
+        evaluations: evaluations of the field that the calibration has cost, summed over particles.
+        points, answers: (n, d) and (2, n, d), predictions of the field, by which it is recognised.
     """
 
     times: Tensor
@@ -201,57 +199,46 @@ class FittedPlan(NamedTuple):
 
     @property
     def error(self) -> float:
-        """That of the plan that was chosen, in `errors`."""
+        """The error of the chosen plan."""
         return self.errors[self.name]
 
-    @property
-    def default_error(self) -> float:
-        """That of the default recipe, in `errors`."""
-        return self.errors[DEFAULT]
-
     def __repr__(self) -> str:
-        """In words."""
         others = ", ".join(
             f"{e:.3g} by {name}" for name, e in self.errors.items() if name != self.name
         )
         return f"{len(self.times) - 1} steps, {self.name}: error {self.error:.3g} ({others})"
 
     def plain(self) -> dict:
-        """As JSON can hold it."""
+        """The plan in numbers, texts and lists, as JSON can hold it."""
         plan = {k: v.tolist() for k, v in self.plan._asdict().items()}
         found = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in self._asdict().items()}
         return {**found, "plan": plan}
 
     @staticmethod
     def from_plain(found: dict) -> FittedPlan:
-        """What `plain` has made."""
+        """The plan that `plain` has written."""
         plan = Plan(**{k: np.array(v, dtype=np.float64) for k, v in found["plan"].items()})
         rows = ("times", "points", "answers")
         tensors = {k: torch.tensor(found[k], dtype=torch.float64) for k in rows}
         return FittedPlan(**{**found, **tensors, "plan": plan})
 
     def on(self, times: Tensor) -> Plan:
-        """The weights, if these are their times."""
+        """The weights, if they were fitted for these times."""
         if times.shape != self.times.shape or not torch.allclose(times, self.times, rtol=1e-9):
             raise ValueError(
-                f"this sampler is calibrated for its own {len(self.times) - 1} steps; use "
-                f"steps={len(self.times) - 1} without times=, or calibrate again"
+                f"this sampler is calibrated for {len(self.times) - 1} steps at times of its own; "
+                f"use steps={len(self.times) - 1} without times=, or calibrate again"
             )
         return self.plan
 
 
 @dataclass(frozen=True, eq=False)
 class FittedTimes(SpanTimes):
-    """The times of a fitted plan.
-
-    Raises:
-        ValueError: the span is not theirs, or (when called) there are not so many steps.
-    """
+    """The time grid of a fitted plan."""
 
     fitted: FittedPlan
 
     def __post_init__(self) -> None:
-        """Check the span."""
         ends = self.fitted.times[[0, -1]].tolist()
         if not np.allclose(ends, (self.t_start, self.t_end), rtol=1e-9, atol=0.0):
             raise ValueError(
@@ -260,13 +247,12 @@ class FittedTimes(SpanTimes):
             )
 
     def __call__(self, steps: int) -> Tensor:
-        """See `SpanTimes`."""
         if steps != len(self.fitted.times) - 1:
             self.fitted.on(torch.empty(0))
         return self.fitted.times.clone()
 
 
 def aligned(values: np.ndarray, count: int) -> np.ndarray:
-    """(K, count): the values (K,) at each step, at the step before, ...; zero before the first."""
+    """The values (K,) at each step, at the step before, ..., (K, count); zero before the first."""
     at = np.arange(len(values))[:, None] - np.arange(count)
     return np.where(at >= 0, values[np.maximum(at, 0)], 0.0)

@@ -1,12 +1,12 @@
-r"""Potentials of classical physics, and their forces by automatic differentiation.
+r"""Make potentials of classical physics, and forces of any potential by autograd.
 
     harmonic       U = k |x|^2 / 2
     double_well    U = b (x_1^2 - 1)^2 + k (x_2^2 + ... + x_d^2) / 2
     mexican_hat    U = b (|x|^2 - 1)^2
 
-A potential is any torch function of a cloud (n, d). It gives the energy of each particle, (n,), or
-the total energy of particles that interact, (): a force is minus the gradient of the total, in
-which each pair counts once.
+A potential is any torch function of a cloud (n, d): the energy of each particle (n,), or the total
+energy () of particles that interact, in which each pair counts once. The force is minus the
+gradient of the total energy.
 """
 
 from __future__ import annotations
@@ -26,16 +26,14 @@ Protocol = Callable[[Tensor], Tensor | float]  # t -> control
 
 @dataclass(frozen=True)
 class Harmonic:
-    """U = stiffness |x|^2 / 2; `langevin` knows the transition kernel of its linear force."""
+    """The potential U = stiffness |x|^2 / 2; `langevin` then has a transition kernel."""
 
     stiffness: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the stiffness."""
         check_positive(self.stiffness, "stiffness")
 
     def __repr__(self) -> str:
-        """In words."""
         return f"harmonic potential, stiffness {self.stiffness:g}"
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -44,18 +42,16 @@ class Harmonic:
 
 @dataclass(frozen=True)
 class DoubleWell:
-    """U = barrier (x_1^2 - 1)^2 + stiffness (x_2^2 + ... + x_d^2) / 2."""
+    """The potential U = barrier (x_1^2 - 1)^2 + stiffness (x_2^2 + ... + x_d^2) / 2."""
 
     barrier: float = 1.0
     stiffness: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the constants."""
         check_positive(self.barrier, "barrier")
         check_positive(self.stiffness, "stiffness")
 
     def __repr__(self) -> str:
-        """In words."""
         return f"double well, barrier {self.barrier:g}, stiffness {self.stiffness:g}"
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -65,16 +61,14 @@ class DoubleWell:
 
 @dataclass(frozen=True)
 class MexicanHat:
-    """U = barrier (|x|^2 - 1)^2."""
+    """The potential U = barrier (|x|^2 - 1)^2."""
 
     barrier: float = 1.0
 
     def __post_init__(self) -> None:
-        """Check the barrier."""
         check_positive(self.barrier, "barrier")
 
     def __repr__(self) -> str:
-        """In words."""
         return f"Mexican hat, barrier {self.barrier:g}"
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -82,50 +76,40 @@ class MexicanHat:
 
 
 def harmonic(stiffness: float = 1.0) -> Harmonic:
-    """U = stiffness |x|^2 / 2.
-
-    Raises:
-        TypeError, ValueError: stiffness is not positive.
-    """
+    """The harmonic potential U = stiffness |x|^2 / 2; stiffness in energy / length^2."""
     return Harmonic(check_positive(stiffness, "stiffness"))
 
 
 def double_well(barrier: float = 1.0, stiffness: float = 1.0) -> DoubleWell:
-    """U = barrier (x_1^2 - 1)^2 + stiffness (x_2^2 + ... + x_d^2) / 2: wells at x_1 = -1 and 1.
+    """The double well, with minima at x_1 = -1 and 1 and a barrier between them, an energy.
 
-    Raises:
-        TypeError, ValueError: barrier or stiffness is not positive.
+    U = barrier (x_1^2 - 1)^2 + stiffness (x_2^2 + ... + x_d^2) / 2.
     """
     return DoubleWell(check_positive(barrier, "barrier"), check_positive(stiffness, "stiffness"))
 
 
 def mexican_hat(barrier: float = 1.0) -> MexicanHat:
-    """U = barrier (|x|^2 - 1)^2: its minima are the unit sphere.
-
-    Raises:
-        TypeError, ValueError: barrier is not positive.
-    """
+    """The Mexican hat U = barrier (|x|^2 - 1)^2: its minima are the unit sphere."""
     return MexicanHat(check_positive(barrier, "barrier"))
 
 
 def _rows(x: Tensor) -> Tensor:
-    """Refuse what is no cloud (n, d); anything more would cost at every step."""
+    """Return x if it is (n, d); the entries are not checked, which would cost at every step."""
     if not isinstance(x, Tensor) or x.ndim != 2:
         got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-        raise ValueError(f"a potential takes a cloud, a tensor (n, d), got {got}; use x[:, None]")
+        raise ValueError(
+            f"a potential takes a cloud, a tensor (n, d), got {got}; use x[:, None] for particles "
+            "on a line"
+        )
     return x
 
 
 def scalar(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
-    """U(x), or U(x, control): one number for each particle of x (n, d), (n,).
-
-    Raises:
-        ValueError: the function returned something else.
-    """
+    """U(x), or U(x, control), checked: one number for each particle of x (n, d), (n,)."""
     u = function(x) if control is None else function(x, control)
     if not isinstance(u, Tensor) or u.shape != x.shape[:1]:
         total = isinstance(u, Tensor) and not u.ndim
-        cure = "a total energy does not tell them apart" if total else "sum over the coordinates"
+        cure = "a total energy cannot be used here" if total else "sum over the coordinates"
         raise ValueError(
             f"a function of a cloud {tuple(x.shape)}, such as a potential, must return one number "
             f"per particle, {tuple(x.shape[:1])}, got {_shape(u)}; {cure}"
@@ -134,12 +118,10 @@ def scalar(function: Potential, x: Tensor, control: Tensor | float | None = None
 
 
 def gradient(function: Potential, x: Tensor, control: Tensor | float | None = None) -> Tensor:
-    """grad U (n, d) at x (n, d), by autograd, also inside torch.no_grad().
+    """The gradient of U, (n, d), at x (n, d), by autograd, also inside torch.no_grad().
 
-    U is one number per particle, (n,), or the total energy of the cloud, ().
-
-    Raises:
-        ValueError: U has another shape, or is not differentiable in x.
+    U is one number per particle, (n,), or the total energy of the cloud, (); another shape, and a
+    function that has no gradient, are refused.
     """
     with torch.enable_grad():
         at = x.detach().requires_grad_()
@@ -150,7 +132,7 @@ def gradient(function: Potential, x: Tensor, control: Tensor | float | None = No
                 raise
             raise ValueError(
                 "a function of a cloud, such as a potential, writes into the cloud that it is "
-                "given: let it return a new tensor (x * 0.5, not x.mul_(0.5))"
+                "given; let it return a new tensor (x * 0.5, not x.mul_(0.5))"
             ) from error
         if not isinstance(u, Tensor) or u.shape not in (x.shape[:1], ()):
             raise ValueError(
@@ -160,7 +142,8 @@ def gradient(function: Potential, x: Tensor, control: Tensor | float | None = No
             )
         if not u.requires_grad:
             raise ValueError(
-                "a function of a cloud, such as a potential, has no gradient; write it with torch"
+                "a function of a cloud, such as a potential, has no gradient; write it with torch "
+                "and without .detach()"
             )
         return torch.autograd.grad(u.sum(), at)[0]
 
@@ -171,18 +154,12 @@ def _shape(u: object) -> object:
 
 @dataclass(frozen=True)
 class Force:
-    """-grad U(x), or -grad U(x, protocol(t)), as a function (x, t) -> (n, d).
-
-    Raises:
-        TypeError: the potential is no function of x, or with a protocol of (x, control), or the
-            protocol no function of t.
-    """
+    """The force -grad U(x), or -grad U(x, protocol(t)), as a function (x, t) -> (n, d)."""
 
     potential: Potential
     protocol: Protocol | None = None
 
     def __post_init__(self) -> None:
-        """Check the functions."""
         if self.protocol is None:
             check_function(self.potential, "potential", "x")
         else:
@@ -197,17 +174,14 @@ class Force:
             return None
         control = self.protocol(t)
         if control is None:
-            raise ValueError("the protocol returned None; it must return the control at time t")
+            raise ValueError("the protocol returned None; let it return the control at time t")
         return control
 
     def check_pairs(self, x: Tensor, t: Tensor) -> None:
         """Refuse energies (n,) that depend on other particles.
 
-        Their sum counts each pair twice, and its gradient is twice the force. The energies of one
-        half of the cloud are compared with those beside another second half.
-
-        Raises:
-            ValueError: they differ.
+        Their sum counts each pair twice, and its gradient is twice the force. So the energies of
+        the first half of the cloud must not change when the second half does.
         """
         half, control = len(x) // 2, self._control(t)
         other = torch.cat([x[:half], x[:1].expand(len(x) - half, -1)])
@@ -222,7 +196,7 @@ class Force:
         near = torch.finfo(u.dtype).eps ** 0.5 * u[known].abs().amax() if known.any() else 0.0
         if not ((u - v).abs()[:half][known[:half]] <= near).all():
             raise ValueError(
-                "the energy of a particle depends on the others, so that a sum over particles "
-                "counts pairs twice; return the total energy of the cloud, a scalar (), in which "
-                "each pair counts once"
+                "the energy of a particle depends on the others, and a sum over particles would "
+                "count each pair twice; return the total energy of the cloud, a scalar (), in "
+                "which each pair counts once"
             )

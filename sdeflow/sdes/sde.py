@@ -1,11 +1,11 @@
 r"""Make an SDE of your own: dx = drift(x, t) dt + diffusion(x, t) dW, from t_start to t_end.
 
-`SDE(drift, diffusion, t_start, t_end)` moves particles (`solvers`) and densities
-(`fokker_planck`). If t_start is above t_end, time runs backwards: then dt < 0, and dW has variance
-|dt|. Ready-made SDEs are in `generative` and `classical`.
+With `SDE(drift, diffusion, t_start, t_end)`, `solvers` move particles and `fokker_planck` moves a
+density. If t_start is above t_end, time runs backwards: then dt < 0, and dW has variance |dt|.
+SDEs that are ready to use are in `generative` and `classical`.
 
-Solvers do not step in t but on the step index u = 0, ..., K, on which every time grid is uniform.
-`SDE.stepped` gives an SDE in that form.
+Solvers step in the step index u = 0, ..., K in place of t: every time grid is uniform in u.
+`SDE.stepped` writes an SDE in u.
 
 See docs/theory.md, (5.1) the step index.
 """
@@ -41,14 +41,13 @@ ARGUMENTS = {"drift": "xt", "diffusion": "xt", "time_grid": ["steps"], "transiti
 
 
 class TransitionKernel(NamedTuple):
-    """x_t given x_s is N(scale x_s + shift, variance), each number () or one per axis (d,)."""
+    """The distribution of x_t given x_s, N(scale x_s + shift, variance); each is () or (d,)."""
 
     scale: Tensor
     shift: Tensor
     variance: Tensor
 
     def __repr__(self) -> str:
-        """In words."""
         scale, shift, variance = map(in_words, self)
         return f"transition kernel, scale {scale}, shift {shift}, variance {variance}"
 
@@ -64,24 +63,19 @@ class SDE:
     Args:
         drift: (x, t) -> (n, d); x (n, d), t () in float64, whatever the type of x.
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
-            for diagonal noise that depends on the state; None for an ordinary differential
-            equation.
+            for diagonal noise that depends on x; None for an ordinary differential equation.
         t_start, t_end: first and last time.
-        calculus: interpretation of noise that depends on the state, "ito" or "stratonovich".
+        calculus: interpretation of noise that depends on x, "ito" or "stratonovich".
         time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default. A `SpanTimes`
             follows the span.
         transition: (s, t) -> `TransitionKernel` of this drift and this diffusion, if the SDE is
             linear; `evolve` then needs one step for any span.
-        name: printed in reports.
-        made_for: the drift and diffusion that `transition` belongs to, by default these, and the
-            direction of time. Where `dataclasses.replace` has changed any, `transition` is
-            dropped.
+        name: of the SDE, for its repr.
+        made_for: the drift, the diffusion and the direction of time to which `transition` belongs,
+            by default these. If `dataclasses.replace` has changed one, `transition` is dropped.
 
     Raises:
-        TypeError: drift is not a function of (x, t), or diffusion, time_grid or transition is
-            neither None nor a function of its arguments, or name is no text.
-        ValueError: t_start equals t_end, one of them is not finite, calculus is unknown, or
-            `replace` has turned the time of an SDE with noise.
+        ValueError: `replace` has reversed the time of an SDE with noise.
     """
 
     drift: Drift
@@ -95,13 +89,12 @@ class SDE:
     made_for: tuple[Drift, Diffusion | None] | tuple[Drift, Diffusion | None, float] | None = None
 
     whole_step: ClassVar[bool] = False
-    """Whether a step of `stepped` is a whole step of the sampler: then only `euler` fits."""
+    """Whether a step of `stepped` is a whole step of a sampler; then only `euler` can solve it."""
 
     remembers: ClassVar[bool] = False
-    """Whether a step depends on earlier states than the last, so that no Markov chain runs."""
+    """Whether a step depends on earlier states than the last: it is then no Markov chain."""
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         for name, arguments in ARGUMENTS.items():
             if name == "drift" or getattr(self, name) is not None:
                 check_function(getattr(self, name), name, *arguments)
@@ -121,14 +114,14 @@ class SDE:
         self._compare_with_made()
 
     def _compare_with_made(self) -> None:
-        """Drop the transition of another SDE; refuse noise whose time was turned."""
+        """Drop `transition` where it belongs to another SDE; refuse noise in reversed time."""
         if self.made_for is None:
             object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
             return
         turned = self.made_for[2:] not in ((), (self.direction,))
         if turned and self.as_made and self.diffusion is not None:
             raise ValueError(
-                "an SDE with noise does not retrace its path when its time is turned; take "
+                "an SDE with noise does not retrace its path when its time is reversed; take "
                 "sf.reverse or sf.forward, or make SDE(drift, diffusion, t_start, t_end) anew"
             )
         if turned or not self.as_made:
@@ -141,7 +134,6 @@ class SDE:
         return made[0] is self.drift and made[1] is self.diffusion
 
     def __repr__(self) -> str:
-        """In words."""
         other = "" if self.as_made else ", with another drift or diffusion"
         return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}"
 
@@ -151,12 +143,7 @@ class SDE:
         return 1.0 if self.t_end > self.t_start else -1.0
 
     def check_times(self, times: Times, name: str = "times") -> Tensor:
-        """Return times (K + 1,) in float64, if they run within the span and in its direction.
-
-        Raises:
-            TypeError: not a tensor of numbers.
-            ValueError: not strictly monotone, outside the span, or in the other direction.
-        """
+        """Return times (K + 1,) in float64, if they run within the span and in its direction."""
         low, high = sorted((self.t_start, self.t_end))
         row = check_times(times, low, high, name)
         if (float(row[-1] - row[0])) * self.direction < 0:
@@ -167,12 +154,7 @@ class SDE:
         return row
 
     def times(self, steps: int) -> Tensor:
-        """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end.
-
-        Raises:
-            TypeError, ValueError: steps is not a positive whole number, or `time_grid` gave
-                something else than such a row.
-        """
+        """The SDE's own time grid, (steps + 1,) in float64, from t_start to t_end."""
         steps = check_int(steps, "steps")
         if self.time_grid is None:
             return uniform_times(self.t_start, self.t_end, steps)
@@ -186,22 +168,18 @@ class SDE:
         if max(abs(grid[0] - self.t_start), abs(grid[-1] - self.t_end)) > rounding:
             raise ValueError(
                 f"the times of time_grid run from {grid[0]:g} to {grid[-1]:g}, but this SDE from "
-                f"{self.t_start:g} to {self.t_end:g}; change one of them"
+                f"{self.t_start:g} to {self.t_end:g}; give both the same ends"
             )
         grid[0], grid[-1] = self.t_start, self.t_end
         return grid
 
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
-        """This SDE on the step index of `times` (K + 1,), for clouds (n, d) like `like`."""
+        """This SDE on the step index of times (K + 1,), for clouds of the type of `like`."""
         return SteppedSDE(self, times, like)
 
 
 def check_sde(sde: object) -> SDE:
-    """Return `sde` if it is one.
-
-    Raises:
-        TypeError: it is not.
-    """
+    """Return `sde` if it is an `SDE`."""
     if not isinstance(sde, SDE):
         raise TypeError(
             f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
@@ -211,18 +189,14 @@ def check_sde(sde: object) -> SDE:
 
 
 def check_function(function: object, name: str, *arguments: str) -> None:
-    """Check that a function takes these arguments.
-
-    Raises:
-        TypeError: it does not, or is none.
-    """
+    """Check that a function can be called with these arguments."""
     if isinstance(function, type) or not callable(function):
         got = f"the class {function.__name__}" if isinstance(function, type) else type(function)
         got = got if isinstance(got, str) else got.__name__
         raise TypeError(f"{name} must be a function of ({', '.join(arguments)}), got {got}")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions of C do not tell
+    except (TypeError, ValueError):  # some functions of C have no signature
         return
     try:
         signature.bind(*arguments)
@@ -233,11 +207,7 @@ def check_function(function: object, name: str, *arguments: str) -> None:
 
 
 def check_markov(sde: SDE, needs: str) -> None:
-    """Check that a step depends on the last state only; `needs` says what needs that.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Check that a step depends on the last state only, which is needed for `needs`."""
     if sde.remembers:
         raise ValueError(
             f"{needs} needs steps that depend on the last state only, and {sde.name} remembers "
@@ -246,11 +216,7 @@ def check_markov(sde: SDE, needs: str) -> None:
 
 
 def check_drift(f: object, x: Tensor) -> None:
-    """Check that a drift f is a tensor of the shape of the cloud x.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Check that a drift f is a real tensor of the shape of the cloud x."""
     if not isinstance(f, Tensor) or f.shape != x.shape or f.is_complex():
         got = type(f).__name__
         if isinstance(f, Tensor):
@@ -262,11 +228,7 @@ def check_drift(f: object, x: Tensor) -> None:
 
 
 def check_diffusion(g: object) -> None:
-    """Check that a diffusion g is a number or a tensor.
-
-    Raises:
-        TypeError: it is neither.
-    """
+    """Check that a diffusion g is a number or a tensor."""
     if not isinstance(g, (float, int, Tensor)):
         raise TypeError(
             f"the diffusion returned {type(g).__name__}; return a number or a tensor, and give "
@@ -275,18 +237,18 @@ def check_diffusion(g: object) -> None:
 
 
 def time_tensor(t: float, like: Tensor) -> Tensor:
-    """t () in float64: the cloud's own type may not hold it (float32 late, bfloat16 always)."""
+    """Time t () in float64, since the type of the cloud may be too narrow to hold it."""
     # MPS holds no float64; a tensor () on the CPU combines with those of any device.
     device = "cpu" if like.device.type == "mps" else like.device
     return torch.scalar_tensor(t, dtype=torch.float64, device=device)
 
 
 class SteppedSDE:
-    """An SDE on the step index u; step k runs from u = k to k + 1.
+    """An SDE written in the step index u; step k runs from u = k to k + 1.
 
         dx = drift(x, t) dt_k du + diffusion(x, t) sqrt(|dt_k|) dW_u.
 
-    The methods return the coefficients of du and dW_u, at u = k + fraction.
+    `drift` and `diffusion` return the coefficients of du and dW_u at u = k + fraction.
     """
 
     def __init__(self, sde: SDE, times: Tensor, like: Tensor) -> None:
@@ -301,13 +263,13 @@ class SteppedSDE:
         return self._times[k] + fraction * self.gaps[k]
 
     def drift(self, k: int, fraction: float, x: Tensor) -> Tensor:
-        """drift dt_k, (n, d), at x (n, d)."""
+        """The drift times dt_k, (n, d), at x (n, d)."""
         f = self.sde.drift(x, self._at(k, fraction))
         check_drift(f, x)
         return (f if f.dtype is x.dtype else f.to(x.dtype)) * self.gaps[k]
 
     def diffusion(self, k: int, fraction: float, x: Tensor) -> Scale:
-        """diffusion sqrt(|dt_k|): one number, (d,), (n, d), or None without noise."""
+        """The diffusion times sqrt(|dt_k|): a number, (d,), (n, d), or None without noise."""
         if self.sde.diffusion is None:
             return None
         g = self.sde.diffusion(x, self._at(k, fraction))

@@ -1,11 +1,11 @@
-r"""Write down transition kernels: x_t given x_s is N(scale x_s + shift, variance).
+r"""Compute transition kernels of linear SDEs: x_t given x_s is N(scale x_s + shift, variance).
 
-    NoisingTransition       dx = f x dt + g dW, the noising of any process
+    NoisingTransition       dx = f x dt + g dW, the noising SDE of any process
     RelaxationTransition    dx = -rate x dt + noise dW, axis by axis
     BrownianTransition      dx = sqrt(rate) dW
-    gaussian_transition     the reverse SDE of a single Gaussian, at any eta
+    gaussian_transition     the reverse SDE at any eta, for data of one Gaussian
 
-With such a `transition` of an SDE, `evolve` computes the density at any later time in one step.
+`evolve` computes the density of an SDE that has a `transition` at any later time in one step.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from sdeflow.sdes.sde import TransitionKernel
 
 @dataclass(frozen=True)
 class NoisingTransition:
-    r"""The transition of the noising SDE, s < t.
+    r"""The transition kernel of the noising SDE from s to t > s.
 
-        scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),
-
-    with rho = sigma / alpha. The variance is a product, which keeps its digits where t is near s.
+    scale = alpha_t / alpha_s,    variance = alpha_t^2 (rho_t^2 - rho_s^2),    rho = sigma / alpha.
     """
 
     process: Process
@@ -36,13 +34,14 @@ class NoisingTransition:
     def __call__(self, s: float, t: float) -> TransitionKernel:
         before, after = self.process(s), self.process(t)
         low, high = before.sigma / before.alpha, after.sigma / after.alpha
+        # A product, so that no digits cancel where t is near s.
         variance = after.alpha**2 * (high - low).clamp_min(0) * (high + low)
         return TransitionKernel(after.alpha / before.alpha, torch.zeros_like(variance), variance)
 
 
 @dataclass(frozen=True, eq=False)
 class RelaxationTransition:
-    """The transition of dx = -rate x dt + noise dW, for rate > 0 and noise () or (d,).
+    """The transition kernel of dx = -rate x dt + noise dW, with rate > 0 and noise () or (d,).
 
     scale = e^{-rate (t - s)},    variance = noise^2 (1 - e^{-2 rate (t - s)}) / (2 rate).
     """
@@ -58,7 +57,7 @@ class RelaxationTransition:
 
 @dataclass(frozen=True)
 class BrownianTransition:
-    """The transition of dx = sqrt(rate) dW: variance = rate (t - s)."""
+    """The transition kernel of dx = sqrt(rate) dW: variance = rate (t - s)."""
 
     rate: float
 
@@ -69,13 +68,14 @@ class BrownianTransition:
 
 @dataclass(frozen=True, eq=False)
 class GaussianTransition:
-    r"""The transition of `reverse(field, eta)`, t < s, for data N(mean, diag(variance)).
+    r"""The transition kernel of `reverse(field, eta)` from s to t < s, for data N(m, diag(v)).
 
         scale = alpha_t / alpha_s r^{(1 + eta^2) / 2},    r = (v + rho_t^2) / (v + rho_s^2),
         shift = (alpha_t - scale alpha_s) m,
         variance = alpha_t^2 (v + rho_t^2) (1 - r^{eta^2}),
 
-    because the score of a Gaussian is linear in x, and the marginals do not depend on eta.
+    because the score of a Gaussian is linear in x, and the distribution of x_t does not depend on
+    eta. m is `mean`, v is `variance`.
     """
 
     process: Process
@@ -94,8 +94,9 @@ class GaussianTransition:
 
 
 def gaussian_transition(field: Field, eta: float) -> GaussianTransition | None:
-    """The transition of `reverse(field, eta)` if the data are one Gaussian with axes along the
-    coordinates; else None.
+    """The transition of `reverse(field, eta)` for data of one Gaussian with diagonal covariance.
+
+    For other data it is None.
     """
     data = field.distribution if isinstance(field, ExactField) else None
     if not isinstance(data, GaussianMixture) or len(data.weights) > 1:

@@ -1,8 +1,8 @@
 """Adapt an SDE to torchsde and torchdiffeq, and check the arguments of a solve.
 
-The two libraries call f(t, x), an SDE is called as drift(x, t), and runs of fixed steps use the
-step index (see `SDE.stepped`). An adapter converts for one solve and records every evaluation in
-its `Monitor`.
+The engines call f(t, x), an SDE is called as drift(x, t), and runs of fixed steps use the step
+index (see `SDE.stepped`). An adapter translates for one solve and records every evaluation in its
+`Monitor`.
 
 See docs/theory.md, section 5 and (5.1).
 """
@@ -17,28 +17,28 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Times
+from sdeflow.sdes.sde import SDE, Times, check_sde
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import LOOK, Monitor, finite
 
 
 def _fraction(u: Tensor | float, k: int) -> float:
-    """u - k, rounded to a multiple of 1/12, as the stages of every method have it."""
+    """u - k, rounded to a multiple of 1/12: the stages of every method lie on these."""
     return round(12 * (float(u) - k)) / 12
 
 
 class StepIndices(Tensor):
     """Step indices for torchsde, whose entries are numbers: `StepIndices.of([0, 5, 10])`.
 
-    The engine adds and compares the times of each step. On tensors () that would take half of a
-    small cloud's step.
+    torchsde adds and compares the times of each step. With tensors () that would take half the
+    time of a step of a small cloud.
     """
 
     numbers: list[float]
 
     @staticmethod
     def of(steps: list[int]) -> StepIndices:
-        """(T,) in float64."""
+        """The indices (T,), in float64."""
         made = torch.tensor(steps, dtype=torch.float64).as_subclass(StepIndices)
         made.numbers = [float(k) for k in steps]
         return made
@@ -51,10 +51,10 @@ class StepIndices(Tensor):
 class StepIndex(Tensor):
     """A step index for torchdiffeq; `StepIndex.grid(K, saved)` is its time grid.
 
-    At every step the engine subtracts two indices, multiplies the drift by the difference, which
-    is 1, and asks whether the later index is to be saved. On tensors () that is a quarter of a
-    small cloud's step; here the answers are known. Only for methods whose stages the adapter
-    knows: the indices of steps that are not saved have no value.
+    At every step torchdiffeq subtracts two indices, multiplies the drift by the difference, which
+    is 1, and compares the later index with those to be saved. With tensors () that would take a
+    quarter of the time of a step of a small cloud; here the results are known. It is for methods
+    whose stages are in `FIXED`: the indices of steps that are not saved have no value.
     """
 
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
@@ -62,7 +62,7 @@ class StepIndex(Tensor):
 
     @staticmethod
     def grid(steps: int, saved: list[int]) -> list[StepIndex]:
-        """(steps + 1,) indices."""
+        """The indices of all steps, steps + 1 of them."""
         unsaved = torch.tensor(torch.nan).as_subclass(StepIndex)
         made = [unsaved] * (steps + 1)
         for k in saved:
@@ -95,10 +95,10 @@ ONE = _One(1.0)
 
 
 class _Untested:
-    """A method of an adapter that torchsde does not find until it has tested `f` and `g`.
+    """A method of an adapter that torchsde does not find before it has tested `f` and `g`.
 
-    torchsde tests a product with noise by numbers from torch's global generator, which belongs to
-    the user. It first asks for the method to test it, then to use it.
+    torchsde looks up a product with noise twice: to test it with numbers from torch's global
+    generator, which belongs to the user, and to use it. The first look-up fails here.
     """
 
     def __init__(self, method: Callable[..., Any]) -> None:
@@ -112,7 +112,7 @@ class _Untested:
 
 
 class _Torchsde:
-    """An SDE for torchsde, on the step index.
+    """An SDE on the step index, for torchsde.
 
     torchsde evaluates some drifts more than once (its shape check, the stages of `srk`), so the
     values of the current step are kept. Every method draws its Brownian increment first, so
@@ -140,29 +140,29 @@ class _Torchsde:
         return value
 
     def diffusion(self, k: int, fraction: float, y: Tensor) -> Tensor:
-        """(n, d)."""
+        """The diffusion at y (n, d), expanded to (n, d)."""
         g = self.steps.diffusion(k, fraction, y)
         return torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand_as(y)
 
     def close(self) -> None:
-        """Free the clouds: torchsde's wrappers refer to themselves and so outlive the run."""
+        """Free the clouds; torchsde's wrappers are reference cycles that outlive the run."""
         self._known.clear()
         del self.monitor, self.steps, self.bm
 
 
 class TorchsdeJoint(_Torchsde):
-    """For methods that use drift and noise together, with one call per stage.
+    """An SDE for methods that use drift and noise together, with one call per stage.
 
     Args:
-        stages: of the method; a single stage is at the start of the step.
+        calls: stages of the method; a single stage is at the start of the step.
     """
 
-    def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, stages: int) -> None:
+    def __init__(self, monitor: Monitor, bm: Brownian, sde_type: str, calls: int) -> None:
         super().__init__(monitor, bm, sde_type, "diagonal")
-        self._one, self._scaled = stages == 1, bm.scaled
+        self._one, self._scaled = calls == 1, bm.scaled
 
     def g(self, u: float, y: Tensor) -> Tensor:
-        """A shape to test, (n, d), without a value to use."""
+        """A tensor (n, d) for torchsde's test of shapes; its values are not used."""
         return y.new_tensor(torch.nan).expand_as(y)
 
     @_Untested
@@ -181,10 +181,10 @@ class TorchsdeJoint(_Torchsde):
 
 
 class TorchsdeAdditive(_Torchsde):
-    """For methods that use drift and noise separately, with additive noise."""
+    """An SDE for methods that use drift and noise separately, with additive noise."""
 
     def g(self, u: Tensor, y: Tensor) -> Tensor:
-        """A shape to test, (n, d, d), without a value to use."""
+        """A tensor (n, d, d) for torchsde's test of shapes; its values are not used."""
         return y.new_tensor(torch.nan).expand(*y.shape, y.shape[1])
 
     @_Untested
@@ -195,26 +195,26 @@ class TorchsdeAdditive(_Torchsde):
 
 
 class TorchsdeDiagonal(_Torchsde):
-    """For methods that need the diffusion itself, (n, d)."""
+    """An SDE for methods that need the diffusion itself, (n, d)."""
 
     def g(self, u: Tensor, y: Tensor) -> Tensor:
-        """The diffusion."""
+        """The diffusion at y (n, d), expanded to (n, d)."""
         return self.diffusion(self.bm.step, _fraction(u, self.bm.step), y)
 
 
 class TorchsdeReversible(_Torchsde):
-    """For `reversible_heun`, which evaluates drift and noise on a second track z beside x,
+    """An SDE for `reversible_heun`, which evaluates drift and noise at a second state z beside x.
 
         z_{k+1} = 2 x_k - z_k + f_k + g_k w_k.
 
-    Where the drift damps, z - x grows by the factor by which x would shrink. x itself is computed
-    here where it is saved, and where the two are compared.
+    Where the drift damps x, it amplifies z - x by the inverse factor. x itself is computed here
+    where it is saved, and where it is compared with z.
     """
 
     _before: tuple[Tensor, Tensor, Tensor]
 
     def f_and_g(self, u: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Drift and diffusion at z, once per step: at its end."""
+        """Drift and diffusion at z, once per step, at its end."""
         k, monitor = self.bm.step, self.monitor
         last = len(self.steps.gaps) - 1
         if u == 0:
@@ -231,21 +231,22 @@ class TorchsdeReversible(_Torchsde):
         return self._before[1:]
 
     def _compare(self, z: Tensor, x: Tensor) -> None:
-        """Check that the two tracks are one."""
+        """Check that the two states have not drifted apart."""
         monitor = self.monitor
         if (z - x).abs().sum() > APART * (x - monitor.start).abs().sum():
             raise monitor.failed(
-                "'reversible_heun' does not damp, and its two tracks have drifted apart before "
-                f"t = {monitor.steps.time(self.bm.step):.6g}; use 'heun', or a shorter run"
+                "'reversible_heun' does not damp, and the two states that it keeps have drifted "
+                f"apart before t = {monitor.steps.time(self.bm.step):.6g}; use 'heun', or a "
+                "shorter run"
             )
 
 
 class TorchdiffeqFixed:
-    """A drift for torchdiffeq on the step index; the engine says when a step begins.
+    """A drift on the step index, for torchdiffeq's methods of fixed steps.
 
     Args:
-        stages: where in its step each stage of the method lies, in order; None: read the time
-            that the engine gives. It is rounded to the cloud's type.
+        stages: where in its step each stage of the method lies, in order; None: use the time that
+            torchdiffeq passes, which is rounded to the type of the cloud.
     """
 
     def __init__(self, monitor: Monitor, stages: tuple[float, ...] | None) -> None:
@@ -269,36 +270,32 @@ REMEMBERING = ("reversible_heun", "implicit_adams")
 """Methods that reuse the drift of earlier steps."""
 
 APART = 0.5
-"""How far the tracks of `reversible_heun` may be apart, relative to the way that x has gone."""
+"""How far the states of `reversible_heun` may be apart, relative to the way that x has gone."""
 
 
 def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
-    """Check the SDE, the cloud, and that only `euler` runs an SDE of whole steps."""
+    """Check the SDE and the cloud, and that the method is `euler` if the SDE has whole steps."""
     if isinstance(x, SDE):
         raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
-    if not isinstance(sde, SDE):
-        raise TypeError(
-            f"sde must be an SDE, got {type(sde).__name__}; pass sf.reverse(field) or "
-            "sf.forward(process)"
-        )
+    check_sde(sde)
     check_cloud(x)
     if sde.whole_step and method != "euler":
         raise ValueError(
-            f"{sde.name} takes whole steps: use the method 'euler' with steps= or times=, "
-            f"not {method!r}"
+            f"{sde.name} takes whole steps; use the method 'euler' with steps= or times=, not "
+            f"{method!r}"
         )
 
 
 def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
-    """The time grid of a run: that of the SDE, or the user's if it fits span and direction."""
+    """The time grid of a run: that of the SDE, or `times` if they fit its span and direction."""
     grid = sde.times(steps) if times is None else sde.check_times(times)
     gaps = grid.diff()
-    # On the step index a drift of an earlier step contains the dt of that step.
+    # On the step index, the drift of an earlier step contains the dt of that step.
     rounding = 4 * torch.finfo(grid.dtype).eps * grid.abs().max()
     unequal = (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs() + rounding
     if method in REMEMBERING and unequal:
         raise ValueError(
-            f"{method!r} reuses the drift of earlier steps, so its steps must be equal: give "
-            "times=uniform_times(...), or use another method"
+            f"{method!r} reuses the drift of earlier steps, so its steps must be equal; give "
+            "times=sf.processes.uniform_times(t_start, t_end, steps), or use another method"
         )
     return grid

@@ -1,8 +1,8 @@
 r"""Adapt an SDE without noise to the methods of torchdiffeq that choose their own steps.
 
-The engine accepts a step if the norm of its error estimate is at most 1. Here are that norm, the
-times of the stages (the engine rounds them to the type of the cloud), and the rejection of steps
-that leave the domain of the drift.
+torchdiffeq accepts a step if the norm of its error estimate is at most 1. Defined here are that
+norm, the times of the stages, which torchdiffeq would round to the type of the cloud, and the
+rejection of steps on which the drift is not finite.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ from sdeflow.sdes.sde import SDE, check_drift, time_tensor
 from sdeflow.solvers.monitor import Monitor, finite, in_words
 
 REJECTED = 1e10
-"""A norm that rejects a step; the engine then tries a fifth of it."""
+"""A norm that rejects a step; torchdiffeq then tries a fifth of it."""
 
 ROUNDED = 4
-"""Roundings of a number by which a step may be wrong in any case."""
+"""The smallest error of a step that is asked for, in units of the rounding of x."""
 
 SHRUNK = 1e-3
-"""Share of its largest width to which a shrinking cloud is followed."""
+"""The smallest width of a cloud that sets the tolerance, relative to its largest so far."""
+
+
+CURE = "; leave out those particles, or end the run before"
 
 
 class Passed(NamedTuple):
@@ -35,7 +38,7 @@ class Passed(NamedTuple):
 
 
 class Stopped(Exception):  # noqa: N818 it is caught, and an SdeflowError raised
-    """An adaptive run cannot go on."""
+    """An adaptive run cannot continue."""
 
     def __init__(self, why: str, passed: list[Passed]) -> None:
         super().__init__(why)
@@ -43,13 +46,13 @@ class Stopped(Exception):  # noqa: N818 it is caught, and an SdeflowError raised
 
 
 class Tolerance:
-    r"""The error that a step may make, for an error of `rtol` relative to the cloud,
+    r"""The error that a step may make, relative to the width of the cloud.
 
         rtol (s + |x - m|),    m and s the mean and the standard deviation along each axis.
 
     s is at least `SHRUNK` times the largest so far. Along an axis on which all particles start
-    from one point, m = 0, and s is the largest |x| so far. So the unit of x does not matter, nor
-    its origin where the cloud has a width.
+    from one point, m = 0, and s is the largest |x| so far. So the result does not depend on the
+    unit of x, nor on its origin where the cloud has a width.
     """
 
     def __init__(self, rtol: float, start: Tensor) -> None:
@@ -61,7 +64,7 @@ class Tolerance:
         self.at(start)
 
     def at(self, x: Tensor) -> None:
-        """The run has reached x (n, d)."""
+        """Set the width of the cloud from its state x (n, d), which the run has reached."""
         self._x = x if torch.finfo(x.dtype).bits >= 32 else x.float()
         self._middle = torch.where(self._wide, self._x.mean(0), 0.0)
         spread = self._x.std(0, correction=0)
@@ -78,14 +81,14 @@ class Tolerance:
 
 
 class TorchdiffeqAdaptive:
-    """A drift for torchdiffeq in process time.
+    """A drift in process time, for torchdiffeq's adaptive methods.
 
     Args:
         monitor, sde: of the solve.
         x: (n, d) the cloud at the first time.
         wanted: (T,) the requested times, with the first and the last of the run.
         stages: where in its step each stage of the method lies, in order.
-        rtol: for a `Tolerance`; None: the engine divides the error by a tolerance of its own.
+        rtol: for a `Tolerance`; None: torchdiffeq divides the error by its own tolerance.
         max_steps: the most steps, accepted or not.
 
     Attributes:
@@ -110,24 +113,24 @@ class TorchdiffeqAdaptive:
         self._rejected = False
 
     def callback_step(self, t: Tensor, x: Tensor, dt: Tensor) -> None:
-        """A step of length dt > 0 is tried from (t, x)."""
+        """Prepare a step of length dt > 0 that torchdiffeq tries from (t, x)."""
         begin = float(t)
         if begin != self._begin:
             self._accepted(begin, x)
         if not self._left:
             raise self._stopped(
                 f"max_steps = {self._most} were taken by t = {begin:.6g}; raise max_steps, or "
-                "loosen rtol and atol"
+                "rtol and atol"
             )
         self._left -= 1
         self._stage, self._rejected, self._speed = 0, False, self._still
-        # The engine cuts a step at the end of the run.
+        # torchdiffeq cuts a step at the end of the run.
         self._length = self._sign * min(float(dt), abs(self._wanted[-1] - begin))
 
     def _accepted(self, t: float, x: Tensor) -> None:
-        """The run has gone from (begin, x) to (t, x)."""
+        """Record a step that was accepted, which ends at (t, x)."""
         if not finite(x):
-            raise self._stopped(in_words("the state", x, t) + "; leave those out, or end before")
+            raise self._stopped(in_words("the state", x, t) + CURE)
         while self._sign * (t - (wanted := self._wanted[len(self._passed) + 1])) >= 0:
             if wanted == self._wanted[-1]:
                 break
@@ -140,7 +143,7 @@ class TorchdiffeqAdaptive:
             self._tolerance.at(x)
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
-        """The drift; 0 where it is not finite, in a step that will be rejected."""
+        """The drift at x (n, d); 0 in a step on which it is not finite, which will be rejected."""
         if self._rejected:
             return torch.zeros_like(x)
         now = self._time()
@@ -149,14 +152,14 @@ class TorchdiffeqAdaptive:
         self.monitor.nfe += 1
         self.monitor.untouched([x])
         if not finite(f):
-            self._bad = in_words("the drift", f, now) + "; leave those out, or end before"
+            self._bad = in_words("the drift", f, now) + CURE
             if self._stage < 0:
                 raise self._stopped(self._bad)
             self._rejected, f = True, torch.zeros_like(x)
         if self._tolerance is not None and self._tolerance.narrow:
             self._speed = torch.maximum(self._speed, f.abs().amax(0).to(x.dtype))
         self._stage += 1
-        # The engine copies all but the first, which the drift may write again.
+        # torchdiffeq copies all but the first, which the drift may overwrite later.
         return f if self._stage else f.to(x.dtype, copy=True)
 
     def _time(self) -> float:
@@ -167,7 +170,7 @@ class TorchdiffeqAdaptive:
         return now if self._sign * (end - now) > 0 else end
 
     def norm(self, error: Tensor) -> Tensor:
-        """The norm of the error (n, d) of a step; at most 1 accepts it."""
+        """The norm of the error (n, d) of a step, which is accepted if this is at most 1."""
         if self._tolerance is not None:
             error = error / self._tolerance.of(self._speed * abs(self._length))
         self._error, ratio = error, error.square().mean().sqrt()
@@ -176,13 +179,13 @@ class TorchdiffeqAdaptive:
         return ratio
 
     def underflow(self) -> Stopped:
-        """The engine's steps have become too small."""
+        """The exception for steps that have become too small."""
         worst = int(self._error.abs().amax(1).argmax())
         return self._stopped(
             self._bad
             or f"its steps become too small at t = {self._begin:.6g}, where the drift of particle "
-            f"{worst} jumps or grows without bound; use a method of fixed steps, leave that "
-            "particle out, or end before"
+            f"{worst} jumps or grows without bound; use a method of fixed steps, leave out that "
+            "particle, or end the run before"
         )
 
     def _stopped(self, why: str) -> Stopped:

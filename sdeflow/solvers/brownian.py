@@ -1,15 +1,15 @@
-r"""Draw the Brownian motion of a run: a function of seed, particle and time.
+r"""Draw the Brownian motion of a run as a function of seed, particle and time.
 
-On the step index W(k + 1) - W(k) is one standard normal per coordinate; the factor sqrt(|dt|) is
-in the diffusion. The address of a step is the time at which it starts, the direction of time and
-the leg (see `Path`): a run that is cut in parts is the run, and a run that goes on from the end of
-another has numbers of its own. If a finer grid is given, each step sums the finer increments,
+On the step index, W(k + 1) - W(k) is one standard normal per coordinate; the factor sqrt(|dt|) is
+in the diffusion. The normals of a step are keyed by its starting time, the direction of time and
+the leg (see `Path`): the parts of a run have the noise of the whole run, and a run that starts
+from the end of another has its own. If a finer grid is given, each step sums its increments,
 
     W = sum_j sqrt(h_j) z_j,    U = int (W_u - W_0) du = sum_j [h_j W_j + u_j],
     u_j = h_j (w_j / 2 + H_j),    H_j ~ N(0, h_j / 12),
 
-so that runs with different steps follow the same path (sum_j h_j = 1; U is the space-time Levy
-area, Roessler 2010).
+so that runs with different steps follow one Brownian path. h_j are the shares of the finer steps,
+sum_j h_j = 1; U is the space-time Levy area (Roessler 2010).
 
 See docs/theory.md, (5.2).
 """
@@ -35,14 +35,12 @@ class Brownian:
             same bits.
         first: id of the first particle.
         times: (K + 1,) of the steps; by default the address of step k is k.
-        fine: (M + 1,) the path's own grid, which contains `times`; `times` by default.
-        leg: of the run.
+        fine: (M + 1,) the grid on which the path is drawn, which contains `times`; by default
+            `times`.
+        leg: of the run (see `Path`).
         levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
-        scales: (K,) by which each step's increment is multiplied, for additive noise whose size
-            is known; not with `fine` or `levy`.
-
-    Raises (when called):
-        ValueError: U is requested without levy, or the full Levy area.
+        scales: (K,) factors of the increments of the steps, for additive noise whose size is
+            known; ignored with `fine` or `levy`.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
     """
@@ -85,7 +83,6 @@ class Brownian:
         self._plain = fine is None and not levy and self._device.type == "cpu"
 
     def __repr__(self) -> str:
-        """In words."""
         n, d = self._shape
         return f"Brownian path of {n} particles in {d} dimensions, seed {self._seed}"
 
@@ -101,7 +98,7 @@ class Brownian:
             raise ValueError(
                 "this method needs the full Levy area, which is not drawn; use another method"
             )
-        # Every torchsde method draws its increment first: the adapters read the step from here.
+        # Every method of torchsde draws its increment first; the adapters read the step from here.
         self.step = int(ta) if isinstance(ta, float | Tensor) else check_int(ta, "ta", 0)
         if self._plain and not return_U:
             return self._w.read(self.step)
@@ -128,7 +125,9 @@ class Brownian:
 
     def _levy(self, k: int) -> Tensor:
         if self._h is None:
-            raise ValueError("this path was made without its Levy area; pass levy=True")
+            raise ValueError(
+                "this Brownian path was made without its Levy area; make it with levy=True"
+            )
         return self._h.read(k)
 
     @property
@@ -153,6 +152,6 @@ class Brownian:
 
 
 def addresses(times: Tensor) -> list[int]:
-    """The time at which each step starts, as the 64 bits of its float64."""
+    """The key of each step: the 64 bits of the time at which it starts, in float64."""
     starts = times[:-1].double() + 0.0  # -0 and 0 are one time
     return [bits % 2**64 for bits in starts.view(torch.int64).tolist()]

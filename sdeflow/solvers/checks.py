@@ -1,4 +1,4 @@
-"""Name the methods of an ODE, and check a method's name and the noise of an SDE."""
+"""List the methods of an ODE, and check the name of a method and the noise of an SDE."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ FIXED: dict[str, tuple[float, ...] | None] = {
     "rk4": (0.0, 1 / 3, 2 / 3, 1.0),
     "implicit_adams": None,
 }
-"""Methods of fixed steps of an ODE: where in its step each stage lies; None: it varies."""
+"""ODE methods of fixed steps, and where in its step each stage lies; None: that varies."""
 
 ADAPTIVE = ("dopri5", "dopri8", "bosh3", "fehlberg2", "adaptive_heun")
-"""Methods of an ODE that choose their steps."""
+"""ODE methods that choose their own steps."""
 
 
 def check_method(method: object, kind: str, own: Sequence[str], others: Sequence[str]) -> None:
     """Check that a solver of this kind of equation, "SDE" or "ODE", has the method.
 
     Args:
-        own, others: the methods of this solver and of the other one.
+        own, others: the methods of this solver, and of the solver of the other kind.
     """
     if method in own:
         return
@@ -41,14 +41,10 @@ def check_method(method: object, kind: str, own: Sequence[str], others: Sequence
 
 
 def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
-    """The diffusion at the start x (n, d), if it is (), (d,) or (n, d).
+    """The diffusion at the start x (n, d), checked to be (), (d,) or (n, d) and not to change x.
 
-    A cloud of as many particles as axes is asked for once more with one particle more, which tells
-    (d,) from (n,), and (n, d) from a matrix (d, d).
-
-    Raises:
-        TypeError: it is neither a number nor a tensor.
-        ValueError: it has another shape, or it writes into x.
+    If n = d, it is evaluated again with one particle more, which distinguishes (n,) from (d,) and
+    a matrix (d, d) from (n, d).
     """
     g, (n, d) = _asked(steps, x), x.shape
     if isinstance(g, Tensor) and g.ndim and n == d > 1:
@@ -57,19 +53,19 @@ def check_noise(steps: SteppedSDE, x: Tensor) -> Scale:
         except RuntimeError as error:
             raise ValueError(
                 f"the diffusion returned {tuple(g.shape)} for {n} particles in {d} dimensions and "
-                "fails for one particle more, so its axes are not known; let it take its numbers "
-                "from x, or run one particle more"
+                "fails for one particle more, so it is not known which axis is that of the "
+                "particles; let it take n from x, or run one particle more"
             ) from error
     return g
 
 
 def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
-    """The diffusion at the start for the cloud x (n, d), checked."""
+    """The diffusion at the start for the cloud x (n, d), checked for this n alone."""
     mine = x.clone()
     g = steps.diffusion(0, 0.0, mine)
     if not mine.equal(x):
         raise ValueError(
-            "the diffusion writes into the cloud that it is given: let it return a new tensor"
+            "the diffusion writes into the cloud that it is given; let it return a new tensor"
         )
     if not isinstance(g, Tensor) or g.shape in ((), x.shape[1:], x.shape):
         return g
@@ -77,6 +73,6 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
     if g.shape == x.shape[:1]:
         cure = "give each particle its row, g[:, None].expand_as(x)"
     raise ValueError(
-        f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}; noise is (), (d,) "
-        f"or (n, d): {cure}"
+        f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}, but noise is (), "
+        f"(d,) or (n, d); {cure}"
     )

@@ -1,8 +1,8 @@
-"""Give each run a noise of its own: the seed and the leg of a run that goes on from another.
+"""Choose the noise of a run: its seed, and its leg if it starts from the end of another run.
 
-The noise of a step has the address (seed, leg, time, direction). So two runs with the same seed
-over the same times have the same noise, as a comparison of solvers needs. A run that goes on from
-the end of another must not: its start depends on that noise.
+The noise of a step is keyed by (seed, leg, time, direction of time). So two runs with the same
+seed over the same times have the same noise, which a comparison of solvers needs. A run that
+starts from the end of another needs other noise, since its start depends on the noise before.
 
 See docs/theory.md, section 5.
 """
@@ -21,21 +21,21 @@ from sdeflow.random_streams import seed_of
 from sdeflow.solvers.path import Path
 
 ROWS, STATES = 8, 8
-"""Particles and states by which the end of a run is recognised."""
+"""Numbers of particles and of states by which the end of a run is recognised."""
 
 RUNS = 1024
-"""Runs whose ends are remembered."""
+"""Number of runs whose ends are kept."""
 
 
 class Leg(NamedTuple):
-    """The seed of a run, and its leg (see `Path`)."""
+    """The seed and the leg of a run (see `Path`), which fix its noise."""
 
     seed: int
     leg: int
 
 
 class _End(NamedTuple):
-    """The end of a run: the seed and the span of the noise that has led there."""
+    """The seed and the time span of the noise that has led to the end of a run."""
 
     seed: int
     start: float
@@ -53,30 +53,30 @@ _ends: OrderedDict[int, _End] = OrderedDict()
 
 
 def end_of(x: Tensor | Path) -> Tensor:
-    """The cloud itself, or the last one of a path.
-
-    Raises:
-        SdeflowError: the path has not finished.
-    """
+    """The cloud itself, or the last one of a path that has finished."""
     if not isinstance(x, Path):
         return x
     if x.status != "finished":
-        raise SdeflowError(f"the path has not finished ({x.status}), so no run can go on from it")
+        raise SdeflowError(
+            f"the path has not finished ({x.status}), so no run can continue it; start from "
+            "path.x[-1] to go on all the same"
+        )
     return x.x[-1]
 
 
 def without_noise(x: Tensor | Path, path: Path) -> Path:
-    """The path of a run without noise from x, such that the run after it has its own leg."""
+    """The path of a run without noise from x, marked so that the next run has its own leg."""
     if not isinstance(x, Path) or x.seed is None:
         return path
     return replace(path, seed=x.seed, leg=x.leg + 1)
 
 
 def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
-    """The noise of a run over `times` that goes on from a path; None if that had no noise.
+    """The noise of a run over `times` that continues a path; None if that had no noise.
 
-    The leg counts the runs of the chain, whatever their seeds, unless a run only follows the run
-    before: the same seed, the same direction, from the time at which that ended.
+    The leg rises by one from run to run, whatever their seeds. It stays the same if this run is
+    the next part of the run before: with the same seed, in the same direction of time, from the
+    time at which that ended.
     """
     if path is None or path.seed is None:
         return None
@@ -93,9 +93,6 @@ def continued(path: Path | None, seed: int | None, times: Tensor) -> Leg | None:
 def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:
     """The noise of a run over `times` that starts from the cloud x.
 
-    Raises:
-        ValueError: a part of a cloud is run without a seed.
-
     Warns:
         UserWarning: x is the end of a run with the same seed over some of these times.
     """
@@ -106,8 +103,9 @@ def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:
     noise, end = Leg(seed, 0), _ends.get(seed_of(x[0]))
     if end is not None and end.overlaps(noise, times):
         warnings.warn(
-            f"this cloud ended a run with seed {seed} over the same times, so its noise comes "
-            "again; give the path in place of its last state, solve(sde, path), or another seed",
+            f"this cloud is the end of a run with seed {seed} over the same times, so it would "
+            "get the same noise again; give the path in place of its last state, "
+            "solve(sde, path), or another seed",
             UserWarning,
             stacklevel=3,
         )
@@ -115,7 +113,7 @@ def started(x: Tensor, seed: int | None, times: Tensor, first: int) -> Leg:
 
 
 def ended(noise: Leg, times: Tensor, x: Tensor, path: Path) -> None:
-    """Remember the end of a run that started from x, and its last saved states."""
+    """Keep the last saved states of a run that started from x, to recognise them as a start."""
     start, before = float(times[0]), _ends.get(seed_of(x[0]))
     if before is not None and before.seed == noise.seed and before.end == start:
         start = before.start

@@ -1,4 +1,4 @@
-"""Monitor a solve: count evaluations, keep the requested states, stop at the first NaN."""
+"""Monitor a solve: count evaluations, save the requested states, stop at the first NaN."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ LOOK = 16
 """Evaluations between two checks of a small cloud."""
 
 SMALL = 2**12
-"""Numbers in a small cloud, for which a check costs as much as a step."""
+"""The most numbers in a small cloud, for which a check takes as long as a step."""
 
 WIDEST = 1e6
-"""How much wider than its start and its noise a cloud may end that a field has moved."""
+"""The largest width of the last cloud of a field's run, relative to its start and its noise."""
 
 
 class Monitor:
     """Counts the evaluations of one solve, and finds the first drift or state that is not finite.
 
-    A state that is not finite stays so. So a small cloud is checked every `LOOK` evaluations, and
-    `log` keeps those since the last check, to find the first bad one. A large cloud is checked at
+    A state that is not finite remains so. So a small cloud is checked every `LOOK` evaluations;
+    `log` holds those since the last check, to find the first bad one. A large cloud is checked at
     every evaluation, since its log would cost memory.
 
     Args:
@@ -42,20 +42,20 @@ class Monitor:
         saved: the steps whose states are requested.
 
     Attributes:
-        start: a copy of x, with which the engine starts: x belongs to the user.
+        start: a copy of x, from which the engine starts, since x belongs to the user.
         log: (k, fraction, drift, state) of each evaluation since the last check.
         kept: step (or time, if a float) and state of each requested state so far.
-        last: the same at the last check; all finite.
+        last: step and state of the last check, all finite.
     """
 
     def __init__(
         self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None,
         saved: Sequence[int] = (),
     ) -> None:  # fmt: skip
-        with torch.inference_mode(False):  # where it is on, tensors do not count their changes
-            self.start = (
-                x.detach() * 1
-            )  # a clone of a tensor that was made there counts as changed
+        # In inference mode tensors do not count their changes; a clone of a tensor that was made
+        # in it counts as changed, a product does not.
+        with torch.inference_mode(False):
+            self.start = x.detach() * 1
         self.given: Tensor | None = x
         self.steps, self.nfe = steps, 0
         self.saved, self._begun = list(saved), -1
@@ -76,9 +76,9 @@ class Monitor:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Close the bar; an error that a bad state has caused gives way to that of the state."""
+        """Close the bar; if a bad state has caused an error, raise that of the state instead."""
         self.bar.close()
-        with self._modes:  # torch's modes come back, also where what is found is raised
+        with self._modes:  # restores torch's modes, also where `_find` raises
             if isinstance(error, Exception) and not isinstance(error, SdeflowError) and self.log:
                 self.untouched([state for _, _, _, state in self.log])
                 self._find()
@@ -86,16 +86,11 @@ class Monitor:
         if mixed and self.start.dtype != torch.float64:
             raise TypeError(
                 f"the drift or the noise mixes types ({str(error).splitlines()[0]}): t is float64 "
-                "whatever the type of x, so write t.to(x.dtype) where they meet in one tensor"
+                "whatever the type of x; write t.to(x.dtype) where both enter one tensor"
             ) from error
 
     def evaluated(self, k: int, fraction: float, drift: Tensor, state: Tensor) -> None:
-        """Log one evaluation, and look if it is time.
-
-        Raises:
-            SdeflowError: a drift or a state is NaN or infinite.
-            ValueError: the drift has changed its x.
-        """
+        """Log one evaluation, and check the log if a check is due."""
         self.log.append((k, fraction, drift, state))
         if len(self.log) >= self.every:
             self.look()
@@ -123,27 +118,24 @@ class Monitor:
         self.log.clear()
 
     def untouched(self, states: list[Tensor]) -> None:
-        """Check that the drift has not written into its x: torch counts what is written.
-
-        Raises:
-            ValueError: it has.
-        """
+        """Refuse a drift that has written into its x."""
         once, self.given = self.given, None
-        # What is written through numpy is not counted, so the start is compared as well.
+        # torch counts the changes of a tensor, but not those through numpy, so the start is
+        # compared as well.
         if any([x._version for x in states]) or not (once is None or once.equal(self.start)):
             raise ValueError(
-                "the drift writes into the cloud that it is given: let it return a new tensor "
+                "the drift writes into the cloud that it is given; let it return a new tensor "
                 "(x * 0.5, not x.mul_(0.5), and no first layer with inplace=True)"
             )
 
     def begin(self, k: int, x: Tensor) -> None:
-        """Step k begins from the finite state x."""
+        """Record that step k begins from the finite state x."""
         self._begun, self.last = k, (k, x)
         if k == self.next:
             self._keep()
 
     def _keep(self) -> int:
-        """Keep the last state; the next step to keep."""
+        """Save the last state, and return the next step to be saved."""
         (k, x), place = self.last, self._states[len(self.kept)]
         self.kept.append((k, place.copy_(x)))
         self.next = next(self._left)
@@ -161,7 +153,7 @@ class Monitor:
                 raise self.not_finite("the drift", drift, self.steps.time(k, fraction))
 
     def _broken(self, i: int) -> SdeflowError:
-        """The error of entry i of the log, whose state is not finite: by the noise, maybe."""
+        """The error for entry i of the log, whose state is not finite, maybe through the noise."""
         k, fraction, _, state = self.log[i]
         before = [(j, part, x) for j, part, _, x in self.log[:i]]
         for j, part, x in [*reversed(before), (max(self._begun, 0), 0.0, self.last[1])]:
@@ -173,13 +165,7 @@ class Monitor:
         return self.not_finite(f"the {final}state", state, self.steps.time(k, fraction))
 
     def finish(self, x: Tensor) -> Path:
-        """Check the remaining evaluations and the final state, and return the path.
-
-        Raises:
-            SdeflowError: a drift or a state is NaN or infinite, or the field has sent the cloud
-                off.
-            ValueError: the drift has changed its x.
-        """
+        """Check the remaining evaluations and the final state x (n, d), and return the path."""
         if not finite(x):
             self.log.append((len(self.steps.gaps), 0.0, x, x))
             self._find()
@@ -194,31 +180,34 @@ class Monitor:
 
     def not_finite(self, what: str, values: Tensor, t: float) -> SdeflowError:
         """The error to raise for values (n, d) at time t."""
-        return self.failed(f"{in_words(what, values, t)}; take smaller steps, or leave those out")
+        return self.failed(
+            f"{in_words(what, values, t)}; take smaller steps, or leave out those particles"
+        )
 
     def failed(self, why: str) -> SdeflowError:
-        """The error to raise; it carries the start, the requested states and the last good one."""
+        """The error to raise, with the start, the requested states and the last good one."""
         reached = [(0, self.start), *self.kept, self.last]
         states = {self.steps.time(k) if isinstance(k, int) else k: x for k, x in reached}
         times = torch.tensor(list(states), dtype=torch.float64)
         error = SdeflowError(
-            f"{why}: the states up to t = {float(times[-1]):.6g} are in the error's .path"
+            f"{why} (the states up to t = {float(times[-1]):.6g} are in the error's .path)"
         )
         error.path = self.path(times, torch.stack(list(states.values())), why)
         return error
 
     def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
-        """The path of this solve: times t (T,), states x (T, n, d), and the cost so far."""
+        """The path with times t (T,), states x (T, n, d), and the cost of the solve so far."""
         return Path(t, x, self.nfe, time.perf_counter() - self.started, status)
 
 
 def finite(x: Tensor) -> bool:
-    """Whether all of x is finite; a finite sum shows it in one pass."""
+    """Whether all of x is finite."""
+    # A finite sum shows it in one pass.
     return math.isfinite(x.sum().item()) or bool(torch.isfinite(x).all())
 
 
 def in_words(what: str, values: Tensor, t: float) -> str:
-    """That values (n, d) are not finite at time t, and in which particles."""
+    """The words that say which particles of values (n, d) are not finite at time t."""
     bad = (~torch.isfinite(values)).any(1)
     return (
         f"{what} is NaN or infinite in {int(bad.sum())} of {len(bad)} particles, first in "
@@ -227,11 +216,11 @@ def in_words(what: str, values: Tensor, t: float) -> str:
 
 
 def check_width(steps: SteppedSDE, start: Tensor, path: Path) -> None:
-    """Check that a field has not sent the cloud to where no data are.
+    """Check that the last cloud of a field's run has the size that data can have.
 
     Raises:
-        SdeflowError: the cloud ends `WIDEST` times farther out than its start and its noise; or
-            that of a network, which starts as wide as its noise, as many times narrower.
+        SdeflowError: the cloud is `WIDEST` times wider than its start and its noise; or, if the
+            field is a network, as many times narrower than its noise.
     """
     if not (isinstance(steps.sde, FieldSDE) and steps.sde.as_made):
         return
@@ -248,8 +237,8 @@ def check_width(steps: SteppedSDE, start: Tensor, path: Path) -> None:
         if narrower > WIDEST:
             how = f"{narrower:.1g} times narrower than its noise"
         error = SdeflowError(
-            f"the cloud ends {how}: the network's output or its time is not what the field takes "
-            "it for (see Prediction), or the steps are too large; the path is in the error's .path"
+            f"the cloud ends {how}; check what the network predicts and what it takes for time "
+            "(predicts= of the field), or take smaller steps (the path is in the error's .path)"
         )
         error.path = path
         raise error

@@ -1,9 +1,8 @@
 r"""Move particles under an SDE without noise, with the methods of torchdiffeq.
 
 Methods of fixed steps run on the step index, as in `sde_solver`. Adaptive methods run in process
-time; they are given the end of the span, because otherwise they evaluate the field beyond it. They
-choose one step for the whole cloud, so each particle depends on the others by an amount of the
-order of the tolerance.
+time. They choose one step for the whole cloud, so each particle depends on the others by an amount
+of the order of the tolerance.
 
 See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 """
@@ -43,22 +42,32 @@ from sdeflow.solvers.start import check_start
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ODESolver:
-    """Solves dx = drift(x, t) dt for a cloud of particles, through `torchdiffeq.odeint`.
+    """Solves dx = drift(x, t) dt for a cloud of particles, by a method of torchdiffeq.
+
+        fixed steps      order    calls      adaptive steps   order    calls
+        euler            1        1          adaptive_heun    2        1
+        midpoint         2        2          fehlberg2        2        2
+        heun2            2        2          bosh3            3        3
+        heun3            3        3          dopri5           5        6
+        rk4              4        4          dopri8           8        13
+        implicit_adams   4 to 12  2 to 5
+
+    Calls are evaluations of the drift (of the field) in a step, of an adaptive method also in a
+    step that is rejected. dopri5 is for an answer to a tolerance; rk4 or heun2 for a given number
+    of calls; euler, the only method for `ancestral` and `multistep`, for few calls.
 
     Args:
-        method: torchdiffeq's name: euler, midpoint, heun2, heun3, rk4 and implicit_adams have
-            fixed steps; dopri5, dopri8, bosh3, fehlberg2 and adaptive_heun are adaptive.
-        steps, times: the fixed grid, as for `SDESolver`; not for adaptive methods.
+        method: one of these names.
+        steps, times: the grid of fixed steps, as for `SDESolver`.
         rtol: relative tolerance of adaptive methods; in float32 at least about 1e-6.
-        atol: absolute tolerance, in the unit of x: an entry may be wrong by atol + rtol |x| in a
-            step. By default the cloud's own width s is the unit: by rtol (s + |x - m|), with m and
-            s the mean and the standard deviation along each axis at that step (see `Tolerance`).
+        atol: absolute tolerance, in the unit of x: in a step an entry of x may be wrong by
+            atol + rtol |x|. By default it may be wrong by rtol (s + |x - m|), with m and s the
+            mean and the standard deviation of the cloud along each axis (see `Tolerance`).
         max_steps: the most steps of an adaptive run, accepted or not.
 
-    Raises (from `solve` too):
-        ValueError, TypeError: as `SDESolver`; also for an SDE that has noise.
+    Raises (`solve`):
         SdeflowError: a state is not finite, an adaptive step becomes too small, max_steps is
-            exceeded, or a field sends the cloud off; `.path` holds what was reached.
+            exceeded, or a field's cloud becomes far too wide; `.path` holds what was reached.
     """
 
     method: str = "dopri5"
@@ -69,13 +78,14 @@ class ODESolver:
     max_steps: int = 10_000
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_method(self.method, "ODE", (*FIXED, *ADAPTIVE), tuple(METHODS))
         gridded = self.steps is not None or self.times is not None
         if self.method in FIXED and not gridded:
-            raise ValueError(f"method {self.method!r} has fixed steps: give steps= or times=")
+            raise ValueError(f"method {self.method!r} has fixed steps; give steps= or times=")
         if self.method in ADAPTIVE and gridded:
-            raise ValueError(f"method {self.method!r} chooses its own steps: give rtol=, atol=")
+            raise ValueError(
+                f"method {self.method!r} chooses its own steps; give rtol= and atol= instead"
+            )
         if self.steps is not None:
             check_int(self.steps, "steps")
         if self.times is not None:
@@ -86,7 +96,6 @@ class ODESolver:
             check_positive(self.atol, "atol")
 
     def __repr__(self) -> str:
-        """In words."""
         if self.method in ADAPTIVE:
             atol = "the cloud's width times rtol" if self.atol is None else f"{self.atol:g}"
             return f"torchdiffeq {self.method}, rtol {self.rtol:g}, atol {atol}"
@@ -94,15 +103,15 @@ class ODESolver:
         return f"torchdiffeq {self.method}, {steps} steps"
 
     def solve(self, sde: SDE, x: Tensor | Path, save: Save = 2, *, progress: bool = False) -> Path:
-        """Run the cloud x (n, d), or the end of a path, from t_start to t_end of the SDE.
+        """Move the cloud x (n, d), or the end of a path, from t_start to t_end of the SDE.
 
-        `save` and `progress` as in `SDESolver.solve`; adaptive methods save at any times.
+        `save` and `progress` are those of `SDESolver.solve`; adaptive methods save at any times.
         """
         before, x = x, end_of(x)
         check_sde_and_cloud(sde, x, self.method)
         if sde.diffusion is not None:
             raise ValueError(
-                "this SDE has noise: use SDESolver, or the probability flow (eta = 0)"
+                "this SDE has noise; use SDESolver, or the probability flow (eta = 0)"
             )
         if self.method in ADAPTIVE:
             return without_noise(before, self._adaptive(sde, x, save, progress))
@@ -111,8 +120,8 @@ class ODESolver:
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
         if stages is None and (number.bits < 32 or 24 * last > 1 / number.eps):
             raise ValueError(
-                f"{self.method!r} reads its times in the type of the cloud, and {x.dtype} cannot "
-                f"hold those of {last} steps; use x.double()"
+                f"{self.method!r} computes its times in the type of the cloud, and {x.dtype} is "
+                f"too narrow for {last} steps; use x.double()"
             )
         monitor = Monitor(sde.stepped(times, x), x, progress, last, saved_indices(save, times))
         # torchdiffeq converts times to the type of the cloud at every step, unless they have it.
@@ -154,12 +163,10 @@ class ODESolver:
     def _integrate(
         self, monitor: Monitor, sde: SDE, x: Tensor, times: Tensor, first: float
     ) -> tuple[Tensor, list[float]]:
-        """The states (T, n, d) at times (T,), from x (n, d) at the first, with the first step.
+        """The states (T, n, d) at times (T,), and the times at which the steps began.
 
-        And the times at which the steps began.
-
-        Raises:
-            Stopped: the run cannot go on.
+        The run starts from x (n, d) with a step of length `first`; `Stopped` is raised if it
+        cannot continue.
         """
         own = None if self.atol is not None else self.rtol
         adapter = TorchdiffeqAdaptive(
@@ -167,7 +174,7 @@ class ODESolver:
         )
         mps = x.device.type == "mps"  # it holds no float64
         span = times.to(x.device, torch.float32 if mps else torch.float64)
-        # By default torchdiffeq guesses the first step and takes the last one beyond the end.
+        # By default torchdiffeq guesses the first step, and evaluates the drift beyond the end.
         options = {
             "first_step": first, "step_t": span[-1:], "norm": adapter.norm, "dtype": span.dtype,
         }  # fmt: skip
@@ -177,13 +184,13 @@ class ODESolver:
                 atol=1.0 if self.atol is None else self.atol, method=self.method, options=options,
             )  # fmt: skip
         except AssertionError as error:
-            if str(error).startswith("underflow"):  # so torchdiffeq reports it
+            if str(error).startswith("underflow"):  # torchdiffeq's report of too small a step
                 raise adapter.underflow() from None
             raise
         return out, adapter.begun
 
     def _failed(self, monitor: Monitor, sde: SDE, stop: Stopped) -> SdeflowError:
-        """The error to raise, with the requested states that the run had passed."""
+        """The error to raise, with the requested states at times that the run had passed."""
         last = monitor.last
         with suppress(Stopped), monitor:
             for t, begin, x in stop.passed:
@@ -196,7 +203,7 @@ class ODESolver:
 
 @cache
 def _stages(method: str) -> tuple[float, ...]:
-    """Where in its step each stage of an adaptive method lies, as torchdiffeq takes it."""
+    """Where in its step each stage of an adaptive method of torchdiffeq lies."""
     asked: list[float] = []
 
     def still(t: Tensor, y: Tensor) -> Tensor:
@@ -209,18 +216,18 @@ def _stages(method: str) -> tuple[float, ...]:
 
 
 def _size(x: Tensor) -> float:
-    """The standard deviation of a cloud; of one point, its distance from the origin."""
+    """The standard deviation of a cloud, or for a single point its largest coordinate."""
     return float(x.std(correction=0)) or float(x.abs().max())
 
 
 def _wanted(sde: SDE, save: Save) -> tuple[Tensor, bool]:
-    """Times (T,) from the start to the end of the span, and whether the start is to be saved."""
+    """The times (T,) of the run from t_start to t_end, and whether the start is to be saved."""
     asked = requested(save)
     if isinstance(asked, int):
         return sde.times(max(asked - 1, 1)), asked > 1
     low, high = sorted((sde.t_start, sde.t_end))
     ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
-    # An end may have been rounded to float32.
+    # The user's ends may have been rounded to float32.
     starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
     inner = asked[~(starts | stops)]
     wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")

@@ -1,4 +1,4 @@
-r"""Read the result of a run: its times, its states, its cost."""
+r"""Read the result of a run: the saved states, their times, the cost."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ from sdeflow.sdes.sde import Times
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Path:
-    """The saved states of a run, and its cost; `solve(sde, path)` goes on from its end.
+    """The saved states of a run, and its cost; `solve(sde, path)` continues the run from its end.
 
     Attributes:
-        t: (T,) process times of the saved states, in the order they were reached.
+        t: (T,) process times of the saved states, in the order of the run.
         x: (T, n, d) the states; x[-1] is the final cloud.
-        nfe: number of evaluations of the drift, that is of the field, per particle; counted.
+        nfe: number of evaluations of the drift, that is of the field, per particle.
         seconds: wall time of the solve.
         status: "finished", or the reason of the failure.
-        steps: number of steps taken from the first state to the last; None if not known.
-        seed: of its Brownian path, or of that of the path it goes on from; None without noise.
-        leg: 0, and one more whenever a run goes on from the end of another without being its next
-            part (a burn-in and the run after it). The noise differs from leg to leg.
-        began: time at which the run began, also where that state was not saved.
+        steps: number of steps from the first saved state to the last; None if not known.
+        seed: of the Brownian path, or of that of the path that this run continues; None without
+            noise.
+        leg: 0, and one more for each run that starts from the end of another without being its
+            next part in time, such as a run after a burn-in. Runs of different legs have
+            independent noise.
+        began: time at which the run began, also if that state was not saved.
     """
 
     t: Tensor
@@ -50,7 +52,6 @@ class Path:
             )
 
     def __repr__(self) -> str:
-        """In words."""
         t, n, d = self.x.shape
         return (
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
@@ -58,11 +59,7 @@ class Path:
         )
 
     def check_every_step(self, needs: str) -> None:
-        """Check that every step was saved, as far as it is known.
-
-        Raises:
-            ValueError: it was not; `needs` says what needs that.
-        """
+        """Check that every step was saved, which is needed for `needs`, if `steps` is known."""
         if self.steps is not None and len(self.t) - 1 < self.steps:
             raise ValueError(
                 f"{needs} needs every step, but the path holds {len(self.t)} of its "
@@ -71,18 +68,14 @@ class Path:
 
 
 def check_path(path: object) -> Path:
-    """Return `path` if it is one.
-
-    Raises:
-        TypeError: it is not.
-    """
+    """Return `path` if it is a `Path`."""
     if not isinstance(path, Path):
         raise TypeError(f"path must be a Path, as solve returns, got {type(path).__name__}")
     return path
 
 
 Save = int | Times
-"""The number of states to save, evenly over the steps, or the times of the states."""
+"""A number of states to save, spread evenly over the steps, or the times of the states."""
 
 
 def saved_indices(save: Save, times: Tensor) -> list[int]:
@@ -92,12 +85,15 @@ def saved_indices(save: Save, times: Tensor) -> list[int]:
     if isinstance(count, Tensor):
         return sorted({*indices(count, times, "save time"), last})
     if count > last + 1:
-        raise ValueError(f"save={count} asks for more states than the {last + 1} of this run")
+        raise ValueError(
+            f"save={count} asks for more states than the {last + 1} of this run; lower it, or "
+            "take more steps"
+        )
     return [last] if count == 1 else [round(i * last / (count - 1)) for i in range(count)]
 
 
 def requested(save: Save) -> int | Tensor:
-    """The number of states to save, or their times, (T,) in float64."""
+    """`save` checked: a number of states, or their times (T,) in float64."""
     try:
         wanted = torch.as_tensor(save, dtype=torch.float64).detach().cpu()
     except (TypeError, ValueError, RuntimeError):
@@ -111,7 +107,7 @@ def requested(save: Save) -> int | Tensor:
 
 
 def nested(times: Tensor, fine: Tensor) -> list[int]:
-    """Indices of `times` (K + 1,) in `fine` (M + 1,), the grid of the Brownian path."""
+    """The indices of `times` (K + 1,) in `fine` (M + 1,), the grid of the Brownian path."""
     if (fine[-1] > fine[0]) != (times[-1] > times[0]):
         raise ValueError(
             f"fine runs from {fine[0]:g} to {fine[-1]:g}, but times from {times[0]:g} to "

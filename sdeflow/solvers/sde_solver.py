@@ -1,9 +1,9 @@
 r"""Move particles under an SDE, with the methods of torchsde.
 
 torchsde runs on the step index u = 0, ..., K (see `SDE.stepped`), on which every time grid is
-uniform with dt = 1: rounding never adds a step, and every saved state is one that was computed.
-The Brownian motion is a function of seed, particle and step (see `brownian`), so equal arguments
-give equal results.
+uniform with dt = 1. So rounding never adds a step, and no saved state is interpolated. The
+Brownian motion is a function of seed, particle and step (see `brownian`), so equal arguments give
+equal results.
 
 See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 """
@@ -38,53 +38,70 @@ from sdeflow.solvers.start import check_start
 
 
 class Method(NamedTuple):
-    """What a method of torchsde needs.
+    """Calculus, cost and order of a method of torchsde, and what it needs.
 
     Attributes:
-        calculus: "ito" or "stratonovich", for noise that depends on the state; None: either.
-        stages: drifts per step.
+        calculus: of noise that depends on x, "ito" or "stratonovich"; None: either.
+        calls: evaluations of the drift in a step, with additive noise and with noise that depends
+            on x.
+        order: strong order, for the same two kinds of noise.
         joint: whether drift and noise are evaluated in one call.
         area: whether it needs the space-time Levy area.
     """
 
     calculus: str | None
-    stages: int
+    calls: tuple[int, int]
+    order: tuple[float, float]
     joint: bool = False
     area: bool = False
 
 
 METHODS = {
-    "euler": Method("ito", 1, joint=True),
-    "milstein": Method(None, 1),
-    "srk": Method("ito", 3, area=True),
-    "heun": Method("stratonovich", 2, joint=True),
-    "midpoint": Method("stratonovich", 2, joint=True),
-    "euler_heun": Method("stratonovich", 1),
-    "reversible_heun": Method("stratonovich", 1),
+    "euler": Method("ito", (1, 1), (1.0, 0.5), joint=True),
+    "milstein": Method(None, (1, 1), (1.0, 1.0)),
+    "euler_heun": Method("stratonovich", (1, 1), (1.0, 1.0)),
+    "heun": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
+    "midpoint": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
+    "srk": Method("ito", (2, 4), (1.5, 1.5), area=True),
+    "reversible_heun": Method("stratonovich", (1, 1), (1.0, 1.0)),
 }
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SDESolver:
-    """Solves dx = drift(x, t) dt + diffusion(x, t) dW for a cloud, through `torchsde.sdeint`.
+    """Solves dx = drift(x, t) dt + diffusion(x, t) dW for a cloud, by a method of torchsde.
+
+        method            calls    strong order       weak order   calculus
+                                   additive   other   additive
+        euler             1        1          1/2     1            Ito
+        milstein          1        1          1       1            Ito, Stratonovich
+        euler_heun        1        1          1       1            Stratonovich
+        heun              2        1          1       2            Stratonovich
+        midpoint          2        1          1       2            Stratonovich
+        srk               2 or 4   3/2        3/2     3/2          Ito
+        reversible_heun   1        1          1                    Stratonovich
+
+    Calls are evaluations of the drift (of the field) in a step; srk makes 4 if the noise depends
+    on x. The strong order is that of the error of each path, the weak order that of averages over
+    the cloud. Additive noise, such as that of `reverse`, is the same in both calculi, so any
+    method fits. `ancestral` and `multistep` need euler. For other SDEs take heun, or srk for Ito
+    noise that depends on x. reversible_heun does not damp: it is for short runs.
 
     Args:
-        method: torchsde's name: euler, milstein, srk (Ito); heun, midpoint, euler_heun,
-            reversible_heun (Stratonovich). Additive noise is the same in both. reversible_heun
-            does not damp: it is for short runs, and stops where it would go wrong.
+        method: one of these names.
         steps: K, on the time grid of the SDE; ignored if `times` is given.
         times: (K + 1,) any strictly monotone grid within the span of the SDE, in its direction.
-        seed: of the Brownian path. By default it is made of the first particle's numbers: equal
-            starts have equal noise, whatever the SDE (replicas need seeds), and a run that starts
-            where another ended has noise of its own. A start that was made of the end of a run
-            with this seed needs another one.
+        seed: of the Brownian path. By default it is made from the coordinates of the first
+            particle: runs from equal starts have equal noise, whatever the SDE, and a run that
+            starts where another ended has other noise.
         fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
-            seed and `fine` follow the same path with different steps. `times` by default.
+            seed and `fine` follow the same path with different steps. By default `times`.
 
-    Raises (from `solve` too):
-        ValueError, TypeError: an argument does not fit; the message names the cure.
-        SdeflowError: a state is NaN or infinite, or a field sends the cloud off; `.path` holds
-            the start, the requested states that were reached and the last finite one.
+    Raises (`solve`):
+        SdeflowError: a state is NaN or infinite, or a field's cloud becomes far too wide; `.path`
+            holds the start, the requested states that were reached and the last finite one.
+
+    Source: docs/theory.md, (5.3), for the strong orders; docs/benchmarks.md for the weak ones.
     """
 
     method: str = "euler"
@@ -94,7 +111,6 @@ class SDESolver:
     fine: Times | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_method(self.method, "SDE", tuple(METHODS), (*FIXED, *ADAPTIVE))
         check_int(self.steps, "steps")
         for name in ("times", "fine"):
@@ -104,7 +120,6 @@ class SDESolver:
             check_seed(self.seed)
 
     def __repr__(self) -> str:
-        """In words."""
         steps = self.steps if self.times is None else len(self.times) - 1
         seed = "seed of the start" if self.seed is None else f"seed {self.seed}"
         return f"torchsde {self.method}, {steps} steps, {seed}"
@@ -112,21 +127,19 @@ class SDESolver:
     def solve(
         self, sde: SDE, x: Tensor | Path, save: Save = 2, *, first: int = 0, progress: bool = False
     ) -> Path:
-        """Run the cloud x (n, d) from the first time to the last.
-
-        A run that is cut in parts is the run: parts of its time grid, with the same seed, have the
-        same noise.
+        """Move the cloud x (n, d) from the first time to the last.
 
         Args:
             sde: the SDE.
-            x: (n, d) the cloud at the first time; or the path of which this run goes on.
-            save: the number of states to save, evenly over the steps (1: the final one, 2: start
-                and end), or their times, which must be on the grid.
-            first: id of the first particle, for a cloud that is run in parts; needs a seed.
+            x: (n, d) the cloud at the first time, or the `Path` of a run that this one continues.
+            save: the number of states to save, spread evenly over the steps (1: the final one, 2:
+                start and end), or their times, which must be on the grid.
+            first: index of the first particle, for a cloud that is run in parts with one seed.
             progress: show a progress bar.
 
         Warns:
-            UserWarning: the cloud ended a run that had the same noise.
+            UserWarning: x is the end of a run with the same noise, or a start at which no sample
+                of noised data would lie.
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
@@ -158,7 +171,7 @@ class SDESolver:
     def _brownian(
         self, noise: Leg, times: Tensor, x: Tensor, first: int, steps: SteppedSDE
     ) -> Brownian:
-        # With a single stage there is one noise per step: many are scaled at once.
+        # With a single stage there is one noise per step, so that many are scaled at once.
         scales = steps.noise_scales() if self.method == "euler" else None
         n, d = x.shape
         return Brownian(
@@ -174,11 +187,11 @@ class SDESolver:
         if not additive and calculus != sde.calculus:
             fits = [k for k, m in METHODS.items() if m.calculus in (None, sde.calculus)]
             raise ValueError(
-                f"{self.method!r} does not fit noise that depends on the state: this SDE is "
-                f"{sde.calculus}; use one of {', '.join(fits)}"
+                f"{self.method!r} does not fit noise that depends on x, as this SDE is of the "
+                f"{sde.calculus} calculus; use one of {', '.join(fits)}"
             )
         if method.joint:
-            return TorchsdeJoint(monitor, bm, calculus, method.stages)
+            return TorchsdeJoint(monitor, bm, calculus, method.calls[0])
         if self.method == "reversible_heun":
             return TorchsdeReversible(monitor, bm, calculus, "diagonal")
         if additive and self.method in ("milstein", "srk"):

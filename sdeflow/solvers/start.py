@@ -1,4 +1,4 @@
-"""Compare the start of a sampling run with the cloud that the field expects there."""
+"""Compare the start of a sampling run with noised data at the same time."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from sdeflow.sdes.multistep import Moments, MultistepSDE, known_spread
 from sdeflow.sdes.sde import SDE
 
 ENOUGH, LOOKED_AT = 64, 4096
-"""The fewest and the most particles of which the median and the width are looked at."""
+"""The fewest and the most particles from which the median and the width are computed."""
 
 APART = 0.2
-"""Share of the width by which both may be off: a prior without the data is off less."""
+"""How much both may be off, relative to the width; a prior without the data is off by less."""
 
 
 def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None:
-    """Warn where the cloud x (n, d) is not what noised data are at the first time.
+    """Warn if the cloud x (n, d) does not look like noised data at the first time.
 
-    That is alpha x_0 + sigma eps, of data as far as the field knows them. Compared are the medians
-    and the widths between the quantiles, which a few outliers do not move. Runs of few particles,
-    of particles that all start at one point, from another time than the SDE's own, or from a
-    source that is not Gaussian noise, are not looked at.
+    Medians and widths between quantiles, which a few outliers do not change, are compared with
+    those of alpha x_0 + sigma eps, where the field's data are known. Not checked are runs of few
+    particles, of particles at one point, from another time than t_start, or from a source that is
+    not Gaussian noise.
 
     Warns:
-        UserWarning: median or width are off by more than a fifth of the width, the run ends at
-            noise above the data's standard deviation, or a guided flow is sampled in multistep
-            form by a recipe.
+        UserWarning: median or width are off by more than a fifth of the width; or the run ends at
+            a noise level above the standard deviation of the data; or the multistep steps of a
+            guided flow come from a recipe.
     """
     if isinstance(sde, MultistepSDE) and sde.untried:
         warnings.warn(
-            "the steps of this guided flow are those of the safe recipe, untried on this field; "
-            "sf.sdes.calibrate(field, steps) tries them beside the default recipe and fitted "
-            "steps and takes the best, order= and corrector= choose by hand",
+            "the steps of this guided flow are those of the safe recipe, which was not tried on "
+            "this field; use sf.sdes.calibrate(field, steps), which compares it with fitted "
+            "steps, or choose order= and corrector= by hand",
             stacklevel=stacklevel,
         )
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
@@ -57,7 +57,7 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     if wide and max(off, abs(ratio - 1)) > APART + 5 / math.sqrt(min(len(x), LOOKED_AT)):
         warnings.warn(
             f"the start has {ratio:.2g} times the width of noised data at this time, and its "
-            f"middle is {off:.2g} widths off: draw it by process.prior(..., data=), divide it by "
+            f"median is {off:.2g} widths off; draw it by process.prior(..., data=), divide it by "
             "alpha for comoving, or bring the data to mean 0 and standard deviation 1",
             stacklevel=stacklevel,
         )
@@ -65,7 +65,7 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     if sde.t_end in (process.t_min, process.noise_level(process.t_min)) and last > known.std:
         warnings.warn(
             f"the run ends at the noise level {last:.3g}, and the data have standard deviation "
-            f"{known.std:.3g}: take a process that ends lower, or data.standardised()",
+            f"{known.std:.3g}; take a process with a smaller t_min, or data.standardised()",
             stacklevel=stacklevel,
         )
 
@@ -73,7 +73,7 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
 def _expected(
     field: Field, known: Moments, ends: TimeCoefficients, dim: int
 ) -> tuple[Tensor, float]:
-    """Median (d,) and width of noised data at the first time."""
+    """The median (d,) and the width of noised data at the first time."""
     alpha, sigma, scale = (float(v[0]) for v in (ends.c.alpha, ends.c.sigma, ends.scale))
     while isinstance(field, GuidedField):
         field = field.conditional

@@ -1,4 +1,4 @@
-"""Learn a field: its loss, the loop, checkpoints."""
+"""Train a network to be a field: the loss, the training loop, checkpoints."""
 
 from sdeflow.training.checkpoint import load, save
 from sdeflow.training.coupling import Coupling, optimal_transport

@@ -1,10 +1,11 @@
-r"""Average the weights w_k of a training: `WeightAverage`, right after any number of steps.
+r"""Average the weights w_k of a network over its training steps k.
 
     a_k = beta_k a_{k-1} + (1 - beta_k) w_k,    beta_k = min(decay, (1 - 1/k)^(g + 1)).
 
-While k is small this is the power-function average, in which w_j counts in proportion to about
-j^g: the untrained weights w_0 have no share (beta_1 = 0), and its width grows with k, 5 % of the k
-steps at g = 16.97. Later it is the exponential moving average of this decay.
+While k is small this is the power-function average, in which w_j has a share of about j^g. So the
+untrained weights w_0 have no share (beta_1 = 0), and the average extends over a fixed part of all
+k steps, with standard deviation 5 % at g = 16.97. Later it is the exponential moving average with
+this decay.
 
 Source: Karras et al. 2024 (EDM2), section 3.1, for the power function.
 """
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 EXPONENT = 16.97
-"""g: the standard deviation of j under these shares is then 0.05 k."""
+"""g, with which the standard deviation of j under these shares is 0.05 k."""
 
 
 def kept_share(k: int, decay: float) -> float:
@@ -36,29 +37,25 @@ class WeightAverage:
         self.decay = decay
         self._weights, self._kept = list(source.parameters()), list(target.parameters())
         self._source, self._target = source, target
-        # The parameters themselves, where wide enough: a deep copy of all this stays one thing.
+        # The parameters themselves, where wide enough, so that a deep copy keeps the connection.
         self._mean: list[Tensor] = [_wide(p) for p in self._kept]
 
     @torch.no_grad()
     def update(self, k: int) -> None:
-        """Take in the weights after step k = 1, 2, ..."""
+        """Add the weights after step k = 1, 2, ... to the average."""
         new = [_wide(p) for p in self._weights]
         torch._foreach_lerp_(self._mean, new, 1 - kept_share(k, self.decay))
         self._show()
 
     def state(self) -> dict[str, Tensor]:
-        """The average by name of parameter, to be saved; tied weights under every name."""
+        """The average by name of parameter, to be saved; tied weights occur under each name."""
         mean = {id(p): m for p, m in zip(self._kept, self._mean, strict=True)}
         named = self._target.named_parameters(remove_duplicate=False)
         return {name: mean[id(p)] for name, p in named}
 
     @torch.no_grad()
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Take over what `state` gave.
-
-        Raises:
-            RuntimeError: names or shapes are those of another network.
-        """
+        """Set the average to one that `state` gave; RuntimeError if it is of another network."""
         own = self.state()
         if state.keys() != own.keys():
             raise RuntimeError("the average is of another network")
@@ -67,7 +64,7 @@ class WeightAverage:
         self._show()
 
     def _show(self) -> None:
-        """Write what is not there already into the target."""
+        """Write the average and the buffers into the target."""
         for kept, mean in zip(self._kept, self._mean, strict=True):
             if kept.dtype != mean.dtype:
                 kept.copy_(mean)

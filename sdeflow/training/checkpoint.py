@@ -1,6 +1,6 @@
 r"""Save a field and load it again, from its own file or from the checkpoint of a training.
 
-The header of a file (`tensor_file`) tells how to rebuild the field:
+The header of a file (see `tensor_file`) describes how to rebuild the field:
 
     {"kind": "field", "field": {process, predicts, data_std, network, ...}}
     {"kind": "training", "field": ..., "seed", "steps", "step", "config", ...}    (see `state`)
@@ -28,10 +28,10 @@ from sdeflow.fields.vector_mlp import VectorMLP
 from sdeflow.processes.process import Process
 from sdeflow.processes.schedules import EDM, VE, VP, Cosine, Linear, SubVP
 from sdeflow.processes.tabulated import Tabulated
-from sdeflow.training.tensor_file import check_path, read, write
+from sdeflow.training.tensor_file import check_path, one_line, read, write
 
 FORMAT = 2
-"""Of training files. Those of 1 hold another average of the weights."""
+"""The version of training files; those of version 1 hold another average of the weights."""
 
 PROCESSES: dict[str, Callable[..., Process]] = {
     kind.__name__: kind for kind in (VP, SubVP, VE, EDM, Linear, Cosine, Tabulated)
@@ -43,13 +43,14 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
 
 
 def save(field: LearnedField, path: str | Path) -> None:
-    """Write a field to one safetensors file: weights, and how to rebuild it in the header.
+    """Write a field to one safetensors file: its weights, and a header that describes the rest.
 
-    A field with a bound label keeps it. A network that is none of ours is named there only.
+    The file contains the label of the field, if one is bound. A network of your own is recorded by
+    its name alone: give it to `load` again.
 
     Raises:
-        TypeError: field is no LearnedField, its process is none of the package, or its weights
-            are of a type that a file cannot hold.
+        TypeError: field is not a `LearnedField`, its process is not one of sdeflow's, or its
+            weights are of a type that a file cannot hold.
     """
     if not isinstance(field, LearnedField):
         raise TypeError(
@@ -58,8 +59,8 @@ def save(field: LearnedField, path: str | Path) -> None:
     kind = type(field.process)
     if PROCESSES.get(kind.__name__) is not kind:
         raise TypeError(
-            f"a process of the class {kind.__name__} cannot be saved, as `load` does not know it; "
-            "save the weights alone, by field.network.state_dict()"
+            f"a process of the class {kind.__name__} cannot be saved, since `load` cannot make it "
+            "again; save the weights alone, field.network.state_dict()"
         )
     write(
         check_path(path), field.network.state_dict(), {"kind": "field", "field": describe(field)}
@@ -67,23 +68,24 @@ def save(field: LearnedField, path: str | Path) -> None:
 
 
 def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
-    """Read a field that `save` wrote, or the averaged field so far of a training's checkpoint.
+    """Read a field that `save` wrote, or that of a training's checkpoint, with averaged weights.
 
     The network is in eval mode, and its weights have the type in which they were saved.
 
     Args:
-        network: to read the weights into; needed if it is none of sdeflow's.
+        path: the file.
+        network: the module to read the weights into, if it is not one of sdeflow's networks.
 
     Raises:
-        SdeflowError: no such file, truncated, altered, not a field of ours; or the field of a
-            run, which takes points in standard units only.
+        SdeflowError: the file is missing, damaged, altered or holds no field; or it is that of a
+            run of `sdeflow train`, whose field takes points in standard units only.
     """
     field, about = load_described(path, network)
     units = about["field"].get("units")
     if units is not None:
         raise SdeflowError(
-            f"{path} takes and gives points in {units}, not in those of the data: open its run "
-            "by sdeflow.experiment.run.reopen(folder), and sample by `run.draw`"
+            f"the field of {path} takes points in {units}, not in those of the data; open its run "
+            "by sdeflow.experiment.run.reopen(folder), and sample by run.draw"
         )
     return field
 
@@ -91,10 +93,13 @@ def load(path: str | Path, network: nn.Module | None = None) -> LearnedField:
 def load_described(
     path: str | Path, network: nn.Module | None = None
 ) -> tuple[LearnedField, dict]:
-    """The field of a file, in whatever units, and the file's header; errors as for `load`."""
+    """The field of a file, in the units of the file, and its header; errors as for `load`."""
     tensors, about = read(check_path(path))
     if about.get("kind") not in ("field", "training"):
-        raise SdeflowError(f"{path} holds a {about.get('kind')}, not a field")
+        raise SdeflowError(
+            f"{path} holds a {about.get('kind')}, not a field; give a file that sf.training.save "
+            "wrote"
+        )
     try:
         if about["kind"] == "training":
             tensors = _averaged(tensors)
@@ -102,20 +107,19 @@ def load_described(
         _retype(field.network, tensors)
         field.network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torch's message has many lines
-        raise SdeflowError(f"{path} does not fit this network: {reason}") from None
+        raise SdeflowError(f"{path} does not fit this network: {one_line(error)}") from None
     field.network.eval()
     return field, about
 
 
 def _averaged(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The network's state with the average in place of each weight, in the weight's type."""
+    """The state of the network with each weight replaced by its average, in the weight's type."""
     parts = split(tensors)
     return {k: parts["average"].get(k, v).to(v.dtype) for k, v in parts["network"].items()}
 
 
 def split(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    """The tensors `part.name` of a training's file by part: network, average, optimiser."""
+    """The tensors `part.name` of a training's file, by part: network, average, optimiser."""
     parts: dict[str, dict[str, Tensor]] = {"network": {}, "average": {}, "optimiser": {}}
     for name, value in tensors.items():
         part, _, rest = name.partition(".")
@@ -124,14 +128,14 @@ def split(tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
 
 
 def _retype(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Give each weight and buffer the type of the saved one: reading rounds nothing."""
+    """Give each weight and buffer the type of the saved one, so that reading rounds nothing."""
     for name, own in network.state_dict(keep_vars=True).items():
         if name in tensors and own.dtype != tensors[name].dtype:
             own.data = own.data.to(tensors[name].dtype)
 
 
 def describe(field: LearnedField) -> dict:
-    """Everything about a field but its weights, as plain JSON values."""
+    """Everything about a field except its weights, as plain JSON values."""
     about: dict = {
         "process": _plain({"name": type(field.process).__name__, **asdict(field.process)}),
         "predicts": (field.predicts or Prediction.NOISE).value,
@@ -156,14 +160,14 @@ def _describe_network(network: nn.Module) -> dict:
     if NETWORKS.get(name) is type(network):
         config: dict = network.config
         return {"name": name, **config}
-    if name in NETWORKS:  # another class of that name
+    if name in NETWORKS:  # a class of the user with the name of one of ours
         name = f"{type(network).__module__}.{name}"
     own = getattr(network, "config", None)
     return {"name": name} if own is None else {"name": name, "config": _plain(own)}
 
 
 def _plain(value: object) -> object:
-    """A network's config as JSON can hold it; what is neither number nor text, by its kind."""
+    """The config of a network as JSON can hold it; other objects are named by their class."""
     if isinstance(value, str | int | float | bool | None):
         return value
     if isinstance(value, Mapping):
@@ -189,7 +193,7 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
     constants = dict(about["process"])
     name = constants.pop("name")
     if name not in PROCESSES:
-        raise TypeError(f"its process is a {name}, which this version does not know")
+        raise TypeError(f"its process is a {name}, which this version of sdeflow does not have")
     config = dict(about["network"])
     called = config.pop("name")
     if network is None:
@@ -199,7 +203,7 @@ def rebuild(about: dict, network: nn.Module | None = None) -> LearnedField:
             config["table"] = torch.zeros(config["table"])
         network = NETWORKS[called](**config)
     row = Prediction(about["predicts"])
-    mean, label = about.get("data_mean"), about.get("label")  # older files say nothing of them
+    mean, label = about.get("data_mean"), about.get("label")  # older files do not have them
     return LearnedField(
         PROCESSES[name](**constants),
         network,

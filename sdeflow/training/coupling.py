@@ -1,12 +1,13 @@
-r"""Pair data with noise: which x_0 of a batch goes with which eps.
+r"""Couple data and noise: choose which eps of a batch is paired with which x_0.
 
     field = sf.LearnedField(process, network, data_std=s, pairs=sf.fields.Pairs.COUPLED)
     sf.fit(field, data.sample, steps=5000, coupling=sf.training.optimal_transport)
     flow = sf.reverse(field, eta=0.0)
 
-A coupling is a function of a batch, (x0 (n, d), eps (n, d), seed) -> j (n,): x0[k] goes with
-eps[j[k]]. Without one the pairs are independent. `optimal_transport` makes the paths of the flow
-short and nearly straight. Coupled pairs have a flow, and no score: see docs/theory.md, (6.5).
+A coupling is a function of a batch, (x0 (n, d), eps (n, d), seed) -> j (n,): x0[k] is paired with
+eps[j[k]]. Without a coupling the pairs are independent. `optimal_transport` makes the paths of the
+flow short and nearly straight. A field of coupled pairs has a flow and no score: see
+docs/theory.md, (6.5).
 """
 
 from __future__ import annotations
@@ -30,15 +31,13 @@ Coupling = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def optimal_transport(x0: Tensor, eps: Tensor, seed: int = 0) -> Tensor:
-    """The permutation j (n,) with the least sum_k |x0[k] - eps[j[k]]|^2; x0, eps (n, d).
+    """The permutation j (n,) with the least sum_k |x0[k] - eps[j[k]]|^2, for x0, eps (n, d).
 
     The time is O(n^3): 10 ms at n = 512.
 
     Args:
-        seed: not used; a coupling that draws its pairs needs one.
-
-    Raises:
-        TypeError, ValueError: x0 or eps is no finite cloud, or their shapes differ.
+        x0, eps: data and noise, (n, d) each.
+        seed: not used; it is for couplings that draw their pairs.
 
     Source: Pooladian et al. 2023; Tong et al. 2024.
     """
@@ -53,7 +52,7 @@ def optimal_transport(x0: Tensor, eps: Tensor, seed: int = 0) -> Tensor:
 def _reduced(cost: np.ndarray, sharpness: float = 20.0, rounds: int = 20) -> np.ndarray:
     """cost - u_i - v_j, which has the same optimal permutation and is solved 6 times faster.
 
-    u and v are the potentials of a few rounds of Sinkhorn's iteration; any would be right.
+    u and v come from a few rounds of Sinkhorn's iteration; any u and v keep the permutation.
     """
     cost = cost - cost.min(1, keepdims=True)
     scale = max(cost.mean(), np.finfo(float).tiny) / sharpness
@@ -68,7 +67,7 @@ def _reduced(cost: np.ndarray, sharpness: float = 20.0, rounds: int = 20) -> np.
 
 
 def check_takes(function: object, name: str, arguments: str, cure: str) -> None:
-    """Refuse what cannot be called with arguments of these names, "(n, seed)"."""
+    """Refuse a function that cannot be called with as many arguments as "(n, seed)" names."""
     try:
         inspect.signature(function).bind(*arguments.split(","))  # type: ignore[arg-type]
     except TypeError:
@@ -81,12 +80,7 @@ def check_takes(function: object, name: str, arguments: str, cure: str) -> None:
 
 
 def check_pairs(field: LearnedField, coupling: object, source: object) -> None:
-    """Refuse pairs that the field does not know of, so that it never gives a score it has not.
-
-    Raises:
-        TypeError: coupling or source does not take what it is given.
-        ValueError: the pairs of the training are not those of the field.
-    """
+    """Refuse a training whose pairs are not those of the field, which decide if it has a score."""
     found = Pairs.INDEPENDENT
     if coupling is not None:
         check_takes(coupling, "coupling", "(x0, eps, seed)", "optimal_transport")
@@ -97,12 +91,13 @@ def check_pairs(field: LearnedField, coupling: object, source: object) -> None:
     if field.pairs is not found:
         raise ValueError(
             f"this training has {found.value} pairs and the field {field.pairs.value} ones; make "
-            f"it by LearnedField(..., pairs=Pairs.{found.name}), or change coupling= and source="
+            f"the field by LearnedField(..., pairs=Pairs.{found.name}), or change coupling= and "
+            "source="
         )
 
 
 def check_source(eps: object, x0: Tensor) -> Tensor:
-    """Points (n, d) of a source, if they are as many as the data x0 (n, d) and as wide."""
+    """Return the points eps of a source, if they have the shape (n, d) of the data x0."""
     if not isinstance(eps, Tensor):
         raise TypeError(
             f"source must give points (n, d), got {shown(eps)}; pass a sampler without labels"
@@ -114,10 +109,10 @@ def check_source(eps: object, x0: Tensor) -> Tensor:
 
 
 def paired(coupling: Coupling, x0: Tensor, eps: Tensor, label: Tensor | None, seed: int) -> Tensor:
-    """eps (n, d) in the order of x0 (n, d); with labels (n,), each class within itself.
+    """eps (n, d) in the order of its partners x0 (n, d); with labels (n,), within each class.
 
-    Across classes, a class would get a part of the noise that is its own, and sampling it from all
-    of the noise would be wrong (Cheng and Schwing 2025).
+    If pairs crossed classes, each class would be trained on its own part of the noise, and to
+    sample it from all of the noise would be wrong (Cheng and Schwing 2025).
     """
     if label is None or label.ndim == 0:
         return eps[_index(coupling(x0, eps, seed), len(x0))]
@@ -129,7 +124,7 @@ def paired(coupling: Coupling, x0: Tensor, eps: Tensor, label: Tensor | None, se
 
 
 def _index(j: object, n: int) -> Tensor:
-    """The rows that a coupling gave, if they are rows."""
+    """The rows j (n,) that a coupling gave, checked."""
     if not isinstance(j, Tensor) or j.dtype not in INTEGERS or j.shape != (n,):
         got = f"{j.dtype} {tuple(j.shape)}" if isinstance(j, Tensor) else shown(j)
         raise TypeError(f"coupling must give ({n},) whole numbers, rows of eps, got {got}")
@@ -141,6 +136,6 @@ def _index(j: object, n: int) -> Tensor:
 
 
 def first_pairs(coupling: Coupling, d: int) -> list[int]:
-    """How it pairs eight fixed points with eight others, by which it is recognised."""
+    """The pairs that a coupling makes of eight fixed points, by which it is recognised."""
     x0, eps = (normals(seed, Stream.TRAINING, 8, d, torch.float32) for seed in range(2))
     return _index(coupling(x0, eps, 0), 8).tolist()

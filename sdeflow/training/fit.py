@@ -1,4 +1,4 @@
-r"""Train a network to be a field: Adam on the one loss, and an average of its weights.
+r"""Train a network to be a field: Adam on the loss, and an average of the weights.
 
     sf.fit(field, data.sample, steps=5000)
 
@@ -7,8 +7,8 @@ from (seed, k), so a run that is killed and resumed from its checkpoint ends in 
 
 The n times of a batch are stratified, one in each of n equal shares of the time density. The
 learning rate rises linearly over the first 2 % of the steps and falls as a cosine. A copy of the
-network is trained; the field's own network holds the average of the copy's weights (`average`),
-after every step.
+network is trained; after every step, the field's own network holds the average of the copy's
+weights (see `average`).
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ from sdeflow.training.tensor_file import check_path
 
 
 class Training(Iterator[Tensor]):
-    """A training step by step: each `next` is one step and gives its loss ().
+    """An iterator over the steps of a training; each `next` makes one step and gives its loss ().
 
         for loss in sf.training.Training(field, data.sample, steps=5000):
-            ...  # the field is that of the averaged weights, ready to be used, after every step
+            ...  # the field has the averaged weights and can be used
 
-    The loop may be left at any step, and gone on with. Arguments and errors are those of `fit`.
+    The loop may stop at any step and be continued. Arguments and errors are those of `fit`.
 
     Attributes:
-        step: steps done.
-        network: the network that is trained; that of the field holds the average of its weights.
+        step: number of steps done.
+        network: the copy that is trained; the field's own network holds the average of its
+            weights.
     """
 
     def __init__(
@@ -100,7 +101,6 @@ class Training(Iterator[Tensor]):
         field.network.eval()
 
     def __repr__(self) -> str:
-        """In words."""
         task = self.task
         return (
             f"training with batches of {task.config.batch}, seed {task.seed}: "
@@ -113,7 +113,7 @@ class Training(Iterator[Tensor]):
         return self.task.rate(self.step)
 
     def __next__(self) -> Tensor:
-        """One step: the weights, their average, and a checkpoint if it is time."""
+        """Make one step of the weights and of their average; write a checkpoint if one is due."""
         task = self.task
         if self.step >= task.steps:
             raise StopIteration
@@ -129,7 +129,7 @@ class Training(Iterator[Tensor]):
         return value
 
     def _advance(self) -> Tensor:
-        """One step of the weights; none if the loss is not finite."""
+        """Make one step of the weights, unless the loss is not finite."""
         task, optimiser = self.task, self._state.optimiser
         batch = task.batch(self.step, self.network)
         with torch.enable_grad(), self._own_draws(batch):
@@ -144,7 +144,7 @@ class Training(Iterator[Tensor]):
         return value.detach()
 
     def _own_draws(self, batch: Batch) -> AbstractContextManager[None]:
-        """Seeds torch's generators for a network that draws; others leave them alone."""
+        """Torch's generators with the seed of this batch, for a network that draws from them."""
         return seeded(self.network, batch.seed) if self._draws else nullcontext()
 
     def _bad(self, batch: Batch, value: float) -> SdeflowError:
@@ -183,39 +183,39 @@ def fit(
     every: int = 1000,
     progress: bool = False,
 ) -> Tensor:
-    """Train the field's network in place; the loss of each step (steps,).
+    """Train the field's network in place, and return the loss of each step (steps,).
 
         losses = sf.fit(field, data.sample, steps=5000)
 
     The network is left in eval mode with the average of its weights, also if the training is
-    interrupted. `Training` takes the same arguments and goes step by step.
+    interrupted. `Training` takes the same arguments and makes one step at a time.
 
     Args:
+        field: the field to be trained.
         sample: (n, seed) -> x0 (n, d), or (x0, label (n,)); called with a new seed at each step.
-        steps: in all; the learning rate falls to zero over them.
+        steps: number of steps; the learning rate falls to zero over them.
+        seed: of data, noise, times and labels.
         config: batch, learning rate, averaging, label dropout.
-        weighting: w; by default the plain squared error of what the network itself gives: the row
-            that the field predicts, or the unit row if it is preconditioned.
+        weighting: w(t) of the loss (see `loss`); by default the loss is the squared error of the
+            network's output: the row that the field predicts, or the unit row with data_std.
         time_density: of training times; by default `default_time_density`.
-        coupling: which eps of a batch goes with which x0; by default the pairs are independent.
-            The field must know: `LearnedField(..., pairs=Pairs.COUPLED)`. With labels each class
-            is paired within itself.
-        source: (n, seed) -> eps (n, d), what the flow starts from in place of Gaussian noise: at
-            t_max it has the law of sigma(t_max) eps, up to alpha(t_max) x0. The field must know:
-            `pairs=Pairs.SOURCED`.
-        checkpoint: a file, written every `every` steps. If it is there, the run goes on from it,
-            to the same weights, bit for bit, as if it had not stopped; with more steps than it
-            was written for, at the learning rate of a run of that many. `load` reads the average
-            so far from it.
+        coupling: chooses which eps of a batch is paired with which x0, within each class if there
+            are labels; by default the pairs are independent. It needs
+            `LearnedField(..., pairs=Pairs.COUPLED)`.
+        source: (n, seed) -> eps (n, d), from which the flow starts in place of Gaussian noise: the
+            cloud at t_max is sigma(t_max) eps + alpha(t_max) x0. It needs `pairs=Pairs.SOURCED`.
+        checkpoint: a file, written every `every` steps. If it exists, the training continues from
+            it to the same bits as without a stop; `steps` may be more than before. `load` reads
+            the field with the average so far from it.
+        every: steps between two checkpoints.
         progress: show a bar on stderr.
 
     Returns:
-        The losses of the steps of this call, fewer than `steps` if it went on from a checkpoint.
+        The losses of the steps of this call, fewer than `steps` after a checkpoint.
 
     Raises:
-        TypeError, ValueError: an argument is out of range, or the first batch does not fit the
-            network; nothing is trained then.
-        SdeflowError: the loss became NaN; the checkpoint is damaged or of another run.
+        TypeError, ValueError: the first batch does not fit the network; nothing is trained then.
+        SdeflowError: the loss became NaN; the checkpoint is damaged or belongs to another run.
     """
     training = Training(
         field, sample, steps, seed, config=config, weighting=weighting,

@@ -1,13 +1,12 @@
-r"""Measure how well a network predicts: one loss, a weighting, a time density.
-
-With x_t = alpha x_0 + sigma eps, every regression target is a row of (x_0, eps), and an error in
-one row is an error in any other times a function of time alone. So there is one loss,
+r"""Measure how well a network predicts, with a weighting of times and a density of times.
 
     L = E_t E [ w(t) |eps_hat(x_t, t) - eps|^2 ] / d.
 
-`prediction_weighting` gives the weightings w of the literature: DDPM's simple loss, the data loss,
-flow matching. The time density does not change the loss w p(t), only how much its gradient varies.
-The exact field does not bring L to zero, because x_t does not determine eps:
+Every regression target is a row of (x_0, eps), and at given x_t the error of one row is that of
+any other times a function of time. So the losses of the literature, such as DDPM's simple loss,
+the data loss and flow matching's, are this one with other weightings w: `prediction_weighting`.
+Only the product w p(t) with the time density p counts for the loss; p alone changes how much its
+gradient varies. The exact field does not make L zero, because x_t does not determine eps:
 
     L = E [ w |eps_hat - E[eps | x_t]|^2 ] / d + E [ w tr Cov(eps | x_t) ] / d
       = excess + irreducible.
@@ -51,7 +50,9 @@ TimeDensity = Callable[[Process, Tensor], Tensor]
 
 
 def prediction_weighting(row: Prediction) -> Weighting:
-    """w such that L is the plain squared error of this row: ((alpha b - sigma a) / alpha)^2.
+    """The weighting with which L is the squared error of a row (a, b).
+
+        w = ((alpha b - sigma a) / alpha)^2.
 
     Source: Ho et al. 2020, eq. 14, for the noise row.
     """
@@ -59,31 +60,29 @@ def prediction_weighting(row: Prediction) -> Weighting:
 
 
 def edm_weighting(data_std: float) -> Weighting:
-    """w such that L is the plain squared error of the unit row (Karras et al. 2022, table 1).
+    """The weighting with which L is the squared error of EDM's unit row.
 
         w = 1 + (sigma / (alpha s))^2,    s = data_std.
 
-    Raises:
-        ValueError, TypeError: data_std is not a positive number.
+    Source: Karras et al. 2022, table 1.
     """
     return partial(_weight_of_unit_row, check_positive(data_std, "data_std"))
 
 
 def min_snr(gamma: float = 5.0) -> Weighting:
-    """w = min(SNR, gamma) / SNR (Hang et al. 2023, section 3.4, for noise prediction).
+    """The weighting w = min(SNR, gamma) / SNR, with SNR = (alpha / sigma)^2.
 
-    Raises:
-        ValueError, TypeError: gamma is not a positive number.
+    Source: Hang et al. 2023, section 3.4, for noise prediction.
     """
     return partial(_clipped_snr, check_positive(gamma, "gamma"))
 
 
 def default_weighting(field: LearnedField) -> Weighting:
-    """w such that L is the plain squared error of what the network itself gives."""
+    """The weighting with which L is the squared error of the network's own output."""
     return partial(_weight_of_row, field)
 
 
-# Functions of a module, because closures cannot be sent to another process.
+# Functions of the module, because closures cannot be sent to another process.
 def _weight_of_row(row: Prediction | LearnedField, c: Coefficients[Tensor]) -> Tensor:
     return _error_ratio(row.row(c), c) ** 2
 
@@ -106,13 +105,13 @@ def _error_ratio(row: Row[Tensor], c: Coefficients[Tensor]) -> Tensor:
 
 
 def uniform_time(p: Process, u: Tensor) -> Tensor:
-    """t uniform on [t_min, t_max] (Ho et al. 2020)."""
+    """Times uniform on [t_min, t_max], (n,), for shares u (n,) in (0, 1) (Ho et al. 2020)."""
     check_kind(p, Process, "p")
     return p.t_min + _shares(u) * (p.t_max - p.t_min)
 
 
 def _shares(u: Tensor) -> Tensor:
-    """u (n,) as a tensor: numbers between 0 and 1."""
+    """Return u (n,), numbers between 0 and 1, as a tensor."""
     u = u if isinstance(u, Tensor) else check_numbers(u, "u")
     if u.ndim != 1:
         raise ValueError(f"u must be (n,), numbers between 0 and 1, got {tuple(u.shape)}")
@@ -120,29 +119,22 @@ def _shares(u: Tensor) -> Tensor:
 
 
 def uniform_log_snr(p: Process, u: Tensor) -> Tensor:
-    """log SNR uniform between its values at t_max and t_min: equal weight for every scale.
-
-    Raises:
-        ValueError: sigma is 0 at t_min, where log SNR is infinite.
-    """
+    """Times (n,) whose log SNR is uniform between t_max and t_min, for shares u (n,) in (0, 1)."""
     check_kind(p, Process, "p")
     u = _shares(u)
     ends = p.log_snr(torch.tensor([p.t_max, p.t_min], dtype=u.dtype))
     if torch.isinf(ends[1]):
         raise ValueError(
-            f"log SNR is infinite at t_min = {p.t_min:g}, where sigma is 0; give the field "
-            "data_std, a time density, or a process with a larger t_min"
+            f"log SNR is infinite at t_min = {p.t_min:g}, where sigma is 0; give the field a "
+            "data_std, the training a time_density, or the process a larger t_min"
         )
     return _inside(p, p.time(ends[0] + u * (ends[1] - ends[0])))
 
 
 def log_uniform_noise(low: float, high: float) -> TimeDensity:
-    """log SNR uniform between the noise levels sigma / alpha = low and high.
+    """The density of times whose noise level sigma / alpha is log-uniform from low to high.
 
-    Levels outside the process's own range are left out.
-
-    Raises:
-        ValueError, TypeError: not 0 < low < high.
+    Levels outside the range of the process are left out.
     """
     if not check_positive(low, "low") < check_positive(high, "high"):
         raise ValueError(f"low must lie below high, got {low} and {high}")
@@ -158,9 +150,10 @@ def _log_uniform(low: float, high: float, p: Process, u: Tensor) -> Tensor:
 
 
 def default_time_density(field: LearnedField) -> TimeDensity:
-    """Log-uniform noise; from 1/200 to 20 data standard deviations where these are known.
+    """The default density of times: log-uniform noise, from 1/200 to 20 data standard deviations.
 
-    Outside that range the preconditioned network's target hardly depends on the level.
+    Outside that range the target of a preconditioned network hardly depends on the noise level.
+    Where the field has no data_std, the range is that of the process.
     """
     if field.data_std is None:
         return uniform_log_snr
@@ -168,10 +161,9 @@ def default_time_density(field: LearnedField) -> TimeDensity:
 
 
 def normal_log_snr(mean: float = 2.4, std: float = 2.4) -> TimeDensity:
-    """log SNR ~ N(mean, std^2), clipped to the span; by default EDM's ln sigma ~ N(-1.2, 1.2^2).
+    """The density of times with log SNR ~ N(mean, std^2), clipped to the range of the process.
 
-    Raises:
-        ValueError, TypeError: std is not a positive number.
+    By default it is EDM's, ln sigma ~ N(-1.2, 1.2^2).
 
     Source: Karras et al. 2022, table 1.
     """
@@ -183,10 +175,9 @@ def _normal_log_snr(mean: float, std: float, p: Process, u: Tensor) -> Tensor:
 
 
 def logit_normal_time(mean: float = 0.0, std: float = 1.0) -> TimeDensity:
-    """logit((t - t_min) / (t_max - t_min)) ~ N(mean, std^2) (Esser et al. 2024, section 3.1).
+    """The density of times with logit((t - t_min) / (t_max - t_min)) ~ N(mean, std^2).
 
-    Raises:
-        ValueError, TypeError: std is not a positive number.
+    Source: Esser et al. 2024, section 3.1.
     """
     return partial(_logit_normal_time, mean, check_positive(std, "std"))
 
@@ -205,13 +196,15 @@ def _inside(p: Process, t: Tensor) -> Tensor:
 def loss(
     field: LearnedField, x0: Tensor, t: Tensor, eps: Tensor, weighting: Weighting | None = None
 ) -> Tensor:
-    """w |eps_hat - eps|^2 / d per particle, (n,): x0, eps (n, d), t (n,).
+    """The loss w |eps_hat - eps|^2 / d of each particle, (n,).
 
-    Computed in the network's own row, whose error is the error of eps times a function of t.
+    It is computed in the network's own row, whose error is that of eps times a function of t.
 
-    Raises:
-        TypeError, ValueError: x0 is no finite cloud of the field's dimension, eps has another
-            shape, or t is not (n,) in [t_min, t_max].
+    Args:
+        field: the field that is trained.
+        x0, eps: data and noise, (n, d) each.
+        t: (n,) times in [t_min, t_max].
+        weighting: w; by default the loss is the squared error of the network's output.
     """
     check_kind(field, LearnedField, "field")
     check_cloud(x0, "x0", field.dim)
@@ -231,7 +224,7 @@ def loss(
 def regression_error(
     field: LearnedField, x0: Tensor, t: Tensor, eps: Tensor, weighting: Weighting
 ) -> Tensor:
-    """`loss` without its checks, as each step of a training needs it; t may be on the CPU."""
+    """`loss` without its checks, for the steps of a training; t may be on the CPU."""
     c = field.process(t)
     wide = c.along(x0)
     x = wide.alpha * x0 + wide.sigma * eps
@@ -243,7 +236,7 @@ def regression_error(
 
 @dataclass(frozen=True, eq=False)
 class LossReport:
-    """Loss at each noise level and its two parts, in units of w |eps|^2 per coordinate.
+    """The loss at each noise level and its two parts, in units of w |eps|^2 per coordinate.
 
     Attributes:
         t: (L,) times, evenly spaced in log SNR.
@@ -259,11 +252,10 @@ class LossReport:
 
     @property
     def loss(self) -> Tensor:
-        """irreducible + excess (L,): the expected loss, without the sampling noise of eps."""
+        """The expected loss irreducible + excess, (L,), without the sampling noise of eps."""
         return self.irreducible + self.excess
 
     def __repr__(self) -> str:
-        """In words."""
         loss, irreducible, excess = (
             float(v.mean()) for v in (self.loss, self.irreducible, self.excess)
         )
@@ -298,12 +290,15 @@ def loss_decomposition(
 
         irreducible = w E tr Cov(eps | x_t) / d,    excess = w E |eps_hat - E[eps | x_t]|^2 / d.
 
-    Both are means over n particles x_t, noised draws of the truth, at each of `levels` times; the
-    conditional moments of each particle are exact. The weighting is that of the noise loss unless
-    given.
+    The conditional moments at each x_t are exact.
 
-    Raises:
-        ValueError: the two fields do not share a process; TypeError: truth is not exact.
+    Args:
+        field: the learned field.
+        truth: the exact field under the same process.
+        levels: number of times, evenly spaced in log SNR.
+        n: number of particles x_t at each time, noised draws of the truth.
+        seed: of the draws.
+        weighting: w; by default that of the noise loss.
     """
     if not isinstance(truth, ExactField):
         raise TypeError(f"truth must be an ExactField, got {type(truth).__name__}")
@@ -334,7 +329,7 @@ def _decomposed(
     weighting: Weighting,
     g: np.random.Generator,
 ) -> tuple[float, float, float]:
-    """Irreducible part, excess and its standard error at one time."""
+    """The irreducible part, the excess and its standard error at one time."""
     n, d = x0.shape
     c = field.process(t)
     eps = torch.from_numpy(g.standard_normal((n, d))).to(x0)

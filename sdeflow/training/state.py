@@ -1,4 +1,4 @@
-"""Write and read the state of an unfinished training, so that it goes on to the same bits."""
+"""Write and read the state of an unfinished training, so that it continues to the same bits."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from sdeflow.training.tensor_file import encoded, latest, write
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """What changes from step to step of a training: a checkpoint holds all of it."""
+    """The network, average and optimiser of a training, all of which a checkpoint holds."""
 
     network: nn.Module
     average: WeightAverage
     optimiser: torch.optim.Optimizer
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything by name, to be saved."""
+        """All tensors of the state, by name, to be saved."""
         tensors = {f"network.{k}": v for k, v in self.network.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state().items()}
         for i, moments in self.optimiser.state_dict()["state"].items():
@@ -36,21 +36,21 @@ class TrainingState:
         write(path, self.tensors(), about, keep_previous=True)
 
     def check(self, path: Path, about: dict) -> None:
-        """Refuse a state or a place that could not be written, before the first step.
+        """Check before the first step that the state can be written to this path.
 
         Raises:
-            TypeError: a tensor is of a kind that a file cannot hold; OSError: no file can be
-                written there.
+            TypeError: a tensor is of a type that a file cannot hold.
+            OSError: no file can be written there.
         """
         encoded(self.tensors(), about)
         check_writable(path)
 
     def restore(self, path: Path, about: dict, steps: int) -> int:
-        """Take over the state in `path`; the steps that it has behind it, 0 if there is no file.
+        """Read the state in `path`, and return its number of steps, 0 if there is no file.
 
         Raises:
-            SdeflowError: the file is damaged, of a training other than `about` describes, or of
-                more than `steps` steps.
+            SdeflowError: the file is damaged, belongs to a training other than `about` describes,
+                or has more than `steps` steps.
         """
         found = latest(path)
         if found is None:
@@ -65,13 +65,13 @@ class TrainingState:
         if differing:
             raise SdeflowError(
                 f"the checkpoint {path} belongs to another run (another "
-                f"{', '.join(differing)}); remove it or choose another folder"
+                f"{', '.join(differing)}); remove it, or choose another folder"
             )
         step = int(header["step"])
         if step > steps:
             raise SdeflowError(
                 f"the checkpoint {path} has {step} steps behind it, more than the {steps} asked "
-                "for; ask for more, or remove it"
+                "for; give more steps, or remove it"
             )
         parts = split(tensors)
         try:
@@ -79,8 +79,8 @@ class TrainingState:
             self.average.restore(parts["average"])
         except RuntimeError:
             raise SdeflowError(
-                f"the checkpoint {path} holds the weights of another network; remove it or choose "
-                "another folder"
+                f"the checkpoint {path} holds the weights of another network; remove it, or "
+                "choose another folder"
             ) from None
         self._restore_optimiser(parts["optimiser"])
         return step

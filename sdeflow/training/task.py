@@ -1,4 +1,4 @@
-"""State what is trained, on which data and how; draw its batches, and check the first."""
+"""Define a training task: field, data and settings; draw its batches, and check the first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from sdeflow._validation import check_cloud, check_int, check_positive
+from sdeflow._validation import check_cloud, check_int, check_positive, shown
 from sdeflow.distributions.dataset import INTEGERS
 from sdeflow.fields.learned import LearnedField
 from sdeflow.random_streams import Stream, random_generator
@@ -29,26 +29,25 @@ from sdeflow.training.coupling import (
     paired,
 )
 from sdeflow.training.loss import TimeDensity, Weighting, regression_error, uniform_log_snr
+from sdeflow.training.tensor_file import one_line
 
 Sample = Callable[[int, int], Tensor | tuple[Tensor, Tensor]]
-WARM_UP = 0.02  # share of the steps
+WARM_UP = 0.02
+"""Share of the steps over which the learning rate rises."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained.
+    """Batch size, learning rate, averaging of weights and label dropout of a training.
 
     Args:
         batch: particles per step.
         rate: peak learning rate of Adam; it rises over the first 2 % of the steps and falls as a
             cosine to 0.
-        decay: the largest share of the average of the weights that a step keeps; in the first
-            steps it is less (`training.average`).
-        drop: share of labels replaced by "no label" (classifier-free guidance; Ho and Salimans
-            2022).
-
-    Raises:
-        ValueError, TypeError: a number out of its range.
+        decay: the largest share of the average of the weights that a step keeps, below 1; in the
+            first steps it is less (see `training.average`).
+        drop: share of labels replaced by "no label", below 1, for classifier-free guidance (Ho and
+            Salimans 2022).
     """
 
     batch: int = 512
@@ -57,7 +56,7 @@ class TrainingConfig:
     drop: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what would not train; keep plain numbers, which checkpoints can hold."""
+        """Check the numbers, and store them as plain ones, which checkpoints can hold."""
         object.__setattr__(self, "batch", check_int(self.batch, "batch"))
         object.__setattr__(self, "rate", check_positive(self.rate, "rate"))
         for name in ("decay", "drop"):
@@ -68,7 +67,14 @@ class TrainingConfig:
 
 
 class Batch(NamedTuple):
-    """A step's field with its labels, data and noise (n, d), times (n,), and a seed for torch."""
+    """The batch of one step.
+
+    Attributes:
+        field: the field, with the labels of the batch.
+        x0, eps: data and noise, (n, d).
+        t: (n,) times.
+        seed: for torch's own generators, if the network draws from them.
+    """
 
     field: LearnedField
     x0: Tensor
@@ -79,10 +85,7 @@ class Batch(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TrainingTask:
-    """What is trained, on which data, for how long, and where its checkpoint is.
-
-    Attributes are the arguments of `fit`.
-    """
+    """The arguments of `fit`, with defaults filled in."""
 
     field: LearnedField
     sample: Sample
@@ -97,13 +100,13 @@ class TrainingTask:
     source: Sample | None = None
 
     def rate(self, step: int) -> float:
-        """The learning rate of the step after `step` steps."""
+        """The learning rate of the next step after `step` steps."""
         rise = max(1, round(WARM_UP * self.steps))
         fall = (1 + math.cos(math.pi * step / self.steps)) / 2
         return self.config.rate * min(1.0, (step + 1) / rise) * fall
 
     def batch(self, step: int, network: nn.Module) -> Batch:
-        """The batch of the step after `step` steps; its times are stratified.
+        """The batch of the next step after `step` steps; its times are stratified.
 
         Data and noise are in float32 at least, times in float64, whatever the network's type.
         """
@@ -126,7 +129,7 @@ class TrainingTask:
         return Batch(field, x0, t, eps, int(g.integers(2**62)))
 
     def _with_none(self, label: Tensor, g: np.random.Generator) -> Tensor:
-        """Labels (n,), a share of them replaced by "no label"."""
+        """The labels (n,), with a share of them replaced by "no label"."""
         dropped = torch.from_numpy(g.random(len(label)) < self.config.drop).to(label.device)
         none = self.field.labels
         return label if none is None else torch.where(dropped, none, label)
@@ -136,7 +139,7 @@ class TrainingTask:
         return regression_error(batch.field, batch.x0, batch.t, batch.eps, self.weighting)
 
     def describe(self) -> dict:
-        """What makes two trainings the same, as plain JSON values."""
+        """The values by which a training is recognised, as plain JSON values."""
         process, u = self.field.process, torch.linspace(0.1, 0.9, 5, dtype=torch.float64)
         t = self.time_density(process, u)
         c = process(uniform_log_snr(process, u))
@@ -147,7 +150,7 @@ class TrainingTask:
             "seed": self.seed,
             "config": asdict(self.config),
             "field": describe(self.field),
-            # Functions have no name that holds in another process; a few of their values do.
+            # A function is recognised by a few of its values: its name may not be unique.
             "times": [f"{v:.3g}" for v in t.tolist()],
             "weighting": [f"{v:.3g}" for v in weights.tolist()],
             "data": _first(self.sample),
@@ -165,7 +168,7 @@ def _points(drawn: Tensor | tuple[Tensor, Tensor]) -> Tensor:
 
 
 def _first(sample: Sample) -> list[str]:
-    """A few numbers by which the data are recognised; none if a seed does not repeat them."""
+    """A few numbers by which the data are recognised; none if a seed does not fix the data."""
     x, y = (_points(sample(4, 0)) for _ in range(2))
     return [f"{v:.3g}" for v in x[:4].flatten()[:8].tolist()] if torch.equal(x, y) else []
 
@@ -174,7 +177,7 @@ def _first(sample: Sample) -> list[str]:
 
 
 def check_task(task: TrainingTask) -> bool:
-    """Refuse a function, data, labels or a network that cannot train; try one batch.
+    """Refuse functions, data, labels or a network that cannot be used, and try one batch.
 
     Returns whether the network draws from torch's own generator, as dropout does.
     """
@@ -184,7 +187,7 @@ def check_task(task: TrainingTask) -> bool:
     if not any(p.requires_grad for p in field.network.parameters()):
         raise ValueError("the network has no parameter that can be trained; unfreeze some")
     if any(is_lazy(p) for p in field.network.parameters()):
-        raise ValueError("the network has lazy layers of no shape yet; call it once before")
+        raise ValueError("the network has lazy layers without a shape; call it once before")
     check_takes(sample, "sample", "(n, seed)", "data.sample")
     check_pairs(field, task.coupling, task.source)
     drawn = sample(n, task.seed)
@@ -199,7 +202,7 @@ def check_task(task: TrainingTask) -> bool:
         _check_labels(task, x0, label)
     elif field.labels and field.label is None:
         raise ValueError(
-            f"the network has {field.labels} labels, the data none; pass "
+            f"the network has {field.labels} labels, the data have none; pass "
             "data.sample_labelled, or make the network without labels"
         )
     return _try(task)
@@ -207,15 +210,16 @@ def check_task(task: TrainingTask) -> bool:
 
 def _check_labels(task: TrainingTask, x0: Tensor, label: object) -> None:
     if not isinstance(label, Tensor) or label.dtype not in INTEGERS or label.shape != x0.shape[:1]:
-        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else type(label)
+        got = f"{label.dtype} {tuple(label.shape)}" if isinstance(label, Tensor) else shown(label)
         raise TypeError(f"labels must be a tensor ({len(x0)},) of whole numbers, got {got}")
     known = task.field.labels
     if known == 0:
-        raise ValueError("these data have labels, the network none; use MLP(labels=...)")
+        raise ValueError("these data have labels, the network has none; use MLP(labels=...)")
     if known is None and task.config.drop:
         raise ValueError(
-            "the network does not say which label means none; set network.labels = K for the "
-            "labels 0 to K - 1, so that K means none, or use TrainingConfig(drop=0)"
+            "the network has no attribute labels, so it is not known which label means none; set "
+            "network.labels = K for labels 0 to K - 1, so that K means none, or use "
+            "TrainingConfig(drop=0)"
         )
     low, high = int(label.min()), int(label.max())
     if low < 0 or (known is not None and high >= known):
@@ -224,12 +228,13 @@ def _check_labels(task: TrainingTask, x0: Tensor, label: object) -> None:
 
 
 def _try(task: TrainingTask) -> bool:
-    """One batch through a copy of the network; whether it drew random numbers of torch's."""
+    """Try one batch on a copy of the network; return whether it drew torch's random numbers."""
     try:
         network = deepcopy(task.field.network).train()
     except Exception as error:
         raise TypeError(
-            f"the network cannot be copied, as an average of its weights needs: {one_line(error)}"
+            "the network cannot be copied by copy.deepcopy, which the average of its weights "
+            f"needs: {one_line(error)}"
         ) from error
     for name, function in (("weighting", task.weighting), ("time_density", task.time_density)):
         if not callable(function):
@@ -261,24 +266,19 @@ def _try(task: TrainingTask) -> bool:
         return not torch.equal(before, generator_state(network))
 
 
-def one_line(error: Exception) -> str:
-    """What an error says, in one line: torch's messages have many."""
-    return " ".join(str(error).split())
-
-
 def _devices(network: nn.Module) -> list[torch.device]:
     return sorted({p.device for p in network.parameters() if p.is_cuda}, key=str)
 
 
 def generator_state(network: nn.Module) -> Tensor:
-    """The states of the generators of torch from which a network can draw, in one row of bytes."""
+    """The states of torch's generators from which a network can draw, in one row of bytes."""
     there = [torch.cuda.get_rng_state(device) for device in _devices(network)]
     return torch.cat([torch.get_rng_state(), *there])
 
 
 @contextmanager
 def seeded(network: nn.Module, seed: int) -> Iterator[None]:
-    """Give torch's own generators this seed inside, and their states back at the end."""
+    """Seed torch's own generators inside the context, and restore their states at its end."""
     with torch.random.fork_rng(_devices(network)):
         torch.default_generator.manual_seed(seed)
         for device in _devices(network):

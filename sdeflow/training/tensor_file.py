@@ -1,11 +1,11 @@
-"""Write and read tensors with a line of JSON: whole, to the bit, or refused.
+"""Write tensors with a line of JSON to a file, and read them again to the bit.
 
 A file is a safetensors file: nothing in it can be executed. The line begins with a SHA-256 digest
-of itself and of every tensor, so a file that was cut short or of which a single bit has changed is
-refused. Equal contents make equal files.
+of itself and of every tensor, so a file that was truncated or changed in a single bit is refused.
+Equal contents make equal files.
 
-A file may keep the one before it as `.previous` until it is whole itself: `latest` reads that one
-where the newest is damaged or missing.
+When a file replaces another, the old one may be kept as `.previous`; `latest` reads it if the new
+one is damaged or missing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def write(
     """Write tensors and JSON with their checksum.
 
     Raises:
-        TypeError: a tensor is of a kind that a file cannot hold.
+        TypeError: a tensor is of a type that a file cannot hold.
     """
     data = encoded(tensors, about)
     if keep_previous and path.exists():
@@ -40,34 +40,34 @@ def write(
 
 
 def encoded(tensors: dict[str, Tensor], about: dict) -> bytes:
-    """The bytes of a file; TypeError if it cannot hold a tensor."""
+    """The bytes of a file; TypeError if a tensor is of a type that it cannot hold."""
     text = json.dumps(about, sort_keys=True)
     flat = _separate(tensors)
-    # One entry: safetensors keeps several in no fixed order; equal fields make equal files.
+    # One entry, since safetensors has no fixed order, and equal contents must make equal files.
     return to_bytes(flat, {"sdeflow": f"{_digest(flat, text)} {text}"})
 
 
 def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Dense tensors, each with memory of its own: a file cannot say that weights are tied."""
+    """Dense tensors, each with memory of its own, since a file cannot hold tied weights."""
     flat: dict[str, Tensor] = {}
-    seen = set[int]()
+    written = set[int]()
     for name, value in tensors.items():
         try:
             own = value.detach().cpu().contiguous()
-            own = own.clone() if own.untyped_storage().data_ptr() in seen else own
+            own = own.clone() if own.untyped_storage().data_ptr() in written else own
             to_bytes({name: own})
         except (SafetensorError, RuntimeError, ValueError, AttributeError, KeyError) as error:
-            reason = " ".join(str(error).split())
             raise TypeError(
-                f"{name!r} of the network cannot be saved ({reason}); make it a dense real tensor"
+                f"{name!r} of the network cannot be saved ({one_line(error)}); make it a dense "
+                "real tensor"
             ) from None
         flat[name] = own
-        seen.add(own.untyped_storage().data_ptr())
+        written.add(own.untyped_storage().data_ptr())
     return flat
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """Tensors and JSON of a file that `write` made; SdeflowError if it is not whole."""
+    """The tensors and the JSON of a file that `write` made; SdeflowError if it is damaged."""
     if path.is_dir():
         raise SdeflowError(
             f"{path} is a folder, not a file; a run is opened by sdeflow.experiment.run.reopen"
@@ -81,17 +81,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
         digest, _, text = header["sdeflow"].partition(" ")
         about = json.loads(text)
         if not isinstance(about, dict):
-            raise ValueError("its header is no JSON object")
+            raise ValueError("its header is not a JSON object")
         intact = digest == _digest(tensors, text)
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise SdeflowError(f"{path} is damaged or not ours ({error})") from None
+        raise SdeflowError(f"{path} is damaged or not a file of sdeflow ({error})") from None
     if not intact:
         raise SdeflowError(f"{path} was altered after it was written (its checksum differs)")
     return tensors, about
 
 
 def latest(path: Path) -> tuple[dict[str, Tensor], dict] | None:
-    """The checkpoint, or the one before it if the newest is damaged, or None if there is none."""
+    """The checkpoint at `path`, or the one before it if that is damaged; None if there is none."""
     older = _previous(path)
     if not path.exists() and not older.exists():
         return None
@@ -106,10 +106,15 @@ def latest(path: Path) -> tuple[dict[str, Tensor], dict] | None:
 
 
 def check_path(path: object, name: str = "path") -> Path:
-    """Return `path` as a Path."""
+    """Return `path` as a `Path`, if it is a text or a path."""
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"{name} must be a path, got {type(path).__name__}")
     return Path(path)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error on one line, since torch's messages have many."""
+    return " ".join(str(error).split())
 
 
 def _digest(tensors: dict[str, Tensor], text: str) -> str:

@@ -92,9 +92,9 @@ def test_coordinates_of_the_noise_are_independent() -> None:
 def test_data_sets_refuse_questions_that_do_not_apply() -> None:
     with pytest.raises(ValueError, match="swiss_roll has no labels"):
         ds.swiss_roll().sample_labelled(3, 0)
-    with pytest.raises(ValueError, match="checkerboard is no finite set"):
+    with pytest.raises(ValueError, match="checkerboard is not a set of points"):
         ds.checkerboard().smooth(0.1)
-    with pytest.raises(ValueError, match="ring lies along no curve"):
+    with pytest.raises(ValueError, match="ring has no curve"):
         ds.ring().distance(torch.zeros(1, 2))
     with pytest.raises(ValueError, match="spiral is not made of squares"):
         ds.spiral().cell(torch.zeros(1, 2))
@@ -213,7 +213,7 @@ def test_smoothed_points_have_a_density_with_their_moments(width: float) -> None
     assert wide.std == pytest.approx(float(spread) ** 0.5, abs=1e-6)
     assert wide.distribution is not None
     assert close(wide.distribution.log_prob(grid[::97]), mixture.log_prob(grid[::97]))
-    with pytest.raises(ValueError, match="bare points have no density"):
+    with pytest.raises(ValueError, match="points without a width have no density"):
         data.distribution.log_prob(grid)
 
 
@@ -450,7 +450,7 @@ def test_named_finds_sets_and_files() -> None:
         ds.named("spirale")
     with pytest.raises(ValueError, match=r"nowhere\.csv does not exist"):
         ds.named("nowhere.csv")
-    with pytest.raises(TypeError, match="path must name a file, got NoneType"):
+    with pytest.raises(TypeError, match="path must be a file name or a Path, got None"):
         ds.named(None)  # type: ignore[arg-type]
 
 

@@ -76,7 +76,7 @@ def test_text_is_read_in_the_encoding_that_it_names(tmp_path: Path, kind: str) -
     if kind == "utf-16":  # with its two first bytes
         assert torch.equal(from_file(file).distribution.points, POINTS)
         return
-    with pytest.raises(ValueError, match=r"is no text in UTF-8 .*; save it as UTF-8"):
+    with pytest.raises(ValueError, match=r"is not text in UTF-8, .*; save it as UTF-8"):
         from_file(file)
 
 
@@ -118,55 +118,55 @@ BAD_TEXTS = {
     "x,y\n": "is empty",
     "1,2\n": "at least two distinct points",
     "1,2\n1,2\n": "at least two distinct points",
-    "1,2\n3,four\n": "line 2: 'four' is no number",
-    "1,2\n3,\n": "line 2: '' is no number",
-    "1,5;2,5\n2;3\n": r"line 1: '1,5' is no number \(decimals take a point",
-    "1\t\t2\n3\t\t4\n": "line 1: '' is no number",
-    "1_0,2\n3,4\n": "line 1: '1_0' is no number",
-    "x,1\n3,4\n": "line 1: 'x' is no number",
-    "x,y\na,b\n3,4\n": "line 2: 'a' is no number",
+    "1,2\n3,four\n": "line 2: 'four' is not a number",
+    "1,2\n3,\n": "line 2: '' is a missing value",
+    "1,5;2,5\n2;3\n": r"line 1: '1,5' is not a number; write decimals with a point",
+    "1\t\t2\n3\t\t4\n": "line 1: '' is a missing value",
+    "1_0,2\n3,4\n": "line 1: '1_0' is not a number",
+    "x,1\n3,4\n": "line 1: 'x' is not a number",
+    "x,y\na,b\n3,4\n": "line 2: 'a' is not a number",
     # A first line that is no header is a point that cannot be read, not one to be dropped.
-    "\u22121,\u22122\n3,4\n5,7\n": "line 1: '\u22121' is no number",
-    "(1,2)\n(3,4)\n": r"line 1: '\(1' is no number",
-    "$1,$2\n3,4\n5,7\n": r"line 1: '\$1' is no number",
-    "1m,2m\n3,4\n5,7\n": "line 1: '1m' is no number",
-    "NA,NA\n3,4\n5,7\n": "line 1: 'NA' is no number",
-    "null,None\n3,4\n5,7\n": "line 1: 'null' is no number",
+    "\u22121,\u22122\n3,4\n5,7\n": "line 1: '\u22121' is not a number",
+    "(1,2)\n(3,4)\n": r"line 1: '\(1' is not a number",
+    "$1,$2\n3,4\n5,7\n": r"line 1: '\$1' is not a number",
+    "1m,2m\n3,4\n5,7\n": "line 1: '1m' is not a number",
+    "NA,NA\n3,4\n5,7\n": "line 1: 'NA' is a missing value",
+    "null,None\n3,4\n5,7\n": "line 1: 'null' is a missing value",
     "nan,inf\n3,4\n5,7\n": "line 1 has NaN or infinite",
-    "-,?\n3,4\n5,7\n": "line 1: '-' is no number",
+    "-,?\n3,4\n5,7\n": "line 1: '-' is a missing value",
     "1;2;\n3;4;\n": "line 1 ends in ';'; remove it",
     "1\t2\t\n3\t4\t\n": r"line 1 ends in '\\t'; remove it",
     "x,y,\n1,2,\n": "line 1 ends in ','; remove it",
     # What pandas writes without names, with and without its index.
-    "0,1\n10.5,20.25\n11.0,19.5\n": r"line 1 counts the columns.*header=False",
-    "0 1\n3 4\n": r"line 1 counts the columns.*write 0\.0 for 0 if it is a point",
-    ",0,1\n0,10.5,20.25\n1,11.0,19.5\n": r"line 1 .*an index before it.*index=False",
+    "0,1\n10.5,20.25\n11.0,19.5\n": r"line 1 seems to be a header.*header=False",
+    "0 1\n3 4\n": r"line 1 seems to be a header.*write 0\.0 for 0 if it is a point",
+    ",0,1\n0,10.5,20.25\n1,11.0,19.5\n": r"line 1 .*an index before them.*index=False",
     # Decimal commas.
     "0,435\n1,286\n": "line 1: 0,435 may be one number with a decimal comma.*header x,y",
     "-0,5\n1,25\n": "may be one number with a decimal comma",
-    "value\n0,435\n1,286\n": r"line 2 has 2 columns, the header 1.*a point, not a comma",
-    '"1,234.5","2"\n"2","3"\n': "line 1: '1,234.5' is no number",
-    '"0,435"\n"1,286"\n': "line 1: '0,435' is no number",
+    "value\n0,435\n1,286\n": r"line 2 has 2 columns, the header 1.*decimals with a point",
+    '"1,234.5","2"\n"2","3"\n': "line 1: '1,234.5' is not a number",
+    '"0,435"\n"1,286"\n': "line 1: '0,435' is not a number",
     # Columns that are no coordinates.
     "id,x\n7,1.5\n9,2.5\n": "line 2: the column 'id' is an index",
     "id,x,y\n7,1,2\n9,3,4\n": "line 2: the column 'id' is an index",
-    "Index [1],x,y\n7,1,2\n9,3,4\n": "is an index, which is no coordinate",
+    "Index [1],x,y\n7,1,2\n9,3,4\n": "is an index and not a coordinate",
     "0 5 3\n1 7 3\n2 8 4\n3 9 4\n": "first column counts the lines.*write 0.0 for 0",
     "n,x\n1,0.5\n2,0.7\n3,0.1\n4,0.2\n": "line 2: the first column counts the lines",
     "".join(f"{k} {k % 3}.5\n" for k in range(1990, 2000)): "first column counts the lines",
     "x,y,z\n0,1,2\n3,4,5\n": "points of three dimensions cannot be read; keep two",
     "x;y;Z [m]\n0;1;2\n3;4;5\n": "points of three dimensions cannot be read",
     "".join(f"{k}.5,1,{k}\n" for k in range(20)): "labels have 20 different values on 20 points",
-    "x,y\nm,s\n3,4\n5,7\n": "line 2: 'm' is no number; leave out .* units",
-    "x,y\n1,NA\n3,4\n": "line 2: 'NA' is no number but a missing value; drop that line",
-    "1.0D+00 2\n3 4\n": "line 1: '1.0D.00' is no number .*exponents an e",
-    "sep=;\n0,5;1,5\n": "line 2: '0,5' is no number .decimals take a point",
+    "x,y\nm,s\n3,4\n5,7\n": "line 2: 'm' is not a number; leave out .* units",
+    "x,y\n1,NA\n3,4\n": "line 2: 'NA' is a missing value; drop that line",
+    "1.0D+00 2\n3 4\n": "line 1: '1.0D.00' is not a number; .*exponents with an e",
+    "sep=;\n0,5;1,5\n": "line 2: '0,5' is not a number; write decimals with a point",
     "1.5 2 3 4\n5 6 7 8\n": r"2 columns .* got shape \(2, 4\); transpose it",
     ",x,y\n0,1,2\n1,3,4\n": r"line 2 starts with an index.*index=False",
     ",x\n0,1\n1,3\n": r"line 2 starts with an index.*index=False",
     '"x" "y"\n"1" 5 6\n"2" 7 8\n': "line 2 starts with an index",
-    "1,2\n\n3,4,5\n": "line 3 has 3 columns, those before it 2",
-    "1,2,3\n3,4\n": "line 2 has 2 columns, those before it 3",
+    "1,2\n\n3,4,5\n": "line 3 has 3 columns, the lines before it 2",
+    "1,2,3\n3,4\n": "line 2 has 2 columns, the lines before it 3",
     "1\n2\n": r"must have 2 columns .* got shape \(2, 1\)",
     "1,2,3,4\n2,3,4,5\n": "must have 2 columns",
     "1,2\n3,nan\n": "line 2 has NaN or infinite",
@@ -189,7 +189,7 @@ def test_bad_tables_are_refused(tmp_path: Path, text: str) -> None:
 
 X = np.arange(8.0).reshape(4, 2)
 BAD_ARRAYS: dict[str, tuple[object, str]] = {
-    "objects": (np.array([[1, None], [2, 3]], dtype=object), "no plain numpy array"),
+    "objects": (np.array([[1, None], [2, 3]], dtype=object), "not an array of numbers"),
     "complex": (X.astype(complex), "real numbers, got complex128"),
     "truths": (X > 1, "real numbers, got bool"),
     "text": (X.astype("U3"), "real numbers"),
@@ -213,7 +213,7 @@ BAD_ARRAYS: dict[str, tuple[object, str]] = {
     "infinite labels": ({"x": X, "labels": np.full(4, np.inf)}, "got inf in row 0"),
     "NaN labels": ({"x": X, "labels": np.full(4, np.nan)}, "got nan in row 0"),
     "labels twice": ({"x": np.c_[X, X[:, 0]], "labels": np.arange(4)}, "labels twice"),
-    "objects inside": ({"x": np.array([None])}, "no plain numpy array"),
+    "objects inside": ({"x": np.array([None])}, "not an array of numbers"),
 }
 
 
@@ -238,31 +238,31 @@ def test_missing_unknown_and_damaged_files_are_refused(tmp_path: Path) -> None:
         from_file(tmp_path / "no.suffix")
     with pytest.raises(ValueError, match="is a folder"):
         from_file(tmp_path)
-    with pytest.raises(TypeError, match="path must name a file, got int"):
+    with pytest.raises(TypeError, match="path must be a file name or a Path"):
         from_file(3)  # type: ignore[arg-type]
     (tmp_path / "a.xlsx").write_bytes(b"1,2")
     with pytest.raises(ValueError, match=r"use one of \.csv, "):
         from_file(tmp_path / "a.xlsx")
     (tmp_path / "latin.csv").write_bytes("1,2 # \u00e9t\u00e9\n".encode("latin-1"))
-    with pytest.raises(ValueError, match="no text in UTF-8"):
+    with pytest.raises(ValueError, match="not text in UTF-8"):
         from_file(tmp_path / "latin.csv")
     with zipfile.ZipFile(tmp_path / "papers.npz", "w") as archive:
         archive.writestr("x", "no array")
     with pytest.raises(ValueError, match=r"papers\.npz holds arrays \[\]"):
         from_file(tmp_path / "papers.npz")
     (tmp_path / "a.png").write_bytes(b"junk")
-    with pytest.raises(ValueError, match=r"a\.png is no picture that can be read$"):
+    with pytest.raises(ValueError, match=r"a\.png is not a picture that can be read; save"):
         from_file(tmp_path / "a.png")
     for name in ("a.npy", "a.npz", "a.png"):
         for content in (b"", b"1,2\n3,4\n", b"PK\x03\x04junk", b"\x80\x04N."):
             (tmp_path / name).write_bytes(content)
-            with pytest.raises(ValueError, match=r"no plain numpy array|no picture"):
+            with pytest.raises(ValueError, match=r"not an array of numbers|not a picture"):
                 from_file(tmp_path / name)
     # A header that promises a thousand times what is there.
     np.save(tmp_path / "a.npy", np.zeros((3, 2)))
     honest = (tmp_path / "a.npy").read_bytes()
     (tmp_path / "a.npy").write_bytes(honest.replace(b"(3, 2), }   ", b"(3000, 2), }"))
-    with pytest.raises(ValueError, match="no plain numpy array"):
+    with pytest.raises(ValueError, match="not an array of numbers"):
         from_file(tmp_path / "a.npy")
 
 
@@ -341,7 +341,7 @@ def test_bad_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     good = saved(tmp_path, np.arange(64).reshape(8, 8) * 3)
     cut = tmp_path / "cut.png"
     cut.write_bytes(good.read_bytes()[:-30])
-    with pytest.raises(ValueError, match="no picture that can be read"):
+    with pytest.raises(ValueError, match="not a picture that can be read"):
         from_file(cut)
     monkeypatch.setattr(datafile, "MAX_PIXELS", 63)
     with pytest.raises(ValueError, match=r"too large \(8 x 8 pixels\); shrink it"):

@@ -339,7 +339,12 @@ EYES = torch.eye(2).expand(2, 2, 2)
         # Seen only in units of each coordinate: correlation 1.2; halves that differ by 0.1.
         (torch.ones(1), torch.zeros(1, 2).double(), [[[1.0, 960.0], [960.0, 6.4e5]]], "semi"),
         (torch.ones(1), torch.zeros(1, 2).double(), [[[1e-12, 0.3], [0.4, 1e12]]], "symmetric"),
-        (torch.ones(1), torch.zeros(1, 2).double(), [[[1e-9, 2.0], [2.0, 1e10]]], "rescale them"),
+        (
+            torch.ones(1),
+            torch.zeros(1, 2).double(),
+            [[[1e-9, 2.0], [2.0, 1e10]]],
+            "rescale the coordinates",
+        ),
         # And of each component.
         (torch.ones(2), torch.zeros(2, 2), torch.stack([EYES[0], -1e-9 * EYES[0]]), "semi"),
     ],
@@ -365,8 +370,8 @@ def test_wrong_arguments_of_methods_are_refused(mixture: sf.GaussianMixture) -> 
 @pytest.mark.parametrize(
     ("change", "error", "word"),
     [
-        ({"weights": "many"}, TypeError, "weights must hold numbers, got str"),
-        ({"weights": None}, TypeError, "weights must hold numbers"),
+        ({"weights": "many"}, TypeError, "weights must be real numbers"),
+        ({"weights": None}, TypeError, "weights must be real numbers"),
         ({"covariances": [[1.0]]}, ValueError, "a mixture of 3 components .* needs"),
         ({"means": [[0.0, 0.0]]}, TypeError, "means must be a floating-point tensor"),
     ],
@@ -384,7 +389,7 @@ def test_a_point_has_no_density() -> None:
         sf.GaussianMixture(torch.ones(1), randn(1, 2), flat),
     ):
         for ask in (law.log_prob, law.score):
-            with pytest.raises(ValueError, match="zero variance and so no density"):
+            with pytest.raises(ValueError, match="zero variance and therefore no density"):
                 ask(randn(5, 2))
         assert torch.isfinite(law.log_prob(randn(5, 2), 1.0, 0.1)).all()
     with pytest.raises(ValueError, match=r"square of width 1e-30 is zero in torch\.float32"):

@@ -268,7 +268,7 @@ def test_wrong_arguments_are_refused() -> None:
         field(sf.VP()).given(5)
     with pytest.raises(TypeError, match="label must be a whole number"):
         field(sf.VP()).given(1.5)
-    with pytest.raises(ValueError, match="squares lie in a plane"):
+    with pytest.raises(ValueError, match="squares need a grid of two dimensions"):
         six_squares().on_grid(sf.Grid((0.0,), (1.0,), (8,)))
     grid = sf.Grid((0.0, 0.0), (1.0, 1.0), (8, 8))
     with pytest.raises(ValueError, match="widen it"):

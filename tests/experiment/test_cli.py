@@ -146,12 +146,12 @@ def bad_file(folder: Path, kind: str) -> Path:
 
 BAD = {
     "nan": "NaN", "inf": "infinite", "npy nan": "row 3", "npy inf": "row 5",
-    "npy rank 1": "2 columns", "npy rank 3": "2 columns", "npy pickled": "no plain numpy array",
-    "npy text": "no plain numpy array", "one column": "2 columns", "one point": "two distinct",
+    "npy rank 1": "2 columns", "npy rank 3": "2 columns", "npy pickled": "not an array of numbers",
+    "npy text": "not an array of numbers", "one column": "2 columns", "one point": "two distinct",
     "one point many times": "two distinct", "empty": "is empty", "header alone": "is empty",
     "words": "line 2", "bytes": "text", "missing": "does not exist", "a folder": "is a folder",
     "a white picture": "no dark pixels", "a clear picture": "no dark pixels",
-    "a broken picture": "no picture that can be read", "an unknown suffix": "suffix",
+    "a broken picture": "not a picture that can be read", "an unknown suffix": "suffix",
 }  # fmt: skip
 
 
@@ -310,9 +310,9 @@ def test_damaged_files_of_a_run_are_refused(sdeflow: Command, tmp_path: Path) ->
     assert sdeflow("train", *TINY, "--out", folder)[0] == 0
     whole = contents(folder)
     for name, damaged, word in (
-        ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not ours"),
+        ("field.safetensors", whole["field.safetensors"][:-9], "damaged or not a file of sdeflow"),
         ("field.safetensors", whole["field.safetensors"][:-9] + b"otherdata", "was altered"),
-        ("field.safetensors", b"", "damaged or not ours"),
+        ("field.safetensors", b"", "damaged or not a file of sdeflow"),
         ("field.safetensors", whole["checkpoint.safetensors"], "is not of the run"),
         ("config.json", b"{", "is damaged"),
         ("config.json", b"\xff\xfe", "is damaged"),

@@ -95,7 +95,7 @@ def test_what_is_no_mean_is_refused(mean: torch.Tensor, std: float | None, messa
 def test_any_row_of_numbers_is_a_mean(mean: object) -> None:
     field = replace(small(), data_mean=mean)
     assert torch.equal(field.data_mean, MEAN)
-    with pytest.raises(TypeError, match="data_mean must be numbers, one per axis, got 'far'"):
+    with pytest.raises(TypeError, match=r"data_mean must be real numbers, .* got 'far'"):
         replace(small(), data_mean="far")
 
 

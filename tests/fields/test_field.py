@@ -578,7 +578,7 @@ def test_wrong_arguments_of_fields_are_refused() -> None:
         )
     with pytest.raises(ValueError, match="have no labels"):
         sf.ExactField(sf.VP(), sf.distributions.PointSet(points)).given(0)
-    with pytest.raises(ValueError, match=r"no point carries label 7; there are \[0, 1\]"):
+    with pytest.raises(ValueError, match=r"no point has label 7; take one of \[0, 1\]"):
         sf.ExactField(
             sf.VP(), sf.distributions.PointSet(points, torch.tensor([0, 1, 0, 1, 1]))
         ).given(7)
@@ -691,7 +691,7 @@ class Anything(nn.Module):
     ],
 )
 def test_field_refuses_what_is_not_a_process(make, process) -> None:
-    with pytest.raises(TypeError, match="process must be a Process, such as") as said:
+    with pytest.raises(TypeError, match="process must be a Process, got") as said:
         make(process)
     assert "\n" not in str(said.value)
 
@@ -746,7 +746,7 @@ def test_labels_unknown_to_the_network_are_refused(bind, label, error, message) 
 
 
 def test_network_without_labels_refuses_a_label() -> None:
-    with pytest.raises(ValueError, match="knows no labels; make it with labels="):
+    with pytest.raises(ValueError, match="has no labels; make it with labels="):
         sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(0)
     assert sf.LearnedField(sf.VP(), sf.MLP(2, 8, 1)).given(None).label is None
     # Of another network the number of labels is not known.

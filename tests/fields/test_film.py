@@ -177,7 +177,7 @@ def test_field_takes_the_shape_of_its_network_through_wrappers() -> None:
         field = sf.LearnedField(EDM, wrapped, data_std=0.5)
         assert (field.shape, field.dim, field.labels) == ((1, 4, 4), 16, 3)
         assert field.noise(cloud(), 0.3).shape == (N, 16)
-    with pytest.raises(ValueError, match=r"that of the network \(1, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"that of the network is \(1, 4, 4\)"):
         sf.LearnedField(EDM, network, data_std=0.5, shape=(1, 2, 8))
     with pytest.raises(ValueError, match="dimension 16"):
         field.score(cloud()[:, :9], 0.3)

@@ -146,7 +146,7 @@ def test_network_that_takes_a_time_for_each_row_alone_is_told_so() -> None:
             return x * t[:, None]
 
     field, x = sf.LearnedField(PROCESS, Rows()), randn(4, 2)
-    with pytest.raises(ValueError, match=r"failed at one time t \(\) .* must take t \(\) and t"):
+    with pytest.raises(ValueError, match=r"failed at one time t \(\) .* must take t \(\) and \(n"):
         steps_of(field, x)
     assert field.noise(x, torch.full((4,), 0.5)).shape == (4, 2)
 
@@ -336,7 +336,7 @@ def test_narrow_mlp_computes_its_noise_level_in_float32(dtype: torch.dtype) -> N
     wide.load_state_dict(narrow.state_dict())
     field = sf.LearnedField(sf.processes.Tabulated.ddpm(), narrow)
     c = field.process(f64([875, 600, 30]))
-    seen = field._seen(f64([875, 600, 30]), c, randn(3, 2).to(dtype))
+    seen = field._time_input(f64([875, 600, 30]), c, randn(3, 2).to(dtype))
     assert close(seen.double(), torch.log(c.sigma / c.alpha) / 4, 1e-6)
     with torch.no_grad():
         for got, want in zip(narrow.condition(seen), wide.condition(seen), strict=True):

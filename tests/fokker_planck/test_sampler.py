@@ -235,7 +235,7 @@ def test_sampler_density_conserves_mass(process: sf.processes.Process, eta: floa
                 OU, coarse_density(), f64([0.0, 0.1, 1.0]), save=f64([0.0, 0.2])
             ),
             ValueError,
-            "save time 0.2 is not on the grid",
+            "save time 0.2 is not on the time grid",
         ),
         (
             lambda: sf.fokker_planck.sampler_density(

@@ -345,7 +345,7 @@ def plain(x: Tensor) -> Tensor:
                 randn(3, 2), 1.0
             ),
             ValueError,
-            r"returned \(3, 2, 1, 2\) for \(3, 1, 1, 2\); .* return its mean if it predicts",
+            r"returned \(3, 2, 1, 2\) for \(3, 1, 1, 2\); .* return its mean alone if it predicts",
         ),
         (
             lambda: from_torch(Odd(lambda x: {"sample": x}), Denoiser()).noise(randn(3, 2), 1.0),

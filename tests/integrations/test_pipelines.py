@@ -470,7 +470,7 @@ MISTAKES = {
     "a float": (lambda: sd(height=16.0), "height must be a whole number"),
     "steps 0": (lambda: sd(steps=0), "steps must be at least 1"),
     "steps 1001": (lambda: sd(steps=1001), "steps must be 1 to 1000"),
-    "steps 1000": (lambda: sd(steps=1000), "asks for timestep 1000 of a table of 1000"),
+    "steps 1000": (lambda: sd(steps=1000), "uses timestep 1000 of a table of 1000"),
     "steps 2": (lambda: sd(steps=2), "trailing"),
     "no table": (lambda: with_scheduler("EDMEuler"), "has no table of noise levels"),
     "clipping": (
@@ -479,7 +479,7 @@ MISTAKES = {
     ),
     "learned variance": (
         lambda: with_scheduler("DDPM", clip_sample=False, variance_type="learned"),
-        "no variance to give",
+        "a variance that the network predicts",
     ),
     "dynamic shift": (
         lambda: with_scheduler("FlowMatchEulerDiscrete", use_dynamic_shifting=True),

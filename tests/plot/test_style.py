@@ -151,7 +151,7 @@ def test_a_picture_that_says_nothing_is_refused(tmp_path: Path, content: bytes) 
     [
         *((name, r"must end in one of \.png, \.pdf, \.svg,") for name in
           ("figure", "figure.xyz", "figure.jpg", ".png")),
-        ("figure.eps", "PostScript has no transparent colours, write a .pdf"),
+        ("figure.eps", "PostScript has no transparent colours; write a .pdf"),
     ],
 )  # fmt: skip
 def test_a_figure_s_name_ends_in_a_format_that_keeps_metadata(

@@ -101,7 +101,7 @@ def test_levels_of_the_brownian_frame_are_uniform_in_log_snr(process) -> None:
 @pytest.mark.parametrize("grid", [log_snr_times, karras_times])
 @pytest.mark.parametrize("wrong", [sf.VP, None, "VP"])
 def test_grids_refuse_what_is_no_process(grid, wrong) -> None:
-    with pytest.raises(TypeError, match=r"process must be a Process, such as sf.VP\(\), got"):
+    with pytest.raises(TypeError, match="process must be a Process, got"):
         grid(wrong, 5)
     with pytest.raises(TypeError, match="t_start must be a number"):
         uniform_times("0", 1.0, 5)  # type: ignore[arg-type]

@@ -28,7 +28,7 @@ def test_fitted_steps_are_better_on_particles_of_no_part_in_the_fit():
     fitted, usual = (float(d.square().mean().sqrt()) for d in (fitted, usual))
     assert fitted < 0.4 * usual
     assert 0.5 < FITTED.fitted.error / fitted < 2  # as it says itself
-    assert 0.5 < FITTED.fitted.default_error / usual < 2
+    assert 0.5 < FITTED.fitted.errors[DEFAULT] / usual < 2
     assert "fitted" in FITTED.fitted.name
 
 
@@ -132,10 +132,16 @@ def test_plan_that_only_its_own_pilot_likes_is_not_taken():
         (lambda: sf.sdes.calibrate(FIELD, 6, pilot=3), "pilot"),
         (
             lambda: sf.sdes.calibrate(sf.LearnedField(sf.VP(), torch.nn.Identity()), 6),
-            "give the pilot",
+            "give pilot= as a cloud",
         ),
+        (lambda: sf.sdes.calibrate(LABELLED, 6), "calibrate for each label"),
+        (lambda: sf.sdes.calibrate(PUSHED, 6), "calibrate for each label"),
+        (lambda: with_plan(sf.multistep(LABELLED), P), "calibrate for each label"),
     ],
-    ids=["field", "noise", "span", "steps", "times", "pilot", "dimension"],
+    ids=[
+        *("field", "noise", "span", "steps", "times", "pilot", "dimension"),
+        *("labels", "labels of one part", "labels of a plan"),
+    ],
 )
 def test_what_was_not_fitted_is_refused_in_one_sentence(do, says):
     with pytest.raises(ValueError, match=says):
@@ -144,3 +150,6 @@ def test_what_was_not_fitted_is_refused_in_one_sentence(do, says):
 
 P, OTHER = FITTED.fitted, sf.ExactField(FIELD.process, lopsided(F64))
 CLOUD = torch.randn(5, 2, generator=torch.Generator().manual_seed(0), dtype=F64)
+LEARNED = sf.LearnedField(FIELD.process, sf.MLP(width=4, depth=1, labels=3), data_std=1.0)
+LABELLED = LEARNED.given(torch.tensor([0, 1, 2]))
+PUSHED = sf.GuidedField(LEARNED.given(1), LABELLED, 2.0)

@@ -457,7 +457,7 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
             ValueError,
             "real part is -1",
         ),
-        (lambda: sf.sdes.ornstein_uhlenbeck([[0.0, 1.0], [-1.0, 0.0]]), ValueError, "relaxes"),
+        (lambda: sf.sdes.ornstein_uhlenbeck([[0.0, 1.0], [-1.0, 0.0]]), ValueError, "decays"),
         (lambda: sf.sdes.ornstein_uhlenbeck([[math.nan]]), ValueError, "eigenvalues"),
         (
             lambda: sf.sdes.ornstein_uhlenbeck([1.0, 2.0]),
@@ -508,15 +508,15 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
         (
             lambda: run(sf.sdes.underdamped(sf.sdes.harmonic()), torch.ones(5, 3)),
             ValueError,
-            "a velocity for every position, got 3 columns",
+            "got 3 columns; append a velocity",
         ),
         (lambda: sf.sdes.brownian(-0.5), ValueError, "diffusivity must be positive"),
         (lambda: sf.sdes.brownian("fast"), TypeError, "diffusivity must be a number"),  # type: ignore[arg-type]
-        (lambda: sf.sdes.ornstein_uhlenbeck("A"), TypeError, "matrix must be a number or a tens"),  # type: ignore[arg-type]
+        (lambda: sf.sdes.ornstein_uhlenbeck("A"), TypeError, "matrix must be real numbers"),  # type: ignore[arg-type]
         (
             lambda: sf.sdes.ornstein_uhlenbeck(ROTATING, None),  # type: ignore[arg-type]
             TypeError,
-            "noise must be a number or a tensor",
+            "noise must be real numbers",
         ),
         (
             lambda: sf.sdes.ornstein_uhlenbeck(ROTATING).evolved(sf.datasets.ring(), 1.0),  # type: ignore[arg-type]
@@ -554,7 +554,7 @@ def run(sde: sf.SDE, x: Tensor = CLOUD) -> object:
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(5, 2, 2))),
             ValueError,
-            r"returned \(5, 2, 2\) for a cloud \(5, 2\); noise is \(\), \(d,\)",
+            r"returned \(5, 2, 2\) for a cloud \(5, 2\), but noise is \(\), \(d,\)",
         ),
         (
             lambda: run(replace(sf.sdes.brownian(), diffusion=lambda x, t: torch.ones(3))),

@@ -144,7 +144,7 @@ def test_parts_that_the_drift_belongs_to_cannot_be_replaced(make, part: dict) ->
 def test_matrix_of_a_linear_sde_cannot_be_replaced() -> None:
     sde = sf.sdes.ornstein_uhlenbeck([[1.0, 0.5], [0.0, 2.0]])
     for part in ({"matrix": torch.eye(2, dtype=torch.float64)}, {"noise": f64([1.0, 2.0])}):
-        with pytest.raises(ValueError, match="make it anew"):
+        with pytest.raises(ValueError, match="make a new one with"):
             replace(sde, **part)  # type: ignore[arg-type]
     other = replace(sde, drift=lambda x, t: -5 * x)
     for ask in (other.covariance, other.stationary, other.entropy_production):

@@ -8,20 +8,24 @@ the number of steps; wrong arguments are refused in one sentence.
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
 from torch import Tensor, nn
+from torchdiffeq._impl.odeint import SOLVERS
 
 import sdeflow as sf
 from sdeflow.random_streams import BLOCK
 from sdeflow.solvers.adapters import StepIndex
 from sdeflow.solvers.checks import ADAPTIVE, FIXED
+from sdeflow.solvers.ode_solver import _stages
 from sdeflow.solvers.sde_solver import METHODS as SDE_METHODS
 from tests.problems import lopsided, randn
 
@@ -254,7 +258,7 @@ class Counting(nn.Module):
         return 0.1 * torch.sin(x) + t
 
 
-CALLS = {"euler": 1, "milstein": 1, "euler_heun": 1, "heun": 2, "midpoint": 2, "srk": 2}
+CALLS = {name: SDE_METHODS[name].calls[0] for name in ONE_STEP}
 CALLS |= {"ode euler": 1, "heun2": 2, "ode midpoint": 2, "heun3": 3, "rk4": 4}
 
 
@@ -268,6 +272,34 @@ def test_nfe_equals_the_evaluations_that_the_method_needs(method):
         prior(known, n),
     )
     assert path.nfe == network.rows / n == 6 * CALLS[method]
+
+
+@pytest.mark.parametrize("method", SDE_METHODS)
+@pytest.mark.parametrize("kind", [0, 1], ids=["additive", "depends on x"])
+def test_a_step_makes_the_calls_of_the_table(method, kind):
+    """The difference of two runs: reversible_heun makes one more call than that in a run."""
+    noise = (lambda x, t: torch.tensor(0.5, dtype=F64), lambda x, t: 0.1 * x)[kind]
+    row = SDE_METHODS[method]
+    sde = sf.SDE(lambda x, t: -x, noise, 0.0, 1.0, row.calculus or "ito")
+    few, many = (sf.SDESolver(method, k).solve(sde, randn(5, 2)).nfe for k in (4, 8))
+    assert many - few == 4 * row.calls[kind]
+
+
+@pytest.mark.parametrize("method", SDE_METHODS)
+def test_help_of_the_solver_shows_the_table_of_methods(method):
+    row, words = SDE_METHODS[method], {None: "Ito, Stratonovich", "ito": "Ito"}
+    calls = " or ".join(map(str, sorted({*row.calls})))
+    additive, other = (str(Fraction(order)) for order in row.order)
+    calculus = words.get(row.calculus, "Stratonovich")
+    line = rf"^ +{method} +{calls} +{additive} +{other} +\S* +{calculus}$"
+    assert re.search(line, sf.SDESolver.__doc__, re.MULTILINE)
+
+
+@pytest.mark.parametrize("method", [*RUNGE_KUTTA, *ADAPTIVE])
+def test_help_of_the_ode_solver_shows_the_orders_of_torchdiffeq(method):
+    calls = len(FIXED.get(method) or _stages(method))
+    line = rf"\b{method} +{SOLVERS[method].order} +{calls}\b"
+    assert re.search(line, sf.ODESolver.__doc__)
 
 
 @pytest.mark.parametrize("method", ADAPTIVE)
@@ -526,7 +558,7 @@ REFUSED = {
         ValueError,
         "fine must be strictly monotone",
     ),
-    "a NaN save": (lambda: euler(save=[math.nan], times=TIMES), ValueError, "not on the grid"),
+    "a NaN save": (lambda: euler(save=[math.nan], times=TIMES), ValueError, "not on the time"),
     "a NaN save, adaptive": (lambda: ode(save=[math.nan], method="dopri5"), ValueError, "finite"),
     "a save of None": (lambda: euler(save=None), ValueError, "save must be a number of states"),
     "a save in words": (lambda: ode(save="all", method="dopri5"), ValueError, "save must be"),

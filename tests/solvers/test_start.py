@@ -88,7 +88,7 @@ def learned_wide() -> None:
         (short_table_from_unit_noise, "prior"),
         (learned_far_off, "widths off"),
         (learned_wide, "0.4[45] times the width"),
-        (lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(4.0, 1.0)), "middle"),
+        (lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(4.0, 1.0)), "median"),
         (
             lambda: run(sf.VE(sigma_min=0.01, sigma_max=10.0), data(0.0, 560.0)),
             "standard deviation 1",

@@ -286,7 +286,7 @@ def test_load_executes_nothing(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(pickle.dumps(Evil()))
     torch.save({"w": Evil()}, tmp_path / "b")
     for name in "ab":
-        with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
+        with pytest.raises(sf.SdeflowError, match="damaged or not a file of sdeflow"):
             sf.training.load(tmp_path / name)
         with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
             sf.fit(small(), DATA.sample, 5, checkpoint=tmp_path / name)
@@ -298,7 +298,7 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
     sf.training.save(field, tmp_path / "f")
     for damage, complaint in (
         ("missing", "there is no file"),
-        ("truncated", "damaged or not ours"),
+        ("truncated", "damaged or not a file of sdeflow"),
         ("a flipped weight", "was altered after it was written"),
     ):
         sf.training.save(field, tmp_path / "g")
@@ -324,7 +324,7 @@ def test_files_without_a_field_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("about", [[], None, "text", 3])
 def test_header_that_is_no_object_is_refused(tmp_path: Path, about: object) -> None:
     tensor_file.write(tmp_path / "f", small().network.state_dict(), about)  # type: ignore[arg-type]
-    with pytest.raises(sf.SdeflowError, match="damaged or not ours"):
+    with pytest.raises(sf.SdeflowError, match="damaged or not a file of sdeflow"):
         sf.training.load(tmp_path / "f")
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh"):
         sf.fit(small(), DATA.sample, 5, config=SMALL, checkpoint=tmp_path / "f")
