@@ -226,7 +226,7 @@ ANNOTATED: dict[str, list] = {
     "Verdict": [m.VERDICT],
     "NoiseLevel": [m.LEVEL, m.an.NoiseLevel(0.1)],
     "KernelVariance": [m.VARIANCE],
-    "Distribution": [m.MIX, m.POINTS, m.BOARD],
+    "Distribution": [m.MIX, m.POINTS, m.CHECKERBOARD],
     "GaussianMixture": [m.MIX, m.MIX1],
     "Drift": [lambda x, t: -x],
     "Diffusion": [lambda x, t: f64(0.5), None],
@@ -261,7 +261,7 @@ JUNK: list[Any] = [
 ]  # fmt: skip
 
 EXAMPLES: dict[str, list] = {
-    "PiecewiseConstant": [m.BOARD],
+    "PiecewiseConstant": [m.CHECKERBOARD],
     "PointSet": [m.POINTS],
     "Curves": [sf.datasets.two_moons().distribution],
     "Dataset": [sf.datasets.ring(), sf.datasets.spiral(), sf.datasets.checkerboard()],
