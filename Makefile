@@ -21,7 +21,7 @@ BENCH_READY := .venv/.ready-bench
 PYTEST := OMP_NUM_THREADS=1 MPLBACKEND=Agg $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest lint bench bench-ready claims figures clean
+.PHONY: help demo test test-all lint bench bench-ready claims figures clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1:/p' Makefile
@@ -52,6 +52,7 @@ test: lint  ## lint, types and the fast tests
 test-all: lint  ## the same with the slow tests
 	$(PYTEST) -m '' -n 2 --dist worksteal
 
+.PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## the fast tests of the package with the oldest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/python -m pytest --ignore tests/benchmarks -n 2 --dist worksteal
 

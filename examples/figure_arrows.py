@@ -1,4 +1,5 @@
-"""The score of the data and the velocity of the probability flow, as arrows and as streamlines.
+"""The score of the data and the velocity of the probability flow as arrows
+========================================================================
 
 Arrows all have one length, or with `proportional` the length that the field gives them. A field
 is drawn by its score, an SDE by its drift the way that its particles move, here towards data. A

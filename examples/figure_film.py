@@ -1,4 +1,5 @@
-"""A film: a cloud is noised and comes back, over its density, with the score as arrows.
+"""A film: a cloud is noised and comes back, over its density, with the score
+==========================================================================
 
 A frame is drawn for each state that the two paths keep; `angle_times` spaces them so that each
 differs about as much from the next. The densities are the exact ones of the field, on a grid. A

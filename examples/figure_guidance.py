@@ -1,4 +1,5 @@
-"""Guidance pushes the samples of a class away from the other classes, and off their own density.
+"""Guidance pushes the samples of a class away from the other classes
+==================================================================
 
 The guided field is eps_u + w (eps_c - eps_u), with the exact fields of one class and of all. At
 w = 1 the cloud is a sample of the class; at larger w it is not, and leans away from the others.

@@ -1,4 +1,5 @@
-"""Paths of particles on a line, over the density that they have.
+"""Paths of particles on a line, over the density that they have
+=============================================================
 
 On the line time is an axis: the tube of p(x, t) lies below, and the paths of the reverse SDE
 run along it from the noise, right, to the two modes of the data, left. `evolve` gives the density

@@ -1,4 +1,5 @@
-"""Paths of particles in the plane, over the density of the data.
+"""Paths of particles in the plane, over the density of the data
+=============================================================
 
 A path has the colour of its time; an open dot is its start in the noise, a full one its end in
 the data. The probability flow moves it there without noise. The window holds all of the paths;

@@ -1,4 +1,5 @@
-"""A strip of densities on their way from noise to data, as wide as the text of a NeurIPS paper.
+"""A strip of densities from noise to data, as wide as a paper's text
+==================================================================
 
 The Fokker-Planck equation of the reverse SDE moves the density of the noise; `angle_times` spaces
 the frames so that the density changes about as much from each to the next. All panels share one

@@ -1,4 +1,5 @@
-"""Is this cloud a sample of that density? The cloud, the density, and where they differ.
+"""Is this cloud a sample of that density, and where do they differ?
+=================================================================
 
 Too few steps of Euler's method leave particles that the test rejects. The residual is (count -
 expected) / sd in each bin, so that chance alone gives numbers near 1 and the colours show where

@@ -1,4 +1,5 @@
-"""Error against evaluations of the field, for three methods on one flow.
+"""Error against evaluations of the field, for three methods on one flow
+=====================================================================
 
 The error is the distance of the particles from where a solution of 400 steps takes them from the
 same starts, root mean square per coordinate. The dashed line is the error of that reference: its

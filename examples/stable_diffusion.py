@@ -1,4 +1,5 @@
-"""Stable Diffusion is a field here: a DDIM chain of four pictures, and half as many calls.
+"""Stable Diffusion is a field: a DDIM chain, and half as many calls
+=================================================================
 
 Give it weights: `python stable_diffusion.py stabilityai/stable-diffusion-2-1`, or a folder. The
 chain is the pipeline's own; `multistep` goes to the same pictures in 25 calls. So does any other

@@ -1,4 +1,5 @@
-"""WAN 2.1 is a field here: a video from noise in 50 steps, and what it was on the way.
+"""WAN 2.1 is a field: a video from noise, and what it was on the way
+==================================================================
 
 Give it weights: `python wan.py Wan-AI/Wan2.1-T2V-1.3B-Diffusers`, or a folder; then height, width
 and frames if you like. diffusers loads them with accelerate: pip install accelerate. Prompt and

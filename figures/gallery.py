@@ -67,7 +67,7 @@ def page() -> str:
     parts = [INTRODUCTION, *(_entry(name, "png") for name in names())]
     parts += [_entry(name, "gif") for name in FILMS if find_spec(f"figures.{name}")]
     parts.append("## In a program of your own\n")
-    parts += [_program(EXAMPLES / f"{name}.py") for name in PROGRAMS]
+    parts.append("".join(_program(EXAMPLES / f"{name}.py") for name in PROGRAMS))
     return "\n".join(parts)
 
 
@@ -88,11 +88,8 @@ def _lines(name: str) -> str:
 
 
 def _program(file: Path) -> str:
-    text = file.read_text("utf-8")
-    title, _, rest = text.removeprefix('"""').partition("\n")
-    prose, _, program = rest.partition('"""')
-    link = f"[{file.stem}](../examples/{file.name})"
-    return f"### {title}\n\n{prose.strip()} {link}\n\n```python\n{program.strip()}\n```\n"
+    title = file.read_text("utf-8").removeprefix('"""').partition("\n")[0]
+    return f"- [{title}](../examples/{file.name})\n"
 
 
 def _first(name: str) -> str:

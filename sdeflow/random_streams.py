@@ -39,6 +39,7 @@ class Stream(IntEnum):
     WEIGHTS = 6
     PROBE = 7
     CROSSING = 8
+    AREA = 9
 
 
 def _philox_state(seed: int, stream: Stream) -> Any:

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # Lowest first. A floor is a list of units: packages, or modules at the top of sdeflow/. A unit
 # imports units of lower floors; those of the ground may import each other too.
-GROUND = ("_validation", "random_streams", "provenance", "_blocks", "grid", "density")
+GROUND = ("_validation", "random_streams", "provenance", "storage", "_blocks", "grid", "density")
 FLOORS = (
     GROUND,
     ("processes",),
@@ -505,7 +505,8 @@ class Published(NamedTuple):
 
 
 def published() -> Iterator[Published]:
-    for folder in ("figures", "docs", "docs/claims", "docs/figures", "docs/figures/small"):
+    inside = "claims", "examples", "figures", "figures/small"
+    for folder in ("figures", "docs", *(f"docs/{name}" for name in inside)):
         for file in sorted((ROOT / folder).glob("*.png")):
             with Image.open(file) as picture:
                 yield Published(file.relative_to(ROOT).as_posix(), dict(picture.info))

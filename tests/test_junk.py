@@ -266,6 +266,7 @@ EXAMPLES: dict[str, list] = {
     "Curves": [sf.datasets.two_moons().distribution],
     "Dataset": [sf.datasets.ring(), sf.datasets.spiral(), sf.datasets.checkerboard()],
     "Pinwheel": [sf.datasets.pinwheel().distribution],
+    "Box": [m.BOX],
     "VP": [m.VP],
     "SubVP": [sf.processes.SubVP()],
     "VE": [sf.VE()],

@@ -9,6 +9,7 @@ import contextlib
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +47,7 @@ EMPTY = X[:0]
 COMPLEX = X.to(torch.complex128)
 HARD = X.clone().requires_grad_()
 
+BOX = sd.Box([-4.0, -4.0], [4.0, 4.0], ["periodic", ("reflecting", "absorbing")])
 VP = sf.VP()
 MIX = lopsided()
 MIX1 = sf.GaussianMixture.isotropic(f64([[-1.0], [0.8]]), 0.4)
@@ -68,6 +70,8 @@ ODE_AS_SDE = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
 ODE = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
 REVERSE = sf.reverse(FIELD)
 FLOW = sf.reverse(FIELD, 0.0)
+MATRIX = sf.SDE(lambda x, t: -x, lambda x, t: torch.ones(2, 2).double(), 0.0, 1.0, noises=2)
+BOXED = sd.langevin(sd.double_well(), walls=BOX)
 HEUN = sf.SDESolver("heun", steps=4)
 EULER = sf.SDESolver("euler", steps=4)
 RK4 = sf.ODESolver("rk4", steps=4)
@@ -824,6 +828,108 @@ SDES: Table = {
         "noise",
     ),
     "ou in 3D": (lambda: HEUN.solve(OU, X3), "(6, 3)"),
+    "Box(crossed)": (lambda: sd.Box(1.0, 0.0), "low must be below high"),
+    "Box(text)": (lambda: sd.Box("0", 1.0), "low must be a number or one number per axis"),
+    "Box(misspelled)": (lambda: sd.Box(0.0, 1.0, "reflective"), "a wall is reflecting, absorbing"),
+    "Box(pair for an axis)": (
+        lambda: sd.Box(0.0, 1.0, ["absorbing", ("reflecting", "absorbing")]).axes(1),
+        "the walls stand across 2 axes, not 1",
+    ),
+    "Box(half a ring)": (
+        lambda: sd.Box(0.0, 1.0, [("periodic", "absorbing")]),
+        "periodic on both sides",
+    ),
+    "Box(endless ring)": (lambda: sd.Box(0.0, math.inf, "periodic"), "needs two finite walls"),
+    "Box(rows)": (lambda: sd.Box([0.0, 0.0], [1.0, 1.0, 1.0]), "one entry, or one per axis"),
+    "walls(heun)": (lambda: HEUN.solve(BOXED, X / 9), "between walls use SDESolver('euler')"),
+    "walls(outside)": (
+        lambda: sf.SDESolver(steps=2).solve(BOXED, 9 + X),
+        "particles start outside the walls",
+    ),
+    "walls(3D cloud)": (lambda: sf.SDESolver(steps=2).solve(BOXED, X3), "not 3"),
+    "walls(number)": (lambda: sf.SDE(lambda x, t: -x, None, 0.0, 1.0, walls=1.0), "walls must be"),
+    "walls(multistep)": (
+        lambda: replace(sf.multistep(FIELD), walls=BOX),
+        "takes whole steps, which cannot stop",
+    ),
+    "walls(dynkin)": (
+        lambda: dg.dynkin_test(sf.SDESolver(steps=2).solve(BOXED, X / 9, 3), BOXED),
+        "does not allow for walls",
+    ),
+    "walls(grid beyond)": (
+        lambda: sf.evolve(BOXED, sf.Density.from_samples(sf.Grid(-6.0, 6.0, (24, 24)), X), [0, 1]),
+        "give a Grid that ends at the walls",
+    ),
+    "walls(rescaling)": (
+        lambda: fp.rescale(replace(sf.forward(VP), walls=BOX), fp.Rescaling(VP, 1.0)),
+        "does not allow for walls",
+    ),
+    "noises(0)": (lambda: sf.SDE(lambda x, t: x, lambda x, t: x, 0.0, 1.0, noises=0), "noises"),
+    "noises(no diffusion)": (
+        lambda: sf.SDE(lambda x, t: -x, None, 0.0, 1.0, noises=2),
+        "has no noises",
+    ),
+    "noises(diagonal)": (
+        lambda: sf.SDESolver(steps=2).solve(
+            sf.SDE(lambda x, t: -x, lambda x, t: x, 0.0, 1.0, noises=2), X
+        ),
+        "with noises=2 it is a matrix, (2, 2) or (6, 2, 2)",
+    ),
+    "noises(left out)": (
+        lambda: sf.SDESolver(steps=2).solve(
+            sf.SDE(lambda x, t: -x, lambda x, t: torch.ones(2, 3), 0.0, 1.0), X
+        ),
+        "say SDE(..., noises=m)",
+    ),
+    "noises(srk)": (lambda: sf.SDESolver("srk").solve(MATRIX, X), "does not take a diffusion mat"),
+    "log_ode(diagonal)": (
+        lambda: sf.SDESolver("log_ode").solve(sd.brownian(), X),
+        "is for a diffusion matrix",
+    ),
+    "noises(generator)": (
+        lambda: fp.markov_generator(MATRIX, sf.Grid(-4.0, 4.0, (8, 8))),
+        "not available for a diff",
+    ),
+    "noises(state)": (
+        lambda: sf.evolve(
+            sf.SDE(lambda x, t: -x, lambda x, t: x[:, :, None], 0.0, 1.0, noises=1),
+            sf.Density.from_samples(sf.Grid(-9.0, 9.0, (24, 24)), X),
+            [0, 1],
+        ),
+        "would not stay positive",
+    ),
+    "noises(walls)": (lambda: replace(MATRIX, walls=BOX), "not a matrix"),
+    "start that asks for a gradient": (
+        lambda: HEUN.solve(sd.brownian(), HARD),
+        "say differentiable=True, or x.detach()",
+    ),
+    "differentiable(1)": (
+        lambda: HEUN.solve(sd.brownian(), HARD, differentiable=1),
+        "must be True, False or 'adj",
+    ),
+    "differentiable(nothing)": (
+        lambda: HEUN.solve(sd.brownian(), X, differentiable=True),
+        "nothing in this run asks",
+    ),
+    "differentiable(multistep)": (
+        lambda: sf.ODESolver("euler", steps=2).solve(
+            sf.multistep(FIELD), HARD, differentiable=True
+        ),
+        "carries no gradient",
+    ),
+    "differentiable(walls)": (
+        lambda: sf.SDESolver(steps=2).solve(BOXED, HARD / 9, differentiable=True),
+        "carries no gradient",
+    ),
+    "survival(no walls)": (
+        lambda: an.survival(sf.SDESolver(steps=2).solve(BOXED, X / 9), math.nan),
+        "t must be finite",
+    ),
+    "survival(open)": (
+        lambda: an.survival(HEUN.solve(sd.brownian(), X), 0.5),
+        "no wall of this run absorbs",
+    ),
+    "survival(cloud)": (lambda: an.survival(X, 0.5), "run must be a Path"),
     "langevin(number)": (lambda: sd.langevin(1.0), "potential must be a function"),
     "langevin(T=0)": (lambda: sd.langevin(WELL, 0.0), "temperature must be positive"),
     "langevin(mu str)": (lambda: sd.langevin(WELL, 1.0, "1"), "mobility must be a number"),

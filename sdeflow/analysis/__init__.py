@@ -24,6 +24,7 @@ from sdeflow.analysis.guidance import GuidedLaw, guided_density, guided_law, til
 from sdeflow.analysis.likelihood import decode, encode, hutchinson_log_likelihood, log_likelihood
 from sdeflow.analysis.noise_level import Curve, NoiseLevel
 from sdeflow.analysis.noiseless import noiseless_law
+from sdeflow.analysis.survival import survival
 from sdeflow.analysis.thermodynamics import (
     entropy_flow,
     entropy_production,
@@ -40,6 +41,7 @@ from sdeflow.analysis.transitions import (
 )
 
 __all__ = [
+    "survival",
     "log_likelihood",
     "hutchinson_log_likelihood",
     "encode",

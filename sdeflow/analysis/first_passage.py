@@ -23,7 +23,8 @@ from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
 from sdeflow.sdes.potentials import gradient, scalar
-from sdeflow.sdes.sde import SDE, check_markov, time_tensor
+from sdeflow.sdes.requirements import check_markov
+from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.path import Path
 from sdeflow.solvers.sde_solver import SDESolver
 
@@ -157,7 +158,8 @@ def _coupled(
 
     def noise(y: Tensor) -> Tensor:
         assert sde.diffusion is not None
-        return torch.as_tensor(sde.diffusion(y.clone(), when)).expand(y.shape)
+        g = torch.as_tensor(sde.diffusion(y.clone(), when))
+        return g.expand(y.shape if sde.noises is None else (*y.shape, sde.noises)).flatten(1)
 
     functions = (lambda y: sde.drift(y.clone(), when), noise, distance)
     return any(depends_on_other_rows(function, x, away) for function in functions)
@@ -170,7 +172,9 @@ def _crossed(
     assert sde.diffusion is not None
     out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
-        g = sde.diffusion(x.clone(), time_tensor(float(path.t[k]), x)) * gradient(distance, x)
+        slope = gradient(distance, x)
+        g = sde.diffusion(x.clone(), time_tensor(float(path.t[k]), x))
+        g = g * slope if sde.noises is None else (g * slope[:, :, None]).sum(1)
         # In float64: the square of a float32 may be zero.
         variance = (g.double() ** 2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
         product = scalar(distance, x).double() * scalar(distance, y).double()

@@ -23,6 +23,7 @@ from sdeflow.density import ROUND_OFF, Density
 from sdeflow.fokker_planck.current import probability_current
 from sdeflow.sdes.potentials import Potential, Protocol, scalar
 from sdeflow.sdes.sde import SDE, check_function, check_sde
+from sdeflow.sdes.walls import Box
 from sdeflow.solvers.path import Path, check_path
 
 # --------------------------------------------------------------------------------------- two times
@@ -82,6 +83,8 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
     """
     check_sde(sde).check_times(check_path(path).t, "path.t")
     path.check_every_step("the entropy flow")
+    if path.absorbed is not None:
+        raise ValueError("the entropy flow is that of particles that go on, and a wall absorbs")
     total = torch.zeros(path.x.shape[1], dtype=torch.float64)
     times = path.t.to(path.x.device)  # in float64, whatever the type of the cloud
     with torch.no_grad():
@@ -89,11 +92,22 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
         for k in range(len(times) - 1):
             after = sde.drift(path.x[k + 1].clone(), times[k + 1])
             diffusivity = _diffusivity(sde, path.x[k], (times[k] + times[k + 1]) / 2)
-            moved = path.x[k + 1] - path.x[k]
+            moved = _shortest(path.x[k + 1] - path.x[k], sde.walls)
             rate = (before + after) / (2 * diffusivity)
             total += sde.direction * (rate * moved).sum(1).double()
             before = after
     return Estimate.of(total / float((path.t[-1] - path.t[0]).abs()))
+
+
+def _shortest(moved: Tensor, walls: Box | None) -> Tensor:
+    """The displacements (n, d); around a ring the short way."""
+    if walls is None or "periodic" not in walls.kinds():
+        return moved
+    columns = []
+    for each, axis in zip(moved.unbind(1), walls.axes(moved.shape[1]), strict=True):
+        length = axis.high - axis.low if axis.at_low == "periodic" else torch.inf
+        columns.append(each - length * (each / length).round() if length < torch.inf else each)
+    return torch.stack(columns, 1)
 
 
 def entropy_production(sde: SDE, density: Density, t: float) -> float:

@@ -46,6 +46,7 @@ DRAWS = 2000  # perfect clouds that the sampling floor is computed from
 FREQUENCIES = 20
 WALL = 1e-3  # of the largest cell mass: with more in an outermost cell, there is a wall
 CLOSED = 1e-12  # largest mass outside the grid of a density between walls
+HELD = 0.5  # the least share of the mass that must be on the grid
 RARE = (1.0, 1e-2, 1e-4, 1e-6, 1e-8)  # particles expected in the nested sets of rare cells
 
 
@@ -100,10 +101,13 @@ def check_path(
             f"{type(densities).__name__}; evolve(sde, density, path.t) makes one"
         )
     where = _matched(path.t, densities.t)
-    verdicts = [
-        check_density(x, densities[k], bins=bins, seed=seed + i)
-        for i, (x, k) in enumerate(zip(path.x, where, strict=True))
-    ]
+    verdicts, least = [], HELD if path.absorbed is None else 0.0
+    for i, (x, k) in enumerate(zip(path.x, where, strict=True)):
+        density = densities[k]
+        if path.absorbed is not None:  # what a wall has absorbed is outside, as its mass is
+            far = 2 * density.grid.high[0] - density.grid.low[0]
+            x = x.masked_fill(path.gone(i).to(x.device)[:, None], far)
+        verdicts.append(GoodnessOfFit(density, len(x), bins=bins, seed=seed + i, least=least)(x))
     motion = None if sde is None else dynkin_test(path, sde, seed=seed)
     return PathVerdict(path.t, tuple(verdicts), motion)
 
@@ -131,7 +135,9 @@ class GoodnessOfFit:
     Arguments as in `check_density`.
     """
 
-    def __init__(self, density: Density, n: int, *, bins: int = 256, seed: int = 0) -> None:
+    def __init__(
+        self, density: Density, n: int, *, bins: int = 256, seed: int = 0, least: float = HELD
+    ) -> None:
         if not isinstance(density, Density):
             raise TypeError(
                 f"density must be a Density, got {type(density).__name__}; of a DensityPath give "
@@ -142,7 +148,7 @@ class GoodnessOfFit:
         check_int(bins, "bins", 2)
         check_seed(seed)
         total = density.total()
-        if total < 0.5:
+        if total < least:
             raise ValueError(
                 f"the density holds {total:.2g} of the mass on its grid and so {1 - total:.2g} "
                 "outside; normalise it, or widen the grid"

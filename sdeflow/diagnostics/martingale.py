@@ -25,7 +25,12 @@ from sdeflow._validation import check_cloud, check_kind, check_seed
 from sdeflow.diagnostics.hypothesis import BLIND, FEWEST, Test, waves
 from sdeflow.diagnostics.scale import widths
 from sdeflow.random_streams import Stream, random_generator
-from sdeflow.sdes.sde import SDE, check_drift, check_markov, time_tensor
+from sdeflow.sdes.requirements import check_markov, check_no_matrix, check_no_walls
+from sdeflow.sdes.sde import (
+    SDE,
+    check_drift,
+    time_tensor,
+)
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations of smaller variance are left out
@@ -52,6 +57,9 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
 
     Source: Oksendal 2003, theorem 7.4.1.
     """
+    if isinstance(sde, SDE):
+        check_no_walls(sde, "the Dynkin test")
+        check_no_matrix(sde, "the Dynkin test")
     t, x = _followed(path, sde)
     check_markov(sde, "the Dynkin test")
     w = _lengths(x, seed)

@@ -69,8 +69,13 @@ def check_potential(potential: object, grid: Grid) -> Tensor:
     return energy.detach().cpu()
 
 
-def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
-    """Return a sparse matrix of rates between the cells of a grid, with columns of sum zero."""
+def check_rates(
+    matrix: object, grid: Grid, lost: np.ndarray | None = None
+) -> scipy.sparse.csc_matrix:
+    """Return a sparse matrix of rates between the cells of a grid.
+
+    Its columns add up to minus `lost`, the rates at which walls take mass; None: to zero.
+    """
     try:
         rates = scipy.sparse.csc_matrix(matrix, dtype=float)
     except (TypeError, ValueError):
@@ -83,7 +88,8 @@ def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
     diagonal = rates.diagonal()
     if not np.isfinite(rates.data).all() or (rates - scipy.sparse.diags(diagonal)).min() < 0:
         raise ValueError("matrix has a rate that is negative, NaN or infinite; correct it")
-    if (abs(np.asarray(rates.sum(0)).ravel()) > 1e-9 * abs(diagonal)).any():
+    kept = np.asarray(rates.sum(0)).ravel() + (0.0 if lost is None else lost)
+    if (abs(kept) > 1e-9 * abs(diagonal)).any():
         raise ValueError(
             "each column of matrix must add up to zero; put minus the sum of the rates on the "
             "diagonal"
@@ -91,8 +97,10 @@ def check_rates(matrix: object, grid: Grid) -> scipy.sparse.csc_matrix:
     return rates
 
 
-def check_target(target: object, grid: Grid) -> np.ndarray:
-    """Return the target as a mask of grid.shape that is true somewhere."""
+def check_target(target: object, grid: Grid, *, optional: bool = False) -> np.ndarray:
+    """Return the target as a mask, (grid.shape); nothing, if it is optional and None."""
+    if target is None and optional:
+        return np.zeros(grid.shape, bool)
     hint = "for example (grid.centres()[:, 0] > 0).reshape(grid.shape)"
     try:
         inside = torch.as_tensor(target)

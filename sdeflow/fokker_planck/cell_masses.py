@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sdeflow.density import Density
 from sdeflow.fokker_planck.density_path import Diagnostics
+from sdeflow.sdes.walls import Box
 
 
 class CellMasses:
@@ -18,12 +21,17 @@ class CellMasses:
         negative_mass, boundary_mass, courant, mass_drift: as in `Diagnostics`.
     """
 
-    def __init__(self, start: Density) -> None:
+    def __init__(self, start: Density, walls: Box | None = None) -> None:
         self.grid, self.shape = start.grid, start.grid.shape
         self.width = np.array(start.grid.width)
         self.mass = start.mass.numpy().copy()
         self.total = self.mass.sum()
         self.negative_mass = self.courant = self.mass_drift = 0.0
+        # The layers of cells next to a wall of the SDE may hold any mass.
+        self._layers = [(2, 2)] * len(self.shape)
+        if walls is not None:
+            axes = walls.axes(len(self.shape))
+            self._layers = [(2 * math.isinf(a.low), 2 * math.isinf(a.high)) for a in axes]
         self.boundary_mass = self._near_boundary()
 
     @property
@@ -57,6 +65,17 @@ class CellMasses:
         p *= self.total / p.sum()
         return p
 
+    def take(self, p: np.ndarray) -> None:
+        """Take p (cells,) for the new masses, whose total walls may have lowered."""
+        total = p.sum()
+        negative = np.minimum(p, 0.0).sum()
+        if negative < 0.0:
+            self.negative_mass -= float(negative)
+            p = np.maximum(p, 0.0)
+            p *= max(total, 0.0) / p.sum()
+        self.mass, self.total = p.reshape(self.shape), float(p.sum())
+        self.measure_boundary()
+
     def diagnostics(
         self, error: float, cells_per_feature: float, table_error: float
     ) -> Diagnostics:
@@ -72,5 +91,6 @@ class CellMasses:
         )
 
     def _near_boundary(self) -> float:
-        inner = self.mass[tuple(slice(2, -2) for _ in self.shape)]
+        sides = zip(self._layers, self.shape, strict=True)
+        inner = self.mass[tuple(slice(low, n - high) for (low, high), n in sides)]
         return max(0.0, float(self.total - inner.sum()))

@@ -21,7 +21,9 @@ from sdeflow._validation import check_kind
 from sdeflow.density import Density
 from sdeflow.fokker_planck.arguments import check_time, on_axes_of
 from sdeflow.sdes.coefficients import check_each_alone, checked_diffusion, checked_drift
+from sdeflow.sdes.requirements import check_no_matrix
 from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.walls import Box
 
 
 def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
@@ -43,6 +45,7 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
     """
     check_kind(sde, SDE, "sde", "the arguments are (sde, density, t)")
     check_kind(density, Density, "density", "the arguments are (sde, density, t)")
+    check_no_matrix(sde, "the probability current")
     g = density.grid
     x, t_ = g.centres(), torch.tensor(check_time(sde, t), dtype=torch.float64)
     p = density.mass / g.volume
@@ -59,16 +62,29 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
     for i in range(g.dim):
         a = size[..., i]
         if sde.calculus == "stratonovich":
-            spread = a * _slope(a * p, i, g.width[i]) / 2
+            spread = a * _slope(a * p, i, g.width[i], sde.walls) / 2
         else:
-            spread = _slope(a**2 * p, i, g.width[i]) / 2
+            spread = _slope(a**2 * p, i, g.width[i], sde.walls) / 2
         current[..., i] -= sign * spread
     return current
 
 
-def _slope(q: Tensor, axis: int, h: float) -> Tensor:
-    """dq/dx at the centres, with q mirrored at the walls."""
+def _slope(q: Tensor, axis: int, h: float, walls: Box | None) -> Tensor:
+    """dq/dx at the centres.
+
+    q is mirrored at the ends of the grid. Where the SDE has walls, it is periodic or continued by
+    a cubic.
+    """
+    kind = None if walls is None else walls.axes(q.ndim)[axis].at_low
     q = q.movedim(axis, 0)
-    q = torch.cat([q[[1, 0]], q, q[[-1, -2]]])
+    if kind is None:
+        q = torch.cat([q[[1, 0]], q, q[[-1, -2]]])
+    elif kind == "periodic":
+        q = torch.cat([q[-2:], q, q[:2]])
+    else:
+        weights = q.new_tensor([[10.0, -20.0, 15.0, -4.0], [4.0, -6.0, 4.0, -1.0]])
+        low = torch.tensordot(weights, q[:4], 1)
+        high = torch.tensordot(weights, q[-4:].flip(0), 1).flip(0)
+        q = torch.cat([low, q, high])
     out = (8 * (q[3:-1] - q[1:-3]) - (q[4:] - q[:-4])) / (12 * h)
     return out.movedim(0, axis)

@@ -19,7 +19,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path as FilePath
 from typing import overload
 
 from tabulate import tabulate
@@ -28,6 +29,7 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.storage import read_object, write_object
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,33 @@ class DensityPath(Sequence[Density]):
             f"path of {len(self)} densities, t from {float(self.t[0]):g} to "
             f"{float(self.t[-1]):g}, the last on {self.densities[-1].grid}"
         )
+
+    def save(self, path: str | FilePath) -> None:
+        """Write the densities to a .npz or .h5 file, with their provenance (see `storage`).
+
+        Raises:
+            ValueError: the suffix is another.
+        """
+        tensors = {"t": self.t} | {f"mass_{k}": p.mass for k, p in enumerate(self)}
+        grids = [{**asdict(p.grid), "error": p.error} for p in self]
+        write_object(
+            path, "DensityPath", tensors, {"grids": grids, "diagnostics": asdict(self.diagnostics)}
+        )
+
+    @staticmethod
+    def load(path: str | FilePath) -> DensityPath:
+        """The densities that `save` wrote, bit for bit.
+
+        Raises:
+            OSError: there is no such file.
+            SdeflowError: the file is damaged or holds something else.
+        """
+        tensors, plain = read_object(path, "DensityPath")
+        densities = []
+        for k, grid in enumerate(plain["grids"]):
+            error = grid.pop("error")
+            densities.append(Density(Grid(**grid), tensors[f"mass_{k}"], error))
+        return DensityPath(tensors["t"], tuple(densities), Diagnostics(**plain["diagnostics"]))
 
     def __len__(self) -> int:
         """The number of times, T."""

@@ -112,6 +112,19 @@ def closed_classes(rates: scipy.sparse.spmatrix) -> list[np.ndarray]:
     return [label == k for k in np.flatnonzero(~is_left)]
 
 
+def in_a_narrow_band(shape: tuple[int, ...], periodic: tuple[bool, ...]) -> np.ndarray:
+    """The cells of a grid, line by line along the shorter axis.
+
+    A ring is folded, 0, n - 1, 1, n - 2, ..., so that neighbours are at most two places apart.
+    """
+    cells = np.arange(np.prod(shape)).reshape(shape)
+    for axis, n in enumerate(shape):
+        if periodic[axis]:
+            folded = np.stack([np.arange(n), n - 1 - np.arange(n)], 1).ravel()[:n]
+            cells = np.take(cells, folded, axis)
+    return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
+
+
 def reaching(rates: scipy.sparse.spmatrix, target: np.ndarray) -> np.ndarray:
     """The states from which the chain can reach `target`, both as masks (n,)."""
     to, source, _ = _off_diagonal(rates)

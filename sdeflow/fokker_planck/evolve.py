@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,6 +40,7 @@ from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.linear import LinearTransitions
 from sdeflow.fokker_planck.rescaling import Rescaling, rescale
 from sdeflow.fokker_planck.splitting import StrangSplitting
+from sdeflow.fokker_planck.walled import WalledSteps, check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
 from sdeflow.sdes.sde import SDE, Times
 
@@ -63,7 +65,8 @@ def evolve(
     has no walls, so mass that reaches those of the grid is an error unless `refuse` allows it.
 
     Args:
-        sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None.
+        sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None; with `noises`
+            a matrix that does not depend on the state.
         density: at times[0]. If its masses add up to less than 1, the rest is outside the grid.
         times: (T,) within the span of the SDE, in its direction.
         steps: over the whole span, on the SDE's own time grid; with a rescaling, uniform in the
@@ -81,6 +84,7 @@ def evolve(
     Source: Strang 1968; Colella and Woodward 1984 for the transport.
     """
     check_arguments(sde, density, rescaling, refuse)
+    check_grid_of_walls(sde.walls, density.grid)
     times = sde.check_times(times)
     check_int(steps, "steps")
     if time_grid is not None:
@@ -107,7 +111,14 @@ def evolve(
     diagnostics = cells.diagnostics(
         error, cells_per_feature(grid, rescaling, times), _table_error(masses)
     )
-    return DensityPath(times, out, check_diagnostics(diagnostics, refuse))
+    return DensityPath(times, out, check_diagnostics(diagnostics, _limits(sde, refuse)))
+
+
+def _limits(sde: SDE, refuse: Diagnostics) -> Diagnostics:
+    """`refuse`; under a diffusion matrix the ends of the grid do not reflect, and none is hit."""
+    if sde.noises is None:
+        return refuse
+    return replace(refuse, boundary_mass=min(refuse.boundary_mass, REFUSE.boundary_mass))
 
 
 def _moved(
@@ -138,8 +149,9 @@ def _moved(
     wide = torch.cat([fine[:-1:2], fine[-1:]])
     grids = [fine, wide, wide][: len(runs)]
     known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
+    kind = StrangSplitting if sde.walls is None else WalledSteps
     steppers = [
-        StrangSplitting(each if rescaling is None else rescale(each, rescaling, known), p, u)
+        kind(each if rescaling is None else rescale(each, rescaling, known), p, u)
         for (each, p), u in zip(runs, grids, strict=True)
     ]
     masses = [run.masses(times) for run in steppers]

@@ -16,6 +16,7 @@ Source: Scharfetter and Gummel 1969; Chang and Cooper 1970.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse
@@ -25,35 +26,127 @@ from torch import Tensor
 from sdeflow.density import Density, Grid
 from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
 from sdeflow.sdes.sde import SDE
+from sdeflow.sdes.walls import Axis
 
 
-def fitted_rates(
-    sde: SDE, grid: Grid, t: float, potential: Tensor | None
-) -> scipy.sparse.csc_matrix:
-    """The generator L (cells, cells): rates from column to row, and columns of sum 0.
+class Rates(NamedTuple):
+    """The rates of a Markov chain on cells.
+
+    Attributes:
+        matrix: L (cells, cells), the rates from column to row, and a diagonal that makes each
+            column add up to minus `lost`.
+        lost: (cells,) the rates at which absorbing walls take mass.
+    """
+
+    matrix: scipy.sparse.csc_matrix
+    lost: np.ndarray
+
+
+class _Jumps(NamedTuple):
+    """Rates across the same faces in both directions; sink None: through an absorbing wall."""
+
+    source: np.ndarray
+    sink: np.ndarray | None
+    rate: np.ndarray
+
+
+def fitted_rates(sde: SDE, grid: Grid, t: float, potential: Tensor | None) -> Rates:
+    """The rates at time t, across the faces between cells and the walls of the SDE.
 
     With a potential U / kT (grid.shape), P is minus its difference between the cells.
     """
+    parts = [rates_along(sde, grid, t, i, potential) for i in range(grid.dim)]
+    if len(parts) == 1:
+        return parts[0]
+    return Rates((parts[0].matrix + parts[1].matrix).tocsc(), parts[0].lost + parts[1].lost)
+
+
+def rates_along(sde: SDE, grid: Grid, t: float, i: int, potential: Tensor | None) -> Rates:
+    """The rates across the faces and the walls that stand across axis i."""
     when = torch.tensor(t, dtype=torch.float64)
-    cells = np.arange(math.prod(grid.shape)).reshape(grid.shape)
-    rows, columns, rates = [], [], []
-    for i, h in enumerate(grid.width):
-        here, there = (np.take(cells, range(j, grid.shape[i] - 1 + j), i).ravel() for j in (0, 1))
-        axes = [grid.edges(j)[1:-1] if j == i else grid.middles(j) for j in range(grid.dim)]
-        faces = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim)
-        spread, tilt = _face_noise(sde, grid, faces, when, i)
-        if potential is not None:
-            u = potential.numpy().ravel()
-            drift = -(u[there] - u[here]) * spread / h
-        else:
-            drift = sde.direction * _face_drift(sde, faces, when)[:, i] - tilt
-        right, left = _fitted(drift * h, spread)
-        for source, sink, rate in ((here, there, right), (there, here, left)):
-            rows += [sink, source]
-            columns += [source, source]
-            rates += [rate / h**2, -rate / h**2]
+    jumps = _inner(sde, grid, when, i, potential)
+    if sde.walls is not None:
+        jumps += _through_walls(sde, grid, when, i, sde.walls.axes(grid.dim)[i], potential)
+    size = math.prod(grid.shape)
+    cells, lost = np.arange(size), np.zeros(size)
+    rows, columns, rates = [cells], [cells], [lost]
+    for source, sink, rate in jumps:
+        if sink is None:
+            lost[source] += rate
+            continue
+        rows += [sink, source]
+        columns += [source, source]
+        rates += [rate, -rate]
+    rates[0] = -lost
     entries = np.concatenate(rates), (np.concatenate(rows), np.concatenate(columns))
-    return scipy.sparse.coo_matrix(entries, (cells.size, cells.size)).tocsc()
+    return Rates(scipy.sparse.coo_matrix(entries, (size, size)).tocsc(), lost)
+
+
+def _inner(sde: SDE, grid: Grid, t: Tensor, i: int, potential: Tensor | None) -> list[_Jumps]:
+    """Between neighbouring cells along axis i."""
+    cells, h = np.arange(math.prod(grid.shape)).reshape(grid.shape), grid.width[i]
+    here, there = (np.take(cells, range(j, grid.shape[i] - 1 + j), i).ravel() for j in (0, 1))
+    faces = _faces(grid, i, grid.edges(i)[1:-1])
+    return _between(sde, faces, t, i, h, here, there, potential)
+
+
+def _between(
+    sde: SDE, faces: Tensor, t: Tensor, i: int, h: float, here: np.ndarray, there: np.ndarray,
+    potential: Tensor | None,
+) -> list[_Jumps]:  # fmt: skip
+    spread, tilt = _face_noise(sde, h, faces, t, i)
+    if potential is not None:
+        u = potential.numpy().ravel()
+        drift = -(u[there] - u[here]) * spread / h
+    else:
+        drift = sde.direction * _face_drift(sde, faces, t)[:, i] - tilt
+    right, left = _fitted(drift * h, spread)
+    return [_Jumps(here, there, right / h**2), _Jumps(there, here, left / h**2)]
+
+
+def _through_walls(
+    sde: SDE, grid: Grid, t: Tensor, i: int, axis: Axis, potential: Tensor | None
+) -> list[_Jumps]:
+    """Around a periodic axis, or through absorbing walls, where p = 0: half a cell from a centre.
+
+    Across half a cell the current is that of exponential fitting with p = 0 at the wall.
+    """
+    cells, h = np.arange(math.prod(grid.shape)).reshape(grid.shape), grid.width[i]
+    first, last = (np.take(cells, j, i).ravel() for j in (0, -1))
+    if axis.at_low == "periodic":
+        faces = _faces(grid, i, grid.edges(i)[:1])
+        return _between(sde, faces, t, i, h, last, first, potential)
+    out = []
+    for kind, wall, edge, source, outward in (
+        (axis.at_low, axis.low, 0, first, -1.0),
+        (axis.at_high, axis.high, -1, last, 1.0),
+    ):
+        if kind != "absorbing" or math.isinf(wall):
+            continue
+        faces = _faces(grid, i, grid.edges(i)[edge].reshape(1))
+        inside = faces.clone()
+        inside[:, i] -= outward * h / 4
+        spread, tilt = _face_noise(sde, h / 2, inside, t, i)
+        drift = outward * (sde.direction * _face_drift(sde, inside, t)[:, i] - tilt)
+        out.append(_Jumps(source, None, _fitted(drift * h / 2, spread)[0] / (h * h / 2)))
+    return out
+
+
+def _faces(grid: Grid, i: int, across: Tensor) -> Tensor:
+    """The middles of the faces that stand across axis i at these positions."""
+    axes = [across if j == i else grid.middles(j) for j in range(grid.dim)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, grid.dim)
+
+
+def centre_noise(sde: SDE, grid: Grid, t: float) -> list[np.ndarray] | None:
+    """D at the centres of the cells for each axis, (cells,), or None where it is zero."""
+    if sde.diffusion is None:
+        return None
+    x, when = grid.centres(), torch.tensor(t, dtype=torch.float64)
+    with torch.no_grad():
+        g = checked_diffusion(sde.diffusion(x.clone(), when), x, when).double()
+    d = (g**2 / 2).expand(x.shape) if g.ndim else (g**2 / 2).expand(len(x), grid.dim)
+    return None if not bool((d > 0).all()) else [row.numpy() for row in d.T]
 
 
 def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
@@ -63,9 +156,9 @@ def _face_drift(sde: SDE, x: Tensor, t: Tensor) -> np.ndarray:
 
 
 def _face_noise(
-    sde: SDE, grid: Grid, x: Tensor, t: Tensor, axis: int
+    sde: SDE, h: float, x: Tensor, t: Tensor, axis: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """D and a drift `tilt` at the faces across one axis, for the current (f - tilt) p - D grad p.
+    """D and a drift `tilt` on faces between points h apart: the current is (f - tilt) p - D p'.
 
     tilt is D' for Ito and D' / 2 for Stratonovich noise.
     """
@@ -80,9 +173,9 @@ def _face_noise(
         out: np.ndarray = (each**2 / 2).numpy()
         return out
 
-    step = torch.zeros(grid.dim, dtype=torch.float64)
-    step[axis] = grid.width[axis] / 2
-    slope = (half_square(x + step) - half_square(x - step)) / grid.width[axis]
+    step = torch.zeros(x.shape[1], dtype=torch.float64)
+    step[axis] = h / 2
+    slope = (half_square(x + step) - half_square(x - step)) / h
     return half_square(x), slope if sde.calculus == "ito" else slope / 2
 
 

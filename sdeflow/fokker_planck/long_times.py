@@ -29,15 +29,19 @@ GONE = 1e-10  # eigenvalues of R below this belong to motion that has decayed
 WORST_BASIS = 1e6  # condition number of the eigenvectors of H
 
 
-def propagated(matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float) -> np.ndarray:
+def propagated(
+    matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float, lost: np.ndarray
+) -> np.ndarray:
     """The masses e^{time L} m (n,), for L (n, n) in an order in which it is a band matrix.
+
+    The columns of L add up to minus `lost` (n,).
 
     Raises:
         SdeflowError: the time is long and the motion is hardly damped.
     """
     jumps = time * float(abs(matrix.diagonal()).max())
     if jumps > FEW:
-        later = _in_krylov_space(matrix, mass, time)
+        later = _in_krylov_space(matrix, mass, time, lost)
         if later is not None:
             return later
         if jumps > MANY:
@@ -50,11 +54,11 @@ def propagated(matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float) -
 
 
 def _in_krylov_space(
-    matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float
+    matrix: scipy.sparse.csc_matrix, mass: np.ndarray, time: float, lost: np.ndarray
 ) -> np.ndarray | None:
     """e^{time L} m, or None where the space grows too large."""
     rate, size = PARTS / time, float(np.linalg.norm(mass))
-    implicit = Elimination(matrix, np.full(len(mass), rate))
+    implicit = Elimination(matrix, rate + lost)
     basis, h = [mass / size], np.zeros((MOST + 1, MOST))
     before = mass
     for k in range(MOST):

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,21 +39,35 @@ from sdeflow.fokker_planck.arguments import (
     on_axes_of,
 )
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
-from sdeflow.fokker_planck.elimination import Elimination, closed_classes, reaching
-from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, fitted_rates
+from sdeflow.fokker_planck.elimination import (
+    Elimination,
+    closed_classes,
+    in_a_narrow_band,
+    reaching,
+)
+from sdeflow.fokker_planck.exponential_fitting import NumericalDiffusion, Rates, fitted_rates
 from sdeflow.fokker_planck.long_times import propagated
+from sdeflow.fokker_planck.merged_cells import (
+    AS_DISTANCE,
+    block_means,
+    change_by_merging,
+    merged_energy,
+    neighbours,
+)
 from sdeflow.fokker_planck.relaxation import slowest_rates
+from sdeflow.fokker_planck.walled import check_grid_of_walls
 from sdeflow.sdes.coefficients import check_each_alone
+from sdeflow.sdes.requirements import check_no_matrix
 from sdeflow.sdes.sde import SDE, check_sde
-
-AS_DISTANCE = 1 / 3  # the total variation that a relative change 1 of a variance causes, about
 
 
 @dataclass(frozen=True, eq=False)
 class MarkovGenerator:
-    """The generator L of a Markov chain on the cells of a grid, with reflecting walls.
+    """The generator L of a Markov chain on the cells of a grid.
 
         dm/dt = L m    for the cell masses m
+
+    The ends of the grid reflect, unless the SDE has other walls there.
 
     Attributes:
         grid: the cells.
@@ -61,18 +76,22 @@ class MarkovGenerator:
         coarse: the generator of the same SDE on cells twice as wide, to estimate errors; None for
             no estimates.
         refuse: an estimated error above `refuse.error` raises, one above `WARN.error` warns.
+        lost: (cells,) the rates at which absorbing walls take mass; None if no wall absorbs.
+        periodic: whether each axis (d,) is a ring; it sets the order of the cells.
     """
 
     grid: Grid
     matrix: scipy.sparse.csc_matrix
     coarse: MarkovGenerator | None = None
     refuse: Diagnostics = REFUSE
+    lost: np.ndarray | None = None
+    periodic: tuple[bool, ...] = (False, False)
 
     def __post_init__(self) -> None:
         """Check the rates."""
         check_kind(self.grid, Grid, "grid")
         check_refuse(self.refuse)
-        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid))
+        object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid, self.lost))
 
     def __repr__(self) -> str:
         """In words."""
@@ -91,12 +110,15 @@ class MarkovGenerator:
         row, order = self._row(density), self._order
         span = check_positive(time, "time", zero=True)
         mass = np.empty(len(row))
-        mass[order] = propagated(self.matrix[order][:, order].tocsc(), row[order], span)
+        part, lost = self.matrix[order][:, order].tocsc(), self._lost[order]
+        mass[order] = propagated(part, row[order], span, lost)
         mass = np.maximum(mass, 0.0)
-        later = Density(self.grid, self._shaped(mass * (density.total() / mass.sum())))
+        if self.lost is None:
+            mass *= density.total() / mass.sum()
+        later = Density(self.grid, self._shaped(mass))
         if self.coarse is None:
             return later
-        change = _change(later, self.coarse.propagate(density.coarsen(), span))
+        change = change_by_merging(later, self.coarse.propagate(density.coarsen(), span))
         what = "the density, a total variation,"
         error = self._checked(change, what, later.mass.numpy().ravel(), span)
         return Density(self.grid, later.mass, error)
@@ -108,39 +130,40 @@ class MarkovGenerator:
             SdeflowError: it is not unique, because some cells cannot be reached from others; or
                 the cells are too wide.
         """
+        self._check_kept("stationary density")
         density = Density(self.grid, self._shaped(self._stationary))
         if self.coarse is None:
             return density
         wide = Density(self.coarse.grid, self.coarse._shaped(self.coarse._typical))
         error = self._checked(
-            _change(density, wide),
+            change_by_merging(density, wide),
             "the stationary density, a total variation,",
             self._stationary,
         )
         return Density(self.grid, density.mass, error)
 
-    def passage_time(self, target: Tensor) -> Tensor:
+    def passage_time(self, target: Tensor | None = None) -> Tensor:
         r"""The mean time to reach a set of cells from each cell, (shape).
 
             L^T tau = -1 outside the target, tau = 0 in it
 
         The target begins at the centres of its cells. The time is infinite from cells from which
-        the target may never be reached.
+        the target may never be reached. Absorbing walls belong to the target.
 
         Args:
-            target: bool, (shape), true in the cells of the target.
+            target: bool, (shape), true in the cells of the target; None: the walls alone.
 
         Raises:
             SdeflowError: the cells are too wide.
         """
-        inside = check_target(target, self.grid)
+        inside = check_target(target, self.grid, optional=self.lost is not None)
         tau = self._mean_time(inside.ravel(), np.zeros(inside.size))
         finite = np.isfinite(tau)
         if self.coarse is None or not tau[finite].any():
             return self._shaped(tau)
         # On wide cells the times next to the target are given, so that the boundary is the same.
-        times, near = _blocks(tau, self.grid), _blocks(inside.ravel() * 1.0, self.grid) > 0
-        known = (near | _neighbours(near, self.coarse.grid)) & np.isfinite(times)
+        times, near = block_means(tau, self.grid), block_means(inside.ravel() * 1.0, self.grid) > 0
+        known = (near | neighbours(near, self.coarse.grid)) & np.isfinite(times)
         free = np.isfinite(times) & ~known
         if free.any():
             wide = self.coarse._mean_time(known, np.where(known, times, 0.0))
@@ -156,6 +179,7 @@ class MarkovGenerator:
         Raises:
             SdeflowError: the stationary density is not unique, or the cells are too wide.
         """
+        self._check_kept("relaxation rates")
         most = self.matrix.shape[0] - 3
         if check_int(count, "count") > most:
             raise ValueError(f"count must be at most {most} on this grid, got {count}")
@@ -171,11 +195,18 @@ class MarkovGenerator:
             )
         return torch.from_numpy(rates)
 
+    @property
+    def _lost(self) -> np.ndarray:
+        return np.zeros(self.matrix.shape[0]) if self.lost is None else self.lost
+
+    def _check_kept(self, what: str) -> None:
+        if self.lost is not None:
+            raise SdeflowError(f"absorbing walls leave no {what}; ask for propagate, passage_time")
+
     @cached_property
     def _order(self) -> np.ndarray:
-        """The cells, line by line along the shorter axis, so that the band of L is narrow."""
-        cells = np.arange(math.prod(self.grid.shape)).reshape(self.grid.shape)
-        return (cells.T if cells.ndim == 2 and len(cells) < cells.shape[1] else cells).ravel()
+        """The cells in the order in which L has its narrowest band."""
+        return in_a_narrow_band(self.grid.shape, self.periodic)
 
     @cached_property
     def _stationary(self) -> np.ndarray:
@@ -196,21 +227,22 @@ class MarkovGenerator:
     @property
     def _typical(self) -> np.ndarray:
         """The stationary masses, or equal ones where they are not unique."""
-        try:
-            return self._stationary
-        except SdeflowError:
-            cells = self.matrix.shape[0]
-            return np.full(cells, 1 / cells)
+        with suppress(SdeflowError):
+            if self.lost is None:
+                return self._stationary
+        cells = self.matrix.shape[0]
+        return np.full(cells, 1 / cells)
 
     def _mean_time(self, known: np.ndarray, times: np.ndarray) -> np.ndarray:
         """The solution of L^T tau = -1 where `known` is false, tau = times elsewhere; (cells,)."""
-        never = ~reaching(self.matrix, known)
+        never = ~reaching(self.matrix, known | (self._lost > 0))
         infinite = reaching(self.matrix @ scipy.sparse.diags(1.0 * ~known), never)
         order = self._order[~(known | infinite)[self._order]]
         tau = np.where(infinite & ~known, np.inf, times)
         if len(order):
             into = self.matrix[known][:, order]
-            chain = Elimination(self.matrix[order][:, order], np.asarray(into.sum(0)).ravel())
+            leaving = np.asarray(into.sum(0)).ravel() + self._lost[order]
+            chain = Elimination(self.matrix[order][:, order], leaving)
             found = chain.solve(1 + into.T @ times[known], transposed=True)
             tau[order] = np.where(np.isfinite(found), found, np.inf)  # beyond 1e308
         return tau
@@ -286,56 +318,31 @@ def markov_generator(
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
     """
-    check_sde(sde)
+    check_no_matrix(check_sde(sde), "a Markov generator")
     check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
+    check_grid_of_walls(sde.walls, grid)
     check_refuse(refuse)
     when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
-        matrix = fitted_rates(sde, grid, when, energy)
+        rates = fitted_rates(sde, grid, when, energy)
         if energy is None:
             check_each_alone(sde, grid.centres(), when)
         coarse = None
         if estimate and can_be_coarsened(grid):
             wide = grid.coarser()
-            merged = None
-            if energy is not None:  # a merged cell has the free energy of its parts
-                least = energy.min()
-                mean = _blocks(np.exp(-(energy - least).numpy().ravel()), grid)
-                merged = least - torch.from_numpy(np.log(mean)).reshape(wide.shape)
-            coarse = MarkovGenerator(wide, fitted_rates(sde, wide, when, merged), None, refuse)
-    generator = MarkovGenerator(grid, matrix, coarse, refuse)
+            merged = None if energy is None else merged_energy(energy, grid)
+            coarse = _made(sde, wide, fitted_rates(sde, wide, when, merged), None, refuse)
+    generator = _made(sde, grid, rates, coarse, refuse)
     if estimate and coarse is None:  # the numerical diffusion is known without coarse cells
         generator._checked(0.0, "the stationary density, a total variation,", generator._typical)
     return generator
 
 
-def _change(density: Density, wide: Density) -> float:
-    """The total variation between a density and one on cells twice as wide, or more.
-
-    The relative change of the variances counts too: the total variation is bounded, and does not
-    grow where both densities are far from the exact one.
-    """
-    here = density.coarsen()
-    square = torch.tensor(wide.grid.width, dtype=torch.float64) ** 2
-    variances = [p.covariance().diagonal() for p in (here, wide)]
-    grown = abs(variances[0] - variances[1]) / torch.maximum(variances[0], square)
-    return max(here.total_variation(wide), min(1.0, AS_DISTANCE * float(grown.max())))
-
-
-def _blocks(row: np.ndarray, grid: Grid) -> np.ndarray:
-    """The means of a row (cells,) over cells twice as wide."""
-    shape = [n for cells in grid.shape for n in (cells // 2, 2)]
-    mean: np.ndarray = row.reshape(shape).mean(tuple(range(1, 2 * grid.dim, 2))).ravel()
-    return mean
-
-
-def _neighbours(inside: np.ndarray, grid: Grid) -> np.ndarray:
-    """The cells next to those that are inside, as masks (cells,)."""
-    mask = inside.reshape(grid.shape)
-    near = np.zeros_like(mask)
-    for axis in range(grid.dim):
-        a, b = np.moveaxis(near, axis, 0), np.moveaxis(mask, axis, 0)
-        a[1:] |= b[:-1]
-        a[:-1] |= b[1:]
-    return near.ravel()
+def _made(
+    sde: SDE, grid: Grid, rates: Rates, coarse: MarkovGenerator | None, refuse: Diagnostics
+) -> MarkovGenerator:
+    lost = rates.lost if rates.lost.any() else None
+    axes = () if sde.walls is None else sde.walls.axes(grid.dim)
+    ring = tuple(a.at_low == "periodic" for a in axes) or (False,) * grid.dim
+    return MarkovGenerator(grid, rates.matrix, coarse, refuse, lost, ring)

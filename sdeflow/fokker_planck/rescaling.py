@@ -26,6 +26,7 @@ from torch import Tensor
 from sdeflow._validation import check_finite, check_positive
 from sdeflow.density import Grid
 from sdeflow.processes.process import Process, check_process
+from sdeflow.sdes.requirements import check_no_walls
 from sdeflow.sdes.sde import SDE, Transition, TransitionKernel
 
 
@@ -119,6 +120,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
             f"rescale needs an SDE and a Rescaling, got {type(sde).__name__} and "
             f"{type(rescaling).__name__}"
         )
+    check_no_walls(sde, "a rescaled grid")
     table = _Table(rescaling)
     if at is not None:
         table.compute(_in_double(at, "at").reshape(-1))
@@ -127,6 +129,7 @@ def rescale(sde: SDE, rescaling: Rescaling, at: Tensor | None = None) -> SDE:
         None if sde.diffusion is None else _RescaledNoise(sde, table),
         *_rescaled_span(sde, rescaling),
         calculus=sde.calculus,
+        noises=sde.noises,
         transition=sde.transition and _RescaledTransition(sde.transition, rescaling),
     )
 

@@ -36,7 +36,8 @@ from sdeflow.fokker_planck.field_table import ROUNDING, with_fewer_levels
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.coefficients import check_each_alone, checked_drift
-from sdeflow.sdes.sde import SDE, Times, check_markov
+from sdeflow.sdes.requirements import check_chain
+from sdeflow.sdes.sde import SDE, Times
 
 
 def sampler_density(
@@ -73,7 +74,7 @@ def sampler_density(
         SdeflowError: a diagnostic is above `refuse`, or the drift is NaN or infinite.
     """
     check_arguments(sde, density, rescaling, refuse)
-    check_markov(sde, "the sampler's density")
+    check_chain(sde, "the sampler's density")
     times = sde.check_times(times)
     save = times[[0, -1]] if save is None else sde.check_times(save, "save")
     stops = indices(save, times, "save time")

@@ -30,7 +30,7 @@ from sdeflow.fokker_planck.transport import (
     largest_change,
     remap,
 )
-from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
+from sdeflow.sdes.coefficients import checked_diffusion, checked_drift, constant_tensor
 from sdeflow.sdes.sde import SDE
 
 
@@ -109,6 +109,8 @@ class StrangSplitting:
         if self.sde.diffusion is None:
             return None
         cells, dt = self.cells, abs(stop - start)
+        if self.sde.noises is not None:
+            return self._heat_of_matrix(start, stop, middle)
         g = self._noise(self.centres, middle)
         if g.ndim == 0 or bool((g == g[0]).all()):
             # Simpson's rule: the heat kernel needs the integral of g^2 over the step.
@@ -122,3 +124,15 @@ class StrangSplitting:
             return HeatKernel(cells.shape, spread, cells.clip) if spread.any() else None
         size = g.double().reshape(*cells.shape, -1).abs().numpy()
         return TRBDF2(cells.width, size, dt, self.sde.calculus, cells.clip)
+
+    def _heat_of_matrix(self, start: float, stop: float, middle: Tensor) -> HeatKernel | None:
+        """H for g g^T that does not depend on the state, by Simpson's rule."""
+        assert self.sde.diffusion is not None
+        x, d = self.centres, len(self.cells.shape)
+        total = np.zeros((d, d))
+        for t, weight in ((start, 1 / 6), (middle, 4 / 6), (stop, 1 / 6)):
+            when = torch.as_tensor(t, dtype=torch.float64)
+            total += weight * constant_tensor(self.sde.diffusion(x.clone(), when), x, t)
+        width = self.cells.width
+        spread = total / 2 * abs(stop - start) / (width[:, None] * width)
+        return HeatKernel(self.cells.shape, spread, self.cells.clip) if spread.any() else None

@@ -21,7 +21,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.fft import dctn, idctn
+from scipy.fft import dctn, fftfreq, idctn, irfft2, rfft2, rfftfreq
 from scipy.linalg import solve_banded
 
 LONGEST_STEP = 0.5  # largest |dt grad f| of one Runge-Kutta step along a characteristic
@@ -133,11 +133,18 @@ class HeatKernel:
     """The heat kernel exp(a d^2 / dx^2) between reflecting walls, by a cosine transform.
 
     Args:
-        spread: a (d,), half the variance added along each axis, in cells squared.
+        spread: a (d,), half the variance added along each axis, in cells squared; or half the
+            covariance (d, d), with periodic walls where axes couple.
     """
 
     def __init__(self, shape: tuple[int, ...], spread: np.ndarray, clip: Clip) -> None:
-        self.clip = clip
+        self.clip, self.coupled = clip, False
+        if spread.ndim == 2:
+            self.coupled = bool((spread != np.diag(np.diag(spread))).any())
+            if self.coupled:
+                self.decay = _coupled_decay(shape, spread)
+                return
+            spread = np.diag(spread)
         waves = [(np.pi * np.arange(n) / n) ** 2 for n in shape]
         spread = np.broadcast_to(spread, (len(shape),))
         decay = [np.exp(-a * k2) for a, k2 in zip(spread, waves, strict=True)]
@@ -145,7 +152,18 @@ class HeatKernel:
 
     def __call__(self, p: np.ndarray) -> np.ndarray:
         """The masses p after the step."""
+        if self.coupled:
+            return self.clip(irfft2(rfft2(p) * self.decay, s=p.shape))
         return self.clip(idctn(dctn(p, norm="ortho") * self.decay, norm="ortho"))
+
+
+def _coupled_decay(shape: tuple[int, ...], spread: np.ndarray) -> np.ndarray:
+    """exp(-k . a k) at the frequencies of a real Fourier transform."""
+    x = 2 * np.pi * fftfreq(shape[0])[:, None]
+    y = 2 * np.pi * rfftfreq(shape[1])[None, :]
+    (xx, xy), (_, yy) = spread
+    out: np.ndarray = np.exp(-(xx * x**2 + 2 * xy * x * y + yy * y**2))
+    return out
 
 
 class TRBDF2:

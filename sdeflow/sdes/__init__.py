@@ -14,10 +14,12 @@ from sdeflow.sdes.multistep import Spread, multistep
 from sdeflow.sdes.plan import Recipe, recipe
 from sdeflow.sdes.potentials import double_well, harmonic, mexican_hat
 from sdeflow.sdes.sde import SDE, TransitionKernel
+from sdeflow.sdes.walls import Box
 
 __all__ = [
     "SDE",
     "TransitionKernel",
+    "Box",
     "forward",
     "reverse",
     "comoving",

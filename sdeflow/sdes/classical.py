@@ -41,6 +41,7 @@ from sdeflow.sdes.drifts import (
 from sdeflow.sdes.potentials import Force, Harmonic, Potential, Protocol
 from sdeflow.sdes.sde import SDE, SteppedSDE
 from sdeflow.sdes.transition import BrownianTransition, RelaxationTransition
+from sdeflow.sdes.walls import Box
 
 
 def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
@@ -67,6 +68,7 @@ def langevin(
     mobility: float = 1.0,
     t_end: float = 1.0,
     protocol: Protocol | None = None,
+    walls: Box | None = None,
 ) -> SDE:
     """Overdamped Langevin dynamics, dx = -mobility grad U dt + sqrt(2 mobility temperature) dW.
 
@@ -77,6 +79,7 @@ def langevin(
         mobility: velocity per force.
         t_end: last time; the first is 0.
         protocol: t -> control, for a potential that is changed in time.
+        walls: a `Box` that the particles do not leave.
 
     Raises:
         TypeError, ValueError: in a run, the potential gives neither (n,) nor (), has no gradient,
@@ -100,6 +103,7 @@ def langevin(
         check_positive(t_end, "t_end"),
         transition=transition,
         name=f"overdamped Langevin dynamics, temperature {temperature:g}, mobility {mu:g}",
+        walls=walls,
     )
 
 

@@ -5,6 +5,7 @@ A wrong shape or a NaN is reported with the point and the time where it occurs.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,3 +79,30 @@ def checked_diffusion(g: object, x: Tensor, t: Tensor | float) -> Tensor:
             "the diffusion"
         )
     return g
+
+
+def constant_tensor(g: object, x: Tensor, t: Tensor | float) -> np.ndarray:
+    """g g^T (d, d) of a diffusion matrix g at x (n, d), (d, m) or the same for all points.
+
+    Raises:
+        ValueError: another shape, or it depends on the state.
+        SdeflowError: NaN or infinite.
+    """
+    if not isinstance(g, Tensor) or g.ndim not in (2, 3) or g.shape[-2] != x.shape[1]:
+        got = tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__
+        raise ValueError(
+            f"the diffusion returned {got}; with noises it is a matrix, (d, m) or (n, d, m)"
+        )
+    if not torch.isfinite(g).all():
+        raise SdeflowError(f"the diffusion is NaN or infinite at t = {float(t):.6g}")
+    g = g.detach().double()
+    tensor = g @ g.mT
+    if tensor.ndim == 3:
+        if not torch.allclose(tensor, tensor[:1].expand_as(tensor), rtol=1e-9):
+            raise ValueError(
+                "a density under a diffusion matrix that depends on the state would not stay "
+                "positive on a grid; use particles, or noise of its own for each axis"
+            )
+        tensor = tensor[0]
+    out: np.ndarray = tensor.numpy()
+    return out

@@ -25,11 +25,13 @@ from sdeflow._validation import (
     Numbers,
     check_finite,
     check_int,
+    check_kind,
     check_times,
     in_words,
     shown,
 )
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
+from sdeflow.sdes.walls import Box
 
 Drift = Callable[[Tensor, Tensor], Tensor]
 Diffusion = Callable[[Tensor, Tensor], Tensor]
@@ -63,7 +65,8 @@ class SDE:
     Args:
         drift: (x, t) -> (n, d); x (n, d), t () in float64, whatever the type of x.
         diffusion: (x, t) -> () for additive noise, (d,) if it differs from axis to axis, or (n, d)
-            for diagonal noise that depends on x; None for an ordinary differential equation.
+            for diagonal noise that depends on x; with `noises` a matrix, (d, m) or (n, d, m); None
+            for an ordinary differential equation.
         t_start, t_end: first and last time.
         calculus: interpretation of noise that depends on x, "ito" or "stratonovich".
         time_grid: K -> times (K + 1,) from t_start to t_end; uniform by default. A `SpanTimes`
@@ -73,6 +76,8 @@ class SDE:
         name: of the SDE, for its repr.
         made_for: the drift, the diffusion and the direction of time to which `transition` belongs,
             by default these. If `dataclasses.replace` has changed one, `transition` is dropped.
+        walls: a `Box` that the particles do not leave. With walls `transition` is dropped.
+        noises: m, the number of independent noises of a diffusion matrix; None: one for each axis.
 
     Raises:
         ValueError: `replace` has reversed the time of an SDE with noise.
@@ -87,6 +92,8 @@ class SDE:
     transition: Transition | None = None
     name: str = "SDE"
     made_for: tuple[Drift, Diffusion | None] | tuple[Drift, Diffusion | None, float] | None = None
+    walls: Box | None = None
+    noises: int | None = None
 
     whole_step: ClassVar[bool] = False
     """Whether a step of `stepped` is a whole step of a sampler; then only `euler` can solve it."""
@@ -112,12 +119,30 @@ class SDE:
             grid = replace(self.time_grid, t_start=self.t_start, t_end=self.t_end)
             object.__setattr__(self, "time_grid", grid)
         self._compare_with_made()
+        if self.noises is not None:
+            check_int(self.noises, "noises")
+            if self.diffusion is None:
+                raise ValueError("an SDE without diffusion has no noises; leave noises out")
+        if self.walls is not None:
+            self._check_walls()
+
+    def _check_walls(self) -> None:
+        check_kind(self.walls, Box, "walls", "make them by sf.sdes.Box(low, high, kind)")
+        if self.whole_step:
+            raise ValueError(
+                f"{self.name} takes whole steps, which cannot stop at walls; give them to an SDE "
+                "of drift and diffusion, such as reverse(field)"
+            )
+        if self.noises is not None:
+            raise ValueError("between walls noise is one number or one per axis, not a matrix")
+        object.__setattr__(self, "transition", None)
 
     def _compare_with_made(self) -> None:
         """Drop `transition` where it belongs to another SDE; refuse noise in reversed time."""
         if self.made_for is None:
             object.__setattr__(self, "made_for", (self.drift, self.diffusion, self.direction))
             return
+        check_kind(self.made_for, tuple, "made_for", "leave it out")
         turned = self.made_for[2:] not in ((), (self.direction,))
         if turned and self.as_made and self.diffusion is not None:
             raise ValueError(
@@ -135,7 +160,8 @@ class SDE:
 
     def __repr__(self) -> str:
         other = "" if self.as_made else ", with another drift or diffusion"
-        return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}"
+        walls = "" if self.walls is None else f", within {self.walls}"
+        return f"{self.name}{other}, t from {self.t_start:g} to {self.t_end:g}{walls}"
 
     @property
     def direction(self) -> float:
@@ -204,15 +230,6 @@ def check_function(function: object, name: str, *arguments: str) -> None:
         raise TypeError(
             f"{name} must be a function of ({', '.join(arguments)}), got one of {signature}"
         ) from None
-
-
-def check_markov(sde: SDE, needs: str) -> None:
-    """Check that a step depends on the last state only, which is needed for `needs`."""
-    if sde.remembers:
-        raise ValueError(
-            f"{needs} needs steps that depend on the last state only, and {sde.name} remembers "
-            "earlier ones; use reverse or ancestral"
-        )
 
 
 def check_drift(f: object, x: Tensor) -> None:

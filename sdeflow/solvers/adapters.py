@@ -1,4 +1,4 @@
-"""Adapt an SDE to torchsde and torchdiffeq, and check the arguments of a solve.
+"""Adapt an SDE to torchsde and torchdiffeq.
 
 The engines call f(t, x), an SDE is called as drift(x, t), and runs of fixed steps use the step
 index (see `SDE.stepped`). An adapter translates for one solve and records every evaluation in its
@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud
-from sdeflow.sdes.sde import SDE, Times, check_sde
 from sdeflow.solvers.brownian import Brownian
 from sdeflow.solvers.monitor import LOOK, Monitor, finite
 
@@ -266,36 +264,5 @@ class TorchdiffeqFixed:
         return f
 
 
-REMEMBERING = ("reversible_heun", "implicit_adams")
-"""Methods that reuse the drift of earlier steps."""
-
 APART = 0.5
 """How far the states of `reversible_heun` may be apart, relative to the way that x has gone."""
-
-
-def check_sde_and_cloud(sde: SDE, x: Tensor, method: str) -> None:
-    """Check the SDE and the cloud, and that the method is `euler` if the SDE has whole steps."""
-    if isinstance(x, SDE):
-        raise TypeError("the SDE comes first and then the cloud: solve(sde, x)")
-    check_sde(sde)
-    check_cloud(x)
-    if sde.whole_step and method != "euler":
-        raise ValueError(
-            f"{sde.name} takes whole steps; use the method 'euler' with steps= or times=, not "
-            f"{method!r}"
-        )
-
-
-def check_grid(sde: SDE, steps: int, times: Times | None, method: str) -> Tensor:
-    """The time grid of a run: that of the SDE, or `times` if they fit its span and direction."""
-    grid = sde.times(steps) if times is None else sde.check_times(times)
-    gaps = grid.diff()
-    # On the step index, the drift of an earlier step contains the dt of that step.
-    rounding = 4 * torch.finfo(grid.dtype).eps * grid.abs().max()
-    unequal = (gaps - gaps[0]).abs().max() > 1e-6 * gaps[0].abs() + rounding
-    if method in REMEMBERING and unequal:
-        raise ValueError(
-            f"{method!r} reuses the drift of earlier steps, so its steps must be equal; give "
-            "times=sf.processes.uniform_times(t_start, t_end, steps), or use another method"
-        )
-    return grid

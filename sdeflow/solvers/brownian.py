@@ -16,6 +16,8 @@ See docs/theory.md, (5.2).
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import torch
 from torch import Tensor
 
@@ -39,8 +41,10 @@ class Brownian:
             `times`.
         leg: of the run (see `Path`).
         levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
+        area: also draw the Levy area A, which torchsde's `log_ode` needs.
         scales: (K,) factors of the increments of the steps, for additive noise whose size is
             known; ignored with `fine` or `levy`.
+        walls: also draw a normal number per coordinate and step for `crossing`.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
     """
@@ -59,6 +63,8 @@ class Brownian:
         leg: int = 0,
         levy: bool = False,
         scales: Tensor | None = None,
+        walls: bool = False,
+        area: bool = False,
     ) -> None:
         self.scaled = scales is not None and fine is None and not levy
         seed, n, d = check_seed(seed), check_int(n, "n"), check_int(d, "d")
@@ -69,13 +75,15 @@ class Brownian:
         steps = None if own is None else addresses(own)
         leg = 2 * check_int(leg, "leg", 0) + (own is not None and bool(own[-1] < own[0]))
 
-        def draws(stream: Stream, scales: Tensor | None = None) -> KeyedNormals:
+        def draws(stream: Stream, scales: Tensor | None = None, columns: int = d) -> KeyedNormals:
             return KeyedNormals(
-                seed, stream, n, d, dtype, first, scales=scales, steps=steps, leg=leg
+                seed, stream, n, columns, dtype, first, scales=scales, steps=steps, leg=leg
             )
 
         self._w = draws(Stream.MOTION, scales if self.scaled else None)
-        self._h = draws(Stream.LEVY) if levy else None
+        self._h = draws(Stream.LEVY) if levy or area else None
+        self._pairs = draws(Stream.AREA, columns=max(1, d * (d - 1) // 2)) if area else None
+        self._crossing = draws(Stream.CROSSING) if walls else None
         self._shape, self._dtype, self._device = (n, d), dtype, check_device(device)
         self._grid = None if path is None or times is None else nested(times, path)
         self._gaps = None if path is None else (path[1:] - path[:-1]).abs().tolist()
@@ -94,18 +102,23 @@ class Brownian:
         return_A: bool = False,
     ) -> Tensor | tuple[Tensor, Tensor]:
         """W(tb) - W(ta) (n, d), and U (n, d) if requested, for one step (ta, tb) = (k, k + 1)."""
-        if return_A:
-            raise ValueError(
-                "this method needs the full Levy area, which is not drawn; use another method"
-            )
         # Every method of torchsde draws its increment first; the adapters read the step from here.
         self.step = int(ta) if isinstance(ta, float | Tensor) else check_int(ta, "ta", 0)
-        if self._plain and not return_U:
+        if self._plain and not (return_U or return_A):
             return self._w.read(self.step)
+        if return_A:
+            w, area = self._with_area(self.step)
+            return w.to(self._device), area.to(self._device)
         w, u = self._increment(self.step, return_U)
         if self._device.type != "cpu":
             w, u = w.to(self._device), None if u is None else u.to(self._device)
         return w if u is None else (w, u)
+
+    def crossing(self, k: int) -> Tensor:
+        """A standard normal (n, d) for step k, independent of W: for what happens within it."""
+        if self._crossing is None:
+            raise ValueError("this path was made for no walls; pass walls=True")
+        return self._crossing.read(k if self._grid is None else self._grid[k])
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:
@@ -122,6 +135,37 @@ class Brownian:
                 u += h * (w + step / 2 + self._levy(j) * (h / 12) ** 0.5)
             w += step
         return w, u if levy else None
+
+    def _with_area(self, k: int) -> tuple[Tensor, Tensor]:
+        """W and A: of two parts after each other A = A_1 + A_2 + (W_1 W_2^T - W_2 W_1^T) / 2."""
+        parts, gaps = [k], [1.0]
+        if self._grid is not None and self._gaps is not None:
+            parts = list(range(self._grid[k], self._grid[k + 1]))
+            gaps = [self._gaps[j] / sum(self._gaps[i] for i in parts) for j in parts]
+        n, m = self._shape
+        w, area = torch.zeros(n, m, dtype=self._dtype), torch.zeros(n, m, m, dtype=self._dtype)
+        for j, h in zip(parts, gaps, strict=True):
+            step = h**0.5 * self._w.read(j)
+            product = w[:, :, None] * step[:, None, :]
+            area += h * self._area(j) + (product - product.mT) / 2
+            w = w + step
+        return w, area
+
+    def _area(self, j: int) -> Tensor:
+        """A (n, m, m) of one step, given its W and its space-time area H (Foster 2020).
+
+        A = H W^T - W H^T + B, B antisymmetric with the variance (1 / 4 + H_i^2 + H_j^2) / 5.
+        """
+        if self._pairs is None:
+            raise ValueError("this path was made without its Levy area; pass area=True")
+        w, h = self._w.read(j), self._levy(j) / 12**0.5
+        square, m = h**2, self._shape[1]
+        draws, out = self._pairs.read(j), torch.zeros(*w.shape, m, dtype=self._dtype)
+        for column, (a, b) in enumerate(combinations(range(m), 2)):
+            size = ((0.25 + square[:, a] + square[:, b]) / 5).sqrt()
+            pair = h[:, a] * w[:, b] - w[:, a] * h[:, b] + size * draws[:, column]
+            out[:, a, b], out[:, b, a] = pair, -pair
+        return out
 
     def _levy(self, k: int) -> Tensor:
         if self._h is None:
@@ -147,7 +191,9 @@ class Brownian:
 
     @property
     def levy_area_approximation(self) -> str:
-        """torchsde's name of the Levy area that is drawn, "none" or "space-time"."""
+        """torchsde's name of the Levy area that is drawn: "none", "space-time" or "foster"."""
+        if self._pairs is not None:
+            return "foster"
         return "none" if self._h is None else "space-time"
 
 

@@ -9,6 +9,7 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
@@ -28,11 +29,10 @@ from sdeflow.sdes.sde import SDE, Times
 from sdeflow.solvers.adapters import (
     StepIndex,
     TorchdiffeqFixed,
-    check_grid,
-    check_sde_and_cloud,
 )
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
-from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method
+from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
+from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
 from sdeflow.solvers.legs import end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
@@ -102,17 +102,25 @@ class ODESolver:
         steps = self.steps if self.times is None else len(self.times) - 1
         return f"torchdiffeq {self.method}, {steps} steps"
 
-    def solve(self, sde: SDE, x: Tensor | Path, save: Save = 2, *, progress: bool = False) -> Path:
+    def solve(
+        self,
+        sde: SDE,
+        x: Tensor | Path,
+        save: Save = 2,
+        *,
+        progress: bool = False,
+        differentiable: Differentiable = False,
+        parameters: Iterable[Tensor] = (),
+    ) -> Path:
         """Move the cloud x (n, d), or the end of a path, from t_start to t_end of the SDE.
 
-        `save` and `progress` are those of `SDESolver.solve`; adaptive methods save at any times.
+        Arguments are those of `SDESolver.solve`; adaptive methods save at any times.
         """
         before, x = x, end_of(x)
-        check_sde_and_cloud(sde, x, self.method)
-        if sde.diffusion is not None:
-            raise ValueError(
-                "this SDE has noise; use SDESolver, or the probability flow (eta = 0)"
-            )
+        self._check(sde, x, differentiable)
+        if differentiable:
+            path = self._with_graph(sde, x, save, differentiable, parameters)
+            return without_noise(before, path)
         if self.method in ADAPTIVE:
             return without_noise(before, self._adaptive(sde, x, save, progress))
         times = check_grid(sde, self.steps or 1, self.times, self.method)
@@ -137,6 +145,31 @@ class ODESolver:
                 options={"grid_constructor": lambda f, y, t: grid},
             )  # fmt: skip
         return without_noise(before, monitor.finish(out[-1]))
+
+    def _check(self, sde: SDE, x: Tensor, differentiable: Differentiable) -> None:
+        check_sde_and_cloud(sde, x, self.method)
+        if sde.diffusion is not None:
+            raise ValueError(
+                "this SDE has noise; use SDESolver, or the probability flow (eta = 0)"
+            )
+        check_differentiable(sde, x, differentiable)
+
+    def _with_graph(
+        self, sde: SDE, x: Tensor, save: Save, differentiable: Differentiable,
+        parameters: Iterable[Tensor],
+    ) -> Path:  # fmt: skip
+        grid, atol = None, _size(x.detach()) * self.rtol if self.atol is None else self.atol
+        options = {"method": self.method, "rtol": self.rtol, "atol": atol}
+        if self.method in ADAPTIVE:
+            wanted, from_start = _wanted(sde, save)
+        else:
+            grid = check_grid(sde, self.steps or 1, self.times, self.method)
+            saved = saved_indices(save, grid)
+            wanted, from_start = grid[sorted({0, *saved})], saved[0] == 0
+        adjoint = differentiable == "adjoint"
+        engine = torchdiffeq.odeint_adjoint if adjoint else torchdiffeq.odeint
+        path = ode_path(engine, sde, x, wanted, grid, options, parameters if adjoint else None)
+        return path if from_start else replace(path, t=path.t[1:], x=path.x[1:])
 
     def _adaptive(self, sde: SDE, x: Tensor, save: Save, progress: bool) -> Path:
         wanted, from_start = _wanted(sde, save)

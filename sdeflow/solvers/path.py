@@ -3,13 +3,44 @@ r"""Read the result of a run: the saved states, their times, the cost."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sdeflow._validation import check_int, check_kind
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.sde import Times
+from sdeflow.storage import as_numpy, as_xarray, read_object, write_csv, write_object
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Absorption:
+    """When and by which wall each particle was absorbed.
+
+    Attributes:
+        time: (n,) in float64: the middle of the step; infinite for particles that still move.
+        wall: (n,) whole numbers: 2 i for the low wall of axis i, 2 i + 1 for the high one, -1 for
+            particles that still move.
+    """
+
+    time: Tensor
+    wall: Tensor
+
+    @staticmethod
+    def none(n: int) -> Absorption:
+        """Of n particles that all still move."""
+        return Absorption(
+            torch.full((n,), torch.inf, dtype=torch.float64),
+            torch.full((n,), -1, dtype=torch.int64),
+        )
+
+    def __repr__(self) -> str:
+        """In words."""
+        count = int((self.wall >= 0).sum())
+        return f"{count} of {len(self.wall)} particles absorbed"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,6 +60,7 @@ class Path:
             next part in time, such as a run after a burn-in. Runs of different legs have
             independent noise.
         began: time at which the run began, also if that state was not saved.
+        absorbed: when and by which walls particles were absorbed; None if no wall absorbs.
     """
 
     t: Tensor
@@ -40,6 +72,7 @@ class Path:
     seed: int | None = None
     leg: int = 0
     began: float | None = None
+    absorbed: Absorption | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a state for each time."""
@@ -56,7 +89,63 @@ class Path:
         return (
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
+            + ("" if self.absorbed is None else f", {self.absorbed}")
         )
+
+    def save(self, path: str | FilePath) -> None:
+        """Write the path to a .npz or .h5 file, with its provenance (see `storage`).
+
+        Raises:
+            ValueError: the suffix is another.
+        """
+        tensors = {"t": self.t, "x": self.x}
+        if self.absorbed is not None:
+            tensors |= {"absorbed_time": self.absorbed.time, "absorbed_wall": self.absorbed.wall}
+        names = ("nfe", "seconds", "status", "steps", "seed", "leg", "began")
+        write_object(path, "Path", tensors, {name: getattr(self, name) for name in names})
+
+    @staticmethod
+    def load(path: str | FilePath) -> Path:
+        """The path that `save` wrote, bit for bit.
+
+        Raises:
+            OSError: there is no such file.
+            SdeflowError: the file is damaged or holds something else.
+        """
+        tensors, plain = read_object(path, "Path")
+        t, x, absorbed = tensors["t"], tensors["x"], None
+        if "absorbed_time" in tensors:
+            absorbed = Absorption(tensors["absorbed_time"], tensors["absorbed_wall"])
+        return Path(t, x, **plain, absorbed=absorbed)
+
+    def to_numpy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times (T,) and states (T, n, d)."""
+        return as_numpy(self.t), as_numpy(self.x)
+
+    def to_csv(self, path: str | FilePath) -> None:
+        """Write a table with one row per time and particle: t, particle, x1, ..., xd."""
+        t, n, d = self.x.shape
+        columns = [
+            self.t.repeat_interleave(n),
+            torch.arange(n).repeat(t),
+            *self.x.reshape(-1, d).T,
+        ]
+        names = ["t", "particle", *(f"x{i + 1}" for i in range(d))]
+        write_csv(path, names, columns)
+
+    def to_xarray(self) -> Any:
+        """An xarray.DataArray with the axes time, particle and axis; needs xarray."""
+        t, x = self.to_numpy()
+        return as_xarray(x, {"time": t, "particle": None, "axis": None}, "x")
+
+    def gone(self, k: int) -> Tensor:
+        """Which particles (n,) a wall had absorbed at t[k]."""
+        if self.absorbed is None:
+            return torch.zeros(self.x.shape[1], dtype=torch.bool)
+        began = float(self.t[0]) if self.began is None else self.began
+        direction = 1.0 if began <= float(self.t[-1]) else -1.0
+        late = direction * (self.absorbed.time - float(self.t[k])) > 0
+        return (self.absorbed.wall >= 0) & ~late
 
     def check_every_step(self, needs: str) -> None:
         """Check that every step was saved, which is needed for `needs`, if `steps` is known."""

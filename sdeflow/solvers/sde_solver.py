@@ -10,6 +10,7 @@ See docs/theory.md, section 5: (5.1) the step index, (5.3) the orders.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,15 +27,24 @@ from sdeflow.solvers.adapters import (
     TorchsdeDiagonal,
     TorchsdeJoint,
     TorchsdeReversible,
-    check_grid,
-    check_sde_and_cloud,
+    _Torchsde,
 )
 from sdeflow.solvers.brownian import Brownian
-from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_method, check_noise
+from sdeflow.solvers.checks import (
+    ADAPTIVE,
+    FIXED,
+    check_grid,
+    check_method,
+    check_noise,
+    check_sde_and_cloud,
+)
+from sdeflow.solvers.gradients import Differentiable, check_differentiable, sde_path
 from sdeflow.solvers.legs import Leg
+from sdeflow.solvers.matrix_noise import TorchsdeMatrix
 from sdeflow.solvers.monitor import Monitor
 from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.start import check_start
+from sdeflow.solvers.walls import TorchsdeWalled
 
 
 class Method(NamedTuple):
@@ -65,6 +75,15 @@ METHODS = {
     "srk": Method("ito", (2, 4), (1.5, 1.5), area=True),
     "reversible_heun": Method("stratonovich", (1, 1), (1.0, 1.0)),
 }
+
+
+MATRIX = {name: METHODS[name] for name in ("euler", "heun", "midpoint")} | {
+    "log_ode": Method("stratonovich", (2, 2), (1.0, 1.0))
+}
+"""Methods for a diffusion that is a matrix. All but `log_ode` are then of strong order 1/2, unless
+the noises commute."""
+
+KNOWN = METHODS | MATRIX
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -111,7 +130,7 @@ class SDESolver:
     fine: Times | None = None
 
     def __post_init__(self) -> None:
-        check_method(self.method, "SDE", tuple(METHODS), (*FIXED, *ADAPTIVE))
+        check_method(self.method, "SDE", tuple(KNOWN), (*FIXED, *ADAPTIVE))
         check_int(self.steps, "steps")
         for name in ("times", "fine"):
             if getattr(self, name) is not None:
@@ -125,7 +144,15 @@ class SDESolver:
         return f"torchsde {self.method}, {steps} steps, {seed}"
 
     def solve(
-        self, sde: SDE, x: Tensor | Path, save: Save = 2, *, first: int = 0, progress: bool = False
+        self,
+        sde: SDE,
+        x: Tensor | Path,
+        save: Save = 2,
+        *,
+        first: int = 0,
+        progress: bool = False,
+        differentiable: Differentiable = False,
+        parameters: Iterable[Tensor] = (),
     ) -> Path:
         """Move the cloud x (n, d) from the first time to the last.
 
@@ -136,6 +163,11 @@ class SDESolver:
                 start and end), or their times, which must be on the grid.
             first: index of the first particle, for a cloud that is run in parts with one seed.
             progress: show a progress bar.
+            differentiable: True: the path carries the gradient of its steps; "adjoint": that of
+                the equation solved backwards, whose memory does not grow with the steps. By
+                default a path carries none.
+            parameters: tensors that "adjoint" differentiates by; those of a drift or a diffusion
+                that is a torch module are found.
 
         Warns:
             UserWarning: x is the end of a run with the same noise, or a start at which no sample
@@ -143,6 +175,8 @@ class SDESolver:
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
+        self._check_matrix(sde)
+        check_differentiable(sde, x, differentiable)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -150,21 +184,53 @@ class SDESolver:
             x, self.seed, times, first
         )
         saved = saved_indices(save, times)
+        if differentiable:
+            path = self._with_graph(sde, x, times, saved, noise, first, differentiable, parameters)
+            return replace(path, seed=noise.seed, leg=noise.leg)
         steps = sde.stepped(times, x)
         monitor = Monitor(steps, x, progress, len(times) - 1, saved)
         with monitor:
             bm = self._brownian(noise, times, x, first, steps)
             g = check_noise(steps, monitor.start)
-            adapter = self._adapter(sde, monitor, bm, not isinstance(g, Tensor) or g.ndim < 2)
+            additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
+            adapter = self._adapter(sde, monitor, bm, additive, before)
             ts = self._step_indices([0, len(times) - 1])
             out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
             adapter.close()
-        path = monitor.finish(out[-1])
+        path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
         legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
 
+    def _with_graph(
+        self, sde: SDE, x: Tensor, times: Tensor, saved: list[int], noise: Leg, first: int,
+        differentiable: Differentiable, parameters: Iterable[Tensor],
+    ) -> Path:  # fmt: skip
+        steps = SteppedSDE(sde, times, x)
+        g = check_noise(steps, x.detach())
+        additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
+        bm = self._brownian(noise, times, x, first, steps)
+        adjoint, calculus = differentiable == "adjoint", self._calculus(sde, additive)
+        engine = torchsde.sdeint_adjoint if adjoint else torchsde.sdeint
+        of = parameters if adjoint else None
+        return sde_path(engine, sde, x, times, saved, bm, self.method, calculus, of)
+
+    def _check_matrix(self, sde: SDE) -> None:
+        if sde.noises is not None and self.method not in MATRIX:
+            raise ValueError(
+                f"{self.method!r} does not take a diffusion matrix; use one of {', '.join(MATRIX)}"
+            )
+        if sde.noises is None and self.method == "log_ode":
+            raise ValueError("'log_ode' is for a diffusion matrix, SDE(..., noises=m); use 'heun'")
+
+    @staticmethod
+    def _kept_inside(sde: SDE, adapter: object, path: Path) -> Path:
+        """The path between the walls, beyond which rounding may have carried a state."""
+        if sde.walls is None or not isinstance(adapter, TorchsdeWalled):
+            return path
+        return replace(path, x=sde.walls.clamped(path.x), absorbed=adapter.absorbed)
+
     def _step_indices(self, steps: list[int]) -> Tensor:
-        if METHODS[self.method].joint:
+        if KNOWN[self.method].joint:
             return StepIndices.of(steps)
         return torch.tensor(steps, dtype=torch.float64)  # `srk` takes roots of its times
 
@@ -172,24 +238,37 @@ class SDESolver:
         self, noise: Leg, times: Tensor, x: Tensor, first: int, steps: SteppedSDE
     ) -> Brownian:
         # With a single stage there is one noise per step, so that many are scaled at once.
-        scales = steps.noise_scales() if self.method == "euler" else None
-        n, d = x.shape
+        sde, n = steps.sde, len(x)
+        walls, m = sde.walls is not None, sde.noises or x.shape[1]
+        plain = self.method == "euler" and not walls and sde.noises is None
+        scales = steps.noise_scales() if plain else None
         return Brownian(
-            noise.seed, n, d, x.dtype, x.device, first=first, times=times, fine=self.fine,
-            leg=noise.leg, levy=METHODS[self.method].area, scales=scales,
+            noise.seed, n, m, x.dtype, x.device, first=first, times=times, fine=self.fine,
+            leg=noise.leg, levy=KNOWN[self.method].area, scales=scales, walls=walls,
+            area=self.method == "log_ode",
         )  # fmt: skip
 
-    def _adapter(
-        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool
-    ) -> TorchsdeJoint | TorchsdeAdditive | TorchsdeDiagonal | TorchsdeReversible:
-        method = METHODS[self.method]
-        calculus = method.calculus or ("ito" if additive else sde.calculus)
+    def _calculus(self, sde: SDE, additive: bool) -> str:
+        """The calculus of the run, which does not matter where the noise is additive."""
+        calculus = KNOWN[self.method].calculus or ("ito" if additive else sde.calculus)
         if not additive and calculus != sde.calculus:
-            fits = [k for k, m in METHODS.items() if m.calculus in (None, sde.calculus)]
+            named = METHODS if sde.noises is None else MATRIX
+            fits = [k for k in named if named[k].calculus in (None, sde.calculus)]
             raise ValueError(
                 f"{self.method!r} does not fit noise that depends on x, as this SDE is of the "
                 f"{sde.calculus} calculus; use one of {', '.join(fits)}"
             )
+        return calculus
+
+    def _adapter(
+        self, sde: SDE, monitor: Monitor, bm: Brownian, additive: bool, before: Path | None
+    ) -> _Torchsde:
+        method, calculus = KNOWN[self.method], self._calculus(sde, additive)
+        if sde.noises is not None:
+            return TorchsdeMatrix(monitor, bm, calculus, method.calls[0])
+        if sde.walls is not None:
+            absorbed = None if before is None else before.absorbed
+            return TorchsdeWalled(monitor, bm, calculus, sde.walls, absorbed)
         if method.joint:
             return TorchsdeJoint(monitor, bm, calculus, method.calls[0])
         if self.method == "reversible_heun":

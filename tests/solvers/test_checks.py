@@ -29,7 +29,7 @@ def test_row_of_noise_belongs_to_axes_whatever_the_number_of_particles(n):
 
 
 AMBIGUOUS = {
-    "a matrix": (lambda x, t: torch.diag(ROW), "rotate the axes"),
+    "a matrix": (lambda x, t: torch.diag(ROW), "say SDE"),
     "amplitudes": (lambda x, t: x.norm(dim=1), r"g\[:, None\]"),
     "numbers for two particles": (lambda x, t: ROW[:, None] * x, "one particle more"),
 }

@@ -578,12 +578,12 @@ REFUSED = {
     "a matrix of noise": (
         lambda: euler(sf.SDE(lambda x, t: x, lambda x, t: torch.eye(2), 0.0, 1.0)),
         ValueError,
-        "diagonal",
+        "say SDE",
     ),
     "a row of noise for a cloud": (
         lambda: euler(sf.SDE(lambda x, t: x, lambda x, t: torch.ones(1, 2), 0.0, 1.0)),
         ValueError,
-        "diagonal",
+        "say SDE",
     ),
     "an empty span": (lambda: sf.SDE(lambda x, t: x, None, 1.0, 1.0), ValueError, "differ"),
     "a span without end": (lambda: sf.SDE(GBM.drift, None, 0.0, math.inf), ValueError, "t_end"),

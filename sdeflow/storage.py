@@ -1,0 +1,188 @@
+"""Write results to .npz or .h5 and read them back, bit for bit and with their provenance.
+
+    path.save("run.npz")        Path.load("run.npz")        provenance_of("run.npz")
+
+A file holds arrays and one line of JSON: the kind of the object, its plain values, its provenance
+and a SHA-256 digest of all, so that a file of which a bit has changed is refused. Nothing in it
+can be executed. A .h5 file needs h5py (`pip install 'sdeflow[files]'`).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sdeflow._validation import SdeflowError, check_file
+from sdeflow.provenance import provenance, write_bytes
+
+try:
+    import h5py
+except ImportError:  # of the extra `files`
+    h5py = None
+try:
+    import xarray
+except ImportError:
+    xarray = None  # type: ignore[assignment]
+
+LINE = "sdeflow"
+DAMAGED = (
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What numpy and h5py raise for a file that is no whole one."""
+HDF5 = (".h5", ".hdf5")
+
+
+def write_object(
+    path: str | FilePath, kind: str, tensors: Mapping[str, Tensor], plain: Mapping[str, Any]
+) -> None:
+    """Write an object as tensors and plain values, whole or not at all.
+
+    Raises:
+        ValueError: the suffix is neither .npz nor .h5.
+        SdeflowError: h5py is missing.
+    """
+    path = _checked(path)
+    arrays = {name: _as_array(value) for name, value in tensors.items()}
+    about = {
+        "kind": kind,
+        "plain": dict(plain),
+        "types": {name: str(value.dtype) for name, value in tensors.items()},
+        "provenance": provenance(),
+    }
+    text = json.dumps(about, sort_keys=True)
+    line = f"{_digest(arrays, text)} {text}"
+    buffer = io.BytesIO()
+    if path.suffix == ".npz":
+        np.savez(buffer, allow_pickle=False, **{LINE: np.array(line), **arrays})
+    else:
+        with h5py.File(buffer, "w", track_order=True) as file:
+            for name, value in arrays.items():
+                file.create_dataset(name, data=value, track_times=False)
+            file.attrs[LINE] = line
+    write_bytes(path, buffer.getvalue())
+
+
+def read_object(path: str | FilePath, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the plain values of an object of this kind.
+
+    Raises:
+        OSError: there is no such file.
+        SdeflowError: the file is damaged, or holds another kind of object.
+    """
+    arrays, about = _read(path)
+    if about["kind"] != kind:
+        other = about["kind"]
+        raise SdeflowError(f"{path} holds a {other}, not a {kind}; use {other}.load")
+    types = about["types"]
+    return {name: _as_tensor(value, types[name]) for name, value in arrays.items()}, about["plain"]
+
+
+def provenance_of(path: str | FilePath) -> dict[str, str | int]:
+    """What made the object of a file: command, commit, versions, device.
+
+    Raises:
+        OSError: there is no such file.
+        SdeflowError: the file is damaged.
+    """
+    found: dict[str, str | int] = _read(path)[1]["provenance"]
+    return found
+
+
+def as_numpy(value: Tensor) -> np.ndarray:
+    """A tensor as an array; types that numpy lacks in float32."""
+    value = value.detach().cpu()
+    out: np.ndarray = (value.float() if value.dtype is torch.bfloat16 else value).numpy()
+    return out
+
+
+def write_csv(path: str | FilePath, names: Sequence[str], columns: Sequence[Tensor]) -> None:
+    """Write columns (N,) under their names, with all digits.
+
+    Raises:
+        ValueError: the suffix is not .csv.
+    """
+    if not str(path).endswith(".csv"):
+        raise ValueError(f"{path} must end in .csv")
+    buffer = io.StringIO()
+    buffer.write(",".join(names) + "\n")
+    rows = [as_numpy(column).tolist() for column in columns]
+    csv.writer(buffer, lineterminator="\n").writerows(zip(*rows, strict=True))
+    write_bytes(FilePath(path), buffer.getvalue().encode())
+
+
+def as_xarray(values: np.ndarray, axes: Mapping[str, np.ndarray | None], name: str) -> Any:
+    """An xarray.DataArray with named axes and their coordinates, where there are any.
+
+    Raises:
+        SdeflowError: xarray is missing.
+    """
+    if xarray is None:
+        raise SdeflowError("this needs xarray: pip install 'sdeflow[files]'")
+    coordinates = {axis: at for axis, at in axes.items() if at is not None}
+    return xarray.DataArray(values, coordinates, tuple(axes), name)
+
+
+def _read(path: str | FilePath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    path = _checked(check_file(path))
+    arrays, text = dict[str, np.ndarray](), ""
+    with open(path, "rb") as stream:
+        try:
+            if path.suffix == ".npz":
+                with np.load(stream, allow_pickle=False) as file:
+                    arrays = {name: file[name] for name in file.files}
+                line = str(arrays.pop(LINE))
+            else:
+                with h5py.File(stream, "r") as file:
+                    arrays, line = {name: file[name][()] for name in file}, str(file.attrs[LINE])
+            digest, text = line.split(" ", 1)
+            whole = digest == _digest(arrays, text)
+        except DAMAGED:
+            whole = False
+    if not whole:
+        raise SdeflowError(f"{path} is damaged, or was not written by sdeflow; write it again")
+    return arrays, json.loads(text)
+
+
+def _checked(path: str | FilePath) -> FilePath:
+    if not isinstance(path, str | FilePath):
+        raise TypeError(f"path must be the name of a file, got {type(path).__name__}")
+    path = FilePath(path)
+    if path.suffix not in (".npz", *HDF5):
+        raise ValueError(f"{path} must end in .npz or .h5")
+    if path.suffix in HDF5 and h5py is None:
+        raise SdeflowError(f"{path} needs h5py: pip install 'sdeflow[files]', or write a .npz")
+    return path
+
+
+def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
+    found = hashlib.sha256(text.encode())
+    for name in sorted(arrays):
+        value = arrays[name]
+        found.update(f"{name} {value.dtype} {value.shape}".encode())
+        found.update(np.ascontiguousarray(value).tobytes())
+    return found.hexdigest()
+
+
+def _as_array(value: Tensor) -> np.ndarray:
+    value = value.detach().cpu().contiguous()
+    if value.dtype is torch.bfloat16:  # numpy has no such type
+        value = value.view(torch.int16)
+    out: np.ndarray = value.numpy()
+    return out
+
+
+def _as_tensor(value: np.ndarray, kind: str) -> Tensor:
+    out = torch.from_numpy(np.array(value))
+    return out.view(torch.bfloat16) if kind == "torch.bfloat16" else out
