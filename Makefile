@@ -6,6 +6,14 @@ DATA ?= spiral
 # Their dependencies bring another build of torch and tools of training; no sampler needs these.
 PEERS := k-diffusion azula smalldiffusion torchdyn
 
+# The oldest versions, in an environment of their own. On Linux the default build of torch brings
+# gigabytes of CUDA; another version tests the oldest of all else: make test-oldest TORCH=2.13.0
+TORCH ?= 2.4.0
+OLDEST_PYTHON ?= python3.11
+OLDEST := .venv-oldest/bin
+OLDEST_READY := .venv-oldest/.ready-$(TORCH)
+OLDEST_TOOLS := pytest hypothesis pytest-timeout pytest-xdist scikit-learn POT
+
 BIN := .venv/bin
 READY := .venv/.ready
 BENCH_READY := .venv/.ready-bench
@@ -34,6 +42,12 @@ $(DOCS_READY): $(READY)
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
 	@touch $@
 
+$(OLDEST_READY): pyproject.toml constraints-oldest.txt
+	@test -x $(OLDEST)/python || $(OLDEST_PYTHON) -m venv .venv-oldest
+	@echo "installing the oldest versions into .venv-oldest (a few minutes the first time)"
+	@$(OLDEST)/python -m pip install -q -c constraints-oldest.txt torch==$(TORCH) -e . $(OLDEST_TOOLS)
+	@rm -f .venv-oldest/.ready-* && touch $@
+
 demo: $(READY)  ## train, sample and check one cloud: DATA=spiral, or your own file; writes runs/demo
 	$(BIN)/sdeflow demo --data '$(DATA)'
 
@@ -42,6 +56,10 @@ test: lint  ## lint, types and the fast tests
 
 test-all: lint  ## the same with the slow tests
 	$(PYTEST) -m '' -n 2 --dist worksteal
+
+.PHONY: test-oldest
+test-oldest: $(OLDEST_READY)  ## the fast tests of the package with the oldest versions that pyproject.toml allows
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/python -m pytest --ignore tests/benchmarks -n 2 --dist worksteal
 
 lint: $(READY)  ## style, form and types: ruff and mypy
 	$(BIN)/ruff check .

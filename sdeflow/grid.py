@@ -46,6 +46,9 @@ class Grid:
         for name, value in (("low", low), ("high", high), ("shape", shape)):
             object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        return f"grid of {self}"
+
     def __str__(self) -> str:
         box = " x ".join(f"[{a:g}, {b:g}]" for a, b in zip(self.low, self.high, strict=True))
         return f"{' x '.join(map(str, self.shape))} cells in {box}"

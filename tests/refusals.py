@@ -1,6 +1,7 @@
 """List the public names, and judge an error: a refusal in one sentence, or a broken thing?"""
 
 import dis
+import re
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,3 +46,13 @@ def members(module: ModuleType) -> Iterator[tuple[str, object]]:
     for name in getattr(module, "__all__", own):
         if not name.startswith("_"):
             yield name, getattr(module, name)
+
+
+def unprintable(value: object) -> str:
+    """What is wrong with the `repr` of a thing of ours; empty if nothing is."""
+    if not type(value).__module__.startswith("sdeflow"):
+        return ""
+    text = repr(value)
+    if "\n" in text or len(text) > LONGEST or re.search(r"tensor\(|array\(| at 0x", text):
+        return f"prints itself as {text[:150]!r}"
+    return ""

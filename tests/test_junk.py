@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import sdeflow as sf
 from tests import test_mistakes as m
 from tests.problems import f64
-from tests.refusals import faults, members
+from tests.refusals import faults, members, unprintable
 
 # ------------------------------------------------------------------------ what there is to drive
 
@@ -55,7 +55,8 @@ def callables() -> dict[str, Callable]:
 
 CALLABLES = callables()
 NOT_DRIVEN = {
-    r"\.(Coefficients|Posterior|TransitionKernel|Arc)\b": "rows of numbers, which check nothing",
+    r"\.(Coefficients|Posterior|TransitionKernel|Recipe|Spread|Arc)\b|\.Pinwheel$": "rows of "
+    "numbers, which check nothing",
     r"\.(ErrorSource|ErrorBudget|Verdict|PathVerdict|LossReport|GuidedLaw|Bound|Passage"
     r"|Estimate|OrnsteinUhlenbeck|Training)$": "results, which the package makes",
     r"\.(at|table|row|stepped|noise_mean|posterior|predicted)$": "the inside of a step, where "
@@ -225,7 +226,7 @@ ANNOTATED: dict[str, list] = {
     "Verdict": [m.VERDICT],
     "NoiseLevel": [m.LEVEL, m.an.NoiseLevel(0.1)],
     "KernelVariance": [m.VARIANCE],
-    "Distribution": [m.MIX, m.POINTS, m.BOARD],
+    "Distribution": [m.MIX, m.POINTS, m.CHECKERBOARD],
     "GaussianMixture": [m.MIX, m.MIX1],
     "Drift": [lambda x, t: -x],
     "Diffusion": [lambda x, t: f64(0.5), None],
@@ -260,7 +261,7 @@ JUNK: list[Any] = [
 ]  # fmt: skip
 
 EXAMPLES: dict[str, list] = {
-    "PiecewiseConstant": [m.BOARD],
+    "PiecewiseConstant": [m.CHECKERBOARD],
     "PointSet": [m.POINTS],
     "Curves": [sf.datasets.two_moons().distribution],
     "Dataset": [sf.datasets.ring(), sf.datasets.spiral(), sf.datasets.checkerboard()],
@@ -383,8 +384,8 @@ def test_any_call_gives_a_value_or_a_sentence(name: str) -> None:
         rest = {k: v for k, v in chosen.items() if not positional_only(function, k)}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
-            _, error = m.outcome(partial(function, *first, *positional, **rest))
-        fault = "" if error is None else faults(error)
+            value, error = m.outcome(partial(function, *first, *positional, **rest))
+        fault = unprintable(value) if error is None else faults(error)
         assert not fault, f"{name}({described(chosen)}): {fault}"
 
     drive()

@@ -62,7 +62,7 @@ ARC = ds.two_moons().curve[0].place
 POINTS = di.PointSet(X, torch.tensor([0, 0, 1, 1, 2, 2]))
 POINT_FIELD = sf.ExactField(VP, POINTS)
 CLEAN = sf.ExactField(sf.EDM(t_min=0.0), POINTS)
-BOARD = ds.checkerboard().distribution
+CHECKERBOARD = ds.checkerboard().distribution
 GUIDED = sf.GuidedField(FIELD.given(0), FIELD, 2.0)
 OU = sd.ornstein_uhlenbeck([[1.0, 0.0], [0.0, 2.0]], 1.0)
 OU1 = sd.ornstein_uhlenbeck([[1.0]], 1.0)
@@ -347,8 +347,8 @@ DISTRIBUTIONS: Table = {
         "weights",
     ),
     "Piecewise(None)": (lambda: di.PiecewiseConstant(f64([0, 0]), 1.0, None), "weights"),
-    "board.cell(list)": (lambda: BOARD.cell(LIST), "x must be"),
-    "board.given(9)": (lambda: BOARD.given(9), "label"),
+    "checkerboard.cell(list)": (lambda: CHECKERBOARD.cell(LIST), "x must be"),
+    "checkerboard.given(9)": (lambda: CHECKERBOARD.given(9), "label"),
     "Curves(empty)": (lambda: di.Curves(()), "arc"),
     "Curves(noise<0)": (lambda: di.Curves(ds.two_moons().curve, -1.0), "noise must be"),
     "Curves(function)": (lambda: di.Curves((torch.sin,)), "Arc"),

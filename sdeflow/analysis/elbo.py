@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import (
@@ -111,6 +112,21 @@ class Bound:
             f"{self.mean:.6g} +- {self.error:.2g} nats"
         )
 
+    def __str__(self) -> str:
+        """A Markdown table: prior, steps and last step, as means over the points."""
+        terms = -self.terms.detach().mean(1)
+        rows = (
+            ("prior", terms[0]), (f"{len(terms) - 2} steps", terms[1:-1].sum()),
+            ("last step", terms[-1]),
+        )  # fmt: skip
+        values = [(name, f"{float(value):.4g}") for name, value in rows]
+        headers = ("part", "nats")
+        table = tabulate(values, headers=headers, tablefmt="github", disable_numparse=True)
+        return f"{table}\n\n{self!r}"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
     @property
     def total(self) -> Tensor:
         """An unbiased estimate of the bound on ln p(x_0) at each point, (n,)."""
@@ -184,7 +200,10 @@ def gaussian_kl(
 
 def _variance(value: Tensor | float, name: str, mean: Tensor) -> Tensor:
     try:
-        found = torch.as_tensor(value).to(mean)
+        found = torch.as_tensor(value)
+        if found.is_complex():
+            raise TypeError
+        found = found.to(mean)
         return found if found.ndim == 0 else found.expand(mean.shape)
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(

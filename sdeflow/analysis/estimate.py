@@ -44,5 +44,13 @@ class Estimate:
     def __str__(self) -> str:
         """Value +- error."""
         if self.value.ndim:
-            return f"{self.value.tolist()} +- {self.error.tolist()}"
+            value, error = self.value.tolist(), self.error.tolist()
+            return f"{_rounded(value, 6)} +- {_rounded(error, 2)}"
         return repr(self)
+
+
+def _rounded(values: float | list, digits: int) -> str:
+    """A (nested) list of numbers, each with so many digits."""
+    if isinstance(values, list):
+        return f"[{', '.join(_rounded(v, digits) for v in values)}]"
+    return f"{values:.{digits}g}"

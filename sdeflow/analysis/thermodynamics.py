@@ -124,10 +124,11 @@ def entropy_production(sde: SDE, density: Density, t: float) -> float:
     """
     when = torch.tensor(check_finite(t, "t"), dtype=torch.float64)
     check_kind(density, Density, "density")
+    current = probability_current(sde, density, t)
     diffusivity = _diffusivity(check_sde(sde), density.grid.centres(), when)
     p = density.mass / density.grid.volume
     held = density.mass > ROUND_OFF * density.total()
-    velocity = probability_current(sde, density, t)[held] / p[held][:, None]
+    velocity = current[held] / p[held][:, None]
     return float((density.mass[held][:, None] * velocity**2 / diffusivity).sum())
 
 

@@ -34,6 +34,9 @@ class Arc(NamedTuple):
     low: float
     high: float
 
+    def __repr__(self) -> str:
+        return f"arc of a curve, parameter from {self.low:.4g} to {self.high:.4g}"
+
     def moved(self, shift: Tensor, scale: float) -> Arc:
         """The arc of the points (x - shift) / scale."""
         return Arc(_Moved(self.place, shift, scale), self.low, self.high)

@@ -101,7 +101,9 @@ class Dataset:
 
     def __repr__(self) -> str:
         shape = "" if self.shape is None else f", shape {self.shape}"
-        classes = f", classes {', '.join(self.classes)}" if self.classes else ""
+        named, more = self.classes[:10], len(self.classes) - 10
+        classes = f", classes {', '.join(named)}" if named else ""
+        classes += f" and {more} more" if more > 0 else ""
         units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""
         rest = "" if self.held_out is None else f", held out: {self.held_out.distribution}"
         return f"{self.name}: {self.distribution}{shape}, std {self.std:.4g}{units}{classes}{rest}"

@@ -286,6 +286,9 @@ class Pinwheel(Distribution):
         check_numbers(self.centre, "centre", (2,))
         check_positive(self.scale, "scale")
 
+    def __repr__(self) -> str:
+        return f"a pinwheel of {self.arms} arms"
+
     @property
     def dim(self) -> int:
         return 2

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
+from sdeflow._validation import in_words
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.arguments import Noise as Noise
 
@@ -36,6 +37,11 @@ class Posterior(NamedTuple):
     data: Tensor
     noise: Tensor
     data_variance: Tensor
+
+    def __repr__(self) -> str:
+        n, d = self.data.shape
+        variance = in_words(self.data_variance)
+        return f"posterior of {n} points in {d} dimensions, data variance {variance}"
 
 
 class Distribution(ABC):

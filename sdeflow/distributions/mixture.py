@@ -158,7 +158,8 @@ class GaussianMixture(Distribution):
         return GaussianMixture(self.weights[one], self.means[one], self.covariances[one])
 
     def __repr__(self) -> str:
-        return f"a mixture of {len(self.weights)} Gaussians in {self.dim} dimensions"
+        kind = f"a mixture of {k} Gaussians" if (k := len(self.weights)) > 1 else "a Gaussian"
+        return f"{kind} in {self.dim} dimension{'s' * (self.dim > 1)}"
 
     def covariance(self) -> Tensor:
         """Cov[x] = sum_k w_k (C_k + (mu_k - mean)(mu_k - mean)^T), (d, d)."""

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import as_numbers
+from sdeflow._validation import as_numbers, in_words
 from sdeflow.distributions.arguments import check_move
 
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened
@@ -61,12 +61,13 @@ class Units:
         s = covariance.diagonal().sqrt()
         off = covariance / (s[:, None] * s)
         pairs = off[torch.ones_like(off).triu(1) > 0]
-        values = [f"{v:.3g}" for v in s.tolist()]
+        few = len(s) <= 4
+        values = f"{', '.join(f'{v:.3g}' for v in s[:-1])} and {s[-1]:.3g}" if few else in_words(s)
         most = float(pairs[pairs.abs().argmax()]) if len(pairs) else 0.0
         white = (
             f", whitened, {'largest ' * (len(pairs) > 1)}correlation {most:.2g}" if most else ""
         )
-        return f"columns scaled by {', '.join(values[:-1])} and {values[-1]}{white}{self.note}"
+        return f"columns scaled by {values}{white}{self.note}"
 
     def standardise(self, x: Tensor) -> Tensor:
         """The standardised points scale^-1 (x - centre), (..., d), of x in the data's units."""

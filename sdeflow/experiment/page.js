@@ -280,8 +280,8 @@
   function tell(chosen) {
     const k = Math.round(state.at), noise = data.noise ? `, σ/α = ${data.noise[k].toPrecision(3)}` : "";
     $("slider").value = k;
-    $("clock").textContent = `t = ${Number(t[k].toPrecision(4))}${noise}, state ${k + 1} of ${frames}`;
-    $("slider").setAttribute("aria-valuetext", $("clock").textContent);
+    $("now").textContent = `t = ${Number(t[k].toPrecision(4))}${noise}, state ${k + 1} of ${frames}`;
+    $("slider").setAttribute("aria-valuetext", $("now").textContent);
     $("play").textContent = state.playing ? "Pause" : "Play";
     const where = (i) => names.map((name, panel) => `${name} ${point(position(panel, i))}`).join(", ");
     $("particle").textContent = chosen === null

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from sdeflow._validation import check_int, check_seed, shown
-from sdeflow.fields.networks import FEATURES, TOKENS, How, TimeInput
+from sdeflow.fields.networks import FEATURES, TOKENS, How, TimeInput, described
 
 WIDTH = 128
 """The number of features in e."""
@@ -65,6 +65,12 @@ class FilmNetwork(nn.Module):
         elif labels:
             width = {"add": WIDTH, "append": PLANES, "attend": TOKENS * FEATURES}[how]
             self.known = nn.Embedding(labels + 1, width)
+
+    def __repr__(self) -> str:
+        """In words; `str` lists the layers."""
+        return described(self)
+
+    __str__ = nn.Module.__repr__
 
     def _hold_first(self, table: Tensor) -> None:
         """Make the layers that read a table."""

@@ -49,6 +49,17 @@ class TimeInput(Enum):
     NOISE_LEVEL = "ln(sigma / (alpha s)) / 4"
 
 
+def described(network: nn.Module) -> str:
+    """A network in one line: its kind, its sizes, and the number of its weights."""
+    config = getattr(network, "config", {})
+    told = {k: v for k, v in config.items() if v and k not in ("how", "seed")}
+    sizes = "".join(
+        f", {k} {v:g}" if isinstance(v, float) else f", {k} {v}" for k, v in told.items()
+    )
+    weights = sum(p.numel() for p in network.parameters())
+    return f"{type(network).__name__}{sizes}, {weights:,} weights"
+
+
 class Conditioned(nn.Module, ABC):
     """A network of which one part depends on noise level and label alone.
 
@@ -59,6 +70,12 @@ class Conditioned(nn.Module, ABC):
 
     takes: ClassVar[TimeInput] = TimeInput.NOISE_LEVEL
     independent: ClassVar[bool] = True
+
+    def __repr__(self) -> str:
+        """In words; `str` lists the layers."""
+        return described(self)
+
+    __str__ = nn.Module.__repr__
 
     def forward(self, x: Tensor, c: Tensor, label: Tensor | None = None) -> Tensor:
         """The output (n, d) for x (n, d), c () or (n,), and label () or (n,), whole numbers."""

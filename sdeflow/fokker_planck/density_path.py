@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
 from typing import overload
 
+from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
@@ -67,6 +68,31 @@ class Diagnostics:
             if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
                 raise TypeError(f"{each.name} must be a number, got {type(value).__name__}")
 
+    def __repr__(self) -> str:
+        """One line: what was estimated."""
+        known = {k: v for k, v in vars(self).items() if not math.isnan(v)}
+        return "diagnostics: " + ", ".join(f"{_words(k)} {v:.2g}" for k, v in known.items())
+
+    def __str__(self) -> str:
+        """A Markdown table, with the values that give a warning and an error."""
+        rows = [
+            (
+                _words(k),
+                "" if math.isnan(v) else f"{v:.2g}",
+                *(f"{getattr(x, k):g}" for x in LIMITS),
+            )
+            for k, v in vars(self).items()
+        ]
+        headers = ("diagnostic", "value", "warning above", "error above")
+        return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def _words(name: str) -> str:
+    return "Courant number" if name == "courant" else name.replace("_", " ")
+
 
 WARN = Diagnostics(
     negative_mass=1e-6,
@@ -86,6 +112,7 @@ REFUSE = Diagnostics(
     cells_per_feature=1.0,
     table_error=0.05,
 )
+LIMITS = (WARN, REFUSE)
 CURES = {
     "negative_mass": "{:.1e} of the mass became negative and was set to zero, because the cells "
     "are too wide for this density; use finer cells, or a smaller box",

@@ -29,6 +29,7 @@ from sdeflow._validation import (
     check_positive,
     check_seed,
 )
+from sdeflow.fields.networks import described
 from sdeflow.images.learning import Pictures, batch_of, minimise, stored
 from sdeflow.images.pictures import SIDE
 from sdeflow.images.towers import ImageTower, TextTower
@@ -102,6 +103,12 @@ class ContrastiveModel(nn.Module):
             self.image = ImageTower(side, channels, dim)
             self.text = TextTower(vocabulary.size, vocabulary.length, width, depth, heads, dim)
         self.log_scale = nn.Parameter(torch.tensor(math.log(FIRST_SCALE)))
+
+    def __repr__(self) -> str:
+        """In words; `str` lists the layers."""
+        return described(self)
+
+    __str__ = nn.Module.__repr__
 
     @property
     def dim(self) -> int:

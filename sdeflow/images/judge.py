@@ -21,6 +21,7 @@ from sdeflow._validation import (
     check_positive,
     check_seed,
 )
+from sdeflow.fields.networks import described
 from sdeflow.images.clip import ROWS
 from sdeflow.images.learning import Pictures, batch_of, minimise, stored
 from sdeflow.images.pictures import SIDE
@@ -62,6 +63,12 @@ class Judge(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(check_seed(seed))
             self.tower = ImageTower(SIDE, channels, len(DIGITS) + len(NAMES))
+
+    def __repr__(self) -> str:
+        """In words; `str` lists the layers."""
+        return described(self)
+
+    __str__ = nn.Module.__repr__
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of digits (n, 10) and of attributes (n, 9)."""

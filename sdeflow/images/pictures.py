@@ -64,6 +64,10 @@ class Captioned(NamedTuple):
     digit: Tensor
     drawn: Tensor
 
+    def __repr__(self) -> str:
+        """In words."""
+        return f"{len(self.x)} pictures with captions"
+
 
 @dataclass(frozen=True)
 class CaptionedPictures:

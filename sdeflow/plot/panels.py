@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ class Window:
         """Check the corners, and turn them into tuples."""
         for name in ("low", "high"):
             given = getattr(self, name)
-            row = given if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+            row = given if np.iterable(given) and not isinstance(given, str) else (given,)
             corner = tuple(check_finite(c, f"an entry of {name}") for c in row)
             object.__setattr__(self, name, corner)
         ordered = len(self.low) == len(self.high) in (1, 2)

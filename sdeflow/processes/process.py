@@ -35,6 +35,7 @@ from sdeflow._validation import (
     check_kind,
     check_positive,
     check_seed,
+    in_words,
 )
 from sdeflow.random_streams import Stream, normals, uniform
 
@@ -61,6 +62,10 @@ class Coefficients(NamedTuple, Generic[Scalar]):
     sigma: Scalar
     alpha_dot: Scalar
     sigma_dot: Scalar
+
+    def __repr__(self) -> str:  # type: ignore[misc]
+        """In words: the values, or their ranges over the times."""
+        return ", ".join(f"{k} {in_words(v)}" for k, v in self._asdict().items())
 
     @property
     def noise_rate(self) -> Scalar:

@@ -55,6 +55,10 @@ class Spread(NamedTuple):
     widest: float
     narrowest: float | None = None
 
+    def __repr__(self) -> str:
+        finest = "unknown" if self.narrowest is None else f"{self.narrowest:.4g}"
+        return f"data of std {self.std:.4g}, widest {self.widest:.4g}, narrowest {finest}"
+
     @property
     def finest(self) -> float | None:
         """The width of the finest structure, narrowest / std; None if it is not known."""

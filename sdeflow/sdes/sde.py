@@ -27,6 +27,7 @@ from sdeflow._validation import (
     check_int,
     check_kind,
     check_times,
+    in_words,
     shown,
 )
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
@@ -47,6 +48,10 @@ class TransitionKernel(NamedTuple):
     scale: Tensor
     shift: Tensor
     variance: Tensor
+
+    def __repr__(self) -> str:
+        scale, shift, variance = map(in_words, self)
+        return f"transition kernel, scale {scale}, shift {shift}, variance {variance}"
 
 
 Transition = Callable[[float, float], TransitionKernel]

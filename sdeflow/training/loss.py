@@ -23,11 +23,13 @@ from functools import partial
 
 import numpy as np
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import (
     check_cloud,
     check_finite,
+    check_function,
     check_int,
     check_kind,
     check_numbers,
@@ -262,6 +264,18 @@ class LossReport:
             f"mean over {len(self.t)} noise levels"
         )
 
+    def __str__(self) -> str:
+        """A Markdown table of at most nine of the noise levels, and the mean over all."""
+        shown = torch.linspace(0, len(self.t) - 1, min(len(self.t), 9)).round().long()
+        columns = (self.t, self.loss, self.irreducible, self.excess, self.error)
+        rows = [[f"{float(v[k]):.3g}" for v in columns] for k in shown]
+        headers = ("t", "loss", "irreducible", "excess", "error of excess")
+        table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        return f"{table}\n\n{self!r}"
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
 
 def loss_decomposition(
     field: LearnedField,
@@ -297,6 +311,7 @@ def loss_decomposition(
     u = (torch.arange(levels, dtype=torch.float64) + 0.5) / levels
     times = uniform_log_snr(p, u)
     weighting = prediction_weighting(Prediction.NOISE) if weighting is None else weighting
+    check_function(weighting, "weighting")
     x0 = truth.sample(n, seed)
     with torch.no_grad():
         rows = [

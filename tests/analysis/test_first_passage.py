@@ -29,8 +29,9 @@ def drifting(t_end: float) -> sf.SDE:
 
 
 def test_passage_of_a_drifting_particle_is_inverse_gaussian_at_any_step() -> None:
-    """The bridge is exact here: with ten steps per passage the distribution is exact, step by
-    step. Without it passages are late by 0.58 sqrt(dt) = 0.18 (Chernoff 1965), 26 errors."""
+    """The Brownian bridge is exact here: with ten steps per passage the distribution is exact,
+    step by step. Without it passages are late by 0.58 sqrt(dt) = 0.18, which is 26 errors
+    (Chernoff 1965)."""
     dt, n = 0.1, 20_000
     found = first_passage(
         drifting(24.0), torch.zeros(n, 1, dtype=F64), level, SDESolver(steps=240, seed=3)

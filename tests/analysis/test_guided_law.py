@@ -183,7 +183,7 @@ def test_guided_laws_print_themselves_in_words(guided_by_two: GuidedLaw) -> None
 
 def test_the_tilted_density_of_one_square_of_a_checkerboard_is_the_square() -> None:
     """There p_u is p_c / 8, and far away their masses are rounding errors, whose ratio is none."""
-    board = sf.datasets.checkerboard().standardised().distribution
+    checkerboard = sf.datasets.checkerboard().standardised().distribution
     grid = sf.Grid(-2.8, 2.8, (96, 96))
-    c, u = (part.on_grid(grid, 1.0, 0.003) for part in (board.given(0), board))
+    c, u = (part.on_grid(grid, 1.0, 0.003) for part in (checkerboard.given(0), checkerboard))
     assert sf.analysis.tilted(c, u, 3.0).total_variation(c) < 0.02

@@ -34,7 +34,7 @@ def _one_thread() -> None:
 
 
 def test_variants_are_timed_in_turn_after_a_round_that_does_not_count() -> None:
-    """On a clock of our own: a takes 1 and b 10 in the first round, then 2 and 20, 3 and 30."""
+    """With a timer of our own: a takes 1 and b 10 in the first round, then 2 and 20, 3 and 30."""
     now, order = [0.0], []
 
     def variant(name: str, size: float) -> None:
@@ -233,9 +233,9 @@ class Still(sf.ODESolver):
 def test_judge_counts_particles_off_the_squares(
     spoilt: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A known cloud: exact draws, of which some are taken off the board."""
-    board = sf.datasets.checkerboard()
-    x = board.sample(20_000, 1)
+    """A known cloud: exact draws, of which some are moved off the squares."""
+    squares = sf.datasets.checkerboard()
+    x = squares.sample(20_000, 1)
     x[:spoilt] = 100.0
     monkeypatch.setattr(Still, "cloud", x)
     monkeypatch.setattr(checkerboard.sf, "ODESolver", Still)

@@ -257,9 +257,9 @@ def test_checkerboard_is_uniform_on_its_squares_and_nowhere_else() -> None:
 
 def test_checkerboard_cells_are_counted_along_rows() -> None:
     data = ds.checkerboard()
-    board = ["2.3.", ".0.1"]  # rows from the top, of the lower half
-    board = ["6.7.", ".4.5", *board]
-    for row, line in enumerate(board):
+    squares = ["2.3.", ".0.1"]  # rows from the top, of the lower half
+    squares = ["6.7.", ".4.5", *squares]
+    for row, line in enumerate(squares):
         for column, square in enumerate(line):
             centre = torch.tensor([[2.0 * column - 3, 3 - 2.0 * row]])
             assert int(data.cell(centre)) == (-1 if square == "." else int(square))

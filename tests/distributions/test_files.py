@@ -346,7 +346,7 @@ def test_bad_pictures_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(datafile, "MAX_PIXELS", 63)
     with pytest.raises(ValueError, match=r"too large \(8 x 8 pixels\); shrink it"):
         from_file(good)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 31)  # and Pillow's own guard, at twice that
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 31)  # and Pillow's own limit, at twice that
     with pytest.raises(ValueError, match="too large"):
         from_file(good)
 

@@ -267,7 +267,7 @@ def test_the_slider_moves_particles_to_where_the_data_are(
             assert np.abs(np.array(found) - path.x[k].numpy()).max() < 1e-3
             red, _, blue = dot(browser, panel, 1)
             assert (blue > red + 50) if panel == 0 else (red > blue + 50)
-    assert "t = 1, state 9 of 9" in browser.find_element("id", "clock").text
+    assert "t = 1, state 9 of 9" in browser.find_element("id", "now").text
     assert ask(browser, "sdeflow.errors") == []
     assert browser.get_log("browser") == []
     assert requests(browser) == [(tmp_path / "page.html").as_uri()]

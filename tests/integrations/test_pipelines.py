@@ -275,8 +275,8 @@ def test_safety_checker_of_the_pipeline_is_asked(made):
     pipe, field, _ = made
     flagged = copy.copy(pipe)
     flagged.run_safety_checker = lambda x, device, kind: (torch.zeros_like(x), [True] * len(x))
-    guarded, _ = from_diffusers(flagged, "a horse", **SIZE, steps=10)
-    assert guarded.images(field.start(2, 0)).max() == 0
+    checked, _ = from_diffusers(flagged, "a horse", **SIZE, steps=10)
+    assert checked.images(field.start(2, 0)).max() == 0
 
 
 def test_videos_are_those_of_the_pipeline():

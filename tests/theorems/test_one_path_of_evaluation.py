@@ -12,7 +12,7 @@ from sdeflow.sdes.sde import SteppedSDE
 from tests.problems import close, f64, randn
 
 PROCESS = sf.VP()
-BOARD = sf.distributions.PiecewiseConstant(
+CHECKERBOARD = sf.distributions.PiecewiseConstant(
     f64([-1.0, -1.0]), 0.5, f64([[1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1]])
 )
 
@@ -54,13 +54,13 @@ def test_fast_noise_mean_is_that_of_the_posterior(d: int, kind: str) -> None:
 
 def test_derivative_of_a_piecewise_field_is_finite_far_outside() -> None:
     """There the plain tails vanish; the derivative is that of the careful ones."""
-    field = sf.ExactField(PROCESS, BOARD)
+    field = sf.ExactField(PROCESS, CHECKERBOARD)
     for dtype in (torch.float32, torch.float64):
         x = torch.tensor([[3.0, 3.0], [0.2, -0.3]], dtype=dtype, requires_grad=True)
         t = torch.tensor(0.01, dtype=torch.float64)
         (fast,) = torch.autograd.grad(field.noise(x, t).sum(), x)
         c = PROCESS(t)
-        careful = BOARD.posterior(x, c.alpha, c.sigma).noise
+        careful = CHECKERBOARD.posterior(x, c.alpha, c.sigma).noise
         (slow,) = torch.autograd.grad(careful.sum(), x)
         assert close(fast, slow, 1e-3 if dtype == torch.float32 else 1e-9)
 
@@ -68,7 +68,7 @@ def test_derivative_of_a_piecewise_field_is_finite_far_outside() -> None:
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_narrow_clouds_are_answered_in_their_own_type(dtype: torch.dtype) -> None:
     x = randn(5, 2).to(dtype)
-    for law in (BOARD, mixture(2, "round"), mixture(2, "unequal"), mixture(2, "points")):
+    for law in (CHECKERBOARD, mixture(2, "round"), mixture(2, "unequal"), mixture(2, "points")):
         field = sf.ExactField(PROCESS, law)
         out = field.noise(x, 0.5)
         assert out.dtype == dtype

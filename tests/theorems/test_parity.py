@@ -23,11 +23,13 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
-from diffusers.schedulers import scheduling_ddpm
 from torch import Tensor, nn
 
 import sdeflow as sf
+
+diffusers = pytest.importorskip("diffusers", reason="its schedulers are compared with ours")
+scheduling_ddpm = pytest.importorskip("diffusers.schedulers.scheduling_ddpm")
+DDIMScheduler, DDPMScheduler = diffusers.DDIMScheduler, diffusers.DDPMScheduler
 
 N = 100
 SEED = 11

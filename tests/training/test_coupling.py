@@ -4,7 +4,6 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import diffusers
 import numpy as np
 import ot
 import pytest
@@ -15,6 +14,7 @@ import sdeflow as sf
 from sdeflow.integrations.diffusers import solver as diffusers_solver
 from tests.problems import SMALL, close, f64, randn, same, weights
 
+diffusers = pytest.importorskip("diffusers", reason="its schedulers run on coupled flows")
 Pairs, Training = sf.fields.Pairs, sf.training.Training
 optimal_transport = sf.training.optimal_transport
 MOONS, RING = sf.datasets.two_moons(), sf.datasets.eight_gaussians()

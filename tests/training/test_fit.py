@@ -571,11 +571,11 @@ def test_the_spiral_is_learned() -> None:
 @pytest.mark.timeout(400)
 def test_a_short_training_halves_the_error_on_the_checkerboard() -> None:
     """A twentieth of the steps leaves less than half the dirt of an untrained field."""
-    board = sf.datasets.checkerboard()
-    blank = sf.LearnedField(checkerboard.PROCESS, sf.MLP(), data_std=board.std)
+    squares = sf.datasets.checkerboard()
+    blank = sf.LearnedField(checkerboard.PROCESS, sf.MLP(), data_std=squares.std)
     before = checkerboard.judge(blank, 0, n=4000)
     after = checkerboard.judge(checkerboard.train(0, steps=600), 0, n=4000)
-    # Squares fill half of the board and nothing outside it: of a round cloud half is off, or more.
+    # Squares fill half of the box and nothing outside it: of a round cloud half is off, or more.
     assert before["off"] > 0.5 - 4.5 * 0.5 / math.sqrt(4000)
     assert after["off"] < before["off"] / 2
     assert after["worst cell"] < before["worst cell"] / 2
@@ -587,13 +587,13 @@ def test_a_short_training_halves_the_error_on_the_checkerboard() -> None:
 def test_excess_is_a_third_of_the_lectures_in_no_more_time(seed: int) -> None:
     """Both trainings through the benchmark, one after the other; seconds are CPU time."""
     data = sf.datasets.spiral()
-    clock = time.process_time
-    start = clock()
+    timer = time.process_time
+    start = timer()
     lecture = spiral.train_lecture(data.distribution.points.float(), seed)
-    lecture_s = clock() - start
-    start = clock()
+    lecture_s = timer() - start
+    start = timer()
     ours = spiral.train_ours(data, seed)
-    ours_s = clock() - start
+    ours_s = timer() - start
     a, b = (spiral.judge(field, data, seed) for field in (lecture, ours))
     assert b["excess"] <= a["excess"] / 3
     assert b["within 0.05"] >= max(0.97, a["within 0.05"])
