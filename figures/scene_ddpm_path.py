@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 import sdeflow as sf
-from benchmarks.claims.setting import NARROW, PARTICLES, POINTS, exact, muted
+from benchmarks.claims.setting import NARROW, PARTICLES, POINTS, exact, noiseless
 from figures.problems import Problem
 from sdeflow import plot
 
@@ -22,7 +22,7 @@ MODEL, NOISE = plot.BLUE, plot.ORANGE
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     """Draw the whole path, its end enlarged, and the lengths of both kinds of steps."""
-    sde = muted(exact(NARROW), 1.0)
+    sde = noiseless(exact(NARROW), 1.0)
     walk = _walk(sde)
     whole, close, lengths = fig.subplots(1, 3)
     near = (walk[-1] - 0.12).tolist(), (walk[-1] + 0.12).tolist()

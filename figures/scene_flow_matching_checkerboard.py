@@ -11,7 +11,7 @@ import torch
 
 import sdeflow as sf
 from benchmarks.claims.flow_matching import SQUARES, on_squares
-from benchmarks.claims.setting import WHOLE, board
+from benchmarks.claims.setting import WHOLE, exact_on_checkerboard
 from figures.problems import Problem
 from sdeflow import plot
 
@@ -22,7 +22,7 @@ TIMES = 1.0, 0.5, 0.0
 
 def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     """Draw clouds and velocity at three times, and the paths of some particles."""
-    field = board(WHOLE)
+    field = exact_on_checkerboard(WHOLE)
     times = torch.linspace(WHOLE.t_max, WHOLE.t_min, STEPS + 1, dtype=torch.float64)
     start = WHOLE.prior(1000 if quick else 4000, 2, seed=0, dtype=torch.float64)
     path = sf.ODESolver("euler", times=times).solve(sf.reverse(field, 0.0), start, STEPS + 1)

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from benchmarks.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, chain, exact, muted
+from benchmarks.claims.setting import COVARIANCE, POINTS, SPIRAL, WIDE, chain, exact, noiseless
 from figures.problems import Problem
 from sdeflow import analysis, diagnostics, plot
 
@@ -27,7 +27,7 @@ def draw(fig: plot.Figure, problem: Problem | None, quick: bool) -> None:
     """Draw clouds at three noise levels, with noise and without, and their spread at all."""
     cells = fig.add_gridspec(2, 4)
     right = fig.add_subplot(cells[:, 3])
-    paths = {kept: chain(muted(exact(), kept), PARTICLES, seed=0, save=64) for kept in NAMES}
+    paths = {kept: chain(noiseless(exact(), kept), PARTICLES, seed=0, save=64) for kept in NAMES}
     sigma = WIDE(paths[1.0].t).sigma
     for row, (kept, (name, colour)) in enumerate(NAMES.items()):
         x = paths[kept].x

@@ -55,15 +55,6 @@ def shown(value: object) -> str:
     return type(value).__name__
 
 
-def in_words(numbers: Tensor | float) -> str:
-    """A number in four digits, or the range of many: "0.5", "0.1 to 2"; "none" of none."""
-    values = torch.as_tensor(numbers).detach()
-    if not values.numel():
-        return "none"
-    low, high = float(values.min()), float(values.max())
-    return f"{low:.4g}" if low == high or not values.ndim else f"{low:.4g} to {high:.4g}"
-
-
 def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     """Return `x` if it is a cloud: a floating-point tensor (n, d), n, d >= 1, all entries finite.
 

@@ -26,7 +26,7 @@ NAMES = [program.stem for program in PROGRAMS]
 DRAWING = [name for name in NAMES if name not in examples.WITHOUT]
 LONGEST = 30  # lines
 WIDEST = 76  # letters of a title
-SECONDS = 500  # of the clock; the longest needs eight on an idle machine
+SECONDS = 500  # of wall time; the longest needs eight on an idle machine
 CPU_SECONDS = 20
 ALIKE = 0.02  # of black and white: mean difference of two pictures, as small as a thumbnail
 
@@ -34,7 +34,7 @@ ALIKE = 0.02  # of black and white: mean difference of two pictures, as small as
 OFFLINE = {"HF_HUB_OFFLINE": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"}
 
 
-WATCHED = """
+INSPECTED = """
 import runpy, sys
 from sdeflow import plot
 from tests.layout import layout_faults
@@ -66,7 +66,7 @@ def command(program: Path) -> list[str]:
     They are not loaded from a folder: diffusers loads WAN's transformer with accelerate only.
     """
     if program.stem not in PIPELINES:
-        return ["-c", WATCHED, str(program)]
+        return ["-c", INSPECTED, str(program)]
     for package in ("diffusers", "transformers"):
         pytest.importorskip(package, reason="pipelines need pip install 'sdeflow[images]'")
     make, *size = PIPELINES[program.stem]

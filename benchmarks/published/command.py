@@ -59,7 +59,7 @@ class Measurer:
     def __init__(self, protocol: Protocol) -> None:
         self.protocol = protocol
         self.shared = cache(self._shared)
-        self.floor = cache(self._floor)
+        self.sampling_floor = cache(self._sampling_floor)
 
     def row(self, name: str, method: str, seed: int) -> Row:
         """Train and judge one network."""
@@ -72,7 +72,7 @@ class Measurer:
         measured = judged(field, pairs, between)
         return {
             "task": name, "method": method, "seed": seed, **measured,
-            "between": between, "floor": self.floor(task, SPLIT if task.fixed else seed),
+            "between": between, "floor": self.sampling_floor(task, SPLIT if task.fixed else seed),
             "loss": run.loss, "training cpu s": trained,
             "cpu s": time.process_time() - start, "protocol": asdict(self.protocol),
         }  # fmt: skip
@@ -82,7 +82,7 @@ class Measurer:
         pairs = drawn(task, self.protocol.points, seed)
         return pairs, squared_w2(pairs.start, pairs.target.test)
 
-    def _floor(self, task: Task, seed: int) -> float:
+    def _sampling_floor(self, task: Task, seed: int) -> float:
         return sampling_floor(drawn(task, self.protocol.points, seed).target)
 
 

@@ -193,12 +193,12 @@ def table(rows: list[Row], distance: str = "sliced W2") -> list[Row]:
     ]
 
 
-def compared(floor: Row, own: Row, peer: Row, distance: str) -> Row:
-    """Compare ours with a peer, and both with the floor, the value of a sampler without error.
+def compared(perfect: Row, own: Row, peer: Row, distance: str) -> Row:
+    """Compare ours with a peer, and both with `perfect`, a sampler without error.
 
     `difference` is ours minus the peer's, seed by seed.
     """
-    least, us, them = (Interval.of(_values(row, distance)) for row in (floor, own, peer))
+    least, us, them = (Interval.of(_values(row, distance)) for row in (perfect, own, peer))
     pairs = zip(_values(own, distance), _values(peer, distance), strict=True)
     return {
         "floor": str(least),
@@ -207,7 +207,7 @@ def compared(floor: Row, own: Row, peer: Row, distance: str) -> Row:
         "difference": str(Interval.of([a - b for a, b in pairs])),
         "at the floor": us.low <= least.high,
         "at least a tie": us.low <= them.high,
-        WHOLE: " / ".join(f"{row[WHOLE]:.4f}" for row in (floor, own, peer)),
+        WHOLE: " / ".join(f"{row[WHOLE]:.4f}" for row in (perfect, own, peer)),
     }
 
 

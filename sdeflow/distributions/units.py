@@ -23,7 +23,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sdeflow._validation import as_numbers, in_words
+from sdeflow._validation import as_numbers
+from sdeflow._wording import in_words
 from sdeflow.distributions.arguments import check_move
 
 UNLIKE = 2.5  # ratio of the principal standard deviations above which data are whitened

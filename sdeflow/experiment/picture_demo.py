@@ -50,7 +50,7 @@ def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> d
         rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
         shown[name] = x[-1][:SHOWN]
     about = {"units": str(problem.units), "held_out": len(unseen(problem))}
-    return {**about, **floors(problem, n), "rows": rows, "shown": shown}
+    return {**about, **sampling_floors(problem, n), "rows": rows, "shown": shown}
 
 
 def unseen(problem: Problem) -> Tensor:
@@ -76,7 +76,7 @@ def compared(problem: Problem, x: Tensor) -> dict[str, float]:
     }
 
 
-def floors(problem: Problem, n: int) -> dict[str, list[float]]:
+def sampling_floors(problem: Problem, n: int) -> dict[str, list[float]]:
     """The mean and standard deviation of both distances for n draws of the data."""
     seed, rest = problem.config.seed, unseen(problem)
     draws = [problem.standard.sample(n, seed + 2 + k) for k in range(REPEATS)]

@@ -35,8 +35,8 @@ from sdeflow._validation import (
     check_kind,
     check_positive,
     check_seed,
-    in_words,
 )
+from sdeflow._wording import in_words
 from sdeflow.random_streams import Stream, normals, uniform
 
 Scalar = TypeVar("Scalar", Tensor, float)

@@ -27,9 +27,9 @@ from sdeflow._validation import (
     check_int,
     check_kind,
     check_times,
-    in_words,
     shown,
 )
+from sdeflow._wording import in_words
 from sdeflow.processes.time_grids import SpanTimes, uniform_times
 from sdeflow.sdes.walls import Box
 

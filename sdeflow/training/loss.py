@@ -264,7 +264,7 @@ class LossReport:
             f"mean over {len(self.t)} noise levels"
         )
 
-    def __str__(self) -> str:
+    def _repr_markdown_(self) -> str:
         """A Markdown table of at most nine of the noise levels, and the mean over all."""
         shown = torch.linspace(0, len(self.t) - 1, min(len(self.t), 9)).round().long()
         columns = (self.t, self.loss, self.irreducible, self.excess, self.error)
@@ -272,9 +272,6 @@ class LossReport:
         headers = ("t", "loss", "irreducible", "excess", "error of excess")
         table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
         return f"{table}\n\n{self!r}"
-
-    def _repr_markdown_(self) -> str:
-        return str(self)
 
 
 def loss_decomposition(
