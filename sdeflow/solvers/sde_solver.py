@@ -73,7 +73,7 @@ METHODS = {
     "heun": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
     "midpoint": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
     "srk": Method("ito", (2, 4), (1.5, 1.5), area=True),
-    "reversible_heun": Method("stratonovich", (1, 1), (1.0, 1.0)),
+    "reversible_heun": Method("stratonovich", (1, 1), (1.0, 0.5)),
 }
 
 
