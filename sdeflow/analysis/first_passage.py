@@ -117,8 +117,8 @@ def first_passage(
     apart = scalar(distance, x)
     if not apart.is_floating_point():
         raise ValueError(
-            f"distance must return numbers with a fraction, got {apart.dtype}; write it with torch: "
-            "the signed distance to the boundary, and not whether a particle is there"
+            f"distance must return numbers with a fraction, got {apart.dtype}; write it with "
+            "torch: the signed distance to the boundary, and not whether a particle is there"
         )
     arrived = (apart <= 0).cpu()
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
