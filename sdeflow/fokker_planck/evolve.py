@@ -146,6 +146,8 @@ def _moved(
     elif rescaling is not None:
         time_grid = rescaling.rescaled_time(time_grid)
     fine = _merged(times, time_grid)
+    if len(runs) > 1 and len(fine) == 2:  # the coarse run needs steps twice as large
+        fine = torch.stack([fine[0], fine.mean(), fine[1]])
     wide = torch.cat([fine[:-1:2], fine[-1:]])
     grids = [fine, wide, wide][: len(runs)]
     known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
