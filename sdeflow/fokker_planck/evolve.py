@@ -74,8 +74,8 @@ def evolve(
         time_grid: (K + 1,) the steps themselves; then no transition kernel is used.
         rescaling: the grid at t is that of `density` times s(t) / s(times[0]).
         estimate: run also with cells and steps twice as large (an eighth of the work); a third of
-            the difference is each density's `error`. With a `FieldTable` a third run estimates
-            the error of the table.
+            the difference is each density's `error`; a single step is halved for it. With a
+            `FieldTable` a third run estimates the error of the table.
         refuse: limits of the diagnostics, above which they raise; above `WARN` they warn.
 
     Raises:

@@ -7,7 +7,8 @@ smallest distance from the wall is
     m = (s + r - sqrt((s - r)^2 - 2 v ln U)) / 2.
 
 A reflecting wall adds max(0, -m) to z. An absorbing wall has been touched if m <= 0. For one wall,
-a constant drift and constant noise both are exact; else they are of weak order 1.
+a constant drift and constant noise both are exact; else they are of weak order 1. What two
+reflecting walls push beyond one another is mirrored at them.
 
 Source: Lepingle 1995 for reflection; Gobet 2000 for absorption.
 """
