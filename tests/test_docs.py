@@ -19,7 +19,8 @@ PAGES = sorted(
     page.relative_to(DOCS).as_posix()
     for page in DOCS.rglob("*.md")
     if page.parent in (DOCS, DOCS / "how_to") and programs.blocks(page.read_text("utf-8"))
-    if page.name not in ("figures.md", "benchmarks.md", "examples.md")  # parts of files, which other tests run
+    if page.name
+    not in ("figures.md", "benchmarks.md", "examples.md")  # parts of files, which other tests run
 )
 SMALLER = {
     "tutorial.md": {

@@ -98,7 +98,7 @@ class SDESolver:
         heun              2        1          1       2            Stratonovich
         midpoint          2        1          1       2            Stratonovich
         srk               2 or 4   3/2        3/2     3/2          Ito
-        reversible_heun   1        1          1                    Stratonovich
+        reversible_heun   1        1          1/2                  Stratonovich
 
     Calls are evaluations of the drift (of the field) in a step; srk makes 4 if the noise depends
     on x. The strong order is that of the error of each path, the weak order that of averages over
