@@ -101,7 +101,8 @@ def test_links_lead_to_files_and_places_that_are_there(page: Path) -> None:
 
 
 def test_a_link_that_leads_nowhere_is_found() -> None:
-    text = "# Your own, b\n[a](theory.md#1-the-forward-process) [b](#your-own-b) [c](https://a.org/b) `[x](y)`"
+    text = "# Your own, b\n[a](theory.md#1-the-forward-process) [b](#your-own-b) "
+    text += "[c](https://a.org/b) `[x](y)`"
     assert lost(DOCS / "x.md", text) == []
     text = "[a](theory.md#2-state) [b](none.md) [c](https://a) [d](gallery/none.rst) [e](#f)"
     assert len(lost(DOCS / "x.md", text)) == 5

@@ -142,7 +142,8 @@ def ode_path(
         own = sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()
         options = {**options, "adjoint_params": _distinct(*own, *parameters)}
         if grid is not None:
-            options["adjoint_options"] = {"grid_constructor": partial(_backwards, grid)}
+            rising = grid if grid[-1] > grid[0] else -grid  # torchdiffeq negates falling times
+            options["adjoint_options"] = {"grid_constructor": partial(_backwards, rising)}
     out = engine(velocity, x, ts.to(x.dtype), **options)
     path = Path(ts, out, nfe, time.perf_counter() - began)
     return _checked(replace(path, began=float(ts[0])))

@@ -99,6 +99,16 @@ def test_no_gradient_passes_through_the_lengths_of_adaptive_steps(method: str) -
     assert float(found) == pytest.approx(float(exact), rel=1e-5)
 
 
+def test_the_adjoint_of_fixed_steps_is_the_closed_form_where_time_runs_down() -> None:
+    """x' = rate t x from 1 to 0: x(0) = x(1) exp(-rate / 2)."""
+    rate = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+    sde = SDE(lambda x, t: rate * t * x, None, 1.0, 0.0)
+    x, solver = torch.ones(3, 1, dtype=torch.float64), ODESolver("rk4", steps=10)
+    path = solver.solve(sde, x, [0.5, 0.0], differentiable="adjoint", parameters=[rate])
+    (found,) = torch.autograd.grad(path.x[-1].sum(), rate)
+    assert float(found) == pytest.approx(-1.5 * math.exp(-0.3), rel=1e-6)
+
+
 def test_the_adjoint_of_reversible_heun_is_the_gradient_of_its_steps_to_rounding() -> None:
     grads = []
     for mode in MODES:
