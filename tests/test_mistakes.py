@@ -1459,6 +1459,14 @@ ANALYSIS: Table = {
         lambda: an.first_passage(OU1, LINE, 1.0, EULER),
         "distance must be a function",
     ),
+    "first_passage(no bounds)": (
+        lambda: an.first_passage(OU1, LINE, [], EULER),
+        "one function for each bound",
+    ),
+    "Passage.probabilities": (
+        lambda: an.Passage(f64([1.0, 2.0]), torch.tensor([True, False])).probabilities(),
+        lambda p: p.value.tolist() == [0.5],
+    ),
     "first_passage(ode)": (
         lambda: an.first_passage(ODE, X, lambda x: x[:, 0], EULER),
         "no noise",
