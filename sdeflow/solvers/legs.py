@@ -18,6 +18,7 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError
 from sdeflow.random_streams import seed_of
+from sdeflow.solvers.callback import STOPPED
 from sdeflow.solvers.path import Path
 
 ROWS, STATES = 8, 8
@@ -56,11 +57,11 @@ def end_of(x: Tensor | Path) -> Tensor:
     """The cloud itself, or the last one of a path.
 
     Raises:
-        SdeflowError: the path has not finished.
+        SdeflowError: the path has failed.
     """
     if not isinstance(x, Path):
         return x
-    if x.status != "finished":
+    if x.status != "finished" and not x.status.startswith(STOPPED):
         raise SdeflowError(f"the path has not finished ({x.status}), so no run can go on from it")
     return x.x[-1]
 

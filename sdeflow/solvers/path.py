@@ -40,6 +40,28 @@ class Absorption:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Events:
+    """When and where each particle had its event.
+
+    Attributes:
+        time: (n,) in float64; infinite for particles that had none.
+        x: (n, d) the state at the event; for particles that had none, the start.
+    """
+
+    time: Tensor
+    x: Tensor
+
+    @property
+    def happened(self) -> Tensor:
+        """Which particles had their event, (n,)."""
+        return torch.isfinite(self.time)
+
+    def __repr__(self) -> str:
+        """In words."""
+        return f"{int(self.happened.sum())} of {len(self.time)} particles had their event"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Path:
     """The saved states of a run, and its cost; `solve(sde, path)` goes on from its end.
 
@@ -48,13 +70,14 @@ class Path:
         x: (T, n, d) the states; x[-1] is the final cloud.
         nfe: number of evaluations of the drift, that is of the field, per particle; counted.
         seconds: wall time of the solve.
-        status: "finished", or the reason of the failure.
+        status: "finished", the reason of the failure, or when a callback has stopped the run.
         steps: number of steps taken from the first state to the last; None if not known.
         seed: of its Brownian path, or of that of the path it goes on from; None without noise.
         leg: 0, and one more whenever a run goes on from the end of another without being its next
             part (a burn-in and the run after it). The noise differs from leg to leg.
         began: time at which the run began, also where that state was not saved.
         absorbed: when and where walls have absorbed particles; None if no wall absorbs.
+        events: when and where the particles had their event; None if none was asked for.
     """
 
     t: Tensor
@@ -67,6 +90,7 @@ class Path:
     leg: int = 0
     began: float | None = None
     absorbed: Absorption | None = None
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a state for each time."""
@@ -85,6 +109,7 @@ class Path:
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
             + ("" if self.absorbed is None else f", {self.absorbed}")
+            + ("" if self.events is None else f", {self.events}")
         )
 
     def gone(self, k: int) -> Tensor:
