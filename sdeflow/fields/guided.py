@@ -57,14 +57,19 @@ class GuidedField(Field):
         scale: w; 1 is no guidance, 0 is `against` alone.
         interval: noise levels sigma / alpha (length) between which guidance acts, both ends
             included; outside them the field is `conditional` alone. By default everywhere.
+        rescale: phi in [0, 1], by how much the guided prediction of each particle gets the
+            standard deviation over its coordinates that `conditional` has there: for pictures,
+            which large scales make garish. Where that of the guided one is 0, as in one dimension,
+            nothing changes.
 
     Raises:
         TypeError: a part is not a `Field`, or scale is not a number.
         ValueError: the parts have different processes or dimensions, or labels for clouds of
-            different sizes; scale is not finite, or interval is empty.
+            different sizes; scale is not finite, interval is empty, or rescale not in [0, 1].
 
     Source: Ho and Salimans 2022, eq. 6, where w here is 1 + w there; Kynkaanniemi et al. 2024 for
-    the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself".
+    the interval; Karras et al. 2024, "Guiding a diffusion model with a bad version of itself";
+    Lin et al. 2024, "Common diffusion noise schedules and sample steps are flawed", eq. 15.
     """
 
     process: Process = field(init=False)
@@ -72,6 +77,7 @@ class GuidedField(Field):
     against: Field
     scale: float
     interval: tuple[float, float] | None = None
+    rescale: float = 0.0
 
     def __post_init__(self) -> None:
         """Check that the parts can be combined."""
@@ -91,6 +97,9 @@ class GuidedField(Field):
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None:
             object.__setattr__(self, "interval", _interval(self.interval))
+        object.__setattr__(self, "rescale", check_finite(self.rescale, "rescale"))
+        if not 0 <= self.rescale <= 1:
+            raise ValueError(f"rescale must be from 0 to 1, got {self.rescale:g}")
 
     def __repr__(self) -> str:
         """In words."""
@@ -98,6 +107,8 @@ class GuidedField(Field):
         if self.interval is not None:
             low, high = self.interval
             scale += f" at noise levels {low:g} to {high:g}"
+        if self.rescale:
+            scale += f", rescale {self.rescale:g}"
         return f"guided field, {scale}: {self.conditional}; away from {self.against}"
 
     @property
@@ -126,7 +137,8 @@ class GuidedField(Field):
         wanted, other = one.at(t, c, like), two.at(t, c, like)
         if isinstance(c.alpha, Tensor):
             c = c.along(like)
-        return _combined(wanted, other, mixing(two.row(c), c, self.row(c)), scale)
+        row = mixing(two.row(c), c, self.row(c))
+        return _combined(wanted, other, row, scale, self.rescale)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
         """See `Field`; made of the tables of the parts."""
@@ -145,7 +157,8 @@ class GuidedField(Field):
             (w * torch.ones_like(c.alpha)).tolist()
             for w in mixing(self.against.row(c), c, self.row(c))
         )
-        return lambda k: _combined(wanted(k), other(k), (u[k], v[k]), self.scale)
+        scale, phi = self.scale, self.rescale
+        return lambda k: _combined(wanted(k), other(k), (u[k], v[k]), scale, phi)
 
     def _scales(self, level: Tensor) -> Tensor:
         """`scale` inside the interval, 1 outside; of the shape of sigma / alpha."""
@@ -173,7 +186,7 @@ class GuidedField(Field):
     @cached_property
     def _together(self) -> LearnedField | None:
         """Both parts as one field if they are one independent network under two labels."""
-        return together(*self._parts, self.scale)
+        return None if self.rescale else together(*self._parts, self.scale)
 
 
 def _check_lengths(*parts: Field) -> None:
@@ -207,7 +220,23 @@ def _combined(
     other: Evaluate,
     row: tuple[float | Tensor, float | Tensor],
     scale: float | Tensor,
+    rescale: float,
 ) -> Evaluate:
     """x -> guided evaluation; u x + v other converts `other` to the row of `wanted`."""
     u, v = row
-    return lambda x: pushed(wanted(x), u * x + v * other(x), scale)
+    if not rescale:
+        return lambda x: pushed(wanted(x), u * x + v * other(x), scale)
+
+    def evaluate(x: Tensor) -> Tensor:
+        one = wanted(x)
+        return _rescaled(pushed(one, u * x + v * other(x), scale), one, rescale)
+
+    return evaluate
+
+
+def _rescaled(guided: Tensor, wanted: Tensor, phi: float) -> Tensor:
+    """`guided` (n, d), its spread over the coordinates moved to that of `wanted` by phi."""
+    has, gets = (v.std(1, correction=0, keepdim=True) for v in (guided, wanted))
+    seen = has > torch.finfo(has.dtype).eps * guided.abs().amax(1, keepdim=True)
+    factor = torch.where(seen, gets / torch.where(seen, has, 1.0), 1.0)
+    return guided * (phi * factor + (1 - phi))
