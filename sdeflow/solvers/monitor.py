@@ -58,6 +58,7 @@ class Monitor:
             self.start = (
                 x.detach() * 1
             )  # a clone of a tensor that was made there counts as changed
+            self._states = self.start.new_empty((len(saved), *x.shape))
         self.given: Tensor | None = x
         self.steps, self.nfe = steps, 0
         self.saved, self._begun = list(saved), -1
@@ -65,7 +66,6 @@ class Monitor:
         self.next = next(self._left)
         self.log: list[tuple[int, float, Tensor, Tensor]] = []
         self.kept: list[tuple[float, Tensor]] = []
-        self._states = self.start.new_empty((len(self.saved), *x.shape))
         self.last: tuple[float, Tensor] = (0, self.start)
         self.callback = callback
         self.every = LOOK if x.numel() <= SMALL and callback is None else 1

@@ -151,6 +151,14 @@ def test_an_adaptive_run_is_stopped_after_its_step() -> None:
     assert close(cut.x, exact, 1e-4)
 
 
+def test_a_callback_is_called_in_inference_mode() -> None:
+    with torch.inference_mode():
+        path = SDESolver(steps=8).solve(OU, randn(4, 1), 9, callback=lambda k, t, x: k == 3)
+        other = ODESolver(event=first).solve(ROTATION, START)
+    assert len(path.t) == 4
+    assert other.events.happened.all()
+
+
 def test_a_callback_gets_a_copy() -> None:
     x, solver = randn(4, 1), SDESolver(steps=5, seed=1)
     path = solver.solve(OU, x)
