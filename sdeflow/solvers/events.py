@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
-import torchdiffeq
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
@@ -32,6 +31,7 @@ class EventFinder:
 
     Args:
         event, sde, method: of the run.
+        odeint: torchdiffeq's.
         x, t: its start.
 
     Attributes:
@@ -41,6 +41,7 @@ class EventFinder:
     event: Event
     sde: SDE
     method: str
+    odeint: Callable[..., Tensor]
     x: Tensor
     t: float
 
@@ -93,7 +94,7 @@ class EventFinder:
         times = torch.linspace(begin, end, PARTS + 1, dtype=torch.float64)
         low, high = sorted((begin, end))
         span, states = times.to(x.device), self.frozen(x, self.found.x)
-        states = torchdiffeq.odeint(
+        states = self.odeint(
             lambda t, z: self.drift(z, min(max(float(t), low), high)), states, span, rtol=1.0,
             atol=1.0, method=self.method,
             options={
