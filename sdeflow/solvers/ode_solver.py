@@ -189,8 +189,8 @@ class ODESolver:
         try:
             with monitor:
                 if self.event is not None:
-                    engine, start = torchdiffeq.odeint, (monitor.start, sde.t_start)
-                    events = EventFinder(self.event, sde, self.method, engine, *start)
+                    engine, origin = torchdiffeq.odeint, (monitor.start, sde.t_start)
+                    events = EventFinder(self.event, sde, self.method, engine, *origin)
                 out, begun = self._integrate(monitor, sde, monitor.start, wanted, first, events)
         except Stopped as stop:
             error = self._failed(monitor, sde, stop)
