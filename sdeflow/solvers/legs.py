@@ -19,6 +19,7 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError
 from sdeflow.random_streams import seed_of
 from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.callback import STOPPED
 from sdeflow.solvers.path import Absorption, Path
 
 ROWS, STATES = 8, 8
@@ -54,10 +55,10 @@ _ends: OrderedDict[int, _End] = OrderedDict()
 
 
 def end_of(x: Tensor | Path) -> Tensor:
-    """The cloud itself, or the last one of a path that has finished."""
+    """The cloud itself, or the last one of a path that has finished or was stopped."""
     if not isinstance(x, Path):
         return x
-    if x.status != "finished":
+    if x.status != "finished" and not x.status.startswith(STOPPED):
         raise SdeflowError(
             f"the path has not finished ({x.status}), so no run can continue it; start from "
             "path.x[-1] to go on all the same"

@@ -30,6 +30,7 @@ from sdeflow.solvers.adapters import (
     _Torchsde,
 )
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.callback import Callback, Halted, check_callback
 from sdeflow.solvers.checks import (
     ADAPTIVE,
     FIXED,
@@ -151,6 +152,7 @@ class SDESolver:
         *,
         first: int = 0,
         progress: bool = False,
+        callback: Callback | None = None,
         differentiable: Differentiable = False,
         parameters: Iterable[Tensor] = (),
     ) -> Path:
@@ -163,6 +165,8 @@ class SDESolver:
                 start and end), or their times, which must be on the grid.
             first: index of the first particle, for a cloud that is run in parts with one seed.
             progress: show a progress bar.
+            callback: (k, t, x) called after step k = 1, 2, ... with a copy of the cloud x (n, d)
+                at time t; if it returns True the path ends there, and its status says so.
             differentiable: True: the path carries the gradient of its steps; "adjoint": that of
                 the equation solved backwards, whose memory does not grow with the steps. By
                 default a path carries none.
@@ -179,6 +183,7 @@ class SDESolver:
             legs.check_absorbed(before, sde)
         self._check_matrix(sde)
         check_differentiable(sde, x, differentiable)
+        check_callback(callback, self.method, differentiable)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -189,19 +194,29 @@ class SDESolver:
         if differentiable:
             path = self._with_graph(sde, x, times, saved, noise, first, differentiable, parameters)
             return replace(path, seed=noise.seed, leg=noise.leg)
-        steps = sde.stepped(times, x)
-        monitor = Monitor(steps, x, progress, len(times) - 1, saved)
+        monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1, saved, callback)
+        path = self._run(sde, monitor, times, noise, first, before)
+        legs.ended(noise, times, x, path)
+        return replace(path, seed=noise.seed, leg=noise.leg)
+
+    def _run(
+        self, sde: SDE, monitor: Monitor, times: Tensor, noise: Leg, first: int,
+        before: Path | None,
+    ) -> Path:  # fmt: skip
+        steps = monitor.steps
         with monitor:
-            bm = self._brownian(noise, times, x, first, steps)
+            bm = self._brownian(noise, times, monitor.start, first, steps)
             g = check_noise(steps, monitor.start)
             additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
             adapter = self._adapter(sde, monitor, bm, additive, before)
             ts = self._step_indices([0, len(times) - 1])
-            out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
+            try:
+                way = {"bm": bm, "method": self.method, "dt": 1.0}
+                path = monitor.finish(torchsde.sdeint(adapter, monitor.start, ts, **way)[-1])
+            except Halted:
+                path = monitor.halted()
             adapter.close()
-        path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
-        legs.ended(noise, times, x, path)
-        return replace(path, seed=noise.seed, leg=noise.leg)
+        return self._kept_inside(sde, adapter, path)
 
     def _with_graph(
         self, sde: SDE, x: Tensor, times: Tensor, saved: list[int], noise: Leg, first: int,
