@@ -46,7 +46,7 @@ class Bounds:
     def values(self, x: Tensor, t: float) -> Tensor:
         """(m, n) at x (n, d)."""
         return torch.stack([
-            scalar(f, x, time_tensor(t, x) if moving else None)
+            _fractional(scalar(f, x, time_tensor(t, x) if moving else None))
             for f, moving in zip(self.distances, self.moving, strict=True)
         ])  # fmt: skip
 
@@ -56,6 +56,16 @@ class Bounds:
             gradient(f, x, time_tensor(t, x) if moving else None)
             for f, moving in zip(self.distances, self.moving, strict=True)
         ]
+
+
+def _fractional(distance: Tensor) -> Tensor:
+    """A distance (n,), which is no truth value and no whole number."""
+    if not distance.is_floating_point():
+        raise ValueError(
+            f"distance must return numbers with a fraction, got {distance.dtype}; write it with "
+            "torch: the signed distance to the boundary, and not whether a particle is there"
+        )
+    return distance
 
 
 def _takes_time(function: Distance) -> bool:

@@ -13,10 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sdeflow._validation import FLOAT32_EPS, check_times
 from sdeflow.sdes.sde import SDE, check_drift, time_tensor
 from sdeflow.solvers.callback import called
 from sdeflow.solvers.events import EventFinder
 from sdeflow.solvers.monitor import Monitor, finite, in_words
+from sdeflow.solvers.path import Save, requested
 
 REJECTED = 1e10
 """A norm that rejects a step; torchdiffeq then tries a fifth of it."""
@@ -213,3 +215,17 @@ class TorchdiffeqAdaptive:
 
     def _stopped(self, why: str) -> Stopped:
         return Stopped(why, self._passed)
+
+
+def requested_times(sde: SDE, save: Save) -> tuple[Tensor, bool]:
+    """The times (T,) of the run from t_start to t_end, and whether the start is to be saved."""
+    asked = requested(save)
+    if isinstance(asked, int):
+        return sde.times(max(asked - 1, 1)), asked > 1
+    low, high = sorted((sde.t_start, sde.t_end))
+    ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
+    # The user's ends may have been rounded to float32.
+    starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
+    inner = asked[~(starts | stops)]
+    wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
+    return wanted, bool(starts.any())

@@ -19,7 +19,6 @@ import torchdiffeq
 from torch import Tensor
 
 from sdeflow._validation import (
-    FLOAT32_EPS,
     SdeflowError,
     check_int,
     check_positive,
@@ -30,14 +29,14 @@ from sdeflow.solvers.adapters import (
     StepIndex,
     TorchdiffeqFixed,
 )
-from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
+from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive, requested_times
 from sdeflow.solvers.callback import Callback, Halted, called, check_callback, status
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
 from sdeflow.solvers.events import Event, EventFinder, check_event, check_no_event, held
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
 from sdeflow.solvers.legs import check_absorbed, end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
-from sdeflow.solvers.path import Path, Save, requested, saved_indices
+from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
 from sdeflow.solvers.start import check_start
 
@@ -186,7 +185,7 @@ class ODESolver:
         grid, atol = None, _size(x.detach()) * self.rtol if self.atol is None else self.atol
         options = {"method": self.method, "rtol": self.rtol, "atol": atol}
         if self.method in ADAPTIVE:
-            wanted, from_start = _wanted(sde, save)
+            wanted, from_start = requested_times(sde, save)
         else:
             grid = check_grid(sde, self.steps or 1, self.times, self.method)
             saved = saved_indices(save, grid)
@@ -199,7 +198,7 @@ class ODESolver:
     def _adaptive(
         self, sde: SDE, x: Tensor, save: Save, progress: bool, callback: Callback | None
     ) -> Path:
-        wanted, from_start = _wanted(sde, save)
+        wanted, from_start = requested_times(sde, save)
         check_start(sde, x, wanted, stacklevel=4)
         monitor = Monitor(sde.stepped(wanted, x), x, progress, None, (), callback)
         first, events = float((sde.times(100)[1] - sde.t_start).abs()), None
@@ -294,17 +293,3 @@ def _stages(method: str) -> tuple[float, ...]:
 def _size(x: Tensor) -> float:
     """The standard deviation of a cloud, or for a single point its largest coordinate."""
     return float(x.std(correction=0)) or float(x.abs().max())
-
-
-def _wanted(sde: SDE, save: Save) -> tuple[Tensor, bool]:
-    """The times (T,) of the run from t_start to t_end, and whether the start is to be saved."""
-    asked = requested(save)
-    if isinstance(asked, int):
-        return sde.times(max(asked - 1, 1)), asked > 1
-    low, high = sorted((sde.t_start, sde.t_end))
-    ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
-    # The user's ends may have been rounded to float32.
-    starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
-    inner = asked[~(starts | stops)]
-    wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
-    return wanted, bool(starts.any())

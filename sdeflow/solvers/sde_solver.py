@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torchsde
@@ -178,12 +178,7 @@ class SDESolver:
                 of noised data would lie.
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
-        check_sde_and_cloud(sde, x, self.method)
-        if before is not None:
-            legs.check_absorbed(before, sde)
-        self._check_matrix(sde)
-        check_differentiable(sde, x, differentiable)
-        check_callback(callback, self.method, differentiable)
+        self._check(before, sde, x, differentiable, callback)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -195,28 +190,38 @@ class SDESolver:
             path = self._with_graph(sde, x, times, saved, noise, first, differentiable, parameters)
             return replace(path, seed=noise.seed, leg=noise.leg)
         monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1, saved, callback)
-        path = self._run(sde, monitor, times, noise, first, before)
-        legs.ended(noise, times, x, path)
-        return replace(path, seed=noise.seed, leg=noise.leg)
-
-    def _run(
-        self, sde: SDE, monitor: Monitor, times: Tensor, noise: Leg, first: int,
-        before: Path | None,
-    ) -> Path:  # fmt: skip
-        steps = monitor.steps
         with monitor:
-            bm = self._brownian(noise, times, monitor.start, first, steps)
-            g = check_noise(steps, monitor.start)
-            additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
-            adapter = self._adapter(sde, monitor, bm, additive, before)
+            bm, adapter = self._adapted(sde, monitor, times, noise, first, before)
+            way: dict[str, Any] = {"bm": bm, "method": self.method, "dt": 1.0}
             ts = self._step_indices([0, len(times) - 1])
             try:
-                way = {"bm": bm, "method": self.method, "dt": 1.0}
                 path = monitor.finish(torchsde.sdeint(adapter, monitor.start, ts, **way)[-1])
             except Halted:
                 path = monitor.halted()
             adapter.close()
-        return self._kept_inside(sde, adapter, path)
+        path = self._kept_inside(sde, adapter, path)
+        legs.ended(noise, times, x, path)
+        return replace(path, seed=noise.seed, leg=noise.leg)
+
+    def _check(
+        self, before: Path | None, sde: SDE, x: Tensor, differentiable: Differentiable,
+        callback: Callback | None,
+    ) -> None:  # fmt: skip
+        check_sde_and_cloud(sde, x, self.method)
+        if before is not None:
+            legs.check_absorbed(before, sde)
+        self._check_matrix(sde)
+        check_differentiable(sde, x, differentiable)
+        check_callback(callback, self.method, differentiable)
+
+    def _adapted(
+        self, sde: SDE, monitor: Monitor, times: Tensor, noise: Leg, first: int,
+        before: Path | None,
+    ) -> tuple[Brownian, _Torchsde]:  # fmt: skip
+        bm = self._brownian(noise, times, monitor.start, first, monitor.steps)
+        g = check_noise(monitor.steps, monitor.start)
+        additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
+        return bm, self._adapter(sde, monitor, bm, additive, before)
 
     def _with_graph(
         self, sde: SDE, x: Tensor, times: Tensor, saved: list[int], noise: Leg, first: int,
