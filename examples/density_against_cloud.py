@@ -20,7 +20,7 @@ rough = sf.SDESolver("euler", steps=32, seed=0).solve(sde, noise).x[-1]
 budget = sf.diagnostics.error_budget(rough, sde, sde.times(32), field, grid)
 print(budget)
 
-with sf.plot.figure(venue="prl2", panels=(2, 3)) as fig:
+with sf.plot.figure(venue="prl2", panels=(2, 3), aspect=1.2) as fig:
     above, below = fig.subfigures(2, 1)
     good = sf.plot.comparison(above, path, densities[-1], where=3.2)
     bad = sf.plot.comparison(below, rough, densities[-1], where=3.2)

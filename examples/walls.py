@@ -1,5 +1,5 @@
-"""Walls: a sediment settles on a floor, and its particles keep the density's shape
-=================================================================================
+"""Walls: a sediment settles on a floor, and keeps the shape of its density
+========================================================================
 
 Particles fall by dx = -dt + sqrt(2) dW onto a wall that reflects. Their density tends to the
 barometric law exp(-x), which holds at each of ten large steps: within a step the wall pushes a

@@ -113,13 +113,14 @@ def write_csv(path: str | FilePath, names: Sequence[str], columns: Sequence[Tens
     Raises:
         ValueError: the suffix is not .csv.
     """
-    if not str(path).endswith(".csv"):
+    path = check_file(path)
+    if path.suffix != ".csv":
         raise ValueError(f"{path} must end in .csv")
     buffer = io.StringIO()
     buffer.write(",".join(names) + "\n")
     rows = [as_numpy(column).tolist() for column in columns]
     csv.writer(buffer, lineterminator="\n").writerows(zip(*rows, strict=True))
-    write_bytes(FilePath(path), buffer.getvalue().encode())
+    write_bytes(path, buffer.getvalue().encode())
 
 
 def as_xarray(values: np.ndarray, axes: Mapping[str, np.ndarray | None], name: str) -> Any:

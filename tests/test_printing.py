@@ -190,11 +190,13 @@ TABLES = [
 def test_tables_are_markdown_in_print_and_in_notebooks(
     noun: object, head: str, row: str, rows: int
 ) -> None:
-    lines = str(noun).splitlines()
+    table = noun._repr_markdown_()
+    lines = table.splitlines()
     assert lines[0] == head
     assert row in lines
     assert sum(line.startswith("|") for line in lines) == rows + 2
-    assert noun._repr_markdown_() == str(noun)
+    one_line = isinstance(noun, sf.training.LossReport)  # of 64 levels: a table is too long
+    assert str(noun) == (repr(noun) if one_line else table)
 
 
 def test_estimates_print_few_digits() -> None:

@@ -105,7 +105,7 @@ def first_passage(
         solver: its steps cover the whole time span of the SDE.
 
     Raises:
-        ValueError: the SDE has no noise.
+        ValueError: the SDE has no noise, or distance is a truth value.
 
     Source: Gobet 2000.
     """
@@ -114,7 +114,13 @@ def first_passage(
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
     seed = seed_of(x[0]) if solver.seed is None else solver.seed
-    arrived = (scalar(distance, x) <= 0).cpu()
+    apart = scalar(distance, x)
+    if not apart.is_floating_point():
+        raise ValueError(
+            f"distance must return numbers with a fraction, got {apart.dtype}; write it with "
+            "torch: the signed distance to the boundary, and not whether a particle is there"
+        )
+    arrived = (apart <= 0).cpu()
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     moved, coupled = torch.arange(len(x)), False
     first, held = 0, STEPS_HELD

@@ -128,7 +128,10 @@ class LearnedField(Field):
         return labels if isinstance(labels, int) else None
 
     def given(self, label: Tensor | int | None) -> LearnedField:
-        """The field of a class: one label for all particles (), one for each (n,), or None."""
+        """The field of a class: one label for all particles (), one for each (n,), or None.
+
+        Labels count from 0; the number of classes of an `MLP` or `UNet` stands for no class.
+        """
         return replace(self, label=None if label is None else check_labels(label, "label"))
 
     def told(self, table: Tensor) -> LearnedField:

@@ -72,15 +72,15 @@ def probability_current(sde: SDE, density: Density, t: float) -> Tensor:
 def _slope(q: Tensor, axis: int, h: float, walls: Box | None) -> Tensor:
     """dq/dx at the centres.
 
-    q is mirrored at the ends of the grid. Where the SDE has walls, it is periodic or continued by
-    a cubic.
+    Beyond the ends of the grid q is continued by a cubic, or mirrored if the cells are fewer than
+    four; it is periodic where the walls of the SDE are.
     """
     kind = None if walls is None else walls.axes(q.ndim)[axis].at_low
     q = q.movedim(axis, 0)
-    if kind is None:
-        q = torch.cat([q[[1, 0]], q, q[[-1, -2]]])
-    elif kind == "periodic":
+    if kind == "periodic":
         q = torch.cat([q[-2:], q, q[:2]])
+    elif kind is None and len(q) < 4:
+        q = torch.cat([q[[1, 0]], q, q[[-1, -2]]])
     else:
         weights = q.new_tensor([[10.0, -20.0, 15.0, -4.0], [4.0, -6.0, 4.0, -1.0]])
         low = torch.tensordot(weights, q[:4], 1)

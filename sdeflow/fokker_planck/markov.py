@@ -304,7 +304,7 @@ def markov_generator(
 
     Args:
         sde: any SDE; if it runs down in t, so does the chain.
-        grid: the cells.
+        grid: the cells. Where the SDE has no walls, the edges of the grid reflect.
         t: the time of drift and diffusion, t_start by default.
         potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT; it takes
             the place of the drift.

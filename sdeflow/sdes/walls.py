@@ -53,10 +53,10 @@ class Box:
             axis is periodic on one side only or without end.
     """
 
-    low: float | Sequence[float] | Tensor
-    high: float | Sequence[float] | Tensor
-    kind: Kind = "reflecting"
-    _axes: tuple[Axis, ...] = field(init=False, compare=False)
+    low: float | Sequence[float] | Tensor = field(compare=False)
+    high: float | Sequence[float] | Tensor = field(compare=False)
+    kind: Kind = field(default="reflecting", compare=False)
+    _axes: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         """Check the arguments."""

@@ -69,13 +69,7 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
         )
     m = steps.sde.noises
     if m is not None:
-        if not isinstance(g, Tensor) or g.shape not in ((x.shape[1], m), (*x.shape, m)):
-            got = tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__
-            raise ValueError(
-                f"the diffusion returned {got} for a cloud {tuple(x.shape)}; with noises={m} it "
-                f"is a matrix, {(x.shape[1], m)} or {(*x.shape, m)}"
-            )
-        return g
+        return check_matrix(g, x, m)
     if not isinstance(g, Tensor) or g.shape in ((), x.shape[1:], x.shape):
         return g
     cure = "for a matrix of noise, (d, m) or (n, d, m), say SDE(..., noises=m)"
@@ -85,6 +79,17 @@ def _asked(steps: SteppedSDE, x: Tensor) -> Scale:
         f"the diffusion returned {tuple(g.shape)} for a cloud {tuple(x.shape)}, but noise is (), "
         f"(d,) or (n, d); {cure}"
     )
+
+
+def check_matrix(g: Scale, x: Tensor, m: int) -> Tensor:
+    """Return the diffusion g if it is a matrix of m noises for the cloud x (n, d)."""
+    if not isinstance(g, Tensor) or g.shape not in ((x.shape[1], m), (*x.shape, m)):
+        got = tuple(g.shape) if isinstance(g, Tensor) else type(g).__name__
+        raise ValueError(
+            f"the diffusion returned {got} for a cloud {tuple(x.shape)}; with noises={m} it "
+            f"is a matrix, {(x.shape[1], m)} or {(*x.shape, m)}"
+        )
+    return g
 
 
 REMEMBERING = ("reversible_heun", "implicit_adams")

@@ -23,6 +23,7 @@ from sdeflow._validation import SdeflowError, shown
 from sdeflow.sdes.sde import SDE, SteppedSDE, check_drift, time_tensor
 from sdeflow.solvers.adapters import _fraction
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.checks import check_matrix
 from sdeflow.solvers.path import Path
 
 Differentiable = bool | Literal["adjoint"]
@@ -55,10 +56,12 @@ def check_differentiable(sde: SDE, x: Tensor, differentiable: object) -> None:
 class _Equation(nn.Module):
     """An SDE on the step index for torchsde, with its graph."""
 
-    def __init__(self, sde: SDE, steps: SteppedSDE, bm: Brownian, sde_type: str, m: int) -> None:
+    def __init__(
+        self, sde: SDE, steps: SteppedSDE, bm: Brownian, sde_type: str, noise_type: str, m: int
+    ) -> None:
         super().__init__()
         self.steps, self.bm, self.nfe = steps, bm, 0
-        self.sde_type, self.noise_type = sde_type, "diagonal" if sde.noises is None else "general"
+        self.sde_type, self.noise_type = sde_type, noise_type
         self._m = m
         for name, part in (("drift", sde.drift), ("diffusion", sde.diffusion)):
             if isinstance(part, nn.Module):
@@ -70,27 +73,33 @@ class _Equation(nn.Module):
         return self.steps.drift(self.bm.step, _fraction(u, self.bm.step), y)
 
     def g(self, u: Tensor, y: Tensor) -> Tensor:
-        """The diffusion, (n, d) or (n, d, m)."""
+        """The diffusion, (n, d), or the matrix (n, d, m)."""
         g = self.steps.diffusion(self.bm.step, _fraction(u, self.bm.step), y)
-        if g is None:
-            return torch.zeros_like(y)
-        shape = y.shape if self.noise_type == "diagonal" else (*y.shape, self._m)
-        return torch.as_tensor(g).to(y).expand(shape)
+        if self.noise_type == "general":
+            return check_matrix(g, y, self._m).to(y).expand(*y.shape, self._m)
+        g = torch.zeros_like(y) if g is None else torch.as_tensor(g).to(y).expand(y.shape)
+        return g if self.noise_type == "diagonal" else torch.diag_embed(g)
 
 
 def sde_path(
     engine: Callable[..., Tensor], sde: SDE, x: Tensor, times: Tensor, saved: list[int],
-    bm: Brownian, method: str, calculus: str, parameters: Iterable[Tensor] | None,
+    bm: Brownian, method: str, calculus: str, additive: bool,
+    parameters: Iterable[Tensor] | None,
 ) -> Path:  # fmt: skip
     """The path of a differentiable run through torchsde.
 
     Args:
         engine: `sdeint` or `sdeint_adjoint`.
+        additive: whether the noise does not depend on x.
         parameters: what the adjoint differentiates by, beside those of torch modules; None where
             the graph of the steps is kept.
     """
     began = time.perf_counter()
-    equation = _Equation(sde, SteppedSDE(sde, times, x), bm, calculus, bm.shape[1])
+    kind_of_noise = "diagonal" if sde.noises is None else "general"
+    if method == "srk" and additive and parameters is None:  # as in a run without a gradient
+        kind_of_noise = "additive"
+    steps_of = SteppedSDE(sde, times, x)
+    equation = _Equation(sde, steps_of, bm, calculus, kind_of_noise, bm.shape[1])
     steps = sorted({0, *saved})
     ts = torch.tensor(steps, dtype=x.dtype, device=x.device)
     kind: dict[str, Any] = {"bm": bm, "method": method, "dt": 1.0}
@@ -125,13 +134,16 @@ def ode_path(
         check_drift(f, y)
         return f.to(y.dtype)
 
+    if parameters is None:  # the steps are chosen; no gradient passes through their lengths
+        options = {**options, "options": {"norm": lambda e: e.detach().square().mean().sqrt()}}
     if grid is not None:
         options = {**options, "options": {"grid_constructor": lambda f, y, t: grid.to(t)}}
     if parameters is not None:
         own = sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()
         options = {**options, "adjoint_params": _distinct(*own, *parameters)}
         if grid is not None:
-            options["adjoint_options"] = {"grid_constructor": partial(_backwards, grid)}
+            rising = grid if grid[-1] > grid[0] else -grid  # torchdiffeq negates falling times
+            options["adjoint_options"] = {"grid_constructor": partial(_backwards, rising)}
     out = engine(velocity, x, ts.to(x.dtype), **options)
     path = Path(ts, out, nfe, time.perf_counter() - began)
     return _checked(replace(path, began=float(ts[0])))

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError
 from sdeflow.random_streams import seed_of
-from sdeflow.solvers.path import Path
+from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.path import Absorption, Path
 
 ROWS, STATES = 8, 8
 """Numbers of particles and of states by which the end of a run is recognised."""
@@ -62,6 +63,34 @@ def end_of(x: Tensor | Path) -> Tensor:
             "path.x[-1] to go on all the same"
         )
     return x.x[-1]
+
+
+def check_absorbed(before: Tensor | Path, sde: SDE) -> None:
+    """Check that an SDE holds the particles that the walls of the path before it have absorbed.
+
+    Raises:
+        ValueError: it has no absorbing walls, so they would move again.
+    """
+    if not isinstance(before, Path) or before.absorbed is None:
+        return
+    count = int((before.absorbed.wall >= 0).sum())
+    if count and (sde.walls is None or "absorbing" not in sde.walls.kinds()):
+        raise ValueError(
+            f"walls had absorbed {count} particles of the path, and this SDE has no absorbing "
+            "walls; start from path.x[-1] to release them, or from path.x[-1][~path.gone(-1)]"
+        )
+
+
+def absorbed_before(path: Path | None, times: Tensor) -> Absorption | None:
+    """What walls had absorbed before a run over `times`; at its start if time does not go on."""
+    if path is None or path.absorbed is None:
+        return None
+    start, end = float(times[0]), float(path.t[-1])
+    began = float(path.t[0]) if path.began is None else path.began
+    if end == start and (end - began) * float(times[-1] - times[0]) > 0:
+        return path.absorbed
+    time = path.absorbed.time.masked_fill(path.absorbed.wall >= 0, start)
+    return replace(path.absorbed, time=time)
 
 
 def without_noise(x: Tensor | Path, path: Path) -> Path:

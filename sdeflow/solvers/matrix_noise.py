@@ -6,6 +6,7 @@ from torch import Tensor
 
 from sdeflow.solvers.adapters import _fraction, _Torchsde, _Untested
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.checks import check_matrix
 from sdeflow.solvers.monitor import Monitor
 
 
@@ -23,7 +24,7 @@ class TorchsdeMatrix(_Torchsde):
     def g(self, u: Tensor | float, y: Tensor) -> Tensor:
         """The diffusion, (n, d, m)."""
         g = self.steps.diffusion(self.bm.step, _fraction(u, self.bm.step), y)
-        assert isinstance(g, Tensor)
+        g = check_matrix(g, y, self.bm.shape[1])
         return g.expand(len(y), *g.shape[-2:])
 
     @_Untested
@@ -31,8 +32,7 @@ class TorchsdeMatrix(_Torchsde):
         k = self.bm.step
         fraction = 0.0 if self._one else _fraction(u, k)
         f = self.f(fraction + k, y)
-        g = self.steps.diffusion(k, fraction, y)
-        assert isinstance(g, Tensor)
+        g = check_matrix(self.steps.diffusion(k, fraction, y), y, self.bm.shape[1])
         # Noise by noise: the rounding of a matrix product depends on the number of particles.
         moved = g[..., 0] * v[:, :1]
         for j in range(1, v.shape[1]):

@@ -33,7 +33,7 @@ from sdeflow.solvers.adapters import (
 from sdeflow.solvers.adaptive import Stopped, TorchdiffeqAdaptive
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
-from sdeflow.solvers.legs import end_of, without_noise
+from sdeflow.solvers.legs import check_absorbed, end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, requested, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
@@ -118,6 +118,7 @@ class ODESolver:
         """
         before, x = x, end_of(x)
         self._check(sde, x, differentiable)
+        check_absorbed(before, sde)
         if differentiable:
             path = self._with_graph(sde, x, save, differentiable, parameters)
             return without_noise(before, path)

@@ -73,7 +73,7 @@ METHODS = {
     "heun": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
     "midpoint": Method("stratonovich", (2, 2), (1.0, 1.0), joint=True),
     "srk": Method("ito", (2, 4), (1.5, 1.5), area=True),
-    "reversible_heun": Method("stratonovich", (1, 1), (1.0, 1.0)),
+    "reversible_heun": Method("stratonovich", (1, 1), (1.0, 0.5)),
 }
 
 
@@ -98,7 +98,7 @@ class SDESolver:
         heun              2        1          1       2            Stratonovich
         midpoint          2        1          1       2            Stratonovich
         srk               2 or 4   3/2        3/2     3/2          Ito
-        reversible_heun   1        1          1                    Stratonovich
+        reversible_heun   1        1          1/2                  Stratonovich
 
     Calls are evaluations of the drift (of the field) in a step; srk makes 4 if the noise depends
     on x. The strong order is that of the error of each path, the weak order that of averages over
@@ -175,6 +175,8 @@ class SDESolver:
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
         check_sde_and_cloud(sde, x, self.method)
+        if before is not None:
+            legs.check_absorbed(before, sde)
         self._check_matrix(sde)
         check_differentiable(sde, x, differentiable)
         times = check_grid(sde, self.steps, self.times, self.method)
@@ -212,7 +214,7 @@ class SDESolver:
         adjoint, calculus = differentiable == "adjoint", self._calculus(sde, additive)
         engine = torchsde.sdeint_adjoint if adjoint else torchsde.sdeint
         of = parameters if adjoint else None
-        return sde_path(engine, sde, x, times, saved, bm, self.method, calculus, of)
+        return sde_path(engine, sde, x, times, saved, bm, self.method, calculus, additive, of)
 
     def _check_matrix(self, sde: SDE) -> None:
         if sde.noises is not None and self.method not in MATRIX:
@@ -251,6 +253,11 @@ class SDESolver:
     def _calculus(self, sde: SDE, additive: bool) -> str:
         """The calculus of the run, which does not matter where the noise is additive."""
         calculus = KNOWN[self.method].calculus or ("ito" if additive else sde.calculus)
+        if not additive and calculus != sde.calculus and sde.walls is not None:
+            raise ValueError(
+                "between walls noise that depends on x must be of the Ito calculus; add g g' / 2 "
+                "to the drift, where g' is the derivative of each g by its own coordinate"
+            )
         if not additive and calculus != sde.calculus:
             named = METHODS if sde.noises is None else MATRIX
             fits = [k for k in named if named[k].calculus in (None, sde.calculus)]
@@ -267,7 +274,7 @@ class SDESolver:
         if sde.noises is not None:
             return TorchsdeMatrix(monitor, bm, calculus, method.calls[0])
         if sde.walls is not None:
-            absorbed = None if before is None else before.absorbed
+            absorbed = legs.absorbed_before(before, monitor.steps.times)
             return TorchsdeWalled(monitor, bm, calculus, sde.walls, absorbed)
         if method.joint:
             return TorchsdeJoint(monitor, bm, calculus, method.calls[0])

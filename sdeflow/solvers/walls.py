@@ -7,7 +7,8 @@ smallest distance from the wall is
     m = (s + r - sqrt((s - r)^2 - 2 v ln U)) / 2.
 
 A reflecting wall adds max(0, -m) to z. An absorbing wall has been touched if m <= 0. For one wall,
-a constant drift and constant noise both are exact; else they are of weak order 1.
+a constant drift and constant noise both are exact; else they are of weak order 1. What two
+reflecting walls push beyond one another is mirrored at them.
 
 Source: Lepingle 1995 for reflection; Gobet 2000 for absorption.
 """
@@ -108,17 +109,22 @@ def _along(axis: Axis, y: Tensor, z: Tensor, v: Tensor, normal: Tensor) -> tuple
         return axis.low + (z - axis.low).remainder(axis.high - axis.low), *absorbed
     end = z
     # One uniform number serves both walls, from its two ends: hardly a step touches both.
-    sides = (axis.low, axis.at_low, 1.0), (axis.high, axis.at_high, -1.0)
-    for i, (wall, kind, inward) in enumerate(sides):
+    sides = (0, axis.low, axis.at_low, 1.0), (1, axis.high, axis.at_high, -1.0)
+    for i, wall, kind, inward in sorted(sides, key=lambda side: side[2] == "absorbing"):
         if math.isinf(wall):
             continue
-        s, r = inward * (y - wall), inward * (z - wall)
+        # What a reflecting wall has pushed back may touch an absorbing one.
+        beyond = end if kind == "absorbing" else z
+        s, r = inward * (y - wall), inward * (beyond - wall)
         log_u = torch.special.log_ndtr(inward * normal)
         nearest = (s + r - ((s - r) ** 2 - 2 * v * log_u).sqrt()) / 2
         if kind == "reflecting":
             end = end + inward * (-nearest).clamp_min(0.0)
         else:
             absorbed[i] = (nearest <= 0) & ~absorbed[0]
+    if math.isfinite(axis.high - axis.low) and "absorbing" not in axis:
+        over = (end - axis.low).remainder(2 * (axis.high - axis.low))  # pushed by both walls
+        end = axis.high - (over - (axis.high - axis.low)).abs()
     end = end.clamp(axis.low, axis.high)
     end = torch.where(absorbed[0], axis.low, torch.where(absorbed[1], axis.high, end))
     return end, *absorbed

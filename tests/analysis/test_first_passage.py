@@ -233,6 +233,12 @@ def test_passages_print_themselves_in_words() -> None:
             ValueError, "this SDE has no noise",
         ),
         (
+            lambda: first_passage(
+                drifting(1.0), torch.zeros(9, 1), lambda x: x[:, 0] > 1, SDESolver()
+            ),
+            ValueError, "numbers with a fraction, got torch.bool; write it with",
+        ),
+        (
             lambda: first_passage(drifting(1.0), torch.zeros(9, 1), 1.0, SDESolver()),
             TypeError, "distance must be a function.*such as lambda x.*got 1.0",
         ),

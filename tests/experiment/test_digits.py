@@ -64,7 +64,7 @@ def test_the_exact_field_copies_and_held_out_pictures_do_not() -> None:
     drawn = picture_demo.compared(whole, whole.standard.sample(50, 0))
     assert drawn["copies"] == 1.0
     assert drawn["nearest"] < 1e-3
-    found = picture_demo.floors(whole, 50)
+    found = picture_demo.sampling_floors(whole, 50)
     assert drawn["sliced_w2"] < found["sliced_w2_floor"][0] + 5 * found["sliced_w2_floor"][1]
 
 

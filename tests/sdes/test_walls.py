@@ -207,6 +207,68 @@ def test_a_run_between_walls_is_the_run_of_its_first_particles_and_of_its_parts(
     assert rest.absorbed.time.equal(run.absorbed.time)
 
 
+@pytest.mark.parametrize("steps", [1, 4])
+def test_two_reflecting_walls_keep_the_uniform_density_where_a_step_reaches_both(
+    steps: int,
+) -> None:
+    x = torch.rand(20_000, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    end = SDESolver(steps=steps, seed=1).solve(moving(Box(0.0, 1.0)), x).x[-1]
+    counts = torch.histc(end, 20, 0.0, 1.0)
+    assert float(((counts - 1000) ** 2 / 1000).sum()) < 19 + 6 * math.sqrt(38)
+    assert not ((end == 0) | (end == 1)).any()
+
+
+def test_a_push_of_a_reflecting_wall_onto_an_absorbing_one_is_absorbed() -> None:
+    """By symmetry the survival from the middle between absorbing walls; one step is 0.69."""
+    sde = moving(Box(0.0, 0.5, [("reflecting", "absorbing")]), end=0.25)
+    run = SDESolver(steps=4, seed=1).solve(sde, at(0.0, 40_000))
+    exact = absorbed(np.ones(1), 0.25, 0.5)[0]
+    assert 1 - float(run.gone(-1).double().mean()) == pytest.approx(exact, abs=0.013)
+
+
+def test_particles_absorbed_before_a_run_are_gone_at_its_start() -> None:
+    sde = moving(Box(0.0, 1.0, "absorbing"), end=0.2)
+    solver = SDESolver(steps=4, seed=1)
+    first = solver.solve(sde, at(0.51, 500))
+    again = solver.solve(sde, first)
+    back = solver.solve(replace(sde, t_start=0.2, t_end=0.0, made_for=None), first)
+    for run in (again, back):
+        assert run.gone(0).equal(first.gone(-1))
+        assert survival(run, run.t[0]).value == survival(first, 0.2).value
+
+
+def test_a_path_whose_particles_were_absorbed_goes_on_between_absorbing_walls_only() -> None:
+    sde = moving(Box(0.0, 1.0, "absorbing"), end=0.2)
+    path = SDESolver(steps=4, seed=1).solve(sde, at(0.52, 500))
+    free = replace(sde, walls=None)
+    with pytest.raises(ValueError, match="no absorbing walls; start from path"):
+        SDESolver(steps=4).solve(free, path)
+    with pytest.raises(ValueError, match="no absorbing walls; start from path"):
+        sf.ODESolver("rk4", steps=4).solve(replace(free, diffusion=None), path)
+
+
+def test_stratonovich_noise_between_walls_is_refused_with_its_cure() -> None:
+    sde = replace(moving(Box(0.0, 1.0)), diffusion=lambda x, t: x, calculus="stratonovich")
+    with pytest.raises(ValueError, match="must be of the Ito calculus; add g g' / 2"):
+        SDESolver(steps=4).solve(sde, at(0.5, 5))
+
+
+def test_boxes_of_equal_walls_are_equal() -> None:
+    assert Box(torch.zeros(2), [1, 1]) == Box([0, 0], torch.ones(2))
+    assert len({Box(0, [1, 2]), Box([0, 0], [1.0, 2.0], "reflecting")}) == 1
+    assert Box(0, 1) != Box(0, 1, "absorbing")
+
+
+def test_the_error_of_a_single_step_of_a_density_is_estimated() -> None:
+    grid = Grid(0.0, 1.0, (64,))
+    start = Density(grid, torch.softmax(-50 * (grid.middles(0) - 0.4) ** 2, 0))
+    sde = moving(Box(0.0, 1.0), drift=-2.0, end=0.3)
+    exact = evolve(sde, start, [0.0, 0.3], estimate=False)[-1]
+    with pytest.warns(RuntimeWarning, match="more steps"):
+        one = evolve(sde, start, [0.0, 0.3], steps=1)
+    assert one[-1].total_variation(exact) < 3 * one.diagnostics.error
+
+
 def test_entropy_on_a_ring_is_produced_at_the_rate_force_squared_over_diffusivity() -> None:
     """dx = dt + dW on a ring: J = 1 / (2 pi), D = 1/2, so 1 / D = 2 per unit of time."""
     sde = moving(Box(-math.pi, math.pi, "periodic"), drift=1.0)

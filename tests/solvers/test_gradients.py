@@ -79,6 +79,36 @@ def test_a_run_with_a_gradient_is_the_run_without(method: str) -> None:
     assert float(grad.sum()) == pytest.approx(float(up - down) / 2e-6, rel=1e-6)
 
 
+def test_a_run_of_srk_with_a_gradient_is_the_run_without_under_additive_noise() -> None:
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(1)).double()
+    sde = SDE(lambda x, t: torch.sin(3 * x) * t, lambda x, t: 0.3 + t, 0.0, 1.0)
+    solver = SDESolver("srk", steps=3, seed=2)
+    graph = solver.solve(sde, x.clone().requires_grad_(), differentiable=True)
+    assert float((graph.x[-1] - solver.solve(sde, x).x[-1]).detach().abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("method", ["dopri5", "dopri8"])
+def test_no_gradient_passes_through_the_lengths_of_adaptive_steps(method: str) -> None:
+    """x' = rate tanh(x) (1 + t), so sinh x(1) = sinh x(0) exp(1.5 rate)."""
+    rate = torch.tensor(-0.7, dtype=torch.float64, requires_grad=True)
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0)).double()
+    sde = SDE(lambda x, t: rate * torch.tanh(x) * (1 + t), None, 0.0, 1.0)
+    path = ODESolver(method, rtol=1e-6).solve(sde, x, differentiable=True)
+    end = torch.asinh(torch.sinh(x) * torch.exp(1.5 * rate))
+    found, exact = (torch.autograd.grad(e.square().sum(), rate)[0] for e in (path.x[-1], end))
+    assert float(found) == pytest.approx(float(exact), rel=1e-5)
+
+
+def test_the_adjoint_of_fixed_steps_is_the_closed_form_where_time_runs_down() -> None:
+    """x' = rate t x from 1 to 0: x(0) = x(1) exp(-rate / 2)."""
+    rate = torch.tensor(0.6, dtype=torch.float64, requires_grad=True)
+    sde = SDE(lambda x, t: rate * t * x, None, 1.0, 0.0)
+    x, solver = torch.ones(3, 1, dtype=torch.float64), ODESolver("rk4", steps=10)
+    path = solver.solve(sde, x, [0.5, 0.0], differentiable="adjoint", parameters=[rate])
+    (found,) = torch.autograd.grad(path.x[-1].sum(), rate)
+    assert float(found) == pytest.approx(-1.5 * math.exp(-0.3), rel=1e-6)
+
+
 def test_the_adjoint_of_reversible_heun_is_the_gradient_of_its_steps_to_rounding() -> None:
     grads = []
     for mode in MODES:

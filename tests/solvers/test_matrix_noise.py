@@ -194,3 +194,16 @@ def test_first_passage_under_a_matrix_is_that_of_its_projection() -> None:
         sde, torch.zeros(5000, 2).double(), lambda x: 1 - x[:, 0], SDESolver(steps=200, seed=3)
     )
     assert abs(found.mean().standard_score(1.0)) < 3  # distance over drift, by Wald
+
+
+@pytest.mark.parametrize("method", ["euler", "heun", "log_ode"])
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_a_matrix_that_changes_its_shape_on_the_way_is_refused(
+    method: str, differentiable: bool
+) -> None:
+    """A row (2,) would be spread over the matrix (2, 2)."""
+    whole = torch.eye(2, dtype=torch.float64)
+    sde = SDE(lambda x, t: -x, lambda x, t: whole if t < 0.5 else whole[0], 0.0, 1.0, noises=2)
+    x = torch.zeros(5, 2, dtype=torch.float64, requires_grad=differentiable)
+    with pytest.raises(ValueError, match=r"returned \(2,\) .* it is a matrix, \(2, 2\)"):
+        SDESolver(method, steps=4, seed=0).solve(sde, x, differentiable=differentiable)
