@@ -1,4 +1,4 @@
-"""Packages of the extra `files`, loaded when they are needed: `extras.h5py`, `extras.xarray`.
+"""Packages of the extra `files`, loaded when they are needed: `_extras.h5py`, `_extras.xarray`.
 
 xarray brings pandas, which would cost every command half a second.
 """
@@ -13,7 +13,7 @@ __all__ = ["h5py", "xarray"]
 
 def __getattr__(name: str) -> _Any:
     if name not in __all__:
-        raise AttributeError(f"sdeflow.extras has no {name}")
+        raise AttributeError(f"sdeflow._extras has no {name}")
     try:
         return _import_module(name)
     except ImportError:
