@@ -7,10 +7,9 @@
     >>> noise = field.process.prior(1000, 2, seed=0)
     >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
 
-Most programs need only these names: VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField,
-LearnedField, GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver,
-ODESolver; Grid, Density, evolve; check_density, wasserstein; SdeflowError. Everything else is in
-the packages below: `help(sf.sdes)` lists the contents of one.
+Most programs need only VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField, LearnedField,
+GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver, ODESolver; Grid,
+Density, evolve; check_density, wasserstein; SdeflowError. Packages hold the rest: `help(sf.sdes)`.
 """
 
 import sys as _sys

@@ -23,17 +23,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+import sdeflow._extras as extras
 from sdeflow._validation import SdeflowError, check_file
 from sdeflow.provenance import provenance, write_bytes
-
-try:
-    import h5py
-except ImportError:  # of the extra `files`
-    h5py = None
-try:
-    import xarray
-except ImportError:
-    xarray = None  # type: ignore[assignment]
 
 LINE = "sdeflow"
 DAMAGED = (
@@ -67,7 +59,7 @@ def write_object(
     if path.suffix == ".npz":
         np.savez(buffer, allow_pickle=False, **{LINE: np.array(line), **arrays})
     else:
-        with h5py.File(buffer, "w", track_order=True) as file:
+        with extras.h5py.File(buffer, "w", track_order=True) as file:
             for name, value in arrays.items():
                 file.create_dataset(name, data=value, track_times=False)
             file.attrs[LINE] = line
@@ -129,10 +121,8 @@ def as_xarray(values: np.ndarray, axes: Mapping[str, np.ndarray | None], name: s
     Raises:
         SdeflowError: xarray is missing.
     """
-    if xarray is None:
-        raise SdeflowError("this needs xarray: pip install 'sdeflow[files]'")
     coordinates = {axis: at for axis, at in axes.items() if at is not None}
-    return xarray.DataArray(values, coordinates, tuple(axes), name)
+    return extras.xarray.DataArray(values, coordinates, tuple(axes), name)
 
 
 def _read(path: str | FilePath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -145,7 +135,7 @@ def _read(path: str | FilePath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                     arrays = {name: file[name] for name in file.files}
                 line = str(arrays.pop(LINE))
             else:
-                with h5py.File(stream, "r") as file:
+                with extras.h5py.File(stream, "r") as file:
                     arrays, line = {name: file[name][()] for name in file}, str(file.attrs[LINE])
             digest, text = line.split(" ", 1)
             whole = digest == _digest(arrays, text)
@@ -162,8 +152,8 @@ def _checked(path: str | FilePath) -> FilePath:
     path = FilePath(path)
     if path.suffix not in (".npz", *HDF5):
         raise ValueError(f"{path} must end in .npz or .h5")
-    if path.suffix in HDF5 and h5py is None:
-        raise SdeflowError(f"{path} needs h5py: pip install 'sdeflow[files]', or write a .npz")
+    if path.suffix in HDF5:
+        assert extras.h5py  # or a sentence that names the extra
     return path
 
 

@@ -9,6 +9,9 @@ from matplotlib.mathtext import MathTextParser
 from matplotlib.text import Text
 
 MATH = MathTextParser("path")
+PYPARSING = (
+    "ignore:::pyparsing"  # its diagnostics, which -W turns on, find faults in matplotlib 3.8
+)
 SMALLEST = 6.0  # points
 SLACK = 1.0  # pixels of 1/100 inch
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from figures import examples
 from sdeflow.provenance import picture_provenance
+from tests.layout import PYPARSING
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = sorted((ROOT / "examples").glob("*.py"))
@@ -90,7 +91,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Done]:
         folder = tmp_path_factory.mktemp(name)
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [sys.executable, "-W", "error", *command(ROOT / "examples" / f"{name}.py")],
+            [
+                sys.executable,
+                "-W",
+                "error",
+                "-W",
+                PYPARSING,
+                *command(ROOT / "examples" / f"{name}.py"),
+            ],
             cwd=folder,
             env=os.environ | OFFLINE | {"PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -213,6 +213,7 @@ ANNOTATED: dict[str, list] = {
     "ExactField": [m.FIELD, m.POINT_FIELD, m.FIELD1],
     "LearnedField": [m.LEARNED, m.LABELLED],
     "GuidedField": [m.GUIDED],
+    "LossGuidedField": [m.LOSS_GUIDED],
     "SDE": [m.OU, m.OU1, m.ODE, m.REVERSE, m.FLOW, sf.ancestral(m.FIELD)],
     "FieldSDE": [m.REVERSE, sf.ancestral(m.FIELD)],
     "Axes": [m.AX],

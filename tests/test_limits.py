@@ -84,6 +84,27 @@ def memory() -> None:
     assert abs(float(end[:, 0].var()) - 0.5) < 0.06
 
 
+def starts() -> None:
+    start, times = f64([[0.0], [0.5]]), torch.linspace(0, 1, 9).double()
+    late = sf.SDE(
+        lambda x, t: torch.where(t < start, 0, -x),
+        lambda x, t: torch.where(t < start, 0.0, torch.ones_like(x)), 0.0, 1.0,
+    )  # fmt: skip
+    plain = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
+    x = f64([[1.0], [2.0]])
+    path = sf.SDESolver(times=times, seed=1).solve(late, x, save=9)
+    rest = sf.SDESolver(times=times[4:], seed=1).solve(plain, x, save=5)
+    assert close(path.x[:5, 1], x[1].expand(5, 1))
+    assert close(path.x[4:, 1], rest.x[:, 1])
+
+
+def splittings() -> None:
+    refused("BAOAB", lambda: sf.SDESolver("baoab"))
+    sde = sf.sdes.underdamped(sf.sdes.harmonic(), t_end=4.0)
+    x = sf.SDESolver("heun", 200, seed=1).solve(sde, torch.zeros(2000, 2).double()).x[-1]
+    assert ((x**2).mean(0) - 1).abs().max() < 0.15
+
+
 def jumps() -> None:
     names = set(inspect.signature(sf.SDE).parameters)
     assert not any("jump" in name or "delay" in name for name in names)
@@ -236,6 +257,8 @@ TRIED: dict[str, Callable[[], None]] = {
     "a density under a diffusion": matrix_noise,
     "another calculus": calculus,
     "coloured noise": memory,
+    "start times": starts,
+    "BAOAB": splittings,
     "jumps": jumps,
     "adaptive steps": adaptive_noise,
     "an implicit method": stiff,

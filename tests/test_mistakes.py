@@ -64,6 +64,7 @@ POINT_FIELD = sf.ExactField(VP, POINTS)
 CLEAN = sf.ExactField(sf.EDM(t_min=0.0), POINTS)
 CHECKERBOARD = ds.checkerboard().distribution
 GUIDED = sf.GuidedField(FIELD.given(0), FIELD, 2.0)
+LOSS_GUIDED = fi.LossGuidedField(FIELD, lambda x: x[:, 0] ** 2, data_std=1.0)
 OU = sd.ornstein_uhlenbeck([[1.0, 0.0], [0.0, 2.0]], 1.0)
 OU1 = sd.ornstein_uhlenbeck([[1.0]], 1.0)
 ODE_AS_SDE = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
@@ -558,6 +559,23 @@ FIELDS: Table = {
         lambda: sf.GuidedField(FIELD, sf.ExactField(sf.VE(), MIX), 2.0),
         "process",
     ),
+    "Guided(rescale)": (
+        lambda: sf.GuidedField(FIELD, FIELD, 2.0, rescale=2.0),
+        "rescale must be from 0 to 1",
+    ),
+    "LossGuided(no loss)": (lambda: fi.LossGuidedField(FIELD, None), "loss must be a function"),
+    "LossGuided(loss per axis)": (
+        lambda: fi.LossGuidedField(FIELD, lambda x: x**2).score(X, 0.5),
+        "sum over the coordinates",
+    ),
+    "LossGuided(coupled)": (
+        lambda: fi.LossGuidedField(COUPLED, lambda x: x[:, 0]),
+        "needs the score",
+    ),
+    "LossGuided": (
+        lambda: fi.LossGuidedField(FIELD, lambda x: x[:, 0] ** 2, data_std=1.0).score(X, 0.5),
+        finite,
+    ),
     "Guided(dims)": (lambda: sf.GuidedField(FIELD, FIELD1, 2.0), "dimension"),
     "Guided(interval float)": (lambda: sf.GuidedField(FIELD, FIELD, 2.0, 0.5), "interval must be"),
     "Guided(interval text)": (lambda: sf.GuidedField(FIELD, FIELD, 2.0, "12"), "interval must be"),
@@ -931,6 +949,9 @@ SDES: Table = {
     ),
     "survival(cloud)": (lambda: an.survival(X, 0.5), "run must be a Path"),
     "langevin(number)": (lambda: sd.langevin(1.0), "potential must be a function"),
+    "langevin()": (lambda: sd.langevin(), "needs a potential, or force="),
+    "langevin(both)": (lambda: sd.langevin(WELL, force=ODE.drift), "leave those out"),
+    "langevin(T of x and t)": (lambda: sd.langevin(WELL, lambda x, t: 1.0), "function of (t)"),
     "langevin(T=0)": (lambda: sd.langevin(WELL, 0.0), "temperature must be positive"),
     "langevin(mu str)": (lambda: sd.langevin(WELL, 1.0, "1"), "mobility must be a number"),
     "langevin(protocol=1)": (lambda: sd.langevin(WELL, protocol=1.0), "protocol must be"),
@@ -1474,6 +1495,14 @@ ANALYSIS: Table = {
     "first_passage(number)": (
         lambda: an.first_passage(OU1, LINE, 1.0, EULER),
         "distance must be a function",
+    ),
+    "first_passage(no bounds)": (
+        lambda: an.first_passage(OU1, LINE, [], EULER),
+        "one function for each bound",
+    ),
+    "Passage.probabilities": (
+        lambda: an.Passage(f64([1.0, 2.0]), torch.tensor([True, False])).probabilities(),
+        lambda p: p.value.tolist() == [0.5],
     ),
     "first_passage(ode)": (
         lambda: an.first_passage(ODE, X, lambda x: x[:, 0], EULER),

@@ -7,22 +7,23 @@ one side of a plane the path is a Brownian bridge, which touches the plane with 
     exp(-2 s s' / (g^2 dt))
 
 for any constant drift. `first_passage` draws this event, which leaves an error of O(dt) (Gobet
-2000). In one dimension `escape_times` computes mean times without particles.
+2000), for each of several bounds, which may move. In one dimension `escape_times` computes mean
+times without particles.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from sdeflow._validation import SdeflowError, check_cloud, check_function, check_kind
+from sdeflow._validation import SdeflowError, check_cloud, check_kind
+from sdeflow.analysis.bounds import Bounds, Distance
 from sdeflow.analysis.coupling import depends_on_other_rows
 from sdeflow.analysis.estimate import Estimate
 from sdeflow.random_streams import Stream, random_generator, seed_of
-from sdeflow.sdes.potentials import gradient, scalar
 from sdeflow.sdes.requirements import check_markov
 from sdeflow.sdes.sde import SDE, time_tensor
 from sdeflow.solvers.path import Path
@@ -35,20 +36,26 @@ KEPT = 0.75  # arrived particles are taken out where at most this share has not 
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """The first-passage time of each particle.
+    """The first-passage time of each particle, and the bound through which it arrived.
 
     Attributes:
         time: (n,) from the start to the arrival, or to the end of the run without arrival.
         arrived: (n,) bool.
+        bound: (n,) whole numbers, the place of the bound among the distances; -1 for those that
+            did not arrive. By default all have arrived through bound 0.
+        bounds: how many bounds there were.
     """
 
     time: Tensor
     arrived: Tensor
+    bound: Tensor | None = None
+    bounds: int = 1
 
     def __repr__(self) -> str:
         """One line."""
         count = len(self.time) - self.censored
-        return f"first passage of {len(self.time)} particles: {count} arrived"
+        through = f" through {self.bounds} bounds" if self.bounds > 1 else ""
+        return f"first passage of {len(self.time)} particles: {count} arrived{through}"
 
     @property
     def censored(self) -> int:
@@ -69,6 +76,16 @@ class Passage:
             )
         return Estimate.of(self.time)
 
+    def probabilities(self) -> Estimate:
+        """The probability (m,) to arrive through each bound before the end of the time span.
+
+        Those that did not arrive count as particles of neither; the error of a share p of n is
+        sqrt(p (1 - p) / n).
+        """
+        bound = torch.where(self.arrived, 0, -1) if self.bound is None else self.bound
+        share = torch.stack([(bound == j).double().mean() for j in range(self.bounds)])
+        return Estimate(share, (share * (1 - share) / len(bound)).sqrt())
+
     def rate(self) -> Estimate:
         """The escape rate, for escapes that happen at a constant rate.
 
@@ -87,21 +104,24 @@ class Passage:
 
 
 def first_passage(
-    sde: SDE, x: Tensor, distance: Callable[[Tensor], Tensor], solver: SDESolver
+    sde: SDE, x: Tensor, distance: Distance | Sequence[Distance], solver: SDESolver
 ) -> Passage:
-    """The times at which particles from x (n, d) first reach the target, where distance(x) <= 0.
+    """The times at which particles from x (n, d) first reach a target, where distance(x) <= 0.
 
         P(a step from s to s' > 0 has crossed) = exp(-2 s s' / (|g grad s|^2 dt))
 
-    is exact for a flat boundary and a constant drift; else the times have an error of O(dt). A
-    passage counts at the middle of its step. The run stops when all have arrived; memory is O(n).
-    Particles that have arrived are no longer moved, unless the motion of others depends on them.
+    is exact for a flat boundary that rests or moves at constant speed and a constant drift; else
+    the times have an error of O(dt). A passage counts at the middle of its step; of two bounds
+    crossed in one step the one that was nearer counts, in units of the noise. The run stops when
+    all have arrived; memory is O(n). Particles that have arrived are no longer moved, unless the
+    motion of others depends on them.
 
     Args:
         sde: with noise.
         x: the cloud at the start.
         distance: s, (n, d) -> (n,), the signed distance to the boundary, differentiable; or any
-            smooth function that is positive outside and zero on the boundary.
+            smooth function that is positive outside and zero on the boundary. For a boundary that
+            moves, a function of (x, t), t () in float64; for several, a sequence of functions.
         solver: its steps cover the whole time span of the SDE.
 
     Raises:
@@ -109,25 +129,21 @@ def first_passage(
 
     Source: Gobet 2000.
     """
-    _check(sde, distance, solver)
+    bounds = Bounds.of(distance)
+    _check(sde, solver)
     times = sde.check_times(sde.times(solver.steps) if solver.times is None else solver.times)
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
     seed = seed_of(x[0]) if solver.seed is None else solver.seed
-    apart = scalar(distance, x)
-    if not apart.is_floating_point():
-        raise ValueError(
-            f"distance must return numbers with a fraction, got {apart.dtype}; write it with "
-            "torch: the signed distance to the boundary, and not whether a particle is there"
-        )
-    arrived = (apart <= 0).cpu()
+    bound = _first(bounds.values(x, float(times[0])).cpu() <= 0)
+    arrived = bound >= 0
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     moved, coupled = torch.arange(len(x)), False
     first, held = 0, STEPS_HELD
     while first < len(middle) and not arrived.all():
         away = ~arrived[moved]
         if not coupled and away.sum() <= (KEPT if held == STEPS_HELD else 1) * (len(away) - 1):
-            coupled = _coupled(sde, distance, x, away, times[first])
+            coupled = _coupled(sde, bounds, x, away, times[first])
             if not coupled:
                 x, moved, away = x[away], moved[away], away[away]
         part = times[first : first + held + 1]
@@ -138,27 +154,35 @@ def first_passage(
                 raise
             held //= 4  # a particle that diverged may have arrived before, and is then taken out
             continue
-        crossed = _crossed(sde, path, distance, seed, first) & away
-        now = crossed.any(0)
-        time[moved[now]] = middle[first + crossed.int().argmax(0)[now]]
+        through = _crossed(sde, path, bounds, seed, first)
+        crossed = (through >= 0) & away
+        now, step = crossed.any(0), crossed.int().argmax(0)
+        time[moved[now]] = middle[first + step[now]]
+        bound[moved[now]] = through.gather(0, step[None])[0][now]
         arrived[moved[now]] = True
         x, first = path.x[-1], first + len(part) - 1
-    return Passage(time, arrived)
+    return Passage(time, arrived, bound, len(bounds.distances))
 
 
-def _check(sde: SDE, distance: Callable[[Tensor], Tensor], solver: SDESolver) -> None:
+def _check(sde: SDE, solver: SDESolver) -> None:
     check_markov(check_kind(sde, SDE, "sde"), "a first passage")
     check_kind(solver, SDESolver, "solver")
-    check_function(
-        distance, "distance", "of the cloud, (n, d) -> (n,), such as lambda x: 1 - x[:, 0]"
-    )
     if sde.diffusion is None:
-        raise ValueError("this SDE has no noise, so the time is not random; use an ODESolver")
+        raise ValueError(
+            "this SDE has no noise, so the time is not random; use ODESolver(event=distance)"
+        )
 
 
-def _coupled(
-    sde: SDE, distance: Callable[[Tensor], Tensor], x: Tensor, away: Tensor, t: Tensor
-) -> bool:
+def _first(reached: Tensor, far: Tensor | None = None) -> Tensor:
+    """Which of the bounds that were reached (m, n) is nearest, or comes first; -1: none. (n,)."""
+    if far is None:
+        nearest = reached.int().argmax(0)
+    else:
+        nearest = torch.where(reached, far, torch.inf).argmin(0)
+    return torch.where(reached.any(0), nearest, -1)
+
+
+def _coupled(sde: SDE, bounds: Bounds, x: Tensor, away: Tensor, t: Tensor) -> bool:
     """Whether the motion of the rows `away` of x (n, d) depends on the other rows."""
     when = time_tensor(float(t), x)
 
@@ -167,24 +191,28 @@ def _coupled(
         g = torch.as_tensor(sde.diffusion(y.clone(), when))
         return g.expand(y.shape if sde.noises is None else (*y.shape, sde.noises)).flatten(1)
 
-    functions = (lambda y: sde.drift(y.clone(), when), noise, distance)
+    def distances(y: Tensor) -> Tensor:
+        return bounds.values(y, float(t)).T
+
+    functions = (lambda y: sde.drift(y.clone(), when), noise, distances)
     return any(depends_on_other_rows(function, x, away) for function in functions)
 
 
-def _crossed(
-    sde: SDE, path: Path, distance: Callable[[Tensor], Tensor], seed: int, first: int
-) -> Tensor:
-    """In which steps of the path each particle has crossed the boundary, (T - 1, n)."""
+def _crossed(sde: SDE, path: Path, bounds: Bounds, seed: int, first: int) -> Tensor:
+    """The bound that each particle crosses in each step of the path, (T - 1, n); -1: none."""
     assert sde.diffusion is not None
-    out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.bool)
+    out = torch.empty(len(path.t) - 1, path.x.shape[1], dtype=torch.int64)
+    times = path.t.tolist()
     for k, (x, y) in enumerate(zip(path.x[:-1], path.x[1:], strict=True)):
-        slope = gradient(distance, x)
-        g = sde.diffusion(x.clone(), time_tensor(float(path.t[k]), x))
-        g = g * slope if sde.noises is None else (g * slope[:, :, None]).sum(1)
-        # In float64: the square of a float32 may be zero.
-        variance = (g.double() ** 2).sum(1) * float((path.t[k + 1] - path.t[k]).abs())
-        product = scalar(distance, x).double() * scalar(distance, y).double()
-        chance = torch.exp(-2 * product / variance.clamp_min(TINY))
-        u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(len(x)))
-        out[k] = (scalar(distance, y) <= 0).cpu() | (u < chance.cpu())
+        g = sde.diffusion(x.clone(), time_tensor(times[k], x))
+        rows = []
+        for slope in bounds.slopes(x, times[k]):
+            row = g * slope if sde.noises is None else (g * slope[:, :, None]).sum(1)
+            # In float64: the square of a float32 may be zero.
+            rows.append((row.double() ** 2).sum(1) * abs(times[k + 1] - times[k]))
+        variance = torch.stack(rows).clamp_min(TINY)
+        s, after = bounds.values(x, times[k]).double(), bounds.values(y, times[k + 1]).double()
+        chance = torch.exp(-2 * s * after / variance)
+        u = torch.from_numpy(random_generator(seed, Stream.CROSSING, first + k).random(s.shape))
+        out[k] = _first((after <= 0).cpu() | (u < chance.cpu()), (s / variance.sqrt()).cpu())
     return out

@@ -4,6 +4,7 @@ from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField, scale_from_strength, strength_from_scale
 from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.loss_guided import LossGuidedField
 from sdeflow.fields.networks import MLP, TimeInput
 from sdeflow.fields.prediction import Prediction
 from sdeflow.fields.unet import UNet
@@ -16,6 +17,7 @@ __all__ = [
     "ExactField",
     "LearnedField",
     "GuidedField",
+    "LossGuidedField",
     "scale_from_strength",
     "strength_from_scale",
     "MLP",

@@ -62,10 +62,11 @@ def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> np.ndarray:
     mixed = (1 - cover) * below[:, None] + cover * above
     pure = np.concatenate([below, above, [[1.0, 1.0, 1.0]]])
     strip = Image.fromarray(_levels(mixed).reshape(1, -1, 3))
-    between = strip.quantize(256 - len(pure), kmeans=3).getpalette() or []
+    chosen = strip.quantize(256 - len(pure), kmeans=3).getpalette() or []
+    between = np.reshape(chosen, (-1, 3))[: 256 - len(pure)]  # Pillow 10 gives all 256
     found = np.full((256, 3), 255, np.uint8)
     found[: len(pure)] = _levels(pure)
-    found[len(pure) :][: len(between) // 3] = np.reshape(between, (-1, 3))
+    found[len(pure) :][: len(between)] = between
     return found
 
 

@@ -2,7 +2,7 @@ r"""Make the SDEs of classical physics: Brownian motion, Langevin dynamics and t
 
     brownian            dx = sqrt(2 D) dW
     ornstein_uhlenbeck  dx = -A x dt + b dW                       A stable, symmetric or not
-    langevin            dx = -mu grad U dt + sqrt(2 mu T) dW
+    langevin            dx = -mu grad U dt + sqrt(2 mu T) dW      or mu F(x, t), T(t)
     underdamped         dq = v dt,  dv = -(grad U / m + gamma v) dt + sqrt(2 gamma T / m) dW
     geometric_brownian  dx = growth x dt + volatility x dW        Ito or Stratonovich
 
@@ -17,7 +17,7 @@ Source: Risken 1989, chapters 3, 5 and 10; Sekimoto 2010, chapter 1.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,16 +30,18 @@ from sdeflow._validation import as_numbers, check_finite, check_positive
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.sdes.drifts import (
     ConstantNoise,
+    GivenForce,
     LinearDrift,
     Multiple,
     NoDrift,
     NoisePerAxis,
     OverdampedDrift,
+    ThermalNoise,
     UnderdampedDrift,
     UnderdampedNoise,
 )
 from sdeflow.sdes.potentials import Force, Harmonic, Potential, Protocol
-from sdeflow.sdes.sde import SDE, SteppedSDE
+from sdeflow.sdes.sde import SDE, Diffusion, Drift, SteppedSDE, check_function
 from sdeflow.sdes.transition import BrownianTransition, RelaxationTransition
 from sdeflow.sdes.walls import Box
 
@@ -63,48 +65,65 @@ def brownian(diffusivity: float = 0.5, t_end: float = 1.0) -> SDE:
 
 
 def langevin(
-    potential: Potential,
-    temperature: float = 1.0,
+    potential: Potential | None = None,
+    temperature: float | Callable[[Tensor], Tensor | float] = 1.0,
     mobility: float = 1.0,
     t_end: float = 1.0,
     protocol: Protocol | None = None,
     walls: Box | None = None,
+    force: Drift | None = None,
 ) -> SDE:
     """Overdamped Langevin dynamics, dx = -mobility grad U dt + sqrt(2 mobility temperature) dW.
 
     Args:
         potential: U(x), an energy for each particle, (n, d) -> (n,), or the total energy () of
             particles that interact; with a protocol U(x, control).
-        temperature: k_B T, an energy.
+        temperature: k_B T, an energy; or a function of t, () in float64, for annealing: the run
+            then has no stationary density.
         mobility: velocity per force.
         t_end: last time; the first is 0.
         protocol: t -> control, for a potential that is changed in time.
         walls: a `Box` that the particles do not leave.
+        force: (x, t) -> (n, d), in place of a potential: one that has none, or is known itself.
 
     Raises:
-        TypeError, ValueError: in a run, the potential gives neither (n,) nor (), has no gradient,
-            or gives (n,) energies that depend on other particles.
+        TypeError, ValueError: there are both a potential and a force, or neither; in a run, the
+            potential gives neither (n,) nor (), has no gradient, or gives (n,) energies that
+            depend on other particles, or the temperature is negative.
 
     Source: Risken 1989, chapter 5.
     """
-    force, mu = Force(potential, protocol), check_positive(mobility, "mobility")
-    temperature = check_positive(temperature, "temperature")
-    size = (2 * mu * temperature) ** 0.5
-    transition = None
-    if isinstance(potential, Harmonic) and protocol is None:
-        rate, noise = (
-            torch.tensor(v, dtype=torch.float64) for v in (mu * potential.stiffness, size)
-        )
-        transition = RelaxationTransition(rate, noise)
+    mu = check_positive(mobility, "mobility")
+    drift = _overdamped(potential, protocol, force, mu)
+    transition, name = None, "a function of t"
+    noise: Diffusion
+    if callable(temperature):
+        check_function(temperature, "temperature", "t")
+        noise = ThermalNoise(temperature, mu)
+    else:
+        size = (2 * mu * check_positive(temperature, "temperature")) ** 0.5
+        noise, name = ConstantNoise(size), f"{temperature:g}"
+        if isinstance(potential, Harmonic) and protocol is None:
+            rate = torch.tensor(mu * potential.stiffness, dtype=torch.float64)
+            transition = RelaxationTransition(rate, torch.tensor(size, dtype=torch.float64))
     return LangevinSDE(
-        OverdampedDrift(force, mu),
-        ConstantNoise(size),
-        0.0,
-        check_positive(t_end, "t_end"),
-        transition=transition,
-        name=f"overdamped Langevin dynamics, temperature {temperature:g}, mobility {mu:g}",
-        walls=walls,
-    )
+        drift, noise, 0.0, check_positive(t_end, "t_end"), transition=transition, walls=walls,
+        name=f"overdamped Langevin dynamics, temperature {name}, mobility {mu:g}",
+    )  # fmt: skip
+
+
+def _overdamped(
+    potential: Potential | None, protocol: Protocol | None, force: Drift | None, mobility: float
+) -> Drift:
+    """The drift of a potential, or of a force."""
+    if force is None:
+        if potential is None:
+            raise TypeError("langevin needs a potential, or force=, a function of (x, t)")
+        return OverdampedDrift(Force(potential, protocol), mobility)
+    if potential is not None or protocol is not None:
+        raise ValueError("a force takes the place of potential and protocol; leave those out")
+    check_function(force, "force", "x", "t")
+    return GivenForce(force, mobility)
 
 
 def underdamped(

@@ -6,6 +6,7 @@ process of the computer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -42,6 +43,49 @@ class Multiple:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         return self.factor * x
+
+
+@dataclass(frozen=True)
+class ThermalNoise:
+    """sqrt(2 mobility temperature(t)), ().
+
+    Raises (when called):
+        ValueError: the temperature is not a number, negative or not finite.
+    """
+
+    temperature: Callable[[Tensor], Tensor | float]
+    mobility: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        try:
+            now = float(self.temperature(t))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                "temperature must return one number at the time t, (); for a temperature that "
+                "depends on the place make an SDE"
+            ) from error
+        if not 0 <= now < float("inf"):
+            raise ValueError(
+                f"temperature must be finite and not negative, got {now:g} at t = {float(t):.6g}"
+            )
+        return x.new_tensor((2 * self.mobility * now) ** 0.5)
+
+
+@dataclass(frozen=True)
+class GivenForce:
+    """mobility force(x, t), for a force (x, t) -> (n, d)."""
+
+    force: Callable[[Tensor, Tensor], Tensor]
+    mobility: float
+
+    def __call__(self, x: Tensor, t: Tensor) -> Tensor:
+        f = self.force(x, t)
+        if not isinstance(f, Tensor) or f.shape != x.shape:
+            got = tuple(f.shape) if isinstance(f, Tensor) else type(f).__name__
+            raise ValueError(
+                f"force must return a tensor {tuple(x.shape)}, as the cloud, got {got}"
+            )
+        return self.mobility * f
 
 
 @dataclass(frozen=True, eq=False)

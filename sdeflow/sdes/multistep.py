@@ -30,6 +30,7 @@ from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field
 from sdeflow.fields.guided import GuidedField
 from sdeflow.fields.learned import LearnedField
+from sdeflow.fields.loss_guided import LossGuidedField
 from sdeflow.fields.prediction import mixing, unit_row
 from sdeflow.processes.process import Coefficients, Process
 from sdeflow.processes.time_grids import AngleTimes, SpanTimes
@@ -83,6 +84,8 @@ def known_spread(field: Field) -> Moments | None:
     """Mean (d,) and standard deviation of the data of a field; None if they are not known."""
     if isinstance(field, GuidedField):
         return known_spread(field.conditional)
+    if isinstance(field, LossGuidedField):
+        return known_spread(field.field)
     if isinstance(field, ExactField):
         return Moments(field.distribution.mean(), field.distribution.std())
     if isinstance(field, LearnedField) and field.data_std is not None:
@@ -95,9 +98,9 @@ def spread_of(field: Field) -> Spread:
     known = known_spread(field)
     if known is None:
         return CENTRED
-    guided = isinstance(field, GuidedField)
-    while isinstance(field, GuidedField):
-        field = field.conditional
+    guided = isinstance(field, GuidedField | LossGuidedField)
+    while isinstance(field, GuidedField | LossGuidedField):
+        field = field.conditional if isinstance(field, GuidedField) else field.field
     if not isinstance(field, ExactField):
         return Spread(known.mean, known.std, known.std)
     data = field.distribution

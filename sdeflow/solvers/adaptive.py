@@ -13,8 +13,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sdeflow._validation import FLOAT32_EPS, check_times
 from sdeflow.sdes.sde import SDE, check_drift, time_tensor
+from sdeflow.solvers.callback import called
+from sdeflow.solvers.events import EventFinder
 from sdeflow.solvers.monitor import Monitor, finite, in_words
+from sdeflow.solvers.path import Save, requested
 
 REJECTED = 1e10
 """A norm that rejects a step; torchdiffeq then tries a fifth of it."""
@@ -38,11 +42,11 @@ class Passed(NamedTuple):
 
 
 class Stopped(Exception):  # noqa: N818 it is caught, and an SdeflowError raised
-    """An adaptive run cannot continue."""
+    """An adaptive run cannot continue, or its callback has stopped it."""
 
-    def __init__(self, why: str, passed: list[Passed]) -> None:
+    def __init__(self, why: str, passed: list[Passed], by_callback: int | None = None) -> None:
         super().__init__(why)
-        self.why, self.passed = why, passed
+        self.why, self.passed, self.by_callback = why, passed, by_callback
 
 
 class Tolerance:
@@ -90,6 +94,7 @@ class TorchdiffeqAdaptive:
         stages: where in its step each stage of the method lies, in order.
         rtol: for a `Tolerance`; None: torchdiffeq divides the error by its own tolerance.
         max_steps: the most steps, accepted or not.
+        events: finds the events of the run; None: it has none.
 
     Attributes:
         begun: the times at which the accepted steps began.
@@ -97,10 +102,11 @@ class TorchdiffeqAdaptive:
 
     def __init__(
         self, monitor: Monitor, sde: SDE, x: Tensor, wanted: Tensor, stages: tuple[float, ...],
-        rtol: float | None, max_steps: int,
+        rtol: float | None, max_steps: int, events: EventFinder | None = None,
     ) -> None:  # fmt: skip
         self.monitor, self.sde, self._stages = monitor, sde, stages
         self._wanted: list[float] = wanted.tolist()
+        self._events = events
         self._sign = 1.0 if self._wanted[-1] > self._wanted[0] else -1.0
         self._tolerance = None if rtol is None else Tolerance(rtol, x)
         self._left, self._most = max_steps, max_steps
@@ -135,20 +141,35 @@ class TorchdiffeqAdaptive:
             if wanted == self._wanted[-1]:
                 break
             self._passed.append(Passed(wanted, self._begin, self._x))
+        self.ended(t, x)
         self._begin, self._x, self._bad = t, x, None
         self.begun.append(t)
         self.monitor.last = t, x
         self.monitor.bar.update()
         if self._tolerance is not None:
             self._tolerance.at(x)
+        k, callback = len(self.begun) - 1, self.monitor.callback
+        if callback is not None and called(callback, k, t, self._held(x)):
+            raise Stopped("", self._passed, k)
+
+    def ended(self, t: float, x: Tensor) -> None:
+        """A step has ended at (t, x), maybe the last one."""
+        if self._events is not None:
+            self._events.stepped(self._begin, self._x, t, x)
+
+    def _held(self, x: Tensor) -> Tensor:
+        return x if self._events is None else self._events.frozen(x, self._events.found.x)
 
     def __call__(self, t: Tensor, x: Tensor) -> Tensor:
         """The drift at x (n, d); 0 in a step on which it is not finite, which will be rejected."""
         if self._rejected:
             return torch.zeros_like(x)
         now = self._time()
-        f = self.sde.drift(x, time_tensor(now, x))
-        check_drift(f, x)
+        if self._events is None:
+            f = self.sde.drift(x, time_tensor(now, x))
+            check_drift(f, x)
+        else:
+            f = self._events.drift(x, now)
         self.monitor.nfe += 1
         self.monitor.untouched([x])
         if not finite(f):
@@ -173,7 +194,11 @@ class TorchdiffeqAdaptive:
         """The norm of the error (n, d) of a step, which is accepted if this is at most 1."""
         if self._tolerance is not None:
             error = error / self._tolerance.of(self._speed * abs(self._length))
+        if self._events is not None:
+            error = self._events.frozen(error)
         self._error, ratio = error, error.square().mean().sqrt()
+        if self._events is not None:  # over the particles that still move
+            ratio = ratio / (~self._events.gone).double().mean().clamp_min(0.5 / len(error)).sqrt()
         if self._rejected or not math.isfinite(ratio.item()):
             return time_tensor(REJECTED, error)
         return ratio
@@ -190,3 +215,17 @@ class TorchdiffeqAdaptive:
 
     def _stopped(self, why: str) -> Stopped:
         return Stopped(why, self._passed)
+
+
+def requested_times(sde: SDE, save: Save) -> tuple[Tensor, bool]:
+    """The times (T,) of the run from t_start to t_end, and whether the start is to be saved."""
+    asked = requested(save)
+    if isinstance(asked, int):
+        return sde.times(max(asked - 1, 1)), asked > 1
+    low, high = sorted((sde.t_start, sde.t_end))
+    ends = torch.tensor([sde.t_start, sde.t_end], dtype=torch.float64)
+    # The user's ends may have been rounded to float32.
+    starts, stops = (torch.isclose(asked, end, FLOAT32_EPS, 0.0) for end in ends)
+    inner = asked[~(starts | stops)]
+    wanted = check_times(torch.cat([ends[:1], inner, ends[1:]]), low, high, "save")
+    return wanted, bool(starts.any())

@@ -19,6 +19,7 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError
 from sdeflow.random_streams import seed_of
 from sdeflow.sdes.sde import SDE
+from sdeflow.solvers.callback import STOPPED
 from sdeflow.solvers.path import Absorption, Path
 
 ROWS, STATES = 8, 8
@@ -54,10 +55,10 @@ _ends: OrderedDict[int, _End] = OrderedDict()
 
 
 def end_of(x: Tensor | Path) -> Tensor:
-    """The cloud itself, or the last one of a path that has finished."""
+    """The cloud itself, or the last one of a path that has finished or was stopped."""
     if not isinstance(x, Path):
         return x
-    if x.status != "finished":
+    if x.status != "finished" and not x.status.startswith(STOPPED):
         raise SdeflowError(
             f"the path has not finished ({x.status}), so no run can continue it; start from "
             "path.x[-1] to go on all the same"
@@ -146,9 +147,10 @@ def ended(noise: Leg, times: Tensor, x: Tensor, path: Path) -> None:
     start, before = float(times[0]), _ends.get(seed_of(x[0]))
     if before is not None and before.seed == noise.seed and before.end == start:
         start = before.start
-    for t, state in zip(path.t[-STATES:].tolist(), path.x[-STATES:], strict=True):
-        for row, at_start in zip(state[:ROWS], x[:ROWS], strict=True):
-            if not row.equal(at_start):
+    for k in range(max(0, len(path.t) - STATES), len(path.t)):
+        t, gone = float(path.t[k]), path.gone(k)[:ROWS].tolist()
+        for row, at_start, stands in zip(path.x[k][:ROWS], x[:ROWS], gone, strict=True):
+            if not (stands or row.equal(at_start)):  # on a wall many runs end at one place
                 _ends[seed_of(row)] = _End(noise.seed, start, t)
     while len(_ends) > ROWS * STATES * RUNS:
         _ends.popitem(last=False)

@@ -17,6 +17,7 @@ from sdeflow._validation import SdeflowError
 from sdeflow.fields.learned import LearnedField
 from sdeflow.sdes.field_sde import FieldSDE
 from sdeflow.sdes.sde import SteppedSDE
+from sdeflow.solvers.callback import Callback, Halted, called, status
 from sdeflow.solvers.path import Path
 
 LOOK = 16
@@ -40,6 +41,7 @@ class Monitor:
         steps, x: of the solve.
         progress, total: whether to show a bar, and of how many steps.
         saved: the steps whose states are requested.
+        callback: called after each step.
 
     Attributes:
         start: a copy of x, from which the engine starts, since x belongs to the user.
@@ -50,12 +52,13 @@ class Monitor:
 
     def __init__(
         self, steps: SteppedSDE, x: Tensor, progress: bool, total: int | None,
-        saved: Sequence[int] = (),
+        saved: Sequence[int] = (), callback: Callback | None = None,
     ) -> None:  # fmt: skip
         # In inference mode tensors do not count their changes; a clone of a tensor that was made
         # in it counts as changed, a product does not.
         with torch.inference_mode(False):
             self.start = x.detach() * 1
+            self._states = self.start.new_empty((len(saved), *x.shape))
         self.given: Tensor | None = x
         self.steps, self.nfe = steps, 0
         self.saved, self._begun = list(saved), -1
@@ -63,9 +66,9 @@ class Monitor:
         self.next = next(self._left)
         self.log: list[tuple[int, float, Tensor, Tensor]] = []
         self.kept: list[tuple[float, Tensor]] = []
-        self._states = self.start.new_empty((len(self.saved), *x.shape))
         self.last: tuple[float, Tensor] = (0, self.start)
-        self.every = LOOK if x.numel() <= SMALL else 1
+        self.callback = callback
+        self.every = LOOK if x.numel() <= SMALL and callback is None else 1
         self.started = time.perf_counter()
         self.bar = tqdm(total=total, disable=not progress, unit="step", leave=False)
         self._modes = ExitStack()
@@ -90,10 +93,15 @@ class Monitor:
             ) from error
 
     def evaluated(self, k: int, fraction: float, drift: Tensor, state: Tensor) -> None:
-        """Log one evaluation, and check the log if a check is due."""
+        """Log one evaluation, and check the log if one is due; the callback may stop the run."""
         self.log.append((k, fraction, drift, state))
-        if len(self.log) >= self.every:
-            self.look()
+        if len(self.log) < self.every:
+            return
+        before = self._begun
+        self.look()
+        new = max(before, 0) < k == self._begun
+        if new and self.callback and called(self.callback, k, self.steps.time(k), state):
+            raise Halted
 
     def look(self) -> None:
         """Check the evaluations since the last check, and clear the log.
@@ -172,6 +180,9 @@ class Monitor:
         if self.log:
             self.look()
         self._states[-1] = x
+        if self.callback is not None:
+            last = len(self.steps.gaps)
+            called(self.callback, last, self.steps.time(last), x)
         path = self.path(self.steps.times[self.saved], self._states)
         steps, began = self.saved[-1] - self.saved[0], float(self.steps.times[0])
         path = replace(path, steps=steps, began=began)
@@ -186,14 +197,25 @@ class Monitor:
 
     def failed(self, why: str) -> SdeflowError:
         """The error to raise, with the start, the requested states and the last good one."""
+        path = self.reached(why)
+        error = SdeflowError(
+            f"{why} (the states up to t = {float(path.t[-1]):.6g} are in the error's .path)"
+        )
+        error.path = path
+        return error
+
+    def reached(self, status: str) -> Path:
+        """The path so far: the start, the requested states and the last good one."""
         reached = [(0, self.start), *self.kept, self.last]
         states = {self.steps.time(k) if isinstance(k, int) else k: x for k, x in reached}
         times = torch.tensor(list(states), dtype=torch.float64)
-        error = SdeflowError(
-            f"{why} (the states up to t = {float(times[-1]):.6g} are in the error's .path)"
-        )
-        error.path = self.path(times, torch.stack(list(states.values())), why)
-        return error
+        return self.path(times, torch.stack(list(states.values())), status)
+
+    def halted(self) -> Path:
+        """The path up to the step after which the callback has stopped the run."""
+        k = int(self.last[0])
+        path = self.reached(status(k, self.steps.time(k)))
+        return replace(path, steps=k, began=self.steps.time(0))
 
     def path(self, t: Tensor, x: Tensor, status: str = "finished") -> Path:
         """The path with times t (T,), states x (T, n, d), and the cost of the solve so far."""

@@ -44,6 +44,28 @@ class Absorption:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Events:
+    """When and where each particle had its event.
+
+    Attributes:
+        time: (n,) in float64; infinite for particles that had none.
+        x: (n, d) the state at the event; for particles that had none, the start.
+    """
+
+    time: Tensor
+    x: Tensor
+
+    @property
+    def happened(self) -> Tensor:
+        """Which particles had their event, (n,)."""
+        return torch.isfinite(self.time)
+
+    def __repr__(self) -> str:
+        """In words."""
+        return f"{int(self.happened.sum())} of {len(self.time)} particles had their event"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Path:
     """The saved states of a run, and its cost; `solve(sde, path)` continues the run from its end.
 
@@ -52,7 +74,7 @@ class Path:
         x: (T, n, d) the states; x[-1] is the final cloud.
         nfe: number of evaluations of the drift, that is of the field, per particle.
         seconds: wall time of the solve.
-        status: "finished", or the reason of the failure.
+        status: "finished", the reason of the failure, or when a callback has stopped the run.
         steps: number of steps from the first saved state to the last; None if not known.
         seed: of the Brownian path, or of that of the path that this run continues; None without
             noise.
@@ -61,6 +83,7 @@ class Path:
             independent noise.
         began: time at which the run began, also if that state was not saved.
         absorbed: when and by which walls particles were absorbed; None if no wall absorbs.
+        events: when and where the particles had their event; None if none was asked for.
     """
 
     t: Tensor
@@ -73,6 +96,7 @@ class Path:
     leg: int = 0
     began: float | None = None
     absorbed: Absorption | None = None
+    events: Events | None = None
 
     def __post_init__(self) -> None:
         """Check that there is a state for each time."""
@@ -90,6 +114,7 @@ class Path:
             f"path of {n} particles in {d} dimensions, {t} states from t = {float(self.t[0]):g} "
             f"to {float(self.t[-1]):g}, {self.nfe} evaluations, {self.status}"
             + ("" if self.absorbed is None else f", {self.absorbed}")
+            + ("" if self.events is None else f", {self.events}")
         )
 
     def save(self, path: str | FilePath) -> None:
@@ -101,6 +126,8 @@ class Path:
         tensors = {"t": self.t, "x": self.x}
         if self.absorbed is not None:
             tensors |= {"absorbed_time": self.absorbed.time, "absorbed_wall": self.absorbed.wall}
+        if self.events is not None:
+            tensors |= {"event_time": self.events.time, "event_x": self.events.x}
         names = ("nfe", "seconds", "status", "steps", "seed", "leg", "began")
         write_object(path, "Path", tensors, {name: getattr(self, name) for name in names})
 
@@ -116,7 +143,10 @@ class Path:
         t, x, absorbed = tensors["t"], tensors["x"], None
         if "absorbed_time" in tensors:
             absorbed = Absorption(tensors["absorbed_time"], tensors["absorbed_wall"])
-        return Path(t, x, **plain, absorbed=absorbed)
+        events = None
+        if "event_time" in tensors:
+            events = Events(tensors["event_time"], tensors["event_x"])
+        return Path(t, x, **plain, absorbed=absorbed, events=events)
 
     def to_numpy(self) -> tuple[np.ndarray, np.ndarray]:
         """Times (T,) and states (T, n, d)."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torchsde
@@ -30,6 +30,7 @@ from sdeflow.solvers.adapters import (
     _Torchsde,
 )
 from sdeflow.solvers.brownian import Brownian
+from sdeflow.solvers.callback import Callback, Halted, check_callback
 from sdeflow.solvers.checks import (
     ADAPTIVE,
     FIXED,
@@ -151,6 +152,7 @@ class SDESolver:
         *,
         first: int = 0,
         progress: bool = False,
+        callback: Callback | None = None,
         differentiable: Differentiable = False,
         parameters: Iterable[Tensor] = (),
     ) -> Path:
@@ -163,6 +165,8 @@ class SDESolver:
                 start and end), or their times, which must be on the grid.
             first: index of the first particle, for a cloud that is run in parts with one seed.
             progress: show a progress bar.
+            callback: (k, t, x) called after step k = 1, 2, ... with a copy of the cloud x (n, d)
+                at time t; if it returns True the path ends there, and its status says so.
             differentiable: True: the path carries the gradient of its steps; "adjoint": that of
                 the equation solved backwards, whose memory does not grow with the steps. By
                 default a path carries none.
@@ -174,11 +178,7 @@ class SDESolver:
                 of noised data would lie.
         """
         before, x = x if isinstance(x, Path) else None, legs.end_of(x)
-        check_sde_and_cloud(sde, x, self.method)
-        if before is not None:
-            legs.check_absorbed(before, sde)
-        self._check_matrix(sde)
-        check_differentiable(sde, x, differentiable)
+        self._check(before, sde, x, differentiable, callback)
         times = check_grid(sde, self.steps, self.times, self.method)
         first = check_int(first, "first", 0)
         check_start(sde, x, times)
@@ -189,19 +189,39 @@ class SDESolver:
         if differentiable:
             path = self._with_graph(sde, x, times, saved, noise, first, differentiable, parameters)
             return replace(path, seed=noise.seed, leg=noise.leg)
-        steps = sde.stepped(times, x)
-        monitor = Monitor(steps, x, progress, len(times) - 1, saved)
+        monitor = Monitor(sde.stepped(times, x), x, progress, len(times) - 1, saved, callback)
         with monitor:
-            bm = self._brownian(noise, times, x, first, steps)
-            g = check_noise(steps, monitor.start)
-            additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
-            adapter = self._adapter(sde, monitor, bm, additive, before)
+            bm, adapter = self._adapted(sde, monitor, times, noise, first, before)
+            way: dict[str, Any] = {"bm": bm, "method": self.method, "dt": 1.0}
             ts = self._step_indices([0, len(times) - 1])
-            out = torchsde.sdeint(adapter, monitor.start, ts, bm=bm, method=self.method, dt=1.0)
+            try:
+                path = monitor.finish(torchsde.sdeint(adapter, monitor.start, ts, **way)[-1])
+            except Halted:
+                path = monitor.halted()
             adapter.close()
-        path = self._kept_inside(sde, adapter, monitor.finish(out[-1]))
+        path = self._kept_inside(sde, adapter, path)
         legs.ended(noise, times, x, path)
         return replace(path, seed=noise.seed, leg=noise.leg)
+
+    def _check(
+        self, before: Path | None, sde: SDE, x: Tensor, differentiable: Differentiable,
+        callback: Callback | None,
+    ) -> None:  # fmt: skip
+        check_sde_and_cloud(sde, x, self.method)
+        if before is not None:
+            legs.check_absorbed(before, sde)
+        self._check_matrix(sde)
+        check_differentiable(sde, x, differentiable)
+        check_callback(callback, self.method, differentiable)
+
+    def _adapted(
+        self, sde: SDE, monitor: Monitor, times: Tensor, noise: Leg, first: int,
+        before: Path | None,
+    ) -> tuple[Brownian, _Torchsde]:  # fmt: skip
+        bm = self._brownian(noise, times, monitor.start, first, monitor.steps)
+        g = check_noise(monitor.steps, monitor.start)
+        additive = not isinstance(g, Tensor) or g.ndim < 2 + (sde.noises is not None)
+        return bm, self._adapter(sde, monitor, bm, additive, before)
 
     def _with_graph(
         self, sde: SDE, x: Tensor, times: Tensor, saved: list[int], noise: Leg, first: int,

@@ -11,6 +11,7 @@ from torch import Tensor
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField
+from sdeflow.fields.loss_guided import LossGuidedField
 from sdeflow.random_streams import Stream, normals
 from sdeflow.sdes.field_sde import FieldSDE, TimeCoefficients
 from sdeflow.sdes.multistep import Moments, MultistepSDE, known_spread
@@ -75,8 +76,8 @@ def _expected(
 ) -> tuple[Tensor, float]:
     """The median (d,) and the width of noised data at the first time."""
     alpha, sigma, scale = (float(v[0]) for v in (ends.c.alpha, ends.c.sigma, ends.scale))
-    while isinstance(field, GuidedField):
-        field = field.conditional
+    while isinstance(field, GuidedField | LossGuidedField):
+        field = field.conditional if isinstance(field, GuidedField) else field.field
     if isinstance(field, ExactField):
         x0 = field.sample(1024, seed=0).double().cpu()
         eps = normals(0, Stream.PROBE, len(x0), dim, torch.float64)

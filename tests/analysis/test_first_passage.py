@@ -12,6 +12,7 @@ from torch import Tensor
 import sdeflow as sf
 from sdeflow import Grid, SDESolver
 from sdeflow.analysis import Passage, first_passage, kramers_time, mean_first_passage_time
+from sdeflow.analysis.bounds import Bounds
 from sdeflow.analysis.first_passage import _coupled
 from tests.problems import close, f64, randn
 
@@ -131,9 +132,9 @@ def repelled(x: Tensor, t: Tensor) -> Tensor:
 def test_forces_between_particles_are_found(drift, expected: bool) -> None:
     x = 10 * torch.arange(30.0)[:, None] + torch.tensor([0.3, 0.2])
     away = torch.arange(30) % 3 > 0
-    assert _coupled(noisy(drift, 1.0), level, x, away, f64(0.5)) is expected
+    assert _coupled(noisy(drift, 1.0), Bounds.of(level), x, away, f64(0.5)) is expected
     law = sf.SDE(lambda x, t: -x, lambda x, t: drift(x, t) ** 2, 0.0, 1.0)
-    assert _coupled(law, level, x, away, f64(0.5)) is expected
+    assert _coupled(law, Bounds.of(level), x, away, f64(0.5)) is expected
 
 
 @pytest.mark.parametrize("unit", [1e-25, 1e12])

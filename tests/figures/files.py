@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.layout import PYPARSING
+
 ROOT = Path(__file__).resolve().parents[2]
 LARGEST = 2_000_000  # bytes
 FORMATS = ("png", "pdf", "svg")
@@ -37,6 +39,6 @@ def run_figures(words: list[str], folder: Path) -> subprocess.CompletedProcess:
             (only / "git").symlink_to(Path(place) / "git")
     setting = {"MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "figures", *words],
+        [sys.executable, "-W", "error", "-W", PYPARSING, "-m", "figures", *words],
         cwd=folder, env=os.environ | setting | {"PATH": str(only)}, capture_output=True, text=True,
     )  # fmt: skip

@@ -310,3 +310,10 @@ def test_a_langevin_cloud_in_a_box_has_the_boltzmann_density_of_the_box() -> Non
     end = evolve(sde, start, [0.0, 1.0], steps=40)[-1]
     run = SDESolver(steps=100, seed=0).solve(sde, start.sample(20_000, 0))
     assert sf.check_density(run.x[-1], end).p_value > 1e-3
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_start_on_a_wall_is_not_taken_for_the_end_of_a_run_that_was_absorbed_there() -> None:
+    sde = CASES["absorbed"][0]
+    SDESolver(steps=40, seed=1).solve(replace(sde, t_end=5.0), at(0.01, 50))
+    SDESolver(steps=4, seed=1).solve(sf.sdes.brownian(), at(0.0, 50))
