@@ -15,7 +15,9 @@ from matplotlib.patches import Patch
 from tests.layout import SLACK, layout_faults, texts
 
 DISTANCE = re.compile(r"W_?\{?[12]\b|[Ww]asserstein|\bdistance|[Tt]otal variation|\bTV\b|residual")
-FLOOR = re.compile(r"floor|two samples|perfect clouds|undetected|\bchance\b|\(sd\)")
+FLOOR = re.compile(
+    r"floor|two samples|perfect clouds|undetected|\bchance\b|\(sd\)|exact draws|fresh data"
+)
 # Between two points, not two distributions.
 WAY = re.compile(r"(square|median) distance|distance\s+from|/ distance")
 UNIT = re.compile(r"[(\[].+[)\]]|: 0 .+, 1 ")  # or what the numbers 0 and 1 mean
