@@ -57,7 +57,7 @@ def write_object(
     line = f"{_digest(arrays, text)} {text}"
     buffer = io.BytesIO()
     if path.suffix == ".npz":
-        np.savez(buffer, allow_pickle=False, **{LINE: np.array(line), **arrays})
+        np.savez(buffer, **{LINE: np.array(line), **arrays})  # type: ignore[arg-type]
     else:
         with extras.h5py.File(buffer, "w", track_order=True) as file:
             for name, value in arrays.items():
