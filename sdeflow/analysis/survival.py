@@ -26,7 +26,8 @@ def survival(run: Path | Passage | DensityPath, t: Numbers) -> Estimate:
 
     Raises:
         TypeError: run is nothing of these.
-        ValueError: no wall of the path absorbs, or the densities hold no such time.
+        ValueError: no wall of the path absorbs, t is after the end of the run, or the densities
+            hold no such time.
     """
     times = check_numbers(t, "t")
     if isinstance(run, DensityPath):
@@ -37,13 +38,17 @@ def survival(run: Path | Passage | DensityPath, t: Numbers) -> Estimate:
         began = float(run.t[0]) if run.began is None else run.began
         sign = 1.0 if began <= float(run.t[-1]) else -1.0
         end = torch.where(run.absorbed.wall < 0, torch.inf, sign * run.absorbed.time)
-        times = sign * times
+        times, last = sign * times, sign * float(run.t[-1])
     elif isinstance(run, Passage):
         end = torch.where(run.arrived.cpu(), run.time.cpu(), torch.inf)
+        last = float(run.time.max())
     else:
         raise TypeError(
             f"run must be a Path, a Passage or a DensityPath, got {type(run).__name__}"
         )
+    # Particles that survive the run have a time of their own that nobody knows.
+    if not torch.isfinite(end).all() and bool((times > last + 1e-9 * abs(last)).any()):
+        raise ValueError("t is after the end of the run, and particles survive it; run longer")
     share = (end > times[..., None]).double().mean(-1)
     return Estimate(share, (share * (1 - share) / len(end)).sqrt())
 

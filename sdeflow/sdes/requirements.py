@@ -6,21 +6,13 @@ from sdeflow.sdes.sde import SDE
 
 
 def check_chain(sde: SDE, needs: str) -> None:
-    """Check that the steps of an SDE are a chain that depends on nothing but the last state.
-
-    Raises:
-        ValueError: they remember more, or there are walls or a diffusion matrix.
-    """
+    """Check that an SDE has neither memory nor walls nor a diffusion matrix."""
     for check in (check_markov, check_no_walls, check_no_matrix):
         check(sde, needs)
 
 
 def check_markov(sde: SDE, needs: str) -> None:
-    """Check that a step depends on the last state only; `needs` says what needs that.
-
-    Raises:
-        ValueError: it does not.
-    """
+    """Check that a step depends on the last state only, which is needed for `needs`."""
     if sde.remembers:
         raise ValueError(
             f"{needs} needs steps that depend on the last state only, and {sde.name} remembers "
@@ -29,11 +21,7 @@ def check_markov(sde: SDE, needs: str) -> None:
 
 
 def check_no_matrix(sde: SDE, what: str) -> None:
-    """Check that the diffusion is no matrix, for which `what` has no formula.
-
-    Raises:
-        ValueError: it is.
-    """
+    """Check that the diffusion is no matrix, for which `what` has no formula."""
     if sde.noises is not None:
         raise ValueError(
             f"{what} is not available for a diffusion matrix; use SDESolver, or turn the axes so "
@@ -42,11 +30,7 @@ def check_no_matrix(sde: SDE, what: str) -> None:
 
 
 def check_no_walls(sde: SDE, what: str) -> None:
-    """Check that an SDE has no walls, for which `what` has no formula.
-
-    Raises:
-        ValueError: it has.
-    """
+    """Check that an SDE has no walls, for which `what` has no formula."""
     if sde.walls is not None:
         raise ValueError(
             f"{what} does not allow for walls; take them off by dataclasses.replace(sde, "

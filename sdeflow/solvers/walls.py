@@ -116,7 +116,8 @@ def _along(axis: Axis, y: Tensor, z: Tensor, v: Tensor, normal: Tensor) -> tuple
         # What a reflecting wall has pushed back may touch an absorbing one.
         beyond = end if kind == "absorbing" else z
         s, r = inward * (y - wall), inward * (beyond - wall)
-        log_u = torch.special.log_ndtr(inward * normal)
+        wide = normal.float() if torch.finfo(y.dtype).bits < 32 else normal  # as log_ndtr needs
+        log_u = torch.special.log_ndtr(inward * wide).to(y)
         nearest = (s + r - ((s - r) ** 2 - 2 * v * log_u).sqrt()) / 2
         if kind == "reflecting":
             end = end + inward * (-nearest).clamp_min(0.0)

@@ -312,6 +312,21 @@ def test_a_langevin_cloud_in_a_box_has_the_boltzmann_density_of_the_box() -> Non
     assert sf.check_density(run.x[-1], end).p_value > 1e-3
 
 
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_walls_absorb_clouds_of_narrow_types(kind: torch.dtype) -> None:
+    sde, cdf, start, _ = CASES["absorbed"]
+    run = SDESolver(steps=10, seed=1).solve(sde, at(start, 4000).to(kind))
+    alive = float(cdf(np.ones(1), sde.t_end)[0])
+    assert run.x.dtype is kind
+    assert abs(float(survival(run, 0.2).value) - alive) < 4 * math.sqrt(alive * (1 - alive) / 4000)
+
+
+def test_survival_after_the_end_of_a_run_is_refused() -> None:
+    run = SDESolver(steps=10, seed=1).solve(CASES["absorbed"][0], at(0.3, 500))
+    with pytest.raises(ValueError, match="after the end of the run"):
+        survival(run, [0.1, 5.0])
+
+
 @pytest.mark.filterwarnings("error")
 def test_a_start_on_a_wall_is_not_taken_for_the_end_of_a_run_that_was_absorbed_there() -> None:
     sde = CASES["absorbed"][0]
