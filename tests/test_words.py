@@ -26,6 +26,7 @@ RIGHT = re.compile(
     r"Brownian bridge"  # a Brownian path with both ends given
     r"|Schr[öo]dinger [Bb]ridge"  # the title of two papers
     r"|Flux\b"  # the name of a network
+    r"|WORLD_SIZE|get_world_size"  # torch's names for the number of ranks
     r"|[Tt]wo[ _]doors"  # of an example: two places to escape
     r"|metrics for evaluating and auditing"  # the title of a paper
 )
