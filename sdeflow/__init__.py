@@ -1,15 +1,14 @@
 """Simulate diffusion models and flow matching, and check each cloud against its density.
 
     process, distribution -> field -> SDE -> solver (particles) | evolve (a density)
-
     >>> import sdeflow as sf
     >>> field = sf.ExactField(sf.VP(), sf.datasets.ring().distribution)
     >>> noise = field.process.prior(1000, 2, seed=0)
     >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
 
 Most programs need only VP, VE, EDM, Linear; GaussianMixture, datasets; ExactField, LearnedField,
-GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver, ODESolver; Grid,
-Density, evolve; check_density, wasserstein; SdeflowError. Packages hold the rest: `help(sf.sdes)`.
+GuidedField, MLP, fit; SDE, forward, reverse, ancestral, multistep; SDESolver, ODESolver; simulate,
+open_cloud; Grid, Density, evolve; check_density, wasserstein; SdeflowError. See `help(sf.sdes)`.
 """
 
 import sys as _sys
@@ -30,6 +29,7 @@ if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors rea
     from sdeflow import plot as plot
     from sdeflow import processes as processes
     from sdeflow import sdes as sdes
+    from sdeflow import simulation as simulation
     from sdeflow import solvers as solvers
     from sdeflow import training as training
     from sdeflow._validation import SdeflowError as SdeflowError
@@ -53,6 +53,8 @@ if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors rea
     from sdeflow.sdes import forward as forward
     from sdeflow.sdes import multistep as multistep
     from sdeflow.sdes import reverse as reverse
+    from sdeflow.simulation import open_cloud as open_cloud
+    from sdeflow.simulation import simulate as simulate
     from sdeflow.solvers import ODESolver as ODESolver
     from sdeflow.solvers import SDESolver as SDESolver
     from sdeflow.training import fit as fit
@@ -63,7 +65,8 @@ __version__ = _version("sdeflow")
 # and `help(sf)` should fit a screen. The names in _NAMES are public too; `dir(sf)` lists them.
 __all__ = [
     "processes", "distributions", "fields", "training", "sdes", "solvers", "fokker_planck",
-    "diagnostics", "analysis", "integrations", "images", "density", "plot", "experiment",
+    "diagnostics", "analysis", "simulation", "integrations", "images", "density", "plot",
+    "experiment",
 ]  # fmt: skip
 
 _NAMES = {
@@ -75,6 +78,7 @@ _NAMES = {
     "solvers": ("SDESolver", "ODESolver"),
     "density": ("Grid", "Density"),
     "fokker_planck": ("evolve",),
+    "simulation": ("simulate", "open_cloud"),
     "diagnostics": ("check_density", "wasserstein"),
     "_validation": ("SdeflowError",),
 }
@@ -82,7 +86,7 @@ _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Load a name when it is first asked for, so that a program loads what it uses and no more."""
+    # Names are loaded when they are first asked for: a program loads what it uses and no more.
     if name in __all__:
         return _import_module(f"sdeflow.{name}")
     if name in _HOME:
@@ -90,7 +94,7 @@ def __getattr__(name: str) -> object:
         globals()[name] = found
         return found
     where = ""
-    for package in () if name.startswith("_") else __all__[:11]:
+    for package in () if name.startswith("_") else __all__[:12]:
         if name in getattr(_import_module(f"sdeflow.{package}"), "__all__", ()):
             where = f"; it is sf.{package}.{name}"
     raise AttributeError(

@@ -66,6 +66,8 @@ NOT_DRIVEN = {
     r"\.(Convention|DDPM|FlowMatching|Denoiser)\.time$": "called at every step",
     r"\.(MLP|UNet|VectorMLP)\.|\.Conditioned\b|\.Judge\.forward$": "the inside of a network",
     r"\.(Captioned|Judgement)\b": "results, which check nothing",
+    r"^simulation\..*\.(reduce|merge|finish)$": "called by simulate, with its own states",
+    r"\.(CloudFile|CloudMoments)\b": "results, which the package makes",
     r"\.train_unclip$": "minutes; its parts are driven",
 }
 """What is left out, and why."""
@@ -303,6 +305,11 @@ EXAMPLES: dict[str, list] = {
     "Decoder": [m.DECODER],
     "UnCLIP": [m.UNCLIP],
     "Pool": [m.POOL],
+    "Histogram": [m.sm.Histogram(m.GRID)],
+    "Moments": [m.sm.Moments()],
+    "Quantiles": [m.sm.Quantiles()],
+    "Keep": [m.sm.Keep()],
+    "Values": [m.sm.Values(lambda path: path.x[-1], m.sm.Moments())],
 }
 """Instances on which methods are called."""
 

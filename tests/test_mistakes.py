@@ -31,6 +31,8 @@ fp, dg, an, ds, plot, ex = (
     sf.fokker_planck, sf.diagnostics, sf.analysis, sf.datasets, sf.plot, sf.experiment,
 )  # fmt: skip
 
+sm = sf.simulation
+
 X = randn(6, 2)
 ROW = X[:, 0]
 LINE = X[:, :1].clone()
@@ -66,6 +68,7 @@ CHECKERBOARD = ds.checkerboard().distribution
 GUIDED = sf.GuidedField(FIELD.given(0), FIELD, 2.0)
 LOSS_GUIDED = fi.LossGuidedField(FIELD, lambda x: x[:, 0] ** 2, data_std=1.0)
 OU = sd.ornstein_uhlenbeck([[1.0, 0.0], [0.0, 2.0]], 1.0)
+OU3 = sd.ornstein_uhlenbeck([[1.0, 0, 0], [0, 1.0, 0], [0, 0, 1.0]], 1.0)
 OU1 = sd.ornstein_uhlenbeck([[1.0]], 1.0)
 ODE_AS_SDE = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
 ODE = sf.SDE(lambda x, t: -x, None, 0.0, 1.0)
@@ -939,6 +942,49 @@ SDES: Table = {
         lambda: sf.SDESolver(steps=2).solve(BOXED, HARD / 9, differentiable=True),
         "carries no gradient",
     ),
+    "simulate(nothing)": (lambda: sf.simulate(OU, MIX, 10), "give reduce="),
+    "simulate(cloud first)": (lambda: sf.simulate(X, MIX, 10, sm.Moments()), "sde must be an SDE"),
+    "simulate(no n)": (lambda: sf.simulate(OU, MIX, None, sm.Moments()), "give n"),
+    "simulate(n=1e6)": (
+        lambda: sf.simulate(OU, MIX, 1e6, sm.Moments()),
+        "n must be a whole number",
+    ),
+    "simulate(n beyond)": (lambda: sf.simulate(OU, X, 7, sm.Moments()), "start has 6 particles"),
+    "simulate(list)": (lambda: sf.simulate(OU, LIST, 6, sm.Moments()), "start must be a distrib"),
+    "simulate(prior of OU)": (lambda: sf.simulate(OU, VP, 9, sm.Moments()), "how many dimensions"),
+    "simulate(class)": (lambda: sf.simulate(OU, MIX, 9, [sm.Moments]), "reduce must be a Reducer"),
+    "simulate(solver)": (
+        lambda: sf.simulate(OU, MIX, 9, sm.Moments(), solver="euler"),
+        "solver must be an ODESolver",
+    ),
+    "simulate(chunk)": (
+        lambda: sf.simulate(OU, MIX, 9, sm.Moments(), chunk=1000),
+        "chunk must be a multiple of 4096",
+    ),
+    "simulate(png)": (lambda: sf.simulate(OU, "x.png", 9, sm.Moments()), "must end in .npy or"),
+    "simulate(no file)": (lambda: sf.simulate(OU, "x.npy", 9, sm.Moments()), "there is no x.npy"),
+    "Histogram(bins)": (lambda: sm.Histogram(64), "grid must be a Grid"),
+    "Histogram(3D)": (lambda: sf.simulate(OU3, X3, None, sm.Histogram(GRID)), "dimension 2"),
+    "Moments(1)": (lambda: sm.Moments(1), "order must be 2 to 8"),
+    "Moments(inf)": (
+        lambda: sf.simulate(OU, X, None, sm.Values(lambda p: p.x[-1] / 0, sm.Moments())),
+        "moments of NaN or infinite values",
+    ),
+    "CloudMoments(order 2)": (
+        lambda: sf.simulate(OU, X, None, sm.Moments(2)).variance_error,
+        "ask for order=4",
+    ),
+    "Quantiles(percent)": (lambda: sm.Quantiles((5, 95)), "levels must be numbers from 0 to 1"),
+    "Keep(10)": (lambda: sm.Keep(10), "every must be a power of two"),
+    "Values(no function)": (lambda: sm.Values(X, sm.Moments()), "function must be a function"),
+    "Values(class)": (lambda: sm.Values(lambda p: p, sm.Moments), "into must be a Reducer"),
+    "Values(mean)": (
+        lambda: sf.simulate(OU, X, None, sm.Values(lambda p: p.x.mean(), sm.Moments())),
+        "one row for each",
+    ),
+    "open_cloud(none)": (lambda: sf.open_cloud("cloud.zarr"), "there is no cloud.zarr"),
+    "CloudFile(number)": (lambda: sf.open_cloud(1), "path must be"),
+    "Reducer(alone)": (lambda: sf.simulate(OU, X, 6, sm.Reducer), "reduce must be"),
     "survival(no walls)": (
         lambda: an.survival(sf.SDESolver(steps=2).solve(BOXED, X / 9), math.nan),
         "t must be finite",

@@ -37,7 +37,7 @@ from sdeflow._validation import (
     check_seed,
 )
 from sdeflow._wording import in_words
-from sdeflow.random_streams import Stream, normals, uniform
+from sdeflow.random_streams import KeyedNormals, Stream, uniform
 
 Scalar = TypeVar("Scalar", Tensor, float)
 
@@ -236,6 +236,7 @@ class Process(ABC):
         dtype: torch.dtype | None = None,
         *,
         data: Samples | Tensor | None = None,
+        first: int = 0,
     ) -> Tensor:
         """n draws (n, d) from N(0, sigma(t_max)^2 I), the distribution in which sampling starts.
 
@@ -249,13 +250,15 @@ class Process(ABC):
             seed: a whole number from 0 on; float64 has other draws than float32.
             dtype: by default torch's default type.
             data: the distribution of x_0, or a cloud (m, d) from which x_0 is drawn.
+            first: number of the first particle, for a cloud that is drawn in parts with one seed.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_seed(seed)
         kind = check_dtype(torch.get_default_dtype() if dtype is None else dtype)
         c = self(self.t_max)
-        noise = float(c.sigma) * normals(seed, Stream.PRIOR, n, d, kind)
+        first = check_int(first, "first", 0)
+        noise = float(c.sigma) * KeyedNormals(seed, Stream.PRIOR, n, d, kind, first).draw(0)
         if data is not None:
-            return float(c.alpha) * _drawn(data, n, d, seed).to(noise) + noise
+            return float(c.alpha) * _drawn(data, first + n, d, seed)[first:].to(noise) + noise
         if c.alpha**2 > SHORT * c.sigma**2:
             warnings.warn(
                 f"the prior N(0, {float(c.sigma):.3g}^2) neglects alpha x_0, and alpha is "

@@ -1,0 +1,168 @@
+"""Write and read clouds that are larger than memory, in the format zarr: `open_cloud`.
+
+    cloud = open_cloud("cloud.zarr")
+    cloud[:1000]                        # a numpy array; only the rows that are asked for are read
+
+A chunk is written whole or not at all, with a check sum (CRC-32C) that is compared whenever it is
+read. Needs zarr (`pip install 'sdeflow[large]'`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import sdeflow._extras as extras
+from sdeflow._validation import SdeflowError, check_file
+from sdeflow.distributed import Layout, barrier
+from sdeflow.provenance import provenance
+from sdeflow.random_streams import BLOCK
+from sdeflow.simulation.reducers import Reducer, State
+from sdeflow.solvers.path import Path
+
+FILE = ".zarr"
+"""The end of the name of a file."""
+
+X = "x"
+"""The name of the array in the file."""
+
+
+class CloudFile:
+    """A cloud (n, d) in a file, read lazily by numpy's slicing.
+
+    Attributes:
+        path: of the file, a folder whose name ends in .zarr.
+        shape: (n, d).
+        dtype: of the numbers.
+        provenance: what made the cloud.
+        digest: of all its numbers, SHA-256 over those of its blocks of 4,096 particles.
+    """
+
+    def __init__(self, path: FilePath, group: Any) -> None:
+        self.path, self._array = path, group[X]
+        self.shape: tuple[int, int] = tuple(self._array.shape)
+        self.dtype = self._array.dtype
+        self.provenance: dict[str, str | int] = dict(group.attrs["provenance"])
+        self.digest: str = group.attrs["digest"]
+
+    def __len__(self) -> int:
+        """n, the number of particles."""
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        n, d = self.shape
+        return f"cloud of {n:,} particles in {d} dimensions, {self.dtype}, in {self.path}"
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The rows that are asked for.
+
+        Raises:
+            SdeflowError: a chunk of them is damaged.
+        """
+        try:
+            return np.asarray(self._array[rows])
+        except (ValueError, RuntimeError, OSError, EOFError) as error:
+            if isinstance(rows, slice | int):
+                raise SdeflowError(f"{self.path} is damaged ({error}); write it again") from None
+            raise
+
+    def verify(self) -> None:
+        """Compare every number with the digest.
+
+        Raises:
+            SdeflowError: they differ.
+        """
+        rows = int(self._array.chunks[0])
+        parts = (self[first : first + rows] for first in range(0, len(self), rows))
+        if _digest(np.concatenate([block_digests(part) for part in parts])) != self.digest:
+            raise SdeflowError(f"{self.path} has other numbers than were written; write it again")
+
+    def to_dask(self) -> Any:
+        """A dask.array with the chunks of the file; needs dask."""
+        return extras.dask_array.from_array(self._array, chunks=self._array.chunks)
+
+    def to_xarray(self) -> Any:
+        """An xarray.DataArray (particle, axis) that dask reads lazily; needs xarray and dask."""
+        return extras.xarray.DataArray(self.to_dask(), dims=("particle", "axis"), name=X)
+
+
+def open_cloud(path: str | FilePath) -> CloudFile:
+    """Open the cloud that `simulate(out="cloud.zarr")` wrote.
+
+    Raises:
+        OSError: there is no such file.
+        SdeflowError: the run has not finished, the file is damaged, or zarr is missing.
+    """
+    path = check_file(path)
+    if not path.exists():
+        raise FileNotFoundError(f"there is no {path}")
+    try:
+        group = extras.zarr.open_group(path, mode="r")
+        array = group[X]
+        finished, whole = "digest" in group.attrs, array.nchunks_initialized == array.nchunks
+    except (ValueError, KeyError, OSError, TypeError, AttributeError):
+        raise SdeflowError(f"{path} is damaged, or was not written by sdeflow") from None
+    if not finished:
+        raise SdeflowError(f"the run that writes {path} has not finished; run it again to go on")
+    if not whole:
+        raise SdeflowError(f"{path} lacks chunks; write it again")
+    return CloudFile(path, group)
+
+
+def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> Any:
+    """The array of a new file for n particles like those of a cloud, or that of an unfinished one.
+
+    Raises:
+        SdeflowError: zarr is missing, or the file holds another cloud.
+    """
+    shape, kind = (n, like.shape[1]), str(like.dtype).removeprefix("torch.")
+    if here.is_writer:
+        group = extras.zarr.open_group(path, mode="a")
+        if X not in group:
+            group.create_array(
+                X, shape=shape, chunks=(chunk, shape[1]), dtype=kind, fill_value=float("nan"),
+                compressors=[extras.zarr.codecs.Crc32cCodec()],
+            )  # fmt: skip
+    barrier(here)
+    array = extras.zarr.open_group(path, mode="r+")[X]
+    if (tuple(array.shape), str(array.dtype)) != (shape, kind):
+        raise SdeflowError(f"{path} holds another cloud; give another out=, or remove it")
+    return array
+
+
+def close(path: FilePath, digests: Tensor) -> None:
+    """Mark a file as finished, with the digest of its blocks and its provenance."""
+    about = {"provenance": provenance(), "digest": _digest(digests.numpy())}
+    extras.zarr.open_group(path, mode="r+").attrs.update(about)
+
+
+@dataclass(frozen=True)
+class Stored(Reducer):
+    """Keeps the digest of each block of the last cloud, (blocks, 32) bytes."""
+
+    def reduce(self, path: Path) -> State:
+        return {"digests": torch.from_numpy(block_digests(path.x[-1].cpu().numpy()).copy())}
+
+    def merge(self, left: State, right: State) -> State:
+        return {"digests": torch.cat([left["digests"], right["digests"]])}
+
+    def finish(self, state: State) -> Tensor:
+        return state["digests"]
+
+
+def block_digests(x: np.ndarray) -> np.ndarray:
+    """The SHA-256 digest of each block of 4,096 rows of x (n, d), (blocks, 32) bytes."""
+    blocks = (np.ascontiguousarray(x[k : k + BLOCK]) for k in range(0, len(x), BLOCK))
+    digests = b"".join(hashlib.sha256(block.tobytes()).digest() for block in blocks)
+    return np.frombuffer(digests, dtype=np.uint8).reshape(-1, 32)
+
+
+def _digest(digests: np.ndarray) -> str:
+    """One digest of those of all blocks."""
+    return hashlib.sha256(digests.tobytes()).hexdigest()

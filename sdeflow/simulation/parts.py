@@ -1,0 +1,120 @@
+"""Keep the state of a simulation in a folder, to continue it on any number of ranks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+from collections.abc import Sequence
+from pathlib import Path as FilePath
+
+import numpy as np
+import torch
+
+from sdeflow._validation import SdeflowError
+from sdeflow.distributed import Layout, barrier, gather
+from sdeflow.simulation.forest import Forest, Node, Nodes
+from sdeflow.simulation.reducers import State
+from sdeflow.solvers.path import Path
+from sdeflow.storage import read_object, write_object
+
+KIND = "PartialResult"
+EVERY = 1.0
+"""Seconds between two writings of the state; what is lost by a kill is computed again."""
+
+
+def fingerprint(n: int, probe: Path, states: Sequence[State]) -> str:
+    """A digest of a simulation: of the paths of its first particles, and of their states.
+
+    Functions and networks have no name that says what they compute; their results do.
+    """
+    found = hashlib.sha256(f"{n} {probe.t.tolist()}".encode())
+    found.update(probe.x.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    for state in states:
+        for name in sorted(state):
+            found.update(f"{name} {tuple(state[name].shape)}".encode())
+            found.update(state[name].cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+class Parts:
+    """The files of a simulation: each rank of each run writes one, and the last run merges them.
+
+    Args:
+        folder: made if it is missing.
+        job: the fingerprint of the simulation.
+        here: this rank.
+    """
+
+    def __init__(self, folder: FilePath, job: str, here: Layout) -> None:
+        self.folder, self.job, self.here = folder / "parts", job, here
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.before = sorted(self.folder.glob("*.npz"))
+        barrier(here)  # nobody writes before all have looked
+        self._own = self.folder / f"{len(self.before) + here.rank:04d}.npz"
+        self._written = 0.0
+
+    def read(self) -> Nodes:
+        """What earlier runs have done.
+
+        Raises:
+            SdeflowError: the folder holds another simulation, or a file is damaged.
+        """
+        nodes: Nodes = []
+        for file in self.before:
+            tensors, plain = read_object(file, KIND)
+            if plain["job"] != self.job:
+                raise SdeflowError(
+                    f"{self.folder.parent} holds another simulation (or one of another machine or "
+                    "number of threads); give another out=, or remove it"
+                )
+            nodes += unpacked(tensors)
+        return nodes
+
+    def write(self, forest: Forest, *, at_once: bool = False) -> None:
+        """Write what this rank has done, if the last writing was some time ago."""
+        now = time.monotonic()
+        if forest.nodes and (at_once or now > self._written + EVERY):
+            write_object(self._own, KIND, packed(forest), {"job": self.job})
+            self._written = now
+
+    def finish(self, forest: Forest) -> None:
+        """Replace the files of all runs by one."""
+        if self.here.is_writer:
+            whole = self.folder / "0000.npz"
+            write_object(whole, KIND, packed(forest), {"job": self.job})
+            for file in self.folder.glob("*.npz"):
+                if file != whole:
+                    file.unlink()
+
+
+def collected(forest: Forest, here: Layout) -> Nodes:
+    """The nodes of the forests of all ranks, on each rank."""
+    if here.size == 1:
+        return [*forest.nodes.items()]
+    buffer = io.BytesIO()
+    np.savez(buffer, **{name: value.cpu().numpy() for name, value in packed(forest).items()})  # type: ignore[arg-type]
+    nodes: Nodes = []
+    for each in gather(torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8), here):
+        with np.load(io.BytesIO(each.numpy().tobytes()), allow_pickle=False) as file:
+            nodes += unpacked({name: torch.from_numpy(file[name]) for name in file.files})
+    return nodes
+
+
+def packed(forest: Forest) -> State:
+    """The nodes of a forest under names such as 3.17.0.counts: level, index, reducer, tensor."""
+    return {
+        f"{level}.{index}.{k}.{name}": value
+        for (level, index), states in forest.nodes.items()
+        for k, state in enumerate(states)
+        for name, value in state.items()
+    }
+
+
+def unpacked(tensors: State) -> Nodes:
+    """The nodes that `packed` has written."""
+    nodes: dict[Node, dict[int, State]] = {}
+    for key, value in tensors.items():
+        level, index, k, name = key.split(".", 3)
+        nodes.setdefault((int(level), int(index)), {}).setdefault(int(k), {})[name] = value
+    return [(node, tuple(states[k] for k in sorted(states))) for node, states in nodes.items()]

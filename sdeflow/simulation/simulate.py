@@ -1,0 +1,224 @@
+r"""Simulate clouds of any size in chunks, on one process or on many, with the same bits.
+
+    density, moments = simulate(sde, start, n=10**8, reduce=[Histogram(grid), Moments()], seed=0)
+
+The noise of a particle is a function of its number (see `random_streams`), so a cloud can be cut
+anywhere. Each chunk is moved by the solver as ever and handed to reducers, in blocks of 4,096
+particles. Memory does not grow with n. In a torchrun job each rank takes an equal part of the
+particles; a run with `out=` that was interrupted continues where it ended, on any number of ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path as FilePath
+from typing import Any
+
+from tqdm import tqdm
+
+from sdeflow._blocks import ROWS
+from sdeflow._validation import SdeflowError, check_file, check_int, check_kind, check_seed
+from sdeflow.distributed import Layout, barrier, layout
+from sdeflow.random_streams import BLOCK
+from sdeflow.sdes.sde import SDE, check_sde
+from sdeflow.simulation.cloud_file import FILE, Stored, close, create, open_cloud
+from sdeflow.simulation.forest import Forest
+from sdeflow.simulation.parts import Parts, collected, fingerprint
+from sdeflow.simulation.reducers import Reducer
+from sdeflow.simulation.start import Draw, Start, draws
+from sdeflow.solvers.ode_solver import ODESolver
+from sdeflow.solvers.path import Absorption, Events, Path, Save
+from sdeflow.solvers.sde_solver import SDESolver
+
+
+def simulate(
+    sde: SDE,
+    start: Start,
+    n: int | None = None,
+    reduce: Reducer | Sequence[Reducer] = (),
+    *,
+    solver: SDESolver | ODESolver | None = None,
+    seed: int = 0,
+    save: Save = 1,
+    chunk: int = 65_536,
+    out: str | FilePath | None = None,
+    progress: bool = False,
+) -> Any:
+    """Move n particles in chunks, and return the result of each reducer.
+
+    The results have the same bits for any chunk, any number of ranks and after any interruption,
+    on one kind of machine and with one number of threads.
+
+    Args:
+        sde: each particle moves by itself.
+        start: a distribution; a process, whose prior is meant; a cloud (n, d); a file .npy or
+            .zarr; or a function (first, count) -> (count, d) that gives the particles from number
+            `first` on. Of a distribution the first 4,096 particles are `sample(4096, seed)`, and
+            later blocks have seeds of their own.
+        n: the number of particles; by default all of a cloud or a file.
+        reduce: one reducer, or several.
+        solver: by default `SDESolver()`; its seed is replaced by `seed`.
+        seed: of the start and of the noise.
+        save: the states of a path that reducers see, as in `solve`; by default the last.
+        chunk: particles that are moved together, a multiple of 4,096.
+        out: a folder that holds the state of the run, so that it can be continued; if its name
+            ends in .zarr, the last cloud is written there too (see `open_cloud`).
+        progress: show a bar.
+
+    Returns:
+        the result of the reducer, or a tuple with that of each; without reducers the `CloudFile`.
+
+    Raises:
+        ValueError: nothing is asked for.
+        SdeflowError: particles depend on each other; `out` holds another simulation; a run fails.
+    """
+    alone = isinstance(reduce, Reducer)
+    reducers = [*reduce] if isinstance(reduce, Sequence) else [reduce]
+    for reducer in reducers:
+        check_kind(reducer, Reducer, "reduce", "such as [Histogram(grid), Moments()]")
+    folder = None if out is None else check_file(out, "out")
+    if not reducers and (folder is None or folder.suffix != FILE):
+        raise ValueError("give reduce=[...], out='cloud.zarr' or both: else nothing is kept")
+    if check_int(chunk, "chunk") % BLOCK:
+        raise ValueError(f"chunk must be a multiple of {BLOCK}, got {chunk}")
+    draw, n = draws(start, check_sde(sde), n, check_seed(seed))
+    solver = SDESolver() if solver is None else solver
+    if isinstance(solver, SDESolver):
+        solver = replace(solver, seed=seed)
+    else:
+        check_kind(solver, ODESolver, "solver", "or an SDESolver")
+    run = _Run(sde, solver, draw, save, n)
+    forest = _simulated(run, reducers, chunk, folder, progress)
+    results = [r.finish(s) for r, s in zip(reducers, forest.total(), strict=False)]
+    if not reducers:
+        assert folder is not None
+        return open_cloud(folder)
+    return results[0] if alone else tuple(results)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """Moves any part of the particles."""
+
+    sde: SDE
+    solver: SDESolver | ODESolver
+    draw: Draw
+    save: Save
+    n: int
+
+    def part(self, first: int, count: int) -> Path:
+        """The path of `count` particles from number `first` on."""
+        x = self.draw(first, count)
+        try:
+            if isinstance(self.solver, SDESolver):
+                return self.solver.solve(self.sde, x, self.save, first=first)
+            return self.solver.solve(self.sde, x, self.save)
+        except SdeflowError as error:
+            if first:
+                error.args = (f"{error}; particle 0 is number {first} of the cloud",)
+            raise
+
+    def probe(self) -> Path:
+        """The path of the first few particles."""
+        return self.part(0, min(ROWS, self.n))
+
+    def check_independent(self, probe: Path, path: Path) -> None:
+        """Check that the first particles have the bits that they have alone."""
+        if not path.x[:, : probe.x.shape[1]].equal(probe.x):
+            raise SdeflowError(
+                "the first particles move differently among more of them, so the cloud cannot be "
+                "cut into chunks: forces act between particles, the network looks at its batch, "
+                "or the steps of the solver are adaptive; use solve"
+            )
+
+
+def _simulated(
+    run: _Run, reducers: list[Reducer], chunk: int, folder: FilePath | None, progress: bool
+) -> Forest:
+    """The states of all blocks, on each rank."""
+    probe, here = run.probe(), layout()
+    job = fingerprint(run.n, probe, [reducer.reduce(probe) for reducer in reducers])
+    parts = None if folder is None else Parts(folder, job, here)
+    array = None
+    if folder is not None and folder.suffix == FILE:
+        array = create(folder, run.n, probe.x[-1], chunk, here)
+        chunk, reducers = int(array.chunks[0]), [*reducers, Stored()]
+    forest = Forest(reducers)
+    forest.absorb([] if parts is None else parts.read())
+    gaps = forest.missing(-(-run.n // BLOCK))
+    own = Forest(reducers)
+    bar = Bar(run.n, sum(last - first for first, last in gaps) * BLOCK, here, progress)
+    try:
+        for first, last in _shared(gaps, chunk // BLOCK, here):
+            low, high = first * BLOCK, min(last * BLOCK, run.n)
+            path = run.part(low, high - low)
+            if not first:
+                run.check_independent(probe, path)
+            if array is not None:
+                array[low:high] = path.x[-1].cpu().numpy()
+            for k in range(first, last):
+                piece = _piece(path, k * BLOCK - low, min((k + 1) * BLOCK, high) - low)
+                own.add((0, k), tuple(reducer.reduce(piece) for reducer in reducers))
+            if parts is not None:
+                parts.write(own)
+            bar.moved(high - low)
+    finally:  # also after Ctrl-C
+        bar.close()
+        if parts is not None:
+            parts.write(own, at_once=True)
+    forest.absorb(collected(own, here))
+    if parts is not None:
+        parts.finish(forest)
+    if folder is not None and array is not None and here.is_writer:
+        close(folder, forest.total()[-1]["digests"])
+    barrier(here)
+    return forest
+
+
+def _shared(gaps: list[tuple[int, int]], most: int, here: Layout) -> list[tuple[int, int]]:
+    """The chunks [first, last) of missing blocks that are this rank's: neighbours, for few nodes.
+
+    Chunks begin at multiples of `most` blocks, as those of a file do.
+    """
+    cuts = [
+        (max(k, first), min(k + most, last))
+        for first, last in gaps
+        for k in range(first - first % most, last, most)
+    ]
+    return cuts[here.share(len(cuts))]
+
+
+def _piece(path: Path, a: int, b: int) -> Path:
+    """The path of the particles a to b - 1 of a chunk."""
+    absorbed, events = path.absorbed, path.events
+    if absorbed is not None:
+        absorbed = Absorption(absorbed.time[a:b], absorbed.wall[a:b])
+    if events is not None:
+        events = Events(events.time[a:b], events.x[a:b])
+    return replace(path, x=path.x[:, a:b], absorbed=absorbed, events=events)
+
+
+class Bar:
+    """A bar of the particles of all ranks, as rank 0 sees it: ranks have equal parts.
+
+    Args:
+        n, missing: all particles, and those that are not done yet.
+        here: this rank.
+        progress: whether to show it.
+    """
+
+    def __init__(self, n: int, missing: int, here: Layout, progress: bool) -> None:
+        self._ranks = here.size
+        self._bar = tqdm(
+            total=n, initial=max(0, n - missing), unit="particle", unit_scale=True,
+            disable=not (progress and here.is_writer), leave=False,
+        )  # fmt: skip
+
+    def moved(self, count: int) -> None:
+        """Add the particles that this rank has moved, and as many for each other rank."""
+        self._bar.update(min(self._bar.total - self._bar.n, count * self._ranks))
+
+    def close(self) -> None:
+        """Remove the bar."""
+        self._bar.close()

@@ -1,0 +1,304 @@
+"""A cloud that is cut, shared and interrupted anywhere gives the bits of one run."""
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor
+
+import sdeflow as sf
+from sdeflow.random_streams import BLOCK
+from sdeflow.simulation import Histogram, Keep, Moments, Quantiles, Reducer, Values
+from sdeflow.simulation.forest import Forest
+from sdeflow.simulation.reducers import State
+from tests.problems import f64
+from tests.ranks import in_ranks
+
+GRID = sf.Grid(-3.0, 3.0, (16, 16))
+OU = sf.sdes.ornstein_uhlenbeck([[1.0, 0.3], [0.0, 2.0]], 1.0)
+START = sf.datasets.two_moons().distribution
+SOLVER = sf.SDESolver("heun", steps=3)
+N = 5 * BLOCK + 100
+ALL = [Histogram(GRID), Moments(), Quantiles(), Keep(1)]
+
+
+def flat(results: Any) -> list[Tensor]:
+    """All numbers of the results of `ALL`."""
+    density, moments, quantiles, cloud = results
+    parts = [density.mass, moments.mean, moments.covariance, moments.central, quantiles, cloud]
+    return [part.reshape(-1) for part in parts]
+
+
+def equal(a: Any, b: Any) -> bool:
+    return all(x.equal(y) for x, y in zip(flat(a), flat(b), strict=True))
+
+
+def simulated(chunk: int = 65_536, n: int = N, **more: Any) -> Any:
+    return sf.simulate(OU, START, n, ALL, solver=SOLVER, seed=7, chunk=chunk, **more)
+
+
+@pytest.fixture(scope="module")
+def whole() -> Any:
+    return simulated()
+
+
+# ---------------------------------------------------------------------------------- the same bits
+
+
+@pytest.mark.parametrize("chunk", [BLOCK, 3 * BLOCK])
+def test_the_chunk_changes_no_bit(whole: Any, chunk: int) -> None:
+    assert equal(whole, simulated(chunk))
+
+
+def test_the_cloud_is_that_of_one_solve(whole: Any) -> None:
+    prior = sf.VP().prior(N, 2, seed=7)
+    field = sf.ExactField(sf.VP(), sf.GaussianMixture.isotropic(f64([[0.0, 1.0]]), 0.5))
+    sde, solver = sf.multistep(field), sf.SDESolver("euler", steps=3)
+    kept = sf.simulate(sde, field.process, N, Keep(1), solver=solver, seed=7, chunk=2 * BLOCK)
+    assert kept.equal(sf.SDESolver("euler", steps=3, seed=7).solve(sde, prior).x[-1])
+    parts = [sf.VP().prior(300, 2, seed=7, first=first) for first in (0, 300)]
+    assert torch.cat(parts).equal(prior[:600])
+
+
+def test_ranks_change_no_bit(whole: Any, tmp_path: Path) -> None:
+    out = tmp_path / "cloud.zarr"
+    for found in in_ranks(2, _rank, str(out)):
+        assert not isinstance(found, BaseException), found
+        assert all(np.array_equal(a, b) for a, b in zip(found, flat(whole), strict=True))
+    cloud = sf.open_cloud(out)
+    assert np.array_equal(cloud[:], whole[3].numpy())
+
+
+def _rank(out: str) -> list[np.ndarray]:
+    return [part.numpy() for part in flat(simulated(BLOCK, out=out))]
+
+
+class Broken(Moments):
+    """Moments of a run that is killed after so many blocks."""
+
+    left = 0
+
+    def reduce(self, path: sf.solvers.Path) -> State:
+        Broken.left -= 1
+        if not Broken.left:
+            raise KeyboardInterrupt
+        return super().reduce(path)
+
+
+@pytest.mark.parametrize("name", ["run", "cloud.zarr"])
+def test_an_interrupted_run_continues(whole: Any, tmp_path: Path, name: str) -> None:
+    reduce = [ALL[0], Broken(), *ALL[2:]]
+    for left, chunk in ((2, BLOCK), (4, BLOCK), (5, 2 * BLOCK)):  # the first block is a probe
+        Broken.left = left
+        with pytest.raises(KeyboardInterrupt):
+            sf.simulate(
+                OU, START, N, reduce, solver=SOLVER, seed=7, chunk=chunk, out=tmp_path / name
+            )
+    if name.endswith("zarr"):
+        with pytest.raises(sf.SdeflowError, match="has not finished; run it again to go on"):
+            sf.open_cloud(tmp_path / name)
+    Broken.left = 0
+    found = simulated(out=tmp_path / name)
+    assert -Broken.left == 0
+    assert equal(found, whole)
+    assert equal(simulated(out=tmp_path / name), whole)  # nothing is left to do
+
+
+def test_only_missing_blocks_are_moved_again(tmp_path: Path) -> None:
+    Broken.left = 5
+    with pytest.raises(KeyboardInterrupt):
+        sf.simulate(OU, START, N, [Broken()], solver=SOLVER, chunk=BLOCK, out=tmp_path)
+    Broken.left = 0
+    sf.simulate(OU, START, N, [Broken()], solver=SOLVER, chunk=BLOCK, out=tmp_path)
+    assert -Broken.left == 1 + 3  # the probe, and the three blocks of six that were missing
+
+
+def test_a_folder_of_another_simulation_is_refused(tmp_path: Path) -> None:
+    simulated(n=1000, out=tmp_path)
+    for n, seed in ((1001, 7), (1000, 8)):
+        with pytest.raises(sf.SdeflowError, match=r"another simulation .* give another out="):
+            sf.simulate(OU, START, n, ALL, solver=SOLVER, seed=seed, out=tmp_path)
+    (tmp_path / "parts" / "0000.npz").write_bytes(b"PK")
+    with pytest.raises(sf.SdeflowError, match=r"0000\.npz is damaged"):
+        simulated(n=1000, out=tmp_path)
+
+
+class Brackets(Reducer):
+    """Writes down how the blocks were merged, as whole numbers: -1 opens a pair, -2 closes it."""
+
+    def reduce(self, path: sf.solvers.Path) -> State:
+        raise NotImplementedError
+
+    def merge(self, left: State, right: State) -> State:
+        ends = torch.tensor([-1]), torch.tensor([-2])
+        return {"text": torch.cat([ends[0], left["text"], right["text"], ends[1]])}
+
+    def finish(self, state: State) -> list[int]:
+        return state["text"].tolist()
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 5, 7, 8, 13])
+def test_blocks_are_merged_along_one_tree(blocks: int) -> None:
+    """In any order of arrival, and after any cut into forests that are absorbed in any order."""
+    texts, random_order = set(), random.Random(blocks)
+    for _ in range(20):
+        forests = [Forest([Brackets()]) for _ in range(3)]
+        for k in random_order.sample(range(blocks), blocks):
+            random_order.choice(forests).add((0, k), ({"text": torch.tensor([k])},))
+        forest = Forest([Brackets()])
+        for each in forests:
+            forest.absorb([*each.nodes.items()])
+            forest.absorb([*each.nodes.items()])  # what is there is not counted twice
+        assert not forest.missing(blocks)
+        (state,) = forest.total()
+        texts.add(tuple(state["text"].tolist()))
+    (text,) = texts
+    assert [k for k in text if k >= 0] == [*range(blocks)]
+
+
+def test_missing_blocks() -> None:
+    forest = Forest([Brackets()])
+    for k in (0, 1, 4, 9):
+        forest.add((0, k), ({"text": torch.tensor([k])},))
+    assert forest.missing(12) == [(2, 4), (5, 9), (10, 12)]
+
+
+# ----------------------------------------------------------------------------------- the reducers
+
+
+def test_reducers_agree_with_the_whole_cloud(whole: Any) -> None:
+    density, moments, quantiles, cloud = whole
+    assert density.mass.equal(sf.Density.from_samples(GRID, cloud).mass)
+    x = cloud.double().numpy()
+    assert np.allclose(moments.mean, x.mean(0), rtol=1e-13)
+    assert np.allclose(moments.covariance, np.cov(x.T), rtol=1e-12)
+    for p in (0, 1, 2, 3, 4):
+        assert np.allclose(moments.central[p], stats.moment(x, p), rtol=1e-10, atol=1e-13)
+    exact = np.quantile(x, Quantiles().levels, axis=0)
+    assert np.abs(quantiles.numpy() - exact).max() < 1e-3
+    assert (np.abs(quantiles.numpy() - exact) <= np.abs(exact) / 512 + 1e-4).all()
+
+
+def test_moments_keep_their_digits_far_from_the_origin() -> None:
+    sde = sf.SDE(lambda x, t: 0 * x, None, 0.0, 1.0)
+    start = sf.GaussianMixture.isotropic(f64([[1e6, -1e6]]), 1.0)
+    cloud, moments = sf.simulate(
+        sde, lambda first, n: start.sample(n, seed=first).double(), N, [Keep(1), Moments(6)],
+        solver=sf.ODESolver("euler", steps=1), chunk=BLOCK,
+    )  # fmt: skip
+    x = cloud.numpy() - cloud.numpy().mean(0)
+    assert np.allclose(moments.central[2], (x**2).mean(0), rtol=1e-9)
+    assert np.allclose(moments.central[6], (x**6).mean(0), rtol=1e-7)
+    assert moments.mean_error == pytest.approx(np.ones(2) / N**0.5, rel=0.02)
+    assert moments.variance_error == pytest.approx(np.ones(2) * (2 / N) ** 0.5, rel=0.05)
+
+
+def test_quantiles_at_any_size_and_sign() -> None:
+    """Within 1/512 of the number, from 1e-30 to 1e30, and infinite where the cloud is."""
+    x = torch.logspace(-30, 30, 4001).repeat(2)
+    x[::2] *= -1
+    x[0], x[1] = torch.inf, -torch.inf
+    levels = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
+    sde = sf.SDE(lambda x, t: 0 * x, None, 0.0, 1.0)
+    values = Values(lambda path: x[path.x[-1, :, 0].long()], Quantiles(levels))
+    start = torch.arange(len(x)).double()[:, None]
+    found = sf.simulate(sde, start, None, values, solver=sf.ODESolver("euler", steps=1))[:, 0]
+    assert torch.isinf(found[[0, -1]]).all()
+    for level, q in zip(levels[1:-1], found[1:-1].tolist(), strict=True):
+        below, upto = ((x <= q + side * abs(q) / 512).double().mean() for side in (-1, 1))
+        assert below <= level + 1e-12
+        assert upto >= level - 1e-12
+
+
+class Highest(Reducer):
+    """The largest coordinate: a reducer of a user's own."""
+
+    def reduce(self, path: sf.solvers.Path) -> State:
+        return {"top": path.x[-1].amax(0)}
+
+    def merge(self, left: State, right: State) -> State:
+        return {"top": torch.maximum(left["top"], right["top"])}
+
+    def finish(self, state: State) -> Tensor:
+        return state["top"]
+
+
+def test_a_reducer_of_your_own(whole: Any) -> None:
+    top = sf.simulate(OU, START, N, Highest(), solver=SOLVER, seed=7)
+    assert top.equal(whole[3].amax(0))
+
+
+def test_values_of_a_path_between_walls() -> None:
+    """The share that absorbing walls leave, in blocks and in one run of solve."""
+    walls = sf.sdes.Box([-1.0], [1.0], "absorbing")
+    sde = sf.sdes.langevin(sf.sdes.harmonic(1.0), walls=walls, t_end=0.5)
+    start = torch.zeros(2 * BLOCK, 1)
+
+    def survives(path: sf.solvers.Path) -> Tensor:
+        assert path.absorbed is not None
+        return path.absorbed.wall < 0
+
+    solver = sf.SDESolver(steps=8, seed=3)
+    found = sf.simulate(sde, start, None, Values(survives, Moments()), solver=solver, seed=3)
+    path = solver.solve(sde, start)
+    expected = sf.analysis.survival(path, 0.5)
+    assert float(found.mean) == float(expected.value)
+    assert float(found.mean_error) == pytest.approx(float(expected.error), rel=1e-3)
+
+
+# -------------------------------------------------------------------------------- what is refused
+
+
+def test_particles_that_depend_on_each_other_are_not_cut() -> None:
+    coupled = sf.SDE(lambda x, t: x.mean(0) - x, OU.diffusion, 0.0, 1.0)
+    for sde, solver in (
+        (coupled, SOLVER),
+        (sf.SDE(lambda x, t: -(x**3), None, 0.0, 1.0), sf.ODESolver("dopri5")),
+    ):
+        with pytest.raises(sf.SdeflowError, match="the cloud cannot be cut into chunks"):
+            sf.simulate(sde, START, BLOCK, Moments(), solver=solver)
+
+
+def test_the_particle_of_a_failure_is_named() -> None:
+    sde = sf.SDE(lambda x, t: torch.where(x > 3, torch.nan, 0 * x), None, 0.0, 1.0)
+    start = torch.zeros(2 * BLOCK, 1)
+    start[BLOCK + 5] = 4
+    with pytest.raises(sf.SdeflowError, match=r"first in particle 5.*0 is number 4096"):
+        sf.simulate(
+            sde, start, None, Moments(), solver=sf.ODESolver("euler", steps=2), chunk=BLOCK
+        )
+
+
+# ------------------------------------------------------------------------------ clouds in a file
+
+
+def test_a_cloud_in_a_file(tmp_path: Path) -> None:
+    out = tmp_path / "cloud.zarr"
+    cloud = sf.simulate(OU, START, N, solver=SOLVER, seed=7, chunk=2 * BLOCK, out=out)
+    kept = simulated()[3].numpy()
+    assert np.array_equal(cloud[100:9000], kept[100:9000])
+    assert np.array_equal(cloud.to_dask()[:, 0].compute(), kept[:, 0])
+    assert np.array_equal(cloud.to_xarray().sel(axis=1).values, kept[:, 1])
+    assert (len(cloud), cloud.provenance["torch"]) == (N, torch.__version__)
+    cloud.verify()
+    again = sf.simulate(sf.sdes.brownian(t_end=1e-12), out, None, Keep(1), solver=SOLVER)
+    assert np.allclose(again, kept, atol=1e-4)
+    np.save(tmp_path / "cloud.npy", kept)
+    same = sf.simulate(
+        sf.sdes.brownian(t_end=1e-12), tmp_path / "cloud.npy", None, Keep(1), solver=SOLVER
+    )
+    assert same.equal(again)
+    chunks = sorted(file for file in (out / "x" / "c").rglob("*") if file.is_file())
+    data = bytearray(chunks[1].read_bytes())
+    data[1000] ^= 1
+    chunks[1].write_bytes(data)
+    assert np.array_equal(sf.open_cloud(out)[:1000], kept[:1000])
+    with pytest.raises(sf.SdeflowError, match="damaged"):
+        sf.open_cloud(out).verify()
+    chunks[1].unlink()
+    with pytest.raises(sf.SdeflowError, match="lacks chunks"):
+        sf.open_cloud(out)
