@@ -13,6 +13,7 @@ from benchmarks import (
     digits,
     exact,
     fokker_planck,
+    large,
     memory,
     record,
     speed,
@@ -50,6 +51,7 @@ def main() -> None:
     command.add_parser(names)
     solvers.add_parser(names)
     words.add_parser(names)
+    large.add_parser(names)
     given = parser.parse_args()
     commit()  # the commit of the code that runs, even if the working tree changes later
     given.run(given)

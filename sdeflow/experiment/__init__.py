@@ -7,6 +7,7 @@
     view     a page that plays a run             page_data the numbers of that page
     words    train and use an unCLIP model       unclip_command  its part of the command
     picture_demo  the distances of a demo whose data are pictures
+    simulation    any number of particles of a run     simulate_command  its part of the command
     cli      the `sdeflow` command
 
 A module is loaded when it is first used, so that `sdeflow --help` does not load matplotlib.
@@ -17,7 +18,8 @@ from types import ModuleType as _ModuleType
 
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
-    "films", "view", "page_data", "words", "unclip_command", "cli",
+    "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
+    "options", "cli",
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
     sdeflow demo        train, sample, measure, draw and check in one go
     sdeflow train       train a field, or continue an interrupted training
     sdeflow sample      draw samples with a trained field
+    sdeflow simulate    simulate any number of particles, on one process or many
     sdeflow calibrate   fit the time steps of the sampler to a trained field
     sdeflow check       test the particles of a trained field against their density
     sdeflow unclip      train a model that draws pictures from text
@@ -24,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import tyro
@@ -35,13 +36,10 @@ import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
+from sdeflow.experiment.options import option
+from sdeflow.experiment.simulate_command import Simulate
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
-
-
-def option(kind: str, default: str) -> Any:
-    """The help of an option that is None by default: its kind, and what is then taken."""
-    return arg(metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
@@ -300,7 +298,16 @@ def main(args: list[str] | None = None) -> None:
         return
     try:
         command = tyro.cli(
-            Demo | Train | Sample | Unclip | Calibrate | Check | View | Provenance | Info,
+            Demo
+            | Train
+            | Sample
+            | Simulate
+            | Unclip
+            | Calibrate
+            | Check
+            | View
+            | Provenance
+            | Info,
             prog="sdeflow",
             description="Diffusion models as physical systems: every cloud comes with a check.",
             args=args,
@@ -319,8 +326,8 @@ def main(args: list[str] | None = None) -> None:
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
-        trains = isinstance(command, Demo | Train | Unclip)
-        rest = "; the same command continues the training" if trains else ""
+        trains = isinstance(command, Demo | Train | Unclip | Simulate)
+        rest = "; the same command continues" if trains else ""
         print(f"sdeflow: stopped{rest}", file=sys.stderr)
         raise SystemExit(130) from None
 

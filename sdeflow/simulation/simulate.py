@@ -10,7 +10,7 @@ particles; a run with `out=` that was interrupted continues where it ended, on a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -31,9 +31,12 @@ from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.path import Absorption, Events, Path, Save
 from sdeflow.solvers.sde_solver import SDESolver
 
+Motion = Callable[[int, int], SDE]
+"""(first, count) -> the SDE of `count` particles from number `first` on."""
+
 
 def simulate(
-    sde: SDE,
+    sde: SDE | Motion,
     start: Start,
     n: int | None = None,
     reduce: Reducer | Sequence[Reducer] = (),
@@ -51,7 +54,8 @@ def simulate(
     on one kind of machine and with one number of threads.
 
     Args:
-        sde: each particle moves by itself.
+        sde: each particle moves by itself; or a function (first, count) -> SDE, for a field that
+            has a label of its own for each particle.
         start: a distribution; a process, whose prior is meant; a cloud (n, d); a file .npy or
             .zarr; or a function (first, count) -> (count, d) that gives the particles from number
             `first` on. Of a distribution the first 4,096 particles are `sample(4096, seed)`, and
@@ -82,13 +86,14 @@ def simulate(
         raise ValueError("give reduce=[...], out='cloud.zarr' or both: else nothing is kept")
     if check_int(chunk, "chunk") % BLOCK:
         raise ValueError(f"chunk must be a multiple of {BLOCK}, got {chunk}")
-    draw, n = draws(start, check_sde(sde), n, check_seed(seed))
+    motion = _always(sde) if isinstance(sde, SDE) or not callable(sde) else sde
+    draw, n = draws(start, check_sde(motion(0, 1)), n, check_seed(seed))
     solver = SDESolver() if solver is None else solver
     if isinstance(solver, SDESolver):
         solver = replace(solver, seed=seed)
     else:
         check_kind(solver, ODESolver, "solver", "or an SDESolver")
-    run = _Run(sde, solver, draw, save, n)
+    run = _Run(motion, solver, draw, save, n)
     forest = _simulated(run, reducers, chunk, folder, progress)
     results = [r.finish(s) for r, s in zip(reducers, forest.total(), strict=False)]
     if not reducers:
@@ -97,11 +102,15 @@ def simulate(
     return results[0] if alone else tuple(results)
 
 
+def _always(sde: SDE) -> Motion:
+    return lambda first, count: check_sde(sde)
+
+
 @dataclass(frozen=True)
 class _Run:
     """Moves any part of the particles."""
 
-    sde: SDE
+    motion: Motion
     solver: SDESolver | ODESolver
     draw: Draw
     save: Save
@@ -109,11 +118,11 @@ class _Run:
 
     def part(self, first: int, count: int) -> Path:
         """The path of `count` particles from number `first` on."""
-        x = self.draw(first, count)
+        sde, x = self.motion(first, count), self.draw(first, count)
         try:
             if isinstance(self.solver, SDESolver):
-                return self.solver.solve(self.sde, x, self.save, first=first)
-            return self.solver.solve(self.sde, x, self.save)
+                return self.solver.solve(sde, x, self.save, first=first)
+            return self.solver.solve(sde, x, self.save)
         except SdeflowError as error:
             if first:
                 error.args = (f"{error}; particle 0 is number {first} of the cloud",)

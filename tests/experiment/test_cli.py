@@ -451,7 +451,7 @@ def test_keyboard_interrupt_ends_with_one_line(
     monkeypatch.setattr(run, "fit", stop)
     code, _, err = sdeflow("train", *TINY, "--out", tmp_path / "r")
     assert code == 130
-    assert err == "sdeflow: stopped; the same command continues the training\n"
+    assert err == "sdeflow: stopped; the same command continues\n"
     # A cloud does not go on: it starts anew.
     monkeypatch.setattr(run, "sample", stop)
     assert sdeflow("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")

@@ -64,6 +64,24 @@ def test_the_cloud_is_that_of_one_solve(whole: Any) -> None:
     assert torch.cat(parts).equal(prior[:600])
 
 
+def test_each_particle_may_have_a_label() -> None:
+    """A function of the particles' numbers gives the SDE, here of alternating classes."""
+    labelled = sf.LearnedField(
+        sf.VP(), sf.MLP(width=4, depth=1, waves=2, labels=2, seed=1), data_std=1.0
+    )
+    labels = torch.arange(N) % 2
+    solver = sf.SDESolver("euler", steps=2, seed=7)
+
+    def motion(first: int, count: int) -> sf.SDE:
+        return sf.multistep(labelled.given(labels[first : first + count]))
+
+    kept = sf.simulate(
+        motion, labelled.process, N, Keep(1), solver=solver, seed=7, chunk=2 * BLOCK
+    )
+    whole = solver.solve(motion(0, N), labelled.process.prior(N, 2, seed=7)).x[-1]
+    assert kept.equal(whole)
+
+
 def test_ranks_change_no_bit(whole: Any, tmp_path: Path) -> None:
     out = tmp_path / "cloud.zarr"
     for found in in_ranks(2, _rank, str(out)):

@@ -1,0 +1,152 @@
+"""Simulate as many particles of a trained run as are asked for, and write what is kept of them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from sdeflow import plot
+from sdeflow._validation import SdeflowError, check_file, check_int
+from sdeflow.density import Density, Grid
+from sdeflow.distributed import layout
+from sdeflow.experiment.problem import Problem
+from sdeflow.experiment.run import conditioned, reopen
+from sdeflow.experiment.samplers import choose_motion, choose_solver
+from sdeflow.provenance import provenance, write_text
+from sdeflow.random_streams import BLOCK
+from sdeflow.simulation.moments import CloudMoments, Moments
+from sdeflow.simulation.quantiles import Quantiles
+from sdeflow.simulation.reducers import Histogram, Reducer, Values
+from sdeflow.simulation.simulate import simulate as simulate_cloud
+from sdeflow.solvers.path import Path as ParticlePath
+
+Kept = Literal["histogram", "moments", "quantiles"]
+
+
+def simulate(
+    folder: Path,
+    n: int,
+    kept: Sequence[Kept] = ("histogram", "moments"),
+    *,
+    out: Path | None = None,
+    method: str = "multistep",
+    steps: int = 20,
+    eta: float = 0.0,
+    which: str | None = None,
+    cells: int = 64,
+    seed: int = 0,
+    chunk: int = 65_536,
+    progress: bool = False,
+    told: Callable[[str], None] = lambda text: None,
+) -> Path:
+    """Simulate n particles of a trained run, and write what is kept of them, in the data's units.
+
+        density.npz, density.png    the histogram, for data of one or two columns
+        simulation.json             moments and quantiles, the settings and the provenance
+
+    An interrupted run continues where it ended, on any number of ranks.
+
+    Args:
+        folder: of the trained run.
+        n: number of particles.
+        kept: "histogram", "moments", "quantiles".
+        out: the folder of the results, by default `simulation` in that of the run.
+        method, steps, eta: of the sampler, see `samplers`.
+        which: a class of the run; by default no class.
+        cells: of the histogram along each axis; its grid holds 4,096 draws of the data and a
+            quarter of their span beyond them.
+        seed: of start and noise.
+        chunk: particles moved together.
+        progress: show a bar.
+        told: is given the estimated time before the run begins.
+
+    Raises:
+        ValueError, SdeflowError: those of `reopen`, the sampler and `sf.simulate`.
+    """
+    folder = check_file(folder, "folder")
+    out = folder / "simulation" if out is None else check_file(out, "out")
+    built = reopen(folder)
+    solver = choose_solver(method, steps, eta, seed)
+    field = conditioned(built, which)
+    sde = choose_motion(folder, method, steps, which)(field, eta)
+    names = list(dict.fromkeys(kept))
+    reducers = [_reducer(name, built, cells) for name in names]
+
+    def run(n: int, **more: Any) -> Any:
+        return simulate_cloud(sde, built.process, n, reducers, solver=solver, seed=seed, **more)
+
+    if progress:
+        told(_estimate(run, n))
+    found = run(n, chunk=chunk, out=out, progress=progress)
+    if layout().is_writer:
+        about = {
+            "particles": n, "data": built.config.data, "class": which, "method": method,
+            "steps": steps, "eta": eta,
+        }  # fmt: skip
+        _write(out, about, dict(zip(names, found, strict=True)), seed)
+    return out
+
+
+def _reducer(name: str, built: Problem, cells: int) -> Reducer:
+    """The reducer of this name, of the last cloud in the data's units."""
+    if name not in get_args(Kept):
+        raise ValueError(f"{name!r} cannot be kept; use {', '.join(get_args(Kept))}")
+
+    def restored(path: ParticlePath) -> Any:
+        return built.units.restore(path.x[-1])
+
+    if name == "moments":
+        return Values(restored, Moments())
+    if name == "quantiles":
+        return Values(restored, Quantiles())
+    if built.dim > 2:
+        raise SdeflowError(
+            f"a histogram is for data of one or two columns, and {built.config.data} has "
+            f"{built.dim}; keep moments,quantiles"
+        )
+    check_int(cells, "cells", 4)
+    x = built.data.sample(BLOCK, 0).double()
+    low, high = x.amin(0), x.amax(0)
+    edge = (high - low) / 4
+    corners = tuple((low - edge).tolist()), tuple((high + edge).tolist())
+    return Values(restored, Histogram(Grid(*corners, (cells,) * built.dim)))
+
+
+def _estimate(run: Callable[[int], Any], n: int) -> str:
+    """How long n particles will take on these ranks, from a few blocks."""
+    ranks, blocks = layout().size, 2 * layout().size
+    run(BLOCK)
+    began = time.perf_counter()
+    run(blocks * BLOCK)
+    seconds = (time.perf_counter() - began) * n / (blocks * BLOCK)
+    unit = next(u for u in ((3600, "hours"), (60, "minutes"), (0, "seconds")) if seconds >= u[0])
+    on = f" on {ranks} processes" if ranks > 1 else ""
+    return f"{n:,} particles take about {seconds / (unit[0] or 1):.2g} {unit[1]}{on}"
+
+
+def _write(out: Path, about: dict[str, object], found: dict[str, Any], seed: int) -> None:
+    for name, result in found.items():
+        if isinstance(result, Density):
+            result.save(out / "density.npz")
+            about["outside"] = 1 - result.total()
+            _draw(result, out / "density.png")
+        elif isinstance(result, CloudMoments):
+            about |= {
+                "mean": result.mean.tolist(), "mean_error": result.mean_error.tolist(),
+                "covariance": result.covariance.tolist(), "central": result.central.tolist(),
+            }  # fmt: skip
+        else:
+            levels = Quantiles().levels
+            about[name] = dict(zip(map(str, levels), result.tolist(), strict=True))
+    about["made"] = provenance(seed)
+    write_text(out / "simulation.json", json.dumps(about, indent=1))
+
+
+def _draw(density: Density, path: Path) -> None:
+    with plot.figure(3.4, 2.8) as fig:
+        ax = fig.subplots()
+        plot.density(ax, density)
+        plot.write(fig, path)
