@@ -5,6 +5,7 @@ Each rule is also run on a text that breaks it.
 
 import json
 import re
+import subprocess
 import sys
 import tomllib
 import zipfile
@@ -92,6 +93,14 @@ def test_each_python_that_is_promised_is_tested() -> None:
     workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text("utf-8")
     assert json.loads(re.findall(r"python: (\[.*\])", workflow)[0]) == pythons
     assert PROJECT["requires-python"] == f">={pythons[0]}"
+
+
+def test_a_matrix_without_a_python_names_it_and_fails() -> None:
+    done = subprocess.run(
+        ["make", "test-matrix", "PYTHONS=9.8 9.9"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "passed: none; failed: none; missing: 9.8 9.9"
+    assert done.returncode
 
 
 # ------------------------------------------------------------------------------------- records
