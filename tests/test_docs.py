@@ -48,6 +48,9 @@ def test_programs_of_a_page_run_and_print_what_it_says(
     page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = (DOCS / page).read_text("utf-8")
+    for block in programs.blocks(text):
+        for package in re.findall(r"^(?:import|from) (\w+)", block.program, re.MULTILINE):
+            pytest.importorskip(package, reason=f"the page imports {package}")
     monkeypatch.chdir(tmp_path)
     printed = programs.run(text, SMALLER.get(page))
     for block, out in zip(programs.blocks(text), printed, strict=True):

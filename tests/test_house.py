@@ -440,6 +440,8 @@ def test_all_is_what_each_package_binds() -> None:
     assert len(inits) >= 11
     assert not offences(all_names_what_is_bound, inits)
     for source in inits:
+        if source.names[0] == "_extras":
+            continue  # names of packages that may not be installed
         face = importlib.import_module(".".join(["sdeflow", *source.names[:-1]]))
         assert [name for name in face.__all__ if not hasattr(face, name)] == []
 

@@ -1157,6 +1157,11 @@ SOLVERS: Table = {
     "Brownian(n=str)": (lambda: so.Brownian(0, "5", 2), "n must be"),
     "Brownian(dtype)": (lambda: so.Brownian(0, 5, 2, torch.int64), "dtype"),
     "Brownian(cuda)": (lambda: so.Brownian(0, 5, 2, device="gpu"), "device"),
+    "Brownian(scales=-1)": (lambda: so.Brownian(0, 5, 2, scales=-1), "one number for each of"),
+    "Brownian(scales, times)": (
+        lambda: so.Brownian(0, 5, 2, times=TIMES, scales=torch.ones(len(TIMES))),
+        "one number for each of",
+    ),
     "Brownian()(str)": (lambda: so.Brownian(0, 5, 2)("a"), "ta"),
 }
 

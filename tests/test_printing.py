@@ -69,6 +69,11 @@ WORDS = [
         f"guided field, scale 1.5 at noise levels 0.1 to 5: {EXACT_WORDS}; "
         f"away from {EXACT_WORDS}",
     ),
+    (
+        sf.GuidedField(GUIDED, sf.GuidedField(EXACT, EXACT, 3.0), 4.0, rescale=0.5),
+        "guided field, scale 4, rescale 0.5: guided field, scale 2; away from guided field, "
+        "scale 3",
+    ),
     (sf.reverse(EXACT), "reverse SDE of VP, eta 1, t from 1 to 0.0001"),
     (sf.reverse(EXACT, 0.0), "probability flow of VP, eta 0, t from 1 to 0.0001"),
     (sf.ancestral(EXACT, 0.5), "ancestral sampling of VP, eta 0.5, t from 1 to 0.0001"),

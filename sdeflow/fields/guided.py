@@ -102,7 +102,9 @@ class GuidedField(Field):
             scale += f" at noise levels {low:g} to {high:g}"
         if self.rescale:
             scale += f", rescale {self.rescale:g}"
-        return f"guided field, {scale}: {self.conditional}; away from {self.against}"
+        # Of a field that is guided itself, what stands before the names of its own fields.
+        one, two = (str(field).partition(": ")[0] for field in (self.conditional, self.against))
+        return f"guided field, {scale}: {one}; away from {two}"
 
     @property
     def dim(self) -> int | None:

@@ -5,7 +5,7 @@ deviation of the data.
 
 - Fourier features sin(k . x), cos(k . x) resolve detail much finer than the cloud (Tancik et al.
   2020). They are multiplied by exp(-k^2 sigma^2 / (2 Var x_t)), the factor by which noise damps a
-  wave; without it the network produces detail that the noise hides (`benchmarks/spiral.py`).
+  wave; without it the network produces detail that the noise hides.
 - The noise level also gives a bias of the first layer, computed once in a step.
 - Labels are embedded, and enter as a term of that bias ("add"), as columns beside x ("append"),
   or by cross-attention to a few tokens of each label ("attend").

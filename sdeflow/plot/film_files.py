@@ -58,9 +58,12 @@ def palette(grounds: Sequence[Colour], inks: Sequence[Colour]) -> np.ndarray:
     would make the film flicker.
     """
     below, above = (np.concatenate([_colours(name) for name in row]) for row in (grounds, inks))
-    cover = np.linspace(0.0, 1.0, 10)[1:-1, None, None, None]
-    mixed = (1 - cover) * below[:, None] + cover * above
-    pure = np.concatenate([below, above, [[1.0, 1.0, 1.0]]])
+    cover = np.linspace(0.0, 1.0, 10)[1:-1, None]
+    mixed = (1 - cover[..., None, None]) * below[:, None] + cover[..., None, None] * above
+    # Text and lines over white are in every frame: they have their own steps, for `quantize`
+    # spends its colours on the many mixtures of colour maps.
+    edges = [1 - cover + cover * ink for ink in map(_colours, inks) if len(ink) == 1]
+    pure = np.concatenate([below, above, [[1.0, 1.0, 1.0]], *edges])
     strip = Image.fromarray(_levels(mixed).reshape(1, -1, 3))
     chosen = strip.quantize(256 - len(pure), kmeans=3).getpalette() or []
     between = np.reshape(chosen, (-1, 3))[: 256 - len(pure)]  # Pillow 10 gives all 256

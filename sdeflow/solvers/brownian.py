@@ -21,7 +21,14 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_device, check_dtype, check_int, check_seed, check_times
+from sdeflow._validation import (
+    as_floating,
+    check_device,
+    check_dtype,
+    check_int,
+    check_seed,
+    check_times,
+)
 from sdeflow.random_streams import KeyedNormals, Stream
 from sdeflow.sdes.sde import Times
 from sdeflow.solvers.path import nested
@@ -42,8 +49,8 @@ class Brownian:
         leg: of the run (see `Path`).
         levy: also draw the space-time Levy area U, which torchsde's `srk` needs.
         area: also draw the Levy area A, which torchsde's `log_ode` needs.
-        scales: (K,) factors of the increments of the steps, for additive noise whose size is
-            known; ignored with `fine` or `levy`.
+        scales: (K,) factors of the increments of the steps of `times`, for additive noise whose
+            size is known; ignored with `fine` or `levy`.
         walls: also draw a normal number per coordinate and step for `crossing`.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
@@ -80,7 +87,7 @@ class Brownian:
                 seed, stream, n, columns, dtype, first, scales=scales, steps=steps, leg=leg
             )
 
-        self._w = draws(Stream.MOTION, scales if self.scaled else None)
+        self._w = draws(Stream.MOTION, _factors(scales, own) if self.scaled else None)
         self._h = draws(Stream.LEVY) if levy or area else None
         self._pairs = draws(Stream.AREA, columns=max(1, d * (d - 1) // 2)) if area else None
         self._crossing = draws(Stream.CROSSING) if walls else None
@@ -195,6 +202,17 @@ class Brownian:
         if self._pairs is not None:
             return "foster"
         return "none" if self._h is None else "space-time"
+
+
+def _factors(scales: Tensor | None, times: Tensor | None) -> Tensor:
+    """The factor of each step."""
+    found, k = as_floating(scales, "scales"), 0 if times is None else len(times) - 1
+    if found.shape != (k,):
+        raise ValueError(
+            f"scales must hold one number for each of the {k} steps of times, got shape "
+            f"{tuple(found.shape)}"
+        )
+    return found
 
 
 def addresses(times: Tensor) -> list[int]:
