@@ -117,8 +117,8 @@ CURES = {
     "negative_mass": "{:.1e} of the mass became negative and was set to zero, because the cells "
     "are too wide for this density; use finer cells, or a smaller box",
     "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
-    "rescaling, or, where the wall is meant to reflect, "
-    "refuse=dataclasses.replace(sf.fokker_planck.REFUSE, boundary_mass=1.0)",
+    "rescaling, or, where the wall is meant to reflect, dataclasses.replace(sde, "
+    "walls=sf.sdes.Box(grid.low, grid.high))",
     "courant": "the Courant number of the steps, L dt of the drift, is {:.2g}; use more steps",
     "error": "the error of the density is about {:.2g} in total variation, by comparison with a "
     "coarser run; use finer cells or more steps",
