@@ -154,19 +154,16 @@ def _moved(
     wide = torch.cat([fine[:-1:2], fine[-1:]])
     grids = [fine, wide, wide][: len(runs)]
     known = torch.cat([fine, *((u[1:] + u[:-1]) / 2 for u in (fine, wide))])
-    moved = [
-        (each if rescaling is None else rescale(each, rescaling, known), p, u)
-        for (each, p), u in zip(runs, grids, strict=True)
-    ]
+    moved = [(each if rescaling is None else rescale(each, rescaling, known), p, u)
+             for (each, p), u in zip(runs, grids, strict=True)]  # fmt: skip
     cells, masses = _stepped(StrangSplitting if sde.walls is None else WalledSteps, moved, times)
     reached = REFUSE.boundary_mass < cells.boundary_mass <= limits.boundary_mass
+    carried = max(carried, cells.boundary_mass)
     if sde.walls is None and sde.diffusion is not None and reached:
         cells.share = 1.0  # split steps lose their order at such ends
-        implicit = (
-            (cells, masses) if rescaling is not None else _stepped(WalledSteps, moved, times)
-        )
+        implicit = _stepped(WalledSteps, moved, times) if rescaling is None else (cells, masses)
         if implicit[0].share < 1.0:
-            carried, (cells, masses) = max(carried, cells.boundary_mass), implicit
+            cells, masses = implicit
     cells.boundary_mass = max(cells.boundary_mass, carried)
     return cells, masses
 
