@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from torch import Tensor
 from sdeflow._validation import as_numbers, check_int, check_kind, check_positive, check_seed
 from sdeflow.grid import Grid, check_axis, check_grid
 from sdeflow.random_streams import Stream, random_generator, uniform
-from sdeflow.storage import as_numpy, as_xarray, read_object, write_csv, write_object
+from sdeflow.storage import Stored, as_numpy, as_xarray, write_csv
 
 __all__ = ["ROUND_OFF", "Density", "Grid", "captured"]
 
@@ -33,7 +33,7 @@ ROUND_OFF = 1e-15
 
 
 @dataclass(frozen=True, eq=False)
-class Density:
+class Density(Stored):
     """A probability density, as the mass in each cell of a grid.
 
     The masses add up to 1 minus the mass outside the grid.
@@ -87,27 +87,13 @@ class Density:
             )
         return Density(grid, counts.double() / len(x))
 
-    def save(self, path: str | FilePath) -> None:
-        """Write the density to a .npz or .h5 file, with its provenance (see `storage`).
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        return {"mass": self.mass}, {**asdict(self.grid), "error": self.error}
 
-        Raises:
-            ValueError: the suffix is another.
-        """
-        write_object(
-            path, "Density", {"mass": self.mass}, {**asdict(self.grid), "error": self.error}
-        )
-
-    @staticmethod
-    def load(path: str | FilePath) -> Density:
-        """The density that `save` wrote, bit for bit.
-
-        Raises:
-            OSError: there is no such file.
-            SdeflowError: the file is damaged or holds something else.
-        """
-        tensors, plain = read_object(path, "Density")
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Self:
         error = plain.pop("error")
-        return Density(Grid(**plain), tensors["mass"], error)
+        return cls(Grid(**plain), tensors["mass"], error)
 
     def to_numpy(self) -> np.ndarray:
         """The masses, in the grid's shape."""

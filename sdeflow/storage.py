@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -34,6 +34,35 @@ DAMAGED = (
 )  # fmt: skip
 """What numpy and h5py raise for a file that is no whole one."""
 HDF5 = (".h5", ".hdf5")
+
+
+class Stored:
+    """What can be written to a file, as tensors and plain values, and read back."""
+
+    def save(self, path: str | FilePath) -> None:
+        """Write it to a .npz or .h5 file, with its provenance (see `storage`).
+
+        Raises:
+            ValueError: the suffix is another.
+        """
+        write_object(path, type(self).__name__, *self._parts())
+
+    @classmethod
+    def load(cls, path: str | FilePath) -> Self:
+        """What `save` wrote, bit for bit.
+
+        Raises:
+            OSError: there is no such file.
+            SdeflowError: the file is damaged or holds something else.
+        """
+        return cls._of(*read_object(path, cls.__name__))
+
+    def _parts(self) -> tuple[Mapping[str, Tensor], Mapping[str, Any]]:
+        raise NotImplementedError
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Self:
+        raise NotImplementedError
 
 
 def write_object(

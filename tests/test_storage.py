@@ -2,6 +2,7 @@
 
 import csv
 import math
+from functools import cache
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -26,6 +27,7 @@ NARROW = sf.GaussianMixture.isotropic(torch.zeros(1, 1).double(), 0.5)
 DENSITIES = sf.evolve(
     sf.sdes.brownian(t_end=0.1), NARROW.on_grid(Grid(-6.0, 6.0, (64,))), [0.0, 0.1]
 )
+REST = sf.fokker_planck.Diagnostics()
 SUFFIXES = [".npz", ".h5"]
 
 
@@ -102,14 +104,19 @@ def test_equal_objects_make_equal_files(tmp_path: FilePath, suffix: str) -> None
     assert a == b
 
 
+@cache
+def written(suffix: str, folder: FilePath) -> bytes:
+    DENSITY.save(folder / f"whole{suffix}")
+    return (folder / f"whole{suffix}").read_bytes()
+
+
 @given(st.integers(0, 10**6), st.integers(0, 7), st.booleans(), st.sampled_from(SUFFIXES))
 def test_a_file_with_a_changed_bit_or_cut_short_is_refused(
     tmp_path_factory: pytest.TempPathFactory, place: int, bit: int, cut: bool, suffix: str
 ) -> None:
     needs(suffix)
-    file = tmp_path_factory.mktemp("bits") / f"p{suffix}"
-    DENSITY.save(file)
-    data = bytearray(file.read_bytes())
+    folder = tmp_path_factory.getbasetemp()
+    file, data = folder / f"changed{suffix}", bytearray(written(suffix, folder))
     place %= len(data)
     if cut:
         del data[place:]
@@ -138,6 +145,23 @@ def test_tables_hold_every_number_to_the_last_digit(tmp_path: FilePath) -> None:
     assert np.array_equal(np.concatenate([v.ravel() for v in PATH.to_numpy()])[2:], PATH.x.ravel())
 
 
+def test_a_table_of_densities_holds_those_of_all_times(tmp_path: FilePath) -> None:
+    """On a grid that changes: of a rescaled run, and of times in a narrow type."""
+    wide = DensityPath(torch.tensor([0.0, 0.5]), (DENSITY, DENSITY.scaled(2.0)), REST)
+    for path in (DENSITIES, wide):
+        path.to_csv(tmp_path / "p.csv")
+        table = np.loadtxt(tmp_path / "p.csv", delimiter=",", skiprows=1)
+        t, masses = path.to_numpy()
+        assert (table[:, 0].reshape(2, -1) == t[:, None]).all()
+        assert (table[:, -1] == masses.ravel()).all()
+        centres = torch.cat([p.grid.centres() for p in path]).numpy()
+        assert (table[:, 1:-1] == centres).all()
+    assert (tmp_path / "p.csv").read_text().startswith("t,x1,x2,mass\n")
+    several = DensityPath(torch.zeros(2), (DENSITY, DENSITIES[0]), REST)
+    with pytest.raises(ValueError, match="different numbers of cells"):
+        several.to_numpy()
+
+
 def test_xarray_names_the_axes() -> None:
     pytest.importorskip("xarray", reason="xarray of the extra `files` is not installed")
     p = DENSITY.to_xarray()
@@ -146,6 +170,11 @@ def test_xarray_names_the_axes() -> None:
     x = PATH.to_xarray()
     assert x.sizes == {"time": 2, "particle": 5, "axis": 3}
     assert math.isclose(float(x.time[1]), 0.3)
+    several = DENSITIES.to_xarray()
+    assert several.sizes == {"time": 2, "x1": 64}
+    assert several.sel(time=0.1).data.tolist() == DENSITIES[1].mass.tolist()
+    with pytest.raises(ValueError, match="the grid changes"):
+        DensityPath(torch.zeros(2), (DENSITY, DENSITY.scaled(2.0)), REST).to_xarray()
 
 
 def test_a_file_of_another_program_or_suffix_is_refused(tmp_path: FilePath) -> None:

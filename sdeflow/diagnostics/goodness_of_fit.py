@@ -203,7 +203,7 @@ class GoodnessOfFit:
                 f"this test was made for {self.n} particles, got {len(x)}; make one for them"
             )
         self._warn(x)
-        inside, outside = grid.count(x)
+        inside, outside = grid.count(self._unrounded(x))
         counts = np.append(inside.numpy().ravel(), outside)
         tests = (self._pearson(counts), self._characteristic(counts), self._rare_cells(counts))
         found = np.bincount(self.label, counts)
@@ -221,6 +221,25 @@ class GoodnessOfFit:
             residual=torch.from_numpy((off / spread)[self.label[:-1]]).reshape(grid.shape),
             grid=grid,
         )
+
+    def _unrounded(self, x: Tensor) -> Tensor:
+        """x, with particles that rounding has put into an empty cell in the full one beside it.
+
+        At a sharp edge half of those that are rounded onto it lie in the cell beyond.
+        """
+        grid, share = self.density.grid, torch.from_numpy(self.share)
+        empty = (share[grid.cell(x)] <= ROUND_OFF).to(x.device)
+        if not empty.any():
+            return x
+        at = x[empty].double()
+        sides = torch.cartesian_prod(*[torch.tensor([0.0, -1.0, 1.0])] * grid.dim)
+        sides = sides.reshape(-1, 1, grid.dim).to(at)
+        largest = torch.tensor([grid.low, grid.high]).abs().amax(0).to(at)
+        places = at + sides * torch.finfo(x.dtype).eps * largest
+        held = torch.stack([share[grid.cell(each)] for each in places])
+        x = x.double()
+        x[empty] = places[held.argmax(0).to(x.device), torch.arange(len(at), device=x.device)]
+        return x
 
     def _warn(self, x: Tensor) -> None:
         """Warn where the grid may cause a small p-value: particles beyond a wall, narrow cells.

@@ -18,6 +18,8 @@ class CellMasses:
         grid, shape, width: the cells.
         mass: in each cell now, in `shape`.
         total: the sum of the masses, kept constant.
+        share: the error over the change by cells and steps twice as large: 1/3 for a scheme of
+            second order, 1 for one of first order.
         negative_mass, boundary_mass, courant, mass_drift: as in `Diagnostics`.
     """
 
@@ -25,7 +27,7 @@ class CellMasses:
         self.grid, self.shape = start.grid, start.grid.shape
         self.width = np.array(start.grid.width)
         self.mass = start.mass.numpy().copy()
-        self.total = self.mass.sum()
+        self.total, self.share = self.mass.sum(), 1 / 3
         self.negative_mass = self.courant = self.mass_drift = 0.0
         # The layers of cells next to a wall of the SDE may hold any mass.
         self._layers = [(2, 2)] * len(self.shape)

@@ -21,15 +21,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path as FilePath
-from typing import overload
+from typing import Any, Self, overload
 
+import numpy as np
+import torch
 from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
-from sdeflow.storage import read_object, write_object
+from sdeflow.storage import Stored, as_numpy, as_xarray, write_csv
 
 
 @dataclass(frozen=True)
@@ -117,8 +119,8 @@ CURES = {
     "negative_mass": "{:.1e} of the mass became negative and was set to zero, because the cells "
     "are too wide for this density; use finer cells, or a smaller box",
     "boundary_mass": "{:.1e} of the mass reached the wall of the grid; use a larger box, or a "
-    "rescaling, or, where the wall is meant to reflect, "
-    "refuse=dataclasses.replace(sf.fokker_planck.REFUSE, boundary_mass=1.0)",
+    "rescaling, or, where the wall is meant to reflect, dataclasses.replace(sde, "
+    "walls=sf.sdes.Box(grid.low, grid.high))",
     "courant": "the Courant number of the steps, L dt of the drift, is {:.2g}; use more steps",
     "error": "the error of the density is about {:.2g} in total variation, by comparison with a "
     "coarser run; use finer cells or more steps",
@@ -132,7 +134,7 @@ CURES = {
 
 
 @dataclass(frozen=True, eq=False)
-class DensityPath(Sequence[Density]):
+class DensityPath(Stored, Sequence[Density]):
     """The densities at several times of a run, as a sequence of `Density`.
 
     Attributes:
@@ -168,32 +170,54 @@ class DensityPath(Sequence[Density]):
             f"{float(self.t[-1]):g}, the last on {self.densities[-1].grid}"
         )
 
-    def save(self, path: str | FilePath) -> None:
-        """Write the densities to a .npz or .h5 file, with their provenance (see `storage`).
-
-        Raises:
-            ValueError: the suffix is another.
-        """
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"t": self.t} | {f"mass_{k}": p.mass for k, p in enumerate(self)}
         grids = [{**asdict(p.grid), "error": p.error} for p in self]
-        write_object(
-            path, "DensityPath", tensors, {"grids": grids, "diagnostics": asdict(self.diagnostics)}
-        )
+        return tensors, {"grids": grids, "diagnostics": asdict(self.diagnostics)}
 
-    @staticmethod
-    def load(path: str | FilePath) -> DensityPath:
-        """The densities that `save` wrote, bit for bit.
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Self:
+        errors = [grid.pop("error") for grid in plain["grids"]]
+        densities = tuple(
+            Density(Grid(**grid), tensors[f"mass_{k}"], error)
+            for k, (grid, error) in enumerate(zip(plain["grids"], errors, strict=True))
+        )
+        return cls(tensors["t"], densities, Diagnostics(**plain["diagnostics"]))
+
+    def to_numpy(self) -> tuple[np.ndarray, np.ndarray]:
+        """Times (T,) and masses (T, *shape).
 
         Raises:
-            OSError: there is no such file.
-            SdeflowError: the file is damaged or holds something else.
+            ValueError: the densities have different numbers of cells.
         """
-        tensors, plain = read_object(path, "DensityPath")
-        densities = []
-        for k, grid in enumerate(plain["grids"]):
-            error = grid.pop("error")
-            densities.append(Density(Grid(**grid), tensors[f"mass_{k}"], error))
-        return DensityPath(tensors["t"], tuple(densities), Diagnostics(**plain["diagnostics"]))
+        shapes = {p.grid.shape for p in self}
+        if len(shapes) > 1:
+            raise ValueError("the densities have different numbers of cells; take p.to_numpy()")
+        return as_numpy(self.t), np.stack([p.to_numpy() for p in self])
+
+    def to_csv(self, path: str | FilePath) -> None:
+        """Write a table with one row per time and cell: t, x1 (, x2) of its centre, mass."""
+        columns = torch.cat([
+            torch.cat([
+                t.double().expand(p.mass.numel(), 1), p.grid.centres(), p.mass.reshape(-1, 1)
+            ], 1)
+            for t, p in zip(self.t, self, strict=True)
+        ])  # fmt: skip
+        names = ["t", *(f"x{i + 1}" for i in range(self[0].grid.dim)), "mass"]
+        write_csv(path, names, tuple(columns.T))
+
+    def to_xarray(self) -> Any:
+        """An xarray.DataArray of the masses over time and the centres x1 (, x2); needs xarray.
+
+        Raises:
+            ValueError: the grid changes, as it does under a rescaling.
+        """
+        first = self[0].grid
+        if not all(p.grid.same(first) for p in self):
+            raise ValueError("the grid changes from time to time; take p.to_xarray() for each p")
+        t, masses = self.to_numpy()
+        axes = {f"x{i + 1}": first.middles(i).numpy() for i in range(first.dim)}
+        return as_xarray(masses, {"time": t} | axes, "mass")
 
     def __len__(self) -> int:
         """The number of times, T."""

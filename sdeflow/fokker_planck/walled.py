@@ -8,8 +8,9 @@ With L_i the rates along axis i (`exponential_fitting`), D_i = g_i^2 / 2 and cel
 
 The fitted rates differ from the Fokker-Planck operator by (h^2 / 12 D) L^2, which W takes away:
 where drift and noise are constant the scheme is of fourth order, else of second order. Cells that
-are wide for the noise have W = 1. The split steps of `splitting` would lose their order at a wall
-that the drift carries mass onto. A step is TR-BDF2, with the coefficients of its middle.
+are wide for the noise have W = 1, and there it is of first order. The split steps of `splitting`
+would lose their order at a wall that the drift carries mass onto. A step is TR-BDF2, with the
+coefficients of its middle.
 
 Source: Bank et al. 1985 for the step.
 """
@@ -76,8 +77,10 @@ class WalledSteps:
         grid = self.cells.grid
         one = scipy.sparse.identity(math.prod(grid.shape), format="csc")
         weights = [one] * grid.dim
-        noise = centre_noise(self.sde, grid, t)
-        if noise is not None and all(map(_mild, rates)):
+        noise, mild = centre_noise(self.sde, grid, t), all(map(_mild, rates))
+        if not mild:
+            self.cells.share = 1.0
+        if noise is not None and mild:
             weights = [
                 one + rate @ scipy.sparse.diags(h * h / 12 / spread)
                 for rate, h, spread in zip(rates, grid.width, noise, strict=True)

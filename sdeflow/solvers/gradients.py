@@ -91,8 +91,8 @@ def sde_path(
     Args:
         engine: `sdeint` or `sdeint_adjoint`.
         additive: whether the noise does not depend on x.
-        parameters: what the adjoint differentiates by, beside those of torch modules; None where
-            the graph of the steps is kept.
+        parameters: what the adjoint differentiates by, beside what drift and diffusion use at the
+            start; None where the graph of the steps is kept.
     """
     began = time.perf_counter()
     kind_of_noise = "diagonal" if sde.noises is None else "general"
@@ -104,7 +104,10 @@ def sde_path(
     ts = torch.tensor(steps, dtype=x.dtype, device=x.device)
     kind: dict[str, Any] = {"bm": bm, "method": method, "dt": 1.0}
     if parameters is not None:
-        kind["adjoint_params"] = _distinct(*equation.parameters(), *parameters)
+        given, y = [*equation.parameters(), *parameters], x.detach()
+        with torch.enable_grad():
+            used = steps_of.drift(0, 0.0, y), steps_of.diffusion(0, 0.0, y)
+        kind["adjoint_params"] = _distinct(*given, *_leaves(used, given))
     out = engine(equation, x, ts, **kind)
     states = out[[steps.index(k) for k in saved]]
     path = Path(times[saved], states, equation.nfe, time.perf_counter() - began)
@@ -139,8 +142,13 @@ def ode_path(
     if grid is not None:
         options = {**options, "options": {"grid_constructor": lambda f, y, t: grid.to(t)}}
     if parameters is not None:
-        own = sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()
-        options = {**options, "adjoint_params": _distinct(*own, *parameters)}
+        given = [
+            *(sde.drift.parameters() if isinstance(sde.drift, nn.Module) else ()),
+            *parameters,
+        ]
+        with torch.enable_grad():
+            used = _leaves([sde.drift(x.detach(), time_tensor(float(ts[0]), x))], given)
+        options = {**options, "adjoint_params": _distinct(*given, *used)}
         if grid is not None:
             rising = grid if grid[-1] > grid[0] else -grid  # torchdiffeq negates falling times
             options["adjoint_options"] = {"grid_constructor": partial(_backwards, rising)}
@@ -152,6 +160,26 @@ def ode_path(
 def _distinct(*parameters: Tensor) -> tuple[Tensor, ...]:
     """The tensors, each once."""
     return tuple({id(p): p for p in parameters}.values())
+
+
+def _leaves(values: Iterable[object], given: Iterable[Tensor]) -> list[Tensor]:
+    """The tensors that ask for a gradient and from which the values were computed.
+
+    What lies behind those `given` is left out, since its gradient comes through them.
+    """
+    tensors = [v for v in values if isinstance(v, Tensor) and v.requires_grad]
+    found = [v for v in tensors if v.is_leaf]
+    nodes, known = [v.grad_fn for v in tensors], {p.grad_fn for p in given} | {None}
+    while nodes:
+        node = nodes.pop()
+        if node in known:
+            continue
+        known.add(node)
+        assert node is not None
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        nodes += [before for before, _ in node.next_functions]
+    return found
 
 
 def _backwards(grid: Tensor, f: object, y: Tensor, t: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 from sdeflow._validation import check_int, check_kind
 from sdeflow.processes.time_grids import indices
 from sdeflow.sdes.sde import Times
-from sdeflow.storage import as_numpy, as_xarray, read_object, write_csv, write_object
+from sdeflow.storage import Stored, as_numpy, as_xarray, write_csv
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -66,7 +66,7 @@ class Events:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Path:
+class Path(Stored):
     """The saved states of a run, and its cost; `solve(sde, path)` continues the run from its end.
 
     Attributes:
@@ -117,36 +117,23 @@ class Path:
             + ("" if self.events is None else f", {self.events}")
         )
 
-    def save(self, path: str | FilePath) -> None:
-        """Write the path to a .npz or .h5 file, with its provenance (see `storage`).
-
-        Raises:
-            ValueError: the suffix is another.
-        """
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {"t": self.t, "x": self.x}
         if self.absorbed is not None:
             tensors |= {"absorbed_time": self.absorbed.time, "absorbed_wall": self.absorbed.wall}
         if self.events is not None:
             tensors |= {"event_time": self.events.time, "event_x": self.events.x}
         names = ("nfe", "seconds", "status", "steps", "seed", "leg", "began")
-        write_object(path, "Path", tensors, {name: getattr(self, name) for name in names})
+        return tensors, {name: getattr(self, name) for name in names}
 
-    @staticmethod
-    def load(path: str | FilePath) -> Path:
-        """The path that `save` wrote, bit for bit.
-
-        Raises:
-            OSError: there is no such file.
-            SdeflowError: the file is damaged or holds something else.
-        """
-        tensors, plain = read_object(path, "Path")
-        t, x, absorbed = tensors["t"], tensors["x"], None
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Self:
+        absorbed = events = None
         if "absorbed_time" in tensors:
             absorbed = Absorption(tensors["absorbed_time"], tensors["absorbed_wall"])
-        events = None
         if "event_time" in tensors:
             events = Events(tensors["event_time"], tensors["event_x"])
-        return Path(t, x, **plain, absorbed=absorbed, events=events)
+        return cls(tensors["t"], tensors["x"], **plain, absorbed=absorbed, events=events)
 
     def to_numpy(self) -> tuple[np.ndarray, np.ndarray]:
         """Times (T,) and states (T, n, d)."""

@@ -170,8 +170,8 @@ class SDESolver:
             differentiable: True: the path carries the gradient of its steps; "adjoint": that of
                 the equation solved backwards, whose memory does not grow with the steps. By
                 default a path carries none.
-            parameters: tensors that "adjoint" differentiates by; those of a drift or a diffusion
-                that is a torch module are found.
+            parameters: tensors that "adjoint" differentiates by, beside those that the drift and
+                the diffusion use at the start, which are found.
 
         Warns:
             UserWarning: x is the end of a run with the same noise, or a start at which no sample

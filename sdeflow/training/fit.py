@@ -107,6 +107,10 @@ class Training(Iterator[Tensor]):
             f"step {self.step} of {task.steps}"
         )
 
+    def __len__(self) -> int:
+        """The number of steps left, which a loop over the training will make."""
+        return self.task.steps - self.step
+
     @property
     def rate(self) -> float:
         """The learning rate of the next step."""

@@ -54,6 +54,16 @@ PROBLEMS: dict[str, tuple[sf.GaussianMixture, Density]] = {
 }
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rounding_onto_a_sharp_edge_is_no_particle_in_an_empty_cell(dtype: torch.dtype) -> None:
+    """The edges of a checkerboard are edges of cells; smaller squares are found."""
+    data, grid = sf.datasets.checkerboard(), Grid((-4.0, -4.0), (4.0, 4.0), (32, 32))
+    density, x = data.distribution.on_grid(grid), data.sample(20_000, 0)
+    assert (density.mass.reshape(-1)[grid.cell(x.to(dtype))] < 1e-15).any()
+    assert check_density(x.to(dtype), density).p_value > 1e-3
+    assert check_density((0.97 * x).to(dtype), density).p_value < 1e-9
+
+
 def p_values(
     distribution: sf.GaussianMixture | Density, fit: GoodnessOfFit, runs: int, seed: int = 0
 ) -> np.ndarray:

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_ndtr, ndtr
 from scipy.stats import gamma
 
 import sdeflow as sf
@@ -89,20 +90,43 @@ def test_brownian_motion_between_walls_is_exact_in_one_step() -> None:
     assert close(found.mass, masses(0.2), rtol=1e-12)
 
 
-def test_advised_allowance_for_a_wall_that_is_meant_works_as_printed() -> None:
+def test_advised_walls_work_as_printed() -> None:
     """dx = (1 - x) dt + sqrt(x) dW stays above 0 by itself: Gamma(2, 1 / 2)."""
     sde = sf.SDE(lambda x, t: 1 - x, lambda x, t: x.clamp_min(0).sqrt(), 0.0, 8.0)
     grid = Grid(0.0, 9.0, (128,))
     start = sf.GaussianMixture.isotropic(f64([[2.0]]), 0.3).on_grid(grid)
-    with pytest.raises(SdeflowError, match="where the wall is meant to reflect, refuse=") as said:
+    with pytest.raises(SdeflowError, match="where the wall is meant to reflect, ") as said:
         evolve(sde, start, [0.0, 8.0], steps=400)
-    advice = re.search(r"refuse=(.*\)) \(refused", str(said.value))
+    advice = re.search(r"reflect, (dataclasses.*\)) \(refused", str(said.value))
     assert advice is not None
-    allowed = eval(advice[1], {"dataclasses": dataclasses, "sf": sf})
-    with pytest.warns(RuntimeWarning, match="reached the wall"):
-        found = evolve(sde, start, [0.0, 8.0], steps=400, refuse=allowed)[-1]
+    walled = eval(advice[1], {"dataclasses": dataclasses, "sf": sf, "sde": sde, "grid": grid})
+    found = evolve(walled, start, [0.0, 8.0], steps=400)[-1]
     exact = np.diff(gamma.cdf(grid.edges(0).numpy(), 2, scale=0.5))
     assert abs(found.mass.numpy() - exact).sum() / 2 < 3e-3
+
+
+def fallen(x: np.ndarray, t: float, spread: float) -> np.ndarray:
+    """P(X_t <= x) for dX = -dt + sqrt(2 spread) dW from 1.5 above a wall at 0 (Harrison 1985)."""
+    s = math.sqrt(2 * spread * t)
+    mirrored = np.exp(log_ndtr((-x - 1.5 + t) / s) - x / spread)
+    out: np.ndarray = ndtr((x - 1.5 + t) / s) - mirrored
+    return out
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("spread", [1.0, 0.01, 0.003])
+def test_drift_onto_the_end_of_a_grid_is_exact_or_has_an_honest_error(spread: float) -> None:
+    """The same with a wall there; where cells are wide for the noise the error is estimated."""
+    grid = Grid(0.0, 10.0 if spread == 1 else 4.0, (256,))
+    noise = math.sqrt(2 * spread)
+    free = sf.SDE(lambda x, t: -1 + 0 * x, lambda x, t: f64(noise), 0.5, 1.4)
+    first, last = (f64(np.diff(fallen(grid.edges(0).numpy(), t, spread))) for t in (0.5, 1.4))
+    limits = dataclasses.replace(OPEN, error=1.0, negative_mass=1.0)
+    for sde in (free, dataclasses.replace(free, walls=sf.sdes.Box(0.0, math.inf))):
+        path = evolve(sde, Density(grid, first.clamp_min(0)), [0.5, 1.4], refuse=limits)
+        error = path[-1].total_variation(Density(grid, last.clamp_min(0)))
+        assert error < 3 * path.diagnostics.error
+        assert (error < 1e-6) == (spread == 1)
 
 
 def test_rescaled_kernel_that_meets_a_wall_is_stepped() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 import sdeflow as sf
 from sdeflow import SDE, ODESolver, SDESolver
 from sdeflow.solvers import Brownian
-from tests.problems import f64
+from tests.problems import close, f64
 
 MODES: list[Any] = [True, "adjoint"]
 
@@ -32,7 +32,7 @@ def slope(path: sf.solvers.Path, rate: Tensor) -> float:
 def test_the_gradient_of_a_flow_is_the_closed_form(solver: ODESolver, mode: Any) -> None:
     rate = f64(0.7).requires_grad_()
     x = torch.linspace(-1, 2, 50).double()[:, None]
-    path = solver.solve(pulled(rate), x, 3, differentiable=mode, parameters=[rate])
+    path = solver.solve(pulled(rate), x, 3, differentiable=mode)
     exact = -2 * math.exp(-1.4) * float((x**2).mean())
     assert slope(path, rate) == pytest.approx(exact, rel=1e-7)
 
@@ -43,7 +43,7 @@ def test_the_gradient_of_noisy_paths_is_that_of_their_recursion(mode: Any) -> No
     rate, steps, n, h = f64(0.7).requires_grad_(), 400, 500, 1 / 400
     x = torch.full((n, 1), 1.3).double()
     solver = SDESolver("heun", steps=steps, seed=1)
-    path = solver.solve(pulled(rate, 0.5), x, differentiable=mode, parameters=[rate])
+    path = solver.solve(pulled(rate, 0.5), x, differentiable=mode)
     bm = Brownian(1, n, 1, torch.float64, times=sf.processes.uniform_times(0.0, 1.0, steps))
     a, d_a = 1 - 0.7 * h + (0.7 * h) ** 2 / 2, -h + 0.7 * h**2
     d = torch.zeros_like(x)
@@ -97,6 +97,20 @@ def test_no_gradient_passes_through_the_lengths_of_adaptive_steps(method: str) -
     end = torch.asinh(torch.sinh(x) * torch.exp(1.5 * rate))
     found, exact = (torch.autograd.grad(e.square().sum(), rate)[0] for e in (path.x[-1], end))
     assert float(found) == pytest.approx(float(exact), rel=1e-5)
+
+
+def test_the_adjoint_finds_what_drift_and_noise_are_computed_from() -> None:
+    """By the graph of the steps: a number behind another one, given or not, and the noise."""
+    x, log_rate, noise = torch.ones(20, 1).double(), f64(-0.3), f64(0.4)
+    log_rate.requires_grad_(), noise.requires_grad_()
+    solver, found = SDESolver("heun", steps=100, seed=1), []
+    for mode, given in ((True, False), ("adjoint", False), ("adjoint", True)):
+        rate = log_rate.exp()
+        sde = SDE(lambda x, t, rate=rate: -rate * x, lambda x, t: noise, 0.0, 1.0)
+        path = solver.solve(sde, x, differentiable=mode, parameters=[rate] * given)
+        found.append(f64(torch.autograd.grad((path.x[-1] ** 2).sum(), (log_rate, noise))))
+    assert close(found[1], found[0], rtol=1e-4)
+    assert close(found[2], found[1], rtol=1e-12)
 
 
 def test_the_adjoint_of_fixed_steps_is_the_closed_form_where_time_runs_down() -> None:

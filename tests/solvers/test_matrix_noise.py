@@ -59,10 +59,10 @@ def test_a_diagonal_matrix_is_the_noise_of_its_diagonal() -> None:
     x = START.sample(100, 0)
     for method in ("euler", "heun", "midpoint"):
         solver = SDESolver(method, steps=8, seed=2)
-        close(solver.solve(matrix, x).x[-1], solver.solve(plain, x).x[-1], rtol=1e-13)
+        assert close(solver.solve(matrix, x).x[-1], solver.solve(plain, x).x[-1], rtol=1e-13)
     grid = Grid(-6.0, 6.0, (48, 48))
     moved = [sf.evolve(sde, START.on_grid(grid), [0.0, 1.0], steps=20) for sde in (matrix, plain)]
-    close(moved[0][-1].mass, moved[1][-1].mass, atol=1e-12)
+    assert close(moved[0][-1].mass, moved[1][-1].mass, atol=1e-12)
 
 
 def heston(x: Tensor, t: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ def test_one_noise_in_two_equations_moves_both_alike() -> None:
     sde = SDE(lambda x, t: 0 * x, lambda x, t: x.new_tensor([[1.0], [0.5]]), 0.0, 1.0, noises=1)
     x = torch.randn(500, 2, generator=torch.Generator().manual_seed(0)).double()
     end = SDESolver(steps=10, seed=0).solve(sde, x).x[-1]
-    close(end[:, 0] - 2 * end[:, 1], x[:, 0] - 2 * x[:, 1], atol=1e-12)
+    assert close(end[:, 0] - 2 * end[:, 1], x[:, 0] - 2 * x[:, 1], atol=1e-12)
     assert float((end - x)[:, 0].var()) == pytest.approx(1.0, rel=0.25)
 
 
@@ -163,7 +163,7 @@ def test_levy_areas_have_their_variance_given_the_increments_and_over_all() -> N
     """Var[A | W] = (1 + W_i^2 + W_j^2) / 12 and Var[A] = 1/4, kurtosis 5 (Levy 1951)."""
     n = 100_000
     w, a = Brownian(1, n, 3, torch.float64, area=True)(0.0, 1.0, return_A=True)
-    close(a, -a.mT, atol=0.0)
+    assert close(a, -a.mT, atol=0.0)
     for i, j in ((0, 1), (0, 2), (1, 2)):
         area = a[:, i, j]
         scaled = area**2 / (1 + w[:, i] ** 2 + w[:, j] ** 2) * 12

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import shutil
 import time
 from collections.abc import Callable
 from copy import deepcopy
@@ -169,6 +170,33 @@ def test_training_goes_on_longer_from_its_checkpoint(tmp_path: Path) -> None:
     assert not same(ends[0], trained())
     with pytest.raises(sf.SdeflowError, match="30 steps behind it, more than the 29 asked for"):
         sf.fit(small(), DATA.sample, 29, config=SMALL, checkpoint=tmp_path / "30")
+
+
+def test_files_are_trained_on_and_sampled_as_the_field_they_hold(tmp_path: Path) -> None:
+    """A checkpoint by its own training, longer; a saved field by a new one; to the same bits."""
+    file = tmp_path / "c"
+    field = small()
+    sf.fit(field, DATA.sample, 8, config=SMALL, checkpoint=file)
+    sf.training.save(field, tmp_path / "f")
+    noise = torch.randn(16, 2)
+    clouds = [
+        sf.SDESolver(steps=4, seed=1).solve(sf.reverse(each), noise).x[-1]
+        for each in (field, sf.training.load(file), sf.training.load(tmp_path / "f"))
+    ]
+    assert clouds[0].equal(clouds[1])
+    assert clouds[0].equal(clouds[2])
+    longer = [small(), sf.training.load(file)]
+    shutil.copy(file, tmp_path / "copy")
+    for each, checkpoint in zip(longer, (file, tmp_path / "copy"), strict=True):
+        run = Training(each, DATA.sample, 12, config=SMALL, checkpoint=checkpoint)
+        assert len(run) == len(list(run)) == 4
+        assert len(run) == 0
+    assert same(*map(weights, longer))
+    anew = [field, sf.training.load(tmp_path / "f")]
+    for each in anew:
+        sf.fit(each, DATA.sample, 3, seed=1, config=SMALL)
+    assert same(*map(weights, anew))
+    assert not same(weights(anew[0]), weights(longer[0]))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
