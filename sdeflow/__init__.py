@@ -82,7 +82,7 @@ _HOME = {name: home for home, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Load a name when it is first asked for, so that a program loads what it uses and no more."""
+    # Names are loaded when they are first asked for: a program loads what it uses and no more.
     if name in __all__:
         return _import_module(f"sdeflow.{name}")
     if name in _HOME:
