@@ -97,6 +97,7 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         weighting=weighting(config),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, sizes.steps // 10)),
+        every_seconds=5.0,  # the files are small
     )
     if not training.layout.is_writer:
         deque(training, maxlen=0)

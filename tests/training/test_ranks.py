@@ -169,7 +169,10 @@ def test_one_rank_that_fails_ends_all_and_the_state_is_kept(tmp_path: Path) -> N
     other, own = in_ranks(2, _with_one_that_fails, file)
     assert isinstance(own, ValueError)
     assert isinstance(other, sf.SdeflowError)
-    assert str(other) == "another rank of this job has ended; its own message says why"
+    assert (
+        str(other)
+        == "another rank of this job has ended; its message, or that of torchrun, says why"
+    )
     run = Training(small(), DATA.sample, 30, config=SMALL, checkpoint=file)
     assert 4 < run.step < 12
 
