@@ -143,7 +143,7 @@ def _together() -> Iterator[None]:
     except RuntimeError as error:
         text = _first_line(error)
         if "onnection closed" in text or "onnection reset" in text:
-            text = "another rank of this job has ended; its own message says why"
+            text = "another rank of this job has ended; its message, or that of torchrun, says why"
         else:
             text = f"the ranks of this job cannot exchange numbers: {text}"
         raise SdeflowError(text) from None

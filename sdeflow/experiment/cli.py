@@ -34,12 +34,16 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow.distributed import layout
+from sdeflow.experiment.complaints import complain, silenced
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.options import option
 from sdeflow.experiment.simulate_command import Simulate
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
+
+ABOUT = "Diffusion models as physical systems: every cloud comes with a check."
 
 
 @dataclass(frozen=True)
@@ -283,6 +287,13 @@ class Info:
         print(tabulate(list(about.items()), tablefmt="plain", disable_numparse=True))
 
 
+COMMANDS: Any = (
+    Demo | Train | Sample | Simulate | Unclip | Calibrate | Check | View | Provenance | Info
+)
+SHARED = Train | Simulate
+"""The commands that the ranks of a torchrun job share."""
+
+
 def main(args: list[str] | None = None) -> None:
     """Run the command; the exit code is 0, 1 if a check did not pass, or 2 after a refusal.
 
@@ -297,38 +308,25 @@ def main(args: list[str] | None = None) -> None:
         print(f"sdeflow {version('sdeflow')}")
         return
     try:
-        command = tyro.cli(
-            Demo
-            | Train
-            | Sample
-            | Simulate
-            | Unclip
-            | Calibrate
-            | Check
-            | View
-            | Provenance
-            | Info,
-            prog="sdeflow",
-            description="Diffusion models as physical systems: every cloud comes with a check.",
-            args=args,
-        )
-        code = command()
-        sys.stdout.flush()
+        with silenced(not layout().is_writer):
+            command = tyro.cli(COMMANDS, prog="sdeflow", description=ABOUT, args=args)
+            if layout().size > 1 and not isinstance(command, SHARED):
+                raise ValueError(
+                    "torchrun can share `sdeflow train` and `sdeflow simulate`; start the others "
+                    "without it"
+                )
+            code = command()
+            sys.stdout.flush()
         if code:
             raise SystemExit(code)
     except BrokenPipeError:  # for example: sdeflow info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        # Sizes beyond the machine raise any of the last three, some with the stack of torch.
-        text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
-        if isinstance(error, OSError) and error.filename is not None:
-            text = f"{error.filename} cannot be read or written: {error.strerror}"
-        print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
+        complain(error)  # sizes beyond the machine raise any of the last three
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         trains = isinstance(command, Demo | Train | Unclip | Simulate)
-        rest = "; the same command continues" if trains else ""
-        print(f"sdeflow: stopped{rest}", file=sys.stderr)
+        complain("stopped" + ("; the same command continues" if trains else ""))
         raise SystemExit(130) from None
 
 

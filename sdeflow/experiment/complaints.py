@@ -1,13 +1,16 @@
-"""Give errors and warnings of `evolve` the advice that a user of `sdeflow check` can follow."""
+"""Say errors and warnings in one sentence, with advice that a user of the command can follow."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from sdeflow._validation import SdeflowError
+from sdeflow.distributed import first_to_report
 
 CURES = {
     "reached the wall": "the field spreads its cloud beyond the data: train it longer",
@@ -39,3 +42,26 @@ def _advice(complaint: str) -> str:
         if words in complaint:
             return f"{complaint.split(';')[0]}; {cure}"
     return complaint
+
+
+def complain(error: Exception | str) -> None:
+    """Print why the command ends, in one line; in a torchrun job, by the rank that knows it."""
+    if first_to_report():
+        print("sdeflow:", _sentence(error), file=sys.stderr)
+
+
+def _sentence(error: Exception | str) -> str:
+    """The message of an error on one line, without the stack that torch adds to it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written: {error.strerror}"
+    return " ".join(re.split(r"\n(?:frame #|Exception raised)", str(error))[0].split())
+
+
+@contextmanager
+def silenced(silent: bool) -> Iterator[None]:
+    """Drop all that is printed inside, if `silent`: in a torchrun job, rank 0 speaks for all."""
+    if not silent:
+        yield
+        return
+    with open(os.devnull, "w") as nothing, redirect_stdout(nothing), redirect_stderr(nothing):
+        yield

@@ -16,6 +16,7 @@ of the same settings to the same bits, and trains longer for more steps.
 from __future__ import annotations
 
 import json
+from collections import deque
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
-from sdeflow.training.fit import Training
+from sdeflow.training.fit import Training, uncut
 
 # --------------------------------------------------------------------------------------- training
 
@@ -65,7 +66,8 @@ from sdeflow.training.fit import Training
 def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     """Train the run in `folder`, or continue its training, and write its field there.
 
-    A finished run with fewer steps is trained further; its samples and reports are removed.
+    A finished run with fewer steps is trained further; its samples and reports are removed. In a
+    torchrun job the ranks share the training, and rank 0 writes the folder.
 
     Raises:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
@@ -95,7 +97,11 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         weighting=weighting(config),
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, sizes.steps // 10)),
+        every_seconds=5.0,  # the files are small
     )
+    if not training.layout.is_writer:
+        deque(training, maxlen=0)
+        return built
     if longer:
         remove(folder, RESULTS)
     about = {"digest": digest, "units": built.units.plain(), "made": provenance(config.seed)}
@@ -113,7 +119,7 @@ def _train(training: Training, log: Path, lines: list[dict[str, float]], progres
         desc="training", leave=False,
     ) as bar:  # fmt: skip
         mean, count = 0.0, 0
-        for value in training:
+        for value in uncut(training):
             mean, count = mean + float(value), count + 1
             if training.step % 100 == 0 or training.step == total:
                 lines.append({"step": training.step, "loss": mean / count})

@@ -3,7 +3,8 @@ r"""Train a network to be a field: Adam on the loss, and an average of the weigh
     sf.fit(field, data.sample, steps=5000)
 
 A training is a function of its seed: batch, noise, times and dropped labels of step k are drawn
-from (seed, k), so a run that is killed and resumed from its checkpoint ends in the same bits.
+from (seed, k), so a run that is killed and resumed from its checkpoint ends in the same bits. In a
+torchrun job the ranks share each batch, and rank 0 writes (see `ranks`).
 
 The n times of a batch are stratified, one in each of n equal shares of the time density. The
 learning rate rises linearly over the first 2 % of the steps and falls as a cosine. A copy of the
@@ -14,6 +15,7 @@ weights (see `average`).
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
@@ -23,16 +25,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_int, check_kind
+from sdeflow._validation import SdeflowError, check_int, check_kind, check_positive
+from sdeflow.distributed import barrier, layout
 from sdeflow.fields.learned import LearnedField
 from sdeflow.training.average import WeightAverage
 from sdeflow.training.coupling import Coupling
+from sdeflow.training.interruption import Interruption
 from sdeflow.training.loss import (
     TimeDensity,
     Weighting,
     default_time_density,
     default_weighting,
 )
+from sdeflow.training.ranks import agree, check_rows, own_rows, same_weights, sum_over_ranks
 from sdeflow.training.state import TrainingState
 from sdeflow.training.task import (
     Batch,
@@ -43,6 +48,9 @@ from sdeflow.training.task import (
     seeded,
 )
 from sdeflow.training.tensor_file import check_path
+
+RARELY = 10
+"""A checkpoint is written by time only if this many times the last one's time has passed."""
 
 
 class Training(Iterator[Tensor]):
@@ -57,6 +65,7 @@ class Training(Iterator[Tensor]):
         step: number of steps done.
         network: the copy that is trained; the field's own network holds the average of its
             weights.
+        layout: the rank of this process in its torchrun job, and the number of ranks.
     """
 
     def __init__(
@@ -73,6 +82,7 @@ class Training(Iterator[Tensor]):
         source: Sample | None = None,
         checkpoint: str | Path | None = None,
         every: int = 1000,
+        every_seconds: float = 30.0,
     ) -> None:
         check_kind(field, LearnedField, "field")
         config = TrainingConfig() if config is None else config
@@ -87,18 +97,32 @@ class Training(Iterator[Tensor]):
             default_time_density(field) if time_density is None else time_density,
             None if checkpoint is None else check_path(checkpoint, "checkpoint"),
             check_int(every, "every"),
+            check_positive(every_seconds, "every_seconds", zero=True),
             coupling,
             source,
         )
         self._draws = check_task(task)
-        self.step = 0
+        self.layout = layout()
+        check_rows(task, self.layout)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Make the state before the first step, or read it; it is the same on all ranks."""
+        task, here = self.task, self.layout
+        shared = here.size > 1
+        self._about = task.describe() if shared or task.checkpoint is not None else {}
         self._state = _untrained(task)
         self.network = self._state.network
+        self.step = 0
         if task.checkpoint is not None:
-            self._about = task.describe()
             self.step = self._state.restore(task.checkpoint, self._about, task.steps)
-            self._state.check(task.checkpoint, self._about)
-        field.network.eval()
+            if here.is_writer:
+                self._state.check(task.checkpoint, self._about)
+        agree(task, self._about, self.step, here)
+        for network in (self.network, task.field.network):
+            same_weights(network, here)
+        self._saved, self._written, self._took = self.step, time.monotonic(), 0.0
+        task.field.network.eval()
 
     def __repr__(self) -> str:
         task = self.task
@@ -127,25 +151,47 @@ class Training(Iterator[Tensor]):
         last = self.step == task.steps
         if last and not self._state.average.finite():
             raise self._failed("a weight is infinite", self.step)
-        if task.checkpoint is not None and (last or self.step % task.every == 0):
-            about = {**self._about, "steps": task.steps, "step": self.step}
-            self._state.write(task.checkpoint, about)
+        waited = time.monotonic() - self._written
+        if last or self.step % task.every == 0 or waited >= self._patience:
+            self.save()
+        if last:
+            barrier(self.layout)  # the checkpoint is there when the training ends on any rank
         return value
+
+    @property
+    def _patience(self) -> float:
+        return max(self.task.every_seconds, RARELY * self._took)
+
+    def save(self) -> None:
+        """Write the checkpoint now, on rank 0; nothing if no step was made since the last one."""
+        task = self.task
+        if task.checkpoint is None or self.step == self._saved or not self.layout.is_writer:
+            return
+        start = time.monotonic()
+        self._state.write(task.checkpoint, {**self._about, "steps": task.steps, "step": self.step})
+        self._saved, self._written = self.step, time.monotonic()
+        self._took = self._written - start
 
     def _advance(self) -> Tensor:
         """Make one step of the weights, unless the loss is not finite."""
         task, optimiser = self.task, self._state.optimiser
-        batch = task.batch(self.step, self.network)
+        whole = task.batch(self.step, self.network)
+        batch = own_rows(whole, self.layout)
         with torch.enable_grad(), self._own_draws(batch):
-            value = task.error(batch).mean()
-        if not math.isfinite(value.item()):
-            raise self._bad(batch, value.item())
+            value = task.error(batch).sum() / len(whole.x0)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
+        try:
+            value = sum_over_ranks(self.network, value.detach(), self.layout)
+        except SdeflowError:  # another rank has ended; the state is that after the last step
+            self.save()
+            raise
+        if not math.isfinite(value.item()):
+            raise self._bad(whole, value.item())
         for group in optimiser.param_groups:
             group["lr"] = self.rate
         optimiser.step()
-        return value.detach()
+        return value
 
     def _own_draws(self, batch: Batch) -> AbstractContextManager[None]:
         """Torch's generators with the seed of this batch, for a network that draws from them."""
@@ -172,6 +218,21 @@ def _untrained(task: TrainingTask) -> TrainingState:
     return TrainingState(network, average, adam)
 
 
+def uncut(training: Training) -> Iterator[Tensor]:
+    """The steps of a training that writes checkpoints; Ctrl-C and SIGTERM wait for one.
+
+    The step that runs is then finished and its checkpoint written, before the signal has its usual
+    effect. A second signal has it at once.
+    """
+    active = training.task.checkpoint is not None and training.layout.is_writer
+    with Interruption(active) as asked:
+        for value in training:
+            yield value
+            if asked:
+                training.save()
+                return
+
+
 def fit(
     field: LearnedField,
     sample: Sample,
@@ -185,6 +246,7 @@ def fit(
     source: Sample | None = None,
     checkpoint: str | Path | None = None,
     every: int = 1000,
+    every_seconds: float = 30.0,
     progress: bool = False,
 ) -> Tensor:
     """Train the field's network in place, and return the loss of each step (steps,).
@@ -208,10 +270,11 @@ def fit(
             `LearnedField(..., pairs=Pairs.COUPLED)`.
         source: (n, seed) -> eps (n, d), from which the flow starts in place of Gaussian noise: the
             cloud at t_max is sigma(t_max) eps + alpha(t_max) x0. It needs `pairs=Pairs.SOURCED`.
-        checkpoint: a file, written every `every` steps. If it exists, the training continues from
-            it to the same bits as without a stop; `steps` may be more than before. `load` reads
-            the field with the average so far from it.
-        every: steps between two checkpoints.
+        checkpoint: a file, written every `every` steps, every `every_seconds` and on Ctrl-C. If it
+            exists, the training continues from it to the same bits as without a stop; `steps` may
+            be more than before. `load` reads the field with the average so far from it.
+        every: most steps between two checkpoints.
+        every_seconds: most seconds between two checkpoints, or ten times those that one takes.
         progress: show a bar on stderr.
 
     Returns:
@@ -224,11 +287,11 @@ def fit(
     training = Training(
         field, sample, steps, seed, config=config, weighting=weighting,
         time_density=time_density, coupling=coupling, source=source, checkpoint=checkpoint,
-        every=every,
+        every=every, every_seconds=every_seconds,
     )  # fmt: skip
     bar = tqdm(
-        training, "training", training.task.steps, initial=training.step,
-        disable=None if progress else True, unit="step", leave=False,
+        uncut(training), "training", training.task.steps, initial=training.step,
+        disable=None if progress and training.layout.is_writer else True, unit="step", leave=False,
     )  # fmt: skip
     losses = list(bar)
     return torch.stack(losses).cpu() if losses else torch.empty(0)

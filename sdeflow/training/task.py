@@ -96,6 +96,7 @@ class TrainingTask:
     time_density: TimeDensity
     checkpoint: Path | None
     every: int
+    every_seconds: float
     coupling: Coupling | None = None
     source: Sample | None = None
 
