@@ -50,13 +50,11 @@ class Simulate:
             raise ValueError(f"particles must be a whole number, got {self.particles}")
         samplers, simulation = experiment.samplers, experiment.simulation
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
-        writer = simulation.layout().is_writer
         out = simulation.simulate(
             self.folder, check_int(int(self.particles), "particles"),
             tuple(self.reduce.split(",")), out=self.out, method=self.method, steps=self.steps,
             eta=eta, which=self.which, cells=self.cells, seed=self.seed, chunk=self.chunk,
             progress=sys.stderr.isatty(),
-            told=lambda text: print(f"sdeflow: {text}", file=sys.stderr) if writer else None,
+            told=lambda text: print("sdeflow:", text, file=sys.stderr),
         )  # fmt: skip
-        if writer:
-            print(out)
+        print(out)
