@@ -4,6 +4,7 @@ The programs run as they stand, but for numbers that set how long they take.
 """
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,7 @@ SMALLER = {
         "sample(200": "sample(50",
     },
     "how_to/own_solver.md": {"prior(10_000": "prior(4_000", "steps=400": "steps=200", "256": "96"},
+    "how_to/large_clouds.md": {"steps=20)": "steps=4)"},
     "how_to/paper_figure.md": {"(96, 96)": "(64, 64)"},
 }  # fmt: skip
 
@@ -59,6 +61,18 @@ def test_programs_of_a_page_run_and_print_what_it_says(
     for picture in re.findall(r"\]\([./]*pictures/([\w.]+)\)", text):
         assert (tmp_path / picture).stat().st_size > 10_000
         assert (DOCS / "pictures" / picture).is_file()
+
+
+def test_shell_scripts_of_the_pages_are_valid() -> None:
+    """bash reads them without running them: the job of Slurm too."""
+    scripts = [
+        script
+        for page in EVERY
+        for script in re.findall(r"^```bash\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    ]
+    assert any("#SBATCH" in script for script in scripts)
+    for script in scripts:
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 
 
 # ------------------------------------------------------------------------------------- links

@@ -83,6 +83,7 @@ def test_each_particle_may_have_a_label() -> None:
 
 
 def test_ranks_change_no_bit(whole: Any, tmp_path: Path) -> None:
+    pytest.importorskip("zarr", reason="zarr of the extra `large` is not installed")
     out = tmp_path / "cloud.zarr"
     for found in in_ranks(2, _rank, str(out)):
         assert not isinstance(found, BaseException), found
@@ -109,6 +110,8 @@ class Broken(Moments):
 
 @pytest.mark.parametrize("name", ["run", "cloud.zarr"])
 def test_an_interrupted_run_continues(whole: Any, tmp_path: Path, name: str) -> None:
+    if name.endswith("zarr"):
+        pytest.importorskip("zarr", reason="zarr of the extra `large` is not installed")
     reduce = [ALL[0], Broken(), *ALL[2:]]
     for left, chunk in ((2, BLOCK), (4, BLOCK), (5, 2 * BLOCK)):  # the first block is a probe
         Broken.left = left
@@ -295,6 +298,8 @@ def test_the_particle_of_a_failure_is_named() -> None:
 
 
 def test_a_cloud_in_a_file(tmp_path: Path) -> None:
+    for package in ("zarr", "dask", "xarray"):
+        pytest.importorskip(package, reason=f"{package} of an extra is not installed")
     out = tmp_path / "cloud.zarr"
     cloud = sf.simulate(OU, START, N, solver=SOLVER, seed=7, chunk=2 * BLOCK, out=out)
     kept = simulated()[3].numpy()
