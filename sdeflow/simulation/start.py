@@ -45,7 +45,7 @@ def draws(start: Start, sde: SDE, n: int | None, seed: int) -> tuple[Draw, int]:
         raise ValueError("give n, the number of particles")
     n = check_int(n, "n")
     if isinstance(start, Distribution):
-        return _by_blocks(start, seed), n
+        return by_blocks(start.sample, seed), n
     if isinstance(start, Process):
         dim = sde.field.dim if isinstance(sde, FieldSDE) else None
         if dim is None:
@@ -62,15 +62,18 @@ def draws(start: Start, sde: SDE, n: int | None, seed: int) -> tuple[Draw, int]:
     return start, n
 
 
-def _by_blocks(distribution: Distribution, seed: int) -> Draw:
-    """Draws of which each block of 4,096 has a seed of its own; that of the first is `seed`."""
+def by_blocks(sample: Callable[[int, int], Tensor], seed: int) -> Draw:
+    """Draws sample(n, seed), of which each block of 4,096 has a seed; that of the first is `seed`.
+
+    So any part can be drawn without the draws before it.
+    """
 
     def draw(first: int, count: int) -> Tensor:
         parts = []
         for block in range(first // BLOCK, -(-(first + count) // BLOCK)):
             low, high = (min(max(k - block * BLOCK, 0), BLOCK) for k in (first, first + count))
             own = (seed + block * APART) % 2**64
-            parts.append(distribution.sample(high, own)[low:])
+            parts.append(sample(high, own)[low:])
         return torch.cat(parts)
 
     return draw
