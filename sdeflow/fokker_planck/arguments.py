@@ -39,6 +39,33 @@ def check_time(sde: SDE, t: object) -> float:
     return when
 
 
+def check_moment(sde: SDE, t: object, x: Tensor, *, drift: bool) -> float:
+    """The time t of a generator; t_start if t is None and x (n, d) moves alike at all times.
+
+    Args:
+        drift: whether the drift must be constant too, and not the diffusion alone.
+
+    Raises:
+        ValueError: t is outside the span, or is None and the SDE depends on time.
+    """
+    if t is not None:
+        return check_time(sde, t)
+    asked = [f for f in (sde.drift if drift else None, sde.diffusion) if f is not None]
+    rows = []
+    with torch.no_grad():
+        for part in (0.0, 0.37, 0.71):
+            t = torch.tensor(sde.t_start + part * (sde.t_end - sde.t_start), dtype=torch.float64)
+            rows.append([torch.as_tensor(f(x.clone(), t)) for f in asked])
+    for later in rows[1:]:
+        for first, other in zip(rows[0], later, strict=True):
+            if not torch.allclose(first, other, rtol=1e-6, equal_nan=True):
+                raise ValueError(
+                    "this SDE depends on time, and a Markov generator is that of one time; name "
+                    f"it, t={sde.t_start:g}, or use evolve"
+                )
+    return sde.t_start
+
+
 def check_rescaling(rescaling: object, hint: str = "make one by Rescaling(process)") -> None:
     """Refuse what is neither a Rescaling nor None."""
     if rescaling is not None:
