@@ -1206,7 +1206,7 @@ DENSITIES_OF: Table = {
         lambda: fp.markov_generator(OU1, GRID1, potential=torch.full((32,), math.nan)),
         "potential",
     ),
-    "generator(dimension)": (lambda: fp.markov_generator(OU, GRID1), "(31, 1)"),
+    "generator(dimension)": (lambda: fp.markov_generator(OU, GRID1), "one axis for each"),
     "generator(matrix noise)": (
         lambda: fp.markov_generator(
             sf.SDE(lambda x, t: -x, lambda x, t: torch.eye(2), 0, 1), GRID
