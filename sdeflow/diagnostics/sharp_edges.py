@@ -17,15 +17,13 @@ def unrounded(x: Tensor, grid: Grid, share: Tensor) -> Tensor:
     Args:
         share: (cells + 1,) the mass of each cell, and of the outside.
     """
-    empty = (share[grid.cell(x)] <= ROUND_OFF).to(x.device)
+    empty = share[grid.cell(x)] <= ROUND_OFF
     if not empty.any():
         return x
-    at = x[empty].double()
+    step, x = torch.finfo(x.dtype).eps, x.detach().to("cpu", torch.float64, copy=True)
     sides = torch.cartesian_prod(*[torch.tensor([0.0, -1.0, 1.0])] * grid.dim)
-    sides = sides.reshape(-1, 1, grid.dim).to(at)
-    largest = torch.tensor([grid.low, grid.high]).abs().amax(0).to(at)
-    places = at + sides * torch.finfo(x.dtype).eps * largest
+    largest = torch.tensor([grid.low, grid.high]).double().abs().amax(0)
+    places = x[empty] + sides.reshape(-1, 1, grid.dim).double() * step * largest
     held = torch.stack([share[grid.cell(each)] for each in places])
-    x = x.double()
-    x[empty] = places[held.argmax(0).to(x.device), torch.arange(len(at), device=x.device)]
+    x[empty] = places[held.argmax(0), torch.arange(places.shape[1])]
     return x
