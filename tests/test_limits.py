@@ -85,17 +85,11 @@ def memory() -> None:
 
 
 def starts() -> None:
-    start, times = f64([[0.0], [0.5]]), torch.linspace(0, 1, 9).double()
-    late = sf.SDE(
-        lambda x, t: torch.where(t < start, 0, -x),
-        lambda x, t: torch.where(t < start, 0.0, torch.ones_like(x)), 0.0, 1.0,
-    )  # fmt: skip
-    plain = sf.SDE(lambda x, t: -x, lambda x, t: f64(1.0), 0.0, 1.0)
-    x = f64([[1.0], [2.0]])
-    path = sf.SDESolver(times=times, seed=1).solve(late, x, save=9)
-    rest = sf.SDESolver(times=times[4:], seed=1).solve(plain, x, save=5)
-    assert close(path.x[:5, 1], x[1].expand(5, 1))
-    assert close(path.x[4:, 1], rest.x[:, 1])
+    late = sf.sdes.starting(DECAY, [0.0, 0.35])
+    refused("start times", lambda: sf.ODESolver("rk4", steps=10).solve(late, X[:2]))
+    times = torch.tensor([0.0, 0.35, 1.0])
+    end = sf.ODESolver("rk4", times=times).solve(late, X[:2]).x[-1]
+    assert close(end[1], X[1] * math.exp(-0.65), rtol=1e-2)
 
 
 def splittings() -> None:

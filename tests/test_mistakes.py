@@ -831,6 +831,10 @@ SDES: Table = {
     "brownian(0)": (lambda: sd.brownian(0), "diffusivity must be positive"),
     "brownian(matrix)": (lambda: sd.brownian(torch.eye(2)), "diffusivity must be a number"),
     "brownian(t_end<0)": (lambda: sd.brownian(1.0, -1.0), "t_end must be positive"),
+    "starting(outside)": (lambda: sd.starting(OU, [9.0]), "within the span"),
+    "starting(None)": (lambda: sd.starting(None, [0.0]), "sde must be an SDE"),
+    "starting(text)": (lambda: sd.starting(OU, "now"), "starts must"),
+    "starting(whole steps)": (lambda: sd.starting(sf.ancestral(FIELD), [0.5]), "no start times"),
     "ou(number)": (lambda: sd.ornstein_uhlenbeck(1.0), "matrix must be square"),
     "ou(str)": (lambda: sd.ornstein_uhlenbeck("A"), "matrix must"),
     "ou(None)": (lambda: sd.ornstein_uhlenbeck(None), "matrix must"),
@@ -1253,7 +1257,7 @@ DENSITIES_OF: Table = {
         lambda: fp.markov_generator(OU1, GRID1, potential=torch.full((32,), math.nan)),
         "potential",
     ),
-    "generator(dimension)": (lambda: fp.markov_generator(OU, GRID1), "(31, 1)"),
+    "generator(dimension)": (lambda: fp.markov_generator(OU, GRID1), "one axis for each"),
     "generator(matrix noise)": (
         lambda: fp.markov_generator(
             sf.SDE(lambda x, t: -x, lambda x, t: torch.eye(2), 0, 1), GRID

@@ -13,6 +13,7 @@ times without particles.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -31,6 +32,7 @@ from sdeflow.solvers.sde_solver import SDESolver
 
 STEPS_HELD = 64  # steps solved at once, whose clouds are all held in memory
 TINY = torch.finfo(torch.float64).tiny
+FEW, CROWDED = 20, 0.3  # more than this share of the arrivals in one step gives a warning
 KEPT = 0.75  # arrived particles are taken out where at most this share has not arrived
 
 
@@ -125,7 +127,11 @@ def first_passage(
         solver: its steps cover the whole time span of the SDE.
 
     Raises:
-        ValueError: the SDE has no noise, or distance is a truth value.
+        ValueError: the SDE has no noise, distance is a truth value, or it is negative at the start
+            of all particles.
+
+    Warns:
+        RuntimeWarning: many arrivals fall into one step.
 
     Source: Gobet 2000.
     """
@@ -135,7 +141,9 @@ def first_passage(
     middle = ((times[1:] + times[:-1]) / 2 - times[0]).abs()
     x = check_cloud(x).clone()
     seed = seed_of(x[0]) if solver.seed is None else solver.seed
-    bound = _first(bounds.values(x, float(times[0])).cpu() <= 0)
+    distances = bounds.values(x, float(times[0])).cpu()
+    _check_start(distances)
+    bound = _first(distances <= 0)
     arrived = bound >= 0
     time = (times[-1] - times[0]).abs().expand(len(x)).masked_fill(arrived, 0.0)
     moved, coupled = torch.arange(len(x)), False
@@ -161,7 +169,33 @@ def first_passage(
         bound[moved[now]] = through.gather(0, step[None])[0][now]
         arrived[moved[now]] = True
         x, first = path.x[-1], first + len(part) - 1
+    _check_resolved(time[arrived & (time > 0)], middle)
     return Passage(time, arrived, bound, len(bounds.distances))
+
+
+def _check_start(distances: Tensor) -> None:
+    """Check that not all particles start beyond one bound, at distances (m, n)."""
+    beyond = (distances < 0).all(1)
+    if beyond.any():
+        raise ValueError(
+            f"all particles start beyond bound {int(beyond.int().argmax())}, where distance is "
+            "negative, so that all times are 0; it is positive before the bound: change its sign, "
+            "or the start"
+        )
+
+
+def _check_resolved(times: Tensor, middle: Tensor) -> None:
+    """Warn if the steps are too long to tell the times of arrivals apart."""
+    if len(times) < FEW:
+        return
+    share = float(torch.unique(times, return_counts=True)[1].max()) / len(times)
+    if share > CROWDED:
+        warnings.warn(
+            f"{share:.0%} of the arrivals fall into one of {len(middle)} steps, whose middle is "
+            "taken for their time; take more steps",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
 
 def _check(sde: SDE, solver: SDESolver) -> None:

@@ -36,14 +36,14 @@ from sdeflow.diagnostics.hypothesis import (
     whitened,
 )
 from sdeflow.diagnostics.martingale import dynkin_test
+from sdeflow.diagnostics.sharp_edges import unrounded
 from sdeflow.diagnostics.verdict import PathVerdict, Verdict
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.random_streams import Stream, random_generator
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.path import Path
 
-DRAWS = 2000  # perfect clouds that the sampling floor is computed from
-FREQUENCIES = 20
+DRAWS, FREQUENCIES = 2000, 20  # perfect clouds for the sampling floor, and waves
 WALL = 1e-3  # of the largest cell mass: with more in an outermost cell, there is a wall
 CLOSED = 1e-12  # largest mass outside the grid of a density between walls
 HELD = 0.5  # the least share of the mass that must be on the grid
@@ -203,7 +203,7 @@ class GoodnessOfFit:
                 f"this test was made for {self.n} particles, got {len(x)}; make one for them"
             )
         self._warn(x)
-        inside, outside = grid.count(self._unrounded(x))
+        inside, outside = grid.count(unrounded(x, grid, torch.from_numpy(self.share)))
         counts = np.append(inside.numpy().ravel(), outside)
         tests = (self._pearson(counts), self._characteristic(counts), self._rare_cells(counts))
         found = np.bincount(self.label, counts)
@@ -221,25 +221,6 @@ class GoodnessOfFit:
             residual=torch.from_numpy((off / spread)[self.label[:-1]]).reshape(grid.shape),
             grid=grid,
         )
-
-    def _unrounded(self, x: Tensor) -> Tensor:
-        """x, with particles that rounding has put into an empty cell in the full one beside it.
-
-        At a sharp edge half of those that are rounded onto it lie in the cell beyond.
-        """
-        grid, share = self.density.grid, torch.from_numpy(self.share)
-        empty = (share[grid.cell(x)] <= ROUND_OFF).to(x.device)
-        if not empty.any():
-            return x
-        at = x[empty].double()
-        sides = torch.cartesian_prod(*[torch.tensor([0.0, -1.0, 1.0])] * grid.dim)
-        sides = sides.reshape(-1, 1, grid.dim).to(at)
-        largest = torch.tensor([grid.low, grid.high]).abs().amax(0).to(at)
-        places = at + sides * torch.finfo(x.dtype).eps * largest
-        held = torch.stack([share[grid.cell(each)] for each in places])
-        x = x.double()
-        x[empty] = places[held.argmax(0).to(x.device), torch.arange(len(at), device=x.device)]
-        return x
 
     def _warn(self, x: Tensor) -> None:
         """Warn where the grid may cause a small p-value: particles beyond a wall, narrow cells.

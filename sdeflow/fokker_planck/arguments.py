@@ -15,6 +15,7 @@ from sdeflow._validation import SdeflowError, check_finite, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.density_path import Diagnostics
 from sdeflow.fokker_planck.rescaling import Rescaling
+from sdeflow.sdes.coefficients import checked_diffusion, checked_drift
 from sdeflow.sdes.sde import SDE
 
 
@@ -37,6 +38,37 @@ def check_time(sde: SDE, t: object) -> float:
             f"t is {when:g}, outside the span of this SDE; give one in [{low:g}, {high:g}]"
         )
     return when
+
+
+def check_moment(sde: SDE, t: object, x: Tensor, *, drift: bool) -> float:
+    """The time t of a generator; t_start if t is None and x (n, d) moves alike at all times.
+
+    Args:
+        drift: whether the drift must be constant too, and not the diffusion alone.
+
+    Raises:
+        ValueError: t is outside the span, or is None and the SDE depends on time.
+    """
+    if t is not None:
+        return check_time(sde, t)
+    rows = []
+    with torch.no_grad():
+        for part in (0.0, 0.37, 0.71):
+            when = torch.tensor(
+                sde.t_start + part * (sde.t_end - sde.t_start), dtype=torch.float64
+            )
+            row = [checked_drift(sde.drift(x.clone(), when), x, when)] if drift else []
+            if sde.diffusion is not None:
+                row.append(checked_diffusion(sde.diffusion(x.clone(), when), x, when))
+            rows.append(row)
+    for later in rows[1:]:
+        for first, other in zip(rows[0], later, strict=True):
+            if not torch.allclose(first, other, rtol=1e-6):
+                raise ValueError(
+                    "this SDE depends on time, and a Markov generator is that of one time; name "
+                    f"it, t={sde.t_start:g}, or use evolve"
+                )
+    return sde.t_start
 
 
 def check_rescaling(rescaling: object, hint: str = "make one by Rescaling(process)") -> None:

@@ -31,11 +31,11 @@ from torch import Tensor
 from sdeflow._validation import SdeflowError, check_int, check_kind, check_positive
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.arguments import (
+    check_moment,
     check_potential,
     check_rates,
     check_refuse,
     check_target,
-    check_time,
     on_axes_of,
 )
 from sdeflow.fokker_planck.density_path import REFUSE, WARN, Diagnostics, can_be_coarsened
@@ -107,8 +107,7 @@ class MarkovGenerator:
         Raises:
             SdeflowError: the cells are too wide, or the motion is hardly damped over a long time.
         """
-        row, order = self._row(density), self._order
-        span = check_positive(time, "time", zero=True)
+        row, order, span = self._row(density), self._order, check_positive(time, "time", zero=True)
         mass = np.empty(len(row))
         part, lost = self.matrix[order][:, order].tocsc(), self._lost[order]
         mass[order] = propagated(part, row[order], span, lost)
@@ -305,7 +304,7 @@ def markov_generator(
     Args:
         sde: any SDE; if it runs down in t, so does the chain.
         grid: the cells. Where the SDE has no walls, the edges of the grid reflect.
-        t: the time of drift and diffusion, t_start by default.
+        t: the time of drift and diffusion; needed if they depend on it.
         potential: U / kT at the centres, in the grid's shape, where f = -D grad U / kT; it takes
             the place of the drift.
         estimate: compare each result with that on cells twice as wide. Where cells cannot be
@@ -314,6 +313,7 @@ def markov_generator(
             for densities, relative for times and rates.
 
     Raises:
+        ValueError: drift or diffusion depend on time, and t is not given.
         SdeflowError: drift or diffusion is NaN or infinite.
 
     Source: Scharfetter and Gummel 1969; for many dimensions Heida, Kantner and Stephan 2020.
@@ -322,9 +322,9 @@ def markov_generator(
     check_kind(grid, Grid, "grid", "make one by Grid(low, high, shape)")
     check_grid_of_walls(sde.walls, grid)
     check_refuse(refuse)
-    when = sde.t_start if t is None else check_time(sde, t)
     energy = None if potential is None else check_potential(potential, grid)
     with on_axes_of(grid):
+        when = check_moment(sde, t, grid.centres(), drift=energy is None)
         rates = fitted_rates(sde, grid, when, energy)
         if energy is None:
             check_each_alone(sde, grid.centres(), when)

@@ -14,6 +14,7 @@ from sdeflow.sdes.multistep import Spread, multistep
 from sdeflow.sdes.plan import Recipe, recipe
 from sdeflow.sdes.potentials import double_well, harmonic, mexican_hat
 from sdeflow.sdes.sde import SDE, TransitionKernel
+from sdeflow.sdes.start_times import starting
 from sdeflow.sdes.walls import Box
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "comoving",
     "ancestral",
     "multistep",
+    "starting",
     "calibrate",
     "recipe",
     "Recipe",

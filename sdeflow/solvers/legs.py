@@ -70,15 +70,22 @@ def check_absorbed(before: Tensor | Path, sde: SDE) -> None:
     """Check that an SDE holds the particles that the walls of the path before it have absorbed.
 
     Raises:
-        ValueError: it has no absorbing walls, so they would move again.
+        ValueError: an absorbing wall is no longer where they are, so they would move again, or
+            rest within the box.
     """
     if not isinstance(before, Path) or before.absorbed is None:
         return
-    count = int((before.absorbed.wall >= 0).sum())
-    if count and (sde.walls is None or "absorbing" not in sde.walls.kinds()):
+    x, wall = before.x[-1], before.absorbed.wall.to(before.x.device)
+    free = wall >= 0
+    for i, axis in enumerate(() if sde.walls is None else sde.walls.axes(x.shape[1])):
+        for j, (place, kind) in enumerate(((axis.low, axis.at_low), (axis.high, axis.at_high))):
+            if kind == "absorbing":
+                free &= ~((wall == 2 * i + j) & (x[:, i] == x.new_tensor(place)))
+    if free.any():
         raise ValueError(
-            f"walls had absorbed {count} particles of the path, and this SDE has no absorbing "
-            "walls; start from path.x[-1] to release them, or from path.x[-1][~path.gone(-1)]"
+            f"walls had absorbed {int((wall >= 0).sum())} particles of the path, and this SDE has "
+            f"no absorbing walls where {int(free.sum())} of them are; start from path.x[-1] to "
+            "release them, or from path.x[-1][~path.gone(-1)]"
         )
 
 

@@ -80,6 +80,7 @@ def test_a_corner_is_left_through_each_side_as_often_as_by_symmetry() -> None:
     assert share.value[4] == 0
 
 
+@pytest.mark.filterwarnings("ignore:.* of the arrivals fall into one:RuntimeWarning")
 def test_of_two_bounds_in_one_step_the_nearer_counts() -> None:
     """One step as long as the interval, from 0.02 above its low end: P(low) = 0.98."""
     x = torch.zeros(2000, 1, dtype=F64)

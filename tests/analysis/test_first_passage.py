@@ -180,6 +180,14 @@ def test_particles_in_the_target_arrive_at_time_zero_and_others_later() -> None:
     assert found.time[1] > 0
 
 
+def test_a_distance_of_the_wrong_sign_is_refused_and_too_few_steps_are_told() -> None:
+    x, solver = torch.zeros(200, 1, dtype=F64), SDESolver(steps=4, seed=1)
+    with pytest.raises(ValueError, match=r"all particles start beyond bound 1.* change its sign"):
+        first_passage(drifting(8.0), x, [level, lambda x: -level(x)], solver)
+    with pytest.warns(RuntimeWarning, match=r"% of the arrivals fall into one of 4 steps"):
+        first_passage(drifting(8.0), x, level, solver)
+
+
 def test_rate_of_censored_exponentials_scatters_by_its_error() -> None:
     """Four in ten of SciPy's exponentials are censored: 300 scores have mean square one."""
     scores = []

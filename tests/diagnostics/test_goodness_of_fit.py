@@ -61,6 +61,10 @@ def test_rounding_onto_a_sharp_edge_is_no_particle_in_an_empty_cell(dtype: torch
     density, x = data.distribution.on_grid(grid), data.sample(20_000, 0)
     assert (density.mass.reshape(-1)[grid.cell(x.to(dtype))] < 1e-15).any()
     assert check_density(x.to(dtype), density).p_value > 1e-3
+    on_edges = x.to(dtype).double()
+    before = on_edges.clone()
+    assert check_density(on_edges, density).p_value > 1e-3
+    assert on_edges.equal(before)
     assert check_density((0.97 * x).to(dtype), density).p_value < 1e-9
 
 

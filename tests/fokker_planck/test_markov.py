@@ -12,6 +12,7 @@ from torch import Tensor
 
 import sdeflow as sf
 from sdeflow import Density, Grid, SdeflowError, evolve
+from sdeflow.fokker_planck import markov_generator
 from tests.problems import (
     GRID_64,
     NO_LIMITS,
@@ -221,3 +222,16 @@ def test_generator_refuses_wrong_arguments_in_one_sentence(mistake, error, words
     with pytest.raises(error, match=words) as refusal:
         mistake()
     assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("part", ["drift", "diffusion"])
+def test_the_time_of_an_sde_that_depends_on_it_must_be_named(part: str) -> None:
+    """Also where the drift is the same at the start, the middle and the end."""
+    sde = sf.sdes.langevin(sf.sdes.harmonic(1.0), 1.0, t_end=1.0)
+    made = getattr(sde, part)
+    turned = replace(sde, **{part: lambda x, t: made(x, t) * (2 + torch.sin(2 * math.pi * t))})
+    grid = Grid(-5.0, 5.0, (32,))
+    with pytest.raises(ValueError, match=r"depends on time.* name it, t=0, or use evolve"):
+        markov_generator(turned, grid)
+    now, later = (markov_generator(turned, grid, t=t).matrix for t in (0.0, 0.25))
+    assert abs(later - now).max() > 1

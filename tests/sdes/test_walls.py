@@ -241,10 +241,15 @@ def test_a_path_whose_particles_were_absorbed_goes_on_between_absorbing_walls_on
     sde = moving(Box(0.0, 1.0, "absorbing"), end=0.2)
     path = SDESolver(steps=4, seed=1).solve(sde, at(0.52, 500))
     free = replace(sde, walls=None)
-    with pytest.raises(ValueError, match="no absorbing walls; start from path"):
+    with pytest.raises(ValueError, match="no absorbing walls where"):
         SDESolver(steps=4).solve(free, path)
-    with pytest.raises(ValueError, match="no absorbing walls; start from path"):
+    with pytest.raises(ValueError, match="no absorbing walls where"):
         sf.ODESolver("rk4", steps=4).solve(replace(free, diffusion=None), path)
+    for other in (Box(0.0, 1.5, "absorbing"), Box(0.0, 1.0, [("absorbing", "reflecting")])):
+        with pytest.raises(ValueError, match="no absorbing walls where"):
+            SDESolver(steps=4).solve(replace(sde, walls=other), path)
+    wider = replace(sde, walls=Box([0.0], [1.0], "absorbing"), t_end=0.4, made_for=None)
+    assert SDESolver(steps=4).solve(wider, path).gone(0).equal(path.gone(-1))
 
 
 def test_stratonovich_noise_between_walls_is_refused_with_its_cure() -> None:
