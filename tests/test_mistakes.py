@@ -661,6 +661,10 @@ TRAINING: Table = {
         "config must be",
     ),
     "fit(every=0)": (lambda: sf.fit(LEARNED, SAMPLE, 1, every=0), "every must be at least 1"),
+    "fit(every_seconds=-1)": (
+        lambda: sf.fit(LEARNED, SAMPLE, 1, every_seconds=-1.0),
+        "every_seconds must be zero or more",
+    ),
     "fit(checkpoint=int)": (lambda: sf.fit(LEARNED, SAMPLE, 1, checkpoint=3), "checkpoint must"),
     "fit(checkpoint=folder)": (lambda: sf.fit(LEARNED, SAMPLE, 1, checkpoint=FOLDER), FOLDER),
     "fit(weighting=float)": (lambda: sf.fit(LEARNED, SAMPLE, 1, weighting=1.0), "weighting must"),

@@ -18,7 +18,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_cloud, check_file, check_int, check_kind, check_seed
+from sdeflow._validation import (
+    SdeflowError,
+    check_cloud,
+    check_file,
+    check_int,
+    check_kind,
+    check_seed,
+)
+from sdeflow.distributed import layout
 from sdeflow.fields.film import FilmNetwork
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.unet import UNet
@@ -208,6 +216,10 @@ def train_unclip(
         SdeflowError: scikit-learn is missing; a file in the folder is damaged or of another run.
     """
     config = UnCLIPConfig() if config is None else check_kind(config, UnCLIPConfig, "config")
+    if layout().size > 1:  # each rank would train a contrastive model and write it
+        raise SdeflowError(
+            "torchrun can share train_prior and train_decoder; start train_unclip without it"
+        )
     parts = None if folder is None else check_file(folder, "folder") / "training"
     clip = _trained_clip(config, parts, progress) if clip is None else clip
     pool = embedded_pool(clip, config.pool, config.seed)

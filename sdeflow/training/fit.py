@@ -153,7 +153,7 @@ class Training(Iterator[Tensor]):
             raise self._failed("a weight is infinite", self.step)
         waited = time.monotonic() - self._written
         if last or self.step % task.every == 0 or waited >= self._patience:
-            self.save()
+            self._save()
         if last:
             barrier(self.layout)  # the checkpoint is there when the training ends on any rank
         return value
@@ -162,7 +162,7 @@ class Training(Iterator[Tensor]):
     def _patience(self) -> float:
         return max(self.task.every_seconds, RARELY * self._took)
 
-    def save(self) -> None:
+    def _save(self) -> None:
         """Write the checkpoint now, on rank 0; nothing if no step was made since the last one."""
         task = self.task
         if task.checkpoint is None or self.step == self._saved or not self.layout.is_writer:
@@ -184,7 +184,7 @@ class Training(Iterator[Tensor]):
         try:
             value = sum_over_ranks(self.network, value.detach(), self.layout)
         except SdeflowError:  # another rank has ended; the state is that after the last step
-            self.save()
+            self._save()
             raise
         if not math.isfinite(value.item()):
             raise self._bad(whole, value.item())
@@ -229,7 +229,7 @@ def uncut(training: Training) -> Iterator[Tensor]:
         for value in training:
             yield value
             if asked:
-                training.save()
+                training._save()
                 return
 
 

@@ -216,13 +216,18 @@ def _refused() -> list[str]:
             told.append("")
         except (ValueError, sf.SdeflowError) as error:
             told.append(str(error))
+    try:
+        sf.images.train_unclip()
+    except sf.SdeflowError as error:
+        told.append(str(error))
     return told
 
 
 def test_what_ranks_cannot_share_is_refused_on_all() -> None:
     first, second = in_ranks(2, _refused)
     assert first == second
-    norm, rows, seeds, data = first
+    norm, rows, seeds, data, unclip = first
+    assert "start train_unclip without it" in unclip
     assert "mixes the rows of a batch, as batch norm does" in norm
     assert "a batch of 1 cannot be shared by 2 ranks" in rows
     assert "rank 1 has another training than rank 0" in seeds
