@@ -118,7 +118,7 @@ class Brownian:
         """A standard normal (n, d) for step k, independent of W: for what happens within it."""
         if self._crossing is None:
             raise ValueError("this path was made for no walls; pass walls=True")
-        return self._crossing.read(k if self._grid is None else self._grid[k])
+        return self._crossing.read(k if self._grid is None else self._grid[k]).to(self._device)
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:
