@@ -283,23 +283,6 @@ def check_file(path: object, name: str = "path") -> Path:
     return Path(path)
 
 
-def check_device(device: object, name: str = "device") -> torch.device:
-    """Return `device` as a torch.device."""
-    try:
-        return torch.device(device)  # type: ignore[call-overload]
-    except (TypeError, RuntimeError):
-        raise TypeError(f"{name} must be a device, such as 'cpu', got {shown(device)}") from None
-
-
-def check_place(
-    where: object, dtype: object = None
-) -> tuple[torch.device | None, torch.dtype | None]:
-    """Return the arguments of `to`, a device or a type or both, as a device and a type."""
-    if isinstance(where, torch.dtype) and dtype is None:
-        return None, check_dtype(where)
-    return check_device(where, "where"), None if dtype is None else check_dtype(dtype)
-
-
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:
     """Return `dtype` if it is a floating-point type of torch."""
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

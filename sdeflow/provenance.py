@@ -30,22 +30,28 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from sdeflow._devices import device_name
 from sdeflow._validation import check_file
 
 
 def provenance(
-    seed: int | None = None, config: Mapping[str, object] | None = None
+    seed: int | None = None,
+    config: Mapping[str, object] | None = None,
+    device: torch.device | None = None,
 ) -> dict[str, str | int]:
     """The command, commit, versions, device, threads, dtype and seed that made a result.
 
-    `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON.
+    `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON. The
+    device is the processor, and with `device` a GPU beside it.
     """
+    processor = platform.processor() or platform.machine()
+    gpu = "" if device is None or device.type == "cpu" else f" and {device_name(device)}"
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
-        "device": platform.processor() or platform.machine(),
+        "device": f"{processor}{gpu}",
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),

@@ -2,7 +2,7 @@
 
     with FakeDevice():
         x = torch.randn(5, 2).to(FAKE)  # x.device is FAKE
-        x + torch.ones(2)               # MixedDevices: as on a GPU
+        x + torch.ones(2)               # MixedDevicesError: as on a GPU
         x.numpy()                       # TypeError: as on a GPU
 
 A tensor on it holds a tensor of the CPU, with which every operation is done. It reports torch's
@@ -33,7 +33,7 @@ JOINED = {aten.cat.default, aten.stack.default}  # other operations take numbers
 FUSED = "_get_fused_kernels_supported_devices"
 
 
-class MixedDevices(RuntimeError):
+class MixedDevicesError(RuntimeError):
     """An operation has tensors of two devices."""
 
 
@@ -61,7 +61,9 @@ class OnDevice(Tensor):
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
     given: list[Tensor] = []
     inner = _each(args, lambda v: given.append(v) or getattr(v, "held", v))
-    named = {k: _each(v, lambda v: given.append(v) or getattr(v, "held", v)) for k, v in kwargs.items()}
+    named = {
+        k: _each(v, lambda v: given.append(v) or getattr(v, "held", v)) for k, v in kwargs.items()
+    }
     there = False
     for v in given:
         if type(v) is OnDevice:
@@ -96,7 +98,7 @@ def _refuse_mixed(func: Any, args: tuple, given: list[Tensor]) -> None:
     here = [v for v in given if not isinstance(v, OnDevice) and v.ndim >= least]
     if here:
         shapes = ", ".join(str(tuple(v.shape)) for v in here)
-        raise MixedDevices(f"{func} has tensors of the device and of the CPU: {shapes}")
+        raise MixedDevicesError(f"{func} has tensors of the device and of the CPU: {shapes}")
 
 
 class _Dispatch(TorchDispatchMode):

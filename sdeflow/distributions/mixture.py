@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
+from sdeflow._devices import check_place
 from sdeflow._validation import (
     as_floating,
     check_cloud,
     check_finite,
     check_int,
-    check_place,
     check_positive,
 )
 from sdeflow.density import Density, Grid, captured

@@ -159,8 +159,7 @@ class LearnedField(Field):
         return self._row.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        # A cloud is converted to the floating-point type of the network, and back; one that lies
-        # on another device goes to that of the network, and back.
+        # A cloud goes to the floating-point type and the device of the network, and back.
         given, like = like, self._near(like)
         inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None or t.ndim or self._per_particle or torch.is_grad_enabled():
