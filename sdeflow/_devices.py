@@ -12,7 +12,7 @@ def check_device(device: object, name: str = "device") -> torch.device:
     try:
         return torch.device(device)  # type: ignore[call-overload]
     except (TypeError, RuntimeError):
-        raise TypeError(f"{name} must be a device, such as 'cpu', got {shown(device)}") from None
+        raise TypeError(f"{name} must be a device, such as 'cpu' or 'cuda', got {shown(device)}") from None
 
 
 def check_usable(device: object, name: str = "device") -> torch.device:

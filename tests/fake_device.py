@@ -11,7 +11,7 @@ device "meta", whose own tensors hold no numbers, because torch has no other in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from importlib import import_module
 from typing import Any
@@ -41,6 +41,7 @@ class OnDevice(Tensor):
     """A tensor that lies on the fake device; `held` has its numbers."""
 
     held: Tensor
+    is_meta = False  # it has numbers
 
     @staticmethod
     def __new__(cls, held: Tensor) -> OnDevice:
@@ -59,27 +60,38 @@ class OnDevice(Tensor):
 
 
 def _run(func: Any, args: tuple, kwargs: dict) -> Any:
-    given: list[Tensor] = []
-    inner = _each(args, lambda v: given.append(v) or getattr(v, "held", v))
-    named = {
-        k: _each(v, lambda v: given.append(v) or getattr(v, "held", v)) for k, v in kwargs.items()
-    }
-    there = False
-    for v in given:
-        if type(v) is OnDevice:
-            there = True
-        elif v.is_meta:
-            raise RuntimeError(f"{func} has a tensor of torch's own device {FAKE}")
+    """Do the operation with the numbers, if no tensor is elsewhere than the others."""
+    given = [v for v in _tensors((*args, *kwargs.values())) if isinstance(v, Tensor)]
+    there = any(type(v) is OnDevice for v in given)
+    device = kwargs.get("device")
+    if not there and device is None:
+        return func(*args, **kwargs)
     if there and func not in COPIES:
         _refuse_mixed(func, args, given)
-    if kwargs.get("device") is not None:
-        there = torch.device(kwargs["device"]) == FAKE
-        named["device"] = torch.device("cpu") if there else kwargs["device"]
-    out = func(*inner, **named)
-    if not there and func is not aten.copy_.default:
-        return out
-    known = {id(v.held): v for v in given if type(v) is OnDevice}  # of operations in place
-    return _each(out, lambda v: known[id(v)] if id(v) in known else OnDevice(v) if there else v)
+    if device is not None:
+        there = torch.device(device) == FAKE
+        kwargs = {**kwargs, "device": torch.device("cpu") if there else device}
+    kwargs = {k: _each(v, _held) for k, v in kwargs.items()}
+    out = func(*_each(args, _held), **kwargs)
+    known = {id(_held(v)): v for v in given}  # an operation in place returns what it was given
+
+    def wrapped(v: Tensor) -> Tensor:
+        return known[id(v)] if id(v) in known else OnDevice(v) if there else v
+
+    return _each(out, wrapped)
+
+
+def _tensors(values: tuple | list) -> Iterator[Any]:
+    """The entries of values and of the lists in it."""
+    for v in values:
+        if isinstance(v, list | tuple):
+            yield from v
+        else:
+            yield v
+
+
+def _held(v: Tensor) -> Tensor:
+    return v.held if type(v) is OnDevice else v
 
 
 def _each(value: Any, change: Callable[[Tensor], Any]) -> Any:
@@ -94,6 +106,8 @@ def _each(value: Any, change: Callable[[Tensor], Any]) -> Any:
 def _refuse_mixed(func: Any, args: tuple, given: list[Tensor]) -> None:
     if func in INDEXED and isinstance(args[0], OnDevice):
         given = [args[0], *args[2:3]]
+    if any(type(v) is Tensor and v.is_meta for v in given):
+        raise RuntimeError(f"{func} has a tensor without numbers, of torch's own device {FAKE}")
     least = 0 if func in JOINED else 1
     here = [v for v in given if not isinstance(v, OnDevice) and v.ndim >= least]
     if here:
