@@ -30,7 +30,6 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from sdeflow._devices import device_name
 from sdeflow._validation import check_file
 
 
@@ -57,6 +56,19 @@ def provenance(
         **({} if seed is None else {"seed": seed}),
         **({} if config is None else {"config": _digest(config)}),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a device, such as "cuda:0, NVIDIA H200"."""
+    told = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"{device}{told}"
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs that torch can use on this machine."""
+    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    found += [torch.device("mps")] if torch.backends.mps.is_available() else []
+    return [device_name(device) for device in found]
 
 
 def _digest(config: Mapping[str, object]) -> str:

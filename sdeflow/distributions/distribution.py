@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate, blocked
-from sdeflow._devices import check_place
 from sdeflow._wording import in_words
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.arguments import Noise as Noise
+from sdeflow.distributions.arguments import check_place
 
 
 class Posterior(NamedTuple):

@@ -21,7 +21,6 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._devices import check_place
 from sdeflow._validation import (
     as_floating,
     check_cloud,
@@ -37,6 +36,7 @@ from sdeflow.distributions.arguments import (
     check_draw,
     check_move,
     check_noise,
+    check_place,
     check_wide,
 )
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior

@@ -21,10 +21,15 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 from sdeflow._blocks import Evaluate
-from sdeflow._devices import check_place
 from sdeflow._validation import check_cloud, check_int, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.arguments import check_asked, check_draw, check_move, check_noise
+from sdeflow.distributions.arguments import (
+    check_asked,
+    check_draw,
+    check_move,
+    check_noise,
+    check_place,
+)
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean

@@ -32,8 +32,7 @@ from tabulate import tabulate
 from tyro.conf import arg
 
 import sdeflow.experiment as experiment
-from sdeflow._devices import check_usable
-from sdeflow._validation import SdeflowError, check_int
+from sdeflow._validation import SdeflowError, check_device, check_int
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.info_commands import Info, Provenance
@@ -74,7 +73,7 @@ class Demo:
         if self.film is not None:
             built.check_plane("a film")
             experiment.films.check(self.film)
-        device = check_usable(self.device)
+        device = check_device(self.device)
         run.clear(self.out, self.config)
         told = sys.stderr.isatty()
         print(demo.demo(

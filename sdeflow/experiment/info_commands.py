@@ -9,8 +9,7 @@ import tyro
 from tabulate import tabulate
 
 import sdeflow.experiment as experiment
-from sdeflow._devices import gpus
-from sdeflow.provenance import picture_provenance, provenance
+from sdeflow.provenance import gpus, picture_provenance, provenance
 
 
 @dataclass(frozen=True)

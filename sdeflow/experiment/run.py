@@ -23,8 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._devices import check_usable
-from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
+from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
 from sdeflow.experiment.config import Config
@@ -75,7 +74,7 @@ def fit(
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
         ValueError: the folder is a file.
     """
-    folder, device = check_file(folder, "folder"), check_usable(device)
+    folder, device = check_file(folder, "folder"), check_device(device)
     check_folder(folder)
     check_no_words(folder)
     check_kind(config, Config, "config")
@@ -138,7 +137,7 @@ def reopen(folder: Path, device: torch.device | str = "cpu") -> Problem:
         SdeflowError: there is no run, it is not finished, a file is damaged or of another run, or
             the data have changed.
     """
-    folder, device = check_file(folder, "folder"), check_usable(device)
+    folder, device = check_file(folder, "folder"), check_device(device)
     check_run(folder)
     config, digest, units = _read_config(folder / "config.json")
     if not (folder / "field.safetensors").is_file():

@@ -154,7 +154,8 @@ class ContrastiveModel(nn.Module):
         return F.normalize(self.image(x.to(self.log_scale)), dim=1)
 
     def _of_texts(self, texts: Sequence[str]) -> Tensor:
-        return F.normalize(self.text(self.vocabulary.tokens(texts).to(self.log_scale.device)), dim=1)
+        tokens = self.vocabulary.tokens(texts).to(self.log_scale.device)
+        return F.normalize(self.text(tokens), dim=1)
 
     def save(self, path: str | Path) -> None:
         """Write weights, sizes and words to one safetensors file."""

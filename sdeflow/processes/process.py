@@ -27,10 +27,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from sdeflow._devices import check_device
 from sdeflow._validation import (
     as_floating,
     check_cloud,
+    check_device,
     check_dtype,
     check_int,
     check_kind,

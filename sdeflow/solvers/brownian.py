@@ -23,11 +23,10 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from sdeflow._devices import check_device
-from sdeflow._validation import check_dtype, check_int, check_seed, check_times
-from sdeflow.device_normals import DeviceNormals, NoisePlace, Normals, check_noise_place
+from sdeflow._validation import check_device, check_dtype, check_int, check_seed, check_times
 from sdeflow.random_streams import KeyedNormals, Stream
 from sdeflow.sdes.sde import Times
+from sdeflow.solvers.device_normals import DeviceNormals, NoisePlace, Normals, check_noise_place
 from sdeflow.solvers.path import nested
 
 

@@ -19,7 +19,6 @@ import torchsde
 from torch import Tensor
 
 from sdeflow._validation import check_int, check_seed, check_times
-from sdeflow.device_normals import NoisePlace, check_noise_place
 from sdeflow.sdes.sde import SDE, SteppedSDE, Times
 from sdeflow.solvers import legs
 from sdeflow.solvers.adapters import (
@@ -40,6 +39,7 @@ from sdeflow.solvers.checks import (
     check_noise,
     check_sde_and_cloud,
 )
+from sdeflow.solvers.device_normals import NoisePlace, check_noise_place
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, sde_path
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.matrix_noise import TorchsdeMatrix
