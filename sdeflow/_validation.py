@@ -66,8 +66,10 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"{name} must be a floating-point tensor, got {kind}{_as_cloud(x)}")
     if x.ndim != 2:
+        line = "; use x[:, None] for particles on a line, x[None] for one particle"
+        cure = line if x.ndim == 1 else "; flatten each particle with x.flatten(1)" * (x.ndim > 2)
         raise ValueError(
-            f"{name} must be a cloud of shape (n, d), got shape {tuple(x.shape)}{_as_rows(x)}"
+            f"{name} must be a cloud of shape (n, d), got shape {tuple(x.shape)}{cure}"
         )
     if x.shape[0] == 0 or x.shape[1] == 0:
         raise ValueError(f"{name} is empty (shape {tuple(x.shape)}); give at least one particle")
@@ -95,12 +97,6 @@ def _as_cloud(value: object) -> str:
     if callable(getattr(value, "sample", None)) and not isinstance(value, type):
         return "; draw a cloud with its .sample(n, seed)"
     return ""
-
-
-def _as_rows(x: Tensor) -> str:
-    """The end of the sentence that refuses a tensor that is not (n, d): how to reshape it."""
-    line = "; use x[:, None] for particles on a line, x[None] for one particle"
-    return line if x.ndim == 1 else "; flatten each particle with x.flatten(1)" * (x.ndim > 2)
 
 
 def check_int(value: object, name: str, least: int = 1) -> int:
@@ -284,11 +280,14 @@ def check_file(path: object, name: str = "path") -> Path:
 
 
 def check_device(device: object, name: str = "device") -> torch.device:
-    """Return `device` as a torch.device."""
+    """Return `device` as a torch.device if this machine has it."""
     try:
-        return torch.device(device)  # type: ignore[call-overload]
-    except (TypeError, RuntimeError):
-        raise TypeError(f"{name} must be a device, such as 'cpu', got {shown(device)}") from None
+        found = torch.device(device)  # type: ignore[call-overload]
+        torch.ones((), device=found).item()
+    except (TypeError, RuntimeError, AssertionError) as error:
+        why = f"{shown(device)} ({str(error).splitlines()[0]})"
+        raise ValueError(f"{name} must be a device of this machine, got {why}") from None
+    return found
 
 
 def check_dtype(dtype: object, name: str = "dtype") -> torch.dtype:

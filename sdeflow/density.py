@@ -166,12 +166,12 @@ class Density(Stored):
         return replace(self, grid=self.grid.scaled(factor))
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """ln p(x) = ln(m_i / volume) at each particle of x (n, d), (n,) in float64.
+        """ln p(x) = ln(m_i / volume) at each particle of x (n, d), (n,) in float64, on its device.
 
         It is constant in a cell, and -inf in cells without mass and outside the grid.
         """
         which = self.grid.cell(x)
-        height = torch.log(self.mass.reshape(-1) / self.grid.volume)
+        height = torch.log(self.mass.reshape(-1) / self.grid.volume).to(which.device)
         return torch.where(which >= 0, height[which.clamp_min(0)], -math.inf)
 
     def sample(self, n: int, seed: int) -> Tensor:

@@ -88,7 +88,10 @@ class Grid:
         return _product([self.edges(i) for i in range(self.dim)])
 
     def cell(self, x: Tensor) -> Tensor:
-        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside."""
+        """The number of the cell that holds each particle of x (n, d), (n,); -1 outside.
+
+        It is found on the CPU in float64, and lies on the device of x.
+        """
         check_cloud(x, dim=self.dim)
         which = torch.zeros(len(x), dtype=torch.int64)
         inside = torch.ones(len(x), dtype=torch.bool)
@@ -98,11 +101,11 @@ class Grid:
             k = torch.where(coordinate == self.high[i], n - 1, k)
             inside &= (k >= 0) & (k < n)
             which = which * n + k
-        return torch.where(inside, which, -1)
+        return torch.where(inside, which, -1).to(x.device)
 
     def count(self, x: Tensor) -> tuple[Tensor, int]:
         """The number of particles of x (n, d) in each cell, (*shape), and the number outside."""
-        which = self.cell(x)
+        which = self.cell(x).cpu()
         inside = which[which >= 0]
         counts = torch.bincount(inside, minlength=math.prod(self.shape))
         return counts.reshape(self.shape), len(which) - len(inside)

@@ -34,23 +34,41 @@ from sdeflow._validation import check_file
 
 
 def provenance(
-    seed: int | None = None, config: Mapping[str, object] | None = None
+    seed: int | None = None,
+    config: Mapping[str, object] | None = None,
+    device: torch.device | None = None,
 ) -> dict[str, str | int]:
     """The command, commit, versions, device, threads, dtype and seed that made a result.
 
-    `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON.
+    `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON. The
+    device is the processor, and with `device` a GPU beside it.
     """
+    processor = platform.processor() or platform.machine()
+    gpu = "" if device is None or device.type == "cpu" else f" and {device_name(device)}"
     return {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
-        "device": platform.processor() or platform.machine(),
+        "device": f"{processor}{gpu}",
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
         **({} if config is None else {"config": _digest(config)}),
     }
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a device, such as "cuda:0, NVIDIA H200"."""
+    told = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"{device}{told}"
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs that torch can use on this machine."""
+    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    found += [torch.device("mps")] if torch.backends.mps.is_available() else []
+    return [device_name(device) for device in found]
 
 
 def _digest(config: Mapping[str, object]) -> str:

@@ -57,7 +57,7 @@ ONLY_IN = {  # outside module: the one file, or package, of ours that may import
     "torchsde": "sdeflow/solvers/sde_solver.py",
     "torchdiffeq": "sdeflow/solvers/ode_solver.py",
     "matplotlib": "sdeflow/plot/",
-    "tyro": "sdeflow/experiment/cli.py",
+    "tyro": "sdeflow/experiment/",
 }
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
@@ -795,7 +795,7 @@ LATE = "def __getattr__(name):\n    return import_module(name)"
         (each_engine_in_one_file, "sdeflow/training/fit.py", "from torchdiffeq import odeint"),
         (each_engine_in_one_file, CLI, "import matplotlib.pyplot as plt"),
         (each_engine_in_one_file, "sdeflow/plotter.py", "from matplotlib.axes import Axes"),
-        (each_engine_in_one_file, "sdeflow/experiment/demo.py", "import tyro"),
+        (each_engine_in_one_file, "sdeflow/images/clip.py", "import tyro"),
         (public_things_are_described, SDE, "x = 1"),
         (public_things_are_described, SDE, DOC + "def f(): ..."),
         (public_things_are_described, SDE, DOC + "@dataclass\nclass A:\n  x: int"),

@@ -65,7 +65,7 @@ def turning_rate(field: Field, y: Tensor, rho: Tensor) -> Curve:
             2 * torch.asin(((b - a).norm(dim=1) / 2).clamp_max(1)).mean()
             for a, b in pairwise(directions)
         ]
-    )
+    ).cpu()
     gap = times_of(field.process, rho).diff().abs()
     return Curve(torch.sqrt(rho[1:] * rho[:-1]), turned / gap)
 
@@ -84,11 +84,11 @@ def alignment(field: Field, points: Tensor, y: Tensor, rho: Tensor) -> tuple[Cur
         rho: (L,) noise levels of the process, falling or rising.
     """
     y, rho = _checked(field, y, rho)
-    points = check_cloud(points, "points", y.shape[1]).double()
+    points = check_cloud(points, "points", y.shape[1]).to(y)
     centre, near = _unit(points.mean(0) - y), _unit(points[nearest(y, points, scale=1.0)] - y)
     directions = [_unit(v) for v in _towards_the_data(field, y, rho)]
     to_centre, to_near = (
-        torch.stack([(a * way).sum(1).mean() for a in directions]) for way in (centre, near)
+        torch.stack([(a * way).sum(1).mean() for a in directions]).cpu() for way in (centre, near)
     )
     return Curve(rho, to_centre), Curve(rho, to_near)
 

@@ -296,7 +296,7 @@ def learned_variance(field: Field, x0: Tensor, times: Tensor, seed: int = 0) -> 
     check_seed(seed)
     with torch.no_grad():
         square = torch.stack([(error**2).mean() for error in _errors(field, x0, times, seed)])
-    return _widened(field.process, times, square)
+    return _widened(field.process, times, square.cpu())
 
 
 def _widened(process: Process, times: Tensor, unknown: Tensor) -> KernelVariance:
@@ -309,9 +309,8 @@ def _widened(process: Process, times: Tensor, unknown: Tensor) -> KernelVariance
 
 def _noise(x0: Tensor, seed: int, k: int) -> Tensor:
     """eps (n, d) of time k, the same for every choice of v, so that bounds can be compared."""
-    return torch.from_numpy(
-        random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
-    )
+    eps = random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
+    return torch.from_numpy(eps).to(x0.device)
 
 
 def _errors(field: Field, x0: Tensor, times: Tensor, seed: int) -> list[Tensor]:
@@ -357,7 +356,7 @@ def elbo(
         terms.append(gaussian_kl(step.pull[k] * error, step.small[k], zero, v[k]))
     square = (errors[-1] ** 2).sum(1) / v[-1]
     terms.append((square + x0.shape[1] * torch.log(2 * math.pi * v[-1])) / 2)
-    return Bound(times, torch.stack(terms))
+    return Bound(times, torch.stack(terms).cpu())
 
 
 def elbo_weights(process: Process, variance: KernelVariance) -> Tensor:

@@ -35,7 +35,7 @@ def noiseless_law(
         mean, covariance: (d,) and C (d, d) of the Gaussian data.
         start, end: the noise levels at which sampling starts and ends.
     """
-    covariance = check_cloud(covariance, "covariance").double()
+    covariance = check_numbers(check_cloud(covariance, "covariance"), "covariance")
     d, mean = len(covariance), check_numbers(mean, "mean")
     check_kind(start, NoiseLevel, "start")
     check_kind(end, NoiseLevel, "end")

@@ -85,7 +85,7 @@ def entropy_flow(sde: SDE, path: Path) -> Estimate:
     path.check_every_step("the entropy flow")
     if path.absorbed is not None:
         raise ValueError("the entropy flow is that of particles that go on, and a wall absorbs")
-    total = torch.zeros(path.x.shape[1], dtype=torch.float64)
+    total = torch.zeros(path.x.shape[1], dtype=torch.float64, device=path.x.device)
     times = path.t.to(path.x.device)  # in float64, whatever the type of the cloud
     with torch.no_grad():
         before = sde.drift(path.x[0].clone(), times[0])  # one that writes into its x has a copy
@@ -163,7 +163,7 @@ def _along(path: Path, potential: Potential, protocol: Protocol, driven: bool) -
     check_path(path).check_every_step("the work" if driven else "the heat")
     check_function(protocol, "protocol", "t")
     check_function(potential, "potential", "x", "control")
-    total = torch.zeros(path.x.shape[1], dtype=torch.float64)
+    total = torch.zeros(path.x.shape[1], dtype=torch.float64, device=path.x.device)
     for k in range(len(path.t) - 1):
         x, y = path.x[k].double(), path.x[k + 1].double()
         first, last = protocol(path.t[k]), protocol(path.t[k + 1])

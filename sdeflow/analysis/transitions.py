@@ -137,9 +137,10 @@ def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor
         y, s2 = x0 + r * eps, r**2 + known.width**2
         for part in y.split(CHUNK):
             w = torch.softmax(-(torch.cdist(part, points) ** 2) / (2 * s2), 1)
-            value[k] += ((w @ member) ** 2).sum() / n
+            value[k] += ((w @ member.to(w)) ** 2).sum().cpu() / n
     return Curve(rho, value)
 
 
 def _noise(x0: Tensor, seed: int) -> Tensor:
-    return torch.from_numpy(random_generator(seed, Stream.PROBE).standard_normal(tuple(x0.shape)))
+    eps = random_generator(seed, Stream.PROBE).standard_normal(tuple(x0.shape))
+    return torch.from_numpy(eps).to(x0.device)

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from sdeflow._validation import (
     check_cloud,
+    check_device,
+    check_dtype,
     check_finite,
     check_int,
     check_numbers,
@@ -58,6 +60,15 @@ def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
     if not (torch.isfinite(found[1]).all() and (found[1] >= 0).all()):
         raise ValueError("sigma must be zero or more and finite")
     return found[0], found[1]
+
+
+def check_place(
+    where: object, dtype: object = None
+) -> tuple[torch.device | None, torch.dtype | None]:
+    """Return the arguments of `to`, a device or a type or both, as a device and a type."""
+    if isinstance(where, torch.dtype) and dtype is None:
+        return None, check_dtype(where)
+    return check_device(where, "where"), None if dtype is None else check_dtype(dtype)
 
 
 def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor, Tensor]:

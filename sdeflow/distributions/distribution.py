@@ -23,6 +23,7 @@ from sdeflow._blocks import Evaluate, blocked
 from sdeflow._wording import in_words
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.arguments import Noise as Noise
+from sdeflow.distributions.arguments import check_place
 
 
 class Posterior(NamedTuple):
@@ -102,6 +103,22 @@ class Distribution(ABC):
     def narrowest(self) -> float:
         """The standard deviation of the narrowest part (length); 0 for points and sharp edges."""
         return 0.0
+
+    def to(
+        self, where: torch.device | str | torch.dtype, dtype: torch.dtype | None = None
+    ) -> Distribution:
+        """The distribution on another device, or in another floating-point type.
+
+            mixture.to("cuda"), mixture.to(torch.float64), mixture.to("cuda", torch.float64)
+
+        A mixture and a set of points draw on their device. Every other distribution draws on the
+        CPU in float64 and is refused here. `log_prob` and `posterior` take clouds of any device
+        and answer there, wherever the distribution lies.
+        """
+        check_place(where, dtype)
+        raise ValueError(
+            f"{self} draws on the CPU in float64; move its draws, .sample(n, seed).to(...)"
+        )
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         """ln p(x) of x = alpha x_0 + sigma eps, (n,) for x (n, d); alpha, sigma () or (n,)."""

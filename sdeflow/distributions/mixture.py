@@ -24,7 +24,6 @@ from sdeflow._blocks import Evaluate
 from sdeflow._validation import (
     as_floating,
     check_cloud,
-    check_dtype,
     check_finite,
     check_int,
     check_positive,
@@ -37,6 +36,7 @@ from sdeflow.distributions.arguments import (
     check_draw,
     check_move,
     check_noise,
+    check_place,
     check_wide,
 )
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
@@ -109,12 +109,12 @@ class GaussianMixture(Distribution):
             means.new_ones(k) if weights is None else weights, means, covariance
         )
 
-    def to(self, dtype: torch.dtype) -> GaussianMixture:
-        """The same mixture in another floating-point type."""
-        check_dtype(dtype)
-        return GaussianMixture(
-            self.weights.to(dtype), self.means.to(dtype), self.covariances.to(dtype)
-        )
+    def to(
+        self, where: torch.device | str | torch.dtype, dtype: torch.dtype | None = None
+    ) -> GaussianMixture:
+        device, kind = check_place(where, dtype)
+        parts = (self.weights, self.means, self.covariances)
+        return GaussianMixture(*(part.to(device=device, dtype=kind) for part in parts))
 
     @property
     def dim(self) -> int:
@@ -140,7 +140,7 @@ class GaussianMixture(Distribution):
             means = (self.means - shift.to(self.means)) / scale
             return GaussianMixture(self.weights, means, self.covariances / scale**2)
         inverse = torch.linalg.inv(scale).to(self.means.device)
-        means = (self.means.double() - shift.to(self.means.device)) @ inverse.T
+        means = (self.means.double() - shift.to(inverse)) @ inverse.T
         covariances = inverse @ self.covariances.double() @ inverse.T
         covariances = (covariances + covariances.mT) / 2
         return GaussianMixture(
@@ -191,7 +191,7 @@ class GaussianMixture(Distribution):
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         n, seed = check_draw(n, seed)
         edges = torch.cumsum(self.weights.double(), 0)
-        u = uniform(seed, 0, n) * edges[-1]
+        u = uniform(seed, 0, n).to(edges) * edges[-1]
         which = torch.searchsorted(edges, u, right=True).clamp_max(len(edges) - 1)
         # In float64, so that the same mixture in another type has the same draws, rounded.
         z = normals(seed, Stream.DATA, n, self.dim, torch.float64).to(self.means)
@@ -282,7 +282,7 @@ class GaussianMixture(Distribution):
             raise ValueError(
                 f"the mixture has dimension {self.dim}, the grid {grid.dim}; they must agree"
             )
-        noised = self.to(torch.float64).noised(alpha, sigma)
+        noised = self.to("cpu", torch.float64).noised(alpha, sigma)
         parts = (noised.weights.numpy(), noised.means.numpy(), noised.covariances.numpy())
         return captured(gaussian_masses(grid, *parts), grid, missing)
 

@@ -198,11 +198,11 @@ class PiecewiseConstant(Distribution):
         if not sigma.all():
             raise ValueError("sigma must be zero for all particles or for none; split the cloud")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
-        area = alpha.double() ** 2 * self._sides.prod()
+        area = alpha.double() ** 2 * float(self._sides.prod())
         return (torch.logsumexp(torch.cat(parts), (1, 2)) - torch.log(area)).to(x)
 
     def _log_height(self, x: Tensor) -> Tensor:
-        share = torch.log(self.filled()[2].double() / self._sides.prod())
+        share = torch.log(self.filled()[2].double() / self._sides.prod()).to(x.device)
         cell = self.cell(x)
         return torch.where(cell >= 0, share[cell.clamp_min(0)], -math.inf)
 
@@ -274,18 +274,20 @@ class PiecewiseConstant(Distribution):
     def _cut(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, list[Truncated]]:
         """The log posterior weights (n, rows, columns), and the truncated normals of both axes."""
         sides = [
-            truncated_normal((x[:, i : i + 1] - alpha * edges) / sigma)
+            truncated_normal((x[:, i : i + 1] - alpha * edges.to(x.device)) / sigma)
             for i, edges in enumerate(self._edges)
         ]
         (across, *_), (up, *_) = sides
-        return self._log_share + up[:, :, None] + across[:, None, :], sides
+        return self._log_share.to(x.device) + up[:, :, None] + across[:, None, :], sides
 
 
 def _portions(
     x: Tensor, alpha: Tensor | float, sigma: Tensor | float
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Parts of a cloud, `ROWS` particles each, with their alpha and sigma (n, 1), in float64."""
-    a, s = (torch.as_tensor(v, dtype=torch.float64).reshape(-1, 1) for v in (alpha, sigma))
-    a, s = a.expand(len(x), 1), s.expand(len(x), 1)
+    a, s = (
+        torch.as_tensor(v, dtype=torch.float64, device=x.device).reshape(-1, 1).expand(len(x), 1)
+        for v in (alpha, sigma)
+    )
     for i in range(0, len(x), ROWS):
         yield x[i : i + ROWS].double(), a[i : i + ROWS], s[i : i + ROWS]

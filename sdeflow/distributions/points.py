@@ -23,7 +23,13 @@ from torch.autograd import forward_ad
 from sdeflow._blocks import Evaluate
 from sdeflow._validation import check_cloud, check_int, check_labels, check_positive
 from sdeflow.density import Density, Grid
-from sdeflow.distributions.arguments import check_asked, check_draw, check_move, check_noise
+from sdeflow.distributions.arguments import (
+    check_asked,
+    check_draw,
+    check_move,
+    check_noise,
+    check_place,
+)
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.responsibilities import round_noise_mean
@@ -98,11 +104,18 @@ class PointSet(Distribution):
 
     def sample_labelled(self, n: int, seed: int) -> tuple[Tensor, Tensor]:
         n, seed = check_draw(n, seed)
-        i = (uniform(seed, 0, n) * len(self.points)).long()
+        i = (uniform(seed, 0, n) * len(self.points)).long().to(self.points.device)
         x = self.points[i]
         if self.width:
             x = x + self.width * normals(seed, Stream.DATA, n, self.dim, torch.float64).to(x)
         return x, torch.zeros_like(i) if self.labels is None else self.labels[i]
+
+    def to(
+        self, where: torch.device | str | torch.dtype, dtype: torch.dtype | None = None
+    ) -> PointSet:
+        device, kind = check_place(where, dtype)
+        labels = None if self.labels is None else self.labels.to(device=device)
+        return PointSet(self.points.to(device=device, dtype=kind), labels, self.width)
 
     def given(self, label: int) -> PointSet:
         """The distribution of the points with this label."""

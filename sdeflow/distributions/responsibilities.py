@@ -73,11 +73,12 @@ def noise_mean(
     # The softmax does not depend on a quadratic form that is the same for all components.
     square = -(inverse - inverse.mean(0)) / 2
     i, j = torch.triu_indices(d, d)
-    twice = torch.where(i == j, 1.0, 2.0)
+    twice = torch.where(i == j, 1.0, 2.0).to(means.device)
     keys = torch.cat([pull.T, (square[:, i, j] * twice).T])
     values = sigma * torch.cat([inverse.reshape(len(means), -1), -pull], 1)
     kind = _kind(float((means.norm(dim=1).max() ** 2) / variances.min()), like)
     keys, bias, values = (v.to(like.device, kind) for v in (keys, bias, values))
+    i, j = i.to(like.device), j.to(like.device)
 
     def evaluate(x: Tensor) -> Tensor:
         features = torch.cat([x, x[:, i] * x[:, j]], 1)

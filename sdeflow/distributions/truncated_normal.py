@@ -65,8 +65,9 @@ def truncated_normal(edges: Tensor) -> Truncated:
 
 def _close(middle: Tensor, half: Tensor) -> Truncated:
     """ln Z, mean and variance for the interval middle +- half, by Gauss-Legendre quadrature."""
-    off = half[..., None] * NODES
-    height = WEIGHTS * torch.exp(-off * (middle[..., None] + off / 2))
+    nodes, weights = NODES.to(half.device), WEIGHTS.to(half.device)
+    off = half[..., None] * nodes
+    height = weights * torch.exp(-off * (middle[..., None] + off / 2))
     total = height.sum(-1)
     mean = (height * off).sum(-1) / total
     variance = (height * (off - mean[..., None]) ** 2).sum(-1) / total

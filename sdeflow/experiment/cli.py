@@ -33,17 +33,23 @@ from tabulate import tabulate
 from tyro.conf import arg
 
 import sdeflow.experiment as experiment
-from sdeflow._validation import SdeflowError, check_int
+from sdeflow._validation import SdeflowError, check_device, check_int
 from sdeflow.distributed import layout
 from sdeflow.experiment.complaints import complain, silenced
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
+from sdeflow.experiment.info_commands import Info, Provenance
 from sdeflow.experiment.options import option
 from sdeflow.experiment.simulate_command import Simulate
 from sdeflow.experiment.unclip_command import Unclip, prompted
-from sdeflow.provenance import picture_provenance, provenance
 
 ABOUT = "Diffusion models as physical systems: every cloud comes with a check."
+
+
+Device = Annotated[
+    str,
+    arg(metavar="DEVICE", help="Where network and particles lie: cpu, cuda, cuda:1 or mps."),
+]
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class Demo:
     """File (.gif or .mp4) for a film of data turning into noise, and of noise into data."""
     format: Format = "png"
     """Format of the figures."""
+    device: Device = "cpu"
 
     def __call__(self) -> int:
         """Print the report; 1 if the check does not pass."""
@@ -68,16 +75,19 @@ class Demo:
         if self.film is not None:
             built.check_plane("a film")
             experiment.films.check(self.film)
+        device = check_device(self.device)
         run.clear(self.out, self.config)
         told = sys.stderr.isatty()
-        print(demo.demo(self.config, self.out, n=self.n, progress=told, format=self.format))
+        print(demo.demo(
+            self.config, self.out, n=self.n, progress=told, format=self.format, device=device,
+        ))  # fmt: skip
         print(f"figure: {self.out / f'figure.{self.format}'}")
         if self.film is not None:
             print(f"film: {experiment.films.film_demo(self.out, self.film, told)}")
         if self.config.shaped:
             return 0  # the report says that a check needs two coordinates
         try:
-            return _checked(self.out, self.format, seed=self.config.seed)
+            return _checked(self.out, self.format, self.device, seed=self.config.seed)
         except SdeflowError as error:
             # The run is complete without its check, which a grid may not resolve.
             again = shlex.join(["sdeflow", "check", str(self.out)])
@@ -92,10 +102,12 @@ class Train:
     config: Annotated[Config, arg(name="")]
     out: Path = Path("runs/train")
     """Folder of the run."""
+    device: Device = "cpu"
 
     def __call__(self) -> None:
         """Print the file of the field."""
-        experiment.run.fit(self.config, self.out, progress=sys.stderr.isatty())
+        told = sys.stderr.isatty()
+        experiment.run.fit(self.config, self.out, progress=told, device=self.device)
         print(f"field: {self.out / 'field.safetensors'}")
 
 
@@ -130,6 +142,7 @@ class Sample:
     """File (.gif or .mp4) for a film with one frame for each of these states."""
     seed: int = 0
     """Seed of the initial noise and of the noise on the way."""
+    device: Device = "cpu"
 
     def __call__(self) -> None:
         """Print the file of the cloud and, to stderr, which fitted steps were used."""
@@ -150,6 +163,7 @@ class Sample:
             self.folder, n, solver, eta,
             seed=self.seed, label=self.label, save=save, progress=sys.stderr.isatty(),
             motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
+            device=self.device,
         )  # fmt: skip
         if self.method == samplers.CALIBRATED:
             fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
@@ -206,17 +220,18 @@ class Check:
     """Format of the figure."""
     seed: int = 0
     """Seed of all random numbers."""
+    device: Device = "cpu"
 
     def __call__(self) -> int:
         """Print the tests and the error budget; return 1 if particles and density disagree."""
         seed = check_int(self.seed, "seed", 0)
         sizes = {"cells": self.cells, "steps": self.steps, "chain": self.chain}
-        return _checked(self.folder, self.format, n=self.n, seed=seed, **sizes)
+        return _checked(self.folder, self.format, self.device, n=self.n, seed=seed, **sizes)
 
 
-def _checked(folder: Path, format: Format, **sizes: int) -> int:
+def _checked(folder: Path, format: Format, device: str, **sizes: int) -> int:
     """Check a run, print the report, and return the exit code."""
-    found = experiment.verify.check(folder, format=format, **sizes)
+    found = experiment.verify.check(folder, format=format, device=device, **sizes)
     print((folder / "check.md").read_text())
     print(f"figure: {folder / f'check.{format}'}")
     return 0 if found.verdict.passed() else 1
@@ -251,40 +266,6 @@ class View:
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
             density=self.density, label=self.label, seed=check_int(self.seed, "seed", 0),
         ))  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Print how a picture or a film was made: command, commit, versions, seed, settings."""
-
-    file: tyro.conf.Positional[Path]
-    """A .png, .pdf, .svg, .gif or .mp4 that this package wrote."""
-
-    def __call__(self) -> None:
-        """Print the provenance."""
-        made = picture_provenance(self.file)
-        print(tabulate(list(made.items()), tablefmt="plain", disable_numparse=True))
-
-
-@dataclass(frozen=True)
-class Info:
-    """Print versions and data sets, or the settings, progress and files of a run."""
-
-    folder: tyro.conf.Positional[Path | None] = None
-    """Folder of a run; without it, versions and data sets are printed."""
-
-    def __call__(self) -> None:
-        """Print the table."""
-        if self.folder is None:
-            sets = experiment.problem.datasets
-            names = ", ".join(sets.NAMES | sets.SHAPED)
-            about: dict[str, object] = {**provenance(), "data sets": names}
-        elif experiment.folder.is_words(self.folder):
-            about = experiment.words.summary(self.folder)
-        else:
-            found = experiment.run.summary(self.folder)
-            about = {"run": self.folder, **experiment.folder.in_words(found)}
-        print(tabulate(list(about.items()), tablefmt="plain", disable_numparse=True))
 
 
 COMMANDS: Any = (

@@ -52,14 +52,18 @@ class Sampler:
     comoving: bool = False
 
     def __call__(
-        self, field: Field, n: int, seed: int, save: int = 1
+        self, field: Field, n: int, seed: int, save: int = 1, device: torch.device | None = None
     ) -> tuple[Tensor, int, float]:
-        """The states (T, n, d) in the coordinates of the data, the network calls, the seconds."""
+        """The states (T, n, d) in the coordinates of the data, the network calls, the seconds.
+
+        The particles lie on `device`, by default the CPU; the states come back to the CPU.
+        """
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
-        x = p.prior(n, field.dim or 2, seed)
+        x = p.prior(n, field.dim or 2, seed, device=device)
         path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save)
-        return path.x * ends[1] if self.comoving else path.x, path.nfe, path.seconds
+        states = path.x.cpu()
+        return states * ends[1] if self.comoving else states, path.nfe, path.seconds
 
 
 FLOW = Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0))
@@ -84,8 +88,9 @@ def check_particles(n: int) -> int:
 
 
 def demo(
-    config: Config, folder: Path, *, n: int = 1000, progress: bool = False, format: Format = "png"
-) -> str:
+    config: Config, folder: Path, *, n: int = 1000, progress: bool = False, format: Format = "png",
+    device: torch.device | str = "cpu",
+) -> str:  # fmt: skip
     """Train, sample, measure and draw in a folder; return the report as Markdown.
 
     Args:
@@ -94,6 +99,7 @@ def demo(
         n: particles in each measured cloud, at most 5000.
         progress: whether to show the progress, on a terminal.
         format: the format of the figure: png, pdf or svg.
+        device: where network and particles lie.
 
     Raises:
         ValueError, TypeError, SdeflowError: those of `run.fit`; too many particles, or an unknown
@@ -103,7 +109,7 @@ def demo(
     check_format(format)
     start = time.perf_counter()
     folder = check_file(folder, "folder")
-    problem = fit(config, folder, progress=progress)
+    problem = fit(config, folder, progress=progress, device=device)
     trained = time.perf_counter() - start
     if progress:
         print("measuring the distance of each cloud to the data", file=sys.stderr)
@@ -125,10 +131,10 @@ def demo(
     report |= {
         "training_seconds": trained,
         "seconds": time.perf_counter() - start,
-        "made": provenance(config.seed, asdict(config)),
+        "made": provenance(config.seed, asdict(config), problem.device),
     }
     text = markdown(report)
-    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
+    _write_cloud(problem, folder, n)
     pictures.demo_figure(snapshots(problem), report, losses, folder / f"figure.{format}")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
@@ -142,18 +148,24 @@ def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained
     found = picture_demo.measure(problem, n, drawn)
     shown = {"real, not learned": picture_demo.unseen(problem)[: picture_demo.SHOWN]}
     shown |= found.pop("shown")
-    made = provenance(config.seed, asdict(config))
+    made = provenance(config.seed, asdict(config), problem.device)
     report = {
         "data": config.data, "particles": n, **found, "training_seconds": trained,
         "seconds": time.perf_counter() - start, "made": made,
     }  # fmt: skip
-    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=config.seed, motion=multistep)
+    _write_cloud(problem, folder, n)
     rows = {name: problem.units.restore(x) for name, x in shown.items()}
     pictures.sheets(rows, problem.data, folder / "figure.png", made)
     text = picture_demo.markdown(report)
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text
+
+
+def _write_cloud(problem: Problem, folder: Path, n: int) -> None:
+    """Write the samples of the flow."""
+    seed, device = problem.config.seed, problem.device
+    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=seed, motion=multistep, device=device)
 
 
 def measure(problem: Problem, n: int) -> dict:
@@ -163,7 +175,7 @@ def measure(problem: Problem, n: int) -> dict:
     floor, floor_sd = sampling_floor(problem.standard.sample, n, seed=seed + 2)
     rows = []
     for sampler in SAMPLERS:
-        x, nfe, seconds = sampler(problem.field, n, seed)
+        x, nfe, seconds = sampler(problem.field, n, seed, device=problem.device)
         row = {"sampler": sampler.name, "nfe": nfe, "seconds": seconds}
         row["learned"] = wasserstein(x[-1], data)
         if problem.truth is not None:
@@ -188,9 +200,9 @@ def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
     # Between start and end, the times at which the noise is 1/2, 1/4 and 1/8 of the data's std.
     shown = [int((noise_level / v).log().abs().argmin()) for v in (0.5, 0.25, 0.12)]
     path = SDESolver("heun", 100, seed=seed).solve(
-        sde, p.prior(n, 2, seed), times[[0, *shown, 100]]
+        sde, p.prior(n, 2, seed, device=problem.device), times[[0, *shown, 100]]
     )
-    flow = FLOW(problem.field, n, seed)[0][-1]
+    flow = FLOW(problem.field, n, seed, device=problem.device)[0][-1]
     return pictures.Snapshots(problem.field, path, flow, problem.standard.sample(n, seed + 1))
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
+
 from sdeflow._validation import SdeflowError, check_kind
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
@@ -64,6 +66,11 @@ class Problem:
     def dim(self) -> int:
         """The number of coordinates of a particle."""
         return self.data.distribution.dim
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the network, on which clouds are drawn."""
+        return next(self.field.network.parameters()).device
 
     def check_plane(self, what: str) -> None:
         """Refuse data that have not two coordinates."""

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
+from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
 from sdeflow.experiment.config import Config
@@ -63,17 +63,20 @@ from sdeflow.training.fit import Training, uncut
 # --------------------------------------------------------------------------------------- training
 
 
-def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
+def fit(
+    config: Config, folder: Path, *, progress: bool = False, device: torch.device | str = "cpu"
+) -> Problem:
     """Train the run in `folder`, or continue its training, and write its field there.
 
-    A finished run with fewer steps is trained further; its samples and reports are removed. In a
+    A finished run with fewer steps is trained further; its samples and reports are removed. The
+    network lies on `device`, which is no setting of the run: any device continues it. In a
     torchrun job the ranks share the training, and rank 0 writes the folder.
 
     Raises:
         SdeflowError: the folder holds another run, or one on other data; a file is damaged.
         ValueError: the folder is a file.
     """
-    folder = check_file(folder, "folder")
+    folder, device = check_file(folder, "folder"), check_device(device)
     check_folder(folder)
     check_no_words(folder)
     check_kind(config, Config, "config")
@@ -85,12 +88,12 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         check_same_run(folder, there, replace(config, steps=there.steps) if longer else config)
         check_same_data(config, digest)
         built = _build(config, units)
+    built.field.network.to(device)
     log = folder / "metrics.jsonl"
     lines = read_log(log)
-    standard = built.standard
     training = Training(
         built.field,
-        standard.sample_labelled if config.conditional else standard.sample,
+        built.standard.sample_labelled if config.conditional else built.standard.sample,
         sizes.steps,
         config.seed,
         config=recipe(config),
@@ -104,7 +107,8 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         return built
     if longer:
         remove(folder, RESULTS)
-    about = {"digest": digest, "units": built.units.plain(), "made": provenance(config.seed)}
+    made = provenance(config.seed, None, built.device)
+    about = {"digest": digest, "units": built.units.plain(), "made": made}
     write_text(known, json.dumps({**asdict(config), **about}, indent=1))
     _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
     checkpoint.save(built.field, folder / "field.safetensors")
@@ -132,14 +136,14 @@ def _train(training: Training, log: Path, lines: list[dict[str, float]], progres
 # --------------------------------------------------------------------------------- the folder
 
 
-def reopen(folder: Path) -> Problem:
-    """Read the problem of a finished run, with its trained network.
+def reopen(folder: Path, device: torch.device | str = "cpu") -> Problem:
+    """Read the problem of a finished run, with its trained network on `device`.
 
     Raises:
         SdeflowError: there is no run, it is not finished, a file is damaged or of another run, or
             the data have changed.
     """
-    folder = check_file(folder, "folder")
+    folder, device = check_file(folder, "folder"), check_device(device)
     check_run(folder)
     config, digest, units = _read_config(folder / "config.json")
     if not (folder / "field.safetensors").is_file():
@@ -156,7 +160,7 @@ def reopen(folder: Path) -> Problem:
             f"{folder / 'field.safetensors'} is not of the run that config.json describes; "
             "restore it, or train again"
         )
-    return replace(built, field=replace(built.field, network=field.network))
+    return replace(built, field=replace(built.field, network=field.network.to(device)))
 
 
 def summary(folder: Path) -> dict:
@@ -239,6 +243,7 @@ def sample(
     save: int = 2,
     progress: bool = False,
     motion: Motion = reverse,
+    device: torch.device | str = "cpu",
 ) -> Path:
     """Draw n samples with the field of a run, write them, and return the csv file.
 
@@ -252,6 +257,7 @@ def sample(
         save: number of states to keep.
         progress: whether to show a progress bar.
         motion: (field, eta) -> the SDE to solve, see `choose_motion`.
+        device: where network and particles lie.
 
     Raises:
         ValueError, SdeflowError: those of `reopen` and of the solvers; a label that the run does
@@ -259,7 +265,7 @@ def sample(
         OSError: the files cannot be written.
     """
     folder = check_file(folder, "folder")
-    built = reopen(folder)
+    built = reopen(folder, device)
     check_writable(folder / "cloud.csv")
     t, x = draw(
         built, n, solver, eta,
@@ -285,6 +291,8 @@ def draw(
 ) -> tuple[Tensor, Tensor]:
     """Draw n samples in the data's units: times (T,) and states (T, n, d), of which x[-1] is last.
 
+    Network and particles lie on the device of the problem, the result on the CPU.
+
         t, x = draw(reopen(folder), n=1000)
 
     The solver is by default `multistep` with 20 steps; arguments and errors are those of `sample`.
@@ -292,8 +300,9 @@ def draw(
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
     sde = motion(asked(built, label, n), eta)
-    path = solver.solve(sde, built.process.prior(n, built.dim, seed), save, progress=progress)
-    return path.t, built.units.restore(path.x)
+    x = built.process.prior(n, built.dim, seed, device=built.device)
+    path = solver.solve(sde, x, save, progress=progress)
+    return path.t, built.units.restore(path.x.cpu())
 
 
 def conditioned(built: Problem, label: int | None) -> Field:

@@ -38,6 +38,7 @@ UNUSED = {
     "label": None,
     "save": None,
     "film": None,
+    "device": "cpu",
 }
 """Options of `sdeflow sample` that do not apply to prompts, and their defaults."""
 

@@ -133,7 +133,8 @@ def _verify(
 
     fine = particle_times(setting, process.t_max, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
-    path = SDESolver("heun", times=fine, seed=seed).solve(sde, process.prior(n, 2, seed), save)
+    x = process.prior(n, 2, seed, device=problem.device)
+    path = SDESolver("heun", times=fine, seed=seed).solve(sde, x, save)
     times = torch.cat([fine[:1], save])
     densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
     flown = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)
@@ -159,7 +160,7 @@ def _budget(
         return None
     sde = ancestral(problem.field)
     times = until(sde.times(chain), setting.t_end)
-    x = problem.process.prior(n, 2, seed + 1)
+    x = problem.process.prior(n, 2, seed + 1, device=problem.device)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(sde, x, 1).x[-1]
     between = intermediate_densities(
         ancestral(field), times, problem.truth, setting.grid,
@@ -173,20 +174,21 @@ def _budget(
 
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
-    seed: int = 0, format: Format = "png",
+    seed: int = 0, format: Format = "png", device: torch.device | str = "cpu",
 ) -> Verification:  # fmt: skip
     """Check the run in a folder, and write check.json, check.md (the report) and check.png.
 
     Arguments and errors are those of `verify` and `run.reopen`; `format` is png, pdf or svg.
+    Network and particles lie on `device`, densities on the CPU.
     """
     check_format(format)
     start = time.perf_counter()
     folder = Path(folder)
-    problem = run.reopen(folder)
+    problem = run.reopen(folder, device)
     check_writable(folder / "check.json")
     found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
     text = markdown(found, problem.config.data, time.perf_counter() - start)
-    made = provenance(seed, asdict(problem.config))
+    made = provenance(seed, asdict(problem.config), problem.device)
     pictures.check_figure(
         found.density,
         found.verdict.verdicts[-1],

@@ -159,17 +159,18 @@ class LearnedField(Field):
         return self._row.row(c) if self.data_std is None else unit_row(c, self.data_std)
 
     def at(self, t: Tensor, c: Coefficients, like: Tensor) -> Evaluate:
-        # A cloud is converted to the floating-point type of the network, and back.
+        # A cloud goes to the floating-point type and the device of the network, and back.
+        given, like = like, self._near(like)
         inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None or t.ndim or self._per_particle or torch.is_grad_enabled():
             inner = partial(called(self.network, self._rows, self.shape), (inputs, *rest))
         else:
             condition = network.condition(inputs, *rest)
             inner = partial(blocked(network.body, self.batch), (condition,))
-        return self._in_units(inner, c, like)
+        return _carried(self._in_units(inner, c, like), like, given)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
-        if self._per_particle:
+        if self._per_particle or self._near(like) is not like:
             return super().table(t, c, like)
         inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None:
@@ -201,9 +202,10 @@ class LearnedField(Field):
 
         x (n, d), t () or (n,), c = process(t). Its target is a x_0 + b eps, (a, b) = row(c).
         """
-        rest = (self._time_input(t, c, x), *self._rest(x))
+        like = self._near(x)
+        rest = (self._time_input(t, c, like), *self._rest(like))
         inner = called(self.network, shape=self.shape, as_it_is=True)
-        return self._in_units(partial(inner, rest), c, x)(x)
+        return self._in_units(partial(inner, rest), c, like)(like).to(x.device)
 
     @cached_property
     def _owner(self) -> nn.Module:
@@ -260,6 +262,11 @@ class LearnedField(Field):
         parameter = next(self.network.parameters(), None)
         return like.dtype if parameter is None else parameter.dtype
 
+    def _near(self, like: Tensor) -> Tensor:
+        """The cloud on the device of the network, or where it is without parameters."""
+        parameter = next(self.network.parameters(), like)
+        return like if parameter.device == like.device else like.to(parameter.device)
+
     def _time_input(self, t: Tensor, c: Coefficients, like: Tensor) -> Tensor:
         """The time argument of the network: t, or ln(sigma / (alpha data_std)) / 4."""
         kind = torch.promote_types(self._type(like), torch.float32)
@@ -289,6 +296,11 @@ class LearnedField(Field):
         mean = self.data_mean.to(like.device, wide)
         shift, back = c.alpha * mean, self.row(c)[0] * mean
         return lambda x: (inner(((x.to(wide) - shift) * scale).to(kind)) + back).to(own)
+
+
+def _carried(evaluate: Evaluate, near: Tensor, like: Tensor) -> Evaluate:
+    """The evaluation, made on the device of `near`, for clouds on the device of `like`."""
+    return evaluate if near is like else lambda x: evaluate(x.to(near.device)).to(x.device)
 
 
 def _checked_mean(mean: object, std: float | None) -> Tensor:

@@ -59,12 +59,14 @@ def contrastive_loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
 
 
 def _loss(u: Tensor, v: Tensor, scale: Tensor | float) -> Tensor:
-    s, own = scale * u @ v.T, torch.arange(len(u))
+    s, own = scale * u @ v.T, torch.arange(len(u), device=u.device)
     return (F.cross_entropy(s, own) + F.cross_entropy(s.T, own)) / 2
 
 
 class ContrastiveModel(nn.Module):
     """Two networks that map a picture and its caption to nearby unit vectors.
+
+    Pictures of any device are moved to that of the model, where its vectors lie.
 
     Args:
         vocabulary: the words of the captions.
@@ -149,10 +151,11 @@ class ContrastiveModel(nn.Module):
         return _loss(self._of_pictures(x), self._of_texts(texts), self.scale)
 
     def _of_pictures(self, x: Tensor) -> Tensor:
-        return F.normalize(self.image(x.to(self.log_scale.dtype)), dim=1)
+        return F.normalize(self.image(x.to(self.log_scale)), dim=1)
 
     def _of_texts(self, texts: Sequence[str]) -> Tensor:
-        return F.normalize(self.text(self.vocabulary.tokens(texts)), dim=1)
+        tokens = self.vocabulary.tokens(texts).to(self.log_scale.device)
+        return F.normalize(self.text(tokens), dim=1)
 
     def save(self, path: str | Path) -> None:
         """Write weights, sizes and words to one safetensors file."""

@@ -78,7 +78,7 @@ class Judge(nn.Module):
     @torch.no_grad()
     def judge(self, x: Tensor) -> Judgement:
         """Classify pictures x (n, 256), grey from -1 to 1."""
-        x = check_cloud(x, "x", SIDE**2).to(next(self.parameters()).dtype)
+        x = check_cloud(x, "x", SIDE**2).to(next(self.parameters()))
         digit, drawn = (torch.cat(part) for part in zip(*map(self, x.split(ROWS)), strict=True))
         confidence, which = digit.softmax(1).max(1)
         return Judgement(which, confidence, drawn > 0)
@@ -127,10 +127,10 @@ def train_judge(
     size = check_int(batch, "batch")
 
     def loss(batch_seed: int) -> Tensor:
-        drawn = batch_of(sample, size, batch_seed)
-        digit, attributes = judge(drawn.x)
-        wrong = F.binary_cross_entropy_with_logits(attributes, drawn.drawn.float())
-        return F.cross_entropy(digit, drawn.digit) + wrong
+        drawn, like = batch_of(sample, size, batch_seed), next(judge.parameters())
+        digit, attributes = judge(drawn.x.to(like))
+        wrong = F.binary_cross_entropy_with_logits(attributes, drawn.drawn.to(like))
+        return F.cross_entropy(digit, drawn.digit.to(like.device)) + wrong
 
     steps, seed = check_int(steps, "steps"), check_seed(seed)
     return minimise(judge, loss, steps, seed, check_positive(rate, "rate"), progress=progress)

@@ -73,7 +73,7 @@ def minimise(
             optimiser.step()
     finally:
         model.eval()
-    return torch.stack(losses)
+    return torch.stack(losses).cpu()
 
 
 M = TypeVar("M", bound=nn.Module)

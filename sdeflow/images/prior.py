@@ -60,7 +60,7 @@ def guided_sample(
     times = karras_times(field.process, check_int(steps, "steps"))
     dim = field.dim
     assert dim is not None
-    start = field.process.prior(len(told), dim, check_seed(seed))
+    start = field.process.prior(len(told), dim, check_seed(seed), device=told.device)
     solver = SDESolver("euler", times=times, seed=seed)
     return solver.solve(ancestral(wanted), start, save=1).x[-1]
 
@@ -165,6 +165,6 @@ def fit_linear_prior(u: Tensor, v: Tensor) -> LinearPrior:
         raise ValueError(f"u and v must be pairs, got {len(u)} and {len(v)} rows")
     if len(u) <= u.shape[1]:
         raise ValueError(f"{len(u)} pairs do not fix a map of dimension {u.shape[1]}; give more")
-    ones = torch.ones(len(v), 1, dtype=torch.float64)
-    found = torch.linalg.lstsq(torch.cat([v.double(), ones], 1), u.double()).solution
+    v = v.to(u.device, torch.float64)
+    found = torch.linalg.lstsq(torch.cat([v, torch.ones_like(v[:, :1])], 1), u.double()).solution
     return LinearPrior(found[:-1].T.contiguous().to(u.dtype), found[-1].to(u.dtype))

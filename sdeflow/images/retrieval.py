@@ -77,6 +77,6 @@ def nearest_words(
     words = model.vocabulary.words
     if check_int(count, "count") > len(words):
         raise ValueError(f"count must be at most {len(words)}, the number of words, got {count}")
-    v = F.normalize(check_cloud(vectors, "vectors", model.dim).to(model.log_scale.dtype), dim=1)
+    v = F.normalize(check_cloud(vectors, "vectors", model.dim).to(model.log_scale), dim=1)
     cosines, found = (v @ model.embed_text(words).T).topk(count)
     return [[words[i] for i in row] for row in found.tolist()], cosines

@@ -144,6 +144,7 @@ def train_decoder(
     seed = check_seed(seed)
     x = check_cloud(pool.x, "x", math.prod(SHAPE))
     network = UNet(SHAPE, channels, table=pool.root * pool.u, shrink=2, seed=seed)
+    network.to(pool.u.device)
     mean = x.mean(0)
     std = float((x - mean).square().mean().sqrt())
     field = LearnedField(PROCESS, network, data_std=std, data_mean=mean)
@@ -180,6 +181,7 @@ def train_prior(
     check_kind(pool, Pool, "pool")
     seed = check_seed(seed)
     network = VectorMLP(pool.u.shape[1], width, table=pool.root * pool.v, seed=seed)
+    network.to(pool.u.device)
     field = LearnedField(PROCESS, network, data_std=1.0)
     config = TrainingConfig(256, RATE, DECAY, DROP)
     fit(

@@ -30,6 +30,7 @@ from torch import Tensor
 from sdeflow._validation import (
     as_floating,
     check_cloud,
+    check_device,
     check_dtype,
     check_int,
     check_kind,
@@ -237,6 +238,7 @@ class Process(ABC):
         *,
         data: Samples | Tensor | None = None,
         first: int = 0,
+        device: torch.device | str | None = None,
     ) -> Tensor:
         """n draws (n, d) from N(0, sigma(t_max)^2 I), the distribution in which sampling starts.
 
@@ -251,14 +253,19 @@ class Process(ABC):
             dtype: by default torch's default type.
             data: the distribution of x_0, or a cloud (m, d) from which x_0 is drawn.
             first: number of the first particle, for a cloud that is drawn in parts with one seed.
+            device: where the draws shall lie; by default on that of `data`, or on the CPU. They
+                are made on the CPU, so that every device has the same.
         """
         n, d, seed = check_int(n, "n"), check_int(d, "d"), check_seed(seed)
         kind = check_dtype(torch.get_default_dtype() if dtype is None else dtype)
+        place = None if device is None else check_device(device)
         c = self(self.t_max)
         first = check_int(first, "first", 0)
         noise = float(c.sigma) * KeyedNormals(seed, Stream.PRIOR, n, d, kind, first).draw(0)
         if data is not None:
-            return float(c.alpha) * _drawn(data, first + n, d, seed)[first:].to(noise) + noise
+            x0 = _drawn(data, first + n, d, seed)[first:]
+            noise = noise.to(place or x0.device)
+            return float(c.alpha) * x0.to(noise) + noise
         if c.alpha**2 > SHORT * c.sigma**2:
             warnings.warn(
                 f"the prior N(0, {float(c.sigma):.3g}^2) neglects alpha x_0, and alpha is "
@@ -267,7 +274,7 @@ class Process(ABC):
                 "their distribution, prior(..., data=), or take a process with a later t_max",
                 stacklevel=2,
             )
-        return noise
+        return noise if place is None else noise.to(place)
 
 
 def _drawn(data: Samples | Tensor, n: int, d: int, seed: int) -> Tensor:

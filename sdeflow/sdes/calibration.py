@@ -282,7 +282,7 @@ def _fit(flow: _Flow, times: Tensor) -> tuple[Plan, Tensor]:
             rest = goal - _step(plan, k, memory, states)
             columns = torch.stack([*memory, *states[:-3:-1]], 2)
             rounding = [flow.rounding(times[j], states[j]) for j in range(k, k - len(memory), -1)]
-            change = _least_squares(columns, rest, rounding).numpy()
+            change = _least_squares(columns, rest, rounding).cpu().numpy()
             plan.units[k, : len(memory)] += change[: len(memory)]
             plan.state[k] += change[len(memory)]
             plan.before[k] += change[len(memory) + 1] if k else 0.0

@@ -32,7 +32,7 @@ class ConstantNoise:
     size: float
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
-        return x.new_tensor(self.size)
+        return x.new_full((), self.size)
 
 
 @dataclass(frozen=True)

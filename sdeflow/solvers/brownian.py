@@ -16,6 +16,8 @@ See docs/theory.md, (5.2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 
 import torch
@@ -31,6 +33,7 @@ from sdeflow._validation import (
 )
 from sdeflow.random_streams import KeyedNormals, Stream
 from sdeflow.sdes.sde import Times
+from sdeflow.solvers.device_normals import DeviceNormals, NoisePlace, Normals, check_noise_place
 from sdeflow.solvers.path import nested
 
 
@@ -40,8 +43,7 @@ class Brownian:
     Args:
         seed: of the path.
         n, d: numbers of particles and coordinates.
-        dtype, device: of the increments; they are drawn on the CPU, so that every device gets the
-            same bits.
+        dtype, device: of the increments.
         first: id of the first particle.
         times: (K + 1,) of the steps; by default the address of step k is k.
         fine: (M + 1,) the grid on which the path is drawn, which contains `times`; by default
@@ -52,6 +54,8 @@ class Brownian:
         scales: (K,) factors of the increments of the steps of `times`, for additive noise whose
             size is known; ignored with `fine` or `levy`.
         walls: also draw a normal number per coordinate and step for `crossing`.
+        noise: where normal numbers are drawn: "cpu", then every device gets the same bits, or
+            "device", then they are other numbers, and no copy limits a GPU.
 
     Source: Roessler 2010 (SIAM J. Numer. Anal. 48), for U.
     """
@@ -72,6 +76,7 @@ class Brownian:
         scales: Tensor | None = None,
         walls: bool = False,
         area: bool = False,
+        noise: NoisePlace = "cpu",
     ) -> None:
         self.scaled = scales is not None and fine is None and not levy
         seed, n, d = check_seed(seed), check_int(n, "n"), check_int(d, "d")
@@ -81,21 +86,20 @@ class Brownian:
         own = times if path is None else path
         steps = None if own is None else addresses(own)
         leg = 2 * check_int(leg, "leg", 0) + (own is not None and bool(own[-1] < own[0]))
-
-        def draws(stream: Stream, scales: Tensor | None = None, columns: int = d) -> KeyedNormals:
-            return KeyedNormals(
-                seed, stream, n, columns, dtype, first, scales=scales, steps=steps, leg=leg
-            )
-
-        self._w = draws(Stream.MOTION, _factors(scales, own) if self.scaled else None)
-        self._h = draws(Stream.LEVY) if levy or area else None
-        self._pairs = draws(Stream.AREA, columns=max(1, d * (d - 1) // 2)) if area else None
-        self._crossing = draws(Stream.CROSSING) if walls else None
         self._shape, self._dtype, self._device = (n, d), dtype, check_device(device)
+        there = check_noise_place(noise) == "device"
+        self._home = self._device if there else torch.device("cpu")
+        kind: Callable[..., Normals] = DeviceNormals if there else KeyedNormals
+        where = {"device": self._home} if there else {}
+        draws = partial(kind, seed, n=n, dtype=dtype, first=first, steps=steps, leg=leg, **where)
+        self._w = draws(Stream.MOTION, d=d, scales=_factors(scales, own) if self.scaled else None)
+        self._h = draws(Stream.LEVY, d=d) if levy or area else None
+        self._pairs = draws(Stream.AREA, d=max(1, d * (d - 1) // 2)) if area else None
+        self._crossing = draws(Stream.CROSSING, d=d) if walls else None
         self._grid = None if path is None or times is None else nested(times, path)
         self._gaps = None if path is None else (path[1:] - path[:-1]).abs().tolist()
         self._seed, self.step = seed, 0
-        self._plain = fine is None and not levy and self._device.type == "cpu"
+        self._plain = fine is None and not levy and self._home.type == self._device.type
 
     def __repr__(self) -> str:
         n, d = self._shape
@@ -125,7 +129,7 @@ class Brownian:
         """A standard normal (n, d) for step k, independent of W: for what happens within it."""
         if self._crossing is None:
             raise ValueError("this path was made for no walls; pass walls=True")
-        return self._crossing.read(k if self._grid is None else self._grid[k])
+        return self._crossing.read(k if self._grid is None else self._grid[k]).to(self._device)
 
     def _increment(self, k: int, levy: bool) -> tuple[Tensor, Tensor | None]:
         if self._grid is None or self._gaps is None:
@@ -133,8 +137,8 @@ class Brownian:
             return w, (w / 2 + self._levy(k) / 12**0.5) if levy else None
         start, stop = self._grid[k], self._grid[k + 1]
         length = sum(self._gaps[start:stop])
-        w = torch.zeros(self._shape, dtype=self._dtype)
-        u = torch.zeros(self._shape, dtype=self._dtype)
+        w = torch.zeros(self._shape, dtype=self._dtype, device=self._home)
+        u = torch.zeros_like(w)
         for j in range(start, stop):
             h = self._gaps[j] / length
             step = h**0.5 * self._w.read(j)
@@ -150,7 +154,8 @@ class Brownian:
             parts = list(range(self._grid[k], self._grid[k + 1]))
             gaps = [self._gaps[j] / sum(self._gaps[i] for i in parts) for j in parts]
         n, m = self._shape
-        w, area = torch.zeros(n, m, dtype=self._dtype), torch.zeros(n, m, m, dtype=self._dtype)
+        w = torch.zeros(n, m, dtype=self._dtype, device=self._home)
+        area = w.new_zeros(n, m, m)
         for j, h in zip(parts, gaps, strict=True):
             step = h**0.5 * self._w.read(j)
             product = w[:, :, None] * step[:, None, :]
@@ -167,7 +172,7 @@ class Brownian:
             raise ValueError("this path was made without its Levy area; pass area=True")
         w, h = self._w.read(j), self._levy(j) / 12**0.5
         square, m = h**2, self._shape[1]
-        draws, out = self._pairs.read(j), torch.zeros(*w.shape, m, dtype=self._dtype)
+        draws, out = self._pairs.read(j), w.new_zeros(*w.shape, m)
         for column, (a, b) in enumerate(combinations(range(m), 2)):
             size = ((0.25 + square[:, a] + square[:, b]) / 5).sqrt()
             pair = h[:, a] * w[:, b] - w[:, a] * h[:, b] + size * draws[:, column]

@@ -152,7 +152,7 @@ def ode_path(
         if grid is not None:
             rising = grid if grid[-1] > grid[0] else -grid  # torchdiffeq negates falling times
             options["adjoint_options"] = {"grid_constructor": partial(_backwards, rising)}
-    out = engine(velocity, x, ts.to(x.dtype), **options)
+    out = engine(velocity, x, ts.to(x), **options)
     path = Path(ts, out, nfe, time.perf_counter() - began)
     return _checked(replace(path, began=float(ts[0])))
 

@@ -39,6 +39,7 @@ from sdeflow.solvers.checks import (
     check_noise,
     check_sde_and_cloud,
 )
+from sdeflow.solvers.device_normals import NoisePlace, check_noise_place
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, sde_path
 from sdeflow.solvers.legs import Leg
 from sdeflow.solvers.matrix_noise import TorchsdeMatrix
@@ -116,6 +117,9 @@ class SDESolver:
             starts where another ended has other noise.
         fine: (M + 1,) the grid of the Brownian path, which contains `times`: solvers with the same
             seed and `fine` follow the same path with different steps. By default `times`.
+        noise: where the normal numbers are drawn. "cpu": by the CPU, the same bits for a cloud on
+            any device. "device": where the cloud lies; they are other numbers than those of
+            "cpu", the same on each device up to rounding. It saves the copies to a GPU.
 
     Raises (`solve`):
         SdeflowError: a state is NaN or infinite, or a field's cloud becomes far too wide; `.path`
@@ -129,6 +133,7 @@ class SDESolver:
     times: Times | None = None
     seed: int | None = None
     fine: Times | None = None
+    noise: NoisePlace = "cpu"
 
     def __post_init__(self) -> None:
         check_method(self.method, "SDE", tuple(KNOWN), (*FIXED, *ADAPTIVE))
@@ -138,11 +143,13 @@ class SDESolver:
                 object.__setattr__(self, name, check_times(getattr(self, name), name=name))
         if self.seed is not None:
             check_seed(self.seed)
+        check_noise_place(self.noise)
 
     def __repr__(self) -> str:
         steps = self.steps if self.times is None else len(self.times) - 1
         seed = "seed of the start" if self.seed is None else f"seed {self.seed}"
-        return f"torchsde {self.method}, {steps} steps, {seed}"
+        where = ", noise drawn where the cloud lies" if self.noise == "device" else ""
+        return f"torchsde {self.method}, {steps} steps, {seed}{where}"
 
     def solve(
         self,
@@ -267,7 +274,7 @@ class SDESolver:
         return Brownian(
             noise.seed, n, m, x.dtype, x.device, first=first, times=times, fine=self.fine,
             leg=noise.leg, levy=KNOWN[self.method].area, scales=scales, walls=walls,
-            area=self.method == "log_ode",
+            area=self.method == "log_ode", noise=self.noise,
         )  # fmt: skip
 
     def _calculus(self, sde: SDE, additive: bool) -> str:
