@@ -17,7 +17,7 @@ from types import ModuleType as _ModuleType
 
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
-    "films", "view", "page_data", "words", "unclip_command", "cli",
+    "films", "view", "page_data", "words", "unclip_command", "cli", "classes", "clouds",
 ]  # fmt: skip
 
 

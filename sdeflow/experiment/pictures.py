@@ -162,7 +162,8 @@ def check_figure(
             maps.append(plot.residual(panels[2], budget.total, exact, where=box))
             _name(panels[2], "DDPM cloud", "the exact density", budget.total)
             plot.error_budget(panels[3], budget)
-        plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])
+        if density.grid.dim == 2:
+            plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])
         plot.write(fig, path, made)
 
 

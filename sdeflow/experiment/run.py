@@ -4,7 +4,7 @@
     checkpoint.safetensors               the training so far (`.previous`: the one before)
     field.safetensors                    the trained field, in standard units (`problem`)
     metrics.jsonl                        step and loss
-    cloud.npz, cloud.csv, cloud.png      the last samples, in the data's own units (png: pictures)
+    cloud.npz, cloud.csv, cloud.png      samples, in the data's own units (png: pictures)
     report.json, report.md, figure.png   (or .pdf, .svg) written by `demo`
     check.json, check.md, check.png      (or .pdf, .svg) written by `verify`
     page.html                            written by `view`
@@ -26,6 +26,8 @@ from tqdm import tqdm
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
+from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of, names_of
+from sdeflow.experiment.clouds import check_free, cloud_files, write_cloud
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import (
     FILES,
@@ -39,9 +41,8 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
-    write_cloud,
 )  # fmt: skip
-from sdeflow.experiment.problem import Problem, StandardField, problem, recipe, weighting
+from sdeflow.experiment.problem import ALL, Problem, StandardField, problem, recipe, weighting
 from sdeflow.experiment.samplers import (
     CALLS,
     MULTISTEP,
@@ -58,6 +59,9 @@ from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
+
+NEW = ("columns", "label", "held_out")
+"""Settings that runs of older versions do not have."""
 
 # --------------------------------------------------------------------------------------- training
 
@@ -182,6 +186,7 @@ def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
         found = json.loads(path.read_text())
         found.pop("made", None)
         digest, units = found.pop("digest", None), found.pop("units", None)
+        found |= {name: None for name in NEW if name not in found}
         odd = found.keys() ^ {f.name for f in fields(Config)}
         if odd:
             raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
@@ -200,7 +205,7 @@ def _build(config: Config, units: Units | None) -> Problem:
 
 
 def calibrate(
-    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: int | None = None
+    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: Class = None
 ) -> FittedPlan:
     """Fit `steps` time steps of `multistep` to the field of a run, and keep them in its folder.
 
@@ -209,12 +214,11 @@ def calibrate(
     """
     folder = Path(folder)
     built = reopen(folder)
-    if label is None and built.data.shape is not None and built.config.conditional:
-        raise ValueError(
-            "pictures are drawn class by class; give the label that the steps are for"
-        )
+    if label == ALL or (label is None and built.data.shape is not None and built.classes):
+        raise ValueError("steps are fitted to one class or to the whole cloud; name a class")
     field = conditioned(built, label)
-    file = steps_file(folder, check_int(steps, "steps"), label)
+    which = None if label is None else built.label(label)
+    file = steps_file(folder, check_int(steps, "steps"), which)
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
     assert fitted is not None
@@ -229,12 +233,17 @@ def sample(
     eta: float,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: Class = None,
+    guidance: Guidance = NONE,
     save: int = 2,
     progress: bool = False,
     motion: Motion = reverse,
+    out: Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Draw n samples with the field of a run, write them, and return the csv file.
+
+    The files carry the names of the columns, and a column with the class of each particle.
 
     Args:
         folder: the folder of the run.
@@ -242,27 +251,45 @@ def sample(
         solver: the solver, see `choose_solver`.
         eta: noise of the sampler: 0 for the flow, 1 for the reverse SDE.
         seed: seed of all random numbers.
-        label: class to sample.
+        label: name of the class to sample, "all" for each particle of a class of its own, drawn
+            with the shares of the data; by default the field of no class.
+        guidance: guidance towards the class.
         save: number of states to keep.
         progress: whether to show a progress bar.
         motion: (field, eta) -> the SDE to solve, see `choose_motion`.
+        out: the file (.csv or .npz, both are written), by default cloud.csv in the folder.
+        overwrite: whether to write over a cloud of other settings.
 
     Raises:
-        ValueError, SdeflowError: those of `reopen` and of the solvers; a label that the run does
-            not have.
+        ValueError, SdeflowError: those of `reopen` and of the solvers; a class that the run does
+            not have; a cloud of other settings is there.
         OSError: the files cannot be written.
     """
     folder = check_file(folder, "folder")
     built = reopen(folder)
-    check_writable(folder / "cloud.csv")
-    t, x = draw(
-        built, n, solver, eta,
-        seed=seed, label=label, save=save, progress=progress, motion=motion,
-    )  # fmt: skip
-    write_cloud(folder, t, x, seed)
+    files = cloud_files(folder, out, built.config.data)
+    settings = cloud_settings(n, solver, eta, seed, label, guidance, save, motion)
+    check_free(files, settings, overwrite)
+    check_writable(files[0])
+    labels = labels_of(built, label, n, seed, guidance.scale)
+    t, x = _drawn(
+        built, field_of(built, labels, guidance), n, solver, eta, seed, save, progress, motion
+    )
+    write_cloud(files, built, t, x, names_of(built, labels, n), settings, seed)
     if built.data.shape is not None:
-        pictures.sheet(x[-1], built.data, folder / "cloud.png", provenance(seed))
-    return folder / "cloud.csv"
+        pictures.sheet(x[-1], built.data, files[0].with_suffix(".png"), provenance(seed))
+    return files[0] if out is None else Path(out)
+
+
+def cloud_settings(
+    n: int, solver: Solver, eta: float, seed: int, label: Class, guidance: Guidance, save: int,
+    motion: Motion,
+) -> dict[str, object]:  # fmt: skip
+    """The settings of a cloud, by which another of the same settings is known."""
+    return {
+        "n": n, "solver": repr(solver), "motion": getattr(motion, "__name__", ""), "eta": eta,
+        "seed": seed, "class": label, "save": save, **asdict(guidance),
+    }  # fmt: skip
 
 
 def draw(
@@ -272,7 +299,8 @@ def draw(
     eta: float = 0.0,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: Class = None,
+    guidance: Guidance = NONE,
     save: int = 1,
     progress: bool = False,
     motion: Motion = reverse,
@@ -285,27 +313,19 @@ def draw(
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
-    sde = motion(asked(built, label, n), eta)
-    path = solver.solve(sde, built.process.prior(n, built.dim, seed), save, progress=progress)
+    field = field_of(built, labels_of(built, label, n, seed, guidance.scale), guidance)
+    return _drawn(built, field, n, solver, eta, seed, save, progress, motion)
+
+
+def _drawn(
+    built: Problem, field: Field, n: int, solver: Solver, eta: float, seed: int, save: int,
+    progress: bool, motion: Motion,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    prior = built.process.prior(n, built.dim, seed)
+    path = solver.solve(motion(field, eta), prior, save, progress=progress)
     return path.t, built.units.restore(path.x)
 
 
-def conditioned(built: Problem, label: int | None) -> Field:
-    """The field of one class, or of all data without a label."""
-    if label is None:
-        return built.field
-    if not built.config.conditional:
-        raise ValueError("this run was trained without classes; leave out label")
-    if label not in range(len(built.data.classes)):
-        raise ValueError(f"label must be 0 to {len(built.data.classes) - 1}, got {label}")
-    return built.field.given(check_int(label, "label", 0))
-
-
-def asked(built: Problem, label: int | None, n: int) -> Field:
-    """The field of n particles: of one class; for pictures without a label, of each class in turn.
-
-    A network draws poor pictures of no class.
-    """
-    if label is None and built.data.shape is not None and built.config.conditional:
-        return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))
-    return conditioned(built, label)
+def conditioned(built: Problem, label: Class) -> Field:
+    """The field of one class, or of all data without a class."""
+    return built.field if label is None else built.field.given(built.label(label))

@@ -189,7 +189,7 @@ def _json(value: object) -> str:
 
 def view(
     folder: pathlib.Path, out: pathlib.Path | None = None, *, n: int = 2000, frames: int = 100,
-    cells: int = 128, density: bool = True, label: int | None = None, seed: int = 0,
+    cells: int = 128, density: bool = True, label: str | int | None = None, seed: int = 0,
 ) -> pathlib.Path:  # fmt: skip
     """Write a page that plays a trained run, and return its file.
 
@@ -204,7 +204,7 @@ def view(
         frames: number of saved states.
         cells: cells along each axis of the densities' grid.
         density: whether to compute the densities, which takes most of the time.
-        label: class to sample, for a run trained with `conditional`.
+        label: name of the class to sample, for a run trained with classes.
         seed: seed of all random numbers.
 
     Raises:
