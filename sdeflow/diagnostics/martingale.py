@@ -34,7 +34,9 @@ from sdeflow.sdes.sde import (
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations of smaller variance are left out
-PAIRS = 400  # products of a column of M and one of x_0, beyond which random combinations are tested
+PAIRS = (
+    400  # products of a column of M and one of x_0, beyond which random combinations are tested
+)
 LONG = 0.5  # width of the random frequencies, in 1 / (width of the cloud)
 
 
@@ -100,27 +102,27 @@ def _martingales(
     # Without noise on a coordinate, its M is nothing but the error of the solver.
     noisy = _ito(sde, x[len(t) // 2], t[len(t) // 2])[1].any(0)
 
-    u, v = _pairs(int(noisy.sum()), d, len(first), seed)
+    pairs = _pairs(int(noisy.sum()), d, len(first), seed)
 
     def tested(m: np.ndarray) -> np.ndarray:
         mine = m[:, -d:][:, noisy]
-        if u is None:
+        if pairs is None:
             against = (mine[:, :, None] * start[:, None, :]).reshape(len(m), -1)
         else:
-            against = (mine @ u) * (start @ v)
+            against = (mine @ pairs[0]) * (start @ pairs[1])
         return np.concatenate([m[:, :-d], against], 1)
 
     return tested(gained - integral), tested(gained - sparse)
 
 
-def _pairs(r: int, d: int, n: int, seed: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _pairs(r: int, d: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Random directions (r, k), (d, k) of M and of x_0, if n particles are too few for all r d.
 
     E[(u . M) (v . x_0)] is zero for all directions u and v.
     """
     most = max(10, min(PAIRS, n // 10))
     if r * d <= most:
-        return None, None
+        return None
     z = random_generator(seed, Stream.PROBE).standard_normal((r + d, most))
     return z[:r] / math.sqrt(r), z[r:] / math.sqrt(d)
 

@@ -111,9 +111,7 @@ def _names(file: Path, names: np.ndarray | None, d: int) -> list[str]:
     return [str(name) for name in names]
 
 
-def _labels(
-    file: Path, arrays: Mapping[str, np.ndarray], label: str | None
-) -> np.ndarray | None:
+def _labels(file: Path, arrays: Mapping[str, np.ndarray], label: str | None) -> np.ndarray | None:
     """The labels in an array of that name."""
     if label is None:
         label = "labels" if "labels" in arrays else None

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import shown
+from sdeflow.random_streams import Stream, random_generator
 
 LABELS = ("class", "classes", "label", "labels", "kind")
 """Names of columns that hold classes."""
@@ -117,7 +118,7 @@ def choose(
 def _split_label(file: Path, table: Table, choice: Choice) -> Table:
     """Take the last column for labels, or refuse, if it may hold classes."""
     points, d = table.points, table.points.shape[1]
-    if d < 3 or table.names and re.split(r"[^\w]", table.names[-1].lower())[0] == "z":
+    if d < 3 or (table.names and re.split(r"[^\w]", table.names[-1].lower())[0] == "z"):
         return table
     last = points[:, -1]
     if not (np.isfinite(last) & (last == np.round(last))).all():
@@ -129,8 +130,8 @@ def _split_label(file: Path, table: Table, choice: Choice) -> Table:
         return table
     name, every = choice.names[-1], ",".join(choice.names)
     raise ValueError(
-        f"{file}: the last column {name!r} has {len(np.unique(last))} whole numbers only, which may be "
-        f"classes; {choice.cure(choice.points[-1])}, or if it is a coordinate, "
+        f"{file}: the last column {name!r} has {len(np.unique(last))} whole numbers only, which "
+        f"may be classes; {choice.cure(choice.points[-1])}, or if it is a coordinate, "
         f"columns={every!r} (--columns {every})"
     )
 
@@ -150,10 +151,23 @@ def as_names(columns: object) -> tuple[str, ...]:
     else:
         raise TypeError(f"columns must be names, such as 'x,y,z', got {shown(columns)}")
     if not found or not all(found):
-        raise ValueError(f"columns must be names with commas between, such as x,y,z, got {columns!r}")
+        raise ValueError(
+            f"columns must be names with commas between, such as x,y,z, got {columns!r}"
+        )
     if len(set(found)) < len(found):
         raise ValueError(f"columns names one column twice, got {columns!r}; name each once")
     return tuple(found)
+
+
+def check_columns(columns: object, d: int) -> tuple[str, ...]:
+    """Return the names of d coordinates, which differ, or none."""
+    if not isinstance(columns, list | tuple) or not all(isinstance(c, str) for c in columns):
+        raise TypeError(f"columns must be a list of names, got {shown(columns)}")
+    if columns and len(columns) != d:
+        raise ValueError(f"columns must name each of {d} coordinates, got {len(columns)} names")
+    if len(set(columns)) < len(columns):
+        raise ValueError(f"columns must have different names, got {', '.join(columns)}")
+    return tuple(columns)
 
 
 def as_text(names: Sequence[str]) -> str:
@@ -224,3 +238,14 @@ def _check_texts(file: Path, texts: np.ndarray) -> None:
                 f"{file}: the classes {other!r} and {name!r} differ only in capitals or blanks; "
                 "write them alike"
             )
+
+
+def chosen_rows(m: int, labels: Tensor | None, share: float, seed: int) -> Tensor:
+    """Choose a share of m rows, of each label alike: (m,), True for floor(share count) of each."""
+    order = torch.from_numpy(random_generator(seed, Stream.CHOICE).permutation(m))
+    of = torch.zeros(m) if labels is None else labels.cpu()
+    out = torch.zeros(m, dtype=torch.bool)
+    for label in of.unique():
+        rows = order[of[order] == label]
+        out[rows[: int(share * len(rows))]] = True
+    return out

@@ -35,13 +35,13 @@ from sdeflow._validation import (
     shown,
 )
 from sdeflow.distributions.arguments import check_draw
+from sdeflow.distributions.columns import check_columns, chosen_rows
 from sdeflow.distributions.curves import Arc, check_arcs, distance_to
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.mixture import GaussianMixture
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.points import PointSet
 from sdeflow.distributions.units import Units, of_moments, of_points
-from sdeflow.random_streams import Stream, random_generator
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
@@ -112,14 +112,16 @@ class Dataset:
         classes = f", classes {', '.join(named)}" if named else ""
         classes += f" and {more} more" if more > 0 else ""
         if self.columns:
-            shape += f", columns {', '.join(self.columns[:10])}" + ", ..." * (len(self.columns) > 10)
+            shape += f", columns {', '.join(self.columns[:10])}" + ", ..." * (
+                len(self.columns) > 10
+            )
         units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""
         rest = "" if self.held_out is None else f", held out: {self.held_out.distribution}"
         return f"{self.name}: {self.distribution}{shape}, std {self.std:.4g}{units}{classes}{rest}"
 
     @property
     def axes(self) -> tuple[str, ...]:
-        """The names of the coordinates: `columns`, or x, y, z, or from four coordinates x0, x1, ..."""
+        """The names of the coordinates: `columns`, or x, y, z, or x0, x1, ... of four or more."""
         d = self.distribution.dim
         return self.columns or (tuple("xyz"[:d]) if d <= 3 else tuple(f"x{k}" for k in range(d)))
 
@@ -223,21 +225,14 @@ class Dataset:
         if not 0 < check_finite(share, "share") < 1:
             raise ValueError(f"share must lie between 0 and 1, got {share:g}")
         points, labels = self.distribution.points, self.distribution.labels
-        rows = random_generator(check_seed(seed), Stream.CHOICE).permutation(len(points))
-        order = torch.from_numpy(rows)
-        of = torch.zeros(len(points)) if labels is None else labels
-        parts = [order[of[order] == k] for k in of.unique()]
-        out = torch.cat([part[: int(share * len(part))] for part in parts])
-        if not len(out):
+        out = chosen_rows(len(points), labels, share, check_seed(seed))
+        if not out.any():
             raise ValueError(f"{self.name} has too few points to hold out {share:g} of them")
-        kept = torch.ones(len(points), dtype=torch.bool)
-        kept[out] = False
-
-        def part(of: Tensor) -> Dataset:
-            those = PointSet(points[of], None if labels is None else labels[of])
-            return replace(self, distribution=those, held_out=None)
-
-        return replace(part(kept), held_out=part(~kept))
+        kept, rest = (
+            PointSet(points[of], None if labels is None else labels[of]) for of in (~out, out)
+        )
+        held_out = replace(self, distribution=rest, held_out=None)
+        return replace(self, distribution=kept, held_out=held_out)
 
     def restore(self, x: Tensor) -> Tensor:
         """The points centre + scale z of this set, (..., d), for points z of `standardised`."""
@@ -314,17 +309,6 @@ def _checked_names(classes: object) -> tuple[str, ...]:
     if not isinstance(classes, list | tuple) or not all(isinstance(c, str) for c in classes):
         raise TypeError(f"classes must be a list of names, got {type(classes).__name__}")
     return tuple(classes)
-
-
-def check_columns(columns: object, d: int) -> tuple[str, ...]:
-    """Return the names of d coordinates, which differ, or none."""
-    if not isinstance(columns, list | tuple) or not all(isinstance(c, str) for c in columns):
-        raise TypeError(f"columns must be a list of names, got {shown(columns)}")
-    if columns and len(columns) != d:
-        raise ValueError(f"columns must have a name for each of {d} coordinates, got {len(columns)}")
-    if len(set(columns)) < len(columns):
-        raise ValueError(f"columns must have different names, got {', '.join(columns)}")
-    return tuple(columns)
 
 
 def _checked_points(points: Tensor, name: str) -> Tensor:

@@ -1,6 +1,7 @@
 r"""Read your own data from a file: a table of points, or a picture whose dark parts are likely.
 
-The points of a table, of any dimension, are equally likely. A picture is a density that is constant in each pixel,
+The points of a table, of any dimension, are equally likely. A picture is a density that is
+constant in each pixel,
 
     p(x) = dark(x) / int dark,    dark from 0 (white or transparent) to 1 (black).
 
@@ -98,7 +99,9 @@ def _dataset(file: Path, table: Table) -> Dataset:
     check_cloud(points, str(file))
     m, d = points.shape
     if m <= 3 < d:
-        raise ValueError(f"{file} has {m} points of {d} columns; transpose it, or give more points")
+        raise ValueError(
+            f"{file} has {m} points of {d} columns; transpose it, or give more points"
+        )
     if table.labels is None:
         return from_points(points, name=str(file), columns=table.names)
     which, classes = classes_of(file, table.labels, m)

@@ -97,8 +97,7 @@ def read_text(file: Path, columns: Sequence[str] = (), label: str | None = None)
     header: list[str] = []
     rows: list[list[float]] = []
     labels: list[str] = []
-    first: _Line | None = None
-    choice = Choice((), ())
+    first, choice = None, Choice((), ())
     column: list[str] = []  # the first column of points, as text
     whole, digits = True, 0  # whether all lines may be decimals with a comma; the most digits
     for line in _lines(file):
@@ -114,11 +113,7 @@ def read_text(file: Path, columns: Sequence[str] = (), label: str | None = None)
             first = line
             _check_header(line, header, bool(columns))
             choice = choose(file, header, len(line.cells), columns, label)
-        if len(line.cells) != len(first.cells):
-            raise ValueError(
-                f"{line.place} has {len(line.cells)} columns, the lines before it "
-                f"{len(first.cells)}; give all lines the same number"
-            )
+        _check_count(line, first)
         rows.append(line.numbers(choice))
         if choice.label is not None:
             labels.append(line.label(choice.label))
@@ -135,6 +130,14 @@ def read_text(file: Path, columns: Sequence[str] = (), label: str | None = None)
             "two whole numbers; write decimals with a point, or add a header x,y"
         )
     return choice.table(file, np.array(rows), labels if choice.label is not None else None)
+
+
+def _check_count(line: _Line, first: _Line) -> None:
+    if len(line.cells) != len(first.cells):
+        raise ValueError(
+            f"{line.place} has {len(line.cells)} columns, the lines before it {len(first.cells)}; "
+            "give all lines the same number"
+        )
 
 
 def _is_header(line: _Line) -> bool:

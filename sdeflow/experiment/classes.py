@@ -1,8 +1,8 @@
 r"""Choose the classes of a cloud, and the guidance towards them.
 
-    all     each particle is of a class of its own, drawn with the shares of the data
-    NAME    one class, by its name in the data: --class 2 is the label 2 of the file
-    None    no class: the field of the whole cloud
+all     each particle is of a class of its own, drawn with the shares of the data
+NAME    one class, by its name in the data: --class 2 is the label 2 of the file
+None    no class: the field of the whole cloud
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class Guidance:
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
         if self.interval is not None and self.scale == 1:
-            raise ValueError("the interval is that of guidance, which scale 1 is without; give a scale")
+            raise ValueError(
+                "the interval is that of guidance, which scale 1 is without; give a scale"
+            )
         if self.interval is not None:
             object.__setattr__(self, "interval", tuple(self.interval))
 
@@ -45,7 +47,9 @@ class Guidance:
 NONE = Guidance()
 
 
-def labels_of(built: Problem, which: Class, n: int, seed: int, scale: float = 1.0) -> Tensor | None:
+def labels_of(
+    built: Problem, which: Class, n: int, seed: int, scale: float = 1.0
+) -> Tensor | None:
     """The label of one class (), one for each of n particles (n,), or None for no class.
 
     Pictures are of each class in turn if none is named, because a network draws poor pictures of
@@ -83,6 +87,11 @@ def field_of(built: Problem, labels: Tensor | None, guidance: Guidance = NONE) -
     if guidance.scale == 1:
         return one
     return GuidedField(one, built.field, guidance.scale, guidance.interval)
+
+
+def conditioned(built: Problem, which: Class) -> Field:
+    """The field of one class, or of the whole cloud for all classes and for none."""
+    return built.field if which in (None, ALL) else built.field.given(built.label(which or ""))
 
 
 def names_of(built: Problem, labels: Tensor | None, n: int) -> list[str] | None:

@@ -33,6 +33,7 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.options import option
@@ -89,8 +90,13 @@ class Train:
     """Folder of the run."""
 
     def __call__(self) -> None:
-        """Print the file of the field."""
+        """Print the file of the field, and which clouds of a shorter training were removed."""
+        clouds = [file for file in ("cloud.csv", "cloud.npz") if (self.out / file).exists()]
         experiment.run.fit(self.config, self.out, progress=sys.stderr.isatty())
+        gone = [file for file in clouds if not (self.out / file).exists()]
+        if gone:
+            told = f"removed {', '.join(gone)} of the shorter training; sample again"
+            print(f"sdeflow: {told}", file=sys.stderr)
         print(f"field: {self.out / 'field.safetensors'}")
 
 
@@ -211,8 +217,7 @@ class Info:
     def __call__(self) -> None:
         """Print the table."""
         if self.folder is None:
-            sets = experiment.problem.datasets
-            names = ", ".join(sets.NAMES | sets.SHAPED)
+            names = ", ".join(datasets.NAMES | datasets.SHAPED)
             about: dict[str, object] = {**provenance(), "data sets": names}
         elif experiment.folder.is_words(self.folder):
             about = experiment.words.summary(self.folder)

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_file
+from sdeflow.experiment.classes import Class, Guidance
 from sdeflow.experiment.problem import Problem
+from sdeflow.experiment.samplers import Motion, Solver
 from sdeflow.provenance import provenance, write_files
 
 SUFFIXES = (".csv", ".npz")
@@ -29,8 +32,21 @@ def cloud_files(folder: Path, out: Path | None, data: str) -> tuple[Path, Path]:
     files = out.with_suffix(".csv"), out.with_suffix(".npz")
     for file in files:
         if file.exists() and Path(data).exists() and file.samefile(data):
-            raise ValueError(f"{file} holds the data of this run; choose another file for the cloud")
+            raise ValueError(
+                f"{file} holds the data of this run; choose another file for the cloud"
+            )
     return files
+
+
+def cloud_settings(
+    n: int, solver: Solver, eta: float, seed: int, label: Class, guidance: Guidance, save: int,
+    motion: Motion,
+) -> dict[str, object]:  # fmt: skip
+    """The settings of a cloud, by which another of the same settings is known."""
+    return {
+        "n": n, "solver": repr(solver), "motion": getattr(motion, "__name__", ""), "eta": eta,
+        "seed": seed, "class": label, "save": save, **asdict(guidance),
+    }  # fmt: skip
 
 
 def check_free(
@@ -38,7 +54,7 @@ def check_free(
     cure: str = "write to another file with --out FILE, or over it with --overwrite",
 ) -> None:  # fmt: skip
     """Refuse to write over a cloud of other settings, unless it may be overwritten."""
-    there = [file for file in files if file.exists()]
+    there = [file for file in files if file.is_file()]
     if not there or overwrite or _settings(files[1]) == _plain(settings):
         return
     raise SdeflowError(

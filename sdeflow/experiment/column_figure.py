@@ -1,8 +1,8 @@
 """Draw samples beside data of other than two coordinates: pairs of columns, or each column.
 
-    one column         histograms, of each class if there are classes
-    up to four         every pair of columns, data above samples
-    more               histograms of the twelve columns whose samples differ most from the data
+one column         histograms, of each class if there are classes
+up to four         every pair of columns, data above samples
+more               histograms of the twelve columns whose samples differ most from the data
 """
 
 from __future__ import annotations
@@ -129,12 +129,17 @@ def _draw_column(ax: Any, shown: Columns, k: int) -> None:
     both = torch.cat([shown.samples[:, k], shown.data[:, k]]).double().numpy()
     low, high = np.quantile(both, (TAIL, 1 - TAIL))
     low, high = (low, high) if high > low else (low - 0.5, high + 0.5)
-    bins = np.linspace(low, high, min(60, max(12, round(2 * len(shown.data) ** (1 / 3)))) + 1)
+    count = round((4 if one else 2) * len(shown.data) ** (1 / 3))
+    bins = np.linspace(low, high, min(80, max(12, count)) + 1)
     parts = shown.parts() if one else [("", plot.BLUE, shown.samples, shown.data)]
     for name, ink, samples, data in parts:
         fill = plot.GREY if not name else ink
         for x, whole, style in (
-            (data, shown.data, {"color": fill, "fill": True, "alpha": 0.3, "label": f"data {name}"}),
+            (
+                data,
+                shown.data,
+                {"color": fill, "fill": True, "alpha": 0.3, "label": f"data {name}"},
+            ),
             (samples, shown.samples, {"color": ink, "label": f"samples {name}"}),
         ):
             count, _ = np.histogram(x[:, k].double().numpy(), bins)
@@ -146,10 +151,12 @@ def _draw_column(ax: Any, shown: Columns, k: int) -> None:
 
 
 def _draw_pairs(fig: Any, shown: Columns) -> None:
-    """Every pair of columns, in the windows of the data: data above, samples below."""
+    """Every pair of columns, in windows that hold the data and nearly all samples."""
     pairs = list(combinations(range(len(shown.axes)), 2))
     rows = fig.subplots(2, len(pairs), squeeze=False)
-    low, high = shown.data.min(0).values, shown.data.max(0).values
+    own, mine = (x.double().numpy() for x in (shown.data, shown.samples))
+    low = np.minimum(own.min(0), np.quantile(mine, TAIL, axis=0))
+    high = np.maximum(own.max(0), np.quantile(mine, 1 - TAIL, axis=0))
     room = 0.05 * (high - low)
     for ax, (i, j) in zip(rows.T, pairs, strict=True):
         for name, ink, samples, data in shown.parts():

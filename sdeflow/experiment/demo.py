@@ -26,12 +26,12 @@ from sdeflow._validation import check_file, check_int
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import column_figure, picture_demo, pictures
 from sdeflow.experiment.classes import NONE, labels_of
-from sdeflow.experiment.clouds import check_free, cloud_files
+from sdeflow.experiment.clouds import check_free, cloud_files, cloud_settings
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format, check_format
 from sdeflow.experiment.problem import ALL, Problem
 from sdeflow.experiment.problem import problem as build
-from sdeflow.experiment.run import cloud_settings, draw, fit, sample
+from sdeflow.experiment.run import draw, fit, sample
 from sdeflow.experiment.samplers import Solver
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
@@ -133,15 +133,18 @@ def demo(
     }
     text = markdown(report)
     _sample(problem, folder, n)
-    figure = folder / f"figure.{format}"
-    if problem.dim == 2:
-        pictures.demo_figure(snapshots(problem), report, losses, figure)
-    else:
-        level = None if losses is None else problem.process.noise_level(losses.t)
-        column_figure.demo_figure(columns(problem), report, losses, level, figure)
+    _figure(problem, report, losses, folder / f"figure.{format}")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text
+
+
+def _figure(problem: Problem, report: dict, losses: LossReport | None, file: Path) -> None:
+    """Draw the report, and the clouds: over time in the plane, else beside the data."""
+    if problem.dim == 2:
+        return pictures.demo_figure(snapshots(problem), report, losses, file)
+    level = None if losses is None else problem.process.noise_level(losses.t)
+    return column_figure.demo_figure(columns(problem), report, losses, level, file)
 
 
 def _sample(problem: Problem, folder: Path, n: int) -> None:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_file
-from sdeflow.experiment.classes import Class
-from sdeflow.experiment.problem import ALL, Problem
-from sdeflow.experiment.run import conditioned, reopen
+from sdeflow.experiment.classes import Class, conditioned
+from sdeflow.experiment.problem import Problem
+from sdeflow.experiment.run import reopen
 from sdeflow.fields.field import Field
 from sdeflow.plot.film import check_film, film
 from sdeflow.sdes.generative import forward, reverse
@@ -58,8 +58,7 @@ def film_cloud(
         t, x = torch.from_numpy(kept["t"]), torch.from_numpy(kept["x"])
     states = built.units.standardise(x.flatten(0, 1)).reshape(x.shape)
     path = ParticlePath(t, states, 0, 0.0)
-    field = conditioned(built, None if label == ALL else label)
-    return _film(built, field, [path], file, progress)
+    return _film(built, conditioned(built, label), [path], file, progress)
 
 
 def _film(

@@ -132,6 +132,6 @@ def in_words(found: dict) -> dict[str, object]:
     return {
         "training": done if found["finished"] else f"{done} of {steps} steps",
         "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
-        **found["config"],
+        **{name: value for name, value in found["config"].items() if value is not None},
         "files": ", ".join(found["files"]),
     }

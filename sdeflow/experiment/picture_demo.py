@@ -23,8 +23,8 @@ from torch import Tensor
 
 from sdeflow.diagnostics.distances import energy_distance, sliced_wasserstein
 from sdeflow.distributions.points import PointSet
-from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.classes import field_of, labels_of
+from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 
 REPEATS = 8

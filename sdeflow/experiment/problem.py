@@ -26,7 +26,6 @@ from sdeflow.training import checkpoint
 from sdeflow.training.loss import Weighting, prediction_weighting
 from sdeflow.training.task import TrainingConfig
 
-
 HELD_OUT, ENOUGH = 0.2, 500
 """Share of the rows of a file that are held out by default, if it has not two coordinates, and the
 number of rows from which on they are: a test needs 100 of them."""
@@ -88,7 +87,7 @@ class Problem:
         if self.dim > 2:
             raise SdeflowError(
                 f"a grid has one or two axes, but {self.config.data} has {self.dim} coordinates; "
-                "test_samples needs none"
+                "`sample_tests` needs none"
             )
 
     @property
@@ -97,7 +96,7 @@ class Problem:
         return self.data.classes if self.config.conditional else ()
 
     def label(self, name: str | int) -> int:
-        """The label of a class by its name in the data; a number is the name of a numbered class."""
+        """The label of a class by its name in the data; 2 is the class called "2"."""
         if not self.config.conditional:
             raise ValueError("this run was trained without classes; leave out the class")
         return self.data.label(str(name) if isinstance(name, int) else name)

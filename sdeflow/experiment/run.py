@@ -19,15 +19,22 @@ import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
-from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of, names_of
-from sdeflow.experiment.clouds import check_free, cloud_files, write_cloud
+from sdeflow.experiment.classes import (
+    NONE,
+    Class,
+    Guidance,
+    conditioned,
+    field_of,
+    labels_of,
+    names_of,
+)
+from sdeflow.experiment.clouds import check_free, cloud_files, cloud_settings, write_cloud
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import (
     FILES,
@@ -51,12 +58,12 @@ from sdeflow.experiment.samplers import (
     choose_solver,
     steps_file,
 )
-from sdeflow.fields.field import Field
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
+from sdeflow.sdes.sde import SDE
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training
 
@@ -268,28 +275,16 @@ def sample(
     folder = check_file(folder, "folder")
     built = reopen(folder)
     files = cloud_files(folder, out, built.config.data)
+    labels = labels_of(built, label, n, seed, guidance.scale)
+    sde = motion(field_of(built, labels, guidance), eta)
     settings = cloud_settings(n, solver, eta, seed, label, guidance, save, motion)
     check_free(files, settings, overwrite)
     check_writable(files[0])
-    labels = labels_of(built, label, n, seed, guidance.scale)
-    t, x = _drawn(
-        built, field_of(built, labels, guidance), n, solver, eta, seed, save, progress, motion
-    )
+    t, x = _drawn(built, sde, n, solver, seed, save, progress)
     write_cloud(files, built, t, x, names_of(built, labels, n), settings, seed)
     if built.data.shape is not None:
         pictures.sheet(x[-1], built.data, files[0].with_suffix(".png"), provenance(seed))
     return files[0] if out is None else Path(out)
-
-
-def cloud_settings(
-    n: int, solver: Solver, eta: float, seed: int, label: Class, guidance: Guidance, save: int,
-    motion: Motion,
-) -> dict[str, object]:  # fmt: skip
-    """The settings of a cloud, by which another of the same settings is known."""
-    return {
-        "n": n, "solver": repr(solver), "motion": getattr(motion, "__name__", ""), "eta": eta,
-        "seed": seed, "class": label, "save": save, **asdict(guidance),
-    }  # fmt: skip
 
 
 def draw(
@@ -314,18 +309,11 @@ def draw(
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
     field = field_of(built, labels_of(built, label, n, seed, guidance.scale), guidance)
-    return _drawn(built, field, n, solver, eta, seed, save, progress, motion)
+    return _drawn(built, motion(field, eta), n, solver, seed, save, progress)
 
 
 def _drawn(
-    built: Problem, field: Field, n: int, solver: Solver, eta: float, seed: int, save: int,
-    progress: bool, motion: Motion,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
-    prior = built.process.prior(n, built.dim, seed)
-    path = solver.solve(motion(field, eta), prior, save, progress=progress)
+    built: Problem, sde: SDE, n: int, solver: Solver, seed: int, save: int, progress: bool
+) -> tuple[Tensor, Tensor]:
+    path = solver.solve(sde, built.process.prior(n, built.dim, seed), save, progress=progress)
     return path.t, built.units.restore(path.x)
-
-
-def conditioned(built: Problem, label: Class) -> Field:
-    """The field of one class, or of all data without a class."""
-    return built.field if label is None else built.field.given(built.label(label))

@@ -12,7 +12,9 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import check_int
+from sdeflow.experiment.classes import Guidance
 from sdeflow.experiment.options import option
+from sdeflow.experiment.problem import ALL
 from sdeflow.experiment.unclip_command import prompted
 
 
@@ -83,21 +85,23 @@ class Sample:
 
     def _class(self, classes: bool, fits: bool) -> str | None:
         """The class asked for; by default all, but none for steps fitted to the whole cloud."""
-        if fits and self.which == experiment.problem.ALL:
+        if fits and self.which == ALL:
             raise ValueError(
                 "steps are fitted to one class or to the whole cloud; name one class, or none"
             )
         if self.which is None and classes and not fits:
-            return experiment.problem.ALL
+            return ALL
         return self.which
 
-    def _guidance(self, fits: bool) -> "experiment.classes.Guidance":
+    def _guidance(self, fits: bool) -> experiment.classes.Guidance:
         scale = 1.0 if self.scale is None else self.scale
         if fits and scale != 1:
-            raise ValueError("steps are fitted without guidance; leave out the scale, or calibrated")
-        return experiment.classes.Guidance(scale, self.interval)
+            raise ValueError(
+                "steps are fitted without guidance; leave out the scale, or calibrated"
+            )
+        return Guidance(scale, self.interval)
 
-    def _states(self, built: "experiment.problem.Problem") -> int:
+    def _states(self, built: experiment.problem.Problem) -> int:
         """The number of states to keep; a film needs all of them."""
         if self.film is None:
             return 2 if self.save is None else self.save

@@ -73,6 +73,7 @@ class SampleTests:
         noise_level: sigma / alpha at which the path of the martingale test ends, in data std.
         steps: its number of steps.
         seen: whether the held-out data were learned, because the run holds out none.
+        units: of the distances, in words.
         samples, data: (n, d) and (m, d), the samples and held-out data in the units of the data.
         labels: of both, (n,) and (m,), or None.
     """
@@ -81,6 +82,7 @@ class SampleTests:
     noise_level: float
     steps: int
     seen: bool
+    units: str
     samples: Tensor
     data: Tensor
     labels: tuple[Tensor, Tensor] | None
@@ -108,7 +110,7 @@ class SampleTests:
         return f"{agree}, {format_p_value(p)} after Holm"
 
 
-def test_samples(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
+def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
     """Test n samples of a run against held-out data, and n particles against their SDE."""
     data, of_data, seen = _held_out(problem, n, seed)
     whole = ALL if problem.classes else None
@@ -128,11 +130,15 @@ def test_samples(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTest
     both = None if labels is None or of_data is None else (labels.expand(n), of_data)
     restore = problem.units.restore
     return SampleTests(
-        tuple(parts), level, len(path.t) - 1, seen, restore(x), restore(data), both
+        tuple(parts),
+        level,
+        len(path.t) - 1,
+        seen,
+        str(problem.units),
+        restore(x),
+        restore(data),
+        both,
     )
-
-
-test_samples.__test__ = False  # type: ignore[attr-defined]  # no test of pytest
 
 
 def _held_out(problem: Problem, n: int, seed: int) -> tuple[Tensor, Tensor | None, bool]:
@@ -219,7 +225,13 @@ def _distances(
 # -------------------------------------------------------------------------------------- the report
 
 
-def markdown(found: SampleTests, units: object) -> str:
+def report(found: SampleTests, problem: Problem, seconds: float) -> str:
+    """The report of a check without a grid, as Markdown."""
+    told = markdown(found)
+    return f"### {problem.config.data}: the check\n\n{told}\n\nTime: {seconds:.0f} s.\n"
+
+
+def markdown(found: SampleTests) -> str:
     """The tests as Markdown."""
     rows = []
     for part in found.parts:
@@ -243,8 +255,8 @@ def markdown(found: SampleTests, units: object) -> str:
         f"Particles {obeyed} the reverse SDE of the learned field: the martingale test follows "
         f"{found.steps} steps of Heun's method down to noise level {found.noise_level:.3g}. "
         f"Samples of `sdeflow sample` and held-out data {found.said()}; a difference is an error "
-        f"of the network. {learned}Distances are in data std ({units}); their sampling floor is "
-        "that of learned data in place of samples.\n\n"
+        f"of the network. {learned}Distances are in data std ({found.units}); their sampling "
+        "floor is that of learned data in place of samples.\n\n"
         + tabulate(rows, headers, tablefmt="github", disable_numparse=True)
     )
 
@@ -252,6 +264,7 @@ def markdown(found: SampleTests, units: object) -> str:
 def numbers(found: SampleTests) -> dict[str, object]:
     """The tests as numbers for JSON."""
     return {
+        "units": found.units,
         "obeys": found.passed(),
         "two_sample_p_value": found.p_value(),
         "noise_level": found.noise_level,

@@ -52,7 +52,11 @@ def prompted(asked: Any) -> Path:
         raise ValueError(
             "this run draws pictures from text; give one, such as --prompt 'a seven with a hat'"
         )
-    unused = [f"--{'class' if name == 'which' else name}" for name, value in UNUSED.items() if getattr(asked, name) != value]
+    unused = [
+        f"--{'class' if name == 'which' else name}"
+        for name, value in UNUSED.items()
+        if getattr(asked, name) != value
+    ]
     if unused:
         raise ValueError(f"{', '.join(unused)} does not apply to an unCLIP run; leave it out")
     n = words.EACH if asked.n is None else asked.n

@@ -45,7 +45,7 @@ from sdeflow.experiment.check_setting import (
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.folder import Format, check_format
 from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.sample_tests import SampleTests, test_samples
+from sdeflow.experiment.sample_tests import SampleTests
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
@@ -119,7 +119,8 @@ def verify(
 
     Raises:
         ValueError: too few particles, cells or steps, or too many cells.
-        SdeflowError: data of more than two coordinates (`test_samples` is for those), or a density that the grid cannot hold.
+        SdeflowError: data of more than two coordinates, which `sample_tests` is for, or a density
+            that the grid cannot hold.
     """
     check_sizes(n, cells, steps, chain)
     problem.check_grid()
@@ -140,7 +141,9 @@ def _verify(
 
     fine = particle_times(setting, process.t_max, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
-    path = SDESolver("heun", times=fine, seed=seed).solve(sde, process.prior(n, problem.dim, seed), save)
+    path = SDESolver("heun", times=fine, seed=seed).solve(
+        sde, process.prior(n, problem.dim, seed), save
+    )
     times = torch.cat([fine[:1], save])
     densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
     flown = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)
@@ -185,43 +188,37 @@ def check(
     """Check the run in a folder, and write check.json, check.md (the report) and check.png.
 
     Data of one or two coordinates are checked on a grid. Data of other than two coordinates, and
-    those of which rows are held out, are also tested without one, by `test_samples`. Arguments and
+    those of which rows are held out, are also tested without one, by `sample_tests`. Arguments and
     errors are those of `verify` and `run.reopen`; `format` is png, pdf or svg.
     """
     check_format(format)
-    start = time.perf_counter()
-    folder = Path(folder)
+    start, folder = time.perf_counter(), Path(folder)
     problem = run.reopen(folder)
     check_sizes(n, cells, steps, chain)
     if problem.data.shape is not None:
         problem.check_plane("a check")
     check_writable(folder / "check.json")
-    grid = None
-    if problem.dim <= 2:
-        grid = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
+    sizes = {"n": n, "cells": cells, "steps": steps, "chain": chain, "seed": seed}
+    grid = verify(problem, **sizes) if problem.dim <= 2 else None
     without = problem.dim != 2 or problem.data.held_out is not None
-    samples = test_samples(problem, n, seed) if without else None
+    samples = sample_tests.examine(problem, n, seed) if without else None
     made, seconds = provenance(seed, asdict(problem.config)), time.perf_counter() - start
     shown, about = folder / f"check.{format}", {k: str(v) for k, v in made.items()}
-    found: Verification | SampleTests
     if grid is None:
         assert samples is not None
-        found, text = samples, _tests_text(samples, problem, seconds)
         column_figure.check_figure(samples, problem, shown, about)
-        report = {"units": str(problem.units), "samples": sample_tests.numbers(samples)}
+        text, report = (
+            sample_tests.report(samples, problem, seconds),
+            sample_tests.numbers(samples),
+        )
     else:
-        found = replace(grid, samples=samples)
-        text, report = markdown(found, problem.config.data, seconds), _numbers(found)
-        pictures.check_figure(found.density, found.verdict.verdicts[-1], found.budget, shown, about)
+        grid = replace(grid, samples=samples)
+        last, name = grid.verdict.verdicts[-1], problem.data.axes[0]
+        pictures.check_figure(grid.density, last, grid.budget, shown, about, name)
+        text, report = markdown(grid, problem.config.data, seconds), _numbers(grid)
     write_text(folder / "check.json", json.dumps({**report, "made": made}, indent=1))
     write_text(folder / "check.md", text)
-    return found
-
-
-def _tests_text(samples: SampleTests, problem: Problem, seconds: float) -> str:
-    """The report of a check without a grid."""
-    told = sample_tests.markdown(samples, problem.units)
-    return f"### {problem.config.data}: the check\n\n{told}\n\nTime: {seconds:.0f} s.\n"
+    return grid or samples  # type: ignore[return-value]
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:
@@ -256,7 +253,7 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         _table_text(found),
         "",
-        *([] if found.samples is None else [sample_tests.markdown(found.samples, found.units), ""]),
+        *([] if found.samples is None else [sample_tests.markdown(found.samples), ""]),
         f"Time: {seconds:.0f} s.",
     ]
     return "\n".join(out) + "\n"
@@ -282,24 +279,18 @@ def _table_text(found: Verification) -> str:
 
 
 def _numbers(found: Verification) -> dict[str, object]:
-    budget = found.budget
+    budget, table = found.budget, found.table
     return {
         "noise_level": found.noise_level,
         "units": str(found.units),
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],
-        "table": None
-        if found.table is None
-        else {
-            "levels": len(found.table.levels),
-            "error": found.table_error,
-            "read": found.table.answers.read,
-            "missed": found.table.answers.missed,
+        "table": None if table is None else {
+            "levels": len(table.levels), "error": found.table_error,
+            "read": table.answers.read, "missed": table.answers.missed,
         },
-        "budget": None
-        if budget is None
-        else {s.name: [s.value, s.low, s.high] for s in budget.sources},
-        "causes": None if budget is None else list(budget.causes),
-        "samples": None if found.samples is None else sample_tests.numbers(found.samples),
-    }
+        "budget": budget and {s.name: [s.value, s.low, s.high] for s in budget.sources},
+        "causes": budget and list(budget.causes),
+        "samples": found.samples and sample_tests.numbers(found.samples),
+    }  # fmt: skip

@@ -31,6 +31,7 @@ from sdeflow._validation import (
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
 from sdeflow.experiment.check_setting import setting_of, tabulated
+from sdeflow.experiment.classes import conditioned
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.page_data import (
     LEVELS,
@@ -217,7 +218,7 @@ def view(
     problem.check_plane("a page")
     out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
-    field = run.conditioned(problem, label)
+    field = conditioned(problem, label)
     sde, flow = reverse(field), reverse(field, 0.0)
     times = sde.times((frames - 1) * -(-STEPS // (frames - 1)))
     x = problem.process.prior(n, 2, seed)

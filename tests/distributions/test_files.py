@@ -208,7 +208,8 @@ BAD_ARRAYS: dict[str, tuple[object, str]] = {
     "infinite labels": ({"x": X, "labels": np.full(4, np.inf)}, "got inf in row 0"),
     "NaN labels": ({"x": X, "labels": np.full(4, np.nan)}, "got nan in row 0"),
     "labels twice": (
-        {"x": X, "columns": np.array(["x", "class"]), "labels": np.arange(4)}, "labels twice",
+        {"x": X, "columns": np.array(["x", "class"]), "labels": np.arange(4)},
+        "labels twice",
     ),
     "unlike names": ({"x": X, "columns": np.array(["x"])}, "columns must be 2 names"),
     "objects inside": ({"x": np.array([None])}, "not an array of numbers"),
