@@ -55,18 +55,18 @@ class _Line:
             and re.fullmatch("[0-9]+", self.cells[1]) is not None
         )
 
-    def numbers(self, choice: Choice) -> list[float]:
-        """The cells of the chosen columns as finite numbers."""
-        if len(self.cells) > 2 and self.cells[-1] == "" and not choice.asked:
+    def numbers(self, choice: Choice, first: bool) -> list[float]:
+        """The cells of the chosen columns as finite numbers; `first` in the first line of them."""
+        if len(self.cells) > 2 and self.cells[-1] == "" and not (choice.asked or choice.named):
             raise ValueError(
                 f"{self.place} ends in {self.delimiter!r}; remove it, or fill the last column"
             )
-        found = [self._number(choice, at) for at in choice.points]
+        found = [self._number(choice, at, first) for at in choice.points]
         if not all(map(math.isfinite, found)):
             raise ValueError(f"{self.place} has NaN or infinite entries; drop that line")
         return found
 
-    def _number(self, choice: Choice, at: int) -> float:
+    def _number(self, choice: Choice, at: int, first: bool) -> float:
         cell = self.cells[at]
         try:
             if "_" not in cell:  # Python reads 1_0 as ten
@@ -76,7 +76,7 @@ class _Line:
         if cell.lower() in MISSING:
             raise ValueError(f"{self.place}: {cell!r} is a missing value; drop that line")
         where = f" in column {choice.names[at]!r}" if choice.named else ""
-        cure = f", or {choice.cure(at)}" if _is_name(cell) and not choice.asked else ""
+        cure = f", or {choice.cure(at)}" if first and _is_name(cell) and not choice.asked else ""
         raise ValueError(
             f"{self.place}: {cell[:40]!r}{where} is not a number; write decimals with a point, "
             f"exponents with an e{cure}"
@@ -114,7 +114,7 @@ def read_text(file: Path, columns: Sequence[str] = (), label: str | None = None)
             _check_header(line, header, bool(columns))
             choice = choose(file, header, len(line.cells), columns, label)
         _check_count(line, first)
-        rows.append(line.numbers(choice))
+        rows.append(line.numbers(choice, not rows))
         if choice.label is not None:
             labels.append(line.label(choice.label))
         column.append(line.cells[choice.points[0]])

@@ -65,7 +65,9 @@ def labels_of(
             raise ValueError("scale 0 is the whole cloud and no class; leave out the class")
         return torch.tensor(label)
     if not built.config.conditional:
-        raise ValueError("this run was trained without classes; leave out the class")
+        raise ValueError(
+            "the run was trained without classes; leave out the class, or train with --conditional"
+        )
     if scale == 0:
         return None
     if built.data.shape is not None:

@@ -66,9 +66,9 @@ def command(config: Config, folder: Path) -> str:
 
 
 def remove(folder: Path, names: tuple[str, ...]) -> None:
-    """Remove those of these files that exist."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    """Remove those of these files that exist, and the steps that were fitted to the field."""
+    for file in (*(folder / name for name in names), *folder.glob("steps-*.json")):
+        file.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:

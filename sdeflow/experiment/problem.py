@@ -98,7 +98,10 @@ class Problem:
     def label(self, name: str | int) -> int:
         """The label of a class by its name in the data; 2 is the class called "2"."""
         if not self.config.conditional:
-            raise ValueError("this run was trained without classes; leave out the class")
+            raise ValueError(
+                "the run was trained without classes; leave out the class, or train with "
+                "--conditional"
+            )
         return self.data.label(str(name) if isinstance(name, int) else name)
 
     def __repr__(self) -> str:
