@@ -139,7 +139,7 @@ def test_one_coordinate_is_checked_on_a_grid() -> None:
     found = verify.verify(known(1), **sizes)
     assert found.passed()
     assert found.density.grid.dim == 1
-    assert found.budget["field"].low == 0.0
+    assert found.budget["field"].low < 1e-3
     assert verify.verify(known(1, 0.3), **sizes).budget["field"].low > 0.05
     with pytest.raises(sf.SdeflowError, match="a grid has one or two axes"):
         verify.verify(known(3), **sizes)
