@@ -39,7 +39,9 @@ SECTIONS = {
     "From noise to data": (
         "eta_family", "ddpm_is_one_engine_step", "likelihood", "guidance",
     ),
-    "Your own": ("your_own_points", "your_own_network", "your_own_solver"),
+    "Your own": (
+        "your_own_points", "own_csv_with_classes", "your_own_network", "your_own_solver",
+    ),
     "Pictures and videos from words": ("stable_diffusion", "wan"),
     "Figures in under ten lines": (
         "figure_strip", "figure_paths_line", "figure_paths_plane", "figure_arrows",

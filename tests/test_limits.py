@@ -233,14 +233,6 @@ def large_distances() -> None:
     assert ot.sinkhorn2
 
 
-def columns() -> None:
-    file = Path("four.npy")
-    np.save(file, randn(9, 4).numpy())
-    refused("files of other", lambda: sf.datasets.from_file(file))
-    points = sf.distributions.PointSet(torch.from_numpy(np.load(file)))
-    assert sf.ExactField(VP, points).score(randn(3, 4), 0.5).shape == (3, 4)
-
-
 def bits() -> None:
     first, again = (EULER.solve(sf.sdes.brownian(), X).x for _ in range(2))
     assert torch.equal(first, again)
@@ -268,7 +260,6 @@ TRIED: dict[str, Callable[[], None]] = {
     "training on many": own_training,
     "score and noise for coupled": pairs,
     "the exact Wasserstein": large_distances,
-    "files of other": columns,
     "the same bits": bits,
 }
 

@@ -34,6 +34,9 @@ from sdeflow.sdes.sde import (
 from sdeflow.solvers.path import Path
 
 LEAST_VARIANCE = 1e-3  # of the largest: combinations of smaller variance are left out
+PAIRS = (
+    400  # products of a column of M and one of x_0, beyond which random combinations are tested
+)
 LONG = 0.5  # width of the random frequencies, in 1 / (width of the cloud)
 
 
@@ -44,7 +47,8 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
         E M = 0 and E[M x_0] = 0,    T^2 = n M_bar^T Cov(M)^{-1} M_bar ~ Hotelling,
 
     with L = +-f . grad + (1/2) sum_i g_i^2 d_i d_i in the direction of the run. E M = 0 is tested
-    for ten waves phi, longer than the cloud is wide, and E[M x_0] = 0 for phi = x. The bias of the
+    for ten waves phi, longer than the cloud is wide, and E[M x_0] = 0 for phi = x, of which random
+    combinations are taken if they are more than a tenth of the particles. The bias of the
     solver and of the sum is of order dt^2: n dt^4 must be small for n particles.
 
     Args:
@@ -63,7 +67,7 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     t, x = _followed(path, sde)
     check_markov(sde, "the Dynkin test")
     w = _lengths(x, seed)
-    m, sparse = _martingales(sde, x, t, w)
+    m, sparse = _martingales(sde, x, t, w, seed)
     axes = _axes(m)
     if path.steps is None:
         _check_resolved(m, sparse, axes)
@@ -73,7 +77,9 @@ def dynkin_test(path: Path, sde: SDE, *, seed: int = 0) -> Test:
     return Test("Dynkin", value, k, p, BLIND["Dynkin"])
 
 
-def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _martingales(
+    sde: SDE, x: Tensor, t: Tensor, w: np.ndarray, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
     """M of each particle, (n, k), and the same from every second state only."""
     integral = sparse = 0.0
     before = skipped = _generated(sde, x[0], t[0], w)
@@ -96,11 +102,29 @@ def _martingales(sde: SDE, x: Tensor, t: Tensor, w: np.ndarray) -> tuple[np.ndar
     # Without noise on a coordinate, its M is nothing but the error of the solver.
     noisy = _ito(sde, x[len(t) // 2], t[len(t) // 2])[1].any(0)
 
+    pairs = _pairs(int(noisy.sum()), d, len(first), seed)
+
     def tested(m: np.ndarray) -> np.ndarray:
-        against = (m[:, -d:, None][:, noisy] * start[:, None, :]).reshape(len(m), -1)
+        mine = m[:, -d:][:, noisy]
+        if pairs is None:
+            against = (mine[:, :, None] * start[:, None, :]).reshape(len(m), -1)
+        else:
+            against = (mine @ pairs[0]) * (start @ pairs[1])
         return np.concatenate([m[:, :-d], against], 1)
 
     return tested(gained - integral), tested(gained - sparse)
+
+
+def _pairs(r: int, d: int, n: int, seed: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Random directions (r, k), (d, k) of M and of x_0, if n particles are too few for all r d.
+
+    E[(u . M) (v . x_0)] is zero for all directions u and v.
+    """
+    most = max(10, min(PAIRS, n // 10))
+    if r * d <= most:
+        return None
+    z = random_generator(seed, Stream.PROBE).standard_normal((r + d, most))
+    return z[:r] / math.sqrt(r), z[r:] / math.sqrt(d)
 
 
 def _followed(path: Path, sde: SDE) -> tuple[Tensor, Tensor]:

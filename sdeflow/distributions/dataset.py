@@ -26,13 +26,16 @@ from torch import Tensor
 from sdeflow._validation import (
     check_cloud,
     check_dtype,
+    check_finite,
     check_int,
     check_kind,
     check_labels,
     check_positive,
+    check_seed,
     shown,
 )
 from sdeflow.distributions.arguments import check_draw
+from sdeflow.distributions.columns import check_columns, chosen_rows
 from sdeflow.distributions.curves import Arc, check_arcs, distance_to
 from sdeflow.distributions.distribution import Distribution
 from sdeflow.distributions.mixture import GaussianMixture
@@ -57,6 +60,7 @@ class Dataset:
             in spread (see `units`).
         shape: (channels, rows, columns) if the points are pictures, d their product; else None.
         held_out: more data of the same kind, which `sample` does not draw.
+        columns: a name for each coordinate; empty if there are no names, see `axes`.
     """
 
     name: str
@@ -66,12 +70,15 @@ class Dataset:
     isotropic: bool = field(default=False, repr=False)
     shape: tuple[int, ...] | None = field(default=None, kw_only=True)
     held_out: Dataset | None = field(default=None, kw_only=True)
+    columns: tuple[str, ...] = field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
         check_kind(self.distribution, Distribution, "distribution")
         if not isinstance(self.name, str):
             raise TypeError(f"name must be a text, got {type(self.name).__name__}")
         object.__setattr__(self, "classes", _checked_names(self.classes))
+        names = check_columns(self.columns, self.distribution.dim)
+        object.__setattr__(self, "columns", names)
         object.__setattr__(self, "curve", check_arcs(self.curve))
         if not isinstance(self.isotropic, bool):
             raise TypeError(f"isotropic must be True or False, got {self.isotropic!r}")
@@ -104,9 +111,33 @@ class Dataset:
         named, more = self.classes[:10], len(self.classes) - 10
         classes = f", classes {', '.join(named)}" if named else ""
         classes += f" and {more} more" if more > 0 else ""
+        if self.columns:
+            shape += f", columns {', '.join(self.columns[:10])}" + ", ..." * (
+                len(self.columns) > 10
+            )
         units = f", {self.units}" if isinstance(self.units.scale, Tensor) else ""
         rest = "" if self.held_out is None else f", held out: {self.held_out.distribution}"
         return f"{self.name}: {self.distribution}{shape}, std {self.std:.4g}{units}{classes}{rest}"
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The names of the coordinates: `columns`, or x, y, z, or x0, x1, ... of four or more."""
+        d = self.distribution.dim
+        return self.columns or (tuple("xyz"[:d]) if d <= 3 else tuple(f"x{k}" for k in range(d)))
+
+    def label(self, name: str) -> int:
+        """The label of a class: the index of its name in `classes`.
+
+        `field.given(data.label("dog"))` is the field of that class. A file whose labels are 1 and
+        2 has the classes "1" and "2", whose labels here are 0 and 1.
+        """
+        if not isinstance(name, str):
+            raise TypeError(f"name must be the text of a class, such as '2', got {shown(name)}")
+        if name not in self.classes:
+            known = ", ".join(self.classes[:20]) + ", ..." * (len(self.classes) > 20)
+            told = f"the classes are {known}" if known else "it has no classes"
+            raise ValueError(f"{self.name} has no class {name!r}; {told}")
+        return self.classes.index(name)
 
     @cached_property
     def mean(self) -> Tensor:
@@ -182,6 +213,27 @@ class Dataset:
         curve = tuple(arc.moved(units.centre, units.scale) for arc in self.curve)
         return replace(self, distribution=moved, curve=curve)
 
+    def split(self, share: float, seed: int = 0) -> Dataset:
+        """The set of points with a share of the rows, of each class alike, as `held_out` data.
+
+        Args:
+            share: between 0 and 1; of m points of a class, floor(share m) are held out.
+            seed: of the choice of rows.
+        """
+        if not isinstance(self.distribution, PointSet) or self.distribution.width:
+            raise ValueError(f"{self.name} is not a set of bare points; split is for those")
+        if not 0 < check_finite(share, "share") < 1:
+            raise ValueError(f"share must lie between 0 and 1, got {share:g}")
+        points, labels = self.distribution.points, self.distribution.labels
+        out = chosen_rows(len(points), labels, share, check_seed(seed))
+        if not out.any():
+            raise ValueError(f"{self.name} has too few points to hold out {share:g} of them")
+        kept, rest = (
+            PointSet(points[of], None if labels is None else labels[of]) for of in (~out, out)
+        )
+        held_out = replace(self, distribution=rest, held_out=None)
+        return replace(self, distribution=kept, held_out=held_out)
+
     def restore(self, x: Tensor) -> Tensor:
         """The points centre + scale z of this set, (..., d), for points z of `standardised`."""
         return self.units.restore(x)
@@ -218,6 +270,7 @@ def from_points(
     width: float = 0.0,
     curve: Sequence[Arc] = (),
     name: str = "points",
+    columns: Sequence[str] = (),
 ) -> Dataset:
     """A data set of m equally likely points: x = x_i + width z, z ~ N(0, I).
 
@@ -229,6 +282,7 @@ def from_points(
         width: standard deviation of the round Gaussian around each point; 0: the points alone.
         curve: the arcs on which the points lie, if any.
         name: for reports and error messages.
+        columns: a name for each coordinate.
     """
     points = _checked_points(points, name)
     which = None
@@ -240,7 +294,8 @@ def from_points(
             raise ValueError(f"{name} has label {most} but only {len(classes)} class names")
     elif classes:
         raise ValueError(f"{name} has class names but no labels; pass labels=")
-    return Dataset(name, PointSet(points, which, width), tuple(classes), check_arcs(curve))
+    set_ = PointSet(points, which, width)
+    return Dataset(name, set_, tuple(classes), check_arcs(curve), columns=tuple(columns))
 
 
 def check_shape(shape: object) -> tuple[int, ...]:

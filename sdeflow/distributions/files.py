@@ -1,6 +1,7 @@
 r"""Read your own data from a file: a table of points, or a picture whose dark parts are likely.
 
-The points of a table are equally likely. A picture is a density that is constant in each pixel,
+The points of a table, of any dimension, are equally likely. A picture is a density that is
+constant in each pixel,
 
     p(x) = dark(x) / int dark,    dark from 0 (white or transparent) to 1 (black).
 
@@ -15,13 +16,16 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from sdeflow._validation import check_cloud, check_file
+from sdeflow._validation import check_cloud, check_file, shown
+from sdeflow.distributions.array_tables import read_arrays
+from sdeflow.distributions.columns import Table, as_names, classes_of
 from sdeflow.distributions.dataset import Dataset, from_points
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.text_tables import read_text
@@ -33,112 +37,78 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP")
 
 
-def from_file(path: str | os.PathLike[str]) -> Dataset:
+def from_file(
+    path: str | os.PathLike[str],
+    *,
+    columns: str | Sequence[str] | None = None,
+    label: str | None = None,
+) -> Dataset:
     """The data set in a file: a table of points, or a picture whose dark parts are likely.
 
+        from_file("cells.csv", columns="x,y,z", label="species")
+
     `.csv`, `.tsv`, `.txt`: one point per line, with columns separated by semicolons, commas, tabs
-    or blanks, and decimal points. The first line may be a header of names; # begins a comment, and
-    so does % at the beginning of a line. An index column, a row of units and decimal commas are
-    refused.
-    `.npy`, `.npz`: an array (m, 2). In an archive it must be called `x` or `points`, or be the
-    only array besides `labels` (m,), which may be missing.
-    Two columns are x and y. A third column holds labels, which are whole numbers; `classes` are
-    their distinct values in rising order, as text.
+    or blanks, and decimal points. The first line may be a header of names, which are kept. # after
+    a blank begins a comment, and so does % at the beginning of a line. An index column, a row of
+    units and decimal commas are refused.
+    `.npy`, `.npz`: an array (m, d). In an archive it must be called `x` or `points`, or be the
+    only array besides `labels` (m,) and names `columns` (d,), which may be missing; or each
+    column is an array (m,), and `columns` chooses some by name.
+    Every column is a coordinate. Classes are in a column called class, label or kind, or in the
+    third of three columns without names if its numbers are whole. `classes` are the distinct
+    labels as text: whole numbers in rising order, or texts in the order of the alphabet.
 
     `.png`, `.jpg`, `.bmp`, `.gif`, `.webp`: a density that is uniform in each pixel, which is as
     likely as it is dark (black 1, white or transparent 0). The picture is centred at 0, its longer
     side spans [-1, 1], and y points upwards. It has 4096 x 4096 pixels at most; of an animation
     the first frame is read.
+
+    Args:
+        path: the file.
+        columns: names of the coordinates, such as "x,y,z"; without a header the columns are
+            called 1, 2, ....
+        label: the name of the column with the classes.
     """
     file = check_file(path)
-    suffix = file.suffix.lower()
+    suffix, names = file.suffix.lower(), as_names(columns)
+    if label is not None and not isinstance(label, str):
+        raise TypeError(f"label must be the name of a column, got {shown(label)}")
     try:
         if file.is_dir():
             raise ValueError(f"{file} is a folder; give the path of a file in it")
         if not file.is_file():
             raise ValueError(f"{file} does not exist; check the path")
         if suffix in PICTURES:
+            if names or label is not None:
+                raise ValueError(f"{file} is a picture, which has no columns; leave them out")
             return _picture(file)
         if suffix in TEXTS:
-            return _table(file, read_text(file), None)
+            return _dataset(file, read_text(file, names, label))
         if suffix in ARRAYS:
-            return _table(file, *_arrays(file))
+            return _dataset(file, read_arrays(file, names, label))
     except OSError as error:
         raise ValueError(f"{file} cannot be read: {error.strerror or error}") from None
     known = ", ".join((*TEXTS, *ARRAYS, *PICTURES))
     raise ValueError(f"{file} has a suffix that is not known; use one of {known}")
 
 
-def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
-    """A point set from two columns, or from three with labels."""
-    for what, array in (("array", table), ("labels", labels)):
-        if array is not None and array.dtype.kind not in "fiu":
-            fields = "; stack its columns in an array (m, 2)" if array.dtype.names else ""
-            raise ValueError(f"{file}: {what} must hold real numbers, got {array.dtype}{fields}")
-    if table.ndim != 2 or table.shape[1] not in (2, 3):
-        cure = "; transpose it" if table.ndim == 2 and len(table) in (2, 3) else ""
-        raise ValueError(
-            f"{file} must have 2 columns (x, y), or 3 with a label, got shape {table.shape}{cure}"
-        )
+def _dataset(file: Path, table: Table) -> Dataset:
+    """A point set from the columns of a table."""
     with np.errstate(over="ignore"):  # a long double may overflow; check_cloud refuses infinity
-        points = torch.from_numpy(np.array(table, dtype=np.float64))
+        points = torch.from_numpy(np.array(table.points, dtype=np.float64))
     check_cloud(points, str(file))
-    if table.shape[1] == 3:
-        if labels is not None:
-            raise ValueError(f"{file} has labels twice, as a column and as an array; keep one")
-        points, labels = points[:, :2].contiguous(), table[:, 2]
-    if labels is None:
-        return from_points(points, name=str(file))
-    which, classes = _classes(file, labels, len(points))
-    return from_points(points, which, classes, name=str(file))
-
-
-def _classes(file: Path, labels: np.ndarray, m: int) -> tuple[torch.Tensor, list[str]]:
-    """Indices (m,) into the distinct labels, and these as text."""
-    if labels.shape != (m,):
-        raise ValueError(f"{file}: labels must be ({m},), got shape {labels.shape}")
-    broken = ~np.isfinite(labels) | (labels != np.round(labels))
-    if broken.any():
-        row = int(broken.argmax())
+    m, d = points.shape
+    if m <= 3 < d:
         raise ValueError(
-            f"{file}: labels must be whole numbers, got {labels[row]} in row {row}; leave out a "
-            "third coordinate, since only points of two dimensions can be read"
+            f"{file} has {m} points of {d} columns; transpose it, or give more points"
         )
-    values, which = np.unique(labels, return_inverse=True)
-    if len(values) > max(10, m // 2):
-        raise ValueError(
-            f"{file}: the labels have {len(values)} different values on {m} points, so that they "
-            "seem to be an index or a coordinate; leave them out"
-        )
-    names = [f"{v:.0f}" if values.dtype.kind == "f" else str(v) for v in values]
-    return torch.from_numpy(which.reshape(-1)), names
+    if table.labels is None:
+        return from_points(points, name=str(file), columns=table.names)
+    which, classes = classes_of(file, table.labels, m)
+    return from_points(points, which, classes, name=str(file), columns=table.names)
 
 
-# ---------------------------------------------------------------------------- arrays and pictures
-
-
-def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """The array of points of a numpy file, and its labels if there are any."""
-    try:
-        loaded = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded, None
-        with loaded:
-            arrays = {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
-    except Exception as error:  # on bad bytes numpy, zipfile and zlib raise a dozen types
-        raise ValueError(
-            f"{file} is not an array of numbers ({error}); write one with numpy.save or "
-            "numpy.savez"
-        ) from None
-    labels = arrays.pop("labels", None)
-    for key in ("x", "points"):
-        if key in arrays:
-            return arrays[key], labels
-    if len(arrays) != 1:
-        raise ValueError(
-            f"{file} holds arrays {sorted(arrays)}; call the one with the points `x` or `points`"
-        )
-    return next(iter(arrays.values())), labels
+# ---------------------------------------------------------------------------------------- pictures
 
 
 def _picture(file: Path) -> Dataset:

@@ -12,17 +12,21 @@ import codecs
 import csv
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from sdeflow.distributions.columns import Choice, Table, choose
 
 MISSING = ("", "na", "n/a", "nan", "null", "none", "nil", "inf", "-", "?")
 INDEX = ("id", "ids", "idx", "index", "no.", "nr", "nr.", "row", "unnamed")
 ROWS = 4  # a first column that counts this many lines from 0 or 1 is an index
 MANY = 10  # and so is one that counts this many lines from another number
 WHOLE = re.compile(r"[+-]?[0-9]+")
+UNLABELLED = ("", "nan", "NaN", "NA", "N/A", "null", "NULL")  # "Na" may be a class, sodium
+COMMENT = re.compile(r"""^((?:[^"#]|"[^"]*"|(?<=[^\s])#)*)(?<![^\s])#.*""")
 
 
 @dataclass(frozen=True)
@@ -51,55 +55,89 @@ class _Line:
             and re.fullmatch("[0-9]+", self.cells[1]) is not None
         )
 
-    def numbers(self) -> list[float]:
-        """The cells as finite numbers."""
-        if len(self.cells) > 2 and self.cells[-1] == "":
+    def numbers(self, choice: Choice, first: bool) -> list[float]:
+        """The cells of the chosen columns as finite numbers; `first` in the first line of them."""
+        if len(self.cells) > 2 and self.cells[-1] == "" and not (choice.asked or choice.named):
             raise ValueError(
                 f"{self.place} ends in {self.delimiter!r}; remove it, or fill the last column"
             )
-        found = [_number(self.place, cell) for cell in self.cells]
+        found = [self._number(choice, at, first) for at in choice.points]
         if not all(map(math.isfinite, found)):
             raise ValueError(f"{self.place} has NaN or infinite entries; drop that line")
         return found
 
+    def _number(self, choice: Choice, at: int, first: bool) -> float:
+        cell = self.cells[at]
+        try:
+            if "_" not in cell:  # Python reads 1_0 as ten
+                return float(cell)
+        except ValueError:
+            pass
+        if cell.lower() in MISSING:
+            raise ValueError(f"{self.place}: {cell!r} is a missing value; drop that line")
+        where = f" in column {choice.names[at]!r}" if choice.named else ""
+        cure = f", or {choice.cure(at)}" if first and _is_name(cell) and not choice.asked else ""
+        raise ValueError(
+            f"{self.place}: {cell[:40]!r}{where} is not a number; write decimals with a point, "
+            f"exponents with an e{cure}"
+        )
 
-def read_text(file: Path) -> np.ndarray:
-    """The numbers of a text file (m, columns)."""
+    def label(self, at: int) -> str:
+        """The label in one cell."""
+        if self.cells[at] in UNLABELLED:
+            raise ValueError(
+                f"{self.place}: {self.cells[at]!r} is a missing label; drop that line, or give it "
+                "a class"
+            )
+        return self.cells[at]
+
+
+def read_text(file: Path, columns: Sequence[str] = (), label: str | None = None) -> Table:
+    """The table in a text file, or those of its columns that are asked for."""
     header: list[str] = []
     rows: list[list[float]] = []
-    first: _Line | None = None
-    column: list[str] = []  # the first column, as text
+    labels: list[str] = []
+    first, choice = None, Choice((), ())
+    column: list[str] = []  # the first column of points, as text
     whole, digits = True, 0  # whether all lines may be decimals with a comma; the most digits
     for line in _lines(file):
-        if not header and not rows and _is_header(line):
+        if not header and first is None and _is_header(line):
             header = line.cells
             continue
-        if header and not rows and line.names_columns():
+        if header and first is None and line.names_columns():
             raise ValueError(
                 f"{line.place}: {line.cells[0][:40]!r} is not a number; leave out a second line "
                 "of text, such as units"
             )
-        row = line.numbers()
-        if rows and len(row) != len(rows[0]):
-            raise ValueError(
-                f"{line.place} has {len(row)} columns, the lines before it {len(rows[0])}; give "
-                "all lines the same number"
-            )
-        rows.append(row)
-        first = first or line
-        column.append(line.cells[0])
+        if first is None:
+            first = line
+            _check_header(line, header, bool(columns))
+            choice = choose(file, header, len(line.cells), columns, label)
+        _check_count(line, first)
+        rows.append(line.numbers(choice, not rows))
+        if choice.label is not None:
+            labels.append(line.label(choice.label))
+        column.append(line.cells[choice.points[0]])
         whole = whole and line.may_be_decimal()
         digits = max(digits, len(line.cells[-1]))
     if first is None:
         raise ValueError(f"{file} is empty; give one point per line")
-    _check_header(first, header)
-    _check_no_count(first, column)
+    if not columns:
+        _check_no_count(first, column)
     if not header and whole and digits > 1:
         raise ValueError(
             f"{first.place}: {','.join(first.cells)} may be one number with a decimal comma or "
             "two whole numbers; write decimals with a point, or add a header x,y"
         )
-    return np.array(rows)
+    return choice.table(file, np.array(rows), labels if choice.label is not None else None)
+
+
+def _check_count(line: _Line, first: _Line) -> None:
+    if len(line.cells) != len(first.cells):
+        raise ValueError(
+            f"{line.place} has {len(line.cells)} columns, the lines before it {len(first.cells)}; "
+            "give all lines the same number"
+        )
 
 
 def _is_header(line: _Line) -> bool:
@@ -112,28 +150,24 @@ def _is_header(line: _Line) -> bool:
     return line.names_columns()
 
 
-def _check_header(first: _Line, header: list[str]) -> None:
-    """Refuse a header with other columns than coordinates and a label."""
-    if header and (header[0] == "" or (len(header), len(first.cells)) == (2, 3)):
+def _check_header(first: _Line, header: list[str], asked: bool) -> None:
+    """Refuse a header that does not fit, and without a choice of columns an index."""
+    if not header:
+        return
+    if (header[0] == "" and not asked) or 1 < len(header) == len(first.cells) - 1:
         raise ValueError(
             f"{first.place} starts with an index, which is not a coordinate; write the file "
             "without it (pandas: index=False)"
         )
-    if header and len(header) != len(first.cells):
+    if len(header) != len(first.cells):
         raise ValueError(
             f"{first.place} has {len(first.cells)} columns, the header {len(header)}; give every "
             "column a name, and write decimals with a point"
         )
-    names = [re.split(r"[^\w.#]", name.lower())[0] for name in header]
-    if names and names[0] in INDEX:
+    if not asked and re.split(r"[^\w.#]", header[0].lower())[0] in INDEX:
         raise ValueError(
             f"{first.place}: the column {header[0]!r} is an index and not a coordinate; leave it "
             "out, or give it another name if it is a coordinate"
-        )
-    if len(names) > 2 and names[2] == "z":
-        raise ValueError(
-            f"{first.place}: points of three dimensions cannot be read; keep two columns, or call "
-            "the third `label` if it is a label"
         )
 
 
@@ -152,7 +186,7 @@ def _check_no_count(first: _Line, column: list[str]) -> None:
 def _lines(file: Path) -> Iterator[_Line]:
     delimiters = ";,\t"
     for at, line in enumerate(_decoded(file).split("\n"), 1):
-        line = "" if line.startswith("%") else line.split("#")[0].strip(" \r")
+        line = "" if line.startswith("%") else COMMENT.sub(r"\1", line).strip(" \r")
         if at == 1 and re.fullmatch(r"sep=[;,\t]", line):  # Excel names the delimiter so
             delimiters = line[-1]
         elif line.strip():
@@ -186,17 +220,3 @@ def _decoded(file: Path) -> str:
 def _is_name(cell: str) -> bool:
     """Whether a cell begins with a letter and does not stand for a missing value."""
     return cell.lower() not in MISSING and bool(re.match(r"[^\w]*[^\W\d_]", cell))
-
-
-def _number(place: str, cell: str) -> float:
-    try:
-        if "_" not in cell:  # Python reads 1_0 as ten
-            return float(cell)
-    except ValueError:
-        pass
-    if cell.lower() in MISSING:
-        raise ValueError(f"{place}: {cell!r} is a missing value; drop that line")
-    raise ValueError(
-        f"{place}: {cell[:40]!r} is not a number; write decimals with a point, exponents with an "
-        "e, labels as whole numbers"
-    )

@@ -5,6 +5,8 @@
     run      train in a folder, sample from it   pictures  the figures of demo and check
     folder   the files of a run                  films     films of a run
     view     a page that plays a run             page_data the numbers of that page
+    classes  the classes of a cloud, by name     clouds    the files of a cloud
+    sample_tests  tests that need no grid        column_figure  figures of other than two columns
     words    train and use an unCLIP model       unclip_command  its part of the command
     picture_demo  the distances of a demo whose data are pictures
     simulation    any number of particles of a run     simulate_command  its part of the command
@@ -19,7 +21,7 @@ from types import ModuleType as _ModuleType
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
     "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
-    "options", "cli",
+    "cli", "classes", "clouds", "sample_tests", "column_figure", "sample_command", "options",
 ]  # fmt: skip
 
 

@@ -48,11 +48,12 @@ class Setting:
     grid: Grid
 
 
-def setting_of(problem: Problem, cells: int) -> Setting:
+def scales(problem: Problem, cells: int) -> tuple[Rescaling, float, float]:
     """Choose a rescaling s(t) such that a box of half-width 5 s(t) holds the cloud at every time.
 
-    The data lie within R of the centre, so that R + 4.4 rho must stay below 5 s. The worst noise
-    level is rho = 0.78 R, for which s^2 = 0.176 R^2 + rho^2 is just sufficient.
+    Also returns the noise level and the time at which the narrowest part of the density is 2.5 of
+    its cells wide. The data lie within R of the centre, so that R + 4.4 rho must stay below 5 s.
+    The worst noise level is rho = 0.78 R, for which s^2 = 0.176 R^2 + rho^2 is just sufficient.
     """
     process = problem.process
     reach = float(problem.standard.sample(20_000, problem.config.seed).abs().max())
@@ -69,8 +70,14 @@ def setting_of(problem: Problem, cells: int) -> Setting:
             f"the data reach {reach:.3g} data std from their centre, and a cell of a grid of that "
             "size is wider than the noise; drop the far points, or take more cells"
         )
-    half = 5 * rescaling(end)
-    return Setting(rescaling, noise_level, end, Grid((-half, -half), (half, half), (cells, cells)))
+    return rescaling, noise_level, end
+
+
+def setting_of(problem: Problem, cells: int) -> Setting:
+    """The end of a check, and a grid that holds the cloud there, of one or two axes."""
+    rescaling, noise_level, end = scales(problem, cells)
+    half, d = 5 * rescaling(end), problem.dim
+    return Setting(rescaling, noise_level, end, Grid((-half,) * d, (half,) * d, (cells,) * d))
 
 
 def until(times: Tensor, end: float) -> Tensor:
@@ -81,18 +88,21 @@ def until(times: Tensor, end: float) -> Tensor:
 
 
 def particle_times(setting: Setting, first: float, n: int) -> Tensor:
+    """The steps of `steps_between` down to the end of a check."""
+    return steps_between(setting.rescaling, first, setting.t_end, n)
+
+
+def steps_between(rescaling: Rescaling, first: float, end: float, n: int) -> Tensor:
     """Even steps in the rescaled time, so short that n particles do not detect their error.
 
     Heun's weak error is of second order in the step h, so that it adds an amount proportional to
     n h^4 to a test's chi-square: 1 to 2 for h = 0.08 and 20,000 particles (measured with the
     characteristic-function test), whose mean is 10 or more.
     """
-    ends = torch.tensor([first, setting.t_end], dtype=torch.float64)
-    high, low = setting.rescaling.rescaled_time(ends).tolist()
+    ends = torch.tensor([first, end], dtype=torch.float64)
+    high, low = rescaling.rescaled_time(ends).tolist()
     count = math.ceil((high - low) / (PARTICLE_STEP * (20_000 / n) ** 0.25))
-    times = setting.rescaling.time(
-        torch.linspace(high, low, max(count, 8) + 1, dtype=torch.float64)
-    )
+    times = rescaling.time(torch.linspace(high, low, max(count, 8) + 1, dtype=torch.float64))
     times[[0, -1]] = ends
     return times
 

@@ -39,17 +39,12 @@ from sdeflow.experiment.complaints import complain, silenced
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.info_commands import Info, Provenance
-from sdeflow.experiment.options import option
+from sdeflow.experiment.options import Device, option
+from sdeflow.experiment.sample_command import Sample
 from sdeflow.experiment.simulate_command import Simulate
-from sdeflow.experiment.unclip_command import Unclip, prompted
+from sdeflow.experiment.unclip_command import Unclip
 
 ABOUT = "Diffusion models as physical systems: every cloud comes with a check."
-
-
-Device = Annotated[
-    str,
-    arg(metavar="DEVICE", help="Where network and particles lie: cpu, cuda, cuda:1 or mps."),
-]
 
 
 @dataclass(frozen=True)
@@ -105,72 +100,14 @@ class Train:
     device: Device = "cpu"
 
     def __call__(self) -> None:
-        """Print the file of the field."""
-        told = sys.stderr.isatty()
-        experiment.run.fit(self.config, self.out, progress=told, device=self.device)
+        """Print the file of the field, and which clouds of a shorter training were removed."""
+        clouds = [file for file in ("cloud.csv", "cloud.npz") if (self.out / file).exists()]
+        experiment.run.fit(self.config, self.out, progress=sys.stderr.isatty(), device=self.device)
+        gone = [file for file in clouds if not (self.out / file).exists()]
+        if gone:
+            told = f"removed {', '.join(gone)} of the shorter training; sample again"
+            print(f"sdeflow: {told}", file=sys.stderr)
         print(f"field: {self.out / 'field.safetensors'}")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Draw samples with the trained field of a run; write cloud.csv and cloud.npz in its folder.
-
-    For pictures also cloud.png, a sheet with each class in turn unless --label names one.
-    """
-
-    folder: tyro.conf.Positional[Path]
-    """Folder of a trained run."""
-    n: Annotated[int | None, option("INT", "10000, with --prompt 8")] = None
-    """Number of particles, or of pictures for each prompt."""
-    prompt: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: none)")] = ()
-    """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
-    scale: float = 2.0
-    """Guidance scale towards the prompts; 1 is no guidance."""
-    against: Annotated[str | None, option("STR", "none")] = None
-    """Text for guidance away from it (a negative prompt)."""
-    method: str = "multistep"
-    """multistep, calibrated, an SDE method (euler, heun, srk) or an ODE method (heun2, dopri5)."""
-    steps: int = 20
-    """Number of time steps; adaptive methods choose their own."""
-    eta: Annotated[float | None, option("FLOAT", "1 for SDE methods, else 0")] = None
-    """Noise of the sampler: 1 for the reverse SDE, 0 for the probability flow."""
-    label: Annotated[int | None, option("INT", "all classes")] = None
-    """Class to sample, for a run trained with --conditional."""
-    save: Annotated[int | None, option("INT", "2, with --film all")] = None
-    """Number of states in cloud.npz, evenly over the steps."""
-    film: Annotated[Path | None, option("PATH", "no film")] = None
-    """File (.gif or .mp4) for a film with one frame for each of these states."""
-    seed: int = 0
-    """Seed of the initial noise and of the noise on the way."""
-    device: Device = "cpu"
-
-    def __call__(self) -> None:
-        """Print the file of the cloud and, to stderr, which fitted steps were used."""
-        if self.prompt or experiment.folder.is_words(self.folder):
-            return print(prompted(self))
-        run, samplers = experiment.run, experiment.samplers
-        eta = samplers.default_eta(self.method) if self.eta is None else self.eta
-        solver = samplers.choose_solver(self.method, self.steps, eta, self.seed)
-        n, save = 10_000 if self.n is None else check_int(self.n, "n"), self.save
-        if self.film is not None:
-            experiment.films.check(self.film)
-            run.reopen(self.folder).check_plane("a film")
-            if save == 1:
-                raise ValueError("a film needs two states or more; leave out --save")
-        if save is None:
-            save = 2 if self.film is None else self.steps + 1
-        written = run.sample(
-            self.folder, n, solver, eta,
-            seed=self.seed, label=self.label, save=save, progress=sys.stderr.isatty(),
-            motion=samplers.choose_motion(self.folder, self.method, self.steps, self.label),
-            device=self.device,
-        )  # fmt: skip
-        if self.method == samplers.CALIBRATED:
-            fitted = samplers.fitted_steps(self.folder, self.steps, self.label)
-            print("sdeflow:", fitted, file=sys.stderr)  # stdout holds the file name alone
-        if self.film is not None:
-            experiment.films.film_cloud(self.folder, self.film, self.label, sys.stderr.isatty())
-        print(written)
 
 
 @dataclass(frozen=True)
@@ -183,15 +120,15 @@ class Calibrate:
     """Number of time steps; then run: sdeflow sample --method calibrated --steps STEPS."""
     pilot: int = 128
     """Number of particles to fit the steps with."""
-    label: Annotated[int | None, option("INT", "all classes")] = None
-    """Class that the steps are for, in a run trained with --conditional."""
+    which: Annotated[str | None, option("NAME", "no class", "class")] = None
+    """Class that the steps are for, in a run trained with classes."""
     seed: int = 0
     """Seed of these particles."""
 
     def __call__(self) -> None:
         """Print the steps chosen, and the errors of all that were tried."""
         seed = check_int(self.seed, "seed", 0)
-        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed, self.label)
+        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed, self.which)
         rows = [
             (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
             for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])
@@ -234,7 +171,7 @@ def _checked(folder: Path, format: Format, device: str, **sizes: int) -> int:
     found = experiment.verify.check(folder, format=format, device=device, **sizes)
     print((folder / "check.md").read_text())
     print(f"figure: {folder / f'check.{format}'}")
-    return 0 if found.verdict.passed() else 1
+    return 0 if found.passed() else 1
 
 
 @dataclass(frozen=True)
@@ -255,8 +192,8 @@ class View:
     """Draw the densities below the particles, which takes most of the time."""
     cells: int = 128
     """Cells along each axis of the density's grid; with more, it ends at a lower noise level."""
-    label: Annotated[int | None, option("INT", "all classes")] = None
-    """Class to sample, for a run trained with --conditional."""
+    which: Annotated[str | None, option("NAME", "no class", "class")] = None
+    """Class to sample, for a run trained with classes, by its name in the data."""
     seed: int = 0
     """Seed of all random numbers."""
 
@@ -264,7 +201,7 @@ class View:
         """Print the file of the page."""
         print(experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
-            density=self.density, label=self.label, seed=check_int(self.seed, "seed", 0),
+            density=self.density, label=self.which, seed=check_int(self.seed, "seed", 0),
         ))  # fmt: skip
 
 

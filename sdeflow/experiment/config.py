@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, get_args
 
-from sdeflow._validation import check_int, check_positive
+from sdeflow._validation import check_finite, check_int, check_positive, shown
+from sdeflow.distributions.columns import as_names, as_text
 from sdeflow.distributions.datasets import SHAPED
+from sdeflow.distributions.files import ARRAYS, TEXTS
 
 ProcessName = Literal["VP", "SubVP", "VE", "EDM", "Linear", "Cosine"]
 PredictionName = Literal["data", "noise", "score", "velocity", "unit"]
@@ -34,12 +36,18 @@ class Config:
     """The settings of a run.
 
     Args:
-        data: name of a data set (`sdeflow info` lists them), or a file with points (csv, npy, npz)
-            or with a picture.
+        data: name of a data set (`sdeflow info` lists them), or a file with points of any
+            dimension (csv, npy, npz) or with a picture.
+        columns: names of the coordinates of a file, such as x,y,z; by default all columns but the
+            label. Without a header they are called 1, 2, ...
+        label: name of the column of a file with classes, which are learned.
         process: noise process, with default constants in units of the data's standard deviation.
         predicts: quantity in which the loss is measured; by default noise, for digits "unit", the
             network output of EDM.
-        conditional: learn the classes of labelled data; the classes of digits are always learned.
+        conditional: learn the classes of labelled data; with label, and for digits, they are
+            always learned.
+        held_out: share of the rows of a file that are not learned, for tests of the samples; by
+            default 0.2, for data of two coordinates 0.
         steps: number of training steps; by default 4000, for digits 6000.
         batch: number of samples in a training step; by default 512, for digits 128.
         rate: largest learning rate; by default 5e-3, for digits 2e-3.
@@ -52,9 +60,12 @@ class Config:
     """
 
     data: str = "spiral"
+    columns: str | None = None
+    label: str | None = None
     process: ProcessName = "VE"
     predicts: PredictionName | None = None
     conditional: bool = False
+    held_out: float | None = None
     steps: int | None = None
     batch: int | None = None
     rate: float | None = None
@@ -69,6 +80,7 @@ class Config:
         data = os.fspath(self.data)
         plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
         shaped = data in SHAPED
+        plain |= self._checked_table(data)
         usual = PICTURES if shaped else PLANE
         for name, given in ((name, getattr(self, name)) for name in Sizes._fields):
             plain[name] = getattr(usual, name) if given is None else _checked(name, given)
@@ -87,9 +99,24 @@ class Config:
         ):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} must be one of {known}, got {getattr(self, name)!r}")
-        plain["conditional"] = bool(self.conditional) or shaped
+        plain["conditional"] = bool(self.conditional) or shaped or self.label is not None
         for name, value in plain.items():
             object.__setattr__(self, name, value)
+
+    def _checked_table(self, data: str) -> dict[str, object]:
+        """Check what is said about the columns and rows of a file."""
+        names = None if self.columns is None else as_names(self.columns)
+        if self.label is not None and (not isinstance(self.label, str) or not self.label):
+            raise TypeError(f"label must be the name of a column, got {shown(self.label)}")
+        share = self.held_out
+        if share is not None and not 0 <= check_finite(share, "held_out") < 1:
+            raise ValueError(f"held_out must be 0 or more, and less than 1, got {share:g}")
+        table = Path(data).suffix.lower() in (*TEXTS, *ARRAYS)
+        for name in () if table else ("columns", "label", "held_out"):
+            if getattr(self, name) is not None:
+                raise ValueError(f"{data} is not a table, which {name} is for; leave out {name}")
+        held_out = None if share is None else float(share)
+        return {"columns": names and as_text(names), "held_out": held_out}
 
     @property
     def sizes(self) -> Sizes:
@@ -105,8 +132,9 @@ class Config:
         """Write the settings in words."""
         classes = " with classes" if self.conditional else ""
         network = f"UNet {self.width}" if self.shaped else f"network {self.depth} x {self.width}"
+        columns = "" if self.columns is None else f" ({self.columns})"
         return (
-            f"{self.predicts} prediction of {self.data}{classes} under {self.process}, "
+            f"{self.predicts} prediction of {self.data}{columns}{classes} under {self.process}, "
             f"{network}, {self.steps} steps of {self.batch} particles, "
             f"rate {self.rate:g}, seed {self.seed}"
         )

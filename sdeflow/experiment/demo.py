@@ -24,11 +24,14 @@ from torch import Tensor
 
 from sdeflow._validation import check_file, check_int
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
-from sdeflow.experiment import picture_demo, pictures
+from sdeflow.experiment import column_figure, picture_demo, pictures
+from sdeflow.experiment.classes import NONE, labels_of
+from sdeflow.experiment.clouds import check_free, cloud_files, cloud_settings
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format, check_format
-from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.run import fit, sample
+from sdeflow.experiment.problem import ALL, Problem
+from sdeflow.experiment.problem import problem as build
+from sdeflow.experiment.run import draw, fit, sample
 from sdeflow.experiment.samplers import Solver
 from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
@@ -109,6 +112,7 @@ def demo(
     check_format(format)
     start = time.perf_counter()
     folder = check_file(folder, "folder")
+    check_cloud_free(build(config), folder, n)
     problem = fit(config, folder, progress=progress, device=device)
     trained = time.perf_counter() - start
     if progress:
@@ -134,11 +138,47 @@ def demo(
         "made": provenance(config.seed, asdict(config), problem.device),
     }
     text = markdown(report)
-    _write_cloud(problem, folder, n)
-    pictures.demo_figure(snapshots(problem), report, losses, folder / f"figure.{format}")
+    _sample(problem, folder, n)
+    _figure(problem, report, losses, folder / f"figure.{format}")
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text
+
+
+def _figure(problem: Problem, report: dict, losses: LossReport | None, file: Path) -> None:
+    """Draw the report, and the clouds: over time in the plane, else beside the data."""
+    if problem.dim == 2:
+        return pictures.demo_figure(snapshots(problem), report, losses, file)
+    level = None if losses is None else problem.process.noise_level(losses.t)
+    return column_figure.demo_figure(columns(problem), report, losses, level, file)
+
+
+def _sample(problem: Problem, folder: Path, n: int) -> None:
+    """Write a cloud of the first sampler, with classes if the field knows them."""
+    which = ALL if problem.classes and problem.data.shape is None else None
+    seed, solver = problem.config.seed, SAMPLERS[0].solver
+    sample(folder, n, solver, 0.0, seed=seed, label=which, motion=multistep)
+
+
+def check_cloud_free(problem: Problem, folder: Path, n: int) -> None:
+    """Refuse a folder with a cloud of the same run and other settings, which was asked for."""
+    which = ALL if problem.classes and problem.data.shape is None else None
+    solver, seed = SAMPLERS[0].solver, problem.config.seed
+    settings = cloud_settings(n, solver, 0.0, seed, which, NONE, 2, multistep)
+    files = cloud_files(folder, None, problem.config.data)
+    check_free(files, settings, False, "move it away, or choose another folder with --out")
+
+
+def columns(problem: Problem, n: int = 3000) -> column_figure.Columns:
+    """Samples and data for the figure, of data of other than two coordinates."""
+    seed, which = problem.config.seed, ALL if problem.classes else None
+    labels = labels_of(problem, which, n, seed)
+    samples = draw(problem, n, seed=seed, label=which)[1][-1]
+    if labels is None:
+        return column_figure.Columns(samples, problem.data.sample(n, seed + 1), problem.data.axes)
+    data, own = problem.data.sample_labelled(n, seed + 1)
+    both, axes = (labels, own), problem.data.axes
+    return column_figure.Columns(samples, data, axes, both, problem.classes)
 
 
 def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained: float) -> str:
@@ -153,7 +193,7 @@ def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained
         "data": config.data, "particles": n, **found, "training_seconds": trained,
         "seconds": time.perf_counter() - start, "made": made,
     }  # fmt: skip
-    _write_cloud(problem, folder, n)
+    _sample(problem, folder, n)
     rows = {name: problem.units.restore(x) for name, x in shown.items()}
     pictures.sheets(rows, problem.data, folder / "figure.png", made)
     text = picture_demo.markdown(report)

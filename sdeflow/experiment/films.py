@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_file
+from sdeflow.experiment.classes import Class, conditioned
 from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.run import conditioned, reopen
+from sdeflow.experiment.run import reopen
 from sdeflow.fields.field import Field
 from sdeflow.plot.film import check_film, film
 from sdeflow.sdes.generative import forward, reverse
@@ -46,13 +47,14 @@ def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
 
 
 def film_cloud(
-    folder: Path, file: str | Path, label: int | None = None, progress: bool = False
-) -> Path:
-    """Film the states that `run.sample` kept in cloud.npz."""
+    folder: Path, file: str | Path, label: Class = None, progress: bool = False,
+    cloud: Path | None = None,
+) -> Path:  # fmt: skip
+    """Film the states that `run.sample` kept in cloud.npz, or in the file `cloud`."""
     folder = check_file(folder, "folder")
     built = reopen(folder)
     built.check_plane("a film")
-    with np.load(folder / "cloud.npz", allow_pickle=False) as kept:
+    with np.load(cloud or folder / "cloud.npz", allow_pickle=False) as kept:
         t, x = torch.from_numpy(kept["t"]), torch.from_numpy(kept["x"])
     states = built.units.standardise(x.flatten(0, 1)).reshape(x.shape)
     path = ParticlePath(t, states, 0, 0.0)

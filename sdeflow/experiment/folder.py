@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import shlex
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
-import torch
-from torch import Tensor
-
 from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
-from sdeflow.provenance import provenance, write_files
 
 Format = Literal["png", "pdf", "svg"]
 """Formats of the figures of a demo and of a check."""
@@ -61,18 +55,20 @@ def check_no_words(folder: Path) -> None:
 
 def command(config: Config, folder: Path) -> str:
     """The command that trains this run, or continues its training."""
-    words, usual = ["sdeflow", "train"], Config(config.data)
+    words, usual = ["sdeflow", "train"], Config(config.data, label=config.label)
     for option in fields(config):
         value = getattr(config, option.name)
-        if value != (option.default if option.name == "data" else getattr(usual, option.name)):
-            words += [f"--{option.name}"] if value is True else [f"--{option.name}", str(value)]
+        always = option.name in ("data", "label")
+        if value != (option.default if always else getattr(usual, option.name)):
+            flag = f"--{option.name.replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
     return shlex.join([*words, "--out", str(folder)])
 
 
 def remove(folder: Path, names: tuple[str, ...]) -> None:
-    """Remove those of these files that exist."""
-    for name in names:
-        (folder / name).unlink(missing_ok=True)
+    """Remove those of these files that exist, and the steps that were fitted to the field."""
+    for file in (*(folder / name for name in names), *folder.glob("steps-*.json")):
+        file.unlink(missing_ok=True)
 
 
 def check_folder(folder: Path) -> None:
@@ -129,18 +125,6 @@ def read_log(path: Path) -> list[dict[str, float]]:
     return lines
 
 
-def write_cloud(folder: Path, t: Tensor, x: Tensor, seed: int) -> None:
-    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv."""
-    buffer = io.BytesIO()
-    made = json.dumps(provenance(seed))
-    np.savez(buffer, t=t.numpy(), x=x.numpy(), made=np.array(made))
-    digits = 15 if x.dtype == torch.float64 else 7
-    rows = "\n".join(",".join(f"{v:.{digits}g}" for v in row) for row in x[-1].tolist())
-    names = ["x", "y"] if x.shape[2] == 2 else [f"x{k}" for k in range(x.shape[2])]
-    text = f"{','.join(names)}\n{rows}\n".encode()
-    write_files({folder / "cloud.npz": buffer.getvalue(), folder / "cloud.csv": text})
-
-
 def in_words(found: dict) -> dict[str, object]:
     """The result of `run.summary`, in words."""
     last, steps = found["last"], found["config"]["steps"]
@@ -148,6 +132,6 @@ def in_words(found: dict) -> dict[str, object]:
     return {
         "training": done if found["finished"] else f"{done} of {steps} steps",
         "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
-        **found["config"],
+        **{name: value for name, value in found["config"].items() if value is not None},
         "files": ", ".join(found["files"]),
     }

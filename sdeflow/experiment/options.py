@@ -1,10 +1,16 @@
-"""Describe an option of the `sdeflow` command whose default is worked out later."""
+"""Describe options of the `sdeflow` command: --device, and those with a default found later."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from tyro.conf import arg
+
+Device = Annotated[
+    str,
+    arg(metavar="DEVICE", help="Where network and particles lie: cpu, cuda, cuda:1 or mps."),
+]
+"""The option --device."""
 
 
 def option(kind: str, default: str, name: str | None = None) -> Any:

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from sdeflow.diagnostics.distances import energy_distance, sliced_wasserstein
 from sdeflow.distributions.points import PointSet
+from sdeflow.experiment.classes import field_of, labels_of
 from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.run import asked
 from sdeflow.fields.field import Field
 
 REPEATS = 8
@@ -38,7 +38,7 @@ Draw = Callable[[Field, int, int], tuple[Tensor, int, float]]
 def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> dict:
     """The rows of a report, one for each sampler and field, and the sampling floors."""
     seed = problem.config.seed
-    field = asked(problem, None, n)
+    field = field_of(problem, labels_of(problem, None, n, seed))
     rows, shown = [], {}
     for name, draw in samplers:
         x, nfe, seconds = draw(field, n, seed)

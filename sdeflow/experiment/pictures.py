@@ -145,6 +145,7 @@ def check_figure(
     budget: ErrorBudget | None,
     path: Path,
     made: dict[str, str],
+    name: str = "x",
 ) -> None:
     """Write the figure of a check: the density, residuals of clouds, and the causes of error."""
     with plot.figure(7.0, 2.1) as fig:
@@ -154,15 +155,19 @@ def check_figure(
         box = plot.window(density) if exact is None else plot.window(density, exact)
         plot.density(panels[0], density, box, unit="data std")
         panels[0].set_title("density, learned field")
-        darkest = f"darkest: {plot.peak(density):.2g} / std$^2$"
-        panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
+        if density.grid.dim == 1:
+            panels[0].set_xlabel(f"{name} (data std)")
+        else:
+            darkest = f"darkest: {plot.peak(density):.2g} / std$^2$"
+            panels[0].set_xlabel(f"{panels[0].get_xlabel()},\n{darkest}")
         maps: list[Any] = [plot.residual(panels[1], verdict, density, where=box)]
         _name(panels[1], "SDE cloud", "this density", verdict)
         if budget is not None and exact is not None:
             maps.append(plot.residual(panels[2], budget.total, exact, where=box))
             _name(panels[2], "DDPM cloud", "the exact density", budget.total)
             plot.error_budget(panels[3], budget)
-        plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])
+        if density.grid.dim == 2:
+            plot.colour_bar(panels[1 : 1 + len(maps)], maps[0])
         plot.write(fig, path, made)
 
 

@@ -7,6 +7,7 @@ data set. `Problem.units` converts clouds to the data's own units; the folder of
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import torch
@@ -14,6 +15,7 @@ import torch
 from sdeflow._validation import SdeflowError, check_kind
 from sdeflow.distributions import datasets
 from sdeflow.distributions.dataset import Dataset
+from sdeflow.distributions.points import PointSet
 from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
 from sdeflow.fields.exact import ExactField
@@ -25,6 +27,13 @@ from sdeflow.processes.process import Process
 from sdeflow.training import checkpoint
 from sdeflow.training.loss import Weighting, prediction_weighting
 from sdeflow.training.task import TrainingConfig
+
+HELD_OUT, ENOUGH = 0.2, 500
+"""Share of the rows of a file that are held out by default, if it has not two coordinates, and the
+number of rows from which on they are: a test needs 100 of them."""
+
+ALL = "all"
+"""The name of all classes."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -80,6 +89,28 @@ class Problem:
                 "`sdeflow demo` measures its clouds, `sdeflow sample` draws them"
             )
 
+    def check_grid(self) -> None:
+        """Refuse data that no grid holds."""
+        if self.dim > 2:
+            raise SdeflowError(
+                f"a grid has one or two axes, but {self.config.data} has {self.dim} coordinates; "
+                "`sample_tests` needs none"
+            )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes that the field knows; none if it was trained without."""
+        return self.data.classes if self.config.conditional else ()
+
+    def label(self, name: str | int) -> int:
+        """The label of a class by its name in the data; 2 is the class called "2"."""
+        if not self.config.conditional:
+            raise ValueError(
+                "the run was trained without classes; leave out the class, or train with "
+                "--conditional"
+            )
+        return self.data.label(str(name) if isinstance(name, int) else name)
+
     def __repr__(self) -> str:
         """Write the settings in words, and whether the exact field is known."""
         known = "unknown" if self.truth is None else "known"
@@ -97,9 +128,19 @@ def problem(config: Config, units: Units | None = None) -> Problem:
         ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
     """
     check_kind(config, Config, "config")
-    data = datasets.named(config.data)
+    data = _read(config)
     if config.conditional and not data.classes:
         raise ValueError(f"{config.data} has no labels; leave out conditional")
+    if config.conditional and len(data.classes) == 1:
+        raise ValueError(
+            f"{config.data} has one class only, {data.classes[0]!r}; leave out the label, or "
+            "choose another column"
+        )
+    if config.conditional and ALL in data.classes:
+        raise ValueError(
+            f"{config.data} has a class called {ALL!r}, which means all classes; give it another "
+            "name"
+        )
     process: Process = checkpoint.PROCESSES[config.process]()
     classes = len(data.classes) if config.conditional else 0
     _, _, _, width, depth = config.sizes
@@ -114,6 +155,19 @@ def problem(config: Config, units: Units | None = None) -> Problem:
     known = standard.distribution.has_posterior
     truth = ExactField(process, standard.distribution) if known else None
     return Problem(config, data, units, standard, field, truth)
+
+
+def _read(config: Config) -> Dataset:
+    """The data, of which a share of the rows of a file is held out."""
+    if config.data in datasets.NAMES | datasets.SHAPED or not Path(config.data).suffix:
+        return datasets.named(config.data)
+    data = datasets.from_file(config.data, columns=config.columns, label=config.label)
+    if not isinstance(data.distribution, PointSet):
+        return data
+    few = len(data.distribution.points) < ENOUGH
+    usual = 0.0 if data.distribution.dim == 2 or few else HELD_OUT
+    share = usual if config.held_out is None else config.held_out
+    return data.split(share) if share else data
 
 
 def recipe(config: Config) -> TrainingConfig:

@@ -4,7 +4,7 @@
     checkpoint.safetensors               the training so far (`.previous`: the one before)
     field.safetensors                    the trained field, in standard units (`problem`)
     metrics.jsonl                        step and loss
-    cloud.npz, cloud.csv, cloud.png      the last samples, in the data's own units (png: pictures)
+    cloud.npz, cloud.csv, cloud.png      samples, in the data's own units (png: pictures)
     report.json, report.md, figure.png   (or .pdf, .svg) written by `demo`
     check.json, check.md, check.png      (or .pdf, .svg) written by `verify`
     page.html                            written by `view`
@@ -27,6 +27,16 @@ from tqdm import tqdm
 from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
+from sdeflow.experiment.classes import (
+    NONE,
+    Class,
+    Guidance,
+    conditioned,
+    field_of,
+    labels_of,
+    names_of,
+)
+from sdeflow.experiment.clouds import check_free, cloud_files, cloud_settings, write_cloud
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import (
     FILES,
@@ -40,9 +50,8 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
-    write_cloud,
 )  # fmt: skip
-from sdeflow.experiment.problem import Problem, StandardField, problem, recipe, weighting
+from sdeflow.experiment.problem import ALL, Problem, StandardField, problem, recipe, weighting
 from sdeflow.experiment.samplers import (
     CALLS,
     MULTISTEP,
@@ -51,14 +60,17 @@ from sdeflow.experiment.samplers import (
     choose_solver,
     steps_file,
 )
-from sdeflow.fields.field import Field
 from sdeflow.provenance import check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
+from sdeflow.sdes.sde import SDE
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training, uncut
+
+NEW = ("columns", "label", "held_out")
+"""Settings that runs of older versions do not have."""
 
 # --------------------------------------------------------------------------------------- training
 
@@ -192,6 +204,7 @@ def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
         found = json.loads(path.read_text())
         found.pop("made", None)
         digest, units = found.pop("digest", None), found.pop("units", None)
+        found |= {name: None for name in NEW if name not in found}
         odd = found.keys() ^ {f.name for f in fields(Config)}
         if odd:
             raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
@@ -210,7 +223,7 @@ def _build(config: Config, units: Units | None) -> Problem:
 
 
 def calibrate(
-    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: int | None = None
+    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: Class = None
 ) -> FittedPlan:
     """Fit `steps` time steps of `multistep` to the field of a run, and keep them in its folder.
 
@@ -219,12 +232,11 @@ def calibrate(
     """
     folder = Path(folder)
     built = reopen(folder)
-    if label is None and built.data.shape is not None and built.config.conditional:
-        raise ValueError(
-            "pictures are drawn class by class; give the label that the steps are for"
-        )
+    if label == ALL or (label is None and built.data.shape is not None and built.classes):
+        raise ValueError("steps are fitted to one class or to the whole cloud; name a class")
     field = conditioned(built, label)
-    file = steps_file(folder, check_int(steps, "steps"), label)
+    which = None if label is None else built.label(label)
+    file = steps_file(folder, check_int(steps, "steps"), which)
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
     assert fitted is not None
@@ -239,13 +251,18 @@ def sample(
     eta: float,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: Class = None,
+    guidance: Guidance = NONE,
     save: int = 2,
     progress: bool = False,
     motion: Motion = reverse,
     device: torch.device | str = "cpu",
+    out: Path | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Draw n samples with the field of a run, write them, and return the csv file.
+
+    The files carry the names of the columns, and a column with the class of each particle.
 
     Args:
         folder: the folder of the run.
@@ -253,28 +270,34 @@ def sample(
         solver: the solver, see `choose_solver`.
         eta: noise of the sampler: 0 for the flow, 1 for the reverse SDE.
         seed: seed of all random numbers.
-        label: class to sample.
+        label: name of the class to sample, "all" for each particle of a class of its own, drawn
+            with the shares of the data; by default the field of no class.
+        guidance: guidance towards the class.
         save: number of states to keep.
         progress: whether to show a progress bar.
         motion: (field, eta) -> the SDE to solve, see `choose_motion`.
         device: where network and particles lie.
+        out: the file (.csv or .npz, both are written), by default cloud.csv in the folder.
+        overwrite: whether to write over a cloud of other settings.
 
     Raises:
-        ValueError, SdeflowError: those of `reopen` and of the solvers; a label that the run does
-            not have.
+        ValueError, SdeflowError: those of `reopen` and of the solvers; a class that the run does
+            not have; a cloud of other settings is there.
         OSError: the files cannot be written.
     """
     folder = check_file(folder, "folder")
     built = reopen(folder, device)
-    check_writable(folder / "cloud.csv")
-    t, x = draw(
-        built, n, solver, eta,
-        seed=seed, label=label, save=save, progress=progress, motion=motion,
-    )  # fmt: skip
-    write_cloud(folder, t, x, seed)
+    files = cloud_files(folder, out, built.config.data)
+    labels = labels_of(built, label, n, seed, guidance.scale)
+    sde = motion(field_of(built, labels, guidance), eta)
+    settings = cloud_settings(n, solver, eta, seed, label, guidance, save, motion)
+    check_free(files, settings, overwrite)
+    check_writable(files[0])
+    t, x = _drawn(built, sde, n, solver, seed, save, progress)
+    write_cloud(files, built, t, x, names_of(built, labels, n), settings, seed)
     if built.data.shape is not None:
-        pictures.sheet(x[-1], built.data, folder / "cloud.png", provenance(seed))
-    return folder / "cloud.csv"
+        pictures.sheet(x[-1], built.data, files[0].with_suffix(".png"), provenance(seed))
+    return files[0] if out is None else Path(out)
 
 
 def draw(
@@ -284,7 +307,8 @@ def draw(
     eta: float = 0.0,
     *,
     seed: int = 0,
-    label: int | None = None,
+    label: Class = None,
+    guidance: Guidance = NONE,
     save: int = 1,
     progress: bool = False,
     motion: Motion = reverse,
@@ -299,28 +323,13 @@ def draw(
     """
     if solver is None:
         solver, motion = choose_solver(MULTISTEP, CALLS, eta, seed), multistep
-    sde = motion(asked(built, label, n), eta)
+    field = field_of(built, labels_of(built, label, n, seed, guidance.scale), guidance)
+    return _drawn(built, motion(field, eta), n, solver, seed, save, progress)
+
+
+def _drawn(
+    built: Problem, sde: SDE, n: int, solver: Solver, seed: int, save: int, progress: bool
+) -> tuple[Tensor, Tensor]:
     x = built.process.prior(n, built.dim, seed, device=built.device)
     path = solver.solve(sde, x, save, progress=progress)
     return path.t, built.units.restore(path.x.cpu())
-
-
-def conditioned(built: Problem, label: int | None) -> Field:
-    """The field of one class, or of all data without a label."""
-    if label is None:
-        return built.field
-    if not built.config.conditional:
-        raise ValueError("this run was trained without classes; leave out label")
-    if label not in range(len(built.data.classes)):
-        raise ValueError(f"label must be 0 to {len(built.data.classes) - 1}, got {label}")
-    return built.field.given(check_int(label, "label", 0))
-
-
-def asked(built: Problem, label: int | None, n: int) -> Field:
-    """The field of n particles: of one class; for pictures without a label, of each class in turn.
-
-    A network draws poor pictures of no class.
-    """
-    if label is None and built.data.shape is not None and built.config.conditional:
-        return built.field.given(torch.arange(check_int(n, "n")) % len(built.data.classes))
-    return conditioned(built, label)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.sdes.calibration import with_plan
 from sdeflow.sdes.generative import reverse
@@ -56,24 +57,29 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
     return ODESolver("heun2" if method == "heun" else method, steps)
 
 
-def choose_motion(folder: Path, method: str, steps: int, label: int | None = None) -> Motion:
+def choose_motion(
+    folder: Path, method: str, steps: int, built: Problem | None = None, which: str | None = None
+) -> Motion:
     """Choose (field, eta) -> SDE: `multistep`, `multistep` with fitted steps, or `reverse`."""
     if method == MULTISTEP:
         return multistep
     if method != CALIBRATED:
         return reverse
-    fitted = fitted_steps(folder, steps, label)
+    fitted = fitted_steps(folder, steps, built, which)
     return lambda field, eta: with_plan(multistep(field, eta), fitted)
 
 
-def fitted_steps(folder: Path, steps: int, label: int | None = None) -> FittedPlan:
-    """Read the steps that `sdeflow calibrate` wrote in a run."""
+def fitted_steps(
+    folder: Path, steps: int, built: Problem | None = None, which: str | None = None
+) -> FittedPlan:
+    """Read the steps that `sdeflow calibrate` wrote in a run, of one class if it is named."""
+    label = None if which is None or built is None else built.label(which)
     file = steps_file(folder, steps, label)
     if not file.is_file():
         words = ["sdeflow", "calibrate", str(folder), "--steps", str(steps)]
-        words += [] if label is None else ["--label", str(label)]
-        which = f"{steps} fitted steps" + ("" if label is None else f" of label {label}")
-        raise SdeflowError(f"{folder} holds no {which}; fit them with: {shlex.join(words)}")
+        words += [] if which is None else ["--class", which]
+        of = f"{steps} fitted steps" + ("" if which is None else f" of class {which}")
+        raise SdeflowError(f"{folder} holds no {of}; fit them with: {shlex.join(words)}")
     try:
         return FittedPlan.from_plain(json.loads(file.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:

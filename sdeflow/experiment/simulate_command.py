@@ -11,7 +11,8 @@ import tyro
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import check_int
-from sdeflow.experiment.options import option
+from sdeflow.experiment.classes import Guidance
+from sdeflow.experiment.options import Device, option
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,12 @@ class Simulate:
     """What is kept, with commas: histogram, moments, quantiles."""
     out: Annotated[Path | None, option("PATH", "simulation in the folder of the run")] = None
     """Folder of the results."""
-    which: Annotated[str | None, option("NAME", "no class", "class")] = None
-    """Class to simulate, in a run trained with classes, by its name in the data."""
+    which: Annotated[str | None, option("NAME", "all, if the run has classes", "class")] = None
+    """Class to simulate, by its name in the data; all: each particle of a class of its own."""
+    scale: float = 1.0
+    """Guidance scale towards the class; 1 is no guidance, 0 no class."""
+    interval: Annotated[tuple[float, float] | None, option("FLOAT FLOAT", "everywhere")] = None
+    """Guidance only at noise levels sigma / alpha between these two, in data std."""
     method: str = "multistep"
     """multistep, calibrated, an SDE method (euler, heun, srk) or an ODE method (heun2, rk4)."""
     steps: int = 20
@@ -42,7 +47,8 @@ class Simulate:
     chunk: int = 65_536
     """Particles that are moved together, a multiple of 4096; it changes no result."""
     seed: int = 0
-    """Seed of the initial noise and of the noise on the way."""
+    """Seed of the initial noise, of the classes and of the noise on the way."""
+    device: Device = "cpu"
 
     def __call__(self) -> None:
         """Print the folder of the results and, to stderr, the time that they will take."""
@@ -53,7 +59,8 @@ class Simulate:
         out = simulation.simulate(
             self.folder, check_int(int(self.particles), "particles"),
             tuple(self.reduce.split(",")), out=self.out, method=self.method, steps=self.steps,
-            eta=eta, which=self.which, cells=self.cells, seed=self.seed, chunk=self.chunk,
+            eta=eta, which=self.which, guidance=Guidance(self.scale, self.interval),
+            device=self.device, cells=self.cells, seed=self.seed, chunk=self.chunk,
             progress=sys.stderr.isatty(),
             told=lambda text: print("sdeflow:", text, file=sys.stderr),
         )  # fmt: skip

@@ -8,19 +8,25 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+from torch import Tensor
+
 from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.distributed import layout
-from sdeflow.experiment.problem import Problem
-from sdeflow.experiment.run import conditioned, reopen
+from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of
+from sdeflow.experiment.problem import ALL, Problem
+from sdeflow.experiment.run import reopen
 from sdeflow.experiment.samplers import choose_motion, choose_solver
 from sdeflow.provenance import provenance, write_text
 from sdeflow.random_streams import BLOCK
+from sdeflow.sdes.sde import SDE
 from sdeflow.simulation.moments import CloudMoments, Moments
 from sdeflow.simulation.quantiles import Quantiles
 from sdeflow.simulation.reducers import Histogram, Reducer, Values
 from sdeflow.simulation.simulate import simulate as simulate_cloud
+from sdeflow.simulation.start import by_blocks
 from sdeflow.solvers.path import Path as ParticlePath
 
 Kept = Literal["histogram", "moments", "quantiles"]
@@ -35,7 +41,9 @@ def simulate(
     method: str = "multistep",
     steps: int = 20,
     eta: float = 0.0,
-    which: str | None = None,
+    which: Class = None,
+    guidance: Guidance = NONE,
+    device: torch.device | str = "cpu",
     cells: int = 64,
     seed: int = 0,
     chunk: int = 65_536,
@@ -55,7 +63,10 @@ def simulate(
         kept: "histogram", "moments", "quantiles".
         out: the folder of the results, by default `simulation` in that of the run.
         method, steps, eta: of the sampler, see `samplers`.
-        which: a class of the run; by default no class.
+        which: name of a class of the run, or "all" for each particle of a class of its own, drawn
+            with the shares of the data; by default no class.
+        guidance: guidance towards the class.
+        device: where network and particles lie.
         cells: of the histogram along each axis; its grid holds 4,096 draws of the data and a
             quarter of their span beyond them.
         seed: of start and noise.
@@ -68,15 +79,28 @@ def simulate(
     """
     folder = check_file(folder, "folder")
     out = folder / "simulation" if out is None else check_file(out, "out")
-    built = reopen(folder)
+    built = reopen(folder, device)
     solver = choose_solver(method, steps, eta, seed)
-    field = conditioned(built, which)
-    sde = choose_motion(folder, method, steps, which)(field, eta)
+    one = None if which in (None, ALL) else str(which)
+    motion = choose_motion(folder, method, steps, built, one)
+
+    def labelled(n: int, seed: int) -> Tensor | None:
+        return labels_of(built, which, n, seed, guidance.scale)
+
+    def sde(first: int, count: int) -> SDE:
+        labels = labelled(1, seed)
+        if labels is not None and labels.ndim:  # a class for each particle
+            labels = by_blocks(labelled, seed)(first, count)  # type: ignore[arg-type]
+        return motion(field_of(built, labels, guidance), eta)
+
+    def start(first: int, count: int) -> Tensor:
+        return built.process.prior(count, built.dim, seed, first=first, device=built.device)
+
     names = list(dict.fromkeys(kept))
     reducers = [_reducer(name, built, cells) for name in names]
 
     def run(n: int, **more: Any) -> Any:
-        return simulate_cloud(sde, built.process, n, reducers, solver=solver, seed=seed, **more)
+        return simulate_cloud(sde, start, n, reducers, solver=solver, seed=seed, **more)
 
     if progress:
         told(_estimate(run, n))
@@ -96,7 +120,7 @@ def _reducer(name: str, built: Problem, cells: int) -> Reducer:
         raise ValueError(f"{name!r} cannot be kept; use {', '.join(get_args(Kept))}")
 
     def restored(path: ParticlePath) -> Any:
-        return built.units.restore(path.x[-1])
+        return built.units.restore(path.x[-1].cpu())
 
     if name == "moments":
         return Values(restored, Moments())

@@ -35,8 +35,11 @@ UNUSED = {
     "method": "multistep",
     "steps": 20,
     "eta": None,
-    "label": None,
+    "which": None,
+    "interval": None,
     "save": None,
+    "out": None,
+    "overwrite": False,
     "film": None,
     "device": "cpu",
 }
@@ -50,8 +53,13 @@ def prompted(asked: Any) -> Path:
         raise ValueError(
             "this run draws pictures from text; give one, such as --prompt 'a seven with a hat'"
         )
-    unused = [f"--{name}" for name, value in UNUSED.items() if getattr(asked, name) != value]
+    unused = [
+        f"--{'class' if name == 'which' else name}"
+        for name, value in UNUSED.items()
+        if getattr(asked, name) != value
+    ]
     if unused:
         raise ValueError(f"{', '.join(unused)} does not apply to an unCLIP run; leave it out")
     n = words.EACH if asked.n is None else asked.n
-    return words.pictures(asked.folder, asked.prompt, n, asked.scale, asked.seed, asked.against)
+    scale = 2.0 if asked.scale is None else asked.scale
+    return words.pictures(asked.folder, asked.prompt, n, scale, asked.seed, asked.against)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
-from sdeflow.experiment import pictures, run
+from sdeflow.experiment import column_figure, pictures, run, sample_tests
 from sdeflow.experiment.check_setting import (
     Setting,
     check_sizes,
@@ -45,6 +45,7 @@ from sdeflow.experiment.check_setting import (
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.folder import Format, check_format
 from sdeflow.experiment.problem import Problem
+from sdeflow.experiment.sample_tests import SampleTests
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
 from sdeflow.fokker_planck.evolve import evolve
@@ -71,6 +72,7 @@ class Verification:
         table: the table of the learned field for all densities; None if the field is not smooth
             in time or the grid is too fine, so that the field itself was evaluated.
         table_error: an upper bound of the total variation that the table adds; NaN without one.
+        samples: the tests that need no grid, if they were made.
     """
 
     noise_level: float
@@ -82,6 +84,11 @@ class Verification:
     units: Units
     table: FieldTable | None = None
     table_error: float = math.nan
+    samples: SampleTests | None = None
+
+    def passed(self) -> bool:
+        """Whether particles and density agree, and particles obey their SDE if that was tested."""
+        return self.verdict.passed() and (self.samples is None or self.samples.passed())
 
     def __repr__(self) -> str:
         """Write the result in words."""
@@ -112,10 +119,11 @@ def verify(
 
     Raises:
         ValueError: too few particles, cells or steps, or too many cells.
-        SdeflowError: data of more than two coordinates, or a density that the grid cannot hold.
+        SdeflowError: data of more than two coordinates, which `sample_tests` is for, or a density
+            that the grid cannot hold.
     """
     check_sizes(n, cells, steps, chain)
-    problem.check_plane("a check")
+    problem.check_grid()
     setting = setting_of(problem, cells)
     with advised():
         return _verify(problem, setting, n, steps, chain, seed)
@@ -133,7 +141,7 @@ def _verify(
 
     fine = particle_times(setting, process.t_max, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
-    x = process.prior(n, 2, seed, device=problem.device)
+    x = process.prior(n, problem.dim, seed, device=problem.device)
     path = SDESolver("heun", times=fine, seed=seed).solve(sde, x, save)
     times = torch.cat([fine[:1], save])
     densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
@@ -160,7 +168,7 @@ def _budget(
         return None
     sde = ancestral(problem.field)
     times = until(sde.times(chain), setting.t_end)
-    x = problem.process.prior(n, 2, seed + 1, device=problem.device)
+    x = problem.process.prior(n, problem.dim, seed + 1, device=problem.device)
     cloud = SDESolver("euler", times=times, seed=seed + 1).solve(sde, x, 1).x[-1]
     between = intermediate_densities(
         ancestral(field), times, problem.truth, setting.grid,
@@ -175,30 +183,45 @@ def _budget(
 def check(
     folder: Path, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0, format: Format = "png", device: torch.device | str = "cpu",
-) -> Verification:  # fmt: skip
+) -> Verification | SampleTests:  # fmt: skip
     """Check the run in a folder, and write check.json, check.md (the report) and check.png.
 
-    Arguments and errors are those of `verify` and `run.reopen`; `format` is png, pdf or svg.
+    Data of one or two coordinates are checked on a grid. Data of other than two coordinates, and
+    those of which rows are held out, are also tested without one, by `sample_tests`. Arguments and
+    errors are those of `verify` and `run.reopen`; `format` is png, pdf or svg.
     Network and particles lie on `device`, densities on the CPU.
     """
     check_format(format)
-    start = time.perf_counter()
-    folder = Path(folder)
+    start, folder = time.perf_counter(), Path(folder)
     problem = run.reopen(folder, device)
+    check_sizes(n, cells, steps, chain)
+    if problem.data.shape is not None:
+        problem.check_plane("a check")
     check_writable(folder / "check.json")
-    found = verify(problem, n=n, cells=cells, steps=steps, chain=chain, seed=seed)
-    text = markdown(found, problem.config.data, time.perf_counter() - start)
-    made = provenance(seed, asdict(problem.config), problem.device)
-    pictures.check_figure(
-        found.density,
-        found.verdict.verdicts[-1],
-        found.budget,
-        folder / f"check.{format}",
-        {k: str(v) for k, v in made.items()},
+    sizes = {"n": n, "cells": cells, "steps": steps, "chain": chain, "seed": seed}
+    grid = verify(problem, **sizes) if problem.dim <= 2 else None
+    without = problem.dim != 2 or problem.data.held_out is not None
+    samples = sample_tests.examine(problem, n, seed) if without else None
+    made, seconds = (
+        provenance(seed, asdict(problem.config), problem.device),
+        time.perf_counter() - start,
     )
-    write_text(folder / "check.json", json.dumps({**_numbers(found), "made": made}, indent=1))
+    shown, about = folder / f"check.{format}", {k: str(v) for k, v in made.items()}
+    if grid is None:
+        assert samples is not None
+        column_figure.check_figure(samples, problem, shown, about)
+        text, report = (
+            sample_tests.report(samples, problem, seconds),
+            sample_tests.numbers(samples),
+        )
+    else:
+        grid = replace(grid, samples=samples)
+        last, name = grid.verdict.verdicts[-1], problem.data.axes[0]
+        pictures.check_figure(grid.density, last, grid.budget, shown, about, name)
+        text, report = markdown(grid, problem.config.data, seconds), _numbers(grid)
+    write_text(folder / "check.json", json.dumps({**report, "made": made}, indent=1))
     write_text(folder / "check.md", text)
-    return found
+    return grid or samples  # type: ignore[return-value]
 
 
 def markdown(found: Verification, name: str, seconds: float) -> str:
@@ -233,6 +256,7 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         _table_text(found),
         "",
+        *([] if found.samples is None else [sample_tests.markdown(found.samples), ""]),
         f"Time: {seconds:.0f} s.",
     ]
     return "\n".join(out) + "\n"
@@ -258,23 +282,18 @@ def _table_text(found: Verification) -> str:
 
 
 def _numbers(found: Verification) -> dict[str, object]:
-    budget = found.budget
+    budget, table = found.budget, found.table
     return {
         "noise_level": found.noise_level,
         "units": str(found.units),
         "p_value": found.verdict.p_value,
         "agree": found.verdict.passed(),
         "inconsistency": [found.inconsistency, found.inconsistency_error],
-        "table": None
-        if found.table is None
-        else {
-            "levels": len(found.table.levels),
-            "error": found.table_error,
-            "read": found.table.answers.read,
-            "missed": found.table.answers.missed,
+        "table": None if table is None else {
+            "levels": len(table.levels), "error": found.table_error,
+            "read": table.answers.read, "missed": table.answers.missed,
         },
-        "budget": None
-        if budget is None
-        else {s.name: [s.value, s.low, s.high] for s in budget.sources},
-        "causes": None if budget is None else list(budget.causes),
-    }
+        "budget": budget and {s.name: [s.value, s.low, s.high] for s in budget.sources},
+        "causes": budget and list(budget.causes),
+        "samples": found.samples and sample_tests.numbers(found.samples),
+    }  # fmt: skip

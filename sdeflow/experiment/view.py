@@ -31,6 +31,7 @@ from sdeflow._validation import (
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
 from sdeflow.experiment.check_setting import setting_of, tabulated
+from sdeflow.experiment.classes import conditioned
 from sdeflow.experiment.complaints import advised
 from sdeflow.experiment.page_data import (
     LEVELS,
@@ -189,7 +190,7 @@ def _json(value: object) -> str:
 
 def view(
     folder: pathlib.Path, out: pathlib.Path | None = None, *, n: int = 2000, frames: int = 100,
-    cells: int = 128, density: bool = True, label: int | None = None, seed: int = 0,
+    cells: int = 128, density: bool = True, label: str | int | None = None, seed: int = 0,
 ) -> pathlib.Path:  # fmt: skip
     """Write a page that plays a trained run, and return its file.
 
@@ -204,7 +205,7 @@ def view(
         frames: number of saved states.
         cells: cells along each axis of the densities' grid.
         density: whether to compute the densities, which takes most of the time.
-        label: class to sample, for a run trained with `conditional`.
+        label: name of the class to sample, for a run trained with classes.
         seed: seed of all random numbers.
 
     Raises:
@@ -217,7 +218,7 @@ def view(
     problem.check_plane("a page")
     out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
-    field = run.conditioned(problem, label)
+    field = conditioned(problem, label)
     sde, flow = reverse(field), reverse(field, 0.0)
     times = sde.times((frames - 1) * -(-STEPS // (frames - 1)))
     x = problem.process.prior(n, 2, seed)

@@ -61,7 +61,9 @@ def _same(a: Tensor | None, b: Tensor | None) -> bool:
 
 def _labelled(known: LearnedField) -> LearnedField:
     """The field with a label, "none" if it has none and its network has labels."""
-    return known.given(known.labels) if known.label is None and known.labels else known
+    if known.label is not None or not known.labels:
+        return known
+    return replace(known, label=torch.tensor(known.labels))
 
 
 def _of_one(a: LearnedField, b: LearnedField) -> tuple[LearnedField, LearnedField]:

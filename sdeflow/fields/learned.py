@@ -130,9 +130,15 @@ class LearnedField(Field):
     def given(self, label: Tensor | int | None) -> LearnedField:
         """The field of a class: one label for all particles (), one for each (n,), or None.
 
-        Labels count from 0; the number of classes of an `MLP` or `UNet` stands for no class.
+        Labels count from 0. The label of a class of a data set is `data.label("dog")`; None is no
+        class.
         """
-        return replace(self, label=None if label is None else check_labels(label, "label"))
+        found = None if label is None else check_labels(label, "label")
+        if found is not None and self.labels and found.max() >= self.labels:
+            raise ValueError(
+                f"label must be 0 to {self.labels - 1}, got {int(found.max())}; None is no class"
+            )
+        return replace(self, label=found)
 
     def told(self, table: Tensor) -> LearnedField:
         """The field given vectors (n, k), such as embeddings, in place of labels.

@@ -98,7 +98,7 @@ POINTS = randn(8, 2).numpy()
 TEXTS = {
     "nan": "x,y\n1,2\nnan,3\n4,5\n",
     "inf": "1,2\n3,inf\n",
-    "one column": "1\n2\n3\n",
+    "one class": "x,y,class\n1,2,cat\n3,4,cat\n",
     "one point": "1,2\n",
     "one point many times": "1,2\n" * 9,
     "empty": "",
@@ -108,7 +108,6 @@ TEXTS = {
 ARRAYS = {
     "npy nan": np.where(np.arange(16).reshape(8, 2) == 7, np.nan, POINTS),
     "npy inf": np.where(np.arange(16).reshape(8, 2) == 10, -np.inf, POINTS),
-    "npy rank 1": POINTS[:, 0],
     "npy rank 3": POINTS[None],
     "npy pickled": np.array([{"a": 1}], dtype=object),
 }
@@ -146,8 +145,9 @@ def bad_file(folder: Path, kind: str) -> Path:
 
 BAD = {
     "nan": "NaN", "inf": "infinite", "npy nan": "row 3", "npy inf": "row 5",
-    "npy rank 1": "2 columns", "npy rank 3": "2 columns", "npy pickled": "not an array of numbers",
-    "npy text": "not an array of numbers", "one column": "2 columns", "one point": "two distinct",
+    "npy rank 3": "points (m, d), got shape (1, 8, 2)", "npy pickled": "not an array of numbers",
+    "npy text": "not an array of numbers", "one class": "has one class only, 'cat'",
+    "one point": "two distinct",
     "one point many times": "two distinct", "empty": "is empty", "header alone": "is empty",
     "words": "line 2", "bytes": "text", "missing": "does not exist", "a folder": "is a folder",
     "a white picture": "no dark pixels", "a clear picture": "no dark pixels",
@@ -162,7 +162,8 @@ def test_unreadable_data_files_are_refused(
 ) -> None:
     file = bad_file(tmp_path, kind)
     out = tmp_path / "r"
-    answer = sdeflow(verb, "--data", file, "--out", out, *TINY)
+    classes = ("--conditional",) if kind == "one class" else ()
+    answer = sdeflow(verb, "--data", file, "--out", out, *TINY, *classes)
     assert refused(answer, BAD[kind], file.name)
     assert not out.exists()
 
@@ -224,7 +225,7 @@ def test_calibrated_steps_are_kept_and_sampled_with(
     assert all(name in out for name in ("default recipe", "safe recipe", "fitted, log SNR"))
     chosen = re.search("chosen: (.*), after", out)
     assert chosen is not None
-    use = ("sample", place, "--n", 20, "--method", "calibrated")
+    use = ("sample", place, "--n", 20, "--method", "calibrated", "--overwrite")
     code, out, err = sdeflow(*use, "--steps", 4)
     assert code == 0
     assert out.strip() == str(place / "cloud.csv")
@@ -259,7 +260,13 @@ def test_calibrated_steps_are_kept_and_sampled_with(
         (("--eta", 1e308), ""),
         (("--eta", 1e30), ""),
         (("--seed", "-1"), "seed must be at least 0"),
-        (("--label", "0"), "trained without classes; leave out label"),
+        (("--class", "0"), "trained without classes; leave out the class"),
+        (("--class", "all"), "trained without classes; leave out the class"),
+        (("--scale", "2"), "this cloud has none; leave out the scale"),
+        (("--scale", "nan"), "scale must be finite"),
+        (("--interval", "0.2", "0.8"), "give a scale"),
+        (("--out", "cloud.txt"), "out must end in .csv or .npz"),
+        (("--against", "a hat"), "--against is a text"),
     ],
 )
 def test_sample_arguments_out_of_range_are_refused(
@@ -270,21 +277,27 @@ def test_sample_arguments_out_of_range_are_refused(
     assert contents(done) == before
 
 
-def test_labels_out_of_range_are_refused(sdeflow: Command, tmp_path: Path) -> None:
+def test_unknown_classes_are_refused(sdeflow: Command, tmp_path: Path) -> None:
     folder = tmp_path / "r"
     assert sdeflow("train", *TINY, "--conditional", "--out", folder)[0] == 0
-    for label in (-1, 3, 10**30):
-        answer = sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)
-        assert refused(answer, f"label must be 0 to 2, got {label}")
+    use = ("sample", folder, "--n", 5, "--steps", 4)
+    for which in (-1, 0, 3, 10**30, "Dog", ""):  # a number is no index
+        answer = sdeflow(*use, f"--class={which}")
+        assert refused(answer, f"no class '{which}'; the classes are person, dog, cat")
+    assert refused(sdeflow(*use, "--scale", 0, "--class", "dog"), "scale 0 is the whole cloud")
+    assert refused(sdeflow(*use, "--scale", 2, "--interval", 0.8, 0.2), "two rising noise levels")
     assert not (folder / "cloud.csv").exists()
-    for label in range(3):
-        assert sdeflow("sample", folder, "--n", 5, "--steps", 4, "--label", label)[0] == 0
-    fit = ("calibrate", folder, "--steps", 2, "--pilot", 16, "--label")
-    assert refused(sdeflow(*fit, 3), "label must be 0 to 2, got 3")
-    assert sdeflow(*fit, 1)[0] == 0
-    use = ("sample", folder, "--n", 5, "--method", "calibrated", "--steps", 2)
-    assert sdeflow(*use, "--label", 1)[0] == 0
-    assert refused(sdeflow(*use, "--label", 2), f"calibrate {folder} --steps 2 --label 2")
+    for which in ("person", "dog", "cat"):
+        assert sdeflow(*use, "--class", which, "--overwrite")[0] == 0
+    fit = ("calibrate", folder, "--steps", 2, "--pilot", 16, "--class")
+    assert refused(sdeflow(*fit, "cow"), "no class 'cow'")
+    assert refused(sdeflow(*fit, "all"), "fitted to one class or to the whole cloud")
+    assert sdeflow(*fit, "dog")[0] == 0
+    use = ("sample", folder, "--n", 5, "--method", "calibrated", "--steps", 2, "--overwrite")
+    assert sdeflow(*use, "--class", "dog")[0] == 0
+    assert refused(sdeflow(*use, "--class", "cat"), f"calibrate {folder} --steps 2 --class cat")
+    assert refused(sdeflow(*use, "--class", "all"), "name one class, or none")
+    assert refused(sdeflow(*use, "--class", "dog", "--scale", 2), "fitted without guidance")
     assert refused(sdeflow(*use), f"calibrate {folder} --steps 2")
 
 
@@ -443,7 +456,7 @@ def test_run_with_a_damaged_checkpoint_ends_in_the_same_bits(
 
 
 def test_keyboard_interrupt_ends_with_one_line(
-    sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sdeflow: Command, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -454,7 +467,7 @@ def test_keyboard_interrupt_ends_with_one_line(
     assert err == "sdeflow: stopped; the same command continues\n"
     # A cloud does not go on: it starts anew.
     monkeypatch.setattr(run, "sample", stop)
-    assert sdeflow("sample", tmp_path / "r") == (130, "", "sdeflow: stopped\n")
+    assert sdeflow("sample", done) == (130, "", "sdeflow: stopped\n")
 
 
 def test_closed_output_pipe_is_no_error() -> None:
@@ -521,7 +534,7 @@ OPTIONS = {
     "train": ("--data", "--process", "--predicts", "--conditional", "--steps", "--batch",
               "--rate", "--width", "--depth", "--seed"),
     "demo": ("--data", "--n", "--steps", "--batch", "--rate", "--width", "--depth", "--seed"),
-    "sample": ("--n", "--method", "--steps", "--eta", "--label", "--save", "--seed"),
+    "sample": ("--n", "--method", "--steps", "--eta", "--class", "--save", "--seed", "--scale"),
 }  # fmt: skip
 
 
@@ -707,7 +720,7 @@ def test_provenance_prints_what_made_a_picture(sdeflow: Command, tmp_path: Path)
 def test_sample_films_every_step(sdeflow: Command, tmp_path: Path, done: Path) -> None:
     """In the units in which the cloud keeps its size; a mistake is refused before the work."""
     copy, film = tmp_path / "r", tmp_path / "new" / "f.gif"
-    shutil.copytree(done, copy)
+    shutil.copytree(done, copy, ignore=shutil.ignore_patterns("cloud.*"))
     before = contents(copy)
     assert refused(sdeflow("sample", copy, "--film", tmp_path / "f.avi"), ".gif or .mp4")
     assert refused(sdeflow("sample", copy, "--film", film, "--save", 1), "two states or more")
@@ -753,8 +766,7 @@ def test_exit_code_says_whether_the_check_passed(
 ) -> None:
     (tmp_path / "check.md").write_text("the report")
     for agrees in (True, False):
-        verdict = SimpleNamespace(passed=lambda agrees=agrees: agrees)
-        found = SimpleNamespace(verdict=verdict)
+        found = SimpleNamespace(passed=lambda agrees=agrees: agrees)
         monkeypatch.setattr(verify, "check", lambda *_, found=found, **__: found)
         code, out, _ = sdeflow("check", tmp_path)
         assert code == (0 if agrees else 1)
@@ -793,13 +805,13 @@ def test_places_where_nothing_can_be_written_are_refused(
     def full(path: Path) -> None:
         raise OSError(30, "Read-only file system", str(path))
 
-    monkeypatch.setattr(run, "draw", work)
+    monkeypatch.setattr(run, "_drawn", work)
     monkeypatch.setattr(run, "check_writable", full)
     monkeypatch.setattr(verify, "verify", work)
     monkeypatch.setattr(verify, "check_writable", full)
-    for verb, name in (("sample", "cloud.csv"), ("check", "check.json")):
+    for words, name in ((("sample", "--overwrite"), "cloud.csv"), (("check",), "check.json")):
         complaint = f"{name} cannot be read or written: Read-only file system"
-        assert refused(sdeflow(verb, done), complaint)
+        assert refused(sdeflow(words[0], done, *words[1:]), complaint)
 
 
 def test_progress_is_shown_on_a_terminal_only(sdeflow: Command, tmp_path: Path) -> None:

@@ -83,9 +83,12 @@ def test_the_demo_writes_a_report_with_floors_and_sheets(done: Path) -> None:
 
 def test_sample_writes_the_pictures_of_each_class_in_turn(done: Path) -> None:
     solver = sf.ODESolver("euler", 3)
-    run.sample(done, 13, solver, 0.0, seed=1)
-    table = np.loadtxt(done / "cloud.csv", delimiter=",", skiprows=1)
-    assert table.shape == (13, 64)
+    file = run.sample(done, 13, solver, 0.0, seed=1, out=done / "new.csv")
+    table = np.loadtxt(file, delimiter=",", skiprows=1, usecols=range(64))
+    assert [line.split(",")[-1] for line in file.read_text().split()] == [
+        "class",
+        *"0123456789012",
+    ]
     assert (done / "cloud.csv").read_text().startswith("x0,x1,x2,")
     built = run.reopen(done)
     each = torch.arange(13) % 10
@@ -101,6 +104,6 @@ def test_what_is_for_the_plane_says_so(done: Path) -> None:
     for refused in (lambda: verify.check(done), lambda: view.view(done)):
         with pytest.raises(SdeflowError, match="two coordinates, but digits has 64"):
             refused()
-    with pytest.raises(ValueError, match="give the label that the steps are for"):
+    with pytest.raises(ValueError, match="name a class"):
         run.calibrate(done, 4)
     assert run.calibrate(done, 2, pilot=16, label=3).name

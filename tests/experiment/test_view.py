@@ -182,10 +182,10 @@ def test_a_run_s_page_shows_both_motions_from_one_start(
     assert (folder / "bare.html").read_bytes() == first
     assert block((folder / "bare.html").read_text(), "data")["densities"] == [None, None]
     assert picture_provenance(written)["seed"] == "3"
-    cli.main([*asked, "--no-density", "--label", "2", "-o", str(folder / "two.html")])
+    cli.main([*asked, "--no-density", "--class", "cat", "-o", str(folder / "two.html")])
     two, bare = (block((folder / f"{name}.html").read_text(), "data") for name in ("two", "bare"))
     assert two["paths"] != bare["paths"]
-    assert "class 2" in (folder / "two.html").read_text()
+    assert "class cat" in (folder / "two.html").read_text()
 
 
 # ------------------------------------------------------------------------------- in a browser

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -279,7 +280,8 @@ def test_one_call_on_two_labels_equals_two_calls(kind: str) -> None:
             one = sf.GuidedField(field.given(label), field.given(against), 2.5)
             two = sf.GuidedField(field.given(label), other.given(against), 2.5)
             if kind == "any network" and against is None:
-                two = sf.GuidedField(field.given(label), other.given(3), 2.5)
+                null = replace(other, label=torch.tensor(3))
+                two = sf.GuidedField(field.given(label), null, 2.5)
             for when in (0.4, t):
                 assert close(one.noise(x, when), two.noise(x, when), 1e-4)
             ends = [
@@ -296,7 +298,8 @@ def test_guiding_away_from_the_null_label_is_classifier_free_guidance(kind: str)
     field, x = counted(kind), randn(50, 2, dtype=torch.float32)
     with torch.no_grad():
         plain, null, negative = (
-            sf.GuidedField(field.given(1), field.given(k), 3.0).noise(x, 0.5) for k in (None, 3, 0)
+            sf.GuidedField(field.given(1), other, 3.0).noise(x, 0.5)
+            for other in (field, replace(field, label=torch.tensor(3)), field.given(0))
         )
         eps_c, eps_n = (field.given(k).noise(x, 0.5) for k in (1, 0))
     assert torch.equal(plain, null)

@@ -1,0 +1,282 @@
+r"""Test the samples of a run in any dimension, without a grid.
+
+    martingale   do particles of the reverse SDE obey it? (`dynkin_test`, steps of Heun's method)
+    two samples  are samples and held-out data of one distribution? (`two_sample_test`)
+    distances    W2 and sliced W2 of samples and as many held-out data, in data std, beside the
+                 same distances for learned data in place of samples
+
+All are made for the whole cloud and for each class. The martingale test finds errors of the
+solver, and decides whether the check passes; the others find those of the network. Held-out data
+are rows that were not learned, or exact draws where the distribution of the data is known.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from tabulate import tabulate
+from torch import Tensor
+
+from sdeflow.diagnostics.distances import sliced_wasserstein, wasserstein
+from sdeflow.diagnostics.hypothesis import FEWEST, Test, holm
+from sdeflow.diagnostics.martingale import dynkin_test
+from sdeflow.diagnostics.two_sample import two_sample_test
+from sdeflow.diagnostics.verdict import format_p_value
+from sdeflow.distributions.points import PointSet
+from sdeflow.experiment.check_setting import scales, steps_between
+from sdeflow.experiment.classes import field_of, labels_of
+from sdeflow.experiment.problem import ALL, Problem
+from sdeflow.experiment.run import draw
+from sdeflow.random_streams import Stream, random_generator
+from sdeflow.sdes.generative import reverse
+from sdeflow.solvers.path import Path
+from sdeflow.solvers.sde_solver import SDESolver
+
+LEVEL = 1e-3  # p-value below which samples differ, after Holm
+MOST = 500  # particles of a distance, whose cost is n^3
+REPEATS = 8
+HELD = 2**27  # numbers of a path that are held in memory
+CLASSES = 20  # most classes that are tested one by one
+CELLS = 2048  # of the grid that would resolve the end of the path
+
+
+@dataclass(frozen=True)
+class Part:
+    """The tests of the whole cloud, or of one class.
+
+    Attributes:
+        name: of the class, or "all".
+        n, held_out: numbers of samples and of held-out data.
+        martingale: the test of the path.
+        two_sample: the tests of samples and held-out data; empty with fewer than 100 of either.
+        distances: name -> distance, mean and standard deviation of the sampling floor.
+    """
+
+    name: str
+    n: int
+    held_out: int
+    martingale: Test | None
+    two_sample: tuple[Test, ...]
+    distances: dict[str, tuple[float, float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class SampleTests:
+    """The tests of a run in any dimension, see the module.
+
+    Attributes:
+        parts: of the whole cloud, and of each class.
+        noise_level: sigma / alpha at which the path of the martingale test ends, in data std.
+        steps: its number of steps.
+        seen: whether the held-out data were learned, because the run holds out none.
+        units: of the distances, in words.
+        samples, data: (n, d) and (m, d), the samples and held-out data in the units of the data.
+        labels: of both, (n,) and (m,), or None.
+    """
+
+    parts: tuple[Part, ...]
+    noise_level: float
+    steps: int
+    seen: bool
+    units: str
+    samples: Tensor
+    data: Tensor
+    labels: tuple[Tensor, Tensor] | None
+
+    def __repr__(self) -> str:
+        """Write the result in words."""
+        words = "obey" if self.passed() else "DO NOT obey"
+        return f"particles {words} the SDE, samples and held-out data {self.said()}"
+
+    def passed(self, level: float = LEVEL) -> bool:
+        """Whether the particles obey their SDE, after Holm over all parts."""
+        return min(holm([p.martingale.p_value for p in self.parts if p.martingale])) >= level
+
+    def p_value(self) -> float | None:
+        """The smallest p-value of samples and held-out data after Holm; None without tests."""
+        found = [test.p_value for part in self.parts for test in part.two_sample]
+        return min(holm(found)) if found else None
+
+    def said(self) -> str:
+        """Whether samples and held-out data differ, in words."""
+        p = self.p_value()
+        if p is None:
+            return f"were not compared: a test needs {FEWEST} of each"
+        agree = "show no difference" if p >= LEVEL else "DIFFER"
+        return f"{agree}, {format_p_value(p)} after Holm"
+
+
+def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
+    """Test n samples of a run against held-out data, and n particles against their SDE."""
+    data, of_data, seen = _held_out(problem, n, seed)
+    whole = ALL if problem.classes else None
+    labels = labels_of(problem, whole, n, seed)
+    x = problem.units.standardise(draw(problem, n, seed=seed, label=whole)[1][-1]).to(data)
+    path, level = _path(problem, labels, n, seed)
+    parts = []
+    for name, mine, rows, learned in _parts(problem, labels, of_data, len(data)):
+        some = x if mine is None else x[mine[: len(x)]]
+        rest = data if rows is None else data[rows]
+        parts.append(
+            Part(
+                name, len(some), len(rest), _martingale(problem, path, labels, mine, seed),
+                _compared(some, rest, seed), _distances(some, rest, learned, seed),
+            )
+        )  # fmt: skip
+    both = None if labels is None or of_data is None else (labels.expand(n), of_data)
+    restore = problem.units.restore
+    return SampleTests(
+        tuple(parts),
+        level,
+        len(path.t) - 1,
+        seen,
+        str(problem.units),
+        restore(x),
+        restore(data),
+        both,
+    )
+
+
+def _held_out(problem: Problem, n: int, seed: int) -> tuple[Tensor, Tensor | None, bool]:
+    """Data (m, d) that were not learned, their labels, and False; True if they were learned."""
+    rest, known = problem.standard.held_out, problem.standard.distribution
+    if rest is not None:
+        known = rest.distribution
+    if isinstance(known, PointSet) and not known.width:
+        labels = known.labels if problem.classes else None
+        return known.points.double(), labels, rest is None
+    x, labels = known.sample_labelled(n, seed + 1)
+    return x.double(), labels if problem.classes else None, False
+
+
+def _parts(
+    problem: Problem, labels: Tensor | None, of_data: Tensor | None, m: int
+) -> Iterator[tuple[str, Tensor | None, Tensor | None, Tensor]]:
+    """The name, the rows of samples and data, and the learned data of each part."""
+    known = problem.standard.distribution
+    points = known.points if isinstance(known, PointSet) else known.sample(2 * MOST, m)
+    yield ALL, None, None, points.double()
+    if labels is None or of_data is None or len(problem.classes) > CLASSES:
+        return
+    own = known.labels if isinstance(known, PointSet) else None
+    for k, name in enumerate(problem.classes):
+        some = points if own is None else points[own == k]
+        yield name, labels == k, of_data == k, some.double()
+
+
+def _path(problem: Problem, labels: Tensor | None, n: int, seed: int) -> tuple[Path, float]:
+    """A path of the reverse SDE of which every step is kept, and the noise level of its end."""
+    process = problem.process
+    rescaling, level, end = scales(problem, CELLS)
+    times = steps_between(rescaling, process.t_max, end, n)
+    least = min(n, max(FEWEST * max(1, len(problem.classes)), HELD // (len(times) * problem.dim)))
+    field = field_of(problem, None if labels is None else labels[:least])
+    prior = process.prior(least, problem.dim, seed + 1, device=problem.device)
+    solver = SDESolver("heun", times=times, seed=seed + 1)
+    return solver.solve(reverse(field), prior, times), level
+
+
+def _martingale(
+    problem: Problem, path: Path, labels: Tensor | None, mine: Tensor | None, seed: int
+) -> Test | None:
+    """Dynkin's test of all particles, or of those of one class; None if they are too few."""
+    if mine is None:
+        some = None if labels is None else labels[: path.x.shape[1]]
+        return dynkin_test(path, reverse(field_of(problem, some)), seed=seed)
+    rows = mine[: path.x.shape[1]]
+    if int(rows.sum()) < FEWEST or labels is None:
+        return None
+    field = field_of(problem, labels[: len(rows)][rows])
+    return dynkin_test(replace(path, x=path.x[:, rows]), reverse(field), seed=seed)
+
+
+def _compared(x: Tensor, data: Tensor, seed: int) -> tuple[Test, ...]:
+    if min(len(x), len(data)) < FEWEST:
+        return ()
+    return two_sample_test(x, data, seed=seed)
+
+
+def _distances(
+    x: Tensor, data: Tensor, learned: Tensor, seed: int
+) -> dict[str, tuple[float, float, float]]:
+    """Distances of samples to as many data, and those of learned data in place of samples."""
+    k = min(len(x), len(data), len(learned) // 2, MOST)
+    if k < 2:
+        return {}
+    rng = random_generator(seed, Stream.CHOICE)
+
+    def some(cloud: Tensor) -> Tensor:
+        return cloud[torch.from_numpy(rng.permutation(len(cloud))[:k])]
+
+    rest = some(data)
+    draws = [some(learned) for _ in range(REPEATS)]
+    found = {}
+    for name, distance in (("W2", wasserstein), ("sliced W2", sliced_wasserstein)):
+        chance = [distance(one, rest, scale=1.0) for one in draws]
+        own = distance(x[:k], rest, scale=1.0)
+        found[name] = own, statistics.fmean(chance), statistics.stdev(chance)
+    return found
+
+
+# -------------------------------------------------------------------------------------- the report
+
+
+def report(found: SampleTests, problem: Problem, seconds: float) -> str:
+    """The report of a check without a grid, as Markdown."""
+    told = markdown(found)
+    return f"### {problem.config.data}: the check\n\n{told}\n\nTime: {seconds:.0f} s.\n"
+
+
+def markdown(found: SampleTests) -> str:
+    """The tests as Markdown."""
+    rows = []
+    for part in found.parts:
+        row = [part.name, part.n, part.held_out]
+        row.append(f"{part.martingale.p_value:.2g}" if part.martingale else "too few")
+        row += [f"{test.p_value:.2g}" for test in part.two_sample] or ["too few"] * 2
+        row += ["{:.3f} ({:.3f} +- {:.3f})".format(*v) for v in part.distances.values()]
+        rows.append(row)
+    headers = [
+        "class", "samples", "held out", "p, martingale", "p, chi-square", "p, characteristic",
+        "W2 (floor)", "sliced W2 (floor)",
+    ]  # fmt: skip
+    learned = (
+        "No rows were held out (--held-out), so that samples are compared with the data that were "
+        "learned: the tests do not find copies. "
+        if found.seen
+        else ""
+    )
+    obeyed = "obey" if found.passed() else "DO NOT obey"
+    return (
+        f"Particles {obeyed} the reverse SDE of the learned field: the martingale test follows "
+        f"{found.steps} steps of Heun's method down to noise level {found.noise_level:.3g}. "
+        f"Samples of `sdeflow sample` and held-out data {found.said()}; a difference is an error "
+        f"of the network. {learned}Distances are in data std ({found.units}); their sampling "
+        "floor is that of learned data in place of samples.\n\n"
+        + tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    )
+
+
+def numbers(found: SampleTests) -> dict[str, object]:
+    """The tests as numbers for JSON."""
+    return {
+        "units": found.units,
+        "obeys": found.passed(),
+        "two_sample_p_value": found.p_value(),
+        "noise_level": found.noise_level,
+        "steps": found.steps,
+        "learned": found.seen,
+        "parts": [
+            {
+                "class": part.name, "samples": part.n, "held_out": part.held_out,
+                "martingale": part.martingale.p_value if part.martingale else math.nan,
+                "two_sample": [test.p_value for test in part.two_sample],
+                "distances": {name: list(v) for name, v in part.distances.items()},
+            }
+            for part in found.parts
+        ],
+    }  # fmt: skip
