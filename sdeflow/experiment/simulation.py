@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -18,7 +20,8 @@ from sdeflow.distributed import layout
 from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of
 from sdeflow.experiment.problem import ALL, Problem
 from sdeflow.experiment.run import reopen
-from sdeflow.experiment.samplers import choose_motion, choose_solver
+from sdeflow.experiment.samplers import CALIBRATED, choose_motion, choose_solver
+from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE
@@ -64,7 +67,7 @@ def simulate(
         out: the folder of the results, by default `simulation` in that of the run.
         method, steps, eta: of the sampler, see `samplers`.
         which: name of a class of the run, or "all" for each particle of a class of its own, drawn
-            with the shares of the data; by default no class.
+            with the shares of the data, which is the default for a run with classes.
         guidance: guidance towards the class.
         device: where network and particles lie.
         cells: of the histogram along each axis; its grid holds 4,096 draws of the data and a
@@ -80,38 +83,46 @@ def simulate(
     folder = check_file(folder, "folder")
     out = folder / "simulation" if out is None else check_file(out, "out")
     built = reopen(folder, device)
-    solver = choose_solver(method, steps, eta, seed)
+    if which is None and built.classes and method != CALIBRATED:
+        which = ALL
     one = None if which in (None, ALL) else str(which)
     motion = choose_motion(folder, method, steps, built, one)
-
-    def labelled(n: int, seed: int) -> Tensor | None:
-        return labels_of(built, which, n, seed, guidance.scale)
-
-    def sde(first: int, count: int) -> SDE:
-        labels = labelled(1, seed)
-        if labels is not None and labels.ndim:  # a class for each particle
-            labels = by_blocks(labelled, seed)(first, count)  # type: ignore[arg-type]
-        return motion(field_of(built, labels, guidance), eta)
-
-    def start(first: int, count: int) -> Tensor:
-        return built.process.prior(count, built.dim, seed, first=first, device=built.device)
-
     names = list(dict.fromkeys(kept))
-    reducers = [_reducer(name, built, cells) for name in names]
-
-    def run(n: int, **more: Any) -> Any:
-        return simulate_cloud(sde, start, n, reducers, solver=solver, seed=seed, **more)
-
+    run = partial(
+        simulate_cloud,
+        _sdes(built, which, guidance, seed, lambda field: motion(field, eta)),
+        partial(_prior, built, seed),
+        reduce=[_reducer(name, built, cells) for name in names],
+        solver=choose_solver(method, steps, eta, seed),
+        seed=seed,
+    )
     if progress:
         told(_estimate(run, n))
     found = run(n, chunk=chunk, out=out, progress=progress)
     if layout().is_writer:
-        about = {
-            "particles": n, "data": built.config.data, "class": which, "method": method,
-            "steps": steps, "eta": eta,
-        }  # fmt: skip
+        about = {"particles": n, "data": built.config.data, "class": which, "method": method}
+        about |= {"steps": steps, "eta": eta, **asdict(guidance)}
         _write(out, about, dict(zip(names, found, strict=True)), seed)
     return out
+
+
+def _sdes(
+    built: Problem, which: Class, guidance: Guidance, seed: int, motion: Callable[[Field], SDE]
+) -> SDE | Callable[[int, int], SDE]:
+    """The SDE of all particles; if each has a class of its own, that of any part of them."""
+
+    def labels(n: int, seed: int) -> Tensor | None:
+        return labels_of(built, which, n, seed, guidance.scale)
+
+    known = labels(1, seed)
+    if known is None or not known.ndim:
+        return motion(field_of(built, known, guidance))
+    each = by_blocks(labels, seed)  # type: ignore[arg-type]
+    return lambda first, count: motion(field_of(built, each(first, count), guidance))
+
+
+def _prior(built: Problem, seed: int, first: int, count: int) -> Tensor:
+    return built.process.prior(count, built.dim, seed, first=first, device=built.device)
 
 
 def _reducer(name: str, built: Problem, cells: int) -> Reducer:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
 from sdeflow._validation import (
-    as_numbers,
     check_int,
     check_kind,
     check_labels,
@@ -27,7 +26,12 @@ from sdeflow._validation import (
     shown,
 )
 from sdeflow.fields.field import Field, Pairs, Table
-from sdeflow.fields.network_attributes import attribute_owner, checked_label, checked_shape
+from sdeflow.fields.network_attributes import (
+    attribute_owner,
+    checked_label,
+    checked_mean,
+    checked_shape,
+)
 from sdeflow.fields.network_call import MODELESS, Rest, called
 from sdeflow.fields.networks import Conditioned, TimeInput
 from sdeflow.fields.prediction import Prediction, Row, unit_row
@@ -92,7 +96,7 @@ class LearnedField(Field):
                 )
             object.__setattr__(self, "data_std", check_positive(self.data_std, "data_std"))
         if self.data_mean is not None:
-            object.__setattr__(self, "data_mean", _checked_mean(self.data_mean, self.data_std))
+            object.__setattr__(self, "data_mean", checked_mean(self.data_mean, self.data_std))
         if self.label is not None:
             object.__setattr__(self, "label", checked_label(self.label, self.labels))
         if self.batch is not None:
@@ -307,14 +311,3 @@ class LearnedField(Field):
 def _carried(evaluate: Evaluate, near: Tensor, like: Tensor) -> Evaluate:
     """The evaluation, made on the device of `near`, for clouds on the device of `like`."""
     return evaluate if near is like else lambda x: evaluate(x.to(near.device)).to(x.device)
-
-
-def _checked_mean(mean: object, std: float | None) -> Tensor:
-    if std is None:
-        raise ValueError("data_mean needs data_std; give both")
-    found = as_numbers(mean, "data_mean")
-    if found.ndim != 1 or not torch.isfinite(found).all():
-        raise ValueError(
-            f"data_mean must be (d,), one finite number per axis, got {found.tolist()!r:.60}"
-        )
-    return found

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
-from sdeflow._validation import check_int, check_labels, shown
+from sdeflow._validation import as_numbers, check_int, check_labels, shown
 from sdeflow.fields.networks import TimeInput
 
 
@@ -51,5 +52,17 @@ def checked_label(label: object, known: int | None) -> Tensor:
     if known is not None and found.max() > known:
         raise ValueError(
             f"label must be 0 to {known - 1}, or {known} for no label, got {int(found.max())}"
+        )
+    return found
+
+
+def checked_mean(mean: object, std: float | None) -> Tensor:
+    """The mean (d,) of the data, which is given together with their standard deviation."""
+    if std is None:
+        raise ValueError("data_mean needs data_std; give both")
+    found = as_numbers(mean, "data_mean")
+    if found.ndim != 1 or not torch.isfinite(found).all():
+        raise ValueError(
+            f"data_mean must be (d,), one finite number per axis, got {found.tolist()!r:.60}"
         )
     return found
