@@ -14,6 +14,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
@@ -76,11 +77,12 @@ def check_absorbed(before: Tensor | Path, sde: SDE) -> None:
     if not isinstance(before, Path) or before.absorbed is None:
         return
     x, wall = before.x[-1], before.absorbed.wall.to(before.x.device)
-    free = wall >= 0
+    free, eps = wall >= 0, torch.finfo(x.dtype).eps
     for i, axis in enumerate(() if sde.walls is None else sde.walls.axes(x.shape[1])):
         for j, (place, kind) in enumerate(((axis.low, axis.at_low), (axis.high, axis.at_high))):
             if kind == "absorbing":
-                free &= ~((wall == 2 * i + j) & (x[:, i] == x.new_tensor(place)))
+                rounding = 8 * eps * float(before.x[..., i].abs().max())  # of a step onto it
+                free &= ~((wall == 2 * i + j) & ((x[:, i] - place).abs() <= rounding))
     if free.any():
         raise ValueError(
             f"walls had absorbed {int((wall >= 0).sum())} particles of the path, and this SDE has "
