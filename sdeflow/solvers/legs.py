@@ -82,6 +82,21 @@ def check_absorbed(before: Tensor | Path, sde: SDE) -> None:
         )
 
 
+def check_events(before: Tensor | Path, event: object = None) -> None:
+    """Check that a run holds the particles that have had their event on the path before it.
+
+    Raises:
+        ValueError: it has no event, so they would move again.
+    """
+    if not isinstance(before, Path) or before.events is None or event is not None:
+        return
+    if count := int(before.events.happened.sum()):
+        raise ValueError(
+            f"{count} particles of the path stopped at their event, and this run has none; go on "
+            "with ODESolver(event=...), or start from path.x[-1] to release them"
+        )
+
+
 def absorbed_before(path: Path | None, times: Tensor) -> Absorption | None:
     """What walls had absorbed before a run over `times`; at its start if time does not go on."""
     if path is None or path.absorbed is None:

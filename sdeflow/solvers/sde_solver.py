@@ -210,6 +210,7 @@ class SDESolver:
         check_sde_and_cloud(sde, x, self.method)
         if before is not None:
             legs.check_absorbed(before, sde)
+            legs.check_events(before)
         self._check_matrix(sde)
         check_differentiable(sde, x, differentiable)
         check_callback(callback, self.method, differentiable)
