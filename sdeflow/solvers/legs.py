@@ -97,6 +97,12 @@ def check_events(before: Tensor | Path, event: object = None) -> None:
         )
 
 
+def check_held(before: Tensor | Path, sde: SDE, event: object = None) -> None:
+    """Check that a run holds the particles that stand still at the end of the path before it."""
+    check_absorbed(before, sde)
+    check_events(before, event)
+
+
 def absorbed_before(path: Path | None, times: Tensor) -> Absorption | None:
     """What walls had absorbed before a run over `times`; at its start if time does not go on."""
     if path is None or path.absorbed is None:

@@ -34,7 +34,7 @@ from sdeflow.solvers.callback import Callback, Halted, called, check_callback, s
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
 from sdeflow.solvers.events import Event, EventFinder, check_event, check_no_event, held
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
-from sdeflow.solvers.legs import check_absorbed, check_events, end_of, without_noise
+from sdeflow.solvers.legs import check_held, end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
@@ -67,11 +67,12 @@ class ODESolver:
         max_steps: the most steps of an adaptive run, accepted or not.
         event: (x, t) -> (n,), or () for the whole cloud, t () in float64; for adaptive methods. A
             particle stops at its first zero of it, and `Path.events` holds the time and the place.
-            A zero at the very start does not count; a run that continues a `Path` keeps its events. The cloud shares its steps; a step in which
-            an event changes its sign is taken again in eight, and the zero is found on the
-            polynomial through these. So its time is as exact as the run: 1e-8 needs an rtol of
-            about 1e-10, and an event that is smooth near its zero. Two zeros within one step are
-            missed. Particles that interact need an event of the whole cloud.
+            A zero at the very start does not count; a run that continues a `Path` keeps its
+            events. The cloud shares its steps; a step in which an event changes its sign is taken
+            again in eight, and the zero is found on the polynomial through these. So its time is
+            as exact as the run: 1e-8 needs an rtol of about 1e-10, and an event that is smooth
+            near its zero. Two zeros within one step are missed. Particles that interact need an
+            event of the whole cloud.
 
     Raises (`solve`):
         SdeflowError: a state is not finite, an adaptive step becomes too small, max_steps is
@@ -129,8 +130,7 @@ class ODESolver:
         """
         before, x = x, end_of(x)
         self._check(sde, x, differentiable, callback)
-        check_absorbed(before, sde)
-        check_events(before, self.event)
+        check_held(before, sde, self.event)
         if differentiable:
             path = self._with_graph(sde, x, save, differentiable, parameters)
             return without_noise(before, path)
