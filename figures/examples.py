@@ -34,7 +34,7 @@ WIDEST = 1100  # pixels of a stored picture
 SECTIONS = {
     "Particles and densities": (
         "langevin_double_well", "first_passage", "probability_current", "density_against_cloud",
-        "walls", "escape_through_two_doors", "heston",
+        "walls", "escape_through_two_doors", "heston", "fit_a_drift",
     ),
     "From noise to data": (
         "eta_family", "ddpm_is_one_engine_step", "likelihood", "guidance",

@@ -168,6 +168,16 @@ def underdamped(
 class LangevinSDE(SDE):
     """The SDE of `langevin` and `underdamped`."""
 
+    def _check_walls(self) -> None:
+        """Check the walls; one that reflects positions alone would not turn the velocity."""
+        super()._check_walls()
+        assert self.walls is not None
+        if isinstance(self.drift, UnderdampedDrift) and "reflecting" in self.walls.kinds():
+            raise ValueError(
+                "a reflecting wall does not turn the velocity of underdamped motion; take a steep "
+                "potential, or langevin(..., walls=) for overdamped motion"
+            )
+
     def stepped(self, times: Tensor, like: Tensor) -> SteppedSDE:
         """This SDE on the step index; energies that depend on other particles are refused."""
         if isinstance(self.drift, OverdampedDrift | UnderdampedDrift):

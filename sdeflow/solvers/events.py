@@ -33,6 +33,7 @@ class EventFinder:
         event, sde, method: of the run.
         odeint: torchdiffeq's.
         x, t: its start.
+        before: the events of the run that this one continues.
 
     Attributes:
         found: the events so far.
@@ -44,12 +45,17 @@ class EventFinder:
     odeint: Callable[..., Tensor]
     x: Tensor
     t: float
+    before: Events | None = None
 
     def __post_init__(self) -> None:
         """Ask the event at the start."""
         n = len(self.x)
         self.found = Events(torch.full((n,), torch.inf, dtype=torch.float64), self.x.clone())
         self.gone = torch.zeros(n, dtype=torch.bool, device=self.x.device)
+        if self.before is not None:
+            self.gone = self.before.happened.to(self.x.device)
+            place = torch.where(self.gone[:, None], self.before.x.to(self.x), self.x)
+            self.found = Events(self.before.time, place)
         self.nfe, self._value = 0, self._asked(self.x, self.t)
 
     def frozen(self, x: Tensor, by: Tensor | None = None) -> Tensor:

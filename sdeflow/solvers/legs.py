@@ -14,6 +14,7 @@ from collections import OrderedDict
 from dataclasses import replace
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
@@ -76,17 +77,39 @@ def check_absorbed(before: Tensor | Path, sde: SDE) -> None:
     if not isinstance(before, Path) or before.absorbed is None:
         return
     x, wall = before.x[-1], before.absorbed.wall.to(before.x.device)
-    free = wall >= 0
+    free, eps = wall >= 0, torch.finfo(x.dtype).eps
     for i, axis in enumerate(() if sde.walls is None else sde.walls.axes(x.shape[1])):
         for j, (place, kind) in enumerate(((axis.low, axis.at_low), (axis.high, axis.at_high))):
             if kind == "absorbing":
-                free &= ~((wall == 2 * i + j) & (x[:, i] == x.new_tensor(place)))
+                rounding = 8 * eps * float(before.x[..., i].abs().max())  # of a step onto it
+                free &= ~((wall == 2 * i + j) & ((x[:, i] - place).abs() <= rounding))
     if free.any():
         raise ValueError(
             f"walls had absorbed {int((wall >= 0).sum())} particles of the path, and this SDE has "
             f"no absorbing walls where {int(free.sum())} of them are; start from path.x[-1] to "
             "release them, or from path.x[-1][~path.gone(-1)]"
         )
+
+
+def check_events(before: Tensor | Path, event: object = None) -> None:
+    """Check that a run holds the particles that have had their event on the path before it.
+
+    Raises:
+        ValueError: it has no event, so they would move again.
+    """
+    if not isinstance(before, Path) or before.events is None or event is not None:
+        return
+    if count := int(before.events.happened.sum()):
+        raise ValueError(
+            f"{count} particles of the path stopped at their event, and this run has none; go on "
+            "with ODESolver(event=...), or start from path.x[-1] to release them"
+        )
+
+
+def check_held(before: Tensor | Path, sde: SDE, event: object = None) -> None:
+    """Check that a run holds the particles that stand still at the end of the path before it."""
+    check_absorbed(before, sde)
+    check_events(before, event)
 
 
 def absorbed_before(path: Path | None, times: Tensor) -> Absorption | None:

@@ -34,7 +34,7 @@ from sdeflow.solvers.callback import Callback, Halted, called, check_callback, s
 from sdeflow.solvers.checks import ADAPTIVE, FIXED, check_grid, check_method, check_sde_and_cloud
 from sdeflow.solvers.events import Event, EventFinder, check_event, check_no_event, held
 from sdeflow.solvers.gradients import Differentiable, check_differentiable, ode_path
-from sdeflow.solvers.legs import check_absorbed, end_of, without_noise
+from sdeflow.solvers.legs import check_held, end_of, without_noise
 from sdeflow.solvers.monitor import Monitor, check_width, finite, in_words
 from sdeflow.solvers.path import Path, Save, saved_indices
 from sdeflow.solvers.sde_solver import METHODS
@@ -67,11 +67,12 @@ class ODESolver:
         max_steps: the most steps of an adaptive run, accepted or not.
         event: (x, t) -> (n,), or () for the whole cloud, t () in float64; for adaptive methods. A
             particle stops at its first zero of it, and `Path.events` holds the time and the place.
-            A zero at the very start does not count. The cloud shares its steps; a step in which
-            an event changes its sign is taken again in eight, and the zero is found on the
-            polynomial through these. So its time is as exact as the run: 1e-8 needs an rtol of
-            about 1e-10, and an event that is smooth near its zero. Two zeros within one step are
-            missed. Particles that interact need an event of the whole cloud.
+            A zero at the very start does not count; a run that continues a `Path` keeps its
+            events. The cloud shares its steps; a step in which an event changes its sign is taken
+            again in eight, and the zero is found on the polynomial through these. So its time is
+            as exact as the run: 1e-8 needs an rtol of about 1e-10, and an event that is smooth
+            near its zero. Two zeros within one step are missed. Particles that interact need an
+            event of the whole cloud.
 
     Raises (`solve`):
         SdeflowError: a state is not finite, an adaptive step becomes too small, max_steps is
@@ -129,12 +130,12 @@ class ODESolver:
         """
         before, x = x, end_of(x)
         self._check(sde, x, differentiable, callback)
-        check_absorbed(before, sde)
+        check_held(before, sde, self.event)
         if differentiable:
             path = self._with_graph(sde, x, save, differentiable, parameters)
             return without_noise(before, path)
         if self.method in ADAPTIVE:
-            return without_noise(before, self._adaptive(sde, x, save, progress, callback))
+            return without_noise(before, self._adaptive(sde, x, save, progress, callback, before))
         times = check_grid(sde, self.steps or 1, self.times, self.method)
         check_start(sde, x, times)
         last, stages, number = len(times) - 1, FIXED[self.method], torch.finfo(x.dtype)
@@ -196,8 +197,9 @@ class ODESolver:
         return path if from_start else replace(path, t=path.t[1:], x=path.x[1:])
 
     def _adaptive(
-        self, sde: SDE, x: Tensor, save: Save, progress: bool, callback: Callback | None
-    ) -> Path:
+        self, sde: SDE, x: Tensor, save: Save, progress: bool, callback: Callback | None,
+        before: Tensor | Path,
+    ) -> Path:  # fmt: skip
         wanted, from_start = requested_times(sde, save)
         check_start(sde, x, wanted, stacklevel=4)
         monitor = Monitor(sde.stepped(wanted, x), x, progress, None, (), callback)
@@ -206,7 +208,8 @@ class ODESolver:
             with monitor:
                 if self.event is not None:
                     engine, origin = torchdiffeq.odeint, (monitor.start, sde.t_start)
-                    events = EventFinder(self.event, sde, self.method, engine, *origin)
+                    known = before.events if isinstance(before, Path) else None
+                    events = EventFinder(self.event, sde, self.method, engine, *origin, known)
                 out, begun = self._integrate(monitor, sde, monitor.start, wanted, first, events)
         except Stopped as stop:
             error = self._failed(monitor, sde, stop)

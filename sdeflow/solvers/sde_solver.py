@@ -216,7 +216,7 @@ class SDESolver:
     ) -> None:  # fmt: skip
         check_sde_and_cloud(sde, x, self.method)
         if before is not None:
-            legs.check_absorbed(before, sde)
+            legs.check_held(before, sde)
         self._check_matrix(sde)
         check_differentiable(sde, x, differentiable)
         check_callback(callback, self.method, differentiable)

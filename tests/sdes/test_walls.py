@@ -337,3 +337,11 @@ def test_a_start_on_a_wall_is_not_taken_for_the_end_of_a_run_that_was_absorbed_t
     sde = CASES["absorbed"][0]
     SDESolver(steps=40, seed=1).solve(replace(sde, t_end=5.0), at(0.01, 50))
     SDESolver(steps=4, seed=1).solve(sf.sdes.brownian(), at(0.0, 50))
+
+
+def test_a_wall_that_would_not_turn_a_velocity_is_refused() -> None:
+    sde = sf.sdes.underdamped(sf.sdes.harmonic())
+    with pytest.raises(ValueError, match="does not turn the velocity of underdamped motion"):
+        replace(sde, walls=sf.sdes.Box([0.0, -math.inf], math.inf))
+    ring = sf.sdes.Box([0.0, -math.inf], [1.0, math.inf], ["periodic", "reflecting"])
+    assert replace(sde, walls=ring).walls == ring

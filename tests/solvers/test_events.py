@@ -210,3 +210,17 @@ def test_bad_arguments_are_refused_in_one_sentence(mistake, error, words: str) -
     with pytest.raises(error, match=words) as said:
         mistake()
     assert "\n" not in str(said.value)
+
+
+def test_a_run_that_continues_a_path_keeps_its_events() -> None:
+    """x' = 1 from 0 and -1 meets 1/2 at 1/2 and 3/2, also where the run is cut at 1."""
+    sde = sf.SDE(lambda x, t: torch.ones_like(x), None, 0.0, 2.0)
+    solver = ODESolver(event=lambda x, t: x[:, 0] - 0.5)
+    half = solver.solve(replace(sde, t_end=1.0), f64([[0.0], [-1.0]]))
+    path = solver.solve(replace(sde, t_start=1.0), half)
+    assert (path.events.time - f64([0.5, 1.5])).abs().max() < 1e-8
+    assert (path.x[-1] - 0.5).abs().max() < 1e-8
+    noisy = sf.sdes.langevin(sf.sdes.harmonic(), t_end=1.0)
+    for other, rest in ((ODESolver(), replace(sde, t_start=1.0)), (SDESolver(), noisy)):
+        with pytest.raises(ValueError, match="1 particles of the path stopped at their event"):
+            other.solve(rest, half)
