@@ -82,12 +82,9 @@ def simulate(
     """
     folder = check_file(folder, "folder")
     out = folder / "simulation" if out is None else check_file(out, "out")
-    built = reopen(folder, device)
-    if which is None and built.classes and method != CALIBRATED:
-        which = ALL
-    one = None if which in (None, ALL) else str(which)
+    built, names = reopen(folder, device), list(dict.fromkeys(kept))
+    which, one = _classes(built, which, method)
     motion = choose_motion(folder, method, steps, built, one)
-    names = list(dict.fromkeys(kept))
     run = partial(
         simulate_cloud,
         _sdes(built, which, guidance, seed, lambda field: motion(field, eta)),
@@ -104,6 +101,15 @@ def simulate(
         about |= {"steps": steps, "eta": eta, **asdict(guidance)}
         _write(out, about, dict(zip(names, found, strict=True)), seed)
     return out
+
+
+def _classes(built: Problem, which: Class, method: str) -> tuple[Class, str | None]:
+    """The classes asked for, by default all; and the one class, if it is one."""
+    if method == CALIBRATED and which == ALL:
+        raise ValueError("steps are fitted to one class or to the whole cloud; name one, or none")
+    if which is None and built.classes and method != CALIBRATED:
+        which = ALL
+    return which, None if which in (None, ALL) else str(which)
 
 
 def _sdes(
