@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from benchmarks import (
     checkerboard,
@@ -23,6 +24,7 @@ from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
 from benchmarks.solvers import page
+from sdeflow.experiment.termination import exit_code, terminable
 from sdeflow.provenance import commit
 
 QUESTIONS = {
@@ -52,7 +54,16 @@ def main() -> None:
     words.add_parser(names)
     given = parser.parse_args()
     commit()  # the commit of the code that runs, even if the working tree changes later
-    given.run(given)
+    try:
+        with terminable():
+            given.run(given)
+    except KeyboardInterrupt as stop:
+        print("benchmarks: stopped; the same command measures what is missing", file=sys.stderr)
+        raise SystemExit(exit_code(stop)) from None
+    except OSError as error:
+        reason = f"{error.filename} cannot be read or written: {error.strerror}"
+        print(f"benchmarks: {reason if error.filename else error}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

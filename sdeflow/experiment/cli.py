@@ -10,7 +10,8 @@
     sdeflow provenance  print how a picture or a film was made
     sdeflow info        print versions and data sets, or the contents of a run
 
-Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: interrupted.
+Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: interrupted. 143:
+terminated.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
+from sdeflow.experiment.termination import exit_code, terminable
 from sdeflow.experiment.unclip_command import Unclip, prompted
 from sdeflow.provenance import picture_provenance, provenance
 
@@ -305,7 +307,8 @@ def main(args: list[str] | None = None) -> None:
             description="Diffusion models as physical systems: every cloud comes with a check.",
             args=args,
         )
-        code = command()
+        with terminable():
+            code = command()
         sys.stdout.flush()
         if code:
             raise SystemExit(code)
@@ -318,11 +321,11 @@ def main(args: list[str] | None = None) -> None:
             text = f"{error.filename} cannot be read or written: {error.strerror}"
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         trains = isinstance(command, Demo | Train | Unclip)
         rest = "; the same command continues the training" if trains else ""
         print(f"sdeflow: stopped{rest}", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code(stop)) from None
 
 
 if __name__ == "__main__":

@@ -51,7 +51,8 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow.provenance import check_writable, provenance, write_text
+from sdeflow.file_locks import alone
+from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -68,7 +69,8 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
     A finished run with fewer steps is trained further; its samples and reports are removed.
 
     Raises:
-        SdeflowError: the folder holds another run, or one on other data; a file is damaged.
+        SdeflowError: the folder holds another run, or one on other data; a file is damaged;
+            another process trains in the folder.
         ValueError: the folder is a file.
     """
     folder = check_file(folder, "folder")
@@ -96,12 +98,13 @@ def fit(config: Config, folder: Path, *, progress: bool = False) -> Problem:
         checkpoint=folder / "checkpoint.safetensors",
         every=max(1, min(500, sizes.steps // 10)),
     )
-    if longer:
-        remove(folder, RESULTS)
     about = {"digest": digest, "units": built.units.plain(), "made": provenance(config.seed)}
-    write_text(known, json.dumps({**asdict(config), **about}, indent=1))
-    _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
-    checkpoint.save(built.field, folder / "field.safetensors")
+    with alone(folder):
+        if longer:
+            remove(folder, RESULTS)
+        write_text(known, sealed({**asdict(config), **about}))
+        _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
+        checkpoint.save(built.field, folder / "field.safetensors")
     return built
 
 
@@ -121,6 +124,7 @@ def _train(training: Training, log: Path, lines: list[dict[str, float]], progres
                 bar.set_postfix(loss=f"{mean / count:.4f}")
                 mean, count = 0.0, 0
                 write_text(log, "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(log, "".join(json.dumps(line) + "\n" for line in lines))  # also if nothing was left
 
 
 # --------------------------------------------------------------------------------- the folder
@@ -179,7 +183,7 @@ def clear(folder: Path, config: Config) -> None:
 def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
     """The settings, and if they are known the digest of the data and the units."""
     try:
-        found = json.loads(path.read_text())
+        found = unsealed(path.read_text())
         found.pop("made", None)
         digest, units = found.pop("digest", None), found.pop("units", None)
         odd = found.keys() ^ {f.name for f in fields(Config)}
@@ -218,7 +222,7 @@ def calibrate(
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
     assert fitted is not None
-    write_text(file, json.dumps(fitted.plain()))
+    write_text(file, sealed(fitted.plain()))
     return fitted
 
 

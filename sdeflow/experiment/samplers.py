@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.fields.field import Field
+from sdeflow.provenance import unsealed
 from sdeflow.sdes.calibration import with_plan
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -75,6 +75,6 @@ def fitted_steps(folder: Path, steps: int, label: int | None = None) -> FittedPl
         which = f"{steps} fitted steps" + ("" if label is None else f" of label {label}")
         raise SdeflowError(f"{folder} holds no {which}; fit them with: {shlex.join(words)}")
     try:
-        return FittedPlan.from_plain(json.loads(file.read_text()))
+        return FittedPlan.from_plain(unsealed(file.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None

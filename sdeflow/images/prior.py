@@ -165,6 +165,7 @@ def fit_linear_prior(u: Tensor, v: Tensor) -> LinearPrior:
         raise ValueError(f"u and v must be pairs, got {len(u)} and {len(v)} rows")
     if len(u) <= u.shape[1]:
         raise ValueError(f"{len(u)} pairs do not fix a map of dimension {u.shape[1]}; give more")
-    ones = torch.ones(len(v), 1, dtype=torch.float64)
-    found = torch.linalg.lstsq(torch.cat([v.double(), ones], 1), u.double()).solution
+    known = torch.cat([v.double(), torch.ones(len(v), 1, dtype=torch.float64)], 1)
+    # The last bits of torch's default driver, gelsy, differ from process to process.
+    found = torch.linalg.lstsq(known, u.double(), driver="gelsd").solution
     return LinearPrior(found[:-1].T.contiguous().to(u.dtype), found[-1].to(u.dtype))
