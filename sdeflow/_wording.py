@@ -1,4 +1,4 @@
-"""Say numbers in words, for one-line descriptions."""
+"""Say numbers and errors of other packages in words, on one line."""
 
 from __future__ import annotations
 
@@ -13,3 +13,9 @@ def in_words(numbers: Tensor | float) -> str:
         return "none"
     low, high = float(values.min()), float(values.max())
     return f"{low:.4g}" if low == high or not values.ndim else f"{low:.4g} to {high:.4g}"
+
+
+def reason(error: Exception) -> str:
+    """The message of another package's error, on one line and short, without unprintable text."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."

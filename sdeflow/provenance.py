@@ -31,6 +31,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from sdeflow._validation import check_file
+from sdeflow._wording import reason
 from sdeflow.file_locks import part_of
 
 
@@ -147,8 +148,10 @@ def _image_fields(path: Path) -> dict[str, str]:
         with Image.open(path) as picture:
             picture.load()
             found = dict(picture.info)
-    except (UnidentifiedImageError, SyntaxError):
+    except UnidentifiedImageError:
         return {}
+    except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
+        raise ValueError(f"{path} is damaged ({reason(error)}); write it again") from None
     if picture.format == "GIF":
         return _record(bytes(found.get("comment", b"")).decode(errors="replace"))
     texts = {str(name): text for name, text in found.items() if isinstance(text, str)}

@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdeflow._validation import check_cloud, check_file
+from sdeflow._wording import reason
 from sdeflow.distributions.dataset import Dataset, from_points
 from sdeflow.distributions.piecewise import PiecewiseConstant
 from sdeflow.distributions.text_tables import read_text
@@ -80,7 +81,8 @@ def _table(file: Path, table: np.ndarray, labels: np.ndarray | None) -> Dataset:
         raise ValueError(
             f"{file} must have 2 columns (x, y), or 3 with a label, got shape {table.shape}{cure}"
         )
-    with np.errstate(over="ignore"):  # a long double may overflow; check_cloud refuses infinity
+    # A long double may overflow, and a NaN may signal; check_cloud refuses what comes of it.
+    with np.errstate(over="ignore", invalid="ignore"):
         points = torch.from_numpy(np.array(table, dtype=np.float64))
     check_cloud(points, str(file))
     if table.shape[1] == 3:
@@ -127,7 +129,7 @@ def _arrays(file: Path) -> tuple[np.ndarray, np.ndarray | None]:
             arrays = {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
     except Exception as error:  # on bad bytes numpy, zipfile and zlib raise a dozen types
         raise ValueError(
-            f"{file} is not an array of numbers ({error}); write one with numpy.save or "
+            f"{file} is not an array of numbers ({reason(error)}); write one with numpy.save or "
             "numpy.savez"
         ) from None
     labels = arrays.pop("labels", None)
@@ -157,7 +159,7 @@ def _picture(file: Path) -> Dataset:
         ) from None
     except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
         raise ValueError(
-            f"{file} is not a picture that can be read ({error}); save it again, as a .png"
+            f"{file} is not a picture that can be read ({reason(error)}); save it again, as a .png"
         ) from None
     if dark is None:
         shape = "it" if size is None else f"{size[0]} x {size[1]} pixels"

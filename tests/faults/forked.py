@@ -7,6 +7,7 @@ The server of `multiprocessing` imports sdeflow once, so that a kill costs no se
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -19,6 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 CONTEXT = multiprocessing.get_context("forkserver")
 Work = Callable[[], None]
+NUMBERS = itertools.count()
 LONGEST = 60.0  # seconds; a unit that takes longer hangs
 
 
@@ -30,16 +32,17 @@ def preload() -> None:
 
 
 class Forked:
-    """A process that does `work` in `folder`; what it says goes to `folder`.said.
+    """A process that does `work` in `folder`; what it says goes to the file `said`.
 
     `dies_at` is the number of the event (a file opened for writing, flushed, renamed or removed)
-    before which it kills itself; it counts them in `folder`.events.
+    before which it kills itself; it counts them in the file `events`. None are counted at -1.
     """
 
     def __init__(self, work: Work, folder: Path, dies_at: int = 0) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.said = folder.with_name(folder.name + ".said")
-        self.events = folder.with_name(folder.name + ".events")
+        number = next(NUMBERS)
+        self.said = folder.with_name(f"{folder.name}.{number}.said")
+        self.events = folder.with_name(f"{folder.name}.{number}.events")
         self.process: BaseProcess = CONTEXT.Process(
             target=_inside, args=(work, folder, self.said, self.events, dies_at)
         )
