@@ -59,6 +59,10 @@ test: lint  ## lint, types and the fast tests
 test-all: lint  ## the same with the slow tests
 	$(PYTEST) -m '' -n 2 --dist worksteal
 
+.PHONY: test-faults
+test-faults: $(READY)  ## kills, full disks, signals, damaged files and drawn arguments: minutes to an hour
+	$(PYTEST) -m slow tests/faults
+
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## the fast tests of the package with the oldest versions that pyproject.toml allows
 	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/python -m pytest -n 2 --dist worksteal --ignore tests/benchmarks \

@@ -82,7 +82,7 @@ def stored(file: Path) -> Iterator[dict[str, object]]:
     """Yield the rows of a file, each with the provenance of its run; name unreadable lines on
     stderr."""
     runs: dict[object, object] = {}
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)

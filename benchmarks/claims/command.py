@@ -58,7 +58,7 @@ def main(given: argparse.Namespace) -> None:
         check_int(given.seed, "seed", 0)
         given.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the first claim
         kept.read(given.out / kept.FILE)
-    except (ValueError, SdeflowError, OSError) as error:
+    except (ValueError, SdeflowError) as error:
         print(f"claims: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     _run(wanted, Lab(given.seed, given.out, given.format), given.out)

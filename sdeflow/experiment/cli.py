@@ -10,8 +10,8 @@
     sdeflow provenance  print how a picture or a film was made
     sdeflow info        print versions and data sets, or the contents of a run
 
-Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: interrupted. 143:
-terminated.
+Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: stopped by
+Ctrl-C. 143: stopped by SIGTERM.
 """
 
 from __future__ import annotations

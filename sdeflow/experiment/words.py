@@ -60,9 +60,7 @@ def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -
         raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        write_text(
-            folder / WORDS, sealed({**asdict(config), "made": provenance(config.seed)})
-        )
+        write_text(folder / WORDS, sealed({**asdict(config), "made": provenance(config.seed)}))
         model = train_unclip(config, folder, progress=progress)
     sheet = pictures(folder, SHOWN, seed=config.seed)
     return f"{_report(model)}\npictures: {sheet}"

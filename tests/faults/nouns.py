@@ -135,8 +135,7 @@ def pictures(draw: st.DrawFn, d: int) -> Make:
 
 @st.composite
 def curves(draw: st.DrawFn) -> Make:
-    name = draw(st.sampled_from(["ring", "spiral", "two_moons", "checkerboard", "pinwheel", "circles",
-                                 "eight_gaussians", "s_curve", "gaussian_grid", "none of these"]))  # fmt: skip
+    name = draw(st.sampled_from([*sorted(sf.datasets.NAMES), "none of these"]))
     return lambda: sf.datasets.named(name).distribution
 
 
@@ -197,7 +196,9 @@ def _add(a: Any, b: Any) -> Any:
 @st.composite
 def densities(draw: st.DrawFn, d: int) -> Make:
     grid, seed = draw(grids(d)), draw(st.integers(0, 99))
-    kind = draw(st.sampled_from(["random", "random", "point", "distribution", "distribution", "samples", "random", "odd"]))
+    kind = draw(
+        st.sampled_from(["random"] * 3 + ["distribution"] * 2 + ["point", "samples", "odd"])
+    )
     distribution, x = draw(distributions(d)), draw(clouds(d))
     odd = draw(ODD)
 
@@ -242,7 +243,8 @@ def boxes(draw: st.DrawFn, d: int) -> Make:
 def sdes(draw: st.DrawFn, d: int) -> Make:
     """A law of motion in d dimensions: of classical physics, or of a field."""
     t_end, noise, number = draw(size(0.05, 5.0)), draw(size(1e-3, 3.0)), draw(size(0.1, 5.0))
-    field, eta, walls = draw(fields(d)), draw(rarely(st.floats(0.0, 1.5))), draw(st.none() | boxes(d))
+    field, eta = draw(fields(d)), draw(rarely(st.floats(0.0, 1.5)))
+    walls = draw(st.none() | boxes(d))
     sd = sf.sdes
     potentials: Sequence[Make] = [
         lambda: sd.harmonic(number), lambda: sd.double_well(number), lambda: sd.mexican_hat(number)
@@ -270,7 +272,8 @@ def solvers(draw: st.DrawFn, noisy: bool) -> Make:
     """A solver, mostly for a motion with noise, or without it."""
     steps = draw(count(12))
     if draw(st.integers(0, 19)) != 7 and noisy:
-        method = draw(st.sampled_from(["euler", "heun", "srk", "milstein", "euler", "heun", "reversible_heun", "magic"]))
+        methods = ["euler", "heun"] * 2 + ["srk", "milstein", "reversible_heun", "magic"]
+        method = draw(st.sampled_from(methods))
         seed = draw(seeds())
         return lambda: sf.SDESolver(method, steps, seed=seed)
     method = draw(st.sampled_from(["euler", "heun2", "rk4", "midpoint", "dopri5", "bosh3", "srk"]))

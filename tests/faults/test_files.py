@@ -80,9 +80,7 @@ def drive(
     """Read the file after each of many damages."""
     count = Counter[str]()
 
-    @settings(
-        max_examples=cases, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=cases, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     @given(damages())
     def each(how: list[Damage]) -> None:
         changed = damaged(data, how)
@@ -125,7 +123,7 @@ def whole_or_refused(data: bytes) -> Callable[[object, bytes], None]:
 
 
 def same(found: object, wanted: object) -> object:
-    """"same", or what was found."""
+    """ "same", or what was found."""
     return "same" if repr(found) == repr(wanted) and equal(found, wanted) else found
 
 

@@ -44,8 +44,10 @@ def moment(unit: Unit, folder: Path, before: set[object]) -> str:
     if list(folder.rglob("*.part")):
         return "while a file was written"
     done = unit.done(folder)
-    return "before the first unit was done" if not done else (
-        "in the first unit of that run" if done == before else "later"
+    return (
+        "before the first unit was done"
+        if not done
+        else ("in the first unit of that run" if done == before else "later")
     )
 
 

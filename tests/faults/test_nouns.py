@@ -30,7 +30,7 @@ Tally = Callable[[str, Counter[str]], None]
 Draw = Callable[[st.SearchStrategy], Any]
 
 
-class Refused(Exception):
+class RefusalError(Exception):
     """A call was refused as it should be; the case ends."""
 
 
@@ -41,11 +41,11 @@ def tried(call: Callable[[], Any]) -> Any:
         try:
             value = call()
         except Exception as error:
-            if isinstance(error, Refused | TimeoutError):
+            if isinstance(error, RefusalError | TimeoutError):
                 raise
             fault = faults(error)
             assert not fault, fault
-            raise Refused(str(error)) from None
+            raise RefusalError(str(error)) from None
     for each in told:
         raw = "encountered in" in str(each.message) or "division by" in str(each.message)
         assert not raw, f"raw warning: {each.message} at {each.filename}:{each.lineno}"
@@ -90,7 +90,7 @@ def drive(case: Callable[[Draw], None], cases: int) -> Counter[str]:
         with limited():
             try:
                 case(data.draw)
-            except Refused:
+            except RefusalError:
                 count["refused"] += 1
             else:
                 count["done"] += 1
@@ -121,7 +121,8 @@ def process(draw: Draw) -> None:
     finite(tried(lambda: p.prior(3, 2, draw(nouns.seeds()))))
     steps, power = draw(nouns.count(20)), draw(nouns.size(0.5, 9.0))
     grid = draw(st.sampled_from([
-        lambda: sf.processes.log_snr_times(p, steps), lambda: sf.processes.karras_times(p, steps, power),
+        lambda: sf.processes.log_snr_times(p, steps),
+        lambda: sf.processes.karras_times(p, steps, power),
         lambda: sf.processes.angle_times(p, steps, power, 2.0),
         lambda: sf.processes.uniform_times(p.t_max, p.t_min, steps),
     ]))  # fmt: skip

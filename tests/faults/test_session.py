@@ -39,13 +39,16 @@ def command(*args: object) -> tuple[int, str, str]:
     out, err, code = io.StringIO(), io.StringIO(), 0
     before = sys.argv
     sys.argv = ["sdeflow", *map(str, args)]
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        with warnings.catch_warnings():
-            warnings.simplefilter("default")
-            try:
-                cli.main([str(a) for a in args])
-            except SystemExit as end:
-                code = int(end.code or 0)
+    with (
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("default")
+        try:
+            cli.main([str(a) for a in args])
+        except SystemExit as end:
+            code = int(end.code or 0)
     sys.argv = before
     return code, out.getvalue(), err.getvalue()
 
@@ -83,7 +86,8 @@ class Session(RuleBasedStateMachine):
         np.savetxt(self.place / "points.csv", x, delimiter=",", header="x,y", comments="")
 
     @rule(
-        name=st.sampled_from(FOLDERS), data=st.sampled_from(["ring", "ring", "points.csv", "none"]),
+        name=st.sampled_from(FOLDERS),
+        data=st.sampled_from(["ring", "ring", "points.csv", "none"]),
         seed=st.sampled_from(["0", "0", "0", "1"]), steps=st.sampled_from(["20", "20", "30"]),
         conditional=st.sampled_from([(), (), ("--conditional",)]),
     )  # fmt: skip

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 
 import sdeflow as sf
 from benchmarks import __main__ as benchmarks
@@ -26,8 +25,8 @@ from sdeflow.provenance import commit
 from sdeflow.training.tensor_file import latest
 
 commit()  # once, in the server
-assert demo and run and verify and view and words
-assert sf.plot and sf.images
+LOADED = (demo, run, verify, view, words, sf.plot, sf.images)
+"""What is imported before the forks."""
 
 NETWORK = ("--steps", "300", "--batch", "16", "--width", "8", "--depth", "1")
 TRAIN = ("train", "--data", "ring", *NETWORK, "--out", "r")
@@ -182,7 +181,9 @@ UNITS = {
         files(*RUN, *CLOUD, "r/report.json", "r/check.json", "r/check.png", "r/check.md"),
         steps(RUN[1]), 10,
     ),
-    "sample": Unit(partial(sdeflow, "sample", "r", "--n", "500"), files(*CLOUD), nothing, 12, TRAINED),
+    "sample": Unit(
+        partial(sdeflow, "sample", "r", "--n", "500"), files(*CLOUD), nothing, 12, TRAINED
+    ),
     "calibrate": Unit(
         partial(sdeflow, "calibrate", "r", "--steps", "4", "--pilot", "32"),
         files("r/steps-4.json"), nothing, 12, TRAINED,
