@@ -56,8 +56,8 @@ demo: $(READY)  ## train, sample and check one cloud: DATA=spiral, or your own f
 test: lint  ## lint, types and the fast tests
 	$(PYTEST) -n 2 --dist worksteal
 
-test-all: lint  ## the same with the slow tests
-	$(PYTEST) -m '' -n 2 --dist worksteal
+test-all: lint  ## the same with the slow tests, but for tests/faults
+	$(PYTEST) -m '' -n 2 --dist worksteal --ignore tests/faults
 
 .PHONY: test-faults
 test-faults: $(READY)  ## kills, full disks, signals, damaged files and drawn arguments: minutes to an hour

@@ -24,6 +24,7 @@ from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
 from benchmarks.solvers import page
+from sdeflow._wording import sentence
 from sdeflow.experiment.termination import exit_code, terminable
 from sdeflow.provenance import commit
 
@@ -61,8 +62,7 @@ def main() -> None:
         print("benchmarks: stopped; the same command measures what is missing", file=sys.stderr)
         raise SystemExit(exit_code(stop)) from None
     except OSError as error:
-        reason = f"{error.filename} cannot be read or written: {error.strerror}"
-        print(f"benchmarks: {reason if error.filename else error}", file=sys.stderr)
+        print(f"benchmarks: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None
 
 

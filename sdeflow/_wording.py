@@ -19,3 +19,10 @@ def reason(error: Exception) -> str:
     """The message of another package's error, on one line and short, without unprintable text."""
     text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
     return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def sentence(error: Exception) -> str:
+    """The message of an error; one of the operating system names the file and not a number."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be read or written: {error.strerror}"
+    return str(error)

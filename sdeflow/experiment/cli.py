@@ -34,6 +34,7 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow._wording import sentence
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
 from sdeflow.experiment.termination import exit_code, terminable
@@ -316,9 +317,7 @@ def main(args: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
         # Sizes beyond the machine raise any of the last three, some with the stack of torch.
-        text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
-        if isinstance(error, OSError) and error.filename is not None:
-            text = f"{error.filename} cannot be read or written: {error.strerror}"
+        text = re.split(r"\n(?:frame #|Exception raised)", sentence(error))[0]
         print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stop:
