@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import Tensor
 
@@ -22,7 +24,9 @@ def reason(error: Exception) -> str:
 
 
 def sentence(error: Exception) -> str:
-    """The message of an error; one of the operating system names the file and not a number."""
+    """The message of an error on one line: the file and not the number of one of the system, and
+    nothing of torch's stack."""
+    text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename} cannot be read or written: {error.strerror}"
-    return str(error)
+        text = f"{error.filename} cannot be read or written: {error.strerror}"
+    return " ".join(text.split())

@@ -32,7 +32,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sdeflow._validation import check_file
 from sdeflow._wording import reason
-from sdeflow.file_locks import part_of
+from sdeflow._file_locks import part_of
 
 
 def provenance(

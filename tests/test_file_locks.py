@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sdeflow import SdeflowError
-from sdeflow.file_locks import alone, part_of
+from sdeflow._file_locks import alone, part_of
 from sdeflow.provenance import check_writable, sealed, unsealed, write_bytes, writing
 
 fcntl = pytest.importorskip("fcntl", reason="no locks on this system")

@@ -18,7 +18,7 @@ from benchmarks.claims.claim import Check, Claim, Finding, Lab, Verdict
 from benchmarks.record import signed
 from sdeflow import plot
 from sdeflow._validation import SdeflowError
-from sdeflow.file_locks import alone
+from sdeflow._file_locks import alone
 from sdeflow.provenance import write_text
 
 FILE = "claims.jsonl"

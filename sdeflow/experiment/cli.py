@@ -316,9 +316,8 @@ def main(args: list[str] | None = None) -> None:
     except BrokenPipeError:  # for example: sdeflow info | head -1
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
-        # Sizes beyond the machine raise any of the last three, some with the stack of torch.
-        text = re.split(r"\n(?:frame #|Exception raised)", sentence(error))[0]
-        print(f"sdeflow: {' '.join(text.split())}", file=sys.stderr)
+        # Sizes beyond the machine raise any of the last three.
+        print(f"sdeflow: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt as stop:
         trains = isinstance(command, Demo | Train | Unclip)

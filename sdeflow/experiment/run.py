@@ -51,7 +51,7 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow.file_locks import alone
+from sdeflow._file_locks import alone
 from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse

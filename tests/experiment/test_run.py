@@ -15,7 +15,7 @@ from sdeflow import training
 from sdeflow.experiment import folder, run, samplers
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import problem
-from sdeflow.file_locks import alone
+from sdeflow._file_locks import alone
 from sdeflow.training import tensor_file
 from tests.problems import close, randn
 
