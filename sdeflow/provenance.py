@@ -30,9 +30,9 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from sdeflow._file_locks import part_of
 from sdeflow._validation import check_file
 from sdeflow._wording import reason
-from sdeflow._file_locks import part_of
 
 
 def provenance(

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
@@ -51,7 +52,6 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow._file_locks import alone
 from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse

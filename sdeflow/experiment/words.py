@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from sdeflow import plot
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int
 from sdeflow.experiment.folder import WORDS, check_folder, is_words
-from sdeflow._file_locks import alone
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
 from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP

@@ -33,7 +33,7 @@ from tests.refusals import faults
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 POINTS = np.random.default_rng(0).normal(size=(12, 2)) * 3
 Read = Callable[[FilePath], object]
-DAMAGED = 700
+DAMAGED = 800
 FEW = 150
 
 

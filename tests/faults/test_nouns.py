@@ -25,7 +25,7 @@ from tests.refusals import faults, unprintable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 LONGEST = 60  # seconds of one case
-MANY, FEW = 900, 400
+MANY, FEW = 1000, 400
 Tally = Callable[[str, Counter[str]], None]
 Draw = Callable[[st.SearchStrategy], Any]
 

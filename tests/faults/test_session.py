@@ -26,7 +26,7 @@ from sdeflow.experiment import cli
 from tests.faults.damage import Damage, damaged, damages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-SESSIONS, ACTS = 60, 14
+SESSIONS, ACTS = 150, 30
 COUNT = Counter[str]()
 FRESH: dict[tuple[str, ...], bytes] = {}
 """The field of a run without damage, for each of the settings."""
@@ -87,7 +87,7 @@ class Session(RuleBasedStateMachine):
 
     @rule(
         name=st.sampled_from(FOLDERS),
-        data=st.sampled_from(["ring", "ring", "points.csv", "none"]),
+        data=st.sampled_from(["ring"] * 4 + ["points.csv"] * 2 + ["none"]),
         seed=st.sampled_from(["0", "0", "0", "1"]), steps=st.sampled_from(["20", "20", "30"]),
         conditional=st.sampled_from([(), (), ("--conditional",)]),
     )  # fmt: skip
@@ -160,13 +160,17 @@ class Session(RuleBasedStateMachine):
     def files(self) -> list[Path]:
         return sorted(f for f in self.place.rglob("*") if f.is_file())
 
-    @rule(data=st.data(), how=damages())
-    def damage(self, data: st.DataObject, how: list[Damage]) -> None:
+    @rule(data=st.data(), how=damages(), rarely=st.integers(0, 2))
+    def damage(self, data: st.DataObject, how: list[Damage], rarely: int) -> None:
+        if rarely:
+            return
         file = data.draw(st.sampled_from(self.files()))
         file.write_bytes(damaged(file.read_bytes(), how))
 
-    @rule(data=st.data())
-    def delete(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), rarely=st.integers(0, 2))
+    def delete(self, data: st.DataObject, rarely: int) -> None:
+        if rarely:
+            return
         file = data.draw(st.sampled_from(self.files()))
         file.unlink()
         if file.name == "points.csv":
