@@ -66,8 +66,12 @@ test: lint test-only  ## lint, types and the fast tests
 test-only: $(READY)
 	$(PYTEST) -n 2 --dist worksteal
 
-test-all: lint  ## the same with the slow tests
-	$(PYTEST) -m '' -n 2 --dist worksteal
+test-all: lint  ## the same with the slow tests, but for tests/faults
+	$(PYTEST) -m '' -n 2 --dist worksteal --ignore tests/faults
+
+.PHONY: test-faults
+test-faults: $(READY)  ## kills, full disks, signals, damaged files and drawn arguments: minutes to an hour
+	$(PYTEST) -m slow tests/faults
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## the fast tests of the package with the oldest versions that pyproject.toml allows

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from benchmarks import (
     checkerboard,
@@ -24,6 +25,8 @@ from benchmarks.claims import command
 from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
 from benchmarks.solvers import page
+from sdeflow._wording import sentence
+from sdeflow.experiment.termination import exit_code, terminable
 from sdeflow.provenance import commit
 
 QUESTIONS = {
@@ -54,7 +57,15 @@ def main() -> None:
     large.add_parser(names)
     given = parser.parse_args()
     commit()  # the commit of the code that runs, even if the working tree changes later
-    given.run(given)
+    try:
+        with terminable():
+            given.run(given)
+    except KeyboardInterrupt as stop:
+        print("benchmarks: stopped; the same command measures what is missing", file=sys.stderr)
+        raise SystemExit(exit_code(stop)) from None
+    except OSError as error:
+        print(f"benchmarks: {sentence(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from tabulate import tabulate
@@ -64,19 +64,25 @@ def append(name: str, rows: list[dict[str, object]]) -> None:
 
     Rows of uncommitted code are marked, and a message says so.
     """
-    RESULTS.mkdir(exist_ok=True)
     made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **signed()}
     tell_if_no_commit(name, made)
-    with open(RESULTS / f"{name}.jsonl", "a") as file:
-        for row in rows:
-            file.write(json.dumps({**row, "made": made}) + "\n")
+    add_lines(RESULTS / f"{name}.jsonl", [{**row, "made": made} for row in rows])
+
+
+def add_lines(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
+    """Add lines of JSON to a file at once; a last line that a killed run has left is ended."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    torn = file.is_file() and not file.read_bytes().endswith(b"\n")
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    with open(file, "a") as to:
+        to.write("\n" * torn + text)
 
 
 def stored(file: Path) -> Iterator[dict[str, object]]:
     """Yield the rows of a file, each with the provenance of its run; name unreadable lines on
     stderr."""
     runs: dict[object, object] = {}
-    lines = file.read_text().splitlines() if file.is_file() else []
+    lines = file.read_text(errors="replace").splitlines() if file.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
             row = json.loads(line)

@@ -1,5 +1,12 @@
-"""python -m sdeflow: the command."""
+"""python -m sdeflow: the command; Ctrl-C while it loads ends it in one line too."""
 
-from sdeflow.experiment.cli import main
+import sys
 
-main()
+try:
+    from sdeflow.experiment.cli import main
+except KeyboardInterrupt:
+    print("sdeflow: stopped", file=sys.stderr)
+    raise SystemExit(130) from None
+
+if __name__ == "__main__":
+    main()

@@ -1,6 +1,8 @@
-"""Say numbers in words, for one-line descriptions."""
+"""Say numbers and errors of other packages in words, on one line."""
 
 from __future__ import annotations
+
+import re
 
 import torch
 from torch import Tensor
@@ -13,3 +15,18 @@ def in_words(numbers: Tensor | float) -> str:
         return "none"
     low, high = float(values.min()), float(values.max())
     return f"{low:.4g}" if low == high or not values.ndim else f"{low:.4g} to {high:.4g}"
+
+
+def reason(error: Exception) -> str:
+    """The message of another package's error, on one line and short, without unprintable text."""
+    text = " ".join("".join(c if c.isprintable() else " " for c in str(error)).split())
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def sentence(error: Exception) -> str:
+    """The message of an error on one line: the file and not the number of one of the system, and
+    nothing of torch's stack."""
+    text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
+    if isinstance(error, OSError) and error.filename is not None:
+        text = f"{error.filename} cannot be read or written: {error.strerror}"
+    return " ".join(text.split())

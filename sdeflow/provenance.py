@@ -7,7 +7,7 @@ threads are included because the last bits of a result depend on them.
 
 `write_files` and `writing` write a temporary file in the same folder, flush it to the disk and
 rename it, which the operating system does in one step. So a reader finds the old file or the new
-one, even after a crash.
+one, even after a crash, and two processes that write the same file take turns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -30,7 +30,9 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from sdeflow._file_locks import part_of
 from sdeflow._validation import check_file
+from sdeflow._wording import reason
 
 
 def provenance(
@@ -71,9 +73,9 @@ def gpus() -> list[str]:
     return [device_name(device) for device in found]
 
 
-def _digest(config: Mapping[str, object]) -> str:
+def _digest(config: Mapping[str, object], digits: int = 12) -> str:
     text = json.dumps(dict(config), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 NO_DATE: dict[str, dict[str, str | None]] = {
@@ -164,8 +166,10 @@ def _image_fields(path: Path) -> dict[str, str]:
         with Image.open(path) as picture:
             picture.load()
             found = dict(picture.info)
-    except (UnidentifiedImageError, SyntaxError):
+    except UnidentifiedImageError:
         return {}
+    except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
+        raise ValueError(f"{path} is damaged ({reason(error)}); write it again") from None
     if picture.format == "GIF":
         return _record(bytes(found.get("comment", b"")).decode(errors="replace"))
     texts = {str(name): text for name, text in found.items() if isinstance(text, str)}
@@ -190,37 +194,29 @@ def commit() -> str:
 
 def write_files(files: dict[Path, bytes]) -> None:
     """Write files that belong together: none is replaced before all are on the disk."""
-    parts = {path.with_name(path.name + ".part"): path for path in files}
     for path in files:
         path.parent.mkdir(parents=True, exist_ok=True)
         _no_folder(path)  # before any of the others is replaced
-    try:
-        for part, path in parts.items():
+    with ExitStack() as stack:
+        parts = {path: stack.enter_context(part_of(path)) for path in sorted(files)}
+        for path, part in parts.items():
             with open(part, "wb") as file:
                 file.write(files[path])
                 file.flush()
                 os.fsync(file.fileno())
-        for part, path in parts.items():
+        for path, part in parts.items():
             os.replace(part, path)
-    except BaseException:  # Ctrl-C too
-        for part in parts:
-            part.unlink(missing_ok=True)
-        raise
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """The name of a temporary file, which replaces `path` when the block ends without an error."""
     check_writable(path)
-    part = path.with_name(path.name + ".part")
-    try:
+    with part_of(path) as part:
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:  # Ctrl-C too
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _no_folder(path: Path) -> None:
@@ -232,9 +228,28 @@ def check_writable(path: Path) -> None:
     """Make the folder of a file; raise an OSError if the file could not be written later."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _no_folder(path)
-    trial = path.with_name(path.name + ".part")
-    trial.write_bytes(b"")
-    trial.unlink()
+    with part_of(path) as trial:
+        trial.write_bytes(b"")
+        trial.unlink()
+
+
+def sealed(about: Mapping[str, object]) -> str:
+    """Values as JSON, with the SHA-256 of their JSON under the name `sha256`."""
+    return json.dumps({**about, "sha256": _digest(about, 64)}, indent=1)
+
+
+def unsealed(text: str) -> dict:
+    """The values of `sealed`; files of older versions have no digest.
+
+    Raises:
+        ValueError: the text is no JSON object, or was changed after it was written.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")
+    if "sha256" in found and found.pop("sha256") != _digest(found, 64):
+        raise ValueError("it was changed after it was written")
+    return found
 
 
 def write_bytes(path: Path, data: bytes) -> None:

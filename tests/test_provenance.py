@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import sdeflow.provenance as provenance_module
+from sdeflow._wording import reason
 from sdeflow.provenance import provenance, write_bytes, write_files, write_text
 
 
@@ -85,3 +87,18 @@ def test_commit_of_a_process_is_that_of_its_start(monkeypatch: pytest.MonkeyPatc
         assert provenance_module.provenance()["commit"] == "abc1"
     finally:
         provenance_module.commit.cache_clear()
+
+
+def test_a_damaged_picture_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    Image.new("L", (9, 9)).save(file)
+    data = file.read_bytes()
+    at = data.index(b"IDAT") + 4
+    file.write_bytes(data[:at] + b"\0" * 6 + data[at + 6 :])
+    with pytest.raises(ValueError, match=r"a\.png is damaged \(.*\); write it again"):
+        provenance_module.picture_provenance(file)
+
+
+def test_errors_of_other_packages_are_told_on_one_short_line() -> None:
+    assert reason(ValueError("a\n  b\x00c")) == "a b c"
+    assert len(reason(ValueError("x" * 999))) == 80

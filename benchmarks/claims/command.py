@@ -24,6 +24,7 @@ from benchmarks.claims.claim import Claim, Lab
 from benchmarks.claims.page import markdown
 from benchmarks.record import signed, tell_if_no_commit
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow._wording import sentence
 from sdeflow.provenance import write_text
 
 
@@ -59,7 +60,7 @@ def main(given: argparse.Namespace) -> None:
         given.out.mkdir(parents=True, exist_ok=True)  # fail now rather than after the first claim
         kept.read(given.out / kept.FILE)
     except (ValueError, SdeflowError, OSError) as error:
-        print(f"claims: {error}", file=sys.stderr)
+        print(f"claims: {sentence(error)}", file=sys.stderr)
         raise SystemExit(2) from None
     _run(wanted, Lab(given.seed, given.out, given.format), given.out)
 

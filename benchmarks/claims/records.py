@@ -17,6 +17,7 @@ from tqdm import tqdm
 from benchmarks.claims.claim import Check, Claim, Finding, Lab, Verdict
 from benchmarks.record import signed
 from sdeflow import plot
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError
 from sdeflow.provenance import write_text
 
@@ -123,8 +124,17 @@ def measured(claims: Sequence[Claim], lab: Lab, *, progress: bool = False) -> It
             if old is None or not _made_by(old, c, lab):
                 known[c.id] = run(c, lab)
                 if lab.folder is not None:
-                    write(list(known.values()), lab.folder / FILE)
+                    known = _added(known[c.id], lab.folder)
             yield known[c.id]
+
+
+def _added(record: Record, folder: Path) -> dict[str, Record]:
+    """Add a record to the file, which another process may have written meanwhile."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder, wait=True):
+        known = {r.id: r for r in read(folder / FILE)} | {record.id: record}
+        write(list(known.values()), folder / FILE)
+    return known
 
 
 def _made_by(old: Record, claim: Claim, lab: Lab) -> bool:

@@ -8,7 +8,6 @@ standard deviations or, for W2, by the distance between two samples of the targe
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -95,15 +94,12 @@ def main(quick: bool) -> None:
     protocol, seeds = (QUICK, SEEDS[:1]) if quick else (Protocol(), SEEDS)
     made = {"when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), **record.signed()}
     record.tell_if_no_commit("published", made)
-    FILE.parent.mkdir(exist_ok=True)
     rows, measurer = known(protocol), Measurer(protocol)
-    with open(FILE, "a") as file:
-        for key in keys(seeds):
-            if key not in rows:
-                rows[key] = measurer.row(*key)
-                file.write(json.dumps({**rows[key], "made": made}) + "\n")
-                file.flush()
-                print(*key, {k: round(v, 4) for k, v in rows[key].items() if k in SHOWN})
+    for key in keys(seeds):
+        if key not in rows:
+            rows[key] = measurer.row(*key)
+            record.add_lines(FILE, [{**rows[key], "made": made}])
+            print(*key, {k: round(v, 4) for k, v in rows[key].items() if k in SHOWN})
     if quick:
         print(
             "quick: fewer points and steps than in the table, whose values these rows cannot reach"

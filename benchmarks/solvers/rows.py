@@ -7,7 +7,6 @@ measured again.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -77,15 +76,4 @@ class Rows:
             record.tell_if_no_commit(self.file.stem, self._made)
             lines.insert(0, {"run": self._made["when"], "made": self._made})
             self._begun = True
-            _end_last_line(self.file)
-        text = "".join(json.dumps(line, allow_nan=False) + "\n" for line in lines)
-        with open(self.file, "a") as file:
-            file.write(text)
-
-
-def _end_last_line(file: Path) -> None:
-    """End the last line, which a killed run may have left incomplete."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_file() and not file.read_bytes().endswith(b"\n"):
-        with open(file, "a") as at_end:
-            at_end.write("\n")
+        record.add_lines(self.file, lines)

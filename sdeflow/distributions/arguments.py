@@ -91,6 +91,11 @@ def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor
     return alpha, sigma
 
 
+def widened(x: Tensor) -> Tensor:
+    """x in float32 at least, since float16 cannot hold the square of 300."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def check_one_number(scale: float | Tensor, distribution: object) -> float:
     """Return the scale if it is one number."""
     if isinstance(scale, Tensor):

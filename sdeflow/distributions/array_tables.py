@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdeflow._wording import reason
 from sdeflow.distributions.columns import Table, choose
 
 POINTS = ("x", "points")
@@ -58,7 +59,7 @@ def _loaded(file: Path) -> np.ndarray | dict[str, np.ndarray]:
             return {k: a for k in loaded.files if isinstance(a := loaded[k], np.ndarray)}
     except Exception as error:  # on bad bytes numpy, zipfile and zlib raise a dozen types
         raise ValueError(
-            f"{file} is not an array of numbers ({error}); write one with numpy.save or "
+            f"{file} is not an array of numbers ({reason(error)}); write one with numpy.save or "
             "numpy.savez"
         ) from None
 

@@ -24,6 +24,7 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from sdeflow._validation import check_cloud, check_file, shown
+from sdeflow._wording import reason
 from sdeflow.distributions.array_tables import read_arrays
 from sdeflow.distributions.columns import Table, as_names, classes_of
 from sdeflow.distributions.dataset import Dataset, from_points
@@ -94,7 +95,8 @@ def from_file(
 
 def _dataset(file: Path, table: Table) -> Dataset:
     """A point set from the columns of a table."""
-    with np.errstate(over="ignore"):  # a long double may overflow; check_cloud refuses infinity
+    # A long double may overflow, and a NaN may signal; check_cloud refuses what comes of it.
+    with np.errstate(over="ignore", invalid="ignore"):
         points = torch.from_numpy(np.array(table.points, dtype=np.float64))
     check_cloud(points, str(file))
     m, d = points.shape
@@ -127,7 +129,7 @@ def _picture(file: Path) -> Dataset:
         ) from None
     except Exception as error:  # on bad bytes Pillow's decoders raise a dozen different types
         raise ValueError(
-            f"{file} is not a picture that can be read ({error}); save it again, as a .png"
+            f"{file} is not a picture that can be read ({reason(error)}); save it again, as a .png"
         ) from None
     if dark is None:
         shape = "it" if size is None else f"{size[0]} x {size[1]} pixels"

@@ -38,6 +38,7 @@ from sdeflow.distributions.arguments import (
     check_noise,
     check_place,
     check_wide,
+    widened,
 )
 from sdeflow.distributions.distribution import Distribution, Noise, Posterior
 from sdeflow.distributions.gaussian_masses import gaussian_masses
@@ -200,19 +201,20 @@ class GaussianMixture(Distribution):
         return self.means[which] + torch.einsum("nij,nj->ni", roots[which], z), which
 
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
-        a, s = check_noise(alpha, sigma, check_cloud(x, dim=self.dim))
-        logits, _, spectrum = self._logits(x, a, s)
+        wide = widened(check_cloud(x, dim=self.dim))
+        a, s = check_noise(alpha, sigma, wide)
+        logits, _, spectrum = self._logits(wide, a, s)
         check_wide(spectrum)
-        return torch.logsumexp(logits, -1)
+        return torch.logsumexp(logits, -1).to(x)
 
     def score(self, x: Tensor) -> Tensor:
         """grad ln p(x) = sum_k r_k C_k^{-1} (mu_k - x), (n, d); r_k = P(component k | x)."""
-        check_cloud(x, dim=self.dim)
-        logits, off, spectrum = self._logits(x, x.new_ones(()), x.new_zeros(()))
+        wide = widened(check_cloud(x, dim=self.dim))
+        logits, off, spectrum = self._logits(wide, wide.new_ones(()), wide.new_zeros(()))
         check_wide(spectrum)
-        axes = self._eigen[1].to(x)
+        axes = self._eigen[1].to(wide)
         pull = torch.einsum("kde,nke->nkd", axes, -off / spectrum)
-        return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull)
+        return torch.einsum("nk,nkd->nd", torch.softmax(logits, -1), pull).to(x)
 
     def _logits(self, x: Tensor, alpha: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """ln(w_k N(x; m_k, S_k)) (n, k), U^T (x - m_k) (n, k, d), eigenvalues of S_k (., k, d)."""
@@ -253,6 +255,7 @@ class GaussianMixture(Distribution):
         in which nothing is divided by alpha or sigma.
         """
         alpha, sigma = check_asked(x, alpha, sigma, self.dim)
+        given, x = x, widened(x)
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))
         r = torch.softmax(logits, -1)
@@ -263,7 +266,8 @@ class GaussianMixture(Distribution):
         noise = torch.einsum("nk,nkd->nd", r, torch.einsum("kde,nke->nkd", axes, sigma / s2 * off))
         within = (sigma**2 * spectrum / s2).sum(-1).expand_as(r)
         spread = ((each - data[:, None]) ** 2).sum(-1)
-        return Posterior(data, noise, (r * (within + spread)).sum(-1))
+        variance = (r * (within + spread)).sum(-1)
+        return Posterior(data.to(given), noise.to(given), variance.to(given))
 
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4

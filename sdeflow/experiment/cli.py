@@ -11,7 +11,8 @@
     sdeflow provenance  print how a picture or a film was made
     sdeflow info        print versions and data sets, or the contents of a run
 
-Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: interrupted.
+Exit code 0: done. 1: the check did not pass, or could not be made. 2: refused. 130: stopped by
+Ctrl-C. 143: stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from sdeflow.experiment.info_commands import Info, Provenance
 from sdeflow.experiment.options import Device, option
 from sdeflow.experiment.sample_command import Sample
 from sdeflow.experiment.simulate_command import Simulate
+from sdeflow.experiment.termination import exit_code, terminable
 from sdeflow.experiment.unclip_command import Unclip
 
 ABOUT = "Diffusion models as physical systems: every cloud comes with a check."
@@ -233,7 +235,8 @@ def main(args: list[str] | None = None) -> None:
                     "torchrun can share `sdeflow train` and `sdeflow simulate`; start the others "
                     "without it"
                 )
-            code = command()
+            with terminable():
+                code = command()
             sys.stdout.flush()
         if code:
             raise SystemExit(code)
@@ -242,10 +245,10 @@ def main(args: list[str] | None = None) -> None:
     except (ValueError, TypeError, OSError, ArithmeticError, MemoryError, RuntimeError) as error:
         complain(error)  # sizes beyond the machine raise any of the last three
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         trains = isinstance(command, Demo | Train | Unclip | Simulate)
         complain("stopped" + ("; the same command continues" if trains else ""))
-        raise SystemExit(130) from None
+        raise SystemExit(exit_code(stop)) from None
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from sdeflow._validation import SdeflowError
+from sdeflow._wording import sentence
 from sdeflow.distributed import first_to_report
 
 CURES = {
@@ -47,14 +48,7 @@ def _advice(complaint: str) -> str:
 def complain(error: Exception | str) -> None:
     """Print why the command ends, in one line; in a torchrun job, by the rank that knows it."""
     if first_to_report():
-        print("sdeflow:", _sentence(error), file=sys.stderr)
-
-
-def _sentence(error: Exception | str) -> str:
-    """The message of an error on one line, without the stack that torch adds to it."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename} cannot be read or written: {error.strerror}"
-    return " ".join(re.split(r"\n(?:frame #|Exception raised)", str(error))[0].split())
+        print("sdeflow:", error if isinstance(error, str) else sentence(error), file=sys.stderr)
 
 
 @contextmanager

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
@@ -60,7 +61,7 @@ from sdeflow.experiment.samplers import (
     choose_solver,
     steps_file,
 )
-from sdeflow.provenance import check_writable, provenance, write_text
+from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -85,7 +86,8 @@ def fit(
     torchrun job the ranks share the training, and rank 0 writes the folder.
 
     Raises:
-        SdeflowError: the folder holds another run, or one on other data; a file is damaged.
+        SdeflowError: the folder holds another run, or one on other data; a file is damaged;
+            another process trains in the folder.
         ValueError: the folder is a file.
     """
     folder, device = check_file(folder, "folder"), check_device(device)
@@ -117,13 +119,14 @@ def fit(
     if not training.layout.is_writer:
         deque(training, maxlen=0)
         return built
-    if longer:
-        remove(folder, RESULTS)
     made = provenance(config.seed, None, built.device)
     about = {"digest": digest, "units": built.units.plain(), "made": made}
-    write_text(known, json.dumps({**asdict(config), **about}, indent=1))
-    _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
-    checkpoint.save(built.field, folder / "field.safetensors")
+    with alone(folder):
+        if longer:
+            remove(folder, RESULTS)
+        write_text(known, sealed({**asdict(config), **about}))
+        _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
+        checkpoint.save(built.field, folder / "field.safetensors")
     return built
 
 
@@ -143,6 +146,7 @@ def _train(training: Training, log: Path, lines: list[dict[str, float]], progres
                 bar.set_postfix(loss=f"{mean / count:.4f}")
                 mean, count = 0.0, 0
                 write_text(log, "".join(json.dumps(line) + "\n" for line in lines))
+    write_text(log, "".join(json.dumps(line) + "\n" for line in lines))  # also if nothing was left
 
 
 # --------------------------------------------------------------------------------- the folder
@@ -201,7 +205,7 @@ def clear(folder: Path, config: Config) -> None:
 def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
     """The settings, and if they are known the digest of the data and the units."""
     try:
-        found = json.loads(path.read_text())
+        found = unsealed(path.read_text())
         found.pop("made", None)
         digest, units = found.pop("digest", None), found.pop("units", None)
         found |= {name: None for name in NEW if name not in found}
@@ -240,7 +244,7 @@ def calibrate(
     check_writable(file)
     fitted = fit_steps(field, steps, pilot, seed).fitted
     assert fitted is not None
-    write_text(file, json.dumps(fitted.plain()))
+    write_text(file, sealed(fitted.plain()))
     return fitted
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
+from sdeflow.provenance import unsealed
 from sdeflow.sdes.calibration import with_plan
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -81,6 +81,6 @@ def fitted_steps(
         of = f"{steps} fitted steps" + ("" if which is None else f" of class {which}")
         raise SdeflowError(f"{folder} holds no {of}; fit them with: {shlex.join(words)}")
     try:
-        return FittedPlan.from_plain(json.loads(file.read_text()))
+        return FittedPlan.from_plain(unsealed(file.read_text()))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None

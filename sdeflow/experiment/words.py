@@ -11,7 +11,6 @@ Every file is written whole or not at all.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sdeflow import plot
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int
 from sdeflow.experiment.folder import WORDS, check_folder, is_words
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
@@ -28,7 +28,7 @@ from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP
 from sdeflow.images.unclip_training import UnCLIPConfig, train_unclip
 from sdeflow.images.vocabulary import NAMES
-from sdeflow.provenance import provenance, write_files, write_text
+from sdeflow.provenance import provenance, sealed, unsealed, write_files, write_text
 
 EACH = 8
 """Number of pictures of each prompt."""
@@ -48,7 +48,8 @@ def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -
         progress: whether to show a progress bar.
 
     Raises:
-        SdeflowError: the folder holds another run, or a damaged file.
+        SdeflowError: the folder holds another run, or a damaged file; another process trains in
+            it.
         ValueError, TypeError: the folder is a file; an option is unknown or out of its range.
     """
     config = UnCLIPConfig(**options)
@@ -57,9 +58,10 @@ def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -
     there = _config(folder)
     if (folder / "config.json").exists() or there not in (None, config):
         raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
-    about = {**asdict(config), "made": provenance(config.seed)}
-    write_text(folder / WORDS, json.dumps(about, indent=1))
-    model = train_unclip(config, folder, progress=progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder):
+        write_text(folder / WORDS, sealed({**asdict(config), "made": provenance(config.seed)}))
+        model = train_unclip(config, folder, progress=progress)
     sheet = pictures(folder, SHOWN, seed=config.seed)
     return f"{_report(model)}\npictures: {sheet}"
 
@@ -132,7 +134,7 @@ def _config(folder: Path) -> UnCLIPConfig | None:
     if not is_words(folder):
         return None
     try:
-        found = json.loads((folder / WORDS).read_text())
+        found = unsealed((folder / WORDS).read_text())
         found.pop("made", None)
         return UnCLIPConfig(**found)
     except (ValueError, TypeError, AttributeError) as error:

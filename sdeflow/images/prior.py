@@ -166,5 +166,8 @@ def fit_linear_prior(u: Tensor, v: Tensor) -> LinearPrior:
     if len(u) <= u.shape[1]:
         raise ValueError(f"{len(u)} pairs do not fix a map of dimension {u.shape[1]}; give more")
     v = v.to(u.device, torch.float64)
-    found = torch.linalg.lstsq(torch.cat([v, torch.ones_like(v[:, :1])], 1), u.double()).solution
+    known = torch.cat([v, torch.ones_like(v[:, :1])], 1)
+    # The last bits of gelsy, the default, differ from process to process; a GPU has only gels.
+    driver = "gelsd" if u.device.type == "cpu" else None
+    found = torch.linalg.lstsq(known, u.double(), driver=driver).solution
     return LinearPrior(found[:-1].T.contiguous().to(u.dtype), found[-1].to(u.dtype))

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -35,7 +36,8 @@ def write(
     """
     data = encoded(tensors, about)
     if keep_previous and path.exists():
-        os.replace(path, _previous(path))
+        with suppress(FileNotFoundError):  # another process was faster
+            os.replace(path, _previous(path))
     write_bytes(path, data)
 
 

@@ -83,6 +83,17 @@ def test_bar_in_a_text_does_not_end_a_cell() -> None:
 # -------------------------------------------------------------------------------------- records
 
 
+def test_records_of_another_process_are_kept(tmp_path: Path) -> None:
+    """Both have read the folder before either has written."""
+    one, other = toy(4.0), replace(toy(4.0), id="F2")
+    first = records.measured([one, replace(one, id="F3")], Lab(0, tmp_path))
+    next(first)
+    list(records.measured([other], Lab(0, tmp_path)))
+    list(first)
+    found = [r.id for r in records.read(tmp_path / records.FILE)]
+    assert sorted(found) == ["F1", "F2", "F3"]
+
+
 def test_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """What is on disk is not measured again, unless the seed or the claim's file is another."""
     seconds, c = [], toy(4.0)

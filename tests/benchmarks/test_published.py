@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import record
 from benchmarks.published import command, tasks, values
 from benchmarks.published.protocol import METHODS, PROCESS, Protocol, Run, flow, squared_w2
 from benchmarks.published.tasks import TASKS
@@ -190,3 +191,14 @@ def test_a_mean_is_within_two_deviations_or_the_floor() -> None:
     assert line(mean - 2.1 * std, 0.001)["within"] == "no"
     assert line(mean - 2.1 * std, 3 * std)["within"] == "yes"
     assert line(mean, 0.02)["ours"] == "0.130 +- 0.014"
+
+
+def test_line_that_a_kill_has_torn_loses_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    record.add_lines(file, [{"k": 0, "made": {}}, {"k": 1, "made": {}}])
+    file.write_bytes(file.read_bytes()[:-4] + b"\xff")
+    record.add_lines(file, [{"k": 2, "made": {}}])
+    assert [row["k"] for row in record.stored(file)] == [0, 2]
+    assert capsys.readouterr().err == "rows.jsonl, line 2 cannot be read and is skipped\n"

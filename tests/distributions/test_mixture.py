@@ -447,3 +447,17 @@ def test_weights_and_covariances_may_be_lists_or_arrays() -> None:
         other = sf.GaussianMixture(kind(one.weights), one.means, kind(one.covariances))
         assert close(other.weights, one.weights, 1e-15)
         assert torch.equal(other.covariances, one.covariances)
+
+
+def test_narrow_clouds_are_not_squared_in_their_own_type() -> None:
+    """1541^2 overflows in float16, while the answer fits."""
+    x = torch.tensor([[1541.0, 200.0], [0.5, -300.0]])
+    mixture = lopsided(torch.float32)
+    for kind in (torch.float16, torch.bfloat16):
+        narrow = x.to(kind)
+        found = mixture.posterior(narrow, 1.0, 1.0)
+        exact = mixture.posterior(narrow.float(), 1.0, 1.0)
+        assert found.data.dtype == kind
+        assert close(found.data.float(), exact.data, 1e-2)
+        assert close(mixture.score(narrow).float(), mixture.score(narrow.float()), 1e-2)
+        assert not torch.isnan(mixture.log_prob(narrow)).any()

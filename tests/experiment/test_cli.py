@@ -470,6 +470,17 @@ def test_keyboard_interrupt_ends_with_one_line(
     assert sdeflow("sample", done) == (130, "", "sdeflow: stopped\n")
 
 
+def test_termination_ends_with_one_line_and_its_own_code(
+    sdeflow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(run, "fit", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
+    code, _, err = sdeflow("train", *TINY, "--out", tmp_path / "r")
+    assert code == 143
+    assert err == "sdeflow: stopped; the same command continues the training\n"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_closed_output_pipe_is_no_error() -> None:
     """As in: sdeflow info | head -1."""
     with subprocess.Popen(

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import torch
 
 import sdeflow as sf
 from sdeflow import training
-from sdeflow.experiment import folder, run
+from sdeflow._file_locks import alone
+from sdeflow.experiment import folder, run, samplers
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import problem
 from sdeflow.training import tensor_file
@@ -184,7 +186,7 @@ def test_run_on_changed_data_is_refused(far: str, tmp_path: Path) -> None:
     file.write_bytes(whole)
     run.reopen(folder)
     old = json.loads(known)
-    del old["digest"]
+    del old["digest"], old["sha256"]
     (folder / "config.json").write_text(json.dumps(old))
     run.fit(config, folder)
     np.savetxt(file, 2 * far_points(), delimiter=",")
@@ -369,6 +371,30 @@ def test_unfinished_and_damaged_runs_cannot_be_reopened(tmp_path: Path) -> None:
         with pytest.raises(sf.SdeflowError, match=r"config\.json is damaged"):
             run.reopen(tmp_path)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_changed_digit_of_the_settings_is_refused(tmp_path: Path) -> None:
+    """Another centre of the units would move every sample, and nothing else would tell."""
+    run.fit(TINY, tmp_path)
+    run.calibrate(tmp_path, 2, 16)
+    for name in ("config.json", "steps-2.json"):
+        file = tmp_path / name
+        text = file.read_text()
+        at = re.search(r"\d\.\d+", text).end() - 1
+        file.write_text(text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :])
+        with pytest.raises(sf.SdeflowError, match=f"{name} is damaged .it was changed after"):
+            (run.reopen(tmp_path), samplers.fitted_steps(tmp_path, 2))
+        file.write_text(text)
+
+
+def test_a_finished_run_is_not_trained_by_two(tmp_path: Path) -> None:
+    """And what a kill has left of the log goes."""
+    run.fit(TINY, tmp_path)
+    (tmp_path / "metrics.jsonl.part").write_text("{")
+    with alone(tmp_path), pytest.raises(sf.SdeflowError, match="another process works in"):
+        run.fit(TINY, tmp_path)
+    run.fit(TINY, tmp_path)
+    assert not (tmp_path / "metrics.jsonl.part").exists()
 
 
 def test_clear_removes_only_the_files_of_another_run(tmp_path: Path) -> None:
