@@ -63,6 +63,7 @@ def evolve(
     It is of second order in cells and steps, and exact in time if the SDE has a transition kernel
     (`SDE.transition`) that carries no mass through a wall. The walls of the grid reflect. An SDE
     has no walls, so mass that reaches those of the grid is an error unless `refuse` allows it.
+    Densities lie on the CPU; a network is called on its own device.
 
     Args:
         sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None; with `noises`
