@@ -9,6 +9,7 @@ import copy
 import inspect
 import re
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
@@ -23,6 +24,7 @@ from torch import Tensor, nn
 
 import sdeflow as sf
 from sdeflow.experiment import run
+from sdeflow.experiment.cli import main
 from sdeflow.experiment.config import Config
 from tests.fake_device import FAKE, FakeDevice, MixedDevicesError
 from tests.problems import f64, lopsided, randn
@@ -718,3 +720,28 @@ def test_a_planted_mistake_is_found(
     monkeypatch.setattr(*broken)
     with FakeDevice(), pytest.raises(MixedDevicesError, match="of the device and of the CPU"):
         THERE[name](lambda thing: moved(thing, FAKE))
+
+
+# ---------------------------------------------------------------------------- the command line
+
+
+@pytest.mark.parametrize("command", ["train", "demo"])
+def test_the_command_refuses_a_device_that_is_not_there(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before it removes or writes anything."""
+    with warnings.catch_warnings(), pytest.raises(SystemExit) as stopped:
+        main([command, "--device", "xpu:9", "--out", str(tmp_path / "run")])
+    assert stopped.value.code == 2
+    assert "device must be a device of this machine, got" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_info_names_the_gpus(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: f"H{device.index}")
+    with warnings.catch_warnings():
+        main(["info"])
+    assert "cuda:0, H0; cuda:1, H1" in capsys.readouterr().out

@@ -40,6 +40,8 @@ KEPT = 0.75  # arrived particles are taken out where at most this share has not 
 class Passage:
     """The first-passage time of each particle, and the bound through which it arrived.
 
+    All rows lie on the CPU, as the times of a `Path` do.
+
     Attributes:
         time: (n,) from the start to the arrival, or to the end of the run without arrival.
         arrived: (n,) bool.

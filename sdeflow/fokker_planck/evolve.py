@@ -64,6 +64,7 @@ def evolve(
     It is of second order in cells and steps, and exact in time if the SDE has a transition kernel
     (`SDE.transition`) that carries no mass through a wall. The ends of the grid reflect. Where the
     SDE has no walls, mass that reaches them is an error unless `refuse` allows it.
+    Densities lie on the CPU; a network is called on its own device.
 
     Args:
         sde: any SDE; diffusion (), (d,) or (n, d), Ito or Stratonovich, or None; with `noises`
