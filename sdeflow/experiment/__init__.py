@@ -20,7 +20,7 @@ from types import ModuleType as _ModuleType
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
     "films", "view", "page_data", "words", "unclip_command", "cli", "classes", "clouds",
-    "sample_tests", "column_figure", "sample_command", "options",
+    "sample_tests", "column_figure", "sample_command",
 ]  # fmt: skip
 
 

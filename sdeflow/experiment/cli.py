@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -36,10 +36,14 @@ from sdeflow._validation import SdeflowError, check_int
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
-from sdeflow.experiment.options import option
-from sdeflow.experiment.sample_command import Sample
+from sdeflow.experiment.sample_command import drawn
 from sdeflow.experiment.unclip_command import Unclip
 from sdeflow.provenance import picture_provenance, provenance
+
+
+def option(kind: str, default: str, name: str | None = None) -> Any:
+    """The help of an option that is None by default: its kind, and what is then taken."""
+    return arg(name=name, metavar=kind, help_behavior_hint=f"(default: {default})")
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,50 @@ class Train:
             told = f"removed {', '.join(gone)} of the shorter training; sample again"
             print(f"sdeflow: {told}", file=sys.stderr)
         print(f"field: {self.out / 'field.safetensors'}")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw samples with the trained field of a run; write cloud.csv and cloud.npz in its folder.
+
+    A cloud of other settings is not overwritten. For pictures also cloud.png, a sheet.
+    """
+
+    folder: tyro.conf.Positional[Path]
+    """Folder of a trained run."""
+    n: Annotated[int | None, option("INT", "10000, with --prompt 8")] = None
+    """Number of particles, or of pictures for each prompt."""
+    which: Annotated[str | None, option("NAME", "all, if the run has classes", "class")] = None
+    """Class to sample, by its name in the data (2 is the label 2 of the file); all: each particle
+    of a class of its own, with the shares of the data."""
+    scale: Annotated[float | None, option("FLOAT", "1, with --prompt 2")] = None
+    """Guidance scale towards the class or the prompts; 1 is no guidance, 0 no class."""
+    interval: Annotated[tuple[float, float] | None, option("FLOAT FLOAT", "everywhere")] = None
+    """Guidance only at noise levels sigma / alpha between these two, in data std."""
+    prompt: Annotated[tuple[str, ...], arg(help_behavior_hint="(default: none)")] = ()
+    """Texts, for a run of `sdeflow unclip`: one row of pictures for each."""
+    against: Annotated[str | None, option("STR", "none")] = None
+    """Text for guidance away from it (a negative prompt)."""
+    method: str = "multistep"
+    """multistep, calibrated, an SDE method (euler, heun, srk) or an ODE method (heun2, dopri5)."""
+    steps: int = 20
+    """Number of time steps; adaptive methods choose their own."""
+    eta: Annotated[float | None, option("FLOAT", "1 for SDE methods, else 0")] = None
+    """Noise of the sampler: 1 for the reverse SDE, 0 for the probability flow."""
+    save: Annotated[int | None, option("INT", "2, with --film all")] = None
+    """Number of states in cloud.npz, evenly over the steps."""
+    out: Annotated[Path | None, option("FILE", "cloud.csv in the folder of the run")] = None
+    """File of the cloud (.csv or .npz; both are written)."""
+    overwrite: bool = False
+    """Write over a cloud of other settings."""
+    film: Annotated[Path | None, option("PATH", "no film")] = None
+    """File (.gif or .mp4) for a film with one frame for each of these states."""
+    seed: int = 0
+    """Seed of the initial noise, of the classes and of the noise on the way."""
+
+    def __call__(self) -> None:
+        """Print the file of the cloud."""
+        drawn(self)
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ class SampleTests:
         parts: of the whole cloud, and of each class.
         noise_level: sigma / alpha at which the path of the martingale test ends, in data std.
         steps: its number of steps.
-        seen: whether the held-out data were learned, because the run holds out none.
+        learned_too: whether the held-out data were learned, because the run holds out none.
         units: of the distances, in words.
         samples, data: (n, d) and (m, d), the samples and held-out data in the units of the data.
         labels: of both, (n,) and (m,), or None.
@@ -81,7 +81,7 @@ class SampleTests:
     parts: tuple[Part, ...]
     noise_level: float
     steps: int
-    seen: bool
+    learned_too: bool
     units: str
     samples: Tensor
     data: Tensor
@@ -112,7 +112,7 @@ class SampleTests:
 
 def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
     """Test n samples of a run against held-out data, and n particles against their SDE."""
-    data, of_data, seen = _held_out(problem, n, seed)
+    data, of_data, learned_too = _held_out(problem, n, seed)
     whole = ALL if problem.classes else None
     labels = labels_of(problem, whole, n, seed)
     x = problem.units.standardise(draw(problem, n, seed=seed, label=whole)[1][-1]).to(data)
@@ -133,7 +133,7 @@ def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
         tuple(parts),
         level,
         len(path.t) - 1,
-        seen,
+        learned_too,
         str(problem.units),
         restore(x),
         restore(data),
@@ -247,7 +247,7 @@ def markdown(found: SampleTests) -> str:
     learned = (
         "No rows were held out (--held-out), so that samples are compared with the data that were "
         "learned: the tests do not find copies. "
-        if found.seen
+        if found.learned_too
         else ""
     )
     obeyed = "obey" if found.passed() else "DO NOT obey"
@@ -269,7 +269,7 @@ def numbers(found: SampleTests) -> dict[str, object]:
         "two_sample_p_value": found.p_value(),
         "noise_level": found.noise_level,
         "steps": found.steps,
-        "learned": found.seen,
+        "learned": found.learned_too,
         "parts": [
             {
                 "class": part.name, "samples": part.n, "held_out": part.held_out,
