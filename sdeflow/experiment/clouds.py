@@ -55,22 +55,25 @@ def check_free(
 ) -> None:  # fmt: skip
     """Refuse to write over a cloud of other settings, unless it may be overwritten."""
     there = [file for file in files if file.is_file()]
-    if not there or overwrite or _settings(files[1]) == _plain(settings):
+    if not there or overwrite:
+        return
+    found = _settings(files[1])
+    if found is not None and all(found.get(k) == v for k, v in _plain(settings).items()):
         return
     raise SdeflowError(
         f"{there[0]} is there already, and was not drawn with these settings; {cure}"
     )
 
 
-def _plain(settings: Mapping[str, object]) -> object:
+def _plain(settings: Mapping[str, object]) -> dict:
     return json.loads(json.dumps(dict(settings)))
 
 
-def _settings(file: Path) -> object:
+def _settings(file: Path) -> dict | None:
     """The settings of the cloud in a file; None if they are not known."""
     try:
         with np.load(file, allow_pickle=False) as kept:
-            return json.loads(str(kept["made"]))["settings"]
+            return dict(json.loads(str(kept["made"]))["settings"])
     except Exception:  # on bad bytes numpy, zipfile and zlib raise a dozen types
         return None
 

@@ -165,6 +165,7 @@ def check_cloud_free(problem: Problem, folder: Path, n: int) -> None:
     which = ALL if problem.classes and problem.data.shape is None else None
     solver, seed = SAMPLERS[0].solver, problem.config.seed
     settings = cloud_settings(n, solver, 0.0, seed, which, NONE, 2, multistep)
+    del settings["n"]  # the cloud of a smaller or larger demo may go
     files = cloud_files(folder, None, problem.config.data)
     check_free(files, settings, False, "move it away, or choose another folder with --out")
 
@@ -243,7 +244,8 @@ def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
         sde, p.prior(n, 2, seed, device=problem.device), times[[0, *shown, 100]]
     )
     flow = FLOW(problem.field, n, seed, device=problem.device)[0][-1]
-    return pictures.Snapshots(problem.field, path, flow, problem.standard.sample(n, seed + 1))
+    data, named = problem.standard.sample(n, seed + 1), problem.data.columns
+    return pictures.Snapshots(problem.field, path, flow, data, problem.data if named else None)
 
 
 def markdown(report: dict) -> str:

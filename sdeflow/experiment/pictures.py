@@ -34,12 +34,15 @@ class Snapshots:
         path: particles of the reverse SDE at a few times.
         flow: (n, 2) the end of the probability-flow ODE.
         data: (n, 2) a sample of the data.
+        columns: the data set, if its columns have names: then the ends of the path and of the
+            flow are drawn in its own units.
     """
 
     field: Field
     path: ParticlePath
     flow: Tensor
     data: Tensor
+    columns: Dataset | None = None
 
 
 # -------------------------------------------------------------------------------------- the demo
@@ -90,6 +93,8 @@ def _half(*clouds: Tensor) -> float:
 
 
 def _draw_ends(panels: Any, shown: Snapshots) -> None:
+    if shown.columns is not None:
+        return _draw_columns(panels, shown, shown.columns)
     half = _half(shown.data, shown.path.x[-1], shown.flow)
     for ax, x, ink, name in (
         (panels[0], shown.path.x[-1], plot.BLUE, "reverse SDE"),
@@ -99,6 +104,18 @@ def _draw_ends(panels: Any, shown: Snapshots) -> None:
         plot.cloud(ax, x, ink, 0.6)
         plot.frame(ax, half, name)
         ax.set_xlabel(rf"grey: data; window $\pm${half:.2g}", size=7)
+
+
+def _draw_columns(panels: Any, shown: Snapshots, data: Dataset) -> None:
+    """The ends of the path and of the flow over the data, in the units of the columns."""
+    for ax, x, ink, name in (
+        (panels[0], shown.path.x[-1], plot.BLUE, "reverse SDE"),
+        (panels[1], shown.flow, plot.VERMILION, "probability flow"),
+    ):
+        plot.cloud(ax, data.restore(shown.data), plot.GREY, 5.0)
+        plot.cloud(ax, data.restore(x), ink, 0.6)
+        ax.set_aspect("auto")
+        ax.set(title=name, xlabel=data.axes[0], ylabel=data.axes[1])
 
 
 def sheet(x: Tensor, data: Dataset, path: Path, made: Mapping[str, object]) -> None:

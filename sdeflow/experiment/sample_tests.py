@@ -1,7 +1,9 @@
 r"""Test the samples of a run in any dimension, without a grid.
 
     martingale   do particles of the reverse SDE obey it? (`dynkin_test`, steps of Heun's method)
-    two samples  are samples and held-out data of one distribution? (`two_sample_test`)
+    two samples  are samples and held-out data of one distribution? (`two_sample_test`; and the
+                 test of Kolmogorov and Smirnov on each column and on 20 random lines, corrected by
+                 Holm, since the first finds little in many dimensions)
     distances    W2 and sliced W2 of samples and as many held-out data, in data std, beside the
                  same distances for learned data in place of samples
 
@@ -17,7 +19,9 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from scipy.stats import ks_2samp
 from tabulate import tabulate
 from torch import Tensor
 
@@ -39,6 +43,7 @@ from sdeflow.solvers.sde_solver import SDESolver
 LEVEL = 1e-3  # p-value below which samples differ, after Holm
 MOST = 500  # particles of a distance, whose cost is n^3
 REPEATS = 8
+LINES = 20  # random lines on which samples and data are compared
 HELD = 2**27  # numbers of a path that are held in memory
 CLASSES = 20  # most classes that are tested one by one
 CELLS = 2048  # of the grid that would resolve the end of the path
@@ -52,7 +57,8 @@ class Part:
         name: of the class, or "all".
         n, held_out: numbers of samples and of held-out data.
         martingale: the test of the path.
-        two_sample: the tests of samples and held-out data; empty with fewer than 100 of either.
+        two_sample: name -> p-value of samples and held-out data; empty with fewer than 100 of
+            either.
         distances: name -> distance, mean and standard deviation of the sampling floor.
     """
 
@@ -60,7 +66,7 @@ class Part:
     n: int
     held_out: int
     martingale: Test | None
-    two_sample: tuple[Test, ...]
+    two_sample: dict[str, float]
     distances: dict[str, tuple[float, float, float]]
 
 
@@ -72,7 +78,7 @@ class SampleTests:
         parts: of the whole cloud, and of each class.
         noise_level: sigma / alpha at which the path of the martingale test ends, in data std.
         steps: its number of steps.
-        seen: whether the held-out data were learned, because the run holds out none.
+        learned_too: whether the held-out data were learned, because the run holds out none.
         units: of the distances, in words.
         samples, data: (n, d) and (m, d), the samples and held-out data in the units of the data.
         labels: of both, (n,) and (m,), or None.
@@ -81,7 +87,7 @@ class SampleTests:
     parts: tuple[Part, ...]
     noise_level: float
     steps: int
-    seen: bool
+    learned_too: bool
     units: str
     samples: Tensor
     data: Tensor
@@ -98,7 +104,7 @@ class SampleTests:
 
     def p_value(self) -> float | None:
         """The smallest p-value of samples and held-out data after Holm; None without tests."""
-        found = [test.p_value for part in self.parts for test in part.two_sample]
+        found = [p for part in self.parts for p in part.two_sample.values()]
         return min(holm(found)) if found else None
 
     def said(self) -> str:
@@ -112,7 +118,7 @@ class SampleTests:
 
 def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
     """Test n samples of a run against held-out data, and n particles against their SDE."""
-    data, of_data, seen = _held_out(problem, n, seed)
+    data, of_data, learned_too = _held_out(problem, n, seed)
     whole = ALL if problem.classes else None
     labels = labels_of(problem, whole, n, seed)
     x = problem.units.standardise(draw(problem, n, seed=seed, label=whole)[1][-1]).to(data)
@@ -124,7 +130,8 @@ def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
         parts.append(
             Part(
                 name, len(some), len(rest), _martingale(problem, path, labels, mine, seed),
-                _compared(some, rest, seed), _distances(some, rest, learned, seed),
+                _compared(some, rest, seed, problem.units.scale),
+                _distances(some, rest, learned, seed),
             )
         )  # fmt: skip
     both = None if labels is None or of_data is None else (labels.expand(n), of_data)
@@ -133,7 +140,7 @@ def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
         tuple(parts),
         level,
         len(path.t) - 1,
-        seen,
+        learned_too,
         str(problem.units),
         restore(x),
         restore(data),
@@ -194,10 +201,17 @@ def _martingale(
     return dynkin_test(replace(path, x=path.x[:, rows]), reverse(field), seed=seed)
 
 
-def _compared(x: Tensor, data: Tensor, seed: int) -> tuple[Test, ...]:
+def _compared(x: Tensor, data: Tensor, seed: int, scale: float | Tensor) -> dict[str, float]:
+    """p-values of the tests; the columns of the data's own units are scale z."""
     if min(len(x), len(data)) < FEWEST:
-        return ()
-    return two_sample_test(x, data, seed=seed)
+        return {}
+    found = {test.name: test.p_value for test in two_sample_test(x, data, seed=seed)}
+    z = random_generator(seed, Stream.PROBE).standard_normal((x.shape[1], LINES))
+    own = scale.numpy().T if isinstance(scale, Tensor) else np.eye(len(z))
+    axes = np.concatenate([own, z], 1) if len(z) > 1 else own
+    lines = [(x @ torch.from_numpy(w), data @ torch.from_numpy(w)) for w in axes.T]
+    each = [ks_2samp(a.numpy(), b.numpy(), method="asymp").pvalue for a, b in lines]
+    return {**found, "lines": min(holm(each))}
 
 
 def _distances(
@@ -237,17 +251,18 @@ def markdown(found: SampleTests) -> str:
     for part in found.parts:
         row = [part.name, part.n, part.held_out]
         row.append(f"{part.martingale.p_value:.2g}" if part.martingale else "too few")
-        row += [f"{test.p_value:.2g}" for test in part.two_sample] or ["too few"] * 2
+        row += [f"{p:.2g}" for p in part.two_sample.values()] or ["too few"] * 3
         row += ["{:.3f} ({:.3f} +- {:.3f})".format(*v) for v in part.distances.values()]
         rows.append(row)
     headers = [
         "class", "samples", "held out", "p, martingale", "p, chi-square", "p, characteristic",
+        "p, lines",
         "W2 (floor)", "sliced W2 (floor)",
     ]  # fmt: skip
     learned = (
         "No rows were held out (--held-out), so that samples are compared with the data that were "
         "learned: the tests do not find copies. "
-        if found.seen
+        if found.learned_too
         else ""
     )
     obeyed = "obey" if found.passed() else "DO NOT obey"
@@ -269,12 +284,12 @@ def numbers(found: SampleTests) -> dict[str, object]:
         "two_sample_p_value": found.p_value(),
         "noise_level": found.noise_level,
         "steps": found.steps,
-        "learned": found.seen,
+        "learned": found.learned_too,
         "parts": [
             {
                 "class": part.name, "samples": part.n, "held_out": part.held_out,
                 "martingale": part.martingale.p_value if part.martingale else math.nan,
-                "two_sample": [test.p_value for test in part.two_sample],
+                "two_sample": part.two_sample,
                 "distances": {name: list(v) for name, v in part.distances.items()},
             }
             for part in found.parts

@@ -121,6 +121,15 @@ def test_samples_are_tested_without_a_grid() -> None:
     assert "DIFFER" in sample_tests.markdown(wrong)
 
 
+def test_one_wrong_column_of_sixty_four_is_found() -> None:
+    """The bins split no more than the first axes, and waves of so many columns average to zero."""
+    x, y = randn(1000, 64, seed=1), randn(800, 64, seed=2)
+    assert min(sample_tests._compared(x, y, 0, 1.0).values()) > 1e-3
+    x[:, 40] = x[:, 40].abs() - 0.8
+    found = sample_tests._compared(x, y, 0, 1.0)
+    assert found["lines"] < 1e-6 < min(found["chi-square"], found["characteristic"])
+
+
 def test_a_wrong_path_is_found_in_many_dimensions() -> None:
     """Beyond 400 products M x_0 random combinations are tested: 40 x 40 here."""
     x, times = randn(600, 40, seed=1), torch.linspace(0, 0.5, 21, dtype=torch.float64)
@@ -150,7 +159,7 @@ def test_a_check_of_three_columns_writes_its_report(done: Path) -> None:
     assert isinstance(found, sample_tests.SampleTests)
     assert [part.name for part in found.parts] == ["all", "a, dog", "cat"]
     assert [part.held_out for part in found.parts] == [160, 40, 120]
-    assert found.parts[1].two_sample == ()  # fewer than 100
+    assert found.parts[1].two_sample == {}  # fewer than 100
     text = (done / "check.md").read_text()
     assert "too few" in text
     assert len(json.loads((done / "check.json").read_text())["parts"]) == 3
