@@ -22,6 +22,7 @@ __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
     "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
     "cli", "classes", "clouds", "sample_tests", "column_figure", "sample_command", "options",
+    "settings",
 ]  # fmt: skip
 
 

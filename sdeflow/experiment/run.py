@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -26,7 +26,6 @@ from tqdm import tqdm
 
 from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
-from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
 from sdeflow.experiment.classes import (
     NONE,
@@ -61,7 +60,8 @@ from sdeflow.experiment.samplers import (
     choose_solver,
     steps_file,
 )
-from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
+from sdeflow.experiment.settings import read_settings, rebuilt
+from sdeflow.provenance import check_writable, provenance, sealed, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
@@ -69,9 +69,6 @@ from sdeflow.sdes.plan import FittedPlan
 from sdeflow.sdes.sde import SDE
 from sdeflow.training import checkpoint
 from sdeflow.training.fit import Training, uncut
-
-NEW = ("columns", "label", "held_out")
-"""Settings that runs of older versions do not have."""
 
 # --------------------------------------------------------------------------------------- training
 
@@ -94,28 +91,18 @@ def fit(
     check_folder(folder)
     check_no_words(folder)
     check_kind(config, Config, "config")
-    built, sizes = problem(config), config.sizes
+    built = problem(config)
     known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():
-        there, digest, units = _read_config(known)
-        longer = there.sizes.steps < sizes.steps
+        there, digest, units = read_settings(known)
+        longer = there.sizes.steps < config.sizes.steps
         check_same_run(folder, there, replace(config, steps=there.steps) if longer else config)
         check_same_data(config, digest)
-        built = _build(config, units)
+        built = rebuilt(config, units)
     built.field.network.to(device)
     log = folder / "metrics.jsonl"
     lines = read_log(log)
-    training = Training(
-        built.field,
-        built.standard.sample_labelled if config.conditional else built.standard.sample,
-        sizes.steps,
-        config.seed,
-        config=recipe(config),
-        weighting=weighting(config),
-        checkpoint=folder / "checkpoint.safetensors",
-        every=max(1, min(500, sizes.steps // 10)),
-        every_seconds=5.0,  # the files are small
-    )
+    training = _training(built, config, folder)
     if not training.layout.is_writer:
         deque(training, maxlen=0)
         return built
@@ -128,6 +115,21 @@ def fit(
         _train(training, log, [line for line in lines if line["step"] <= training.step], progress)
         checkpoint.save(built.field, folder / "field.safetensors")
     return built
+
+
+def _training(built: Problem, config: Config, folder: Path) -> Training:
+    sizes = config.sizes
+    return Training(
+        built.field,
+        built.standard.sample_labelled if config.conditional else built.standard.sample,
+        sizes.steps,
+        config.seed,
+        config=recipe(config),
+        weighting=weighting(config),
+        checkpoint=folder / "checkpoint.safetensors",
+        every=max(1, min(500, sizes.steps // 10)),
+        every_seconds=5.0,  # the files are small
+    )
 
 
 def _train(training: Training, log: Path, lines: list[dict[str, float]], progress: bool) -> None:
@@ -161,12 +163,12 @@ def reopen(folder: Path, device: torch.device | str = "cpu") -> Problem:
     """
     folder, device = check_file(folder, "folder"), check_device(device)
     check_run(folder)
-    config, digest, units = _read_config(folder / "config.json")
+    config, digest, units = read_settings(folder / "config.json")
     if not (folder / "field.safetensors").is_file():
         raise SdeflowError(
             f"the run in {folder} is not finished; continue with: {command(config, folder)}"
         )
-    built = _build(config, units)
+    built = rebuilt(config, units)
     check_same_data(config, digest)
     field, about = checkpoint.load_described(folder / "field.safetensors")
     # Older versions did not write the units of a field, which were always these.
@@ -185,7 +187,7 @@ def summary(folder: Path) -> dict:
     check_run(folder)
     lines = read_log(folder / "metrics.jsonl")
     return {
-        "config": asdict(_read_config(folder / "config.json")[0]),
+        "config": asdict(read_settings(folder / "config.json")[0]),
         "last": lines[-1] if lines else None,
         "finished": (folder / "field.safetensors").is_file(),
         "files": sorted(f.name for f in folder.iterdir()),
@@ -197,30 +199,9 @@ def clear(folder: Path, config: Config) -> None:
     folder = check_file(folder, "folder")
     known = folder / "config.json"
     if known.is_file():
-        there, digest, _ = _read_config(known)
+        there, digest, _ = read_settings(known)
         if there != config or digest not in (None, data_digest(config)):
             remove(folder, FILES)
-
-
-def _read_config(path: Path) -> tuple[Config, str | None, Units | None]:
-    """The settings, and if they are known the digest of the data and the units."""
-    try:
-        found = unsealed(path.read_text())
-        found.pop("made", None)
-        digest, units = found.pop("digest", None), found.pop("units", None)
-        found |= {name: None for name in NEW if name not in found}
-        odd = found.keys() ^ {f.name for f in fields(Config)}
-        if odd:
-            raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
-        return Config(**found), digest, units and Units.from_plain(units)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
-
-
-def _build(config: Config, units: Units | None) -> Problem:
-    """Build the problem of a run; runs of older versions have one unit for all coordinates."""
-    built = problem(config, units)
-    return built if units else problem(config, built.data.one_number)
 
 
 # ------------------------------------------------------------------------------------ sampling
