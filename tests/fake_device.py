@@ -143,10 +143,12 @@ class FakeDevice(ExitStack):
     """While it is entered, tensors can be made on and moved to `FAKE`."""
 
     def __enter__(self) -> FakeDevice:
-        # Adam's fused step is for devices of a list.
-        optimizer = import_module("torch.optim.optimizer")
-        fused = [*getattr(optimizer, FUSED)(), FAKE.type]
-        self.enter_context(patch.object(optimizer, FUSED, return_value=fused))
+        # Adam's fused step is for devices of a list, which torch has kept in several places.
+        for name in ("optimizer", "adam", "adamw"):
+            module = import_module(f"torch.optim.{name}")
+            if hasattr(module, FUSED):
+                fused = [*getattr(module, FUSED)(), FAKE.type]
+                self.enter_context(patch.object(module, FUSED, return_value=fused))
         self.enter_context(_Function())
         self.enter_context(_Dispatch())
         return self
