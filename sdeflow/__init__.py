@@ -14,6 +14,7 @@ open_cloud; Grid, Density, evolve; check_density, wasserstein; SdeflowError. See
 import sys as _sys
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors read it
@@ -91,7 +92,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"sdeflow.{name}")
     if name in _HOME:
         found = getattr(_import_module(f"sdeflow.{_HOME[name]}"), name)
-        globals()[name] = found
+        if not isinstance(found, _ModuleType):  # pydoc lists the modules among them
+            globals()[name] = found
         return found
     where = ""
     for package in () if name.startswith("_") else __all__[:12]:

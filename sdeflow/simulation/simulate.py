@@ -11,6 +11,7 @@ particles; a run with `out=` that was interrupted continues where it ended, on a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import Any
@@ -18,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sdeflow._blocks import ROWS
+from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind, check_seed
 from sdeflow.distributed import Layout, barrier, layout
 from sdeflow.random_streams import BLOCK
@@ -75,7 +77,8 @@ def simulate(
 
     Raises:
         ValueError: nothing is asked for.
-        SdeflowError: particles depend on each other; `out` holds another simulation; a run fails.
+        SdeflowError: particles depend on each other; `out` holds another simulation, or another
+            process works there; a run fails.
     """
     alone = isinstance(reduce, Reducer)
     reducers = [*reduce] if isinstance(reduce, Sequence) else [reduce]
@@ -94,7 +97,8 @@ def simulate(
     else:
         check_kind(solver, ODESolver, "solver", "or an SDESolver")
     run = _Run(motion, solver, draw, save, n)
-    forest = _simulated(run, reducers, chunk, folder, progress)
+    with _held(folder):
+        forest = _simulated(run, reducers, chunk, folder, progress)
     results = [r.finish(s) for r, s in zip(reducers, forest.total(), strict=False)]
     if not reducers:
         assert folder is not None
@@ -140,6 +144,14 @@ class _Run:
                 "cut into chunks: forces act between particles, the network looks at its batch, "
                 "or the steps of the solver are adaptive; use solve"
             )
+
+
+def _held(folder: FilePath | None) -> AbstractContextManager[None]:
+    """Let no other job work in the folder, which is made."""
+    if folder is None or not layout().is_writer:
+        return nullcontext()
+    folder.mkdir(parents=True, exist_ok=True)
+    return alone(folder)
 
 
 def _simulated(
