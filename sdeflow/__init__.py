@@ -1,7 +1,6 @@
-"""Simulate diffusion models and flow matching, and check each cloud against its density.
+"""Simulate diffusion models and flow matching, and check each cloud: import sdeflow as sf.
 
     process, distribution -> field -> SDE -> solver (particles) | evolve (a density)
-    >>> import sdeflow as sf
     >>> field = sf.ExactField(sf.VP(), sf.datasets.ring().distribution)
     >>> noise = field.process.prior(1000, 2, seed=0)
     >>> path = sf.SDESolver("euler", steps=100).solve(sf.reverse(field), noise)
@@ -14,7 +13,6 @@ open_cloud; Grid, Density, evolve; check_density, wasserstein; SdeflowError. See
 import sys as _sys
 from importlib import import_module as _import_module
 from importlib.metadata import version as _version
-from types import ModuleType as _ModuleType
 from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # what `__getattr__` gives, as type checkers and editors read it
@@ -92,8 +90,7 @@ def __getattr__(name: str) -> object:
         return _import_module(f"sdeflow.{name}")
     if name in _HOME:
         found = getattr(_import_module(f"sdeflow.{_HOME[name]}"), name)
-        if not isinstance(found, _ModuleType):  # pydoc lists the modules among them
-            globals()[name] = found
+        globals()[name] = found
         return found
     where = ""
     for package in () if name.startswith("_") else __all__[:12]:

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -39,6 +40,11 @@ fp, dg, an, im, ig = (
 
 GPUS = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
 DEVICES = GPUS or [FAKE]
+REDUCERS = [
+    sf.simulation.Histogram(sf.Grid(-6.0, 6.0, (8, 8))), sf.simulation.Moments(),
+    sf.simulation.Quantiles(), sf.simulation.Keep(2),
+    sf.simulation.Values(lambda path: path.x[-1].norm(dim=1), sf.simulation.Quantiles()),
+]  # fmt: skip
 Move = Callable[[Any], Any]
 """Moves a tensor, a network or a distribution to the device."""
 
@@ -166,7 +172,7 @@ def fields(m: Move) -> list[fi.Field]:
     return [
         EXACT, exact(m), sf.ExactField(VP, POINTS), sf.ExactField(VP, SQUARES), learned(m), one,
         sf.GuidedField(one, told, 2.0), sf.GuidedField(EXACT.given(0), exact(m), 2.0),
-        sf.GuidedField(told.given(0), told.given(2), 2.0),
+        sf.GuidedField(told.given(0), told.given(None), 2.0),
         fi.LossGuidedField(EXACT, lambda x: x[:, 0] ** 2, data_std=1.0),
         sf.LearnedField(VP, sf.MLP(width=8, depth=1, waves=4), data_std=1.0),
     ]  # fmt: skip
@@ -327,7 +333,7 @@ THERE: dict[str, Callable[[Move], Any]] = {
     "multistep, Spread": lambda m: end(
         m, sf.multistep(learned(m), spread=sd.Spread(m(torch.zeros(2)), 1.0, 1.0))
     ),
-    "forward, classical, walls": lambda m: [
+    "forward, classical, walls, starting": lambda m: [
         end(m, s)
         for s in (
             sf.forward(VP),
@@ -339,6 +345,7 @@ THERE: dict[str, Callable[[Move], Any]] = {
             sd.geometric_brownian(0.1, 0.2),
             sd.langevin(sd.mexican_hat()),
             sd.underdamped(sd.harmonic()),
+            sd.starting(OU, OU.times(5)[torch.arange(len(X)) % 3]),
         )
     ],
     "SDESolver.solve": lambda m: [
@@ -417,7 +424,22 @@ THERE: dict[str, Callable[[Move], Any]] = {
 
 # ---------------------------------------------------------- functions that answer on the CPU
 
+
+def written(m: Move) -> np.ndarray:
+    """A cloud in a file, where zarr is installed."""
+    if find_spec("zarr") is None:
+        return np.zeros(1)
+    with tempfile.TemporaryDirectory() as folder:
+        sf.simulate(OU, m(X), solver=EULER, out=Path(folder) / "cloud.zarr")
+        return sf.open_cloud(Path(folder) / "cloud.zarr")[:]
+
+
 HERE: dict[str, Callable[[Move], Any]] = {
+    "simulate": lambda m: [
+        (r := sf.simulate(OU, m(X), None, REDUCERS, solver=EULER))[0].mass,
+        r[1].covariance, *r[2:],
+    ],
+    "open_cloud": written,
     "Density.from_samples, Grid.count, Density": lambda m: [
         sf.Density.from_samples(GRID, m(X)).mass, GRID.count(m(X))[0],
         sf.Density(GRID, m(DENSITY.mass)).mass,

@@ -17,10 +17,11 @@ def unrounded(x: Tensor, grid: Grid, share: Tensor) -> Tensor:
     Args:
         share: (cells + 1,) the mass of each cell, and of the outside.
     """
+    given, step = x, torch.finfo(x.dtype).eps
+    x = x.detach().to("cpu", torch.float64, copy=True)
     empty = share[grid.cell(x)] <= ROUND_OFF
     if not empty.any():
-        return x
-    step, x = torch.finfo(x.dtype).eps, x.detach().to("cpu", torch.float64, copy=True)
+        return given
     sides = torch.cartesian_prod(*[torch.tensor([0.0, -1.0, 1.0])] * grid.dim)
     largest = torch.tensor([grid.low, grid.high]).double().abs().amax(0)
     places = x[empty] + sides.reshape(-1, 1, grid.dim).double() * step * largest

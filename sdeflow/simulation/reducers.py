@@ -144,7 +144,7 @@ class Keep(Reducer):
         return f"every {self.every}th particle" if self.every > 1 else "every particle"
 
     def reduce(self, path: Path) -> State:
-        return {"x": path.x[-1][:: self.every].clone()}
+        return {"x": path.x[-1][:: self.every].cpu().clone()}
 
     def merge(self, left: State, right: State) -> State:
         return {"x": torch.cat([left["x"], right["x"]])}
