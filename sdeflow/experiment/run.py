@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import pictures
@@ -40,6 +39,8 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
+    sealed,
+    unsealed,
     write_cloud,
 )  # fmt: skip
 from sdeflow.experiment.problem import Problem, StandardField, problem, recipe, weighting
@@ -52,7 +53,7 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.fields.field import Field
-from sdeflow.provenance import check_writable, provenance, sealed, unsealed, write_text
+from sdeflow.provenance import alone, check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep
