@@ -1,4 +1,4 @@
-"""Say numbers and errors of other packages in words, on one line."""
+"""Say numbers, devices, and errors of other packages in words, on one line."""
 
 from __future__ import annotations
 
@@ -30,3 +30,16 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename} cannot be read or written: {error.strerror}"
     return " ".join(text.split())
+
+
+def device_name(device: torch.device) -> str:
+    """The name of a device, such as "cuda:0, NVIDIA H200"."""
+    told = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return f"{device}{told}"
+
+
+def gpus() -> list[str]:
+    """The names of the GPUs that torch can use on this machine."""
+    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
+    found += [torch.device("mps")] if torch.backends.mps.is_available() else []
+    return [device_name(device) for device in found]

@@ -7,7 +7,8 @@ threads are included because the last bits of a result depend on them.
 
 `write_files` and `writing` write a temporary file in the same folder, flush it to the disk and
 rename it, which the operating system does in one step. So a reader finds the old file or the new
-one, even after a crash, and two processes that write the same file take turns.
+one, even after a crash. Two processes that write the same file take turns; the locks (flock) end
+with their process, however it ends. There are none on Windows and on some network file systems.
 """
 
 from __future__ import annotations
@@ -30,9 +31,13 @@ from pathlib import Path
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from sdeflow._file_locks import part_of
-from sdeflow._validation import check_file
-from sdeflow._wording import reason
+from sdeflow._validation import SdeflowError, check_file
+from sdeflow._wording import device_name, reason
+
+try:
+    import fcntl
+except ImportError:  # on Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def provenance(
@@ -60,22 +65,9 @@ def provenance(
     }
 
 
-def device_name(device: torch.device) -> str:
-    """The name of a device, such as "cuda:0, NVIDIA H200"."""
-    told = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
-    return f"{device}{told}"
-
-
-def gpus() -> list[str]:
-    """The names of the GPUs that torch can use on this machine."""
-    found = [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-    found += [torch.device("mps")] if torch.backends.mps.is_available() else []
-    return [device_name(device) for device in found]
-
-
-def _digest(config: Mapping[str, object], digits: int = 12) -> str:
+def _digest(config: Mapping[str, object]) -> str:
     text = json.dumps(dict(config), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 NO_DATE: dict[str, dict[str, str | None]] = {
@@ -233,25 +225,6 @@ def check_writable(path: Path) -> None:
         trial.unlink()
 
 
-def sealed(about: Mapping[str, object]) -> str:
-    """Values as JSON, with the SHA-256 of their JSON under the name `sha256`."""
-    return json.dumps({**about, "sha256": _digest(about, 64)}, indent=1)
-
-
-def unsealed(text: str) -> dict:
-    """The values of `sealed`; files of older versions have no digest.
-
-    Raises:
-        ValueError: the text is no JSON object, or was changed after it was written.
-    """
-    found = json.loads(text)
-    if not isinstance(found, dict):
-        raise ValueError("it is not a JSON object")
-    if "sha256" in found and found.pop("sha256") != _digest(found, 64):
-        raise ValueError("it was changed after it was written")
-    return found
-
-
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file in one step: a reader finds the old one or the new one, never a part."""
     write_files({path: data})
@@ -260,3 +233,70 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file in one step, in UTF-8."""
     write_bytes(path, text.encode())
+
+
+@contextmanager
+def alone(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Hold a folder, which must exist, while the block runs.
+
+    Raises:
+        SdeflowError: another process holds the folder, and `wait` is false.
+    """
+    file = None if fcntl is None else os.open(folder, os.O_RDONLY)
+    try:
+        if file is not None and not _locked(file, wait):
+            raise SdeflowError(
+                f"another process works in {folder}; wait until it ends, or choose another folder"
+            )
+        yield
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+@contextmanager
+def part_of(path: Path) -> Iterator[Path]:
+    """The name of a temporary file beside `path`, which no other process uses meanwhile.
+
+    The file is removed if the block raises an error. An OSError names `path`.
+    """
+    part = path.with_name(path.name + ".part")
+    held = None
+    try:
+        held = _held(part)
+        yield part
+    except BaseException as error:  # Ctrl-C too
+        if isinstance(error, OSError) and error.filename in (None, str(part)):
+            error.filename = str(path)  # a full disk names no file
+        if held is not None or fcntl is None:
+            part.unlink(missing_ok=True)
+        raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _held(part: Path) -> int | None:
+    """Open and lock a file; wait until no other process holds it."""
+    while fcntl is not None:
+        file = os.open(part, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            _locked(file, wait=True)
+            if part.exists() and os.path.samestat(os.fstat(file), os.stat(part)):
+                return file
+        except BaseException:
+            os.close(file)
+            raise
+        os.close(file)  # the process that held it has given it its name
+    return None
+
+
+def _locked(file: int, wait: bool) -> bool:
+    """Lock an open file or folder; false if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks on this file system
+        pass
+    return True

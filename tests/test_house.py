@@ -36,8 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Lowest first. A floor is a list of units: packages, or modules at the top of sdeflow/. A unit
 # imports units of lower floors; those of the ground may import each other too.
 GROUND = (
-    "_validation", "_wording", "random_streams", "_file_locks", "provenance", "_extras", "storage",
-    "distributed",
+    "_validation", "_wording", "random_streams", "provenance", "_extras", "storage", "distributed",
     "_blocks", "grid", "density",
 )  # fmt: skip
 FLOORS = (

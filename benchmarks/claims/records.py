@@ -17,9 +17,8 @@ from tqdm import tqdm
 from benchmarks.claims.claim import Check, Claim, Finding, Lab, Verdict
 from benchmarks.record import signed
 from sdeflow import plot
-from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError
-from sdeflow.provenance import write_text
+from sdeflow.provenance import alone, write_text
 
 FILE = "claims.jsonl"
 

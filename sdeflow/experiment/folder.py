@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Literal, get_args
@@ -135,3 +136,26 @@ def in_words(found: dict) -> dict[str, object]:
         **{name: value for name, value in found["config"].items() if value is not None},
         "files": ", ".join(found["files"]),
     }
+
+
+def sealed(about: Mapping[str, object]) -> str:
+    """Values as JSON, with the SHA-256 of their JSON under the name `sha256`."""
+    return json.dumps({**about, "sha256": _digest(about)}, indent=1)
+
+
+def unsealed(text: str) -> dict:
+    """The values of `sealed`; files of older versions have no digest.
+
+    Raises:
+        ValueError: the text is no JSON object, or was changed after it was written.
+    """
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("it is not a JSON object")
+    if "sha256" in found and found.pop("sha256") != _digest(found):
+        raise ValueError("it was changed after it was written")
+    return found
+
+
+def _digest(about: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode()).hexdigest()

@@ -9,7 +9,8 @@ import tyro
 from tabulate import tabulate
 
 import sdeflow.experiment as experiment
-from sdeflow.provenance import gpus, picture_provenance, provenance
+from sdeflow._wording import gpus
+from sdeflow.provenance import picture_provenance, provenance
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
 from sdeflow.experiment import pictures
 from sdeflow.experiment.classes import (
@@ -50,6 +49,7 @@ from sdeflow.experiment.folder import (
     data_digest,
     read_log,
     remove,
+    sealed,
 )  # fmt: skip
 from sdeflow.experiment.problem import ALL, Problem, StandardField, problem, recipe, weighting
 from sdeflow.experiment.samplers import (
@@ -61,7 +61,7 @@ from sdeflow.experiment.samplers import (
     steps_file,
 )
 from sdeflow.experiment.settings import read_settings, rebuilt
-from sdeflow.provenance import check_writable, provenance, sealed, write_text
+from sdeflow.provenance import alone, check_writable, provenance, write_text
 from sdeflow.sdes.calibration import calibrate as fit_steps
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdeflow._validation import SdeflowError, check_int
+from sdeflow.experiment.folder import unsealed
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
-from sdeflow.provenance import unsealed
 from sdeflow.sdes.calibration import with_plan
 from sdeflow.sdes.generative import reverse
 from sdeflow.sdes.multistep import multistep

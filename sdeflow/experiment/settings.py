@@ -8,8 +8,8 @@ from pathlib import Path
 from sdeflow._validation import SdeflowError
 from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
+from sdeflow.experiment.folder import unsealed
 from sdeflow.experiment.problem import Problem, problem
-from sdeflow.provenance import unsealed
 
 NEW = ("columns", "label", "held_out")
 """Settings that runs of older versions do not have."""

@@ -20,15 +20,14 @@ import torch
 from torch import Tensor
 
 from sdeflow import plot
-from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int
-from sdeflow.experiment.folder import WORDS, check_folder, is_words
+from sdeflow.experiment.folder import WORDS, check_folder, is_words, sealed, unsealed
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
 from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP
 from sdeflow.images.unclip_training import UnCLIPConfig, train_unclip
 from sdeflow.images.vocabulary import NAMES
-from sdeflow.provenance import provenance, sealed, unsealed, write_files, write_text
+from sdeflow.provenance import alone, provenance, write_files, write_text
 
 EACH = 8
 """Number of pictures of each prompt."""

@@ -19,9 +19,9 @@ from typing import Any
 from tqdm import tqdm
 
 from sdeflow._blocks import ROWS
-from sdeflow._file_locks import alone
 from sdeflow._validation import SdeflowError, check_file, check_int, check_kind, check_seed
 from sdeflow.distributed import Layout, barrier, layout
+from sdeflow.provenance import alone
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE, check_sde
 from sdeflow.simulation.cloud_file import FILE, Stored, close, create, open_cloud

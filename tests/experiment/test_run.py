@@ -12,10 +12,10 @@ import torch
 
 import sdeflow as sf
 from sdeflow import training
-from sdeflow._file_locks import alone
 from sdeflow.experiment import folder, run, samplers
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.problem import problem
+from sdeflow.provenance import alone
 from sdeflow.training import tensor_file
 from tests.problems import close, randn
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from sdeflow import SdeflowError
-from sdeflow._file_locks import alone, part_of
-from sdeflow.provenance import check_writable, sealed, unsealed, write_bytes, writing
+from sdeflow.experiment.folder import sealed, unsealed
+from sdeflow.provenance import alone, check_writable, part_of, write_bytes, writing
 
 fcntl = pytest.importorskip("fcntl", reason="no locks on this system")
 
