@@ -61,13 +61,16 @@ def provenance(
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
         **({} if seed is None else {"seed": seed}),
-        **({} if config is None else {"config": _digest(config)}),
+        **(
+            {}
+            if config is None
+            else {
+                "config": hashlib.sha256(
+                    json.dumps(dict(config), sort_keys=True, default=str).encode()
+                ).hexdigest()[:12]
+            }
+        ),
     }
-
-
-def _digest(config: Mapping[str, object]) -> str:
-    text = json.dumps(dict(config), sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 NO_DATE: dict[str, dict[str, str | None]] = {

@@ -6,7 +6,8 @@
     folder   the files of a run                  films     films of a run
     view     a page that plays a run             page_data the numbers of that page
     classes  the classes of a cloud, by name     clouds    the files of a cloud
-    sample_tests  tests that need no grid        column_figure  figures of other than two columns
+    sample_tests, sample_report  tests that need no grid, and their report
+    column_figure  figures of data of other than two columns
     words    train and use an unCLIP model       unclip_command  its part of the command
     picture_demo  the distances of a demo whose data are pictures
     simulation    any number of particles of a run     simulate_command  its part of the command
@@ -21,7 +22,7 @@ from types import ModuleType as _ModuleType
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
     "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
-    "cli", "classes", "clouds", "sample_tests", "column_figure", "sample_command", "options",
+    "cli", "classes", "clouds", "sample_tests", "sample_report", "column_figure", "sample_command", "options",
     "settings",
 ]  # fmt: skip
 

@@ -33,7 +33,7 @@ from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
-from sdeflow.experiment import column_figure, pictures, run, sample_tests
+from sdeflow.experiment import column_figure, pictures, run, sample_report, sample_tests
 from sdeflow.experiment.check_setting import (
     Setting,
     check_sizes,
@@ -211,8 +211,8 @@ def check(
         assert samples is not None
         column_figure.check_figure(samples, problem, shown, about)
         text, report = (
-            sample_tests.report(samples, problem, seconds),
-            sample_tests.numbers(samples),
+            sample_report.report(samples, problem, seconds),
+            sample_report.numbers(samples),
         )
     else:
         grid = replace(grid, samples=samples)
@@ -256,7 +256,7 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         "",
         _table_text(found),
         "",
-        *([] if found.samples is None else [sample_tests.markdown(found.samples), ""]),
+        *([] if found.samples is None else [sample_report.markdown(found.samples), ""]),
         f"Time: {seconds:.0f} s.",
     ]
     return "\n".join(out) + "\n"
@@ -295,5 +295,5 @@ def _numbers(found: Verification) -> dict[str, object]:
         },
         "budget": budget and {s.name: [s.value, s.low, s.high] for s in budget.sources},
         "causes": budget and list(budget.causes),
-        "samples": found.samples and sample_tests.numbers(found.samples),
+        "samples": found.samples and sample_report.numbers(found.samples),
     }  # fmt: skip

@@ -10,7 +10,7 @@ from scipy import stats
 
 import sdeflow as sf
 from sdeflow.distributions.dataset import Dataset
-from sdeflow.experiment import cli, column_figure, run, sample_tests, verify
+from sdeflow.experiment import cli, column_figure, run, sample_report, sample_tests, verify
 from sdeflow.experiment import problem as build
 from sdeflow.experiment.classes import Guidance, labels_of
 from sdeflow.experiment.config import Config
@@ -118,7 +118,9 @@ def test_samples_are_tested_without_a_grid() -> None:
         assert abs(own - floor) < 6 * sd
     assert wrong.passed()
     assert wrong.p_value() < 1e-6
-    assert "DIFFER" in sample_tests.markdown(wrong)
+    assert "DIFFER" in sample_report.markdown(wrong)
+    assert "FAR APART: " in wrong.said()
+    assert "FAR APART: " not in right.said()
 
 
 def test_one_wrong_column_of_sixty_four_is_found() -> None:
