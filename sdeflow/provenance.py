@@ -52,7 +52,7 @@ def provenance(
     """
     processor = platform.processor() or platform.machine()
     gpu = "" if device is None or device.type == "cpu" else f" and {device_name(device)}"
-    return {
+    made: dict[str, str | int] = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "python": platform.python_version(),
@@ -60,17 +60,13 @@ def provenance(
         "device": f"{processor}{gpu}",
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
-        **({} if seed is None else {"seed": seed}),
-        **(
-            {}
-            if config is None
-            else {
-                "config": hashlib.sha256(
-                    json.dumps(dict(config), sort_keys=True, default=str).encode()
-                ).hexdigest()[:12]
-            }
-        ),
     }
+    if seed is not None:
+        made["seed"] = seed
+    if config is not None:
+        text = json.dumps(dict(config), sort_keys=True, default=str)
+        made["config"] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return made
 
 
 NO_DATE: dict[str, dict[str, str | None]] = {

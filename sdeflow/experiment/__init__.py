@@ -22,8 +22,8 @@ from types import ModuleType as _ModuleType
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
     "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
-    "cli", "classes", "clouds", "sample_tests", "sample_report", "column_figure", "sample_command", "options",
-    "settings",
+    "cli", "classes", "clouds", "sample_tests", "sample_report", "column_figure", "sample_command",
+    "options", "settings",
 ]  # fmt: skip
 
 
