@@ -50,14 +50,13 @@ def provenance(
     `config`, the settings of a run, enters as the first 12 digits of the SHA-256 of its JSON. The
     device is the processor, and with `device` a GPU beside it.
     """
-    processor = platform.processor() or platform.machine()
     gpu = "" if device is None or device.type == "cpu" else f" and {device_name(device)}"
     made: dict[str, str | int] = {
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "commit": commit(),
         "python": platform.python_version(),
         **{name: version(name) for name in ("sdeflow", "torch", "torchsde", "torchdiffeq")},
-        "device": f"{processor}{gpu}",
+        "device": (platform.processor() or platform.machine()) + gpu,
         "threads": torch.get_num_threads(),
         "dtype": str(torch.get_default_dtype()),
     }
