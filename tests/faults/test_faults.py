@@ -18,7 +18,7 @@ from tests.faults.forked import Forked, Work, preload
 from tests.faults.test_kills import begin, whole
 from tests.faults.units import TRAIN, TRAINED, UNITS, benchmark, digests, sdeflow
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 Tally = Callable[[str, Counter[str]], None]
 SENTENCE = re.compile(r"(sdeflow|benchmarks|claims): [^\n]+\n")
 

@@ -14,7 +14,7 @@ import pytest
 from tests.faults.forked import Forked, preload
 from tests.faults.units import UNITS, Unit
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(7200)]
 
 
 @pytest.fixture(scope="module", autouse=True)
