@@ -26,5 +26,5 @@ with sf.plot.figure(venue="neurips", panels=(1, 2)) as fig:
         p += [min(test.p_value for test in sf.diagnostics.two_sample_test(x, dogs))]
         ax.plot(*table.restore(x).T[[0, 2]], "C1.", *table.restore(dogs).T[[0, 2]], "C0.", ms=2)
         ax.set(xlabel="px", ylabel="energy", title=f"dogs, blue; w = {w}, p = {p[-1]:.1g}")
-    sf.plot.write(fig, "runs/own_csv_with_classes.png", {"seed": 0})
+    print(sf.plot.write(fig, "runs/own_csv_with_classes.png", {"seed": 0}), table, p)
 assert p[0] > 1e-3 > p[1]
