@@ -83,7 +83,7 @@ class Parts:
         if self.here.is_writer:
             whole = self.folder / "0000.npz"
             write_object(whole, KIND, packed(forest), {"job": self.job})
-            for file in self.folder.glob("*.npz"):
+            for file in self.folder.iterdir():  # also what a kill has left half written
                 if file != whole:
                     file.unlink()
 

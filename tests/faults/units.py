@@ -22,6 +22,9 @@ from benchmarks.published.protocol import Protocol
 from sdeflow.experiment import cli, demo, run, verify, view, words
 from sdeflow.images.unclip_training import UnCLIPConfig, train_unclip
 from sdeflow.provenance import commit
+from sdeflow.random_streams import BLOCK
+from sdeflow.simulation import Histogram, Moments, parts
+from sdeflow.storage import read_object
 from sdeflow.training.tensor_file import latest
 
 commit()  # once, in the server
@@ -70,6 +73,18 @@ def tiny_published() -> None:
 def tiny_unclip() -> None:
     """An unCLIP model that has learned nothing."""
     train_unclip(UnCLIPConfig(3, 40, 40, 100, 4, 8, 16), "r")
+
+
+def simulated() -> None:
+    """A cloud of 24 blocks in a file, its histogram and its moments."""
+    parts.EVERY = 0.0  # the state is written after every block
+    found = sf.simulate(
+        sf.sdes.ornstein_uhlenbeck([[1.0, 0.3], [0.0, 2.0]], 1.0),
+        sf.datasets.two_moons().distribution, 24 * BLOCK,
+        [Histogram(sf.Grid(-4.0, 4.0, (16, 16))), Moments()], solver=sf.SDESolver("heun", steps=8),
+        chunk=BLOCK, out="cloud.zarr",
+    )  # fmt: skip
+    np.savez("result.npz", mass=found[0].mass, mean=found[1].mean, central=found[1].central)
 
 
 # ------------------------------------------------------------------------ results, and progress
@@ -153,6 +168,15 @@ def steps(*files: str) -> Callable[[Path], set[object]]:
     return done
 
 
+def blocks(folder: Path) -> set[object]:
+    """The blocks of particles of which the state is written."""
+    found: set[object] = set()
+    for file in (folder / "cloud.zarr" / "parts").glob("*.npz"):
+        for (level, index), _ in parts.unpacked(read_object(file, parts.KIND)[0]):
+            found |= set(range(index << level, (index + 1) << level))
+    return found
+
+
 def nothing(_: Path) -> set[object]:
     """Work of one unit, which starts anew."""
     return set()
@@ -207,6 +231,13 @@ UNITS = {
             "--calls", "4", "--out", "rows.jsonl",
         ),
         SOLVERS, known(SOLVERS), 40,
+    ),
+    "simulate": Unit(
+        simulated,
+        lambda folder: {
+            **arrays(folder / "result.npz"), "cloud": sf.open_cloud(folder / "cloud.zarr").digest,
+        },
+        blocks, 60,
     ),
     "published": Unit(tiny_published, PUBLISHED, known(PUBLISHED), 40),
 }  # fmt: skip
