@@ -257,7 +257,7 @@ TRIED: dict[str, Callable[[], None]] = {
     "tokens": discrete,
     "pictures as": pictures,
     "networks of JAX": other_frameworks,
-    "training on many": own_training,
+    "mixed precision": own_training,
     "score and noise for coupled": pairs,
     "the exact Wasserstein": large_distances,
     "the same bits": bits,
