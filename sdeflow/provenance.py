@@ -264,7 +264,7 @@ def part_of(path: Path) -> Iterator[Path]:
         held = _held(part)
         yield part
     except BaseException as error:  # Ctrl-C too
-        if isinstance(error, OSError) and error.filename in (None, str(part)):
+        if isinstance(error, OSError) and error.errno and error.filename in (None, str(part)):
             error.filename = str(path)  # a full disk names no file
         if held is not None or fcntl is None:
             part.unlink(missing_ok=True)

@@ -79,7 +79,8 @@ class Problem:
     @property
     def device(self) -> torch.device:
         """The device of the network, on which clouds are drawn."""
-        return next(self.field.network.parameters()).device
+        network = getattr(self.field, "network", None)
+        return torch.device("cpu") if network is None else next(network.parameters()).device
 
     def check_plane(self, what: str) -> None:
         """Refuse data that have not two coordinates."""

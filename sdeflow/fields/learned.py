@@ -134,15 +134,10 @@ class LearnedField(Field):
     def given(self, label: Tensor | int | None) -> LearnedField:
         """The field of a class: one label for all particles (), one for each (n,), or None.
 
-        Labels count from 0. The label of a class of a data set is `data.label("dog")`; None is no
-        class.
+        Labels count from 0; the label of a class of a data set is `data.label("dog")`. None is no
+        class, as is the number of classes.
         """
-        found = None if label is None else check_labels(label, "label")
-        if found is not None and self.labels and found.max() >= self.labels:
-            raise ValueError(
-                f"label must be 0 to {self.labels - 1}, got {int(found.max())}; None is no class"
-            )
-        return replace(self, label=found)
+        return replace(self, label=None if label is None else check_labels(label, "label"))
 
     def told(self, table: Tensor) -> LearnedField:
         """The field given vectors (n, k), such as embeddings, in place of labels.

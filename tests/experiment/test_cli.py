@@ -477,7 +477,7 @@ def test_termination_ends_with_one_line_and_its_own_code(
     monkeypatch.setattr(run, "fit", lambda *_, **__: os.kill(os.getpid(), signal.SIGTERM))
     code, _, err = sdeflow("train", *TINY, "--out", tmp_path / "r")
     assert code == 143
-    assert err == "sdeflow: stopped; the same command continues the training\n"
+    assert err == "sdeflow: stopped; the same command continues\n"
     assert signal.getsignal(signal.SIGTERM) is before
 
 
