@@ -103,6 +103,27 @@ def memory() -> dict[str, float]:
     return {"peak MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
+SHOWN = {
+    "time": ("particles", "processes", "seconds", "CPU us per particle", "peak MB"),
+    "agreement": (
+        "particles", "calls", "processes", "total variation", "floor", "ratio",
+        "error of evolve", "seconds", "peak MB",
+    ),
+}  # fmt: skip
+"""The columns of each part on the page."""
+
+
+def recorded(part: str) -> list[dict[str, Any]]:
+    """The latest row of each number of particles, calls and processes, for the page."""
+    found: dict[tuple[object, ...], dict[str, Any]] = {}
+    for row in record.stored(record.RESULTS / "large.jsonl"):
+        if row["part"] == part:
+            key = tuple(row[name] for name in ("particles", "calls", "processes"))
+            found[key] = {name: row[name] for name in SHOWN[part]}
+            found[key]["particles"] = f"{row['particles']:.0e}".replace("e+0", "e")
+    return [found[key] for key in sorted(found)]  # type: ignore[type-var]
+
+
 def add_parser(names: Any) -> None:
     """Add the command to those of `python -m benchmarks`."""
     one: argparse.ArgumentParser = names.add_parser("large")

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import record
+from benchmarks import large, record
 from benchmarks.published import command as published
 from benchmarks.solvers import law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.rows import Row
@@ -95,6 +95,8 @@ def text(rows: list[Row]) -> str:
         "cells": record.table(total_variation.summary(part(rows, "total variation"))),
         "orders": record.table(order_rows.lines(part(rows, "order"))),
         "published": published.recorded(),
+        "large_times": record.table(large.recorded("time")),
+        "large_agreement": record.table(large.recorded("agreement")),
     }
     return TEXT.read_text().format(**fields)
 
