@@ -54,19 +54,16 @@ def film(
         history: the densities at the times of the states, drawn below the particles: one for all
             paths, or a list with one, or None, for each. With a grid, the exact densities of
             `field` on it.
-        field: a field, an SDE or a function (x, t), whose direction is drawn at each time: one for
-            all paths, or a list.
+        field: a field, an SDE or a function (x, t), drawn as arrows: one for all paths, or a list.
         file: the name of the film, which ends in .gif, or in .mp4 (needs the extra `video`).
         mirror: whether the film then runs backwards through the same frames.
-        fps: frames per second, by default 20.
-        seconds: the length of the film without holds, instead of fps.
+        fps, seconds: frames per second, by default 20; or the film's length without holds.
         hold: the time (seconds) for which the last frame of each path is shown in addition.
         where: the window of all frames, by default that of all states and densities.
         vmax: the value of p at the darkest colour, by default the largest p of each frame; in one
             dimension, at the end of the axis.
         colour: one colour, or in two dimensions a number (n,) for each particle.
-        size: area of a dot, in points squared.
-        unit: the unit of length.
+        size, unit: the area of a dot, in points squared; the unit of length.
         dpi: pixels per inch; a frame is 4 x 4.5 inches in two dimensions, 4 x 3 in one.
         about: names and values to add to the provenance.
         progress: whether to show a progress bar, on a terminal.
