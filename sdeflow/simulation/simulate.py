@@ -80,7 +80,6 @@ def simulate(
         SdeflowError: particles depend on each other; `out` holds another simulation, or another
             process works there; a run fails.
     """
-    alone = isinstance(reduce, Reducer)
     reducers = [*reduce] if isinstance(reduce, Sequence) else [reduce]
     for reducer in reducers:
         check_kind(reducer, Reducer, "reduce", "such as [Histogram(grid), Moments()]")
@@ -103,7 +102,7 @@ def simulate(
     if not reducers:
         assert folder is not None
         return open_cloud(folder)
-    return results[0] if alone else tuple(results)
+    return results[0] if isinstance(reduce, Reducer) else tuple(results)
 
 
 def _always(sde: SDE) -> Motion:
