@@ -34,6 +34,9 @@ from sdeflow.solvers.path import Path as ParticlePath
 
 Kept = Literal["histogram", "moments", "quantiles"]
 
+LARGE = 64 * BLOCK
+"""Particles from which on the time is estimated, which takes that of a few blocks."""
+
 
 def simulate(
     folder: Path,
@@ -75,7 +78,7 @@ def simulate(
         seed: of start and noise.
         chunk: particles moved together.
         progress: show a bar.
-        told: is given the estimated time before the run begins.
+        told: is given the estimated time of a large cloud before the run begins.
 
     Raises:
         ValueError, SdeflowError: those of `reopen`, the sampler and `sf.simulate`.
@@ -93,7 +96,7 @@ def simulate(
         solver=choose_solver(method, steps, eta, seed),
         seed=seed,
     )
-    if progress:
+    if n > LARGE:
         told(_estimate(run, n))
     found = run(n, chunk=chunk, out=out, progress=progress)
     if layout().is_writer:
