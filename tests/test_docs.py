@@ -53,6 +53,8 @@ def test_programs_of_a_page_run_and_print_what_it_says(
     for block in programs.blocks(text):
         for package in re.findall(r"^(?:import|from) (\w+)", block.program, re.MULTILINE):
             pytest.importorskip(package, reason=f"the page imports {package}")
+    if ".zarr" in text:
+        pytest.importorskip("zarr", reason="zarr of the extra `large` is not installed")
     monkeypatch.chdir(tmp_path)
     printed = programs.run(text, SMALLER.get(page))
     for block, out in zip(programs.blocks(text), printed, strict=True):

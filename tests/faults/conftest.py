@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ def tally() -> Callable[[str, Counter[str]], None]:
     return COUNTS.__setitem__
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+def pytest_terminal_summary(terminalreporter: Any) -> None:
     """Print a line for each campaign."""
     for name, count in COUNTS.items():
         words = ", ".join(f"{value} {what}" for what, value in count.items())
