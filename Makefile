@@ -75,7 +75,8 @@ test-faults: $(READY)  ## kills, full disks, signals, damaged files and drawn ar
 
 .PHONY: test-oldest
 test-oldest: $(OLDEST_READY)  ## the fast tests of the package with the oldest versions that pyproject.toml allows
-	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/python -m pytest -n 2 --dist worksteal --ignore tests/benchmarks
+	OMP_NUM_THREADS=1 MPLBACKEND=Agg $(OLDEST)/python -m pytest -n 2 --dist worksteal \
+		--ignore tests/benchmarks --ignore tests/faults
 
 .PHONY: test-matrix
 test-matrix:  ## the fast tests on each Python of PYTHONS that is there, in .venv-3.12 and so on
