@@ -42,6 +42,9 @@ class Axis(NamedTuple):
 class Box:
     """The region low <= x <= high along each axis, and what happens at its walls.
 
+    A reflecting wall pushes its own coordinate back. It turns no velocity that is another
+    coordinate, so it is not for an SDE of places and velocities.
+
     Args:
         low, high: one number for every axis, or one per axis (d,); -inf and inf: no wall.
         kind: "reflecting", "absorbing" or "periodic"; or one entry per axis, each a kind or the
