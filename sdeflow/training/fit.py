@@ -253,8 +253,8 @@ def fit(
 
         losses = sf.fit(field, data.sample, steps=5000)
 
-    The network is left in eval mode with the average of its weights, also if the training is
-    interrupted. `Training` takes the same arguments and makes one step at a time.
+    The network is left in eval mode with the average of its weights, also after an interruption;
+    `Training` makes one step at a time.
 
     Args:
         field: the field to be trained.
@@ -265,16 +265,14 @@ def fit(
         weighting: w(t) of the loss (see `loss`); by default the loss is the squared error of the
             network's output: the row that the field predicts, or the unit row with data_std.
         time_density: of training times; by default `default_time_density`.
-        coupling: chooses which eps of a batch is paired with which x0, within each class if there
-            are labels; by default the pairs are independent. It needs
-            `LearnedField(..., pairs=Pairs.COUPLED)`.
+        coupling: pairs each x0 of a batch with an eps, within each class if there are labels; by
+            default pairs are independent. It needs `LearnedField(..., pairs=Pairs.COUPLED)`.
         source: (n, seed) -> eps (n, d), from which the flow starts in place of Gaussian noise: the
             cloud at t_max is sigma(t_max) eps + alpha(t_max) x0. It needs `pairs=Pairs.SOURCED`.
         checkpoint: a file, written every `every` steps, every `every_seconds` and on Ctrl-C. If it
             exists, the training continues from it to the same bits as without a stop; `steps` may
             be more than before. `load` reads the field with the average so far from it.
-        every: most steps between two checkpoints.
-        every_seconds: most seconds between two checkpoints, or ten times those that one takes.
+        every, every_seconds: most steps and most seconds between two checkpoints.
         progress: show a bar on stderr.
 
     Returns:
