@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from scipy.stats import ks_2samp
+from scipy import stats
 from torch import Tensor
 
 from sdeflow import plot
@@ -120,7 +120,7 @@ def _draw(fig: Any, shown: Columns) -> None:
 
 def _away(shown: Columns, k: int) -> float:
     """The Kolmogorov-Smirnov distance of samples and data in one column."""
-    return float(ks_2samp(shown.samples[:, k].numpy(), shown.data[:, k].numpy()).statistic)
+    return float(stats.ks_2samp(shown.samples[:, k].numpy(), shown.data[:, k].numpy()).statistic)
 
 
 def _draw_column(ax: Any, shown: Columns, k: int) -> None:

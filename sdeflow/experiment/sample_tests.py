@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from scipy.stats import ks_2samp
+from scipy import stats
 from torch import Tensor
 
 from sdeflow.diagnostics.distances import sliced_wasserstein, wasserstein
@@ -225,7 +225,7 @@ def _compared(x: Tensor, data: Tensor, seed: int, scale: float | Tensor) -> dict
     own = scale.numpy().T if isinstance(scale, Tensor) else np.eye(len(z))
     axes = np.concatenate([own, z], 1) if len(z) > 1 else own
     lines = [(x @ torch.from_numpy(w), data @ torch.from_numpy(w)) for w in axes.T]
-    each = [ks_2samp(a.numpy(), b.numpy(), method="asymp").pvalue for a, b in lines]
+    each = [stats.ks_2samp(a.numpy(), b.numpy(), method="asymp").pvalue for a, b in lines]
     return {**found, "lines": min(holm(each))}
 
 
