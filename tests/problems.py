@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import sdeflow as sf
+from benchmarks.large import mixture
 
 PROCESSES: dict[str, sf.processes.Process] = {
     "VP": sf.VP(),
@@ -24,15 +25,7 @@ PROCESSES: dict[str, sf.processes.Process] = {
 
 def lopsided(dtype: torch.dtype = torch.float64) -> sf.GaussianMixture:
     """Three tilted ellipses of unequal weight: no symmetry for a wrong sign to hide in."""
-    angles = torch.tensor([0.3, -0.8, 1.9], dtype=torch.float64)
-    axes = torch.tensor([[0.5, 0.2], [0.7, 0.15], [0.3, 0.4]], dtype=torch.float64)
-    turn = torch.stack([angles.cos(), -angles.sin(), angles.sin(), angles.cos()], 1)
-    turn = turn.reshape(3, 2, 2)
-    return sf.GaussianMixture(
-        torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64),
-        torch.tensor([[1.0, 0.3], [-0.7, 0.9], [0.2, -1.1]], dtype=torch.float64),
-        turn @ torch.diag_embed(axes**2) @ turn.mT,
-    ).to(dtype)
+    return mixture().to(dtype)
 
 
 def times_of(process: sf.processes.Process, n: int, seed: int = 0) -> Tensor:

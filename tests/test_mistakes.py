@@ -989,6 +989,27 @@ SDES: Table = {
         "ask for order=4",
     ),
     "Quantiles(percent)": (lambda: sm.Quantiles((5, 95)), "levels must be numbers from 0 to 1"),
+    "simulate(wrong count)": (
+        lambda: sf.simulate(OU, lambda first, count: X[:3], 9, sm.Moments()),
+        "start gave 3 particles from number 0 on, not 9",
+    ),
+    "simulate(numpy)": (lambda: sf.simulate(OU, NUMPY, None, sm.Moments()), "got ndarray"),
+    "simulate(bfloat16 file)": (
+        lambda: sf.simulate(sd.brownian(), X.bfloat16(), None, sm.Moments(), out="b.zarr"),
+        "has no bfloat16",
+    ),
+    "Histogram(elsewhere)": (
+        lambda: sf.simulate(OU, X + 99, None, sm.Histogram(GRID)),
+        "no particle lies in the grid",
+    ),
+    "Moments(n=1)": (
+        lambda: sf.simulate(OU, X[:1], None, sm.Moments()).covariance,
+        lambda covariance: covariance.isnan().all(),
+    ),
+    "Keep(bfloat16)": (
+        lambda: sf.simulate(sd.brownian(), X.bfloat16(), None, sm.Keep(1)),
+        works,
+    ),
     "Keep(10)": (lambda: sm.Keep(10), "every must be a power of two"),
     "Values(no function)": (lambda: sm.Values(X, sm.Moments()), "function must be a function"),
     "Values(class)": (lambda: sm.Values(lambda p: p, sm.Moments), "into must be a Reducer"),

@@ -122,6 +122,8 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
         SdeflowError: zarr is missing, or the file holds another cloud.
     """
     shape, kind = (n, like.shape[1]), str(like.dtype).removeprefix("torch.")
+    if like.dtype is torch.bfloat16:
+        raise SdeflowError("zarr has no bfloat16; start from a cloud of float32")
     if here.is_writer:
         group = extras.zarr.open_group(path, mode="a")
         if X not in group:

@@ -101,5 +101,5 @@ class Moments(Reducer):
 
     def finish(self, state: State) -> CloudMoments:
         n = int(state["n"])
-        covariance = state["products"] / max(n - 1, 1)
+        covariance = state["products"] / (n - 1) if n > 1 else state["products"] * math.nan
         return CloudMoments(n, state["mean"], covariance, state["powers"] / n)

@@ -33,7 +33,8 @@ def fingerprint(n: int, probe: Path, states: Sequence[State]) -> str:
     for state in states:
         for name in sorted(state):
             found.update(f"{name} {tuple(state[name].shape)}".encode())
-            found.update(state[name].cpu().contiguous().numpy().tobytes())
+            numbers = state[name].cpu().contiguous().reshape(-1)
+            found.update(numbers.view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
 
 

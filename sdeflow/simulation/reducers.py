@@ -78,6 +78,8 @@ class Histogram(Reducer):
 
     def finish(self, state: State) -> Density:
         n = int(state["counts"].sum() + state["outside"])
+        if not state["counts"].any():
+            raise ValueError(f"no particle lies in the grid {self.grid}; move or widen it")
         return Density(self.grid, state["counts"].double() / n)
 
 

@@ -19,7 +19,14 @@ from typing import Any
 from tqdm import tqdm
 
 from sdeflow._blocks import ROWS
-from sdeflow._validation import SdeflowError, check_file, check_int, check_kind, check_seed
+from sdeflow._validation import (
+    SdeflowError,
+    check_cloud,
+    check_file,
+    check_int,
+    check_kind,
+    check_seed,
+)
 from sdeflow.distributed import Layout, barrier, layout
 from sdeflow.provenance import alone
 from sdeflow.random_streams import BLOCK
@@ -121,7 +128,9 @@ class _Run:
 
     def part(self, first: int, count: int) -> Path:
         """The path of `count` particles from number `first` on."""
-        sde, x = self.motion(first, count), self.draw(first, count)
+        sde, x = self.motion(first, count), check_cloud(self.draw(first, count), "start")
+        if len(x) != count:
+            raise ValueError(f"start gave {len(x)} particles from number {first} on, not {count}")
         try:
             if isinstance(self.solver, SDESolver):
                 return self.solver.solve(sde, x, self.save, first=first)

@@ -41,6 +41,12 @@ def draws(start: Start, sde: SDE, n: int | None, seed: int) -> tuple[Draw, int]:
         if n is not None and n > len(cloud):
             raise ValueError(f"start has {len(cloud)} particles, but n is {n}; leave n out")
         return lambda first, count: cloud[first : first + count], n or len(cloud)
+    known = isinstance(start, Distribution | Process)
+    if not known and (not callable(start) or isinstance(start, type)):
+        raise TypeError(
+            "start must be a distribution, a process, a cloud (n, d), a file or a function of "
+            f"(first, count), got {type(start).__name__}"
+        )
     if n is None:
         raise ValueError("give n, the number of particles")
     n = check_int(n, "n")
@@ -54,11 +60,6 @@ def draws(start: Start, sde: SDE, n: int | None, seed: int) -> tuple[Draw, int]:
                 "first, n: process.prior(n, d, seed=0, first=first)"
             )
         return lambda first, count: start.prior(count, dim, seed, first=first), n
-    if not callable(start) or isinstance(start, type):
-        raise TypeError(
-            "start must be a distribution, a process, a cloud (n, d), a file or a function of "
-            f"(first, count), got {type(start).__name__}"
-        )
     return start, n
 
 
