@@ -272,7 +272,7 @@ def fit(
         checkpoint: a file, written every `every` steps, every `every_seconds` and on Ctrl-C. If it
             exists, the training continues from it to the same bits as without a stop; `steps` may
             be more than before. `load` reads the field with the average so far from it.
-        every, every_seconds: most steps and most seconds between two checkpoints.
+        every, every_seconds: most steps and seconds (or ten times its own) between checkpoints.
         progress: show a bar on stderr.
 
     Returns:
