@@ -34,6 +34,8 @@ DAMAGED = (
 )  # fmt: skip
 """What numpy and h5py raise for a file that is no whole one."""
 HDF5 = (".h5", ".hdf5")
+BLOCK = 512
+"""Bytes at the start of a .h5 file that the format leaves free; they hold a digest of the rest."""
 
 
 class Stored:
@@ -88,10 +90,11 @@ def write_object(
     if path.suffix == ".npz":
         np.savez(buffer, **{LINE: np.array(line), **arrays})  # type: ignore[arg-type]
     else:
-        with extras.h5py.File(buffer, "w", track_order=True) as file:
+        with extras.h5py.File(buffer, "w", track_order=True, userblock_size=BLOCK) as file:
             for name, value in arrays.items():
                 file.create_dataset(name, data=value, track_times=False)
             file.attrs[LINE] = line
+        buffer = io.BytesIO(_sealed(buffer.getvalue()))
     write_bytes(path, buffer.getvalue())
 
 
@@ -164,7 +167,10 @@ def _read(path: str | FilePath) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
                     arrays = {name: file[name] for name in file.files}
                 line = str(arrays.pop(LINE))
             else:
-                with extras.h5py.File(stream, "r") as file:
+                # Tested first, because HDF5 may read a damaged file without end.
+                if (data := stream.read()) != _sealed(data):
+                    raise ValueError
+                with extras.h5py.File(io.BytesIO(data), "r") as file:
                     arrays, line = {name: file[name][()] for name in file}, str(file.attrs[LINE])
             digest, text = line.split(" ", 1)
             whole = digest == _digest(arrays, text)
@@ -193,6 +199,12 @@ def _digest(arrays: Mapping[str, np.ndarray], text: str) -> str:
         found.update(f"{name} {value.dtype} {value.shape}".encode())
         found.update(np.ascontiguousarray(value).tobytes())
     return found.hexdigest()
+
+
+def _sealed(data: bytes) -> bytes:
+    """The bytes of a .h5 file, with the digest of all but the first block in this block."""
+    line = f"{LINE} {hashlib.sha256(data[BLOCK:]).hexdigest()}"
+    return line.encode().ljust(BLOCK, b"\0") + data[BLOCK:]
 
 
 def _as_array(value: Tensor) -> np.ndarray:

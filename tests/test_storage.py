@@ -131,6 +131,25 @@ def test_a_file_with_a_changed_bit_or_cut_short_is_refused(
     assert (found.grid, found.error) == (GRID, 0.01)
 
 
+def test_hdf5_never_reads_a_damaged_file(
+    tmp_path: FilePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may read one without end."""
+    h5py = pytest.importorskip("h5py", reason="h5py of the extra `files` is not installed")
+    file = tmp_path / "a.h5"
+    DENSITY.save(file)
+    data = file.read_bytes()
+
+    def refused(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(h5py, "File", refused)
+    for at in range(0, len(data), 97):
+        file.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        with pytest.raises(SdeflowError, match="is damaged"):
+            Density.load(file)
+
+
 def test_tables_hold_every_number_to_the_last_digit(tmp_path: FilePath) -> None:
     PATH.to_csv(tmp_path / "run.csv")
     rows = list(csv.reader((tmp_path / "run.csv").read_text().splitlines()))

@@ -56,11 +56,11 @@ class Choice:
 
     def cure(self, at: int) -> str:
         """How to say what a column of text or of whole numbers is."""
-        rest = ",".join(self.names[k] for k in self.points if k != at) or "NAME"
+        rest = _some([self.names[k] for k in self.points if k != at]) or "NAME"
         name = self.names[at]
         return (
             f"name the column of the classes, label={name!r} (--label {name}), or choose columns, "
-            f"columns={rest!r} (--columns {rest})"
+            f"columns={rest!r} (--columns)"
         )
 
     def table(
@@ -72,6 +72,11 @@ class Choice:
         if self.asked or self.label is not None:
             return found
         return _split_label(file, found, self)
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names with commas between them; of many, the first two and the last."""
+    return ",".join(names if len(names) < 6 else (*names[:2], "...", names[-1]))
 
 
 def choose(
@@ -121,19 +126,25 @@ def _split_label(file: Path, table: Table, choice: Choice) -> Table:
     if d < 3 or (table.names and re.split(r"[^\w]", table.names[-1].lower())[0] == "z"):
         return table
     last = points[:, -1]
-    if not (np.isfinite(last) & (last == np.round(last))).all():
+    if not _whole(last).all():
         return table
     if d == 3 and not table.names:
         return replace(table, points=points[:, :2], labels=last)
     others = points[:, :-1]
-    if len(np.unique(last)) > FEW or (others == np.round(others)).all(0).any():
+    if len(np.unique(last)) > FEW or _whole(others).all(0).any():
         return table
-    name, every = choice.names[-1], ",".join(choice.names)
+    name, every = choice.names[-1], _some(choice.names)
     raise ValueError(
-        f"{file}: the last column {name!r} has {len(np.unique(last))} whole numbers only, which "
-        f"may be classes; {choice.cure(choice.points[-1])}, or if it is a coordinate, "
-        f"columns={every!r} (--columns {every})"
+        f"{file}: the last column {name!r} has {len(np.unique(last))} whole numbers, so it may "
+        f"hold classes; {choice.cure(choice.points[-1])}, or for a coordinate, columns={every!r}"
     )
+
+
+def _whole(values: np.ndarray) -> np.ndarray:
+    """Which values are whole numbers; a NaN from a damaged file may signal, and is none."""
+    with np.errstate(invalid="ignore"):
+        found: np.ndarray = np.isfinite(values) & (values == np.round(values))
+    return found
 
 
 def as_names(columns: object) -> tuple[str, ...]:
@@ -200,7 +211,7 @@ def classes_of(
         values, which = np.unique(found, return_inverse=True)
         names = [str(v) for v in values]
     else:
-        broken = ~np.isfinite(found) | (found != np.round(found))
+        broken = ~_whole(found)
         if broken.any():
             row = int(broken.argmax())
             raise ValueError(

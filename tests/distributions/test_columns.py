@@ -1,5 +1,6 @@
 """Columns and classes of a table are chosen by name; what is unclear is refused."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,14 @@ BAD = {
     "empty name": (HEAD + rows(), "px,,py", None, "names with commas"),
     "one name twice": (HEAD + rows(), "px,px", None, "one column twice"),
 }
+
+
+def test_a_not_a_number_that_signals_makes_no_warning(tmp_path: Path) -> None:
+    points = np.array([[0.5, 1.5, 0.5], [0.2, 0.3, 2.0]], dtype=">f4")
+    points.view(">u4")[0, 2] = 0x7F800001
+    np.save(tmp_path / "a.npy", points)
+    with warnings.catch_warnings(action="error"), pytest.raises(ValueError, match="NaN"):
+        from_file(tmp_path / "a.npy")
 
 
 @pytest.mark.parametrize("what", BAD)
