@@ -10,6 +10,8 @@ read. Needs zarr (`pip install 'sdeflow[large]'`).
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -105,10 +107,12 @@ def open_cloud(path: str | FilePath) -> CloudFile:
     try:
         group = extras.zarr.open_group(path, mode="r")
         array = group[X]
-        finished, whole = "digest" in group.attrs, array.nchunks_initialized == array.nchunks
-    except (ValueError, KeyError, OSError, TypeError, AttributeError):
+        about, whole = dict(group.attrs), array.nchunks_initialized == array.nchunks
+        if about and about["seal"] != _seal(path, about["provenance"], about["digest"]):
+            raise ValueError
+    except Exception:  # zarr raises a dozen different types for metadata that are damaged
         raise SdeflowError(f"{path} is damaged, or was not written by sdeflow") from None
-    if not finished:
+    if not about:
         raise SdeflowError(f"the run that writes {path} has not finished; run it again to go on")
     if not whole:
         raise SdeflowError(f"{path} lacks chunks; write it again")
@@ -140,8 +144,10 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
 
 def close(path: FilePath, digests: Tensor) -> None:
     """Mark a file as finished, with the digest of its blocks and its provenance."""
-    about = {"provenance": provenance(), "digest": _digest(digests.numpy())}
-    extras.zarr.open_group(path, mode="r+").attrs.update(about)
+    about, digest = provenance(), _digest(digests.numpy())
+    seal = _seal(path, about, digest)
+    group = extras.zarr.open_group(path, mode="r+")
+    group.attrs.update({"provenance": about, "digest": digest, "seal": seal})
 
 
 @dataclass(frozen=True)
@@ -168,3 +174,9 @@ def block_digests(x: np.ndarray) -> np.ndarray:
 def _digest(digests: np.ndarray) -> str:
     """One digest of those of all blocks."""
     return hashlib.sha256(digests.tobytes()).hexdigest()
+
+
+def _seal(path: FilePath, about: Mapping[str, str | int], digest: str) -> str:
+    """A digest of what describes the numbers of a file: their shape, their type and the like."""
+    shape = (path / X / "zarr.json").read_bytes()
+    return hashlib.sha256(shape + json.dumps([about, digest]).encode()).hexdigest()

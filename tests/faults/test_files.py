@@ -242,6 +242,43 @@ def test_damaged_files_of_a_run_are_refused_or_made_good(
     tally(f"damaged {name}", count)
 
 
+def test_damaged_clouds_are_refused(
+    tmp_path: FilePath, tally: Callable[[str, Counter[str]], None]
+) -> None:
+    out, solver = tmp_path / "cloud.zarr", sf.SDESolver(steps=1)
+    sf.simulate(m.OU, torch.zeros(5000, 2), 5000, solver=solver, chunk=4096, out=out)
+
+    def content() -> object:
+        cloud = sf.open_cloud(out)
+        return cloud[:].tolist(), cloud.provenance, cloud.digest
+
+    wanted = content()
+    for file in sorted(f for f in out.rglob("*") if f.is_file() and f.parent.name != "parts"):
+        data = file.read_bytes()
+        judge = whole_or_refused(data)
+        count = drive(lambda _: same(content(), wanted), data, file, judge, 4 * FEW)
+        tally(f"damaged {file.relative_to(out)}", count)
+        file.write_bytes(data)
+
+
+def test_damaged_states_of_a_simulation_are_refused(
+    tmp_path: FilePath, tally: Callable[[str, Counter[str]], None]
+) -> None:
+    grid = sf.Grid((-9.0, -9.0), (9.0, 9.0), (4, 4))
+
+    def simulated() -> object:
+        reduce = [sf.simulation.Moments(), sf.simulation.Histogram(grid)]
+        solver = sf.SDESolver(steps=1)
+        return sf.simulate(m.OU, torch.zeros(5000, 2), 5000, reduce, solver=solver, out=tmp_path)
+
+    wanted, file = repr(simulated()), tmp_path / "parts" / "0000.npz"
+    data = file.read_bytes()
+    count = drive(
+        lambda _: same(repr(simulated()), wanted), data, file, whole_or_refused(data), FEW
+    )
+    tally("damaged state of a simulation", count)
+
+
 @pytest.mark.parametrize("name", ["metrics.jsonl", "rows.jsonl"])
 def test_damaged_logs_are_read_line_by_line(
     name: str, tmp_path: FilePath, tally: Callable[[str, Counter[str]], None]

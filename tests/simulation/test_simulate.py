@@ -316,6 +316,12 @@ def test_a_cloud_in_a_file(tmp_path: Path) -> None:
         sf.sdes.brownian(t_end=1e-12), tmp_path / "cloud.npy", None, Keep(1), solver=SOLVER
     )
     assert same.equal(again)
+    about = out / "x" / "zarr.json"
+    text = about.read_text()
+    about.write_text(text.replace(f"{N},", f"{N - 1},"))
+    with pytest.raises(sf.SdeflowError, match="damaged"):
+        sf.open_cloud(out)
+    about.write_text(text)
     chunks = sorted(file for file in (out / "x" / "c").rglob("*") if file.is_file())
     data = bytearray(chunks[1].read_bytes())
     data[1000] ^= 1
