@@ -115,7 +115,10 @@ def _draw(fig: Any, shown: Columns) -> None:
         _draw_column(ax, shown, k)
     for ax in panels[len(which) :]:
         ax.set_axis_off()
-    panels[0].legend(loc="best")
+    if len(which) == 1:
+        panels[0].legend(loc="best")
+    else:
+        fig.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
 
 
 def _away(shown: Columns, k: int) -> float:

@@ -43,9 +43,9 @@ def loss_levels(ax: Axes, report: LossReport, noise_level: Tensor) -> list[Line2
     lines += ax.plot(at, report.excess, color=PURPLE, label="excess: the difference")
     ax.set(xscale="log", yscale="log", xlabel=r"noise level $\sigma/\alpha$ (data std)")
     ax.set_ylabel(r"$E|\hat\epsilon-\epsilon|^2$ per coordinate")
-    # The legend stands below the curves, at small noise levels.
+    # The legend stands below the curves, at small noise levels; of points the first falls there.
     ax.set_ylim(bottom=max(1e-9, float(report.excess.min()) / 3000))
-    ax.legend(loc="lower left")
+    ax.legend(loc="lower left", frameon=True, framealpha=0.85, edgecolor="none")
     return lines
 
 
