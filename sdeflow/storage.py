@@ -29,8 +29,8 @@ from sdeflow.provenance import provenance, write_bytes
 
 LINE = "sdeflow"
 DAMAGED = (
-    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
+    ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, RuntimeError, MemoryError,
+    OverflowError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What numpy and h5py raise for a file that is no whole one."""
 HDF5 = (".h5", ".hdf5")

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import zipfile
 from functools import cache
 from pathlib import Path as FilePath
 
@@ -200,6 +201,15 @@ def test_a_file_of_another_program_or_suffix_is_refused(tmp_path: FilePath) -> N
     np.savez(tmp_path / "mine.npz", x=np.zeros(3))
     with pytest.raises(SdeflowError, match=r"was not written by sdeflow"):
         Path.load(tmp_path / "mine.npz")
+    for size in (10**12, 10**30):  # more than the memory, and than a number of 64 bits
+        about = {"descr": "<f8", "fortran_order": False, "shape": (size, 2)}
+        with (
+            zipfile.ZipFile(tmp_path / "large.npz", "w") as file,
+            file.open("t.npy", "w") as array,
+        ):
+            np.lib.format.write_array_header_1_0(array, about)
+        with pytest.raises(SdeflowError, match=r"was not written by sdeflow"):
+            Path.load(tmp_path / "large.npz")
     with pytest.raises(ValueError, match=r"must end in \.npz or \.h5"):
         DENSITY.save(tmp_path / "p.pt")
     with pytest.raises(ValueError, match=r"must end in \.csv"):

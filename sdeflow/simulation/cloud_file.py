@@ -106,10 +106,10 @@ def open_cloud(path: str | FilePath) -> CloudFile:
         raise FileNotFoundError(f"there is no {path}")
     try:
         group = extras.zarr.open_group(path, mode="r")
-        array = group[X]
-        about, whole = dict(group.attrs), array.nchunks_initialized == array.nchunks
+        about, array = dict(group.attrs), group[X]
         if about and about["seal"] != _seal(path, about["provenance"], about["digest"]):
             raise ValueError
+        whole = bool(about) and array.nchunks_initialized == array.nchunks
     except Exception:  # zarr raises a dozen different types for metadata that are damaged
         raise SdeflowError(f"{path} is damaged, or was not written by sdeflow") from None
     if not about:

@@ -94,11 +94,14 @@ class _Opened:
         if not path.is_file():
             raise FileNotFoundError(f"there is no {path}")
         try:
-            self._rows = rows = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError):
+            with np.errstate(over="ignore"):  # of a shape that is too large
+                self._rows = rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError, OSError, OverflowError):
             raise SdeflowError(f"{path} is damaged, or was not written by numpy.save") from None
         if rows.ndim != 2 or rows.dtype.kind != "f":
-            raise ValueError(f"{path} must hold floating-point numbers (n, d), got {rows.shape}")
+            raise ValueError(
+                f"{path} must hold floating-point numbers (n, d), got {rows.dtype} {rows.shape}"
+            )
 
     def __len__(self) -> int:
         return len(self._rows)
