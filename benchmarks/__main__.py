@@ -11,6 +11,7 @@ import sys
 
 from benchmarks import (
     checkerboard,
+    devices,
     digits,
     exact,
     fokker_planck,
@@ -55,6 +56,7 @@ def main() -> None:
     solvers.add_parser(names)
     words.add_parser(names)
     large.add_parser(names)
+    devices.add_parser(names)
     given = parser.parse_args()
     commit()  # the commit of the code that runs, even if the working tree changes later
     try:

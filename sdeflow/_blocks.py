@@ -21,6 +21,10 @@ from torch import Tensor
 ROWS = 256
 """Particles in a block: few enough for the cache, enough for the kernels to be efficient."""
 
+GPU_ROWS = 2**14
+"""Particles in a block on a GPU, which a small block leaves idle. Every block there has this one
+shape, because a GPU takes other kernels for other shapes."""
+
 PAGE = 64
 """Steps whose coefficients are computed together."""
 
@@ -30,17 +34,20 @@ Evaluate = Callable[[Tensor], Tensor]
 """x (n, d) -> (n, d), a function at one time; whatever depends on time alone is in it already."""
 
 
-def block() -> int:
-    """The number of particles in one call of a network: `ROWS` for each thread."""
-    return ROWS * torch.get_num_threads()
+def block(device: torch.device) -> int:
+    """The most particles in one call of a network; on a CPU, `ROWS` for each thread."""
+    return ROWS * torch.get_num_threads() if device.type == "cpu" else GPU_ROWS
 
 
-def blocked(network: Callable[..., Tensor], rows: int | None = None) -> Callable[..., Tensor]:
+def blocked(
+    network: Callable[..., Tensor], device: torch.device, rows: int | None = None
+) -> Callable[..., Tensor]:
     """The function (rest, x) -> network(x, *rest), which calls the network on one block at a time.
 
-    x (n, d) -> (n, d). A block has `rows` rows; by default `block()`.
+    x (n, d) -> (n, d) on the device. A block has `rows` rows; by default those of `block`.
     """
-    most, rows = rows or block(), rows or ROWS
+    most = rows or block(device)
+    rows = rows or (ROWS if device.type == "cpu" else GPU_ROWS)
 
     def evaluate(rest: tuple[Tensor, ...], x: Tensor) -> Tensor:
         n = x.shape[0]  # len(x) takes four times as long

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 import sdeflow as sf
+from sdeflow._blocks import GPU_ROWS, blocked
 from sdeflow.experiment import run
 from sdeflow.experiment.cli import main
 from sdeflow.experiment.config import Config
@@ -783,3 +784,17 @@ def test_info_names_the_gpus(
     with warnings.catch_warnings():
         main(["info"])
     assert "cuda:0, H0; cuda:1, H1" in capsys.readouterr().out
+
+
+def test_a_gpu_is_given_blocks_of_one_shape() -> None:
+    shapes = []
+
+    def network(x: Tensor) -> Tensor:
+        shapes.append(tuple(x.shape))
+        return 2 * x
+
+    with FakeDevice():
+        for n in (1, 300, GPU_ROWS, GPU_ROWS + 1):
+            x = torch.arange(2.0 * n).reshape(n, 2)
+            assert blocked(network, FAKE)((), x.to(FAKE)).cpu().equal(2 * x)
+    assert shapes == 5 * [(GPU_ROWS, 2)]

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import large, record
+from benchmarks import devices, large, record
 from benchmarks.published import command as published
 from benchmarks.solvers import law, order_rows, pictures, total_variation, work
 from benchmarks.solvers.rows import Row
@@ -97,6 +97,7 @@ def text(rows: list[Row]) -> str:
         "published": published.recorded(),
         "large_times": record.table(large.recorded("time")),
         "large_agreement": record.table(large.recorded("agreement")),
+        "devices": record.table(devices.recorded()),
     }
     return TEXT.read_text().format(**fields)
 

@@ -137,7 +137,7 @@ class Distribution(ABC):
         of any size.
         """
         a, s = (torch.tensor(v, dtype=torch.float64, device=like.device) for v in (alpha, sigma))
-        return partial(blocked(lambda x: self.posterior(x, a, s).noise), ())
+        return partial(blocked(lambda x: self.posterior(x, a, s).noise, like.device), ())
 
     def on_grid(
         self, grid: Grid, alpha: float = 1.0, sigma: float = 0.0, *, missing: float = 1e-4

@@ -17,7 +17,7 @@ from itertools import repeat
 import torch
 from torch import Tensor, nn
 
-from sdeflow._blocks import ROWS, Evaluate, block, blocked, paged
+from sdeflow._blocks import GPU_ROWS, ROWS, Evaluate, block, blocked, paged
 from sdeflow._validation import (
     check_int,
     check_kind,
@@ -168,10 +168,10 @@ class LearnedField(Field):
         given, like = like, self._near(like)
         inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None or t.ndim or self._per_particle or torch.is_grad_enabled():
-            inner = partial(called(self.network, self._rows, self.shape), (inputs, *rest))
+            inner = partial(called(self.network, self._rows(like), self.shape), (inputs, *rest))
         else:
             condition = network.condition(inputs, *rest)
-            inner = partial(blocked(network.body, self.batch), (condition,))
+            inner = partial(blocked(network.body, like.device, self.batch), (condition,))
         return _carried(self._in_units(inner, c, like), like, given)
 
     def table(self, t: Tensor, c: Coefficients[Tensor], like: Tensor) -> Table:
@@ -180,7 +180,7 @@ class LearnedField(Field):
         inputs, rest, network = self._time_input(t, c, like), self._rest(like), self._split
         if network is None:
             call, labels = (
-                repeat(called(self.network, self._rows, self.shape)),
+                repeat(called(self.network, self._rows(like), self.shape)),
                 [repeat(r) for r in rest],
             )
 
@@ -189,7 +189,9 @@ class LearnedField(Field):
 
         else:
             # One workspace serves the whole run.
-            body = blocked(network.bound(self.batch or block()), self.batch)
+            body = blocked(
+                network.bound(self.batch or block(like.device)), like.device, self.batch
+            )
 
             def page(start: int, stop: int) -> list[Evaluate]:
                 parts = network.condition(inputs[start:stop], *rest)
@@ -256,11 +258,13 @@ class LearnedField(Field):
         inner = (m for m in network.modules() if not isinstance(m, Conditioned))
         return network if all(type(m) in MODELESS for m in inner) else None
 
-    @property
-    def _rows(self) -> int | None:
+    def _rows(self, like: Tensor) -> int | None:
         """The number of rows in one call of the network; None for all."""
         own = isinstance(self.network, Conditioned) and not torch.is_grad_enabled()
-        return self.batch or (ROWS if own else None)
+        if not own or self.batch:
+            return self.batch
+        # A row with a shape is a picture, of which a GPU may not hold a large block.
+        return ROWS if like.device.type == "cpu" or self.shape else GPU_ROWS
 
     def _type(self, like: Tensor) -> torch.dtype:
         """The floating-point type of the network, or that of the cloud without parameters."""
