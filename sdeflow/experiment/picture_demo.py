@@ -36,17 +36,16 @@ Draw = Callable[[Field, int, int], tuple[Tensor, int, float]]
 
 
 def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> dict:
-    """The rows of a report, one for each sampler and field, and the sampling floors."""
+    """The rows of a report, one for each sampler and field, the sampling floors, and pictures."""
     seed = problem.config.seed
     field = field_of(problem, labels_of(problem, None, n, seed))
-    rows, shown = [], {}
-    for name, draw in samplers:
-        x, nfe, seconds = draw(field, n, seed)
-        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
-        shown[name] = x[-1][:SHOWN]
+    runs: list[tuple[str, Draw, Field]] = [(name, draw, field) for name, draw in samplers]
     if problem.truth is not None:
-        x, nfe, seconds = samplers[-1][1](problem.truth, n, seed)
-        name = f"exact field, {samplers[-1][0]}"
+        name, draw = samplers[-1]
+        runs.append((f"exact field, {name}", draw, problem.truth))
+    rows, shown = [], {"real, not learned": unseen(problem)[:SHOWN]}
+    for name, draw, field in runs:
+        x, nfe, seconds = draw(field, n, seed)
         rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
         shown[name] = x[-1][:SHOWN]
     about = {"units": str(problem.units), "held_out": len(unseen(problem))}
