@@ -129,9 +129,9 @@ def read_log(path: Path) -> list[dict[str, float]]:
 def in_words(found: dict) -> dict[str, object]:
     """The result of `run.summary`, in words."""
     last, steps = found["last"], found["config"]["steps"]
-    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
+    left = f"not finished, {last['step'] if last else 0} of {steps} steps"
     return {
-        "training": done if found["finished"] else f"{done} of {steps} steps",
+        "training": "finished" if found["finished"] else left,
         "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
         **{name: value for name, value in found["config"].items() if value is not None},
         "files": ", ".join(found["files"]),

@@ -28,7 +28,6 @@ from sdeflow._validation import (
     check_numbers,
     shown,
 )
-from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
 from sdeflow.experiment.check_setting import setting_of, tabulated
 from sdeflow.experiment.classes import conditioned
@@ -206,11 +205,9 @@ def view(
         cells: cells along each axis of the densities' grid.
         density: whether to compute the densities, which takes most of the time.
         label: name of the class to sample, for a run trained with classes.
-        seed: seed of all random numbers.
+        seed: of all random numbers.
 
-    Raises:
-        ValueError, TypeError, SdeflowError: those of `run.reopen`, `page` and `evolve`.
-        OSError: the file cannot be written.
+    Errors are those of `run.reopen`, `page` and `evolve`.
     """
     check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
     check_int(cells, "cells", 32)
@@ -242,15 +239,12 @@ def _densities(
 ) -> tuple[tuple[DensityPath, DensityPath], str]:
     """The densities of SDE and flow at the times that the grid resolves, and a note on them."""
     setting = setting_of(problem, cells)
-    rescaling, process = setting.rescaling, problem.process
-    times = t.double()[t.double() >= setting.t_end]
-    wider = rescaling(process.t_max) / rescaling(setting.t_end)
-    prior = prior_density(setting.grid.scaled(wider), process)
+    times, prior = t.double()[t.double() >= setting.t_end], setting.prior()
     field = tabulated(learned, setting, prior)
     try:
         with advised():
             noisy, smooth = (
-                evolve(reverse(field, eta), prior, times, rescaling=rescaling)
+                evolve(reverse(field, eta), prior, times, rescaling=setting.rescaling)
                 for eta in (1.0, 0.0)
             )
     except SdeflowError as error:
