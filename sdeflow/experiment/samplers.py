@@ -58,7 +58,7 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
 
 
 def choose_motion(
-    folder: Path, method: str, steps: int, built: Problem | None = None, which: str | None = None
+    folder: Path, method: str, steps: int, built: Problem, which: str | None
 ) -> Motion:
     """Choose (field, eta) -> SDE: `multistep`, `multistep` with fitted steps, or `reverse`."""
     if method == MULTISTEP:

@@ -32,17 +32,9 @@ class Unclip:
 
 
 UNUSED = {
-    "method": "multistep",
-    "steps": 20,
-    "eta": None,
-    "which": None,
-    "interval": None,
-    "save": None,
-    "out": None,
-    "overwrite": False,
-    "film": None,
-    "device": "cpu",
-}
+    "method": "multistep", "steps": 20, "eta": None, "which": None, "interval": None,
+    "save": None, "out": None, "overwrite": False, "film": None, "device": "cpu",
+}  # fmt: skip
 """Options of `sdeflow sample` that do not apply to prompts, and their defaults."""
 
 

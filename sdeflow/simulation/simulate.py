@@ -177,7 +177,7 @@ def _simulated(
     forest.absorb([] if parts is None else parts.read())
     gaps = forest.missing(-(-run.n // BLOCK))
     own = Forest(reducers)
-    bar = Bar(run.n, sum(last - first for first, last in gaps) * BLOCK, here, progress)
+    bar = _bar(run.n, gaps, progress and here.is_writer)
     try:
         for first, last in _shared(gaps, chunk // BLOCK, here):
             low, high = first * BLOCK, min(last * BLOCK, run.n)
@@ -191,7 +191,7 @@ def _simulated(
                 own.add((0, k), tuple(reducer.reduce(piece) for reducer in reducers))
             if parts is not None:
                 parts.write(own)
-            bar.moved(high - low)
+            bar.update(min(bar.total - bar.n, (high - low) * here.size))  # ranks have equal parts
     finally:  # also after Ctrl-C
         bar.close()
         if parts is not None:
@@ -203,6 +203,14 @@ def _simulated(
         close(folder, forest.total()[-1]["digests"])
     barrier(here)
     return forest
+
+
+def _bar(n: int, gaps: list[tuple[int, int]], shown: bool) -> tqdm:
+    """A bar of the particles of all ranks."""
+    done = max(0, n - sum(last - first for first, last in gaps) * BLOCK)
+    return tqdm(
+        total=n, initial=done, unit="particle", unit_scale=True, leave=False, disable=not shown
+    )
 
 
 def _shared(gaps: list[tuple[int, int]], most: int, here: Layout) -> list[tuple[int, int]]:
@@ -226,28 +234,3 @@ def _piece(path: Path, a: int, b: int) -> Path:
     if events is not None:
         events = Events(events.time[a:b], events.x[a:b])
     return replace(path, x=path.x[:, a:b], absorbed=absorbed, events=events)
-
-
-class Bar:
-    """A bar of the particles of all ranks, as rank 0 sees it: ranks have equal parts.
-
-    Args:
-        n, missing: all particles, and those that are not done yet.
-        here: this rank.
-        progress: whether to show it.
-    """
-
-    def __init__(self, n: int, missing: int, here: Layout, progress: bool) -> None:
-        self._ranks = here.size
-        self._bar = tqdm(
-            total=n, initial=max(0, n - missing), unit="particle", unit_scale=True,
-            disable=not (progress and here.is_writer), leave=False,
-        )  # fmt: skip
-
-    def moved(self, count: int) -> None:
-        """Add the particles that this rank has moved, and as many for each other rank."""
-        self._bar.update(min(self._bar.total - self._bar.n, count * self._ranks))
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()
