@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_finite, check_int, check_kind, check_positive, check_seed
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict, markdown_table
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField

@@ -23,9 +23,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_kind
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict, markdown_table
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fokker_planck.arguments import check_refuse, check_rescaling

@@ -18,10 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scipy import stats
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_between, check_positive
+from sdeflow._wording import markdown_table
 from sdeflow.density import Grid
 from sdeflow.diagnostics.hypothesis import Test, holm
 
@@ -189,8 +189,3 @@ class PathVerdict:
 
     def _repr_markdown_(self) -> str:
         return str(self)
-
-
-def markdown_table(headers: tuple[str, ...], rows: list[tuple]) -> str:
-    """A Markdown table of rows of words, which are not read as numbers."""
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)

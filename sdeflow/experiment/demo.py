@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_file, check_int
+from sdeflow._wording import markdown_table
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import column_figure, picture_demo, pictures
 from sdeflow.experiment.classes import NONE, labels_of
@@ -226,7 +226,8 @@ def markdown(report: dict) -> str:
     out = [f"### {report['data']}", ""]
     if "loss" in report:
         losses = [f"{report[key]:.4f}" for key in ("loss", "loss_irreducible", "loss_excess")]
-        out += [_table([losses], ["noise loss", "irreducible (exact field)", "excess"]), ""]
+        head = ("noise loss", "irreducible (exact field)", "excess")
+        out += [markdown_table(head, [losses]), ""]
     n, floor, sd = (report[key] for key in ("particles", "sampling_floor", "sampling_floor_sd"))
     rows = [
         [
@@ -235,16 +236,13 @@ def markdown(report: dict) -> str:
         ]
         for row in report["rows"]
     ]  # fmt: skip
+    headers = ("sampler", "NFE", "seconds", "W2, learned field", "W2, exact field")
     out += [
         f"W2 between {n} particles and {n} data points, in data std ({report['units']}). Sampling "
         f"floor, W2 between two samples of the data: {floor:.3f} +- {sd:.3f}.",
         "",
-        _table(rows, ["sampler", "NFE", "seconds", "W2, learned field", "W2, exact field"]),
+        markdown_table(headers, rows),
         "",
         f"Time: {report['seconds']:.0f} s, of which training {report['training_seconds']:.0f} s.",
     ]
     return "\n".join(out) + "\n"
-
-
-def _table(rows: list[list], headers: list[str]) -> str:
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)

@@ -18,9 +18,9 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
+from sdeflow._wording import markdown_table
 from sdeflow.diagnostics.distances import energy_distance, sliced_wasserstein
 from sdeflow.distributions.points import PointSet
 from sdeflow.experiment.classes import field_of, labels_of
@@ -106,7 +106,7 @@ def markdown(report: dict) -> str:
         f"{report['particles']} samples, each class in turn, against {report['held_out']} "
         f"held-out pictures, in data std ({report['units']}).",
         "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        markdown_table(headers, rows),
         "",
         "Samples of the exact field of a finite set are copies of its pictures. The check against "
         "a density (`sdeflow check`) and the page (`sdeflow view`) need data of two coordinates: "

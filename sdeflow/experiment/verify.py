@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import (
     ErrorBudget,
@@ -228,7 +228,7 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         f"check ends at noise level {found.noise_level:.3g} (in data std: {found.units}), below "
         "which the grid is too coarse.",
         "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        markdown_table(headers, rows),
         "",
         "Total variation between the densities of flow and SDE under the learned field: "
         f"{found.inconsistency:.3f} +- {found.inconsistency_error:.3f}; it is 0 for an exact "

@@ -25,10 +25,10 @@ from typing import Any, Self, overload
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.storage import Stored, as_numpy, as_xarray, write_csv
@@ -86,7 +86,7 @@ class Diagnostics:
             for k, v in vars(self).items()
         ]
         headers = ("diagnostic", "value", "warning above", "error above")
-        return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        return markdown_table(headers, rows)
 
     def _repr_markdown_(self) -> str:
         return str(self)
