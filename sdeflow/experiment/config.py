@@ -81,9 +81,9 @@ class Config:
         plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
         shaped = data in SHAPED
         plain |= self._checked_table(data)
-        usual = PICTURES if shaped else PLANE
-        for name, given in ((name, getattr(self, name)) for name in Sizes._fields):
-            plain[name] = getattr(usual, name) if given is None else _checked(name, given)
+        for name, usual in (PICTURES if shaped else PLANE)._asdict().items():
+            given = getattr(self, name)
+            plain[name] = usual if given is None else _checked(name, given)
         if shaped and (plain["depth"] != 1 or int(str(plain["width"])) % 8):
             raise ValueError(
                 f"{data} are learned by a UNet, of a width that 8 divides and of depth 1, got "

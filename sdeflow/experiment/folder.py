@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
+
+T = TypeVar("T")
 
 Format = Literal["png", "pdf", "svg"]
 """Formats of the figures of a demo and of a check."""
@@ -143,12 +145,16 @@ def sealed(about: Mapping[str, object]) -> str:
     return json.dumps({**about, "sha256": _digest(about)}, indent=1)
 
 
-def unsealed(text: str) -> dict:
-    """The values of `sealed`; files of older versions have no digest.
+def read_sealed(path: Path, build: Callable[[dict], T], cure: str) -> T:
+    """What `build` makes of the values of a sealed file; SdeflowError if that is damaged."""
+    try:
+        return build(unsealed(path.read_text()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SdeflowError(f"{path} is damaged ({error}); {cure}") from None
 
-    Raises:
-        ValueError: the text is no JSON object, or was changed after it was written.
-    """
+
+def unsealed(text: str) -> dict:
+    """The values of `sealed`, if they are whole; files of older versions have no digest."""
     found = json.loads(text)
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")

@@ -97,11 +97,8 @@ def rounded(values: np.ndarray | Tensor) -> list:
 
 
 def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
-    """Pack densities at some of the times t (T,), with 8 bits for each cell, and their grids.
-
-    Raises:
-        ValueError: a density is not two-dimensional, its time is not in t, or grids differ.
-    """
+    """Pack densities at some of the times t (T,), with 8 bits for each cell, and their grids."""
+    check_kind(densities, DensityPath, "densities", "evolve gives one")
     coarse = [_merged(p) for p in densities]
     if any(p.grid.dim != 2 or p.grid.shape != coarse[0].grid.shape for p in coarse):
         raise ValueError("densities must have two dimensions, and grids of the same shape")

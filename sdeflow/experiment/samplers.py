@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.experiment.folder import unsealed
+from sdeflow.experiment.folder import read_sealed
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.sdes.calibration import with_plan
@@ -80,7 +80,4 @@ def fitted_steps(
         words += [] if which is None else ["--class", which]
         of = f"{steps} fitted steps" + ("" if which is None else f" of class {which}")
         raise SdeflowError(f"{folder} holds no {of}; fit them with: {shlex.join(words)}")
-    try:
-        return FittedPlan.from_plain(unsealed(file.read_text()))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None
+    return read_sealed(file, FittedPlan.from_plain, "calibrate again")

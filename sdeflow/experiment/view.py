@@ -103,7 +103,7 @@ def page(
         "same": bool(np.array_equal(clouds[0][0], clouds[-1][0])),
         "low": low.tolist(), "high": high.tolist(), **found,
         "paths": [positions(x, low, high) for x in clouds],
-        "densities": [_density(p, t) for p in pair],
+        "densities": [None if p is None else density_frames(p, t) for p in pair],
         "arrows": None if field is None else arrow_frames(field, t, found),
     }  # fmt: skip
     given = {} if about is None else about
@@ -154,12 +154,6 @@ def check_size(count: int) -> None:
         raise ValueError(
             f"a page holds at most {MOST} positions, got {count}; take fewer particles or states"
         )
-
-
-def _density(densities: object, t: np.ndarray) -> dict[str, object] | None:
-    if densities is None:
-        return None
-    return density_frames(check_kind(densities, DensityPath, "densities", "evolve gives one"), t)
 
 
 def _filled(title: str, data: dict, made: dict[str, object]) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
-from sdeflow.experiment.folder import WORDS, check_folder, is_words, sealed, unsealed
+from sdeflow.experiment.folder import WORDS, check_folder, is_words, read_sealed, sealed
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
 from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP
@@ -122,14 +122,12 @@ def _config(folder: Path) -> UnCLIPConfig | None:
     """The settings of the run in a folder; None if there is no run."""
     if not is_words(folder):
         return None
-    try:
-        found = unsealed((folder / WORDS).read_text())
+
+    def config(found: dict) -> UnCLIPConfig:
         found.pop("made", None)
         return UnCLIPConfig(**found)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SdeflowError(
-            f"{folder / WORDS} is damaged ({error}); restore it or train again"
-        ) from None
+
+    return read_sealed(folder / WORDS, config, "restore it or train again")
 
 
 def _report(model: UnCLIP) -> str:

@@ -145,7 +145,7 @@ def close(path: FilePath, digests: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Stored(Reducer):
+class BlockDigests(Reducer):
     """Keeps the digest of each block of the last cloud, (blocks, 32) bytes."""
 
     def reduce(self, path: Path) -> State:

@@ -56,11 +56,7 @@ class Parts:
         self._written = 0.0
 
     def read(self) -> Nodes:
-        """What earlier runs have done.
-
-        Raises:
-            SdeflowError: the folder holds another simulation, or a file is damaged.
-        """
+        """What earlier runs have done; SdeflowError if they did another simulation."""
         nodes: Nodes = []
         for file in self.before:
             tensors, plain = read_object(file, KIND)

@@ -31,7 +31,7 @@ from sdeflow.distributed import Layout, barrier, layout
 from sdeflow.provenance import alone
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE, check_sde
-from sdeflow.simulation.cloud_file import FILE, Stored, close, create, open_cloud
+from sdeflow.simulation.cloud_file import FILE, BlockDigests, close, create, open_cloud
 from sdeflow.simulation.forest import Forest
 from sdeflow.simulation.parts import Parts, collected, fingerprint
 from sdeflow.simulation.reducers import Reducer
@@ -172,7 +172,7 @@ def _simulated(
     array = None
     if folder is not None and folder.suffix == FILE:
         array = create(folder, run.n, probe.x[-1], chunk, here)
-        chunk, reducers = int(array.chunks[0]), [*reducers, Stored()]
+        chunk, reducers = int(array.chunks[0]), [*reducers, BlockDigests()]
     forest = Forest(reducers)
     forest.absorb([] if parts is None else parts.read())
     gaps = forest.missing(-(-run.n // BLOCK))
