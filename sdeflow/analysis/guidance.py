@@ -192,7 +192,7 @@ def _guided_cloud(
 ) -> Tensor:
     """n guided particles (n, dim) at the last time, from the same prior."""
     process = field.process
-    x = process.prior(check_int(n, "n"), dim, seed, torch.float64)
+    x = process.prior(n, dim, seed, torch.float64)
     # Of orders 3/2 and 4, so that the error of the steps is negligible; rk4 needs fewer steps.
     solver = (
         SDESolver("srk", times=log_snr_times(process, steps), seed=seed)
@@ -235,13 +235,13 @@ def _tilted(conditional: Density, against: Density, scale: float) -> Density:
     return Density(conditional.grid, mass / mass.sum())
 
 
-def smallest_set(density: Density, held: float = HELD) -> Tensor:
-    """The fewest cells that hold this share of a density's mass, as a mask of its shape."""
+def smallest_set(density: Density) -> Tensor:
+    """The fewest cells that hold 95 % of a density's mass, as a mask of its shape."""
     mass = density.mass.reshape(-1)
     rank = torch.argsort(mass, descending=True, stable=True)
     before = torch.cumsum(mass[rank], 0) - mass[rank]
     inside = torch.zeros_like(mass, dtype=torch.bool)
-    inside[rank] = before < held * mass.sum()
+    inside[rank] = before < HELD * mass.sum()
     return inside.reshape(density.mass.shape)
 
 

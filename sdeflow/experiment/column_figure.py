@@ -99,7 +99,8 @@ def _draw(fig: Any, shown: Columns) -> None:
         return _draw_pairs(fig, shown)
     which = list(range(d))
     if d > MOST_COLUMNS:
-        away = [_away(shown, k) for k in which]
+        clouds = zip(shown.samples.T.numpy(), shown.data.T.numpy(), strict=True)
+        away = [float(stats.ks_2samp(x, y).statistic) for x, y in clouds]
         which = sorted(which, key=lambda k: -away[k])[:MOST_COLUMNS]
         fig.suptitle(f"the {MOST_COLUMNS} of {d} columns whose samples differ most from the data")
     across = min(len(which), 4)
@@ -109,11 +110,6 @@ def _draw(fig: Any, shown: Columns) -> None:
     for ax in panels[len(which) :]:
         ax.set_axis_off()
     panels[0].legend(loc="best")
-
-
-def _away(shown: Columns, k: int) -> float:
-    """The Kolmogorov-Smirnov distance of samples and data in one column."""
-    return float(stats.ks_2samp(shown.samples[:, k].numpy(), shown.data[:, k].numpy()).statistic)
 
 
 def _draw_column(ax: Any, shown: Columns, k: int) -> None:

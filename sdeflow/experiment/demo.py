@@ -55,18 +55,18 @@ class Sampler:
     comoving: bool = False
 
     def __call__(
-        self, field: Field, n: int, seed: int, save: int = 1, device: torch.device | None = None
+        self, field: Field, n: int, seed: int, device: torch.device | None = None
     ) -> tuple[Tensor, int, float]:
-        """The states (T, n, d) in the coordinates of the data, the network calls, the seconds.
+        """The cloud (n, d) on the CPU in the coordinates of the data, the network calls, seconds.
 
-        The particles lie on `device`, by default the CPU; the states come back to the CPU.
+        The particles lie on `device`, by default the CPU.
         """
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
         x = p.prior(n, field.dim or 2, seed, device=device)
-        path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save)
-        states = path.x.cpu()
-        return states * ends[1] if self.comoving else states, path.nfe, path.seconds
+        path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save=1)
+        x = path.x[-1].cpu()
+        return x * ends[1] if self.comoving else x, path.nfe, path.seconds
 
 
 FLOW = Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0))
@@ -196,9 +196,9 @@ def measure(problem: Problem, n: int) -> dict:
     for sampler in SAMPLERS:
         x, nfe, seconds = sampler(problem.field, n, seed, device=problem.device)
         row = {"sampler": sampler.name, "nfe": nfe, "seconds": seconds}
-        row["learned"] = wasserstein(x[-1], data)
+        row["learned"] = wasserstein(x, data)
         if problem.truth is not None:
-            row["exact"] = wasserstein(sampler(problem.truth, n, seed)[0][-1], data)
+            row["exact"] = wasserstein(sampler(problem.truth, n, seed)[0], data)
         rows.append(row)
     return {
         "units": str(problem.units), "sampling_floor": floor, "sampling_floor_sd": floor_sd,
@@ -216,7 +216,7 @@ def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
     path = SDESolver("heun", 100, seed=seed).solve(
         sde, p.prior(n, 2, seed, device=problem.device), times[[0, *shown, 100]]
     )
-    flow = FLOW(problem.field, n, seed, device=problem.device)[0][-1]
+    flow = FLOW(problem.field, n, seed, device=problem.device)[0]
     data, named = problem.standard.sample(n, seed + 1), problem.data.columns
     return pictures.Snapshots(problem.field, path, flow, data, problem.data if named else None)
 

@@ -32,7 +32,7 @@ SHOWN = 20
 """Pictures in each row of the figure."""
 
 Draw = Callable[[Field, int, int], tuple[Tensor, int, float]]
-"""(field, n, seed) -> the states (T, n, d), the calls, the seconds."""
+"""(field, n, seed) -> the cloud (n, d), the calls, the seconds."""
 
 
 def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> dict:
@@ -46,8 +46,8 @@ def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> d
     rows, shown = [], {"real, not learned": unseen(problem)[:SHOWN]}
     for name, draw, field in runs:
         x, nfe, seconds = draw(field, n, seed)
-        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
-        shown[name] = x[-1][:SHOWN]
+        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x)})
+        shown[name] = x[:SHOWN]
     about = {"units": str(problem.units), "held_out": len(unseen(problem))}
     return {**about, **sampling_floors(problem, n), "rows": rows, "shown": shown}
 

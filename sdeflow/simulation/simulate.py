@@ -95,7 +95,7 @@ def simulate(
         raise ValueError("give reduce=[...], out='cloud.zarr' or both: else nothing is kept")
     if check_int(chunk, "chunk") % BLOCK:
         raise ValueError(f"chunk must be a multiple of {BLOCK}, got {chunk}")
-    motion = _always(sde) if isinstance(sde, SDE) or not callable(sde) else sde
+    motion: Any = sde if callable(sde) and not isinstance(sde, SDE) else lambda first, count: sde
     draw, n = draws(start, check_sde(motion(0, 1)), n, check_seed(seed))
     solver = SDESolver() if solver is None else solver
     if isinstance(solver, SDESolver):
@@ -110,10 +110,6 @@ def simulate(
         assert folder is not None
         return open_cloud(folder)
     return results[0] if isinstance(reduce, Reducer) else tuple(results)
-
-
-def _always(sde: SDE) -> Motion:
-    return lambda first, count: check_sde(sde)
 
 
 @dataclass(frozen=True)
