@@ -70,7 +70,6 @@ class KernelVariance:
         object.__setattr__(self, "value", value)
 
     def __repr__(self) -> str:
-        """One line."""
         low, high = float(self.value.min()), float(self.value.max())
         return f"variances of a chain of {len(self.times)} steps, from {low:.2g} to {high:.2g}"
 
@@ -106,7 +105,6 @@ class Bound:
     terms: Tensor
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"evidence lower bound of {self.terms.shape[1]} points in {len(self.times)} steps: "
             f"{self.mean:.6g} +- {self.error:.2g} nats"

@@ -86,7 +86,6 @@ class GuidedLaw:
         return f"w = {self.scale:g}: fidelity {self.fidelity:.3f}, coverage {self.coverage:.3f}"
 
     def __repr__(self) -> str:
-        """One line."""
         tv = self.from_tilted[0]
         return (
             f"guided sampling, {self._summary()}, total variation {tv:.4f} from the tilted density"

@@ -37,7 +37,6 @@ class NoiseLevel:
         object.__setattr__(self, "rho", check_positive(self.rho, "rho"))
 
     def __repr__(self) -> str:
-        """In words."""
         return f"noise level {self.rho:.4g}"
 
     @staticmethod
@@ -130,7 +129,6 @@ class Curve:
         object.__setattr__(self, "value", value)
 
     def __repr__(self) -> str:
-        """In words."""
         (a, b), (c, d) = (v.aminmax() for v in (self.rho, self.value))
         return (
             f"curve over {len(self.rho)} noise levels from {float(a):.3g} to {float(b):.3g}, "

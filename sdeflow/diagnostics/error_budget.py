@@ -61,7 +61,6 @@ class ErrorSource:
     detected: bool
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"error source {self.name}: total variation {self.value:.2e} in [{self.low:.1e}, "
             f"{self.high:.1e}], {'detected' if self.detected else 'not detected'}"
@@ -99,7 +98,6 @@ class ErrorBudget:
         return tuple(source.name for source in self.sources if source.detected)
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"error budget of {self.total.n} particles: total variation "
             f"{self.total.distance:.2e}, detected: {', '.join(self.causes) or 'nothing'}"

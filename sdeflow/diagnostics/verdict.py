@@ -97,7 +97,6 @@ class Verdict:
         return self.bound < check_positive(within, "within")
 
     def __repr__(self) -> str:
-        """One line."""
         mean, sd = self.sampling_floor
         return (
             f"verdict on {self.n} particles in {self.bins} bins: {format_p_value(self.p_value)} "
@@ -165,7 +164,6 @@ class PathVerdict:
         return f"{format_p_value(self.p_value)} after Holm over {len(self.tests)} p-values"
 
     def __repr__(self) -> str:
-        """One line."""
         return f"verdict on a path at {len(self.verdicts)} times: {self._summary()}"
 
     def __str__(self) -> str:

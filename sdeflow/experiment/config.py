@@ -129,7 +129,6 @@ class Config:
         return self.data in SHAPED
 
     def __repr__(self) -> str:
-        """Write the settings in words."""
         classes = " with classes" if self.conditional else ""
         network = f"UNet {self.width}" if self.shaped else f"network {self.depth} x {self.width}"
         columns = "" if self.columns is None else f" ({self.columns})"

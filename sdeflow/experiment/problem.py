@@ -117,7 +117,6 @@ class Problem:
         return self.data.label(str(name) if isinstance(name, int) else name)
 
     def __repr__(self) -> str:
-        """Write the settings in words, and whether the exact field is known."""
         known = "unknown" if self.truth is None else "known"
         return f"{self.config}; exact field {known}"
 

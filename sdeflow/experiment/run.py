@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
+from sdeflow._validation import SdeflowError, check_device, check_file, check_int
 from sdeflow.experiment import pictures
 from sdeflow.experiment.classes import (
     NONE,
@@ -90,7 +90,6 @@ def fit(
     folder, device = check_file(folder, "folder"), check_device(device)
     check_folder(folder)
     check_no_words(folder)
-    check_kind(config, Config, "config")
     built = problem(config)
     known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():

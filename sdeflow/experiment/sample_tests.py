@@ -93,7 +93,6 @@ class SampleTests:
     labels: tuple[Tensor, Tensor] | None
 
     def __repr__(self) -> str:
-        """Write the result in words."""
         words = "obey" if self.passed() else "DO NOT obey"
         return f"particles {words} the SDE, samples and held-out data {self.said()}"
 

@@ -90,7 +90,6 @@ class Verification:
         return self.verdict.passed() and (self.samples is None or self.samples.passed())
 
     def __repr__(self) -> str:
-        """Write the result in words."""
         return (
             f"particles and density {_said(self.verdict)} down to noise level "
             f"{self.noise_level:.3g}, {format_p_value(self.verdict.p_value)}"

@@ -64,7 +64,6 @@ class Diagnostics:
     table_error: float = math.nan
 
     def __post_init__(self) -> None:
-        """Check that all are numbers."""
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
@@ -164,7 +163,6 @@ class DensityPath(Stored, Sequence[Density]):
         object.__setattr__(self, "densities", tuple(self.densities))
 
     def __repr__(self) -> str:
-        """In words."""
         return (
             f"path of {len(self)} densities, t from {float(self.t[0]):g} to "
             f"{float(self.t[-1]):g}, the last on {self.densities[-1].grid}"
