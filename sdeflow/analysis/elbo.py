@@ -56,12 +56,6 @@ class KernelVariance:
     value: Tensor
 
     def __post_init__(self) -> None:
-        """Keep both in float64.
-
-        Raises:
-            TypeError, ValueError: the times are no row of times, or the values are not one
-                number for each, zero or more.
-        """
         times = check_times(self.times)
         value = check_numbers(self.value, "value", (len(times),))
         if not (value >= 0).all():
@@ -74,11 +68,7 @@ class KernelVariance:
         return f"variances of a chain of {len(self.times)} steps, from {low:.2g} to {high:.2g}"
 
     def __call__(self, times: Tensor) -> Tensor:
-        """v of the K steps between these times, (K,).
-
-        Raises:
-            ValueError: these are not the times of the variances.
-        """
+        """v of the K steps between these times, which must be those of the variances, (K,)."""
         times = check_times(times)
         if times.shape != self.times.shape or not torch.allclose(
             times.to(self.times), self.times, rtol=1e-9, atol=0.0

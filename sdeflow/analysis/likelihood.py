@@ -195,13 +195,7 @@ def _along(
 
 
 def _labelled(field: Field, rows: slice | int, n: int) -> Field:
-    """The field of these rows of n particles, if each particle has a label of its own.
-
-    One row gives its label to all particles.
-
-    Raises:
-        ValueError: there are not n labels.
-    """
+    """The field of these rows of n particles, each with its label; one row gives it to all."""
     if isinstance(field, GuidedField):
         a, b = (_labelled(part, rows, n) for part in (field.conditional, field.against))
         return replace(field, conditional=a, against=b)
@@ -216,11 +210,7 @@ def _labelled(field: Field, rows: slice | int, n: int) -> Field:
 
 
 def _check_rows(field: Field, x: Tensor) -> None:
-    """Check, on some of the particles, that the velocity of each does not depend on the others.
-
-    Raises:
-        ValueError: it does, so that the density of one particle is not defined.
-    """
+    """Check, on some of the particles, that the velocity of each does not depend on the others."""
     flow = reverse(field, 0.0)
     when, some = time_tensor(flow.t_start, x), x[:CHECKED].detach()
     rows = torch.arange(len(some), device=x.device) % 2 == 0

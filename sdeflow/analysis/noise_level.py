@@ -80,11 +80,7 @@ class NoiseLevel:
 
 
 def times_of(process: Process, rho: Tensor) -> Tensor:
-    """The times at which a process has the noise levels rho, of their shape.
-
-    Raises:
-        ValueError: there is no such time for one of them.
-    """
+    """The times at which a process has the noise levels rho, of their shape; all must exist."""
     check_kind(process, Process, "process")
     high, low = process.noise_level(ends(process)).tolist()
     # The ends of the interval may be given rounded.

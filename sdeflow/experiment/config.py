@@ -54,9 +54,6 @@ class Config:
         width: width of the hidden layers, by default 128; for digits channels, by default 16.
         depth: number of hidden layers; by default 4, for digits always 1.
         seed: seed of all random numbers.
-
-    Raises:
-        ValueError, TypeError: a number out of its range, an unknown name.
     """
 
     data: str = "spiral"

@@ -247,16 +247,11 @@ def sample(
     The files carry the names of the columns, and a column with the class of each particle.
 
     Args:
-        folder: the folder of the run.
-        n: number of samples.
         solver: see `choose_solver`.
         eta: noise of the sampler: 0 for the flow, 1 for the reverse SDE.
-        seed: of all random numbers.
         label: name of the class to sample, "all" for each particle of a class of its own, drawn
             with the shares of the data; by default the field of no class.
-        guidance: towards the class.
         save: number of states to keep.
-        progress: show a bar.
         motion: (field, eta) -> the SDE to solve, see `choose_motion`.
         device: where network and particles lie.
         out: the file (.csv or .npz, both are written), by default cloud.csv in the folder.

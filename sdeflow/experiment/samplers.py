@@ -40,11 +40,7 @@ def default_eta(method: str) -> float:
 
 
 def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
-    """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0.
-
-    Raises:
-        ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
-    """
+    """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0."""
     check_int(steps, "steps")
     if method in (MULTISTEP, CALIBRATED):
         return SDESolver("euler", steps, seed=seed) if eta else ODESolver("euler", steps)

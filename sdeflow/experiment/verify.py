@@ -103,12 +103,10 @@ def verify(
     """Compare particles and densities under the learned field of a run.
 
     Args:
-        problem: the problem of a trained run.
         n: particles in each cloud.
         cells: cells along each axis of the grid.
         steps: time steps of `evolve` over the whole time interval.
         chain: DDPM steps over the whole time interval.
-        seed: of all random numbers.
 
     Raises:
         SdeflowError: data of more than two coordinates, which `sample_tests` is for, or a density

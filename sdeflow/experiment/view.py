@@ -77,9 +77,8 @@ def page(
         sde, ode: paths, or states (T, n, 2), of the same times and numbers of particles.
         densities: densities at some of these times, drawn in both panels, or a pair.
         field: the field of the arrows, as in `plot.arrows`.
-        names: the names of the panels.
-        title: the title of the page.
-        unit: the unit of length.
+        names: of the panels.
+        unit: of length.
         note: a sentence to add to the caption.
         about: names and values to add to the provenance, which the last line of the page shows.
 
@@ -192,14 +191,12 @@ def view(
     a check ends, and below it over the exact density of the data, if it is known.
 
     Args:
-        folder: the folder of the run.
-        out: the file, by default page.html in the folder.
+        out: the file, by default page.html in the folder of the run.
         n: particles in each panel.
         frames: number of saved states.
         cells: cells along each axis of the densities' grid.
         density: whether to compute the densities, which takes most of the time.
         label: name of the class to sample, for a run trained with classes.
-        seed: of all random numbers.
 
     Errors are those of `run.reopen`, `page` and `evolve`.
     """
