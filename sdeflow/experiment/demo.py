@@ -117,13 +117,13 @@ def demo(
         report["loss"] = float(losses.loss.mean())
         report["loss_irreducible"] = float(losses.irreducible.mean())
         report["loss_excess"] = float(losses.excess.mean())
-    report |= _made(problem, start, trained)
+    report |= _times_and_provenance(problem, start, trained)
     _sample(problem, folder, n)
     _draw(problem, report, losses, folder / f"figure.{format}")
-    return _written(folder, report, markdown(report))
+    return _write_report(folder, report, markdown(report))
 
 
-def _made(problem: Problem, start: float, trained: float) -> dict[str, object]:
+def _times_and_provenance(problem: Problem, start: float, trained: float) -> dict[str, object]:
     """What ends a report: the seconds of the demo and of its training, and the provenance."""
     made = provenance(problem.config.seed, asdict(problem.config), problem.device)
     return {
@@ -131,7 +131,7 @@ def _made(problem: Problem, start: float, trained: float) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _written(folder: Path, report: dict, text: str) -> str:
+def _write_report(folder: Path, report: dict, text: str) -> str:
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text
@@ -181,10 +181,10 @@ def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained
     found = picture_demo.measure(problem, n, [(sampler.name, sampler) for sampler in SAMPLERS])
     rows = {name: problem.units.restore(x) for name, x in found.pop("shown").items()}
     report = {"data": problem.config.data, "particles": n, **found}
-    report |= _made(problem, start, trained)
+    report |= _times_and_provenance(problem, start, trained)
     _sample(problem, folder, n)
     pictures.sheets(rows, problem.data, folder / "figure.png", report["made"])
-    return _written(folder, report, picture_demo.markdown(report))
+    return _write_report(folder, report, picture_demo.markdown(report))
 
 
 def measure(problem: Problem, n: int) -> dict:

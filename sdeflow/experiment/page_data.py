@@ -15,6 +15,7 @@ import base64
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -52,7 +53,7 @@ def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
     return packed(levels.astype(">u2").view(np.uint8).reshape(-1, 2).T)
 
 
-def windows(x: np.ndarray) -> dict[str, object]:
+def windows(x: np.ndarray) -> dict[str, Any]:
     """Choose squares (T, 3), centre and half the side, around states (T, m, 2) of all panels.
 
     A window holds every particle, unless a few lie far outside the box of the others.
@@ -115,9 +116,7 @@ def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
         "frames": frames.tolist(),
         "shape": list(coarse[0].grid.shape),
         "boxes": rounded(np.array([[*p.grid.low, *p.grid.high] for p in coarse])),
-        "peaks": [
-            rounded(np.array(top / p.grid.volume)) for p, top in zip(coarse, peaks, strict=True)
-        ],
+        "peaks": rounded(np.array(peaks) / [p.grid.volume for p in coarse]),
         "cells": packed(np.stack(cells).astype(np.uint8)),
     }
 
@@ -130,13 +129,12 @@ def _merged(p: Density) -> Density:
     return p.coarsen(even[0]) if even and even[0] > 1 else p
 
 
-def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[str, object]:
+def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, Any]) -> dict[str, object]:
     """Pack unit vectors along a flow (see `plot.arrows`) at the nodes of each window."""
     kinds = {SDE: "the drift", Field: "the score"}
     names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
     arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
-    squares = check_kind(found["windows"], dict, "windows")
-    for mode, row in squares.items():
+    for mode, row in found["windows"].items():
         arrows[mode] = packed(np.stack([_units(flow, *at) for at in zip(t, row, strict=True)]))
     return arrows
 

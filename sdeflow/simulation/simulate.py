@@ -136,10 +136,6 @@ class _Run:
                 error.args = (f"{error}; particle 0 is number {first} of the cloud",)
             raise
 
-    def probe(self) -> Path:
-        """The path of the first few particles."""
-        return self.part(0, min(ROWS, self.n))
-
     def check_independent(self, probe: Path, path: Path) -> None:
         """Check that the first particles have the bits that they have alone."""
         if not path.x[:, : probe.x.shape[1]].equal(probe.x):
@@ -162,7 +158,7 @@ def _simulated(
     run: _Run, reducers: list[Reducer], chunk: int, folder: FilePath | None, progress: bool
 ) -> Forest:
     """The states of all blocks, on each rank."""
-    probe, here = run.probe(), layout()
+    probe, here = run.part(0, min(ROWS, run.n)), layout()
     job = fingerprint(run.n, probe, [reducer.reduce(probe) for reducer in reducers])
     parts = None if folder is None else Parts(folder, job, here)
     array = None
