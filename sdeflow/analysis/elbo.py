@@ -110,8 +110,7 @@ class Bound:
         values = [(name, f"{float(value):.4g}") for name, value in rows]
         return f"{markdown_table(('part', 'nats'), values)}\n\n{self!r}"
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
     @property
     def total(self) -> Tensor:

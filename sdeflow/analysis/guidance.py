@@ -103,8 +103,7 @@ class GuidedLaw:
         table = markdown_table(("guided against", "total variation", "error"), rows)
         return f"{self._summary()}\n\n{table}\n\n{self.verdict}"
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def guided_law(

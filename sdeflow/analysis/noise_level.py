@@ -33,7 +33,6 @@ class NoiseLevel:
     rho: float
 
     def __post_init__(self) -> None:
-        """Keep rho as a positive number."""
         object.__setattr__(self, "rho", check_positive(self.rho, "rho"))
 
     def __repr__(self) -> str:
@@ -114,7 +113,6 @@ class Curve:
     value: Tensor
 
     def __post_init__(self) -> None:
-        """Check that the two fit, and keep both in float64."""
         rho, value = check_levels(self.rho), check_numbers(self.value, "value")
         if value.shape != rho.shape:
             raise ValueError(

@@ -113,8 +113,7 @@ class ErrorBudget:
         table = markdown_table(("cause", "total variation", "interval", "detected"), rows)
         return f"{table}\n\n{self.total.n} particles show {self.detectable:.1e} or more."
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def error_budget(

@@ -123,8 +123,7 @@ class Verdict:
             ]
         )
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,5 +184,4 @@ class PathVerdict:
             lines += [f"{self.motion.name}: p = {self.motion.p_value:.2g}", ""]
         return "\n".join([*lines, self._summary()])
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__

@@ -87,8 +87,7 @@ class Diagnostics:
         headers = ("diagnostic", "value", "warning above", "error above")
         return markdown_table(headers, rows)
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def _words(name: str) -> str:
