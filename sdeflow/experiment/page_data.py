@@ -25,7 +25,7 @@ from sdeflow._validation import check_kind
 from sdeflow.density import Density
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
-from sdeflow.plot.fields import Flow, sampled
+from sdeflow.plot.fields import Flow, directions, sampled
 from sdeflow.plot.panels import Window
 from sdeflow.sdes.sde import SDE
 
@@ -135,17 +135,15 @@ def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, Any]) -> dict[str, 
     names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
     arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
     for mode, row in found["windows"].items():
-        arrows[mode] = packed(np.stack([_units(flow, *at) for at in zip(t, row, strict=True)]))
+        arrows[mode] = packed(np.stack([_arrows(flow, *at) for at in zip(t, row, strict=True)]))
     return arrows
 
 
-def _units(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
+def _arrows(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
     x, y, half = square
     where = Window((x - half, y - half), (x + half, y + half))
     _, vectors = sampled(flow, float(t), where, NODES)
-    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
-    return np.rint(127 * unit).astype(np.int8)
+    return np.rint(127 * directions(vectors)).astype(np.int8)
 
 
 def noise_levels(field: object, t: np.ndarray) -> list | None:
