@@ -1,10 +1,12 @@
-"""Say numbers, devices, and errors of other packages in words, on one line."""
+"""Write numbers, tables, devices and errors of other packages in words."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import torch
+from tabulate import tabulate
 from torch import Tensor
 
 
@@ -30,6 +32,11 @@ def sentence(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         text = f"{error.filename} cannot be read or written: {error.strerror}"
     return " ".join(text.split())
+
+
+def markdown_table(headers: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """A Markdown table of rows of words, which are not read as numbers."""
+    return str(tabulate(rows, headers, tablefmt="github", disable_numparse=True))
 
 
 def device_name(device: torch.device) -> str:

@@ -61,9 +61,8 @@ def layout() -> Layout:
     if not dist.is_available():
         return Layout()
     if not dist.is_initialized():
-        if not {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys():
-            return Layout()
-        if os.environ["WORLD_SIZE"] == "1":
+        job = {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+        if not job or os.environ["WORLD_SIZE"] == "1":
             return Layout()
         _join()
     return Layout(dist.get_rank(), dist.get_world_size())

@@ -148,6 +148,12 @@ def normals(seed: int, stream: Stream, n: int, d: int, dtype: torch.dtype) -> Te
     return KeyedNormals(seed, stream, n, d, dtype).draw(0)
 
 
+def normals_like(x: Tensor, seed: int, stream: Stream, step: int = 0) -> Tensor:
+    """Standard normals of the shape, type and device of x, from one `random_generator`."""
+    z = random_generator(seed, stream, step).standard_normal(tuple(x.shape))
+    return torch.from_numpy(z).to(x)
+
+
 def seed_of(row: Tensor) -> int:
     """A seed below 2^63 made of the numbers of a row (d,): equal rows have equal seeds."""
     numbers = row.detach().cpu().double() + 0.0  # -0 and 0 are one number

@@ -26,12 +26,7 @@ class Bounds:
 
     @staticmethod
     def of(distance: Distance | Sequence[Distance]) -> Bounds:
-        """Of one function, or of a sequence of them.
-
-        Raises:
-            TypeError: one of them is not a function of x, or of x and t.
-            ValueError: the sequence is empty.
-        """
+        """Of one function, or of a sequence of them."""
         several = isinstance(distance, list | tuple)
         functions = tuple(distance) if isinstance(distance, list | tuple) else (distance,)
         if not functions:

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import (
@@ -33,10 +32,11 @@ from sdeflow._validation import (
     check_times,
     shown,
 )
+from sdeflow._wording import markdown_table
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, check_score
 from sdeflow.processes.process import Process
-from sdeflow.random_streams import Stream, random_generator
+from sdeflow.random_streams import Stream, normals_like
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +56,6 @@ class KernelVariance:
     value: Tensor
 
     def __post_init__(self) -> None:
-        """Keep both in float64.
-
-        Raises:
-            TypeError, ValueError: the times are no row of times, or the values are not one
-                number for each, zero or more.
-        """
         times = check_times(self.times)
         value = check_numbers(self.value, "value", (len(times),))
         if not (value >= 0).all():
@@ -70,16 +64,11 @@ class KernelVariance:
         object.__setattr__(self, "value", value)
 
     def __repr__(self) -> str:
-        """One line."""
         low, high = float(self.value.min()), float(self.value.max())
         return f"variances of a chain of {len(self.times)} steps, from {low:.2g} to {high:.2g}"
 
     def __call__(self, times: Tensor) -> Tensor:
-        """v of the K steps between these times, (K,).
-
-        Raises:
-            ValueError: these are not the times of the variances.
-        """
+        """v of the K steps between these times, which must be those of the variances, (K,)."""
         times = check_times(times)
         if times.shape != self.times.shape or not torch.allclose(
             times.to(self.times), self.times, rtol=1e-9, atol=0.0
@@ -106,7 +95,6 @@ class Bound:
     terms: Tensor
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"evidence lower bound of {self.terms.shape[1]} points in {len(self.times)} steps: "
             f"{self.mean:.6g} +- {self.error:.2g} nats"
@@ -120,12 +108,9 @@ class Bound:
             ("last step", terms[-1]),
         )  # fmt: skip
         values = [(name, f"{float(value):.4g}") for name, value in rows]
-        headers = ("part", "nats")
-        table = tabulate(values, headers=headers, tablefmt="github", disable_numparse=True)
-        return f"{table}\n\n{self!r}"
+        return f"{markdown_table(('part', 'nats'), values)}\n\n{self!r}"
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
     @property
     def total(self) -> Tensor:
@@ -273,7 +258,7 @@ def optimal_variance(
     with torch.no_grad():
         for k, t in enumerate(times):
             c = field.process(t)
-            x = c.alpha * x0 + c.sigma * _noise(x0, seed, k)
+            x = c.alpha * x0 + c.sigma * normals_like(x0, seed, Stream.PROBE, k)
             unknown[k] = field.posterior(x, c.along(x)).data_variance.mean() / x.shape[1]
     return _widened(field.process, times, unknown)
 
@@ -307,17 +292,11 @@ def _widened(process: Process, times: Tensor, unknown: Tensor) -> KernelVariance
 # ---- the bound ----------------------------------------------------------------------------------
 
 
-def _noise(x0: Tensor, seed: int, k: int) -> Tensor:
-    """eps (n, d) of time k, the same for every choice of v, so that bounds can be compared."""
-    eps = random_generator(seed, Stream.PROBE, k).standard_normal(tuple(x0.shape))
-    return torch.from_numpy(eps).to(x0.device)
-
-
 def _errors(field: Field, x0: Tensor, times: Tensor, seed: int) -> list[Tensor]:
-    """x_0 - x0_hat(x_t, t), (n, d) in float64, at each time."""
+    """x_0 - x0_hat(x_t, t), (n, d) in float64, at each time; eps is the same for every v."""
     out = []
     for k, t in enumerate(times):
-        x = field.process.perturb(x0, t, _noise(x0, seed, k))
+        x = field.process.perturb(x0, t, normals_like(x0, seed, Stream.PROBE, k))
         out.append(x0 - field.data(x, t))
     return out
 

@@ -42,11 +42,7 @@ class Estimate:
         return f"estimates {tuple(self.value.shape)} with errors from {low:.2g} to {high:.2g}"
 
     def __str__(self) -> str:
-        """Value +- error."""
-        if self.value.ndim:
-            value, error = self.value.tolist(), self.error.tolist()
-            return f"{_rounded(value, 6)} +- {_rounded(error, 2)}"
-        return repr(self)
+        return f"{_rounded(self.value.tolist(), 6)} +- {_rounded(self.error.tolist(), 2)}"
 
 
 def _rounded(values: float | list, digits: int) -> str:

@@ -56,7 +56,6 @@ class Passage:
     bounds: int = 1
 
     def __repr__(self) -> str:
-        """One line."""
         count = len(self.time) - self.censored
         through = f" through {self.bounds} bounds" if self.bounds > 1 else ""
         return f"first passage of {len(self.time)} particles: {count} arrived{through}"

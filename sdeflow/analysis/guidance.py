@@ -22,9 +22,10 @@ import torch
 from torch import Tensor
 
 from sdeflow._validation import check_finite, check_int, check_kind, check_positive, check_seed
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict, markdown_table
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.guided import GuidedField
@@ -85,7 +86,6 @@ class GuidedLaw:
         return f"w = {self.scale:g}: fidelity {self.fidelity:.3f}, coverage {self.coverage:.3f}"
 
     def __repr__(self) -> str:
-        """One line."""
         tv = self.from_tilted[0]
         return (
             f"guided sampling, {self._summary()}, total variation {tv:.4f} from the tilted density"
@@ -103,8 +103,7 @@ class GuidedLaw:
         table = markdown_table(("guided against", "total variation", "error"), rows)
         return f"{self._summary()}\n\n{table}\n\n{self.verdict}"
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def guided_law(
@@ -191,7 +190,7 @@ def _guided_cloud(
 ) -> Tensor:
     """n guided particles (n, dim) at the last time, from the same prior."""
     process = field.process
-    x = process.prior(check_int(n, "n"), dim, seed, torch.float64)
+    x = process.prior(n, dim, seed, torch.float64)
     # Of orders 3/2 and 4, so that the error of the steps is negligible; rk4 needs fewer steps.
     solver = (
         SDESolver("srk", times=log_snr_times(process, steps), seed=seed)
@@ -234,13 +233,13 @@ def _tilted(conditional: Density, against: Density, scale: float) -> Density:
     return Density(conditional.grid, mass / mass.sum())
 
 
-def smallest_set(density: Density, held: float = HELD) -> Tensor:
-    """The fewest cells that hold this share of a density's mass, as a mask of its shape."""
+def smallest_set(density: Density) -> Tensor:
+    """The fewest cells that hold 95 % of a density's mass, as a mask of its shape."""
     mass = density.mass.reshape(-1)
     rank = torch.argsort(mass, descending=True, stable=True)
     before = torch.cumsum(mass[rank], 0) - mass[rank]
     inside = torch.zeros_like(mass, dtype=torch.bool)
-    inside[rank] = before < held * mass.sum()
+    inside[rank] = before < HELD * mass.sum()
     return inside.reshape(density.mass.shape)
 
 

@@ -154,11 +154,6 @@ def hutchinson_log_likelihood(
     return estimates.mean(1), estimates.std(1) / math.sqrt(m)
 
 
-def _upwards(sde: SDE) -> SDE:
-    """The flow from t_min to t_max: the same drift, run the other way."""
-    return SDE(sde.drift, None, sde.t_end, sde.t_start, time_grid=lambda k: sde.times(k).flip(0))
-
-
 def _row_product(velocity: Tensor, at: Tensor, z: Tensor) -> Tensor:
     """(dv/dx)^T z per particle, (n, d)."""
     return torch.autograd.grad(velocity, at, z, retain_graph=True)[0]
@@ -200,13 +195,7 @@ def _along(
 
 
 def _labelled(field: Field, rows: slice | int, n: int) -> Field:
-    """The field of these rows of n particles, if each particle has a label of its own.
-
-    One row gives its label to all particles.
-
-    Raises:
-        ValueError: there are not n labels.
-    """
+    """The field of these rows of n particles, each with its label; one row gives it to all."""
     if isinstance(field, GuidedField):
         a, b = (_labelled(part, rows, n) for part in (field.conditional, field.against))
         return replace(field, conditional=a, against=b)
@@ -221,11 +210,7 @@ def _labelled(field: Field, rows: slice | int, n: int) -> Field:
 
 
 def _check_rows(field: Field, x: Tensor) -> None:
-    """Check, on some of the particles, that the velocity of each does not depend on the others.
-
-    Raises:
-        ValueError: it does, so that the density of one particle is not defined.
-    """
+    """Check, on some of the particles, that the velocity of each does not depend on the others."""
     flow = reverse(field, 0.0)
     when, some = time_tensor(flow.t_start, x), x[:CHECKED].detach()
     rows = torch.arange(len(some), device=x.device) % 2 == 0
@@ -239,7 +224,7 @@ def _check_rows(field: Field, x: Tensor) -> None:
 
 def _with_divergence(field: Field, trace: Trace, n: int, d: int) -> SDE:
     """The flow from t_min to t_max of n rows (x, integrals of the columns of `trace`)."""
-    flow = _upwards(reverse(field, 0.0))
+    down = reverse(field, 0.0)
     chunks = [slice(start, start + CHUNK) for start in range(0, n, CHUNK)]
     parts = [(rows, reverse(_labelled(field, rows, n), 0.0).drift) for rows in chunks]
 
@@ -253,7 +238,7 @@ def _with_divergence(field: Field, trace: Trace, n: int, d: int) -> SDE:
             out[rows, :d] = velocity.detach()
         return out
 
-    return SDE(drift, None, flow.t_start, flow.t_end, time_grid=flow.time_grid)
+    return SDE(drift, None, down.t_end, down.t_start, time_grid=lambda k: down.times(k).flip(0))
 
 
 def _default_prior(field: Field) -> LogDensity:

@@ -33,11 +33,9 @@ class NoiseLevel:
     rho: float
 
     def __post_init__(self) -> None:
-        """Keep rho as a positive number."""
         object.__setattr__(self, "rho", check_positive(self.rho, "rho"))
 
     def __repr__(self) -> str:
-        """In words."""
         return f"noise level {self.rho:.4g}"
 
     @staticmethod
@@ -81,11 +79,7 @@ class NoiseLevel:
 
 
 def times_of(process: Process, rho: Tensor) -> Tensor:
-    """The times at which a process has the noise levels rho, of their shape.
-
-    Raises:
-        ValueError: there is no such time for one of them.
-    """
+    """The times at which a process has the noise levels rho, of their shape; all must exist."""
     check_kind(process, Process, "process")
     high, low = process.noise_level(ends(process)).tolist()
     # The ends of the interval may be given rounded.
@@ -119,7 +113,6 @@ class Curve:
     value: Tensor
 
     def __post_init__(self) -> None:
-        """Check that the two fit, and keep both in float64."""
         rho, value = check_levels(self.rho), check_numbers(self.value, "value")
         if value.shape != rho.shape:
             raise ValueError(
@@ -130,7 +123,6 @@ class Curve:
         object.__setattr__(self, "value", value)
 
     def __repr__(self) -> str:
-        """In words."""
         (a, b), (c, d) = (v.aminmax() for v in (self.rho, self.value))
         return (
             f"curve over {len(self.rho)} noise levels from {float(a):.3g} to {float(b):.3g}, "

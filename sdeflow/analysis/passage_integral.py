@@ -44,11 +44,7 @@ class Line:
     temperature: float
 
     def at(self, left: np.ndarray, width: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """U / T at the nodes (P, q) and at the ends (P, 2) of panels that are in order.
-
-        Raises:
-            SdeflowError: it is NaN at a node, and not by overflow in a high wall.
-        """
+        """U / T at the nodes (P, q) and at the ends (P, 2) of panels that are in order."""
         s = left[:, None] + width[:, None] * PLACES
         z = self.start + self.distance * s
         energy = scalar(self.potential, torch.from_numpy(z.reshape(-1, 1)))
@@ -127,11 +123,7 @@ def _linear(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 
 
 def log_integral(line: Line) -> float:
-    """ln int_0^1 dy int_{-inf}^y dz e^{(U(y) - U(z)) / T}, relative error about 1e-10.
-
-    Raises:
-        SdeflowError: it diverges, or the potential is NaN or too rough.
-    """
+    """ln int_0^1 dy int_{-inf}^y dz e^{(U(y) - U(z)) / T}, relative error about 1e-10."""
     left, width = _first_panels()
     parts = _panels(line, left, width)
     left, width, parts = _with_tail(left, width, parts)

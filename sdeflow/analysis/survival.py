@@ -25,7 +25,6 @@ def survival(run: Path | Passage | DensityPath, t: Numbers) -> Estimate:
             their times.
 
     Raises:
-        TypeError: run is nothing of these.
         ValueError: no wall of the path absorbs, t is after the end of the run, or the densities
             hold no such time.
     """

@@ -24,7 +24,7 @@ from sdeflow._validation import check_cloud, check_int, check_kind, check_seed
 from sdeflow.analysis.noise_level import Curve, NoiseLevel, check_levels, times_of
 from sdeflow.distributions.points import PointSet
 from sdeflow.fields.exact import ExactField
-from sdeflow.random_streams import Stream, random_generator
+from sdeflow.random_streams import Stream, normals_like
 
 CHUNK = 4096  # particles whose weights over all points are held at once
 
@@ -69,7 +69,7 @@ def effective_dimension(field: ExactField, rho: Tensor, n: int = 4000, seed: int
     """
     check_kind(field, ExactField, "field", "only an exact field has a known posterior")
     x0 = field.sample(check_int(n, "n"), check_seed(seed)).double()
-    eps, rho = _noise(x0, seed), check_levels(rho)
+    eps, rho = normals_like(x0, seed, Stream.PROBE), check_levels(rho)
     value = torch.zeros_like(rho)
     for k, (r, t) in enumerate(zip(rho, times_of(field.process, rho), strict=True)):
         c = field.process(t)
@@ -131,7 +131,7 @@ def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor
     centre = known.points.double().mean(0)
     points = known.points.double() - centre
     x0 = field.sample(check_int(n, "n"), check_seed(seed)).double() - centre
-    eps, rho = _noise(x0, seed), check_levels(rho)
+    eps, rho = normals_like(x0, seed, Stream.PROBE), check_levels(rho)
     value = torch.zeros_like(rho)
     for k, r in enumerate(rho):
         y, s2 = x0 + r * eps, r**2 + known.width**2
@@ -139,8 +139,3 @@ def _agreement(field: ExactField, rho: Tensor, n: int, seed: int, member: Tensor
             w = torch.softmax(-(torch.cdist(part, points) ** 2) / (2 * s2), 1)
             value[k] += ((w @ member.to(w)) ** 2).sum().cpu() / n
     return Curve(rho, value)
-
-
-def _noise(x0: Tensor, seed: int) -> Tensor:
-    eps = random_generator(seed, Stream.PROBE).standard_normal(tuple(x0.shape))
-    return torch.from_numpy(eps).to(x0.device)

@@ -23,9 +23,10 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from sdeflow._validation import check_cloud, check_kind
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.diagnostics.goodness_of_fit import check_density
-from sdeflow.diagnostics.verdict import Verdict, markdown_table
+from sdeflow.diagnostics.verdict import Verdict
 from sdeflow.distributions.mixture import prior_density
 from sdeflow.fields.exact import ExactField
 from sdeflow.fokker_planck.arguments import check_refuse, check_rescaling
@@ -60,7 +61,6 @@ class ErrorSource:
     detected: bool
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"error source {self.name}: total variation {self.value:.2e} in [{self.low:.1e}, "
             f"{self.high:.1e}], {'detected' if self.detected else 'not detected'}"
@@ -98,7 +98,6 @@ class ErrorBudget:
         return tuple(source.name for source in self.sources if source.detected)
 
     def __repr__(self) -> str:
-        """One line."""
         return (
             f"error budget of {self.total.n} particles: total variation "
             f"{self.total.distance:.2e}, detected: {', '.join(self.causes) or 'nothing'}"
@@ -114,8 +113,7 @@ class ErrorBudget:
         table = markdown_table(("cause", "total variation", "interval", "detected"), rows)
         return f"{table}\n\n{self.total.n} particles show {self.detectable:.1e} or more."
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def error_budget(

@@ -57,7 +57,6 @@ class Test:
     blind: str = ""
 
     def __repr__(self) -> str:
-        """One line."""
         freedom = f" with {self.df} degrees of freedom" if self.df else ""
         return f"{self.name} test: statistic {self.statistic:.4g}{freedom}, p = {self.p_value:.2g}"
 

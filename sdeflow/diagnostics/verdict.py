@@ -18,10 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scipy import stats
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_between, check_positive
+from sdeflow._wording import markdown_table
 from sdeflow.density import Grid
 from sdeflow.diagnostics.hypothesis import Test, holm
 
@@ -97,7 +97,6 @@ class Verdict:
         return self.bound < check_positive(within, "within")
 
     def __repr__(self) -> str:
-        """One line."""
         mean, sd = self.sampling_floor
         return (
             f"verdict on {self.n} particles in {self.bins} bins: {format_p_value(self.p_value)} "
@@ -124,8 +123,7 @@ class Verdict:
             ]
         )
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +163,6 @@ class PathVerdict:
         return f"{format_p_value(self.p_value)} after Holm over {len(self.tests)} p-values"
 
     def __repr__(self) -> str:
-        """One line."""
         return f"verdict on a path at {len(self.verdicts)} times: {self._summary()}"
 
     def __str__(self) -> str:
@@ -187,10 +184,4 @@ class PathVerdict:
             lines += [f"{self.motion.name}: p = {self.motion.p_value:.2g}", ""]
         return "\n".join([*lines, self._summary()])
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
-
-
-def markdown_table(headers: tuple[str, ...], rows: list[tuple]) -> str:
-    """A Markdown table of rows of words, which are not read as numbers."""
-    return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    _repr_markdown_ = __str__

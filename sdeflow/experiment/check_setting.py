@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sdeflow._validation import SdeflowError, check_int
 from sdeflow.density import Density, Grid
+from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.field_table import tabulate_field
@@ -46,6 +47,12 @@ class Setting:
     noise_level: float
     t_end: float
     grid: Grid
+
+    def prior(self) -> Density:
+        """The density of the process at t_max, on the grid of that time."""
+        process = self.rescaling.process
+        wider = self.rescaling(process.t_max) / self.rescaling(self.t_end)
+        return prior_density(self.grid.scaled(wider), process)
 
 
 def scales(problem: Problem, cells: int) -> tuple[Rescaling, float, float]:
@@ -85,11 +92,6 @@ def until(times: Tensor, end: float) -> Tensor:
     last = torch.tensor([end], dtype=torch.float64)
     near = (times[1] - times[0]).abs() * 1e-6
     return torch.cat([times[times > end + near], last])
-
-
-def particle_times(setting: Setting, first: float, n: int) -> Tensor:
-    """The steps of `steps_between` down to the end of a check."""
-    return steps_between(setting.rescaling, first, setting.t_end, n)
 
 
 def steps_between(rescaling: Rescaling, first: float, end: float, n: int) -> Tensor:

@@ -36,12 +36,13 @@ class Guidance:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "scale", check_finite(self.scale, "scale"))
-        if self.interval is not None and self.scale == 1:
+        if self.interval is None:
+            return
+        if self.scale == 1:
             raise ValueError(
                 "the interval is that of guidance, which scale 1 is without; give a scale"
             )
-        if self.interval is not None:
-            object.__setattr__(self, "interval", tuple(self.interval))
+        object.__setattr__(self, "interval", tuple(self.interval))
 
 
 NONE = Guidance()
@@ -64,10 +65,7 @@ def labels_of(
         if scale == 0:
             raise ValueError("scale 0 is the whole cloud and no class; leave out the class")
         return torch.tensor(label)
-    if not built.config.conditional:
-        raise ValueError(
-            "the run was trained without classes; leave out the class, or train with --conditional"
-        )
+    built.check_classes()
     if scale == 0:
         return None
     if built.data.shape is not None:

@@ -71,7 +71,7 @@ class Demo:
         built = experiment.problem.problem(self.config)  # refuse before anything is removed
         if self.film is not None:
             built.check_plane("a film")
-            experiment.films.check(self.film)
+            experiment.films.check_film(self.film)
         device = check_device(self.device)
         run.clear(self.out, self.config)
         told = sys.stderr.isatty()

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,13 @@ from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.samplers import Motion, Solver
 from sdeflow.provenance import provenance, write_files
 
-SUFFIXES = (".csv", ".npz")
-
 
 def cloud_files(folder: Path, out: Path | None, data: str) -> tuple[Path, Path]:
     """The files of a cloud, of its last state (csv) and of all states (npz)."""
     if out is None:
         return folder / "cloud.csv", folder / "cloud.npz"
     out = check_file(out, "out")
-    if out.suffix.lower() not in SUFFIXES:
+    if out.suffix.lower() not in (".csv", ".npz"):
         raise ValueError(f"out must end in .csv or .npz, got {out}; both files are written")
     files = out.with_suffix(".csv"), out.with_suffix(".npz")
     for file in files:
@@ -57,16 +56,12 @@ def check_free(
     there = [file for file in files if file.is_file()]
     if not there or overwrite:
         return
-    found = _settings(files[1])
-    if found is not None and all(found.get(k) == v for k, v in _plain(settings).items()):
+    found, plain = _settings(files[1]), json.loads(json.dumps(dict(settings)))
+    if found is not None and all(found.get(k) == v for k, v in plain.items()):
         return
     raise SdeflowError(
         f"{there[0]} is there already, and was not drawn with these settings; {cure}"
     )
-
-
-def _plain(settings: Mapping[str, object]) -> dict:
-    return json.loads(json.dumps(dict(settings)))
 
 
 def _settings(file: Path) -> dict | None:
@@ -83,26 +78,22 @@ def write_cloud(
     settings: Mapping[str, object], seed: int,
 ) -> None:  # fmt: skip
     """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv."""
-    made = json.dumps({**provenance(seed), "settings": _plain(settings)})
-    axes = np.array(built.data.axes)
-    arrays = {"t": t.numpy(), "x": x.numpy(), "made": np.array(made), "columns": axes}
-    name = label_name(built)
+    made, axes = json.dumps({**provenance(seed), "settings": dict(settings)}), built.data.axes
+    arrays = {"t": t.numpy(), "x": x.numpy(), "made": np.array(made), "columns": np.array(axes)}
+    digits = 15 if x.dtype == torch.float64 else 7
+    points = ([f"{v:.{digits}g}" for v in row] for row in x[-1].tolist())
+    rows: Iterable[list[str]] = chain([[*axes]], points)
     if classes is not None:
         arrays["labels"] = np.array(classes)
+        column = [_label_name(built), *classes]
+        rows = ([*row, one] for row, one in zip(rows, column, strict=True))
     buffer, text = io.BytesIO(), io.StringIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    digits = 15 if x.dtype == torch.float64 else 7
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow([*built.data.axes, *([] if classes is None else [name])])
-    points = ([f"{v:.{digits}g}" for v in row] for row in x[-1].tolist())
-    if classes is None:
-        rows.writerows(points)
-    else:
-        rows.writerows([*row, one] for row, one in zip(points, classes, strict=True))
+    csv.writer(text, lineterminator="\n").writerows(rows)
     write_files({files[1]: buffer.getvalue(), files[0]: text.getvalue().encode()})
 
 
-def label_name(built: Problem) -> str:
+def _label_name(built: Problem) -> str:
     """The name of the column of classes in a cloud's file: that of the data's file, or "class"."""
     names = ("class", "label", "kind")
     return built.config.label or next(name for name in names if name not in built.data.axes)

@@ -20,6 +20,7 @@ from scipy import stats
 from torch import Tensor
 
 from sdeflow import plot
+from sdeflow.experiment.pictures import draw_report
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.sample_tests import SampleTests
 from sdeflow.training.loss import LossReport
@@ -67,22 +68,14 @@ def demo_figure(
     with plot.figure(7.0, height + 2.0) as fig:
         top, bottom = cast(Any, fig.subfigures(2, 1, height_ratios=[height, 2.0]))
         _draw(top, shown)
-        left, right = bottom.subplots(1, 2, width_ratios=[1, 1.2])
-        if losses is None or level is None:
-            left.set_axis_off()
-        else:
-            plot.loss_levels(left, losses, level)
-        plot.distances(
-            right,
-            [row["sampler"].split(",")[0] for row in report["rows"]],
-            [row["learned"] for row in report["rows"]],
-            (report["sampling_floor"], report["sampling_floor_sd"]),
-            f"$W_2$ to {report['particles']} data (std)",
-        )
-        plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
+        panels = bottom.subplots(1, 2, width_ratios=[1, 1.2])
+        draw_report(panels, report, losses, level)
+        plot.write(fig, path, report["made"])
 
 
-def check_figure(found: SampleTests, problem: Problem, path: Path, made: dict[str, str]) -> None:
+def check_figure(
+    found: SampleTests, problem: Problem, path: Path, made: Mapping[str, object]
+) -> None:
     """Write the figure of a check: the columns of samples and held-out data."""
     axes, classes = problem.data.axes, problem.classes
     shown = Columns(found.samples, found.data, axes, found.labels, classes)
@@ -106,7 +99,8 @@ def _draw(fig: Any, shown: Columns) -> None:
         return _draw_pairs(fig, shown)
     which = list(range(d))
     if d > MOST_COLUMNS:
-        away = [_away(shown, k) for k in which]
+        clouds = zip(shown.samples.T.numpy(), shown.data.T.numpy(), strict=True)
+        away = [float(stats.ks_2samp(x, y).statistic) for x, y in clouds]
         which = sorted(which, key=lambda k: -away[k])[:MOST_COLUMNS]
         fig.suptitle(f"the {MOST_COLUMNS} of {d} columns whose samples differ most from the data")
     across = min(len(which), 4)
@@ -121,11 +115,6 @@ def _draw(fig: Any, shown: Columns) -> None:
         fig.legend(*panels[0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
 
 
-def _away(shown: Columns, k: int) -> float:
-    """The Kolmogorov-Smirnov distance of samples and data in one column."""
-    return float(stats.ks_2samp(shown.samples[:, k].numpy(), shown.data[:, k].numpy()).statistic)
-
-
 def _draw_column(ax: Any, shown: Columns, k: int) -> None:
     """Histograms of one column: data filled, samples as a line; classes add up to the whole."""
     one = len(shown.axes) == 1
@@ -137,12 +126,9 @@ def _draw_column(ax: Any, shown: Columns, k: int) -> None:
     parts = shown.parts() if one else [("", plot.BLUE, shown.samples, shown.data)]
     for name, ink, samples, data in parts:
         fill = plot.GREY if not name else ink
+        filled = {"color": fill, "fill": True, "alpha": 0.3, "label": f"data {name}"}
         for x, whole, style in (
-            (
-                data,
-                shown.data,
-                {"color": fill, "fill": True, "alpha": 0.3, "label": f"data {name}"},
-            ),
+            (data, shown.data, filled),
             (samples, shown.samples, {"color": ink, "label": f"samples {name}"}),
         ):
             count, _ = np.histogram(x[:, k].double().numpy(), bins)

@@ -54,9 +54,6 @@ class Config:
         width: width of the hidden layers, by default 128; for digits channels, by default 16.
         depth: number of hidden layers; by default 4, for digits always 1.
         seed: seed of all random numbers.
-
-    Raises:
-        ValueError, TypeError: a number out of its range, an unknown name.
     """
 
     data: str = "spiral"
@@ -81,9 +78,9 @@ class Config:
         plain: dict[str, object] = {"data": os.path.abspath(data) if Path(data).suffix else data}
         shaped = data in SHAPED
         plain |= self._checked_table(data)
-        usual = PICTURES if shaped else PLANE
-        for name, given in ((name, getattr(self, name)) for name in Sizes._fields):
-            plain[name] = getattr(usual, name) if given is None else _checked(name, given)
+        for name, usual in (PICTURES if shaped else PLANE)._asdict().items():
+            given = getattr(self, name)
+            plain[name] = usual if given is None else _checked(name, given)
         if shaped and (plain["depth"] != 1 or int(str(plain["width"])) % 8):
             raise ValueError(
                 f"{data} are learned by a UNet, of a width that 8 divides and of depth 1, got "
@@ -129,7 +126,6 @@ class Config:
         return self.data in SHAPED
 
     def __repr__(self) -> str:
-        """Write the settings in words."""
         classes = " with classes" if self.conditional else ""
         network = f"UNet {self.width}" if self.shaped else f"network {self.depth} x {self.width}"
         columns = "" if self.columns is None else f" ({self.columns})"

@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import check_file, check_int
+from sdeflow._wording import markdown_table
 from sdeflow.diagnostics.distances import sampling_floor, wasserstein
 from sdeflow.experiment import column_figure, picture_demo, pictures
 from sdeflow.experiment.classes import NONE, labels_of
@@ -55,18 +55,18 @@ class Sampler:
     comoving: bool = False
 
     def __call__(
-        self, field: Field, n: int, seed: int, save: int = 1, device: torch.device | None = None
+        self, field: Field, n: int, seed: int, device: torch.device | None = None
     ) -> tuple[Tensor, int, float]:
-        """The states (T, n, d) in the coordinates of the data, the network calls, the seconds.
+        """The cloud (n, d) on the CPU in the coordinates of the data, the network calls, seconds.
 
-        The particles lie on `device`, by default the CPU; the states come back to the CPU.
+        The particles lie on `device`, by default the CPU.
         """
         p = field.process
         ends = p(torch.tensor([p.t_max, p.t_min], dtype=torch.float64)).alpha.tolist()
         x = p.prior(n, field.dim or 2, seed, device=device)
-        path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save)
-        states = path.x.cpu()
-        return states * ends[1] if self.comoving else states, path.nfe, path.seconds
+        path = self.solver.solve(self.sde(field), x / ends[0] if self.comoving else x, save=1)
+        x = path.x[-1].cpu()
+        return x * ends[1] if self.comoving else x, path.nfe, path.seconds
 
 
 FLOW = Sampler("flow, torchdiffeq heun2", ODESolver("heun2", 32), lambda f: reverse(f, 0.0))
@@ -96,56 +96,48 @@ def demo(
 ) -> str:  # fmt: skip
     """Train, sample, measure and draw in a folder; return the report as Markdown.
 
-    Args:
-        config: the settings.
-        folder: the folder of the run.
-        n: particles in each measured cloud, at most 5000.
-        progress: whether to show the progress, on a terminal.
-        format: the format of the figure: png, pdf or svg.
-        device: where network and particles lie.
-
-    Raises:
-        ValueError, TypeError, SdeflowError: those of `run.fit`; too many particles, or an unknown
-            format.
+    Each measured cloud has n particles, at most 5000. Errors are those of `run.fit`.
     """
     check_particles(n)
     check_format(format)
     start = time.perf_counter()
     folder = check_file(folder, "folder")
-    check_cloud_free(build(config), folder, n)
+    _check_cloud_free(build(config), folder)
     problem = fit(config, folder, progress=progress, device=device)
     trained = time.perf_counter() - start
     if progress:
         print("measuring the distance of each cloud to the data", file=sys.stderr)
     if problem.data.shape is not None:
         return _demo_pictures(problem, folder, n, start, trained)
-    report: dict = {
-        "data": config.data,
-        "units": str(problem.units),
-        "particles": n,
-        **measure(problem, n),
-    }
-    losses = _losses(problem)
-    if losses is not None:
-        report |= {
-            "loss": float(losses.loss.mean()),
-            "loss_irreducible": float(losses.irreducible.mean()),
-            "loss_excess": float(losses.excess.mean()),
-        }
-    report |= {
-        "training_seconds": trained,
-        "seconds": time.perf_counter() - start,
-        "made": provenance(config.seed, asdict(config), problem.device),
-    }
-    text = markdown(report)
+    measured = measure(problem, n)
+    report = {"data": config.data, "units": measured["units"], "particles": n, **measured}
+    losses = None
+    if problem.truth is not None:
+        losses = loss_decomposition(problem.field, problem.truth)
+        report["loss"] = float(losses.loss.mean())
+        report["loss_irreducible"] = float(losses.irreducible.mean())
+        report["loss_excess"] = float(losses.excess.mean())
+    report |= _times_and_provenance(problem, start, trained)
     _sample(problem, folder, n)
-    _figure(problem, report, losses, folder / f"figure.{format}")
+    _draw(problem, report, losses, folder / f"figure.{format}")
+    return _write_report(folder, report, markdown(report))
+
+
+def _times_and_provenance(problem: Problem, start: float, trained: float) -> dict[str, object]:
+    """What ends a report: the seconds of the demo and of its training, and the provenance."""
+    made = provenance(problem.config.seed, asdict(problem.config), problem.device)
+    return {
+        "training_seconds": trained, "seconds": time.perf_counter() - start, "made": made,
+    }  # fmt: skip
+
+
+def _write_report(folder: Path, report: dict, text: str) -> str:
     write_text(folder / "report.json", json.dumps(report, indent=1))
     write_text(folder / "report.md", text)
     return text
 
 
-def _figure(problem: Problem, report: dict, losses: LossReport | None, file: Path) -> None:
+def _draw(problem: Problem, report: dict, losses: LossReport | None, file: Path) -> None:
     """Draw the report, and the clouds: over time in the plane, else beside the data."""
     if problem.dim == 2:
         return pictures.demo_figure(snapshots(problem), report, losses, file)
@@ -153,18 +145,21 @@ def _figure(problem: Problem, report: dict, losses: LossReport | None, file: Pat
     return column_figure.demo_figure(columns(problem), report, losses, level, file)
 
 
+def _class_of_cloud(problem: Problem) -> str | None:
+    """All classes if the field knows them; pictures are of each in turn without being asked."""
+    return ALL if problem.classes and problem.data.shape is None else None
+
+
 def _sample(problem: Problem, folder: Path, n: int) -> None:
-    """Write a cloud of the first sampler, with classes if the field knows them."""
-    which = ALL if problem.classes and problem.data.shape is None else None
-    seed, solver = problem.config.seed, SAMPLERS[0].solver
-    sample(folder, n, solver, 0.0, seed=seed, label=which, motion=multistep)
+    """Write a cloud of the first sampler."""
+    seed, which = problem.config.seed, _class_of_cloud(problem)
+    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=seed, label=which, motion=multistep)
 
 
-def check_cloud_free(problem: Problem, folder: Path, n: int) -> None:
+def _check_cloud_free(problem: Problem, folder: Path) -> None:
     """Refuse a folder with a cloud of the same run and other settings, which was asked for."""
-    which = ALL if problem.classes and problem.data.shape is None else None
-    solver, seed = SAMPLERS[0].solver, problem.config.seed
-    settings = cloud_settings(n, solver, 0.0, seed, which, NONE, 2, multistep)
+    seed, which = problem.config.seed, _class_of_cloud(problem)
+    settings = cloud_settings(0, SAMPLERS[0].solver, 0.0, seed, which, NONE, 2, multistep)
     del settings["n"]  # the cloud of a smaller or larger demo may go
     files = cloud_files(folder, None, problem.config.data)
     check_free(files, settings, False, "move it away, or choose another folder with --out")
@@ -172,41 +167,24 @@ def check_cloud_free(problem: Problem, folder: Path, n: int) -> None:
 
 def columns(problem: Problem, n: int = 3000) -> column_figure.Columns:
     """Samples and data for the figure, of data of other than two coordinates."""
-    seed, which = problem.config.seed, ALL if problem.classes else None
+    data, seed, which = problem.data, problem.config.seed, ALL if problem.classes else None
     labels = labels_of(problem, which, n, seed)
     samples = draw(problem, n, seed=seed, label=which)[1][-1]
     if labels is None:
-        return column_figure.Columns(samples, problem.data.sample(n, seed + 1), problem.data.axes)
-    data, own = problem.data.sample_labelled(n, seed + 1)
-    both, axes = (labels, own), problem.data.axes
-    return column_figure.Columns(samples, data, axes, both, problem.classes)
+        return column_figure.Columns(samples, data.sample(n, seed + 1), data.axes)
+    x, own = data.sample_labelled(n, seed + 1)
+    return column_figure.Columns(samples, x, data.axes, (labels, own), problem.classes)
 
 
 def _demo_pictures(problem: Problem, folder: Path, n: int, start: float, trained: float) -> str:
     """Measure and draw a run whose data are pictures; return the report as Markdown."""
-    config = problem.config
-    drawn = [(sampler.name, sampler) for sampler in SAMPLERS]
-    found = picture_demo.measure(problem, n, drawn)
-    shown = {"real, not learned": picture_demo.unseen(problem)[: picture_demo.SHOWN]}
-    shown |= found.pop("shown")
-    made = provenance(config.seed, asdict(config), problem.device)
-    report = {
-        "data": config.data, "particles": n, **found, "training_seconds": trained,
-        "seconds": time.perf_counter() - start, "made": made,
-    }  # fmt: skip
+    found = picture_demo.measure(problem, n, [(sampler.name, sampler) for sampler in SAMPLERS])
+    rows = {name: problem.units.restore(x) for name, x in found.pop("shown").items()}
+    report = {"data": problem.config.data, "particles": n, **found}
+    report |= _times_and_provenance(problem, start, trained)
     _sample(problem, folder, n)
-    rows = {name: problem.units.restore(x) for name, x in shown.items()}
-    pictures.sheets(rows, problem.data, folder / "figure.png", made)
-    text = picture_demo.markdown(report)
-    write_text(folder / "report.json", json.dumps(report, indent=1))
-    write_text(folder / "report.md", text)
-    return text
-
-
-def _write_cloud(problem: Problem, folder: Path, n: int) -> None:
-    """Write the samples of the flow."""
-    seed, device = problem.config.seed, problem.device
-    sample(folder, n, SAMPLERS[0].solver, 0.0, seed=seed, motion=multistep, device=device)
+    pictures.sheets(rows, problem.data, folder / "figure.png", report["made"])
+    return _write_report(folder, report, picture_demo.markdown(report))
 
 
 def measure(problem: Problem, n: int) -> dict:
@@ -218,18 +196,14 @@ def measure(problem: Problem, n: int) -> dict:
     for sampler in SAMPLERS:
         x, nfe, seconds = sampler(problem.field, n, seed, device=problem.device)
         row = {"sampler": sampler.name, "nfe": nfe, "seconds": seconds}
-        row["learned"] = wasserstein(x[-1], data)
+        row["learned"] = wasserstein(x, data)
         if problem.truth is not None:
-            row["exact"] = wasserstein(sampler(problem.truth, n, seed)[0][-1], data)
+            row["exact"] = wasserstein(sampler(problem.truth, n, seed)[0], data)
         rows.append(row)
-    about = {"units": str(problem.units)}
-    return about | {"sampling_floor": floor, "sampling_floor_sd": floor_sd, "rows": rows}
-
-
-def _losses(problem: Problem) -> LossReport | None:
-    if problem.truth is None:
-        return None
-    return loss_decomposition(problem.field, problem.truth)
+    return {
+        "units": str(problem.units), "sampling_floor": floor, "sampling_floor_sd": floor_sd,
+        "rows": rows,
+    }  # fmt: skip
 
 
 def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
@@ -237,13 +211,12 @@ def snapshots(problem: Problem, n: int = 3000) -> pictures.Snapshots:
     p, seed = problem.process, problem.config.seed
     sde = reverse(problem.field)
     times = sde.times(100)
-    noise_level = torch.exp(-p.log_snr(times) / 2)
     # Between start and end, the times at which the noise is 1/2, 1/4 and 1/8 of the data's std.
-    shown = [int((noise_level / v).log().abs().argmin()) for v in (0.5, 0.25, 0.12)]
+    shown = [int((p.noise_level(times) / v).log().abs().argmin()) for v in (0.5, 0.25, 0.12)]
     path = SDESolver("heun", 100, seed=seed).solve(
         sde, p.prior(n, 2, seed, device=problem.device), times[[0, *shown, 100]]
     )
-    flow = FLOW(problem.field, n, seed, device=problem.device)[0][-1]
+    flow = FLOW(problem.field, n, seed, device=problem.device)[0]
     data, named = problem.standard.sample(n, seed + 1), problem.data.columns
     return pictures.Snapshots(problem.field, path, flow, data, problem.data if named else None)
 
@@ -253,28 +226,23 @@ def markdown(report: dict) -> str:
     out = [f"### {report['data']}", ""]
     if "loss" in report:
         losses = [f"{report[key]:.4f}" for key in ("loss", "loss_irreducible", "loss_excess")]
-        out += [_table([losses], ["noise loss", "irreducible (exact field)", "excess"]), ""]
+        head = ("noise loss", "irreducible (exact field)", "excess")
+        out += [markdown_table(head, [losses]), ""]
     n, floor, sd = (report[key] for key in ("particles", "sampling_floor", "sampling_floor_sd"))
     rows = [
         [
-            row["sampler"],
-            row["nfe"],
-            f"{row['seconds']:.2f}",
-            f"{row['learned']:.3f}",
+            row["sampler"], row["nfe"], f"{row['seconds']:.2f}", f"{row['learned']:.3f}",
             f"{row['exact']:.3f}" if "exact" in row else "unknown",
         ]
         for row in report["rows"]
-    ]
+    ]  # fmt: skip
+    headers = ("sampler", "NFE", "seconds", "W2, learned field", "W2, exact field")
     out += [
         f"W2 between {n} particles and {n} data points, in data std ({report['units']}). Sampling "
         f"floor, W2 between two samples of the data: {floor:.3f} +- {sd:.3f}.",
         "",
-        _table(rows, ["sampler", "NFE", "seconds", "W2, learned field", "W2, exact field"]),
+        markdown_table(headers, rows),
         "",
         f"Time: {report['seconds']:.0f} s, of which training {report['training_seconds']:.0f} s.",
     ]
     return "\n".join(out) + "\n"
-
-
-def _table(rows: list[list], headers: list[str]) -> str:
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)

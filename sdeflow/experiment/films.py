@@ -29,11 +29,6 @@ SECONDS, SLOWEST = 6.0, 8.0  # length of a long film; frames per second of a sho
 PARTICLES = 1000
 
 
-def check(file: str | Path) -> Path:
-    """Check the name of a film before the work that it will show."""
-    return check_film(file)
-
-
 def film_demo(folder: Path, file: str | Path, progress: bool = False) -> Path:
     """Film data turning into noise, and noise turning into data under a run's reverse SDE."""
     built, file = reopen(folder), check_film(file)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, TypeVar, get_args
 
 from sdeflow._validation import SdeflowError, shown
 from sdeflow.distributions import datasets
 from sdeflow.experiment.config import Config
+
+T = TypeVar("T")
 
 Format = Literal["png", "pdf", "svg"]
 """Formats of the figures of a demo and of a check."""
@@ -30,11 +32,10 @@ FILES = (
 )  # fmt: skip
 
 
-def check_format(name: object) -> Format:
-    """Return the format of a figure, or refuse an unknown one."""
+def check_format(name: object) -> None:
+    """Refuse an unknown format of a figure."""
     if name not in get_args(Format):
         raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {shown(name)}")
-    return name  # type: ignore[return-value]
 
 
 WORDS = "unclip.json"
@@ -129,9 +130,9 @@ def read_log(path: Path) -> list[dict[str, float]]:
 def in_words(found: dict) -> dict[str, object]:
     """The result of `run.summary`, in words."""
     last, steps = found["last"], found["config"]["steps"]
-    done = "finished" if found["finished"] else f"not finished, {last['step'] if last else 0}"
+    left = f"not finished, {last['step'] if last else 0} of {steps} steps"
     return {
-        "training": done if found["finished"] else f"{done} of {steps} steps",
+        "training": "finished" if found["finished"] else left,
         "loss": f"{last['loss']:.4g} at step {last['step']}" if last else "not logged yet",
         **{name: value for name, value in found["config"].items() if value is not None},
         "files": ", ".join(found["files"]),
@@ -143,12 +144,16 @@ def sealed(about: Mapping[str, object]) -> str:
     return json.dumps({**about, "sha256": _digest(about)}, indent=1)
 
 
-def unsealed(text: str) -> dict:
-    """The values of `sealed`; files of older versions have no digest.
+def read_sealed(path: Path, build: Callable[[dict], T], cure: str) -> T:
+    """What `build` makes of the values of a sealed file; SdeflowError if that is damaged."""
+    try:
+        return build(unsealed(path.read_text()))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise SdeflowError(f"{path} is damaged ({error}); {cure}") from None
 
-    Raises:
-        ValueError: the text is no JSON object, or was changed after it was written.
-    """
+
+def unsealed(text: str) -> dict:
+    """The values of `sealed`, if they are whole; files of older versions have no digest."""
     found = json.loads(text)
     if not isinstance(found, dict):
         raise ValueError("it is not a JSON object")

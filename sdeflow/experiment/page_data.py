@@ -15,6 +15,7 @@ import base64
 import math
 import zlib
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from sdeflow._validation import check_kind
 from sdeflow.density import Density
 from sdeflow.fields.field import Field
 from sdeflow.fokker_planck.density_path import DensityPath
-from sdeflow.plot.fields import Flow, sampled
+from sdeflow.plot.fields import Flow, directions, sampled
 from sdeflow.plot.panels import Window
 from sdeflow.sdes.sde import SDE
 
@@ -52,7 +53,7 @@ def positions(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> str:
     return packed(levels.astype(">u2").view(np.uint8).reshape(-1, 2).T)
 
 
-def windows(x: np.ndarray) -> dict[str, object]:
+def windows(x: np.ndarray) -> dict[str, Any]:
     """Choose squares (T, 3), centre and half the side, around states (T, m, 2) of all panels.
 
     A window holds every particle, unless a few lie far outside the box of the others.
@@ -97,11 +98,8 @@ def rounded(values: np.ndarray | Tensor) -> list:
 
 
 def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
-    """Pack densities at some of the times t (T,), with 8 bits for each cell, and their grids.
-
-    Raises:
-        ValueError: a density is not two-dimensional, its time is not in t, or grids differ.
-    """
+    """Pack densities at some of the times t (T,), with 8 bits for each cell, and their grids."""
+    check_kind(densities, DensityPath, "densities", "evolve gives one")
     coarse = [_merged(p) for p in densities]
     if any(p.grid.dim != 2 or p.grid.shape != coarse[0].grid.shape for p in coarse):
         raise ValueError("densities must have two dimensions, and grids of the same shape")
@@ -118,9 +116,7 @@ def density_frames(densities: DensityPath, t: np.ndarray) -> dict[str, object]:
         "frames": frames.tolist(),
         "shape": list(coarse[0].grid.shape),
         "boxes": rounded(np.array([[*p.grid.low, *p.grid.high] for p in coarse])),
-        "peaks": [
-            rounded(np.array(top / p.grid.volume)) for p, top in zip(coarse, peaks, strict=True)
-        ],
+        "peaks": rounded(np.array(peaks) / [p.grid.volume for p in coarse]),
         "cells": packed(np.stack(cells).astype(np.uint8)),
     }
 
@@ -133,24 +129,21 @@ def _merged(p: Density) -> Density:
     return p.coarsen(even[0]) if even and even[0] > 1 else p
 
 
-def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, object]) -> dict[str, object]:
+def arrow_frames(flow: Flow, t: np.ndarray, found: dict[str, Any]) -> dict[str, object]:
     """Pack unit vectors along a flow (see `plot.arrows`) at the nodes of each window."""
     kinds = {SDE: "the drift", Field: "the score"}
     names = [name for kind, name in kinds.items() if isinstance(flow, kind)]
     arrows: dict[str, object] = {"nodes": NODES, "name": (*names, "the flow")[0]}
-    squares = check_kind(found["windows"], dict, "windows")
-    for mode, row in squares.items():
-        arrows[mode] = packed(np.stack([_units(flow, *at) for at in zip(t, row, strict=True)]))
+    for mode, row in found["windows"].items():
+        arrows[mode] = packed(np.stack([_arrows(flow, *at) for at in zip(t, row, strict=True)]))
     return arrows
 
 
-def _units(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
+def _arrows(flow: Flow, t: float, square: Sequence[float]) -> np.ndarray:
     x, y, half = square
     where = Window((x - half, y - half), (x + half, y + half))
     _, vectors = sampled(flow, float(t), where, NODES)
-    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
-    return np.rint(127 * unit).astype(np.int8)
+    return np.rint(127 * directions(vectors)).astype(np.int8)
 
 
 def noise_levels(field: object, t: np.ndarray) -> list | None:

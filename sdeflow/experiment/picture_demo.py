@@ -18,9 +18,9 @@ import statistics
 from collections.abc import Callable, Sequence
 
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
+from sdeflow._wording import markdown_table
 from sdeflow.diagnostics.distances import energy_distance, sliced_wasserstein
 from sdeflow.distributions.points import PointSet
 from sdeflow.experiment.classes import field_of, labels_of
@@ -32,23 +32,22 @@ SHOWN = 20
 """Pictures in each row of the figure."""
 
 Draw = Callable[[Field, int, int], tuple[Tensor, int, float]]
-"""(field, n, seed) -> the states (T, n, d), the calls, the seconds."""
+"""(field, n, seed) -> the cloud (n, d), the calls, the seconds."""
 
 
 def measure(problem: Problem, n: int, samplers: Sequence[tuple[str, Draw]]) -> dict:
-    """The rows of a report, one for each sampler and field, and the sampling floors."""
+    """The rows of a report, one for each sampler and field, the sampling floors, and pictures."""
     seed = problem.config.seed
     field = field_of(problem, labels_of(problem, None, n, seed))
-    rows, shown = [], {}
-    for name, draw in samplers:
-        x, nfe, seconds = draw(field, n, seed)
-        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
-        shown[name] = x[-1][:SHOWN]
+    runs: list[tuple[str, Draw, Field]] = [(name, draw, field) for name, draw in samplers]
     if problem.truth is not None:
-        x, nfe, seconds = samplers[-1][1](problem.truth, n, seed)
-        name = f"exact field, {samplers[-1][0]}"
-        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x[-1])})
-        shown[name] = x[-1][:SHOWN]
+        name, draw = samplers[-1]
+        runs.append((f"exact field, {name}", draw, problem.truth))
+    rows, shown = [], {"real, not learned": unseen(problem)[:SHOWN]}
+    for name, draw, field in runs:
+        x, nfe, seconds = draw(field, n, seed)
+        rows.append({"sampler": name, "nfe": nfe, "seconds": seconds, **compared(problem, x)})
+        shown[name] = x[:SHOWN]
     about = {"units": str(problem.units), "held_out": len(unseen(problem))}
     return {**about, **sampling_floors(problem, n), "rows": rows, "shown": shown}
 
@@ -107,7 +106,7 @@ def markdown(report: dict) -> str:
         f"{report['particles']} samples, each class in turn, against {report['held_out']} "
         f"held-out pictures, in data std ({report['units']}).",
         "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        markdown_table(headers, rows),
         "",
         "Samples of the exact field of a finite set are copies of its pictures. The check against "
         "a density (`sdeflow check`) and the page (`sdeflow view`) need data of two coordinates: "

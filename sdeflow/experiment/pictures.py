@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from torch import Tensor
 
 from sdeflow import plot
@@ -55,20 +54,29 @@ def demo_figure(shown: Snapshots, report: dict, losses: LossReport | None, path:
         _draw_path(top, shown)
         panels = bottom.subplots(1, 4, width_ratios=[1, 1, 1.3, 1.3])
         _draw_ends(panels[:2], shown)
-        if losses is None:
-            panels[2].set_axis_off()
-        else:
-            process = shown.field.process
-            plot.loss_levels(panels[2], losses, torch.exp(-process.log_snr(losses.t) / 2))
-        plot.distances(
-            panels[3],
-            [row["sampler"].split(",")[0] for row in report["rows"]],
-            [row["learned"] for row in report["rows"]],
-            (report["sampling_floor"], report["sampling_floor_sd"]),
-            f"$W_2$ to {report['particles']} data (std)",
-            [plot.VERMILION, plot.BLUE, plot.BLUE, plot.BLUE, plot.VERMILION, plot.VERMILION],
-        )
-        plot.write(fig, path, {k: str(v) for k, v in report["made"].items()})
+        level = None if losses is None else shown.field.process.noise_level(losses.t)
+        flow, sde = plot.VERMILION, plot.BLUE
+        draw_report(panels[2:], report, losses, level, [flow, sde, sde, sde, flow, flow])
+        plot.write(fig, path, report["made"])
+
+
+def draw_report(
+    panels: Any, report: Mapping, losses: LossReport | None, level: Tensor | None,
+    inks: Sequence[str] | None = None,
+) -> None:  # fmt: skip
+    """Draw the loss at each noise level, if it is known, and the distance of each sampler."""
+    if losses is None or level is None:
+        panels[0].set_axis_off()
+    else:
+        plot.loss_levels(panels[0], losses, level)
+    plot.distances(
+        panels[1],
+        [row["sampler"].split(",")[0] for row in report["rows"]],
+        [row["learned"] for row in report["rows"]],
+        (report["sampling_floor"], report["sampling_floor_sd"]),
+        f"$W_2$ to {report['particles']} data (std)",
+        inks,
+    )
 
 
 def _draw_path(fig: Any, shown: Snapshots) -> None:
@@ -76,14 +84,13 @@ def _draw_path(fig: Any, shown: Snapshots) -> None:
     path, process = shown.path, shown.field.process
     colour = path.x[-1].norm(dim=1)
     for ax, t, x in zip(fig.subplots(1, len(path.t)), path.t, path.x, strict=True):
-        noise_level = float(torch.exp(-process.log_snr(t) / 2))
         # Data are centred: a square around the origin holds them. Noise has outliers.
         ends = t == path.t[-1]
         half = _half(x, shown.data) if ends else max(2.4, 2.6 * float(x.std()))
         if not ends:
             plot.arrows(ax, shown.field, float(t), half)
         plot.cloud(ax, x, colour, 0.9)
-        plot.frame(ax, half, rf"$\sigma/\alpha$ = {noise_level:.2g}")
+        plot.frame(ax, half, rf"$\sigma/\alpha$ = {float(process.noise_level(t)):.2g}")
         ax.set_xlabel(rf"window $\pm${half:.2g} (data std)", size=7)
 
 
@@ -93,77 +100,60 @@ def _half(*clouds: Tensor) -> float:
 
 
 def _draw_ends(panels: Any, shown: Snapshots) -> None:
-    if shown.columns is not None:
-        return _draw_columns(panels, shown, shown.columns)
-    half = _half(shown.data, shown.path.x[-1], shown.flow)
+    """The ends of the path and of the flow over the data."""
+    named, half = shown.columns, _half(shown.data, shown.path.x[-1], shown.flow)
     for ax, x, ink, name in (
         (panels[0], shown.path.x[-1], plot.BLUE, "reverse SDE"),
         (panels[1], shown.flow, plot.VERMILION, "probability flow"),
     ):
-        plot.cloud(ax, shown.data, plot.GREY, 5.0)
-        plot.cloud(ax, x, ink, 0.6)
-        plot.frame(ax, half, name)
-        ax.set_xlabel(rf"grey: data; window $\pm${half:.2g}", size=7)
-
-
-def _draw_columns(panels: Any, shown: Snapshots, data: Dataset) -> None:
-    """The ends of the path and of the flow over the data, in the units of the columns."""
-    for ax, x, ink, name in (
-        (panels[0], shown.path.x[-1], plot.BLUE, "reverse SDE"),
-        (panels[1], shown.flow, plot.VERMILION, "probability flow"),
-    ):
-        plot.cloud(ax, data.restore(shown.data), plot.GREY, 5.0)
-        plot.cloud(ax, data.restore(x), ink, 0.6)
-        ax.set_aspect("auto")
-        ax.set(title=name, xlabel=data.axes[0], ylabel=data.axes[1])
+        for points, colour, size in ((shown.data, plot.GREY, 5.0), (x, ink, 0.6)):
+            plot.cloud(ax, points if named is None else named.restore(points), colour, size)
+        if named is None:
+            plot.frame(ax, half, name)
+            ax.set_xlabel(rf"grey: data; window $\pm${half:.2g}", size=7)
+        else:
+            ax.set_aspect("auto")
+            ax.set(title=name, xlabel=named.axes[0], ylabel=named.axes[1])
 
 
 def sheet(x: Tensor, data: Dataset, path: Path, made: Mapping[str, object]) -> None:
     """Write a sheet of at most 200 pictures x (n, d), ten in a row, or twenty if they are many."""
     x = x[:MOST]
     columns = 10 if len(x) <= 100 else 20
-    rows, (_, height, width) = -(-len(x) // columns), _three(data)
+    assert data.shape is not None
+    rows, (_, height, width) = -(-len(x) // columns), data.shape
     with plot.figure(4.0, max(0.6, 4.0 * rows * height / (columns * width))) as fig:
-        plot.pictures(fig.subplots(), x, _three(data), columns, low=_range(data)[0],
-                      high=_range(data)[1])  # fmt: skip
-        plot.write(fig, path, {k: str(v) for k, v in made.items()})
+        _draw_pictures(fig.subplots(), x, data, columns)
+        plot.write(fig, path, made)
 
 
 def sheets(
     rows: Mapping[str, Tensor], data: Dataset, path: Path, made: Mapping[str, object]
 ) -> None:
     """Write a row of pictures (n, d) for each name."""
-    low, high = _range(data)
     with plot.figure(7.0, 0.62 * len(rows)) as fig:
         for ax, (name, x) in zip(fig.subplots(len(rows), 1), rows.items(), strict=True):
-            plot.pictures(ax, x, _three(data), len(x), low=low, high=high)
+            _draw_pictures(ax, x, data, len(x))
             ax.set_title(name, loc="left", size=7, pad=2)
-        plot.write(fig, path, {k: str(v) for k, v in made.items()})
+        plot.write(fig, path, made)
 
 
-def _three(data: Dataset) -> tuple[int, ...]:
+def _draw_pictures(ax: Any, x: Tensor, data: Dataset, columns: int) -> None:
+    """Pictures in which black and white are the smallest and the largest value of the data."""
     assert data.shape is not None
-    return data.shape
-
-
-def _range(data: Dataset) -> tuple[float, float]:
-    """The smallest and the largest value of the pictures, for black and white."""
     assert isinstance(data.distribution, PointSet)
     points = data.distribution.points
-    return float(points.min()), float(points.max())
+    low, high = float(points.min()), float(points.max())
+    plot.pictures(ax, x, data.shape, columns, low=low, high=high)
 
 
 # -------------------------------------------------------------------------------------- the check
 
 
 def check_figure(
-    density: Density,
-    verdict: Verdict,
-    budget: ErrorBudget | None,
-    path: Path,
-    made: dict[str, str],
-    name: str = "x",
-) -> None:
+    density: Density, verdict: Verdict, budget: ErrorBudget | None, path: Path,
+    made: Mapping[str, object], name: str = "x",
+) -> None:  # fmt: skip
     """Write the figure of a check: the density, residuals of clouds, and the causes of error."""
     with plot.figure(7.0, 2.1) as fig:
         widths = [1.0, 1.0, 1.0, 1.15] if budget else [1.0, 1.0]

@@ -98,6 +98,14 @@ class Problem:
                 "`sample_tests` needs none"
             )
 
+    def check_classes(self) -> None:
+        """Refuse a run that was trained without classes."""
+        if not self.config.conditional:
+            raise ValueError(
+                "the run was trained without classes; leave out the class, or train with "
+                "--conditional"
+            )
+
     @property
     def classes(self) -> tuple[str, ...]:
         """The classes that the field knows; none if it was trained without."""
@@ -105,15 +113,10 @@ class Problem:
 
     def label(self, name: str | int) -> int:
         """The label of a class by its name in the data; 2 is the class called "2"."""
-        if not self.config.conditional:
-            raise ValueError(
-                "the run was trained without classes; leave out the class, or train with "
-                "--conditional"
-            )
+        self.check_classes()
         return self.data.label(str(name) if isinstance(name, int) else name)
 
     def __repr__(self) -> str:
-        """Write the settings in words, and whether the exact field is known."""
         known = "unknown" if self.truth is None else "known"
         return f"{self.config}; exact field {known}"
 
@@ -121,12 +124,7 @@ class Problem:
 def problem(config: Config, units: Units | None = None) -> Problem:
     """Build the data, the process and the fields of a run, with an untrained network.
 
-    Args:
-        config: the settings.
-        units: the standard units that the run was trained in; by default the data's `units`.
-
-    Raises:
-        ValueError, TypeError: unknown or unreadable data; `conditional` without labels.
+    `units` are the standard units that the run was trained in, by default those of the data.
     """
     check_kind(config, Config, "config")
     data = _read(config)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from sdeflow._validation import SdeflowError, check_device, check_file, check_int, check_kind
+from sdeflow._validation import SdeflowError, check_device, check_file, check_int
 from sdeflow.experiment import pictures
 from sdeflow.experiment.classes import (
     NONE,
@@ -90,7 +90,6 @@ def fit(
     folder, device = check_file(folder, "folder"), check_device(device)
     check_folder(folder)
     check_no_words(folder)
-    check_kind(config, Config, "config")
     built = problem(config)
     known, digest, longer = folder / "config.json", data_digest(config), False
     if known.exists():
@@ -212,10 +211,8 @@ def calibrate(
 ) -> FittedPlan:
     """Fit `steps` time steps of `multistep` to the field of a run, and keep them in its folder.
 
-    Raises:
-        ValueError, TypeError, SdeflowError: those of `reopen` and `sdes.calibrate`.
+    Errors are those of `reopen` and `sdes.calibrate`.
     """
-    folder = Path(folder)
     built = reopen(folder)
     if label == ALL or (label is None and built.data.shape is not None and built.classes):
         raise ValueError("steps are fitted to one class or to the whole cloud; name a class")
@@ -250,25 +247,17 @@ def sample(
     The files carry the names of the columns, and a column with the class of each particle.
 
     Args:
-        folder: the folder of the run.
-        n: number of samples.
-        solver: the solver, see `choose_solver`.
+        solver: see `choose_solver`.
         eta: noise of the sampler: 0 for the flow, 1 for the reverse SDE.
-        seed: seed of all random numbers.
         label: name of the class to sample, "all" for each particle of a class of its own, drawn
             with the shares of the data; by default the field of no class.
-        guidance: guidance towards the class.
         save: number of states to keep.
-        progress: whether to show a progress bar.
         motion: (field, eta) -> the SDE to solve, see `choose_motion`.
         device: where network and particles lie.
         out: the file (.csv or .npz, both are written), by default cloud.csv in the folder.
-        overwrite: whether to write over a cloud of other settings.
+        overwrite: write over a cloud of other settings, which is refused otherwise.
 
-    Raises:
-        ValueError, SdeflowError: those of `reopen` and of the solvers; a class that the run does
-            not have; a cloud of other settings is there.
-        OSError: the files cannot be written.
+    Other errors are those of `reopen` and of the solvers.
     """
     folder = check_file(folder, "folder")
     built = reopen(folder, device)

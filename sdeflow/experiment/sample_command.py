@@ -107,7 +107,7 @@ class Sample:
         """The number of states to keep; a film needs all of them."""
         if self.film is None:
             return 2 if self.save is None else self.save
-        experiment.films.check(self.film)
+        experiment.films.check_film(self.film)
         built.check_plane("a film")
         if self.save == 1:
             raise ValueError("a film needs two states or more; leave out --save")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-from tabulate import tabulate
-
+from sdeflow._wording import markdown_table
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.sample_tests import SampleTests
 
@@ -42,8 +41,7 @@ def markdown(found: SampleTests) -> str:
         f"{found.steps} steps of Heun's method down to noise level {found.noise_level:.3g}. "
         f"Samples of `sdeflow sample` and held-out data {found.said()}; a difference is an error "
         f"of the network. {learned}Distances are in data std ({found.units}); their sampling "
-        "floor is that of learned data in place of samples.\n\n"
-        + tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+        "floor is that of learned data in place of samples.\n\n" + markdown_table(headers, rows)
     )
 
 

@@ -93,7 +93,6 @@ class SampleTests:
     labels: tuple[Tensor, Tensor] | None
 
     def __repr__(self) -> str:
-        """Write the result in words."""
         words = "obey" if self.passed() else "DO NOT obey"
         return f"particles {words} the SDE, samples and held-out data {self.said()}"
 
@@ -150,17 +149,11 @@ def examine(problem: Problem, n: int = 20_000, seed: int = 0) -> SampleTests:
             )
         )  # fmt: skip
     both = None if labels is None or of_data is None else (labels.expand(n), of_data)
-    restore = problem.units.restore
+    units, steps = problem.units, len(path.t) - 1
     return SampleTests(
-        tuple(parts),
-        level,
-        len(path.t) - 1,
-        learned_too,
-        str(problem.units),
-        restore(x),
-        restore(data),
-        both,
-    )
+        tuple(parts), level, steps, learned_too, str(units), units.restore(x),
+        units.restore(data), both,
+    )  # fmt: skip
 
 
 def _held_out(problem: Problem, n: int, seed: int) -> tuple[Tensor, Tensor | None, bool]:

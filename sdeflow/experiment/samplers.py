@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sdeflow._validation import SdeflowError, check_int
-from sdeflow.experiment.folder import unsealed
+from sdeflow.experiment.folder import read_sealed
 from sdeflow.experiment.problem import Problem
 from sdeflow.fields.field import Field
 from sdeflow.sdes.calibration import with_plan
@@ -40,11 +40,7 @@ def default_eta(method: str) -> float:
 
 
 def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
-    """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0.
-
-    Raises:
-        ValueError, TypeError: steps out of range; an unknown method, or one of the other engine.
-    """
+    """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0."""
     check_int(steps, "steps")
     if method in (MULTISTEP, CALIBRATED):
         return SDESolver("euler", steps, seed=seed) if eta else ODESolver("euler", steps)
@@ -58,7 +54,7 @@ def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
 
 
 def choose_motion(
-    folder: Path, method: str, steps: int, built: Problem | None = None, which: str | None = None
+    folder: Path, method: str, steps: int, built: Problem, which: str | None
 ) -> Motion:
     """Choose (field, eta) -> SDE: `multistep`, `multistep` with fitted steps, or `reverse`."""
     if method == MULTISTEP:
@@ -80,7 +76,4 @@ def fitted_steps(
         words += [] if which is None else ["--class", which]
         of = f"{steps} fitted steps" + ("" if which is None else f" of class {which}")
         raise SdeflowError(f"{folder} holds no {of}; fit them with: {shlex.join(words)}")
-    try:
-        return FittedPlan.from_plain(unsealed(file.read_text()))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SdeflowError(f"{file} is damaged ({error}); calibrate again") from None
+    return read_sealed(file, FittedPlan.from_plain, "calibrate again")

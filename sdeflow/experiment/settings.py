@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import fields
 from pathlib import Path
 
-from sdeflow._validation import SdeflowError
 from sdeflow.distributions.units import Units
 from sdeflow.experiment.config import Config
-from sdeflow.experiment.folder import unsealed
+from sdeflow.experiment.folder import read_sealed
 from sdeflow.experiment.problem import Problem, problem
 
 NEW = ("columns", "label", "held_out")
@@ -17,17 +16,17 @@ NEW = ("columns", "label", "held_out")
 
 def read_settings(path: Path) -> tuple[Config, str | None, Units | None]:
     """The settings, and if they are known the digest of the data and the units."""
-    try:
-        found = unsealed(path.read_text())
-        found.pop("made", None)
-        digest, units = found.pop("digest", None), found.pop("units", None)
-        found |= {name: None for name in NEW if name not in found}
-        odd = found.keys() ^ {f.name for f in fields(Config)}
-        if odd:
-            raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
-        return Config(**found), digest, units and Units.from_plain(units)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise SdeflowError(f"{path} is damaged ({error}); restore it or train again") from None
+    return read_sealed(path, _settings, "restore it or train again")
+
+
+def _settings(found: dict) -> tuple[Config, str | None, Units | None]:
+    found.pop("made", None)
+    digest, units = found.pop("digest", None), found.pop("units", None)
+    found |= {name: None for name in NEW if name not in found}
+    odd = found.keys() ^ {f.name for f in fields(Config)}
+    if odd:
+        raise ValueError(f"{', '.join(sorted(odd))} missing or unknown in this version")
+    return Config(**found), digest, units and Units.from_plain(units)
 
 
 def rebuilt(config: Config, units: Units | None) -> Problem:

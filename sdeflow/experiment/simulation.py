@@ -64,24 +64,17 @@ def simulate(
     An interrupted run continues where it ended, on any number of ranks.
 
     Args:
-        folder: of the trained run.
-        n: number of particles.
-        kept: "histogram", "moments", "quantiles".
         out: the folder of the results, by default `simulation` in that of the run.
         method, steps, eta: of the sampler, see `samplers`.
         which: name of a class of the run, or "all" for each particle of a class of its own, drawn
             with the shares of the data, which is the default for a run with classes.
-        guidance: guidance towards the class.
         device: where network and particles lie.
         cells: of the histogram along each axis; its grid holds 4,096 draws of the data and a
             quarter of their span beyond them.
-        seed: of start and noise.
         chunk: particles moved together.
-        progress: show a bar.
         told: is given the estimated time of a large cloud before the run begins.
 
-    Raises:
-        ValueError, SdeflowError: those of `reopen`, the sampler and `sf.simulate`.
+    Errors are those of `reopen`, the sampler and `sf.simulate`.
     """
     folder = check_file(folder, "folder")
     out = folder / "simulation" if out is None else check_file(out, "out")

@@ -31,19 +31,10 @@ class Unclip:
         print(experiment.words.train(options, self.out, progress=sys.stderr.isatty()))
 
 
-UNUSED = {
-    "method": "multistep",
-    "steps": 20,
-    "eta": None,
-    "which": None,
-    "interval": None,
-    "save": None,
-    "out": None,
-    "overwrite": False,
-    "film": None,
-    "device": "cpu",
-}
-"""Options of `sdeflow sample` that do not apply to prompts, and their defaults."""
+UNUSED = (
+    "method", "steps", "eta", "which", "interval", "save", "out", "overwrite", "film", "device",
+)  # fmt: skip
+"""Options of `sdeflow sample` that do not apply to prompts."""
 
 
 def prompted(asked: Any) -> Path:
@@ -53,10 +44,11 @@ def prompted(asked: Any) -> Path:
         raise ValueError(
             "this run draws pictures from text; give one, such as --prompt 'a seven with a hat'"
         )
+    usual = {option.name: option.default for option in fields(asked)}
     unused = [
         f"--{'class' if name == 'which' else name}"
-        for name, value in UNUSED.items()
-        if getattr(asked, name) != value
+        for name in UNUSED
+        if getattr(asked, name) != usual[name]
     ]
     if unused:
         raise ValueError(f"{', '.join(unused)} does not apply to an unCLIP run; leave it out")

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
-from tabulate import tabulate
 
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density
 from sdeflow.diagnostics.error_budget import (
     ErrorBudget,
@@ -31,14 +31,13 @@ from sdeflow.diagnostics.error_budget import (
 )
 from sdeflow.diagnostics.goodness_of_fit import check_path
 from sdeflow.diagnostics.verdict import PathVerdict, format_p_value
-from sdeflow.distributions.mixture import prior_density
 from sdeflow.distributions.units import Units
 from sdeflow.experiment import column_figure, pictures, run, sample_report, sample_tests
 from sdeflow.experiment.check_setting import (
     Setting,
     check_sizes,
-    particle_times,
     setting_of,
+    steps_between,
     tabulated,
     until,
 )
@@ -91,7 +90,6 @@ class Verification:
         return self.verdict.passed() and (self.samples is None or self.samples.passed())
 
     def __repr__(self) -> str:
-        """Write the result in words."""
         return (
             f"particles and density {_said(self.verdict)} down to noise level "
             f"{self.noise_level:.3g}, {format_p_value(self.verdict.p_value)}"
@@ -99,26 +97,18 @@ class Verification:
 
 
 def verify(
-    problem: Problem,
-    *,
-    n: int = 20_000,
-    cells: int = 128,
-    steps: int = 200,
-    chain: int = 64,
+    problem: Problem, *, n: int = 20_000, cells: int = 128, steps: int = 200, chain: int = 64,
     seed: int = 0,
-) -> Verification:
+) -> Verification:  # fmt: skip
     """Compare particles and densities under the learned field of a run.
 
     Args:
-        problem: the problem of a trained run.
         n: particles in each cloud.
         cells: cells along each axis of the grid.
         steps: time steps of `evolve` over the whole time interval.
         chain: DDPM steps over the whole time interval.
-        seed: seed of all random numbers.
 
     Raises:
-        ValueError: too few particles, cells or steps, or too many cells.
         SdeflowError: data of more than two coordinates, which `sample_tests` is for, or a density
             that the grid cannot hold.
     """
@@ -132,28 +122,24 @@ def verify(
 def _verify(
     problem: Problem, setting: Setting, n: int, steps: int, chain: int, seed: int
 ) -> Verification:
-    process = problem.process
-    rescaling, grid = setting.rescaling, setting.grid
-    wider = rescaling(process.t_max) / rescaling(setting.t_end)
-    prior = prior_density(grid.scaled(wider), process)
+    process, rescaling, prior = problem.process, setting.rescaling, setting.prior()
     field = tabulated(problem.field, setting, prior)
-    sde, flow = reverse(problem.field), reverse(field, 0.0)
 
-    fine = particle_times(setting, process.t_max, n)
+    fine = steps_between(rescaling, process.t_max, setting.t_end, n)
     save = fine[torch.linspace(0, len(fine) - 1, TIMES + 1).round().long()[1:]]
     x = process.prior(n, problem.dim, seed, device=problem.device)
-    path = SDESolver("heun", times=fine, seed=seed).solve(sde, x, save)
+    path = SDESolver("heun", times=fine, seed=seed).solve(reverse(problem.field), x, save)
     times = torch.cat([fine[:1], save])
     densities = evolve(reverse(field), prior, times, steps=steps, rescaling=rescaling)
-    flown = evolve(flow, prior, times[[0, -1]], steps=steps, rescaling=rescaling)
-    of_flow = flown[-1]
+    flown = evolve(reverse(field, 0.0), prior, times[[0, -1]], steps=steps, rescaling=rescaling)
+    of_flow, of_sde = flown[-1], densities[-1]
     return Verification(
         setting.noise_level,
         check_path(path, densities, seed=seed),
-        of_flow.total_variation(densities[-1]),
-        (of_flow.error or 0.0) + (densities[-1].error or 0.0),
+        of_flow.total_variation(of_sde),
+        (of_flow.error or 0.0) + (of_sde.error or 0.0),
         _budget(problem, setting, field, densities, n, steps, chain, seed),
-        densities[-1],
+        of_sde,
         problem.units,
         field if isinstance(field, FieldTable) else None,
         max(path.diagnostics.table_error for path in (densities, flown)),
@@ -202,22 +188,17 @@ def check(
     grid = verify(problem, **sizes) if problem.dim <= 2 else None
     without = problem.dim != 2 or problem.data.held_out is not None
     samples = sample_tests.examine(problem, n, seed) if without else None
-    made, seconds = (
-        provenance(seed, asdict(problem.config), problem.device),
-        time.perf_counter() - start,
-    )
-    shown, about = folder / f"check.{format}", {k: str(v) for k, v in made.items()}
+    made = provenance(seed, asdict(problem.config), problem.device)
+    seconds, shown = time.perf_counter() - start, folder / f"check.{format}"
     if grid is None:
         assert samples is not None
-        column_figure.check_figure(samples, problem, shown, about)
-        text, report = (
-            sample_report.report(samples, problem, seconds),
-            sample_report.numbers(samples),
-        )
+        column_figure.check_figure(samples, problem, shown, made)
+        text = sample_report.report(samples, problem, seconds)
+        report = sample_report.numbers(samples)
     else:
         grid = replace(grid, samples=samples)
         last, name = grid.verdict.verdicts[-1], problem.data.axes[0]
-        pictures.check_figure(grid.density, last, grid.budget, shown, about, name)
+        pictures.check_figure(grid.density, last, grid.budget, shown, made, name)
         text, report = markdown(grid, problem.config.data, seconds), _numbers(grid)
     write_text(folder / "check.json", json.dumps({**report, "made": made}, indent=1))
     write_text(folder / "check.md", text)
@@ -229,14 +210,12 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
     v = found.verdict
     rows = [
         [
-            f"{float(t):.3g}",
-            f"{min(test.p_value for test in one.tests):.2g}",
-            f"{one.distance:.4f}",
-            f"{one.sampling_floor[0]:.4f} +- {one.sampling_floor[1]:.4f}",
+            f"{float(t):.3g}", f"{min(test.p_value for test in one.tests):.2g}",
+            f"{one.distance:.4f}", "{:.4f} +- {:.4f}".format(*one.sampling_floor),
             f"{one.bound:.1e}",
         ]
         for t, one in zip(v.t, v.verdicts, strict=True)
-    ]
+    ]  # fmt: skip
     headers = ["t", "smallest p", "total variation", "sampling floor", "effect, 95 % below"]
     out = [
         f"### {name}: the check",
@@ -246,7 +225,7 @@ def markdown(found: Verification, name: str, seconds: float) -> str:
         f"check ends at noise level {found.noise_level:.3g} (in data std: {found.units}), below "
         "which the grid is too coarse.",
         "",
-        tabulate(rows, headers, tablefmt="github", disable_numparse=True),
+        markdown_table(headers, rows),
         "",
         "Total variation between the densities of flow and SDE under the learned field: "
         f"{found.inconsistency:.3f} +- {found.inconsistency_error:.3f}; it is 0 for an exact "

@@ -28,7 +28,6 @@ from sdeflow._validation import (
     check_numbers,
     shown,
 )
-from sdeflow.distributions.mixture import prior_density
 from sdeflow.experiment import run
 from sdeflow.experiment.check_setting import setting_of, tabulated
 from sdeflow.experiment.classes import conditioned
@@ -78,9 +77,8 @@ def page(
         sde, ode: paths, or states (T, n, 2), of the same times and numbers of particles.
         densities: densities at some of these times, drawn in both panels, or a pair.
         field: the field of the arrows, as in `plot.arrows`.
-        names: the names of the panels.
-        title: the title of the page.
-        unit: the unit of length.
+        names: of the panels.
+        unit: of length.
         note: a sentence to add to the caption.
         about: names and values to add to the provenance, which the last line of the page shows.
 
@@ -104,7 +102,7 @@ def page(
         "same": bool(np.array_equal(clouds[0][0], clouds[-1][0])),
         "low": low.tolist(), "high": high.tolist(), **found,
         "paths": [positions(x, low, high) for x in clouds],
-        "densities": [_density(p, t) for p in pair],
+        "densities": [None if p is None else density_frames(p, t) for p in pair],
         "arrows": None if field is None else arrow_frames(field, t, found),
     }  # fmt: skip
     given = {} if about is None else about
@@ -157,12 +155,6 @@ def check_size(count: int) -> None:
         )
 
 
-def _density(densities: object, t: np.ndarray) -> dict[str, object] | None:
-    if densities is None:
-        return None
-    return density_frames(check_kind(densities, DensityPath, "densities", "evolve gives one"), t)
-
-
 def _filled(title: str, data: dict, made: dict[str, object]) -> str:
     """Fill the template with its style, its program and its numbers."""
     folder = files("sdeflow.experiment")
@@ -199,18 +191,14 @@ def view(
     a check ends, and below it over the exact density of the data, if it is known.
 
     Args:
-        folder: the folder of the run.
-        out: the file, by default page.html in the folder.
+        out: the file, by default page.html in the folder of the run.
         n: particles in each panel.
         frames: number of saved states.
         cells: cells along each axis of the densities' grid.
         density: whether to compute the densities, which takes most of the time.
         label: name of the class to sample, for a run trained with classes.
-        seed: seed of all random numbers.
 
-    Raises:
-        ValueError, TypeError, SdeflowError: those of `run.reopen`, `page` and `evolve`.
-        OSError: the file cannot be written.
+    Errors are those of `run.reopen`, `page` and `evolve`.
     """
     check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
     check_int(cells, "cells", 32)
@@ -242,15 +230,12 @@ def _densities(
 ) -> tuple[tuple[DensityPath, DensityPath], str]:
     """The densities of SDE and flow at the times that the grid resolves, and a note on them."""
     setting = setting_of(problem, cells)
-    rescaling, process = setting.rescaling, problem.process
-    times = t.double()[t.double() >= setting.t_end]
-    wider = rescaling(process.t_max) / rescaling(setting.t_end)
-    prior = prior_density(setting.grid.scaled(wider), process)
+    times, prior = t.double()[t.double() >= setting.t_end], setting.prior()
     field = tabulated(learned, setting, prior)
     try:
         with advised():
             noisy, smooth = (
-                evolve(reverse(field, eta), prior, times, rescaling=rescaling)
+                evolve(reverse(field, eta), prior, times, rescaling=setting.rescaling)
                 for eta in (1.0, 0.0)
             )
     except SdeflowError as error:

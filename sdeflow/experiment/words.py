@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
-from sdeflow.experiment.folder import WORDS, check_folder, is_words, sealed, unsealed
+from sdeflow.experiment.folder import WORDS, check_folder, is_words, read_sealed, sealed
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
 from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP
@@ -41,15 +41,11 @@ SHOWN = (
 def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -> str:
     """Train the model in `folder`, or continue its training; draw a sheet; return a report.
 
-    Args:
-        options: the options of `images.UnCLIPConfig`, by name.
-        folder: the folder of the run.
-        progress: whether to show a progress bar.
+    `options` are those of `images.UnCLIPConfig`, by name.
 
     Raises:
         SdeflowError: the folder holds another run, or a damaged file; another process trains in
             it.
-        ValueError, TypeError: the folder is a file; an option is unknown or out of its range.
     """
     config = UnCLIPConfig(**options)
     folder = check_file(folder, "folder")
@@ -66,18 +62,12 @@ def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -
 
 
 def pictures(
-    folder: Path,
-    prompts: Sequence[str],
-    each: int = EACH,
-    scale: float = 2.0,
-    seed: int = 0,
+    folder: Path, prompts: Sequence[str], each: int = EACH, scale: float = 2.0, seed: int = 0,
     against: str | None = None,
-) -> Path:
+) -> Path:  # fmt: skip
     """Draw `each` pictures of every prompt, write them, and return the file of the sheet.
 
-    Raises:
-        SdeflowError: the folder holds no finished unCLIP run.
-        TypeError, ValueError: those of `UnCLIP.pictures`.
+    Errors are those of `reopen` and `UnCLIP.pictures`.
     """
     model = reopen(folder)
     texts = [prompt for prompt in prompts for _ in range(check_int(each, "n"))]
@@ -132,14 +122,12 @@ def _config(folder: Path) -> UnCLIPConfig | None:
     """The settings of the run in a folder; None if there is no run."""
     if not is_words(folder):
         return None
-    try:
-        found = unsealed((folder / WORDS).read_text())
+
+    def config(found: dict) -> UnCLIPConfig:
         found.pop("made", None)
         return UnCLIPConfig(**found)
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SdeflowError(
-            f"{folder / WORDS} is damaged ({error}); restore it or train again"
-        ) from None
+
+    return read_sealed(folder / WORDS, config, "restore it or train again")
 
 
 def _report(model: UnCLIP) -> str:

@@ -67,7 +67,6 @@ class LossGuidedField(Field):
     data_std: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_score(check_kind(self.field, Field, "field"), "loss guidance")
         check_function(self.loss, "loss", "of clean data, (n, d) -> (n,)")
         object.__setattr__(self, "process", self.field.process)
@@ -76,7 +75,6 @@ class LossGuidedField(Field):
             object.__setattr__(self, "data_std", check_positive(self.data_std, "data_std"))
 
     def __repr__(self) -> str:
-        """In words."""
         return f"field guided by a loss, scale {self.scale:g}: {self.field}"
 
     @property

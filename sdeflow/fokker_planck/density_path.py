@@ -25,10 +25,10 @@ from typing import Any, Self, overload
 
 import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import SdeflowError
+from sdeflow._wording import markdown_table
 from sdeflow.density import Density, Grid
 from sdeflow.fokker_planck.rescaling import Rescaling
 from sdeflow.storage import Stored, as_numpy, as_xarray, write_csv
@@ -64,7 +64,6 @@ class Diagnostics:
     table_error: float = math.nan
 
     def __post_init__(self) -> None:
-        """Check that all are numbers."""
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
@@ -86,10 +85,9 @@ class Diagnostics:
             for k, v in vars(self).items()
         ]
         headers = ("diagnostic", "value", "warning above", "error above")
-        return tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+        return markdown_table(headers, rows)
 
-    def _repr_markdown_(self) -> str:
-        return str(self)
+    _repr_markdown_ = __str__
 
 
 def _words(name: str) -> str:
@@ -164,7 +162,6 @@ class DensityPath(Stored, Sequence[Density]):
         object.__setattr__(self, "densities", tuple(self.densities))
 
     def __repr__(self) -> str:
-        """In words."""
         return (
             f"path of {len(self)} densities, t from {float(self.t[0]):g} to "
             f"{float(self.t[-1]):g}, the last on {self.densities[-1].grid}"

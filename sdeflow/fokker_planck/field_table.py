@@ -49,7 +49,6 @@ class Answers:
     missed: int = 0
 
     def __str__(self) -> str:
-        """In words."""
         asked = self.read + self.missed
         return f"{self.read} of {asked} evaluations read from the table, {self.missed} missed it"
 
@@ -93,7 +92,6 @@ class FieldTable(Field):
             )
 
     def __repr__(self) -> str:
-        """In words."""
         return f"table of {len(self.levels)} noise levels, {self.grid}, of {self.source}"
 
     @property

@@ -88,13 +88,11 @@ class MarkovGenerator:
     periodic: tuple[bool, ...] = (False, False)
 
     def __post_init__(self) -> None:
-        """Check the rates."""
         check_kind(self.grid, Grid, "grid")
         check_refuse(self.refuse)
         object.__setattr__(self, "matrix", check_rates(self.matrix, self.grid, self.lost))
 
     def __repr__(self) -> str:
-        """In words."""
         return f"Markov generator on {self.grid}"
 
     def rate(self, density: Density) -> Tensor:

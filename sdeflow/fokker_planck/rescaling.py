@@ -48,13 +48,11 @@ class Rescaling:
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         check_process(self.process)
         check_positive(self.std, "std")
         check_positive(self.width, "width", zero=True)
 
     def __repr__(self) -> str:
-        """In words."""
         return f"rescaling of {self.process}, std {self.std:g}, width {self.width:g}"
 
     def __call__(self, t: Tensor | float) -> float:

@@ -45,7 +45,6 @@ class Judgement:
     drawn: Tensor
 
     def __repr__(self) -> str:
-        """The number of pictures, in words."""
         return f"judgement of {len(self.digit)} pictures"
 
 

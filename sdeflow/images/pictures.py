@@ -65,7 +65,6 @@ class Captioned(NamedTuple):
     drawn: Tensor
 
     def __repr__(self) -> str:
-        """In words."""
         return f"{len(self.x)} pictures with captions"
 
 
@@ -86,7 +85,6 @@ class CaptionedPictures:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         if not isinstance(self.part, str) or self.part not in ("train", "test"):
             raise ValueError(f"part must be 'train' or 'test', got {shown(self.part)}")
         object.__setattr__(self, "rate", check_between(self.rate, "rate", 0.0, 1.0))

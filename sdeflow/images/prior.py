@@ -86,7 +86,6 @@ class Prior:
     field: LearnedField
 
     def __post_init__(self) -> None:
-        """Check the field."""
         width = check_teller(self.field, "field")
         if width != self.field.dim:
             raise ValueError(
@@ -95,7 +94,6 @@ class Prior:
             )
 
     def __repr__(self) -> str:
-        """The prior in words."""
         return f"prior in {self.dim} dimensions: {self.field}"
 
     @property
@@ -133,14 +131,12 @@ class LinearPrior:
     bias: Tensor
 
     def __post_init__(self) -> None:
-        """Check the shapes."""
         if len(check_cloud(self.weight, "weight")) != self.weight.shape[1]:
             raise ValueError(f"weight must be square, got {tuple(self.weight.shape)}")
         if not isinstance(self.bias, Tensor) or self.bias.shape != (self.dim,):
             raise ValueError(f"bias must be ({self.dim},), a number for each row of weight")
 
     def __repr__(self) -> str:
-        """The prior in words."""
         return f"linear prior in {self.dim} dimensions"
 
     @property

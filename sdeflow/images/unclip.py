@@ -42,11 +42,9 @@ class Decoder:
     field: LearnedField
 
     def __post_init__(self) -> None:
-        """Check the field."""
         check_teller(self.field, "field")
 
     def __repr__(self) -> str:
-        """The decoder in words."""
         return f"decoder of {self.dim} dimensions: {self.field}"
 
     @property
@@ -119,7 +117,6 @@ class UnCLIP:
                 )
 
     def __repr__(self) -> str:
-        """The model in words."""
         return f"unCLIP: pictures of {self.shape} from words, {self.prior or 'no prior'}"
 
     @property

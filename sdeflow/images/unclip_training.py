@@ -81,7 +81,6 @@ class Pool:
     v: Tensor
 
     def __post_init__(self) -> None:
-        """Check the shapes."""
         check_cloud(self.x, "x")
         check_cloud(self.u, "u")
         check_cloud(self.v, "v", self.u.shape[1])
@@ -92,7 +91,6 @@ class Pool:
             )
 
     def __repr__(self) -> str:
-        """The size of the pool, in words."""
         return f"pool of {len(self.x)} pictures with embeddings of {self.u.shape[1]} dimensions"
 
     @property

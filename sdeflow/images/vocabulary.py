@@ -94,7 +94,6 @@ class Vocabulary:
     length: int = 40
 
     def __post_init__(self) -> None:
-        """Check the words."""
         if isinstance(self.words, str) or not isinstance(self.words, Sequence):
             raise TypeError(f"words must be a sequence of words, got {shown(self.words)}")
         words = tuple(self.words)
@@ -107,7 +106,6 @@ class Vocabulary:
         object.__setattr__(self, "length", check_int(self.length, "length", 2))
 
     def __repr__(self) -> str:
-        """The size of the vocabulary, in words."""
         return f"vocabulary of {len(self.words)} words, texts of up to {self.length - 1}"
 
     @property

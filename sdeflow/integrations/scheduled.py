@@ -46,10 +46,6 @@ def scheduled(scheduler: Any, steps: int) -> tuple[Convention, Process, Tensor]:
     """The convention and the process of a scheduler, and the times of its `steps` steps.
 
     The scheduler itself is not changed.
-
-    Raises:
-        TypeError: the scheduler has no table of noise levels.
-        ValueError: steps is out of range, or the scheduler clips or thresholds its samples.
     """
     config = getattr(scheduler, "config", None)
     most = getattr(config, "num_train_timesteps", None)

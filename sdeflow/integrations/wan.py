@@ -30,7 +30,6 @@ class Wan(PipelineAdapter):
     """
 
     def __post_init__(self) -> None:
-        """Check that one transformer takes all noise levels."""
         config = self.pipe.config
         two = config.get("boundary_ratio") is not None or self.pipe.transformer is None
         if two or config.get("expand_timesteps"):

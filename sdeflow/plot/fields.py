@@ -56,16 +56,21 @@ def arrows(
     check_axes(ax)
     colour, nodes = check_colour(colour), check_int(nodes, "nodes", 2)
     axes, vectors = sampled(flow, t, _place(ax, flow, where), nodes)
-    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    # A vector smaller than the rounding error of the largest has no direction.
-    unit = np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
-    drawn = vectors / (size.max() or 1.0) if proportional else unit
+    longest = np.linalg.norm(vectors, axis=-1).max()
+    drawn = vectors / (longest or 1.0) if proportional else directions(vectors)
     x, y = np.meshgrid(*axes, indexing="ij")
     gap = min(axes[0][1] - axes[0][0], axes[1][1] - axes[1][0])
     return ax.quiver(
         x, y, drawn[..., 0], drawn[..., 1], color=colour, pivot="mid", zorder=0.5,
         angles="xy", scale_units="xy", scale=1 / (LENGTH * gap), width=0.006, headwidth=4,
     )  # fmt: skip
+
+
+def directions(vectors: np.ndarray) -> np.ndarray:
+    """The unit vectors along vectors (..., 2)."""
+    size = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    # A vector smaller than the rounding error of the largest has no direction.
+    return np.where(size > 1e-12 * size.max(), vectors / np.where(size > 0, size, 1.0), 0.0)
 
 
 def streamlines(

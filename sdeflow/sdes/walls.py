@@ -62,7 +62,6 @@ class Box:
     _axes: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Check the arguments."""
         low, high = _row(self.low, "low"), _row(self.high, "high")
         named = [self.kind] if isinstance(self.kind, str) else self.kind
         if not isinstance(named, (list, tuple)):
@@ -84,7 +83,6 @@ class Box:
         object.__setattr__(self, "_axes", axes)
 
     def __repr__(self) -> str:
-        """In words."""
         words = [
             f"[{a.low:g}, {a.high:g}] "
             + (a.at_low if a.at_low == a.at_high else f"{a.at_low} below, {a.at_high} above")

@@ -62,11 +62,7 @@ class CloudFile:
         return f"cloud of {n:,} particles in {d} dimensions, {self.dtype}, in {self.path}"
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """The rows that are asked for.
-
-        Raises:
-            SdeflowError: a chunk of them is damaged.
-        """
+        """The rows that are asked for; SdeflowError if a chunk of them is damaged."""
         try:
             return np.asarray(self._array[rows])
         except (ValueError, RuntimeError, OSError, EOFError) as error:
@@ -75,11 +71,7 @@ class CloudFile:
             raise
 
     def verify(self) -> None:
-        """Compare every number with the digest.
-
-        Raises:
-            SdeflowError: they differ.
-        """
+        """Compare every number with the digest; SdeflowError if they differ."""
         rows = int(self._array.chunks[0])
         parts = (self[first : first + rows] for first in range(0, len(self), rows))
         if _digest(np.concatenate([block_digests(part) for part in parts])) != self.digest:
@@ -120,11 +112,7 @@ def open_cloud(path: str | FilePath) -> CloudFile:
 
 
 def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> Any:
-    """The array of a new file for n particles like those of a cloud, or that of an unfinished one.
-
-    Raises:
-        SdeflowError: zarr is missing, or the file holds another cloud.
-    """
+    """The array of a new file for n particles like those of a cloud, or of an unfinished one."""
     shape, kind = (n, like.shape[1]), str(like.dtype).removeprefix("torch.")
     if like.dtype is torch.bfloat16:
         raise SdeflowError("zarr has no bfloat16; start from a cloud of float32")
@@ -151,7 +139,7 @@ def close(path: FilePath, digests: Tensor) -> None:
 
 
 @dataclass(frozen=True)
-class Stored(Reducer):
+class BlockDigests(Reducer):
     """Keeps the digest of each block of the last cloud, (blocks, 32) bytes."""
 
     def reduce(self, path: Path) -> State:

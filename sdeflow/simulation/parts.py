@@ -41,10 +41,7 @@ def fingerprint(n: int, probe: Path, states: Sequence[State]) -> str:
 class Parts:
     """The files of a simulation: each rank of each run writes one, and the last run merges them.
 
-    Args:
-        folder: made if it is missing.
-        job: the fingerprint of the simulation.
-        here: this rank.
+    Those of another `job`, which is a fingerprint, are refused.
     """
 
     def __init__(self, folder: FilePath, job: str, here: Layout) -> None:
@@ -56,11 +53,7 @@ class Parts:
         self._written = 0.0
 
     def read(self) -> Nodes:
-        """What earlier runs have done.
-
-        Raises:
-            SdeflowError: the folder holds another simulation, or a file is damaged.
-        """
+        """What earlier runs have done; SdeflowError if they did another simulation."""
         nodes: Nodes = []
         for file in self.before:
             tensors, plain = read_object(file, KIND)

@@ -2,7 +2,7 @@ r"""Compute quantiles of a cloud of any size from counts of its leading digits."
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Quantiles(Reducer):
         levels: numbers from 0 to 1.
     """
 
-    levels: tuple[float, ...] = field(default=(0.025, 0.16, 0.5, 0.84, 0.975))
+    levels: tuple[float, ...] = (0.025, 0.16, 0.5, 0.84, 0.975)
 
     def __post_init__(self) -> None:
         row = check_numbers(self.levels, "levels").reshape(-1)

@@ -31,7 +31,7 @@ from sdeflow.distributed import Layout, barrier, layout
 from sdeflow.provenance import alone
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE, check_sde
-from sdeflow.simulation.cloud_file import FILE, Stored, close, create, open_cloud
+from sdeflow.simulation.cloud_file import FILE, BlockDigests, close, create, open_cloud
 from sdeflow.simulation.forest import Forest
 from sdeflow.simulation.parts import Parts, collected, fingerprint
 from sdeflow.simulation.reducers import Reducer
@@ -95,7 +95,7 @@ def simulate(
         raise ValueError("give reduce=[...], out='cloud.zarr' or both: else nothing is kept")
     if check_int(chunk, "chunk") % BLOCK:
         raise ValueError(f"chunk must be a multiple of {BLOCK}, got {chunk}")
-    motion = _always(sde) if isinstance(sde, SDE) or not callable(sde) else sde
+    motion: Any = sde if callable(sde) and not isinstance(sde, SDE) else lambda first, count: sde
     draw, n = draws(start, check_sde(motion(0, 1)), n, check_seed(seed))
     solver = SDESolver() if solver is None else solver
     if isinstance(solver, SDESolver):
@@ -110,10 +110,6 @@ def simulate(
         assert folder is not None
         return open_cloud(folder)
     return results[0] if isinstance(reduce, Reducer) else tuple(results)
-
-
-def _always(sde: SDE) -> Motion:
-    return lambda first, count: check_sde(sde)
 
 
 @dataclass(frozen=True)
@@ -140,10 +136,6 @@ class _Run:
                 error.args = (f"{error}; particle 0 is number {first} of the cloud",)
             raise
 
-    def probe(self) -> Path:
-        """The path of the first few particles."""
-        return self.part(0, min(ROWS, self.n))
-
     def check_independent(self, probe: Path, path: Path) -> None:
         """Check that the first particles have the bits that they have alone."""
         if not path.x[:, : probe.x.shape[1]].equal(probe.x):
@@ -166,18 +158,18 @@ def _simulated(
     run: _Run, reducers: list[Reducer], chunk: int, folder: FilePath | None, progress: bool
 ) -> Forest:
     """The states of all blocks, on each rank."""
-    probe, here = run.probe(), layout()
+    probe, here = run.part(0, min(ROWS, run.n)), layout()
     job = fingerprint(run.n, probe, [reducer.reduce(probe) for reducer in reducers])
     parts = None if folder is None else Parts(folder, job, here)
     array = None
     if folder is not None and folder.suffix == FILE:
         array = create(folder, run.n, probe.x[-1], chunk, here)
-        chunk, reducers = int(array.chunks[0]), [*reducers, Stored()]
+        chunk, reducers = int(array.chunks[0]), [*reducers, BlockDigests()]
     forest = Forest(reducers)
     forest.absorb([] if parts is None else parts.read())
     gaps = forest.missing(-(-run.n // BLOCK))
     own = Forest(reducers)
-    bar = Bar(run.n, sum(last - first for first, last in gaps) * BLOCK, here, progress)
+    bar = _bar(run.n, gaps, progress and here.is_writer)
     try:
         for first, last in _shared(gaps, chunk // BLOCK, here):
             low, high = first * BLOCK, min(last * BLOCK, run.n)
@@ -191,7 +183,7 @@ def _simulated(
                 own.add((0, k), tuple(reducer.reduce(piece) for reducer in reducers))
             if parts is not None:
                 parts.write(own)
-            bar.moved(high - low)
+            bar.update(min(bar.total - bar.n, (high - low) * here.size))  # ranks have equal parts
     finally:  # also after Ctrl-C
         bar.close()
         if parts is not None:
@@ -203,6 +195,14 @@ def _simulated(
         close(folder, forest.total()[-1]["digests"])
     barrier(here)
     return forest
+
+
+def _bar(n: int, gaps: list[tuple[int, int]], shown: bool) -> tqdm:
+    """A bar of the particles of all ranks."""
+    done = max(0, n - sum(last - first for first, last in gaps) * BLOCK)
+    return tqdm(
+        total=n, initial=done, unit="particle", unit_scale=True, leave=False, disable=not shown
+    )
 
 
 def _shared(gaps: list[tuple[int, int]], most: int, here: Layout) -> list[tuple[int, int]]:
@@ -226,28 +226,3 @@ def _piece(path: Path, a: int, b: int) -> Path:
     if events is not None:
         events = Events(events.time[a:b], events.x[a:b])
     return replace(path, x=path.x[:, a:b], absorbed=absorbed, events=events)
-
-
-class Bar:
-    """A bar of the particles of all ranks, as rank 0 sees it: ranks have equal parts.
-
-    Args:
-        n, missing: all particles, and those that are not done yet.
-        here: this rank.
-        progress: whether to show it.
-    """
-
-    def __init__(self, n: int, missing: int, here: Layout, progress: bool) -> None:
-        self._ranks = here.size
-        self._bar = tqdm(
-            total=n, initial=max(0, n - missing), unit="particle", unit_scale=True,
-            disable=not (progress and here.is_writer), leave=False,
-        )  # fmt: skip
-
-    def moved(self, count: int) -> None:
-        """Add the particles that this rank has moved, and as many for each other rank."""
-        self._bar.update(min(self._bar.total - self._bar.n, count * self._ranks))
-
-    def close(self) -> None:
-        """Remove the bar."""
-        self._bar.close()

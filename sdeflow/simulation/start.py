@@ -27,13 +27,9 @@ APART = 0x9E3779B97F4A7C15
 
 
 def draws(start: Start, sde: SDE, n: int | None, seed: int) -> tuple[Draw, int]:
-    """The function that draws a part of the start, and the number of particles.
+    """The function that draws a part of the start of `simulate`, and the number of particles.
 
-    Args:
-        start: see `simulate`.
-        sde: whose field says in how many dimensions a process's prior is.
-        n: the number of particles; None: all of a cloud or a file.
-        seed: of the draws.
+    The field of `sde` says in how many dimensions a process's prior is.
     """
     if isinstance(start, Tensor | str | FilePath):
         cloud: Tensor | _Opened

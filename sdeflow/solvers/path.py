@@ -38,7 +38,6 @@ class Absorption:
         )
 
     def __repr__(self) -> str:
-        """In words."""
         count = int((self.wall >= 0).sum())
         return f"{count} of {len(self.wall)} particles absorbed"
 
@@ -61,7 +60,6 @@ class Events:
         return torch.isfinite(self.time)
 
     def __repr__(self) -> str:
-        """In words."""
         return f"{int(self.happened.sum())} of {len(self.time)} particles had their event"
 
 

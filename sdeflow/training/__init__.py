@@ -21,24 +21,8 @@ from sdeflow.training.loss import (
 from sdeflow.training.task import TrainingConfig
 
 __all__ = [
-    "Weighting",
-    "TimeDensity",
-    "Training",
-    "TrainingConfig",
-    "fit",
-    "Coupling",
-    "optimal_transport",
-    "LossReport",
-    "loss_decomposition",
-    "loss",
-    "prediction_weighting",
-    "edm_weighting",
-    "min_snr",
-    "uniform_time",
-    "uniform_log_snr",
-    "log_uniform_noise",
-    "normal_log_snr",
-    "logit_normal_time",
-    "load",
-    "save",
-]
+    "Weighting", "TimeDensity", "Training", "TrainingConfig", "fit", "Coupling",
+    "optimal_transport", "LossReport", "loss_decomposition", "loss", "prediction_weighting",
+    "edm_weighting", "min_snr", "uniform_time", "uniform_log_snr", "log_uniform_noise",
+    "normal_log_snr", "logit_normal_time", "load", "save",
+]  # fmt: skip

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from copy import deepcopy
 from pathlib import Path
 
@@ -31,12 +31,7 @@ from sdeflow.fields.learned import LearnedField
 from sdeflow.training.average import WeightAverage
 from sdeflow.training.coupling import Coupling
 from sdeflow.training.interruption import Interruption
-from sdeflow.training.loss import (
-    TimeDensity,
-    Weighting,
-    default_time_density,
-    default_weighting,
-)
+from sdeflow.training.loss import TimeDensity, Weighting, default_time_density, default_weighting
 from sdeflow.training.ranks import agree, check_rows, own_rows, same_weights, sum_over_ranks
 from sdeflow.training.state import TrainingState
 from sdeflow.training.task import (
@@ -152,15 +147,12 @@ class Training(Iterator[Tensor]):
         if last and not self._state.average.finite():
             raise self._failed("a weight is infinite", self.step)
         waited = time.monotonic() - self._written
-        if last or self.step % task.every == 0 or waited >= self._patience:
+        patience = max(task.every_seconds, RARELY * self._took)
+        if last or self.step % task.every == 0 or waited >= patience:
             self._save()
         if last:
             barrier(self.layout)  # the checkpoint is there when the training ends on any rank
         return value
-
-    @property
-    def _patience(self) -> float:
-        return max(self.task.every_seconds, RARELY * self._took)
 
     def _save(self) -> None:
         """Write the checkpoint now, on rank 0; nothing if no step was made since the last one."""
@@ -177,7 +169,9 @@ class Training(Iterator[Tensor]):
         task, optimiser = self.task, self._state.optimiser
         whole = task.batch(self.step, self.network)
         batch = own_rows(whole, self.layout)
-        with torch.enable_grad(), self._own_draws(batch):
+        # A network that draws from torch's generators does so from the seed of its batch.
+        draws = seeded(self.network, batch.seed) if self._draws else nullcontext()
+        with torch.enable_grad(), draws:
             value = task.error(batch).sum() / len(whole.x0)
         optimiser.zero_grad(set_to_none=True)
         value.backward()
@@ -192,10 +186,6 @@ class Training(Iterator[Tensor]):
             group["lr"] = self.rate
         optimiser.step()
         return value
-
-    def _own_draws(self, batch: Batch) -> AbstractContextManager[None]:
-        """Torch's generators with the seed of this batch, for a network that draws from them."""
-        return seeded(self.network, batch.seed) if self._draws else nullcontext()
 
     def _bad(self, batch: Batch, value: float) -> SdeflowError:
         if not torch.isfinite(batch.x0).all():

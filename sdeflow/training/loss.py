@@ -21,9 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
-from tabulate import tabulate
 from torch import Tensor
 
 from sdeflow._validation import (
@@ -35,12 +33,13 @@ from sdeflow._validation import (
     check_numbers,
     check_positive,
 )
+from sdeflow._wording import markdown_table
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, check_score
 from sdeflow.fields.learned import LearnedField
 from sdeflow.fields.prediction import Prediction, Row, encode, unit_row
 from sdeflow.processes.process import Coefficients, Process
-from sdeflow.random_streams import Stream, random_generator
+from sdeflow.random_streams import Stream, normals_like
 
 Weighting = Callable[[Coefficients[Tensor]], Tensor]
 TimeDensity = Callable[[Process, Tensor], Tensor]
@@ -270,8 +269,7 @@ class LossReport:
         columns = (self.t, self.loss, self.irreducible, self.excess, self.error)
         rows = [[f"{float(v[k]):.3g}" for v in columns] for k in shown]
         headers = ("t", "loss", "irreducible", "excess", "error of excess")
-        table = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
-        return f"{table}\n\n{self!r}"
+        return f"{markdown_table(headers, rows)}\n\n{self!r}"
 
 
 def loss_decomposition(
@@ -312,24 +310,19 @@ def loss_decomposition(
     x0 = truth.sample(n, seed)
     with torch.no_grad():
         rows = [
-            _decomposed(field, truth, x0, t, weighting, random_generator(seed, Stream.PROBE, i))
+            _decomposed(field, truth, x0, t, weighting, normals_like(x0, seed, Stream.PROBE, i))
             for i, t in enumerate(times)
         ]
     return LossReport(times, *torch.tensor(rows, dtype=torch.float64).unbind(1))
 
 
 def _decomposed(
-    field: LearnedField,
-    truth: ExactField,
-    x0: Tensor,
-    t: Tensor,
-    weighting: Weighting,
-    g: np.random.Generator,
-) -> tuple[float, float, float]:
+    field: LearnedField, truth: ExactField, x0: Tensor, t: Tensor, weighting: Weighting,
+    eps: Tensor,
+) -> tuple[float, float, float]:  # fmt: skip
     """The irreducible part, the excess and its standard error at one time."""
     n, d = x0.shape
     c = field.process(t)
-    eps = torch.from_numpy(g.standard_normal((n, d))).to(x0)
     x = field.process.perturb(x0, t, eps)
     w, snr = float(weighting(c)), float((c.alpha / c.sigma) ** 2)
     known = truth.posterior(x, c.along(x))

@@ -62,13 +62,7 @@ def sum_over_ranks(network: nn.Module, value: Tensor, here: Layout) -> Tensor:
 
 
 def agree(task: TrainingTask, about: dict, step: int, here: Layout) -> None:
-    """Check that all ranks have one training at one step; give them the weights of rank 0.
-
-    Raises:
-        SdeflowError: a rank has other arguments, data or another checkpoint.
-    """
-    if here.size == 1:
-        return
+    """Check that all ranks have one training at one step."""
     text = json.dumps([about, task.steps, step], sort_keys=True)
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
     found = torch.cat(gather(torch.tensor([list(digest)]), here))
@@ -89,11 +83,7 @@ def same_weights(network: nn.Module, here: Layout) -> None:
 
 
 def check_rows(task: TrainingTask, here: Layout) -> None:
-    """Refuse what cannot be shared: a batch of fewer rows than ranks, a network that mixes rows.
-
-    Raises:
-        ValueError: there are more ranks than rows, or the error of a row depends on other rows.
-    """
+    """Refuse a batch of fewer rows than ranks, and a network that mixes rows."""
     if here.size == 1:
         return
     if task.config.batch < here.size:

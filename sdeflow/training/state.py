@@ -36,12 +36,7 @@ class TrainingState:
         write(path, self.tensors(), about, keep_previous=True)
 
     def check(self, path: Path, about: dict) -> None:
-        """Check before the first step that the state can be written to this path.
-
-        Raises:
-            TypeError: a tensor is of a type that a file cannot hold.
-            OSError: no file can be written there.
-        """
+        """Check before the first step that the state can be written to this path."""
         encoded(self.tensors(), about)
         check_writable(path)
 

@@ -112,8 +112,7 @@ class TrainingTask:
         Data and noise are in float32 at least, times in float64, whatever the network's type.
         """
         g = random_generator(self.seed, Stream.TRAINING, step)
-        drawn = self.sample(self.config.batch, int(g.integers(2**62)))
-        x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
+        x0, label = _pair(self.sample(self.config.batch, int(g.integers(2**62))))
         parameter = next(network.parameters())
         x0 = x0.to(parameter.device, torch.promote_types(parameter.dtype, torch.float32))
         n = len(x0)
@@ -159,18 +158,18 @@ class TrainingTask:
         if self.source is not None:
             about["source"] = _first(self.source)
         if self.coupling is not None:
-            d = _points(self.sample(4, 0)).shape[1]
-            about["coupling"] = first_pairs(self.coupling, d)
+            about["coupling"] = first_pairs(self.coupling, _pair(self.sample(4, 0))[0].shape[1])
         return about
 
 
-def _points(drawn: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-    return drawn[0] if isinstance(drawn, tuple) else drawn
+def _pair(drawn: Tensor | tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Points and labels, if there are any."""
+    return drawn if isinstance(drawn, tuple) else (drawn, None)
 
 
 def _first(sample: Sample) -> list[str]:
     """A few numbers by which the data are recognised; none if a seed does not fix the data."""
-    x, y = (_points(sample(4, 0)) for _ in range(2))
+    (x, _), (y, _) = (_pair(sample(4, 0)) for _ in range(2))
     return [f"{v:.3g}" for v in x[:4].flatten()[:8].tolist()] if torch.equal(x, y) else []
 
 
@@ -197,7 +196,7 @@ def check_task(task: TrainingTask) -> bool:
             f"sample must give x0 (n, d) or a pair (x0, label), got a {type(drawn).__name__} of "
             f"{len(drawn)}"
         )
-    x0, label = drawn if isinstance(drawn, tuple) else (drawn, None)
+    x0, label = _pair(drawn)
     check_cloud(x0, "the training data", field.dim)
     if label is not None:
         _check_labels(task, x0, label)

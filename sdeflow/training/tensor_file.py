@@ -29,11 +29,7 @@ from sdeflow.provenance import write_bytes
 def write(
     path: Path, tensors: dict[str, Tensor], about: dict, *, keep_previous: bool = False
 ) -> None:
-    """Write tensors and JSON with their checksum.
-
-    Raises:
-        TypeError: a tensor is of a type that a file cannot hold.
-    """
+    """Write tensors and JSON with their checksum; errors are those of `encoded`."""
     data = encoded(tensors, about)
     if keep_previous and path.exists():
         with suppress(FileNotFoundError):  # another process was faster
