@@ -27,7 +27,7 @@ from benchmarks.published import command as published
 from benchmarks.solvers import command as solvers
 from benchmarks.solvers import page
 from sdeflow._wording import sentence
-from sdeflow.experiment.termination import exit_code, terminable
+from sdeflow.command.termination import exit_code, terminable
 from sdeflow.provenance import commit
 
 QUESTIONS = {

@@ -3,7 +3,7 @@
 import sys
 
 try:
-    from sdeflow.experiment.cli import main
+    from sdeflow.command import main
 except KeyboardInterrupt:
     print("sdeflow: stopped", file=sys.stderr)
     raise SystemExit(130) from None

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 
 import sdeflow as sf
 from sdeflow._blocks import GPU_ROWS, blocked
+from sdeflow.command.cli import main
 from sdeflow.experiment import run
-from sdeflow.experiment.cli import main
 from sdeflow.experiment.config import Config
 from sdeflow.solvers.adapters import StepIndices
 from tests.fake_device import FAKE, FakeDevice, MixedDevicesError

@@ -49,6 +49,7 @@ FLOORS = (
     ("diagnostics",),
     ("analysis", "simulation", "plot", "integrations", "images"),
     ("experiment",),
+    ("command",),
     ("__init__", "__main__"),
 )
 LEVEL = {unit: level for level, floor in enumerate(FLOORS) for unit in floor}
@@ -57,7 +58,7 @@ ONLY_IN = {  # outside module: the one file, or package, of ours that may import
     "torchsde": "sdeflow/solvers/sde_solver.py",
     "torchdiffeq": "sdeflow/solvers/ode_solver.py",
     "matplotlib": "sdeflow/plot/",
-    "tyro": "sdeflow/experiment/",
+    "tyro": "sdeflow/command/",
 }
 PICKLERS = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}
 
@@ -758,7 +759,7 @@ def test_pre_commit_uses_the_tested_versions() -> None:
 
 DOC = '"""Lecture."""\n'
 SDE = "sdeflow/sdes/sde.py"
-CLI = "sdeflow/experiment/cli.py"
+CLI = "sdeflow/command/cli.py"
 INIT = "sdeflow/sdes/__init__.py"
 LATE = "def __getattr__(name):\n    return import_module(name)"
 
@@ -827,8 +828,8 @@ def test_a_source_that_breaks_the_rule_is_caught(rule: Rule, path: str, text: st
         (imports_go_down, SDE, "from .coefficients import checked_drift"),
         (imports_go_down, "sdeflow/density.py", "from sdeflow._validation import check_cloud"),
         (imports_go_down, CLI, "from sdeflow import plot\nfrom . import run\nfrom .. import sdes"),
-        (imports_go_down, "sdeflow/__init__.py", "from sdeflow.experiment.cli import main"),
-        (imports_go_down, "sdeflow/__main__.py", "from sdeflow.experiment.cli import main"),
+        (imports_go_down, "sdeflow/__init__.py", "from sdeflow.command.cli import main"),
+        (imports_go_down, "sdeflow/__main__.py", "from sdeflow.command.cli import main"),
         (no_import_in_a_function, SDE, "try:\n    import a\nexcept E:\n    a = 0"),
         (no_import_in_a_function, INIT, LATE),
         (each_engine_in_one_file, "sdeflow/solvers/sde_solver.py", "import torchsde"),

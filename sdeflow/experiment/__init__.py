@@ -1,4 +1,4 @@
-"""Train, sample and check one model in a folder, from Python or by the `sdeflow` command.
+"""Train, sample and check one model in a folder; the `sdeflow` command calls these functions.
 
     config   the settings of a run               demo      train, sample, measure, draw
     problem  its data, process and fields        verify    check particles against densities
@@ -8,10 +8,8 @@
     classes  the classes of a cloud, by name     clouds    the files of a cloud
     sample_tests, sample_report  tests that need no grid, and their report
     column_figure  figures of data of other than two columns
-    words    train and use an unCLIP model       unclip_command  its part of the command
+    unclip   train and use an unCLIP model       simulation  any number of particles of a run
     picture_demo  the distances of a demo whose data are pictures
-    simulation    any number of particles of a run     simulate_command  its part of the command
-    cli      the `sdeflow` command
 
 A module is loaded when it is first used, so that `sdeflow --help` does not load matplotlib.
 """
@@ -21,9 +19,8 @@ from types import ModuleType as _ModuleType
 
 __all__ = [
     "config", "problem", "folder", "samplers", "run", "demo", "picture_demo", "verify", "pictures",
-    "films", "view", "page_data", "words", "unclip_command", "simulation", "simulate_command",
-    "cli", "classes", "clouds", "sample_tests", "sample_report", "column_figure", "sample_command",
-    "options", "settings",
+    "films", "view", "page_data", "unclip", "simulation", "classes", "clouds", "sample_tests",
+    "sample_report", "column_figure", "settings",
 ]  # fmt: skip
 
 

@@ -38,18 +38,18 @@ def check_format(name: object) -> None:
         raise ValueError(f"format must be one of {', '.join(get_args(Format))}, got {shown(name)}")
 
 
-WORDS = "unclip.json"
+UNCLIP = "unclip.json"
 """The settings of an unCLIP run, see `words`."""
 
 
-def is_words(folder: Path) -> bool:
+def is_unclip(folder: Path) -> bool:
     """Whether a folder holds an unCLIP run, finished or not."""
-    return (folder / WORDS).is_file()
+    return (folder / UNCLIP).is_file()
 
 
 def check_no_words(folder: Path) -> None:
     """Refuse the folder of an unCLIP run."""
-    if is_words(folder):
+    if is_unclip(folder):
         raise SdeflowError(
             f"{folder} holds an unCLIP run; draw with: sdeflow sample {folder} --prompt TEXT"
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from sdeflow.experiment.cli import main
+from sdeflow.command.cli import main
 from tests.ranks import in_ranks
 
 

@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow.experiment import cli, page_data, run, view
+from sdeflow.command import cli
+from sdeflow.experiment import page_data, run, view
 from sdeflow.experiment.config import Config
 from sdeflow.provenance import picture_provenance
 from tests.problems import f64, lopsided, randn

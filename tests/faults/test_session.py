@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from hypothesis.stateful import run_state_machine_as_test as run_sessions
 
-from sdeflow.experiment import cli
+from sdeflow.command import cli
 from tests.faults.damage import Damage, damaged, damages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]

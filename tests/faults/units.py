@@ -19,7 +19,8 @@ import sdeflow as sf
 from benchmarks import __main__ as benchmarks
 from benchmarks.published import command as published
 from benchmarks.published.protocol import Protocol
-from sdeflow.experiment import cli, demo, run, verify, view, words
+from sdeflow.command import cli
+from sdeflow.experiment import demo, run, unclip, verify, view
 from sdeflow.images.unclip_training import UnCLIPConfig, train_unclip
 from sdeflow.provenance import commit
 from sdeflow.random_streams import BLOCK
@@ -28,7 +29,7 @@ from sdeflow.storage import read_object
 from sdeflow.training.tensor_file import latest
 
 commit()  # once, in the server
-LOADED = (demo, run, verify, view, words, sf.plot, sf.images)
+LOADED = (demo, run, verify, view, unclip, sf.plot, sf.images)
 """What is imported before the forks."""
 
 NETWORK = ("--steps", "300", "--batch", "16", "--width", "8", "--depth", "1")

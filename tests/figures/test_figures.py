@@ -18,7 +18,7 @@ from figures import __main__ as program
 from figures import drawing
 from figures.drawing import Setting
 from sdeflow import plot
-from sdeflow.experiment import cli
+from sdeflow.command import cli
 from sdeflow.provenance import picture_provenance
 from tests.figures.faults import faults, meanings
 from tests.figures.files import FORMATS, command, file_faults, run_figures

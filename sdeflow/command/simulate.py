@@ -11,8 +11,8 @@ import tyro
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import check_int
+from sdeflow.command.options import Device, option
 from sdeflow.experiment.classes import Guidance
-from sdeflow.experiment.options import Device, option
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 import sdeflow as sf
-from sdeflow.experiment import cli, words
+from sdeflow.command import cli
+from sdeflow.experiment import unclip
 from sdeflow.provenance import picture_provenance
-from tests.experiment.test_cli import Command, refused
-from tests.experiment.test_cli import sdeflow as sdeflow  # the fixture
+from tests.command.test_cli import Command, refused
+from tests.command.test_cli import sdeflow as sdeflow  # the fixture
 
 pytest.importorskip("sklearn", reason="the digits come with the extra: sdeflow[images]")
 
@@ -24,7 +25,7 @@ ASKED = ("--prompt", "a seven with a hat", "one", "--scale", "3", "--n", "2")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one step."""
     folder = tmp_path_factory.mktemp("words") / "run"
-    said = words.train(OPTIONS, folder)
+    said = unclip.train(OPTIONS, folder)
     assert "share of held-out digits recognised" in said
     assert str(folder / "pictures.png") in said
     return folder
@@ -35,7 +36,7 @@ def test_a_run_keeps_what_it_was_asked_for(made: Path) -> None:
     assert kept["made"]["seed"] == 0
     assert {name: kept[name] for name in OPTIONS} == OPTIONS
     assert picture_provenance(made / "pictures.png")["seed"] == "0"
-    assert isinstance(words.reopen(made), sf.images.UnCLIP)
+    assert isinstance(unclip.reopen(made), sf.images.UnCLIP)
 
 
 def test_a_sheet_and_the_pictures_are_written(sdeflow: Command, made: Path) -> None:
@@ -45,7 +46,7 @@ def test_a_sheet_and_the_pictures_are_written(sdeflow: Command, made: Path) -> N
     with np.load(made / "pictures.npz") as file:
         x, prompts = torch.from_numpy(file["x"]), file["prompts"].tolist()
     assert prompts == ["a seven with a hat"] * 2 + ["one"] * 2
-    wanted = words.reopen(made).pictures(prompts, 3.0, 4)
+    wanted = unclip.reopen(made).pictures(prompts, 3.0, 4)
     assert torch.equal(x, wanted.reshape(4, 1, 16, 16))
 
 

@@ -40,8 +40,8 @@ class Info:
             names = ", ".join(sets.NAMES | sets.SHAPED)
             gpu = "; ".join(gpus()) or "none"
             about: dict[str, object] = {**provenance(), "GPU": gpu, "data sets": names}
-        elif experiment.folder.is_words(self.folder):
-            about = experiment.words.summary(self.folder)
+        elif experiment.folder.is_unclip(self.folder):
+            about = experiment.unclip.summary(self.folder)
         else:
             found = experiment.run.summary(self.folder)
             about = {"run": self.folder, **experiment.folder.in_words(found)}

@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import sdeflow as sf
-from sdeflow.experiment import cli, demo, films, folder, run, verify
+from sdeflow.command import cli
+from sdeflow.experiment import demo, films, folder, run, verify
 from sdeflow.experiment.config import Config
 from sdeflow.provenance import picture_provenance
 from tests.problems import randn
@@ -375,17 +376,17 @@ def test_unparsable_arguments_end_with_exit_code_2(sdeflow: Command, tmp_path: P
 
 def test_importing_the_command_does_not_load_matplotlib() -> None:
     """So that --help answers soon."""
-    code = "import sys, sdeflow.experiment.cli; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, sdeflow.command.cli; sys.exit('matplotlib' in sys.modules)"
     assert elsewhere("-c", code).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["sdeflow", "sdeflow.experiment.cli"])
+@pytest.mark.parametrize("module", ["sdeflow", "sdeflow.command.cli"])
 def test_python_m_runs_the_command(module: str, tmp_path: Path) -> None:
     """In a process of its own, where pytest catches nothing: a sentence and no folder."""
     (tmp_path / "bad.csv").write_text("1,2\nnan,3\n")
     answer = {
         "sdeflow": ("train", "--data", tmp_path / "bad.csv", "--out", tmp_path / "r"),
-        "sdeflow.experiment.cli": ("sample", tmp_path / "r", "--n", 5),
+        "sdeflow.command.cli": ("sample", tmp_path / "r", "--n", 5),
     }[module]
     got = elsewhere("-m", module, *answer)
     words = ("NaN", "bad.csv") if module == "sdeflow" else ("holds no run",)

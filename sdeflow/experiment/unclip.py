@@ -21,7 +21,7 @@ from torch import Tensor
 
 from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
-from sdeflow.experiment.folder import WORDS, check_folder, is_words, read_sealed, sealed
+from sdeflow.experiment.folder import UNCLIP, check_folder, is_unclip, read_sealed, sealed
 from sdeflow.images.pictures import CaptionedPictures, draw, handwritten
 from sdeflow.images.retrieval import zero_shot
 from sdeflow.images.unclip import FILES, UnCLIP
@@ -55,7 +55,7 @@ def train(options: Mapping[str, int], folder: Path, *, progress: bool = False) -
         raise SdeflowError(f"{folder} holds another run; choose another folder or remove it")
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        write_text(folder / WORDS, sealed({**asdict(config), "made": provenance(config.seed)}))
+        write_text(folder / UNCLIP, sealed({**asdict(config), "made": provenance(config.seed)}))
         model = train_unclip(config, folder, progress=progress)
     sheet = pictures(folder, SHOWN, seed=config.seed)
     return f"{_report(model)}\npictures: {sheet}"
@@ -120,14 +120,14 @@ def summary(folder: Path) -> dict[str, object]:
 
 def _config(folder: Path) -> UnCLIPConfig | None:
     """The settings of the run in a folder; None if there is no run."""
-    if not is_words(folder):
+    if not is_unclip(folder):
         return None
 
     def config(found: dict) -> UnCLIPConfig:
         found.pop("made", None)
         return UnCLIPConfig(**found)
 
-    return read_sealed(folder / WORDS, config, "restore it or train again")
+    return read_sealed(folder / UNCLIP, config, "restore it or train again")
 
 
 def _report(model: UnCLIP) -> str:

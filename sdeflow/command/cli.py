@@ -35,16 +35,16 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import SdeflowError, check_device, check_int
+from sdeflow.command.info import Info, Provenance
+from sdeflow.command.options import Device, option
+from sdeflow.command.sample import Sample
+from sdeflow.command.simulate import Simulate
+from sdeflow.command.termination import exit_code, terminable
+from sdeflow.command.unclip import Unclip
 from sdeflow.distributed import layout
 from sdeflow.experiment.complaints import complain, silenced
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.folder import Format
-from sdeflow.experiment.info_commands import Info, Provenance
-from sdeflow.experiment.options import Device, option
-from sdeflow.experiment.sample_command import Sample
-from sdeflow.experiment.simulate_command import Simulate
-from sdeflow.experiment.termination import exit_code, terminable
-from sdeflow.experiment.unclip_command import Unclip
 
 ABOUT = "Diffusion models as physical systems: every cloud comes with a check."
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import sdeflow as sf
-from sdeflow.experiment import cli, run
+from sdeflow.command import cli
+from sdeflow.experiment import run
 from sdeflow.experiment.config import Config
 from sdeflow.experiment.samplers import choose_solver
 from sdeflow.random_streams import BLOCK

@@ -12,10 +12,10 @@ from tyro.conf import arg
 
 import sdeflow.experiment as experiment
 from sdeflow._validation import check_int
+from sdeflow.command.options import Device, option
+from sdeflow.command.unclip import prompted
 from sdeflow.experiment.classes import Guidance
-from sdeflow.experiment.options import Device, option
 from sdeflow.experiment.problem import ALL
-from sdeflow.experiment.unclip_command import prompted
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Sample:
 
     def __call__(self) -> None:
         """Print the file of the cloud and, to stderr, which fitted steps were used."""
-        if self.prompt or experiment.folder.is_words(self.folder):
+        if self.prompt or experiment.folder.is_unclip(self.folder):
             return print(prompted(self))
         if self.against is not None:
             raise ValueError("--against is a text, for a run of `sdeflow unclip`; leave it out")

@@ -28,7 +28,7 @@ class Unclip:
     def __call__(self) -> None:
         """Print how well the model recognises pictures, and the file of a sheet that it drew."""
         options = {o.name: getattr(self, o.name) for o in fields(self) if o.name != "out"}
-        print(experiment.words.train(options, self.out, progress=sys.stderr.isatty()))
+        print(experiment.unclip.train(options, self.out, progress=sys.stderr.isatty()))
 
 
 UNUSED = (
@@ -39,7 +39,7 @@ UNUSED = (
 
 def prompted(asked: Any) -> Path:
     """Draw the pictures of `sdeflow sample --prompt`; return the file of the sheet."""
-    words = experiment.words
+    made = experiment.unclip
     if not asked.prompt:
         raise ValueError(
             "this run draws pictures from text; give one, such as --prompt 'a seven with a hat'"
@@ -52,6 +52,6 @@ def prompted(asked: Any) -> Path:
     ]
     if unused:
         raise ValueError(f"{', '.join(unused)} does not apply to an unCLIP run; leave it out")
-    n = words.EACH if asked.n is None else asked.n
+    n = made.EACH if asked.n is None else asked.n
     scale = 2.0 if asked.scale is None else asked.scale
-    return words.pictures(asked.folder, asked.prompt, n, scale, asked.seed, asked.against)
+    return made.pictures(asked.folder, asked.prompt, n, scale, asked.seed, asked.against)
