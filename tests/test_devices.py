@@ -26,7 +26,7 @@ from torch import Tensor, nn
 import sdeflow as sf
 from sdeflow._blocks import GPU_ROWS, blocked
 from sdeflow.command.cli import main
-from sdeflow.experiment import run
+from sdeflow.experiment import run, simulation, view
 from sdeflow.experiment.config import Config
 from sdeflow.solvers.adapters import StepIndices
 from tests.fake_device import FAKE, FakeDevice, MixedDevicesError
@@ -662,13 +662,21 @@ def test_noise_is_the_same_on_every_device(device: torch.device) -> None:
             assert torch.allclose(there.cpu(), kept, *((0, 0) if exact else (1e-5, 1e-6)))
 
 
-def test_a_training_continues_on_another_device(device: torch.device, tmp_path: Path) -> None:
+def test_a_run_continues_on_another_device(
+    device: torch.device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "STEPS", 4)
     config = Config("ring", steps=10, batch=8, width=8, depth=1)
     with entered(device):
         built = run.fit(config, tmp_path, device=device)
         assert built.device == device
         x = run.draw(run.reopen(tmp_path, device), 20)[1]
         assert x.device.type == "cpu"
+        fitted = run.calibrate(tmp_path, 2, 16, device=device)
+        page = view.view(tmp_path, n=4, frames=2, density=False, device=device)
+        simulation.simulate(tmp_path, 9, eta=1.0, noise="device", cells=4, device=device)
+    assert fitted.name in run.calibrate(tmp_path, 2, 16).pilot_errors
+    assert page.read_text().startswith("<!")
     again = run.reopen(tmp_path)
     assert torch.allclose(run.draw(again, 20)[1], x, rtol=1e-4, atol=1e-4)
     longer = run.fit(replace(config, steps=11), tmp_path)

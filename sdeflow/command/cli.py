@@ -126,11 +126,14 @@ class Calibrate:
     """Class that the steps are for, in a run trained with classes."""
     seed: int = 0
     """Seed of these particles."""
+    device: Device = "cpu"
 
     def __call__(self) -> None:
         """Print the steps chosen, and the errors of all that were tried."""
         seed = check_int(self.seed, "seed", 0)
-        fitted = experiment.run.calibrate(self.folder, self.steps, self.pilot, seed, self.which)
+        fitted = experiment.run.calibrate(
+            self.folder, self.steps, self.pilot, seed, self.which, self.device
+        )
         rows = [
             (name, f"{error:.4g}", f"{fitted.errors[name]:.4g}" if name in fitted.errors else "")
             for name, error in sorted(fitted.pilot_errors.items(), key=lambda row: row[1])
@@ -198,12 +201,14 @@ class View:
     """Class to sample, for a run trained with classes, by its name in the data."""
     seed: int = 0
     """Seed of all random numbers."""
+    device: Device = "cpu"
 
     def __call__(self) -> None:
         """Print the file of the page."""
         print(experiment.view.view(
             self.folder, self.out, n=self.n, frames=self.frames, cells=self.cells,
             density=self.density, label=self.which, seed=check_int(self.seed, "seed", 0),
+            device=self.device,
         ))  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import sdeflow.experiment as experiment
 from sdeflow._validation import check_int
 from sdeflow.command.options import Device, option
 from sdeflow.experiment.classes import Guidance
+from sdeflow.solvers.device_normals import NoisePlace
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,9 @@ class Simulate:
     seed: int = 0
     """Seed of the initial noise, of the classes and of the noise on the way."""
     device: Device = "cpu"
+    noise: NoisePlace = "cpu"
+    """Where the noise on the way is drawn: by the CPU, with the same bits on every device, or on
+    the device, which is faster on a GPU."""
 
     def __call__(self) -> None:
         """Print the folder of the results and, to stderr, the time that they will take."""
@@ -60,8 +64,8 @@ class Simulate:
             self.folder, check_int(int(self.particles), "particles"),
             tuple(self.reduce.split(",")), out=self.out, method=self.method, steps=self.steps,
             eta=eta, which=self.which, guidance=Guidance(self.scale, self.interval),
-            device=self.device, cells=self.cells, seed=self.seed, chunk=self.chunk,
-            progress=sys.stderr.isatty(),
+            device=self.device, noise=self.noise, cells=self.cells, seed=self.seed,
+            chunk=self.chunk, progress=sys.stderr.isatty(),
             told=lambda text: print("sdeflow:", text, file=sys.stderr),
         )  # fmt: skip
         print(out)

@@ -207,13 +207,14 @@ def clear(folder: Path, config: Config) -> None:
 
 
 def calibrate(
-    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: Class = None
-) -> FittedPlan:
+    folder: Path, steps: int, pilot: int = 128, seed: int = 0, label: Class = None,
+    device: torch.device | str = "cpu",
+) -> FittedPlan:  # fmt: skip
     """Fit `steps` time steps of `multistep` to the field of a run, and keep them in its folder.
 
     Errors are those of `reopen` and `sdes.calibrate`.
     """
-    built = reopen(folder)
+    built = reopen(folder, device)
     if label == ALL or (label is None and built.data.shape is not None and built.classes):
         raise ValueError("steps are fitted to one class or to the whole cloud; name a class")
     field = conditioned(built, label)

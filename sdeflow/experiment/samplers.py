@@ -16,6 +16,7 @@ from sdeflow.sdes.multistep import multistep
 from sdeflow.sdes.plan import FittedPlan
 from sdeflow.sdes.sde import SDE
 from sdeflow.solvers.checks import ADAPTIVE
+from sdeflow.solvers.device_normals import NoisePlace, check_noise_place
 from sdeflow.solvers.ode_solver import ODESolver
 from sdeflow.solvers.sde_solver import METHODS, SDESolver
 
@@ -39,15 +40,20 @@ def default_eta(method: str) -> float:
     return 1.0 if method in METHODS else 0.0
 
 
-def choose_solver(method: str, steps: int, eta: float, seed: int = 0) -> Solver:
+def choose_solver(
+    method: str, steps: int, eta: float, seed: int = 0, noise: NoisePlace = "cpu"
+) -> Solver:
     """Choose the solver of a method: torchsde if eta > 0, torchdiffeq if eta = 0."""
     check_int(steps, "steps")
-    if method in (MULTISTEP, CALIBRATED):
-        return SDESolver("euler", steps, seed=seed) if eta else ODESolver("euler", steps)
+    whole = method in (MULTISTEP, CALIBRATED)
     if eta != 0:
         if method in (*ADAPTIVE, "heun2"):
             raise ValueError(f"{method!r} is an ODE method; use it with --eta 0")
-        return SDESolver(method, steps, seed=seed)
+        return SDESolver("euler" if whole else method, steps, seed=seed, noise=noise)
+    if check_noise_place(noise) == "device":
+        raise ValueError("the probability flow has no noise; leave out --noise, or give an --eta")
+    if whole:
+        return ODESolver("euler", steps)
     if method in ADAPTIVE:
         return ODESolver(method)
     return ODESolver("heun2" if method == "heun" else method, steps)

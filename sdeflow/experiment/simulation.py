@@ -30,6 +30,7 @@ from sdeflow.simulation.quantiles import Quantiles
 from sdeflow.simulation.reducers import Histogram, Reducer, Values
 from sdeflow.simulation.simulate import simulate as simulate_cloud
 from sdeflow.simulation.start import by_blocks
+from sdeflow.solvers.device_normals import NoisePlace
 from sdeflow.solvers.path import Path as ParticlePath
 
 Kept = Literal["histogram", "moments", "quantiles"]
@@ -50,6 +51,7 @@ def simulate(
     which: Class = None,
     guidance: Guidance = NONE,
     device: torch.device | str = "cpu",
+    noise: NoisePlace = "cpu",
     cells: int = 64,
     seed: int = 0,
     chunk: int = 65_536,
@@ -69,6 +71,7 @@ def simulate(
         which: name of a class of the run, or "all" for each particle of a class of its own, drawn
             with the shares of the data, which is the default for a run with classes.
         device: where network and particles lie.
+        noise: where the noise on the way is drawn, see `SDESolver`.
         cells: of the histogram along each axis; its grid holds 4,096 draws of the data and a
             quarter of their span beyond them.
         chunk: particles moved together.
@@ -86,7 +89,7 @@ def simulate(
         _sdes(built, which, guidance, seed, lambda field: motion(field, eta)),
         partial(_prior, built, seed),
         reduce=[_reducer(name, built, cells) for name in names],
-        solver=choose_solver(method, steps, eta, seed),
+        solver=choose_solver(method, steps, eta, seed, noise),
         seed=seed,
     )
     if n > LARGE:
@@ -94,7 +97,7 @@ def simulate(
     found = run(n, chunk=chunk, out=out, progress=progress)
     if layout().is_writer:
         about = {"particles": n, "data": built.config.data, "class": which, "method": method}
-        about |= {"steps": steps, "eta": eta, **asdict(guidance)}
+        about |= {"steps": steps, "eta": eta, "noise": noise, **asdict(guidance)}
         _write(out, about, dict(zip(names, found, strict=True)), seed)
     return out
 

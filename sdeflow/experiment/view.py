@@ -183,6 +183,7 @@ def _json(value: object) -> str:
 def view(
     folder: pathlib.Path, out: pathlib.Path | None = None, *, n: int = 2000, frames: int = 100,
     cells: int = 128, density: bool = True, label: str | int | None = None, seed: int = 0,
+    device: torch.device | str = "cpu",
 ) -> pathlib.Path:  # fmt: skip
     """Write a page that plays a trained run, and return its file.
 
@@ -202,14 +203,14 @@ def view(
     """
     check_size(2 * check_int(n, "n") * check_int(frames, "frames", 2))
     check_int(cells, "cells", 32)
-    problem = run.reopen(folder)
+    problem = run.reopen(folder, device)
     problem.check_plane("a page")
     out = pathlib.Path(folder) / "page.html" if out is None else check_file(out, "out")
     check_writable(out)
     field = conditioned(problem, label)
     sde, flow = reverse(field), reverse(field, 0.0)
     times = sde.times((frames - 1) * -(-STEPS // (frames - 1)))
-    x = problem.process.prior(n, 2, seed)
+    x = problem.process.prior(n, 2, seed, device=problem.device)
     noisy = SDESolver("heun", times=times, seed=seed).solve(sde, x, frames)
     smooth = ODESolver("heun2", times=times).solve(flow, x, frames)
     pair, note = _densities(problem, field, noisy.t, cells) if density else (None, "")
