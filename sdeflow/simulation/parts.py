@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import time
-from collections.abc import Sequence
 from pathlib import Path as FilePath
 
 import numpy as np
@@ -15,7 +13,6 @@ from sdeflow._validation import SdeflowError
 from sdeflow.distributed import Layout, barrier, gather
 from sdeflow.simulation.forest import Forest, Node, Nodes
 from sdeflow.simulation.reducers import State
-from sdeflow.solvers.path import Path
 from sdeflow.storage import read_object, write_object
 
 KIND = "PartialResult"
@@ -23,27 +20,12 @@ EVERY = 1.0
 """Seconds between two writings of the state; what is lost by a kill is computed again."""
 
 
-def fingerprint(n: int, probe: Path, states: Sequence[State]) -> str:
-    """A digest of a simulation: of the paths of its first particles, and of their states.
-
-    Functions and networks have no name that says what they compute; their results do.
-    """
-    found = hashlib.sha256(f"{n} {probe.t.tolist()}".encode())
-    found.update(probe.x.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    for state in states:
-        for name in sorted(state):
-            found.update(f"{name} {tuple(state[name].shape)}".encode())
-            numbers = state[name].cpu().contiguous().reshape(-1)
-            found.update(numbers.view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
-
-
 class Parts:
     """The files of a simulation: each rank of each run writes one, and the last run merges them.
 
     Args:
         folder: made if it is missing.
-        job: the fingerprint of the simulation.
+        job: the `fingerprint` of the simulation.
         here: this rank.
     """
 
@@ -66,8 +48,9 @@ class Parts:
             tensors, plain = read_object(file, KIND)
             if plain["job"] != self.job:
                 raise SdeflowError(
-                    f"{self.folder.parent} holds another simulation (or one of another machine or "
-                    "number of threads); give another out=, or remove it"
+                    f"{self.folder.parent} holds another simulation (of other particles, "
+                    "functions or reducers, or of another machine or number of threads); give "
+                    "another out=, or remove it"
                 )
             nodes += unpacked(tensors)
         return nodes

@@ -29,7 +29,8 @@ class Quantiles(Reducer):
         levels: numbers from 0 to 1.
     """
 
-    levels: tuple[float, ...] = field(default=(0.025, 0.16, 0.5, 0.84, 0.975))
+    # The state does not depend on them, so a run that has finished gives other ones at once.
+    levels: tuple[float, ...] = field(default=(0.025, 0.16, 0.5, 0.84, 0.975), compare=False)
 
     def __post_init__(self) -> None:
         row = check_numbers(self.levels, "levels").reshape(-1)

@@ -2,6 +2,7 @@
 
 import random
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +125,9 @@ def test_an_interrupted_run_continues(whole: Any, tmp_path: Path, name: str) -> 
         with pytest.raises(sf.SdeflowError, match="has not finished; run it again to go on"):
             sf.open_cloud(tmp_path / name)
     Broken.left = 0
-    found = simulated(out=tmp_path / name)
-    assert -Broken.left == 0
-    assert equal(found, whole)
-    assert equal(simulated(out=tmp_path / name), whole)  # nothing is left to do
+    for _ in range(2):  # the second time nothing is left to do
+        found = sf.simulate(OU, START, N, reduce, solver=SOLVER, seed=7, out=tmp_path / name)
+        assert equal(found, whole)
 
 
 def test_only_missing_blocks_are_moved_again(tmp_path: Path) -> None:
@@ -277,12 +277,11 @@ def test_values_of_a_path_between_walls() -> None:
 
 def test_particles_that_depend_on_each_other_are_not_cut() -> None:
     coupled = sf.SDE(lambda x, t: x.mean(0) - x, OU.diffusion, 0.0, 1.0)
-    for sde, solver in (
-        (coupled, SOLVER),
-        (sf.SDE(lambda x, t: -(x**3), None, 0.0, 1.0), sf.ODESolver("dopri5")),
-    ):
-        with pytest.raises(sf.SdeflowError, match="the cloud cannot be cut into chunks"):
-            sf.simulate(sde, START, BLOCK, Moments(), solver=solver)
+    with pytest.raises(sf.SdeflowError, match="the cloud cannot be cut into chunks"):
+        sf.simulate(coupled, START, BLOCK, Moments(), solver=SOLVER)
+    flow = sf.SDE(lambda x, t: -(x**3), None, 0.0, 1.0)
+    with pytest.raises(ValueError, match="cannot be cut into chunks; use a method of fixed steps"):
+        sf.simulate(flow, START, BLOCK, Moments(), solver=sf.ODESolver("dopri5"))
 
 
 def test_the_particle_of_a_failure_is_named() -> None:
@@ -293,6 +292,50 @@ def test_the_particle_of_a_failure_is_named() -> None:
         sf.simulate(
             sde, start, None, Moments(), solver=sf.ODESolver("euler", steps=2), chunk=BLOCK
         )
+
+
+def test_the_noise_goes_on_from_a_path_or_a_file(tmp_path: Path) -> None:
+    """From the end of a run with the same seed: the noise that `solve` gives its path."""
+    start = torch.zeros(2 * BLOCK, 1)
+    path = sf.SDESolver(steps=2, seed=7).solve(sf.sdes.brownian(), start)
+    then = sf.SDESolver(steps=2, seed=7).solve(sf.sdes.brownian(), path).x[-1]
+    assert float(then.var()) == pytest.approx(2.0, rel=0.1)  # 4 if the noise were the same
+    starts: list[Any] = [path]
+    if find_spec("zarr"):
+        out, solver = tmp_path / "cloud.zarr", sf.SDESolver(steps=2)
+        cloud = sf.simulate(sf.sdes.brownian(), start, solver=solver, seed=7, out=out)
+        starts += [cloud, out]
+    for begun in starts:
+        kept = sf.simulate(
+            sf.sdes.brownian(), begun, None, Keep(1), solver=sf.SDESolver(steps=2), seed=7,
+            chunk=BLOCK,
+        )  # fmt: skip
+        assert kept.equal(then)
+
+
+def test_settings_that_the_first_particles_do_not_meet(tmp_path: Path) -> None:
+    """A run is not continued with another threshold, grid or force far away; with levels it is."""
+
+    def rare(x: float) -> Reducer:
+        return Values(lambda path: path.x[-1, :, 0] > x, Moments())
+
+    def moved(name: str, reducer: Reducer, wall: float = 50.0) -> Any:
+        sde = sf.SDE(lambda x, t: torch.where(x > wall, -x, 0 * x), OU.diffusion, 0.0, 1.0)
+        return sf.simulate(sde, START, 1000, reducer, solver=SOLVER, out=tmp_path / name)
+
+    grids = [Histogram(sf.Grid(-edge, edge, (4, 4))) for edge in (100.0, 101.0)]
+    for name, one, other in (
+        ("rare", rare(50.0), rare(51.0)),
+        ("grid", *grids),
+        ("keep", Keep(512), Keep(1024)),
+    ):
+        moved(name, one)
+        moved(name, one)
+        with pytest.raises(sf.SdeflowError, match="holds another simulation"):
+            moved(name, other)
+    with pytest.raises(sf.SdeflowError, match="holds another simulation"):
+        moved("keep", Keep(512), wall=51.0)
+    assert moved("levels", Quantiles((0.1, 0.9)))[1].equal(moved("levels", Quantiles(0.9))[0])
 
 
 # ------------------------------------------------------------------------------ clouds in a file
@@ -309,13 +352,23 @@ def test_a_cloud_in_a_file(tmp_path: Path) -> None:
     assert np.array_equal(cloud.to_xarray().sel(axis=1).values, kept[:, 1])
     assert (len(cloud), cloud.provenance["torch"]) == (N, version("torch"))
     cloud.verify()
-    again = sf.simulate(sf.sdes.brownian(t_end=1e-12), out, None, Keep(1), solver=SOLVER)
-    assert np.allclose(again, kept, atol=1e-4)
-    np.save(tmp_path / "cloud.npy", kept)
-    same = sf.simulate(
-        sf.sdes.brownian(t_end=1e-12), tmp_path / "cloud.npy", None, Keep(1), solver=SOLVER
-    )
-    assert same.equal(again)
+    mask = kept[:, 0] > 0
+    for key in (
+        -1, slice(5, -7), slice(None, None, -3), slice(2, 9, -1), mask, torch.from_numpy(mask),
+        [3, -1, 3], (3, 1),
+        (slice(None), -1), ([5, 2], [0, 1]), (slice(9, 2, -2), None), None, (..., 0), kept > 0,
+    ):  # fmt: skip
+        assert np.array_equal(cloud[key], kept[np.asarray(key) if torch.is_tensor(key) else key])
+    for key in (N, -N - 1, [0, N], mask[1:], "x", 1.5, (0, 0, 0)):
+        with pytest.raises(IndexError):
+            cloud[key]
+    assert np.array_equal(np.asarray(cloud), kept)
+    assert np.array_equal(np.stack([*cloud]), kept)
+    np.save(tmp_path / "cloud.npy", kept.astype(">f8"))
+    shift = sf.SDE(lambda x, t: torch.ones_like(x), None, 0.0, 1.0)
+    for start in (cloud, tmp_path / "cloud.npy"):
+        moved = sf.simulate(shift, start, None, Keep(1), solver=sf.ODESolver("euler", steps=1))
+        assert np.array_equal(moved, kept + 1)
     chunks = sorted(file for file in (out / "x" / "c").rglob("*") if file.is_file())
     data = bytearray(chunks[1].read_bytes())
     data[1000] ^= 1
