@@ -55,7 +55,7 @@ def _parts(value: Any, met: dict[int, Any]) -> Iterable[bytes]:
         yield kind + repr(value).encode()
     elif isinstance(value, Tensor):
         yield f"{value.dtype} {tuple(value.shape)}".encode()
-        rows = value.detach().cpu().contiguous().reshape(-1)
+        rows = value.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1)
         yield rows.view(torch.uint8).numpy().tobytes()
     elif isinstance(value, np.ndarray):
         yield f"{value.dtype} {value.shape}".encode() + value.tobytes()

@@ -335,6 +335,8 @@ def test_settings_that_the_first_particles_do_not_meet(tmp_path: Path) -> None:
             moved(name, other)
     with pytest.raises(sf.SdeflowError, match="holds another simulation"):
         moved("keep", Keep(512), wall=51.0)
+    line = sf.sdes.ornstein_uhlenbeck([[1.0]])  # its noise is a tensor of stride 0
+    sf.simulate(line, torch.zeros(9, 1), None, Keep(1), solver=SOLVER)
     assert moved("levels", Quantiles((0.1, 0.9)))[1].equal(moved("levels", Quantiles(0.9))[0])
 
 
