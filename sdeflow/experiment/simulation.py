@@ -17,6 +17,7 @@ from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.distributed import layout
+from sdeflow.experiment.check_setting import MAX_CELLS
 from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of
 from sdeflow.experiment.problem import ALL, Problem
 from sdeflow.experiment.run import reopen
@@ -25,6 +26,7 @@ from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE
+from sdeflow.simulation.cloud_file import FILE
 from sdeflow.simulation.moments import CloudMoments, Moments
 from sdeflow.simulation.quantiles import Quantiles
 from sdeflow.simulation.reducers import Histogram, Reducer, Values
@@ -85,6 +87,11 @@ def simulate(
     """
     folder = check_file(folder, "folder")
     out = folder / "simulation" if out is None else check_file(out, "out")
+    if out.suffix == FILE:
+        raise ValueError(
+            f"{out} would hold a cloud, and simulate keeps none; name a folder, or draw a cloud "
+            "with sdeflow sample"
+        )
     built, names = reopen(folder, device), list(dict.fromkeys(kept))
     which, one = _classes(built, which, method)
     motion = choose_motion(folder, method, steps, built, one)
@@ -95,10 +102,11 @@ def simulate(
         reduce=[_reducer(name, built, cells) for name in names],
         solver=choose_solver(method, steps, eta, seed),
         seed=seed,
+        chunk=chunk,
     )
     if n > LARGE:
         told(_estimate(run, n))
-    found = run(n, chunk=chunk, out=out, progress=progress)
+    found = run(n, out=out, progress=progress)
     if layout().is_writer:
         about = {"particles": n, "data": built.config.data, "class": which, "method": method}
         about |= {"steps": steps, "eta": eta, **asdict(guidance)}
@@ -139,8 +147,10 @@ def _reducer(name: str, built: Problem, cells: int) -> Reducer:
     if name not in get_args(Kept):
         raise ValueError(f"{name!r} cannot be kept; use {', '.join(get_args(Kept))}")
 
+    units = built.units
+
     def restored(path: ParticlePath) -> Any:
-        return built.units.restore(path.x[-1].cpu())
+        return units.restore(path.x[-1].cpu())
 
     if name == "moments":
         return Values(restored, Moments())
@@ -151,7 +161,8 @@ def _reducer(name: str, built: Problem, cells: int) -> Reducer:
             f"a histogram is for data of one or two columns, and {built.config.data} has "
             f"{built.dim}; keep moments,quantiles"
         )
-    check_int(cells, "cells", 4)
+    if check_int(cells, "cells", 4) > MAX_CELLS:
+        raise ValueError(f"cells must be at most {MAX_CELLS}, got {cells}")
     x = built.data.sample(BLOCK, 0).double()
     low, high = x.amin(0), x.amax(0)
     edge = (high - low) / 4

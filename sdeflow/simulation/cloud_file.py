@@ -184,7 +184,7 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
         try:
             group = extras.zarr.open_group(path, mode="a")
         except ValueError:  # an array
-            raise SdeflowError(f"{path} holds something else; give another out=") from None
+            raise SdeflowError(f"{path} holds something else; give another name") from None
         if X not in group:
             group.create_array(
                 X, shape=shape, chunks=(chunk, shape[1]), dtype=kind, fill_value=float("nan"),
@@ -193,7 +193,7 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
     barrier(here)
     array = extras.zarr.open_group(path, mode="r+")[X]
     if (tuple(array.shape), str(array.dtype)) != (shape, kind):
-        raise SdeflowError(f"{path} holds another cloud; give another out=, or remove it")
+        raise SdeflowError(f"{path} holds another cloud; give another name, or remove it")
     return array
 
 

@@ -50,7 +50,7 @@ class Parts:
                 raise SdeflowError(
                     f"{self.folder.parent} holds another simulation (of other particles, "
                     "functions or reducers, or of another machine or number of threads); give "
-                    "another out=, or remove it"
+                    "another folder, or remove it"
                 )
             nodes += unpacked(tensors)
         return nodes

@@ -740,6 +740,7 @@ def test_sample_films_every_step(sdeflow: Command, tmp_path: Path, done: Path) -
     assert answer == (0, f"{copy / 'cloud.csv'}\n", "")
     with Image.open(film) as picture, np.load(copy / "cloud.npz") as kept:
         assert picture.n_frames == len(kept["t"]) == 4
+    assert re.search(r"^n +20$", sdeflow("provenance", copy / "cloud.npz")[1], re.MULTILINE)
     assert re.search(r"^seed +0$", sdeflow("provenance", film)[1], re.MULTILINE)
 
 

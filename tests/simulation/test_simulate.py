@@ -142,7 +142,7 @@ def test_only_missing_blocks_are_moved_again(tmp_path: Path) -> None:
 def test_a_folder_of_another_simulation_is_refused(tmp_path: Path) -> None:
     simulated(n=1000, out=tmp_path)
     for n, seed in ((1001, 7), (1000, 8)):
-        with pytest.raises(sf.SdeflowError, match=r"another simulation .* give another out="):
+        with pytest.raises(sf.SdeflowError, match=r"another simulation .* give another folder"):
             sf.simulate(OU, START, n, ALL, solver=SOLVER, seed=seed, out=tmp_path)
     (tmp_path / "parts" / "0000.npz").write_bytes(b"PK")
     with pytest.raises(sf.SdeflowError, match=r"0000\.npz is damaged"):
