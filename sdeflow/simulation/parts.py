@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import time
 from pathlib import Path as FilePath
 
-import numpy as np
 import torch
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 
 from sdeflow._validation import SdeflowError
 from sdeflow.distributed import Layout, barrier, gather
@@ -76,12 +76,11 @@ def collected(forest: Forest, here: Layout) -> Nodes:
     """The nodes of the forests of all ranks, on each rank."""
     if here.size == 1:
         return [*forest.nodes.items()]
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: value.cpu().numpy() for name, value in packed(forest).items()})  # type: ignore[arg-type]
+    whole = torch.contiguous_format
+    own = {k: v.detach().cpu().clone(memory_format=whole) for k, v in packed(forest).items()}
     nodes: Nodes = []
-    for each in gather(torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8), here):
-        with np.load(io.BytesIO(each.numpy().tobytes()), allow_pickle=False) as file:
-            nodes += unpacked({name: torch.from_numpy(file[name]) for name in file.files})
+    for each in gather(torch.frombuffer(bytearray(to_bytes(own)), dtype=torch.uint8), here):
+        nodes += unpacked(from_bytes(each.numpy().tobytes()))
     return nodes
 
 
