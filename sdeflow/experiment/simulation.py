@@ -106,11 +106,13 @@ def simulate(
     )
     if n > LARGE:
         told(_estimate(run, n))
-    found = run(n, out=out, progress=progress)
+    found = dict(zip(names, run(n, out=out, progress=progress), strict=True))
+    if "quantiles" in found:
+        found["quantiles"] += built.units.centre
     if layout().is_writer:
         about = {"particles": n, "data": built.config.data, "class": which, "method": method}
         about |= {"steps": steps, "eta": eta, **asdict(guidance)}
-        _write(out, about, dict(zip(names, found, strict=True)), seed)
+        _write(out, about, found, seed)
     return out
 
 
@@ -154,8 +156,8 @@ def _reducer(name: str, built: Problem, cells: int) -> Reducer:
 
     if name == "moments":
         return Values(restored, Moments())
-    if name == "quantiles":
-        return Values(restored, Quantiles())
+    if name == "quantiles":  # of distances from the centre, because their errors are relative
+        return Values(lambda path: restored(path).double() - units.centre, Quantiles())
     if built.dim > 2:
         raise SdeflowError(
             f"a histogram is for data of one or two columns, and {built.config.data} has "

@@ -23,7 +23,9 @@ class Quantiles(Reducer):
 
     Numbers that agree in sign, exponent and their first 9 binary digits are counted together, and
     numbers are taken to be uniform in such a bin. So the error is below |q| / 512, at any range of
-    the data and without a grid chosen beforehand.
+    the data and without a grid chosen beforehand. Far from the origin take distances from there:
+
+        Values(lambda path: path.x[-1] - centre, Quantiles())
 
     Args:
         levels: numbers from 0 to 1.
@@ -42,9 +44,12 @@ class Quantiles(Reducer):
         return f"quantiles at {', '.join(f'{level:g}' for level in self.levels)}"
 
     def reduce(self, path: Path) -> State:
-        x = path.x[-1].detach().cpu().float()
+        wide = path.x[-1].detach().cpu()
+        x = wide.float()
         if torch.isnan(x).any():
             raise ValueError("quantiles of NaN are asked for; give each particle a number")
+        if not x.isinf().equal(wide.isinf()):
+            raise ValueError("quantiles are for numbers below 3e38, those of float32; scale them")
         out: State = {"d": torch.tensor(x.shape[1])}
         for i in range(x.shape[1]):
             bins, counts = _bin(x[:, i]).unique(return_counts=True)

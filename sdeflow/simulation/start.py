@@ -77,6 +77,12 @@ def _check_function(start: object) -> None:
             "start must be a distribution, a process, a cloud (n, d), a path, a file or a "
             f"function of (first, count), got {shown(start)}{cloud_cure(start)}"
         )
+    owner = getattr(start, "__self__", None)
+    if isinstance(owner, Distribution | Dataset | Process):
+        raise TypeError(
+            "start must be a function of (first, count), and this method is none; give the "
+            f"{'process' if isinstance(owner, Process) else 'distribution'} itself"
+        )
     check_function(start, "start", "first", "count")
 
 

@@ -243,6 +243,12 @@ def test_quantiles_at_any_size_and_sign() -> None:
         assert upto >= level - 1e-12
 
 
+def test_quantiles_of_numbers_that_float32_lacks_are_refused() -> None:
+    start = torch.full((9, 1), 1e60, dtype=torch.float64)
+    with pytest.raises(ValueError, match="numbers below 3e38"):
+        sf.simulate(sf.sdes.brownian(), start, None, Quantiles(), solver=SOLVER)
+
+
 class Highest(Reducer):
     """The largest coordinate: a reducer of a user's own."""
 
@@ -345,6 +351,64 @@ def test_settings_that_the_first_particles_do_not_meet(tmp_path: Path) -> None:
     line = sf.sdes.ornstein_uhlenbeck([[1.0]])  # its noise is a tensor of stride 0
     sf.simulate(line, torch.zeros(9, 1), None, Keep(1), solver=SOLVER)
     assert moved("levels", Quantiles((0.1, 0.9)))[1].equal(moved("levels", Quantiles(0.9))[0])
+
+
+def label_each(first: int, count: int) -> sf.SDE:
+    """For one particle only: the label of particle 0."""
+    network = sf.MLP(width=4, depth=1, labels=2)
+    return sf.reverse(sf.LearnedField(sf.VP(), network).given(torch.zeros(9).long()))
+
+
+class Odd(Highest):
+    """Reducers that return what no state is."""
+
+    def __init__(self, state: Any, merged: Any = None) -> None:
+        self.state, self.merged = state, merged
+
+    def reduce(self, path: sf.solvers.Path) -> State:
+        return self.state(path)
+
+    def merge(self, left: State, right: State) -> State:
+        return self.merged
+
+
+def refused(**changed: Any) -> Any:
+    given = {"sde": OU, "start": START, "n": 2 * BLOCK, "reduce": Moments(), "solver": SOLVER}
+    return lambda: sf.simulate(**(given | changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (refused(start=torch.zeros(9, 2), n=0), "n must be at least 1"),
+        (refused(start=torch.zeros(9, 2), n=2.5), "n must be a whole number"),
+        (refused(start=np.zeros((9, 2))), r"an array \(9, 2\); use torch.from_numpy"),
+        (refused(start=sf.datasets.ring()), "pass its .distribution"),
+        (refused(start=START.sample), "give the distribution itself"),
+        (refused(start=sf.VP().prior), "give the process itself"),
+        (refused(start=lambda n: torch.zeros(n, 2)), r"a function of \(first, count\)"),
+        (refused(start=lambda a, n: torch.zeros(n, 3 if a else 2), chunk=BLOCK), "dimension 2"),
+        (refused(sde=lambda n: OU), r"sde must be a function of \(first, count\)"),
+        (refused(sde=label_each), "9 labels for 256 particles.*to simulate, a function"),
+        (refused(sde=sf.SDE), "sde must be an SDE"),
+        (refused(solver=sf.SDESolver(seed=9)), "the solver has the seed 9"),
+        (refused(reduce=Values(lambda path: path.x[-1] + 1j, Moments())), "one real number"),
+        (refused(reduce=Values(lambda path: path.x[-1, :, :0], Moments())), "one real number"),
+        (refused(reduce=Odd(lambda path: 1.0)), "reduce of reducer Odd returned 1.0"),
+        (refused(reduce=Odd(lambda path: {0: torch.ones(1)})), "names and tensors"),
+        (refused(reduce=Odd(lambda path: {"a": torch.ones(1)})), "merge of .* returned None"),
+        (
+            refused(reduce=Odd(lambda path: {"a": torch.ones(1)}, {"b": torch.ones(1)})),
+            r"the names \['b'\], not \['a'\]",
+        ),
+        (refused(reduce=Odd(lambda path: {"a": path.x.mul_(2)})), "changes path.x in place"),
+        (refused(out="run.npz"), "must name a folder"),
+    ],
+)
+def test_what_is_refused(mistake: Any, words: str) -> None:
+    with pytest.raises((TypeError, ValueError, sf.SdeflowError), match=words) as said:
+        mistake()
+    assert "\n" not in str(said.value)
 
 
 # ------------------------------------------------------------------------------ clouds in a file
