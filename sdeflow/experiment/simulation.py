@@ -86,12 +86,7 @@ def simulate(
         ValueError, SdeflowError: those of `reopen`, the sampler and `sf.simulate`.
     """
     folder = check_file(folder, "folder")
-    out = folder / "simulation" if out is None else check_file(out, "out")
-    if out.suffix == FILE:
-        raise ValueError(
-            f"{out} would hold a cloud, and simulate keeps none; name a folder, or draw a cloud "
-            "with sdeflow sample"
-        )
+    out = folder / "simulation" if out is None else _folder(out)
     built, names = reopen(folder, device), list(dict.fromkeys(kept))
     which, one = _classes(built, which, method)
     motion = choose_motion(folder, method, steps, built, one)
@@ -107,12 +102,19 @@ def simulate(
     if n > LARGE:
         told(_estimate(run, n))
     found = dict(zip(names, run(n, out=out, progress=progress), strict=True))
-    if "quantiles" in found:
-        found["quantiles"] += built.units.centre
     if layout().is_writer:
         about = {"particles": n, "data": built.config.data, "class": which, "method": method}
         about |= {"steps": steps, "eta": eta, **asdict(guidance)}
-        _write(out, about, found, seed)
+        _write(out, about, found, built.units.centre, seed)
+    return out
+
+
+def _folder(out: Path) -> Path:
+    if check_file(out, "out").suffix == FILE:
+        raise ValueError(
+            f"{out} would hold a cloud, and simulate keeps none; name a folder, or draw a cloud "
+            "with sdeflow sample"
+        )
     return out
 
 
@@ -184,7 +186,9 @@ def _estimate(run: Callable[[int], Any], n: int) -> str:
     return f"{n:,} particles take about {seconds / (unit[0] or 1):.2g} {unit[1]}{on}"
 
 
-def _write(out: Path, about: dict[str, object], found: dict[str, Any], seed: int) -> None:
+def _write(
+    out: Path, about: dict[str, object], found: dict[str, Any], centre: Tensor, seed: int
+) -> None:
     for name, result in found.items():
         if isinstance(result, Density):
             result.save(out / "density.npz")
@@ -197,7 +201,7 @@ def _write(out: Path, about: dict[str, object], found: dict[str, Any], seed: int
             }  # fmt: skip
         else:
             levels = Quantiles().levels
-            about[name] = dict(zip(map(str, levels), result.tolist(), strict=True))
+            about[name] = dict(zip(map(str, levels), (result + centre).tolist(), strict=True))
     about["made"] = provenance(seed)
     write_text(out / "simulation.json", json.dumps(about, indent=1))
 

@@ -128,10 +128,11 @@ class Values(Reducer):
         values = self.function(path)
         fits = isinstance(values, Tensor) and values.ndim in (1, 2) and len(values) == n
         if not fits or not values.numel() or values.is_complex():
-            kind = f"{values.dtype} " if isinstance(values, Tensor) else ""
+            got = tuple(values.shape) if isinstance(values, Tensor) else shown(values)
+            kind = " of complex numbers" * (isinstance(values, Tensor) and values.is_complex())
             raise ValueError(
-                f"the function of Values returned {kind}{shown(values)} for {n} particles; return "
-                "one real number or one row of them for each"
+                f"the function of Values returned {got}{kind} for {n} particles; return one "
+                "number or one row for each"
             )
         values = values.reshape(n, -1)
         values = values if values.is_floating_point() else values.double()
