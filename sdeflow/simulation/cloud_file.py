@@ -30,8 +30,8 @@ from sdeflow.solvers.path import Path
 FILE = ".zarr"
 """The end of the name of a file."""
 
-X = "x"
-"""The name of the array in the file."""
+X, AXES = "x", ("particle", "axis")
+"""The names of the array in the file and of its axes."""
 
 
 class CloudFile:
@@ -128,7 +128,7 @@ class CloudFile:
 
     def to_xarray(self) -> Any:
         """An xarray.DataArray (particle, axis) that dask reads lazily; needs xarray and dask."""
-        return extras.xarray.DataArray(self.to_dask(), dims=("particle", "axis"), name=X)
+        return extras.xarray.DataArray(self.to_dask(), dims=AXES, name=X)
 
 
 def _rises(key: object) -> bool:
@@ -188,7 +188,7 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
         if X not in group:
             group.create_array(
                 X, shape=shape, chunks=(chunk, shape[1]), dtype=kind, fill_value=float("nan"),
-                compressors=[extras.zarr.codecs.Crc32cCodec()],
+                compressors=[extras.zarr.codecs.Crc32cCodec()], dimension_names=AXES,
             )  # fmt: skip
     barrier(here)
     array = extras.zarr.open_group(path, mode="r+")[X]

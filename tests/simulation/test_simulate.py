@@ -1,6 +1,7 @@
 """A cloud that is cut, shared and interrupted anywhere gives the bits of one run."""
 
 import random
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -423,6 +424,8 @@ def test_a_cloud_in_a_file(tmp_path: Path) -> None:
     assert np.array_equal(cloud[100:9000], kept[100:9000])
     assert np.array_equal(cloud.to_dask()[:, 0].compute(), kept[:, 0])
     assert np.array_equal(cloud.to_xarray().sel(axis=1).values, kept[:, 1])
+    named = import_module("zarr").open_array(out / "x", mode="r").metadata.dimension_names
+    assert named == ("particle", "axis")  # as xarray.open_zarr needs
     assert (len(cloud), cloud.provenance["torch"]) == (N, version("torch"))
     cloud.verify()
     mask = kept[:, 0] > 0
