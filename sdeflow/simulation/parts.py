@@ -32,9 +32,10 @@ class Parts:
     def __init__(self, folder: FilePath, job: str, here: Layout) -> None:
         self.folder, self.job, self.here = folder / "parts", job, here
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.before = sorted(self.folder.glob("*.npz"))
+        self.before = self._files(".npz")
         barrier(here)  # nobody writes before all have looked
-        self._own = self.folder / f"{len(self.before) + here.rank:04d}.npz"
+        free = int(self.before[-1].stem) + 1 if self.before else 0
+        self._own = self.folder / f"{free + here.rank:04d}.npz"
         self._written = 0.0
 
     def read(self) -> Nodes:
@@ -67,9 +68,16 @@ class Parts:
         if self.here.is_writer:
             whole = self.folder / "0000.npz"
             write_object(whole, KIND, packed(forest), {"job": self.job})
-            for file in self.folder.iterdir():  # also what a kill has left half written
+            for file in self._files(".npz") + self._files(".npz.part"):  # half written by a kill
                 if file != whole:
                     file.unlink()
+
+    def _files(self, end: str) -> list[FilePath]:
+        """The files of this kind that simulations have written, in order."""
+        return sorted(
+            file for file in self.folder.iterdir()
+            if file.name.endswith(end) and file.name.removesuffix(end).isdigit()
+        )  # fmt: skip
 
 
 def collected(forest: Forest, here: Layout) -> Nodes:

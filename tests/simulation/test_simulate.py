@@ -139,12 +139,23 @@ def test_an_interrupted_run_continues(whole: Any, tmp_path: Path, name: str) -> 
 
 
 def test_only_missing_blocks_are_moved_again(tmp_path: Path) -> None:
-    Broken.left = 5
-    with pytest.raises(KeyboardInterrupt):
-        sf.simulate(OU, START, N, [Broken()], solver=SOLVER, chunk=BLOCK, out=tmp_path)
+    """Also where the first file is missing, since its rank was killed too early to write one."""
+
+    def run() -> Any:
+        return sf.simulate(OU, START, N, [Broken()], solver=SOLVER, chunk=BLOCK, out=tmp_path)
+
+    parts = tmp_path / "parts"
+    for left in (4, 3):  # the probe and two blocks, the probe and one block
+        Broken.left = left
+        with pytest.raises(KeyboardInterrupt):
+            run()
+        if left == 4:
+            (parts / "0000.npz").rename(parts / "0001.npz")
+    (parts / "notes.txt").write_text("of the user")
     Broken.left = 0
-    sf.simulate(OU, START, N, [Broken()], solver=SOLVER, chunk=BLOCK, out=tmp_path)
+    run()
     assert -Broken.left == 1 + 3  # the probe, and the three blocks of six that were missing
+    assert sorted(file.name for file in parts.iterdir()) == ["0000.npz", "notes.txt"]
 
 
 def test_a_folder_of_another_simulation_is_refused(tmp_path: Path) -> None:
