@@ -74,10 +74,8 @@ class Parts:
 
     def _files(self, end: str) -> list[FilePath]:
         """The files of this kind that simulations have written, in order."""
-        return sorted(
-            file for file in self.folder.iterdir()
-            if file.name.endswith(end) and file.name.removesuffix(end).isdigit()
-        )  # fmt: skip
+        names = {file.name.removesuffix(end): file for file in self.folder.glob(f"*{end}")}
+        return [names[name] for name in sorted(filter(str.isdigit, names), key=int)]
 
 
 def collected(forest: Forest, here: Layout) -> Nodes:
