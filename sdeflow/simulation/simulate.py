@@ -122,6 +122,9 @@ class _Run:
 
     def part(self, first: int, count: int, dim: int | None = None) -> Path:
         """The path of `count` particles from number `first` on, of dimension `dim`."""
+        # Matrix products of few rows are rounded in another way: move the particles before, too.
+        if more := min(first, max(0, ROWS - count)):
+            return piece(self.part(first - more, count + more, dim), more, more + count)
         sde, start = self.motion(first, count), self.draw(first, count)
         x = check_cloud(start.x[-1] if isinstance(start, Path) else start, "start", dim)
         if len(x) != count:

@@ -67,6 +67,17 @@ def test_the_cloud_is_that_of_one_solve(whole: Any) -> None:
     assert torch.cat(parts).equal(prior[:600])
 
 
+def test_a_chunk_of_few_particles_is_rounded_as_a_large_one() -> None:
+    """In matrix products of one row the last digits were others."""
+    matrix, start = torch.randn(37, 37), torch.randn(BLOCK + 1, 37)
+    sde = sf.SDE(lambda x, t: -x @ matrix, lambda x, t: torch.tensor(0.1), 0.0, 1.0)
+    kept = [
+        sf.simulate(sde, start, None, Keep(1), solver=SOLVER, chunk=chunk)
+        for chunk in (BLOCK, 2 * BLOCK)
+    ]
+    assert kept[0].equal(kept[1])
+
+
 def test_each_particle_may_have_a_label() -> None:
     """A function of the particles' numbers gives the SDE, here of alternating classes."""
     labelled = sf.LearnedField(
