@@ -51,7 +51,9 @@ class CloudFile:
         self.dtype = self._array.dtype
         self.provenance: dict[str, str | int] = dict(group.attrs["provenance"])
         self.digest: str = group.attrs["digest"]
-        self._end: dict[str, Any] = dict(group.attrs["end"])
+        end = group.attrs["end"]
+        self._t, self._leg = float(end["t"]), int(end["leg"])
+        self._began, self._seed = float(end["began"]), end["seed"] and int(end["seed"])
 
     def __len__(self) -> int:
         """n, the number of particles."""
@@ -109,9 +111,9 @@ class CloudFile:
 
         So `solve` and `simulate` go on from there with other noise.
         """
-        t, about = self._end["t"], {k: v for k, v in self._end.items() if k != "t"}
+        t = torch.tensor([self._t], dtype=torch.float64)
         x = torch.from_numpy(self[first : first + count])
-        return Path(torch.tensor([t], dtype=torch.float64), x[None], 0, 0.0, **about)
+        return Path(t, x[None], 0, 0.0, seed=self._seed, leg=self._leg, began=self._began)
 
     def verify(self) -> None:
         """Compare every number with the digest.
@@ -162,13 +164,14 @@ def open_cloud(path: str | FilePath) -> CloudFile:
         group = extras.zarr.open_group(path, mode="r")
         array = group[X]
         finished, whole = "end" in group.attrs, array.nchunks_initialized == array.nchunks
+        cloud = CloudFile(path, group) if finished and whole else None
     except (ValueError, KeyError, OSError, TypeError, AttributeError):
         raise SdeflowError(f"{path} is damaged, or was not written by sdeflow") from None
     if not finished:
         raise SdeflowError(f"the run that writes {path} has not finished; run it again to go on")
-    if not whole:
+    if cloud is None:
         raise SdeflowError(f"{path} lacks chunks; write it again")
-    return CloudFile(path, group)
+    return cloud
 
 
 def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> Any:

@@ -474,6 +474,11 @@ def test_a_cloud_in_a_file(tmp_path: Path) -> None:
     assert np.array_equal(sf.open_cloud(out)[:1000], kept[:1000])
     with pytest.raises(sf.SdeflowError, match="damaged"):
         sf.open_cloud(out).verify()
+    attributes = (out / "zarr.json").read_text()
+    (out / "zarr.json").write_text(attributes.replace('"leg"', '"log"'))
+    with pytest.raises(sf.SdeflowError, match="damaged"):
+        sf.open_cloud(out)
+    (out / "zarr.json").write_text(attributes)
     chunks[1].unlink()
     with pytest.raises(sf.SdeflowError, match="lacks chunks"):
         sf.open_cloud(out)
