@@ -64,7 +64,7 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     """
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
-        raise TypeError(f"{name} must be a floating-point tensor, got {kind}{_as_cloud(x)}")
+        raise TypeError(f"{name} must be a floating-point tensor, got {kind}{cloud_cure(x)}")
     if x.ndim != 2:
         line = "; use x[:, None] for particles on a line, x[None] for one particle"
         cure = line if x.ndim == 1 else "; flatten each particle with x.flatten(1)" * (x.ndim > 2)
@@ -83,7 +83,7 @@ def check_cloud(x: Tensor, name: str = "x", dim: int | None = None) -> Tensor:
     return x
 
 
-def _as_cloud(value: object) -> str:
+def cloud_cure(value: object) -> str:
     """The end of the sentence that refuses a value that is no cloud: how to make one of it."""
     if isinstance(value, Tensor):
         return "; take its real part" if value.is_complex() else "; convert it with .double()"

@@ -993,7 +993,10 @@ SDES: Table = {
         lambda: sf.simulate(OU, lambda first, count: X[:3], 9, sm.Moments()),
         "start gave 3 particles from number 0 on, not 9",
     ),
-    "simulate(numpy)": (lambda: sf.simulate(OU, NUMPY, None, sm.Moments()), "got ndarray"),
+    "simulate(numpy)": (
+        lambda: sf.simulate(OU, NUMPY, None, sm.Moments()),
+        "use torch.from_numpy",
+    ),
     "simulate(bfloat16 file)": (
         lambda: sf.simulate(sd.brownian(), X.bfloat16(), None, sm.Moments(), out="b.zarr"),
         "has no bfloat16",

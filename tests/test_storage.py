@@ -49,6 +49,20 @@ def same(a: Path, b: Path) -> None:
         assert a.absorbed.wall.equal(b.absorbed.wall)
 
 
+def test_seeds_of_numpy_and_moments_are_kept(tmp_path: FilePath) -> None:
+    """A seed of numpy was none that JSON knows, after the run."""
+    solver = sf.SDESolver(steps=2, seed=np.int64(3))
+    solver.solve(sf.sdes.brownian(), torch.zeros(4, 2)).save(tmp_path / "run.npz")
+    assert Path.load(tmp_path / "run.npz").seed == 3
+    moments = sf.simulate(
+        sf.sdes.brownian(), torch.zeros(4, 2), None, sf.simulation.Moments(), solver=solver, seed=3
+    )
+    moments.save(tmp_path / "moments.npz")
+    read = sf.simulation.CloudMoments.load(tmp_path / "moments.npz")
+    assert (read.n, read.central.equal(moments.central)) == (4, True)
+    assert read.covariance.equal(moments.covariance)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
 def test_a_path_comes_back_bit_for_bit(tmp_path: FilePath, suffix: str, kind: torch.dtype) -> None:

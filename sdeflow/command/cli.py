@@ -254,7 +254,3 @@ def main(args: list[str] | None = None) -> None:
         trains = isinstance(command, Demo | Train | Unclip | Simulate)
         complain("stopped" + ("; the same command continues" if trains else ""))
         raise SystemExit(exit_code(stop)) from None
-
-
-if __name__ == "__main__":
-    main()

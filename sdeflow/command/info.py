@@ -11,18 +11,25 @@ from tabulate import tabulate
 import sdeflow.experiment as experiment
 from sdeflow._wording import gpus
 from sdeflow.provenance import picture_provenance, provenance
+from sdeflow.storage import provenance_of
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """Print how a picture or a film was made: command, commit, versions, seed, settings."""
+    """Print how a picture, a film or a file of results was made: command, commit, seed, ..."""
 
     file: tyro.conf.Positional[Path]
-    """A .png, .pdf, .svg, .gif or .mp4 that this package wrote."""
+    """A .png, .pdf, .svg, .gif, .mp4, .npz or .h5 that this package wrote."""
 
     def __call__(self) -> None:
         """Print the provenance."""
-        made = picture_provenance(self.file)
+        made: dict[str, object]
+        if self.file.suffix.lower() in (".npz", ".h5", ".hdf5"):
+            made = experiment.clouds.made_of(self.file) or dict(provenance_of(self.file))
+            settings = made.pop("settings", {})
+            made |= settings if isinstance(settings, dict) else {}
+        else:
+            made = dict(picture_provenance(self.file))
         print(tabulate(list(made.items()), tablefmt="plain", disable_numparse=True))
 
 

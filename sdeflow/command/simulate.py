@@ -62,10 +62,10 @@ class Simulate:
         eta = samplers.default_eta(self.method) if self.eta is None else self.eta
         out = simulation.simulate(
             self.folder, check_int(int(self.particles), "particles"),
-            tuple(self.reduce.split(",")), out=self.out, method=self.method, steps=self.steps,
-            eta=eta, which=self.which, guidance=Guidance(self.scale, self.interval),
-            device=self.device, noise=self.noise, cells=self.cells, seed=self.seed,
-            chunk=self.chunk, progress=sys.stderr.isatty(),
+            [word.strip() for word in self.reduce.split(",")], out=self.out,
+            method=self.method, steps=self.steps, eta=eta, which=self.which,
+            guidance=Guidance(self.scale, self.interval), device=self.device, noise=self.noise,
+            cells=self.cells, seed=self.seed, chunk=self.chunk, progress=sys.stderr.isatty(),
             told=lambda text: print("sdeflow:", text, file=sys.stderr),
         )  # fmt: skip
         print(out)

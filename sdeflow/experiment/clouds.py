@@ -56,21 +56,21 @@ def check_free(
     there = [file for file in files if file.is_file()]
     if not there or overwrite:
         return
-    found, plain = _settings(files[1]), json.loads(json.dumps(dict(settings)))
-    if found is not None and all(found.get(k) == v for k, v in plain.items()):
+    found, plain = made_of(files[1]).get("settings", {}), json.loads(json.dumps(dict(settings)))
+    if found and all(found.get(k) == v for k, v in plain.items()):
         return
     raise SdeflowError(
         f"{there[0]} is there already, and was not drawn with these settings; {cure}"
     )
 
 
-def _settings(file: Path) -> dict | None:
-    """The settings of the cloud in a file; None if they are not known."""
+def made_of(file: Path) -> dict:
+    """The provenance and the settings of the cloud in a file; empty if they are not known."""
     try:
         with np.load(file, allow_pickle=False) as kept:
-            return dict(json.loads(str(kept["made"]))["settings"])
+            return dict(json.loads(str(kept["made"])))
     except Exception:  # on bad bytes numpy, zipfile and zlib raise a dozen types
-        return None
+        return {}
 
 
 def write_cloud(

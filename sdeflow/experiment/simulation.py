@@ -17,6 +17,7 @@ from sdeflow import plot
 from sdeflow._validation import SdeflowError, check_file, check_int
 from sdeflow.density import Density, Grid
 from sdeflow.distributed import layout
+from sdeflow.experiment.check_setting import MAX_CELLS
 from sdeflow.experiment.classes import NONE, Class, Guidance, field_of, labels_of
 from sdeflow.experiment.problem import ALL, Problem
 from sdeflow.experiment.run import reopen
@@ -25,6 +26,7 @@ from sdeflow.fields.field import Field
 from sdeflow.provenance import provenance, write_text
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE
+from sdeflow.simulation.cloud_file import FILE
 from sdeflow.simulation.moments import CloudMoments, Moments
 from sdeflow.simulation.quantiles import Quantiles
 from sdeflow.simulation.reducers import Histogram, Reducer, Values
@@ -80,25 +82,32 @@ def simulate(
     Errors are those of `reopen`, the sampler and `sf.simulate`.
     """
     folder = check_file(folder, "folder")
-    out = folder / "simulation" if out is None else check_file(out, "out")
+    out = folder / "simulation" if out is None else _folder(out)
     built, names = reopen(folder, device), list(dict.fromkeys(kept))
     which, one = _classes(built, which, method)
     motion = choose_motion(folder, method, steps, built, one)
+    sde = _sdes(built, which, guidance, seed, lambda field: motion(field, eta))
     run = partial(
-        simulate_cloud,
-        _sdes(built, which, guidance, seed, lambda field: motion(field, eta)),
-        partial(_prior, built, seed),
+        simulate_cloud, sde, partial(_prior, built, seed),
         reduce=[_reducer(name, built, cells) for name in names],
-        solver=choose_solver(method, steps, eta, seed, noise),
-        seed=seed,
-    )
+        solver=choose_solver(method, steps, eta, seed, noise), seed=seed, chunk=chunk,
+    )  # fmt: skip
     if n > LARGE:
         told(_estimate(run, n))
-    found = run(n, chunk=chunk, out=out, progress=progress)
+    found = dict(zip(names, run(n, out=out, progress=progress), strict=True))
     if layout().is_writer:
         about = {"particles": n, "data": built.config.data, "class": which, "method": method}
         about |= {"steps": steps, "eta": eta, "noise": noise, **asdict(guidance)}
-        _write(out, about, dict(zip(names, found, strict=True)), seed)
+        _write(out, about, found, built.units.centre, seed)
+    return out
+
+
+def _folder(out: Path) -> Path:
+    if check_file(out, "out").suffix == FILE:
+        raise ValueError(
+            f"{out} would hold a cloud, and simulate keeps none; name a folder, or draw a cloud "
+            "with sdeflow sample"
+        )
     return out
 
 
@@ -135,19 +144,22 @@ def _reducer(name: str, built: Problem, cells: int) -> Reducer:
     if name not in get_args(Kept):
         raise ValueError(f"{name!r} cannot be kept; use {', '.join(get_args(Kept))}")
 
+    units = built.units
+
     def restored(path: ParticlePath) -> Any:
-        return built.units.restore(path.x[-1].cpu())
+        return units.restore(path.x[-1].cpu())
 
     if name == "moments":
         return Values(restored, Moments())
-    if name == "quantiles":
-        return Values(restored, Quantiles())
+    if name == "quantiles":  # of distances from the centre, because their errors are relative
+        return Values(lambda path: restored(path).double() - units.centre, Quantiles())
     if built.dim > 2:
         raise SdeflowError(
             f"a histogram is for data of one or two columns, and {built.config.data} has "
             f"{built.dim}; keep moments,quantiles"
         )
-    check_int(cells, "cells", 4)
+    if check_int(cells, "cells", 4) > MAX_CELLS:
+        raise ValueError(f"cells must be at most {MAX_CELLS}, got {cells}")
     x = built.data.sample(BLOCK, 0).double()
     low, high = x.amin(0), x.amax(0)
     edge = (high - low) / 4
@@ -167,7 +179,9 @@ def _estimate(run: Callable[[int], Any], n: int) -> str:
     return f"{n:,} particles take about {seconds / (unit[0] or 1):.2g} {unit[1]}{on}"
 
 
-def _write(out: Path, about: dict[str, object], found: dict[str, Any], seed: int) -> None:
+def _write(
+    out: Path, about: dict[str, object], found: dict[str, Any], centre: Tensor, seed: int
+) -> None:
     for name, result in found.items():
         if isinstance(result, Density):
             result.save(out / "density.npz")
@@ -180,7 +194,7 @@ def _write(out: Path, about: dict[str, object], found: dict[str, Any], seed: int
             }  # fmt: skip
         else:
             levels = Quantiles().levels
-            about[name] = dict(zip(map(str, levels), result.tolist(), strict=True))
+            about[name] = dict(zip(map(str, levels), (result + centre).tolist(), strict=True))
     about["made"] = provenance(seed)
     write_text(out / "simulation.json", json.dumps(about, indent=1))
 

@@ -242,7 +242,7 @@ class LearnedField(Field):
         if self._per_particle and len(labels[0]) != len(like):
             raise ValueError(
                 f"there are {len(labels[0])} labels for {len(like)} particles; give one for each, "
-                "or one for all"
+                "or one for all (to simulate, a function (first, count) -> SDE)"
             )
         return labels
 

@@ -29,7 +29,10 @@ class _FromStart:
 def _where(running: Tensor, value: Scale, x: Tensor) -> Tensor:
     """The value (n, d) for the particles x (n, d) that are running (n, 1), and zero for others."""
     if len(running) != len(x):
-        raise ValueError(f"there are {len(running)} start times, but {len(x)} particles")
+        raise ValueError(
+            f"there are {len(running)} start times, but {len(x)} particles; give one for each (to "
+            "simulate, a function (first, count) -> SDE)"
+        )
     return torch.where(
         running.to(x.device),
         torch.as_tensor(value, dtype=x.dtype, device=x.device),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
@@ -31,12 +31,12 @@ from sdeflow.solvers.path import Path
 FILE = ".zarr"
 """The end of the name of a file."""
 
-X = "x"
-"""The name of the array in the file."""
+X, AXES = "x", ("particle", "axis")
+"""The names of the array in the file and of its axes."""
 
 
 class CloudFile:
-    """A cloud (n, d) in a file, read lazily by numpy's slicing.
+    """A cloud (n, d) in a file, read lazily by numpy's indexing.
 
     Attributes:
         path: of the file, a folder whose name ends in .zarr.
@@ -52,6 +52,9 @@ class CloudFile:
         self.dtype = self._array.dtype
         self.provenance: dict[str, str | int] = dict(group.attrs["provenance"])
         self.digest: str = group.attrs["digest"]
+        end = group.attrs["end"]
+        self._t, self._leg = float(end["t"]), int(end["leg"])
+        self._began, self._seed = float(end["began"]), end["seed"] and int(end["seed"])
 
     def __len__(self) -> int:
         """n, the number of particles."""
@@ -62,19 +65,60 @@ class CloudFile:
         return f"cloud of {n:,} particles in {d} dimensions, {self.dtype}, in {self.path}"
 
     def __getitem__(self, rows: Any) -> np.ndarray:
-        """The rows that are asked for; SdeflowError if a chunk of them is damaged."""
+        """The rows that are asked for, as numpy would give them.
+
+        Raises:
+            IndexError: there are no such rows.
+            SdeflowError: a chunk of them is damaged.
+        """
+        key = rows if isinstance(rows, tuple) and rows else (rows,)
+        if all(isinstance(k, int | np.integer) or _rises(k) for k in key):
+            return self._read(key)
+        first, *rest = key
+        if isinstance(first, slice):
+            places = range(len(self))[first]
+            up = places if places.step > 0 else places[::-1]
+            block = self._read((slice(up.start, up.stop, up.step),))
+            return block[(slice(None, None, 1 if places.step > 0 else -1), *rest)]
+        at = np.asarray(first)
+        if first is None or first is Ellipsis or (at.dtype == bool and at.ndim != 1):
+            return self[:][rows]
+        picked, place = np.unique(_places(at, len(self)), return_inverse=True)
+        return self._read((picked,))[(place.reshape(-1 if at.dtype == bool else at.shape), *rest)]
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """The particles one by one, (d,); a chunk of the file is read at a time."""
+        for part in self._parts():
+            yield from part
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All particles, for np.asarray(cloud)."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        rows = int(self._array.chunks[0])
+        return (self[first : first + rows] for first in range(0, len(self), rows))
+
+    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
         try:
-            return np.asarray(self._array[rows])
-        except (ValueError, RuntimeError, OSError, EOFError) as error:
-            if isinstance(rows, slice | int):
-                raise SdeflowError(f"{self.path} is damaged ({error}); write it again") from None
+            return np.asarray(self._array.oindex[key])
+        except IndexError:
             raise
+        except (ValueError, RuntimeError, OSError, EOFError) as error:
+            raise SdeflowError(f"{self.path} is damaged ({error}); write it again") from None
+
+    def part(self, first: int, count: int) -> Path:
+        """The particles from number `first` on, as the end of the run that wrote them.
+
+        So `solve` and `simulate` go on from there with other noise.
+        """
+        t = torch.tensor([self._t], dtype=torch.float64)
+        x = torch.from_numpy(self[first : first + count])
+        return Path(t, x[None], 0, 0.0, seed=self._seed, leg=self._leg, began=self._began)
 
     def verify(self) -> None:
         """Compare every number with the digest; SdeflowError if they differ."""
-        rows = int(self._array.chunks[0])
-        parts = (self[first : first + rows] for first in range(0, len(self), rows))
-        if _digest(np.concatenate([block_digests(part) for part in parts])) != self.digest:
+        if _digest(np.concatenate([block_digests(part) for part in self._parts()])) != self.digest:
             raise SdeflowError(f"{self.path} has other numbers than were written; write it again")
 
     def to_dask(self) -> Any:
@@ -83,7 +127,24 @@ class CloudFile:
 
     def to_xarray(self) -> Any:
         """An xarray.DataArray (particle, axis) that dask reads lazily; needs xarray and dask."""
-        return extras.xarray.DataArray(self.to_dask(), dims=("particle", "axis"), name=X)
+        return extras.xarray.DataArray(self.to_dask(), dims=AXES, name=X)
+
+
+def _rises(key: object) -> bool:
+    return isinstance(key, slice) and (key.step is None or key.step > 0)
+
+
+def _places(at: np.ndarray, n: int) -> np.ndarray:
+    """The places in 0, ..., n - 1 that a mask or whole numbers, also negative ones, pick."""
+    if at.dtype == bool:
+        if len(at) != n:
+            raise IndexError(f"a mask of {len(at)} entries does not fit a cloud of {n} particles")
+        return np.flatnonzero(at)
+    if at.size and at.dtype.kind not in "iu":
+        raise IndexError(f"rows must be whole numbers, a slice or a mask, got {at.dtype}")
+    if ((at < -n) | (at >= n)).any():
+        raise IndexError(f"rows {at.min()} to {at.max()} are not all in a cloud of {n} particles")
+    return np.where(at < 0, at + n, at).astype(np.int64)
 
 
 def open_cloud(path: str | FilePath) -> CloudFile:
@@ -99,16 +160,17 @@ def open_cloud(path: str | FilePath) -> CloudFile:
     try:
         group = extras.zarr.open_group(path, mode="r")
         about, array = dict(group.attrs), group[X]
-        if about and about["seal"] != _seal(path, about["provenance"], about["digest"]):
+        if about and about.pop("seal") != _seal(path, about):
             raise ValueError
         whole = bool(about) and array.nchunks_initialized == array.nchunks
+        cloud = CloudFile(path, group) if whole else None
     except Exception:  # zarr raises a dozen different types for metadata that are damaged
         raise SdeflowError(f"{path} is damaged, or was not written by sdeflow") from None
     if not about:
         raise SdeflowError(f"the run that writes {path} has not finished; run it again to go on")
-    if not whole:
+    if cloud is None:
         raise SdeflowError(f"{path} lacks chunks; write it again")
-    return CloudFile(path, group)
+    return cloud
 
 
 def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> Any:
@@ -117,25 +179,28 @@ def create(path: FilePath, n: int, like: Tensor, chunk: int, here: Layout) -> An
     if like.dtype is torch.bfloat16:
         raise SdeflowError("zarr has no bfloat16; start from a cloud of float32")
     if here.is_writer:
-        group = extras.zarr.open_group(path, mode="a")
+        try:
+            group = extras.zarr.open_group(path, mode="a")
+        except ValueError:  # an array
+            raise SdeflowError(f"{path} holds something else; give another name") from None
         if X not in group:
             group.create_array(
                 X, shape=shape, chunks=(chunk, shape[1]), dtype=kind, fill_value=float("nan"),
-                compressors=[extras.zarr.codecs.Crc32cCodec()],
+                compressors=[extras.zarr.codecs.Crc32cCodec()], dimension_names=AXES,
             )  # fmt: skip
     barrier(here)
     array = extras.zarr.open_group(path, mode="r+")[X]
     if (tuple(array.shape), str(array.dtype)) != (shape, kind):
-        raise SdeflowError(f"{path} holds another cloud; give another out=, or remove it")
+        raise SdeflowError(f"{path} holds another cloud; give another name, or remove it")
     return array
 
 
-def close(path: FilePath, digests: Tensor) -> None:
-    """Mark a file as finished, with the digest of its blocks and its provenance."""
-    about, digest = provenance(), _digest(digests.numpy())
-    seal = _seal(path, about, digest)
+def close(path: FilePath, digests: Tensor, last: Path) -> None:
+    """Mark a file as finished, with the digest of its blocks, its provenance and its noise."""
+    end = {"t": float(last.t[-1]), "began": last.began, "seed": last.seed, "leg": last.leg}
+    about = {"provenance": provenance(), "digest": _digest(digests.numpy()), "end": end}
     group = extras.zarr.open_group(path, mode="r+")
-    group.attrs.update({"provenance": about, "digest": digest, "seal": seal})
+    group.attrs.update({**about, "seal": _seal(path, about)})
 
 
 @dataclass(frozen=True)
@@ -164,7 +229,7 @@ def _digest(digests: np.ndarray) -> str:
     return hashlib.sha256(digests.tobytes()).hexdigest()
 
 
-def _seal(path: FilePath, about: Mapping[str, str | int], digest: str) -> str:
-    """A digest of what describes the numbers of a file: their shape, their type and the like."""
+def _seal(path: FilePath, about: Mapping[str, object]) -> str:
+    """A digest of all that describes the numbers of a file: their shape, their type, their run."""
     shape = (path / X / "zarr.json").read_bytes()
-    return hashlib.sha256(shape + json.dumps([about, digest]).encode()).hexdigest()
+    return hashlib.sha256(shape + json.dumps(about, sort_keys=True).encode()).hexdigest()

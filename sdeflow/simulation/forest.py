@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from sdeflow.simulation.reducers import Reducer, State
+from sdeflow.simulation.reducers import Reducer, State, check_state
 
 Node = tuple[int, int]
 Nodes = list[tuple[Node, tuple[State, ...]]]
@@ -37,7 +37,7 @@ class Forest:
 
     def _merged(self, left: tuple[State, ...], right: tuple[State, ...]) -> tuple[State, ...]:
         parts = zip(self.reducers, left, right, strict=True)
-        return tuple(reducer.merge(a, b) for reducer, a, b in parts)
+        return tuple(check_state(r.merge(a, b), r, "merge", a) for r, a, b in parts)
 
     def absorb(self, nodes: Nodes) -> None:
         """Add the nodes of other forests; those whose blocks are there already are left out."""

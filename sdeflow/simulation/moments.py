@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch import Tensor
 from sdeflow._validation import check_int
 from sdeflow.simulation.reducers import Reducer, State
 from sdeflow.solvers.path import Path
+from sdeflow.storage import Stored
 
 
 @dataclass(frozen=True, eq=False)
-class CloudMoments:
+class CloudMoments(Stored):
     """The moments of a cloud of n particles in d dimensions, in float64.
 
     Attributes:
@@ -32,6 +34,14 @@ class CloudMoments:
     def __repr__(self) -> str:
         order, d = len(self.central) - 1, len(self.mean)
         return f"moments up to order {order} of {self.n:,} particles in {d} dimensions"
+
+    def _parts(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        tensors = {name: getattr(self, name) for name in ("mean", "covariance", "central")}
+        return tensors, {"n": self.n}
+
+    @classmethod
+    def _of(cls, tensors: dict[str, Tensor], plain: dict[str, Any]) -> Self:
+        return cls(plain["n"], **tensors)
 
     @property
     def mean_error(self) -> Tensor:

@@ -2,40 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import time
-from collections.abc import Sequence
 from pathlib import Path as FilePath
 
-import numpy as np
 import torch
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
 
 from sdeflow._validation import SdeflowError
 from sdeflow.distributed import Layout, barrier, gather
 from sdeflow.simulation.forest import Forest, Node, Nodes
 from sdeflow.simulation.reducers import State
-from sdeflow.solvers.path import Path
 from sdeflow.storage import read_object, write_object
 
 KIND = "PartialResult"
 EVERY = 1.0
 """Seconds between two writings of the state; what is lost by a kill is computed again."""
-
-
-def fingerprint(n: int, probe: Path, states: Sequence[State]) -> str:
-    """A digest of a simulation: of the paths of its first particles, and of their states.
-
-    Functions and networks have no name that says what they compute; their results do.
-    """
-    found = hashlib.sha256(f"{n} {probe.t.tolist()}".encode())
-    found.update(probe.x.cpu().contiguous().view(torch.uint8).numpy().tobytes())
-    for state in states:
-        for name in sorted(state):
-            found.update(f"{name} {tuple(state[name].shape)}".encode())
-            numbers = state[name].cpu().contiguous().reshape(-1)
-            found.update(numbers.view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()
 
 
 class Parts:
@@ -47,9 +29,10 @@ class Parts:
     def __init__(self, folder: FilePath, job: str, here: Layout) -> None:
         self.folder, self.job, self.here = folder / "parts", job, here
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.before = sorted(self.folder.glob("*.npz"))
+        self.before = self._files(".npz")
         barrier(here)  # nobody writes before all have looked
-        self._own = self.folder / f"{len(self.before) + here.rank:04d}.npz"
+        free = int(self.before[-1].stem) + 1 if self.before else 0
+        self._own = self.folder / f"{free + here.rank:04d}.npz"
         self._written = 0.0
 
     def read(self) -> Nodes:
@@ -59,8 +42,9 @@ class Parts:
             tensors, plain = read_object(file, KIND)
             if plain["job"] != self.job:
                 raise SdeflowError(
-                    f"{self.folder.parent} holds another simulation (or one of another machine or "
-                    "number of threads); give another out=, or remove it"
+                    f"{self.folder.parent} holds another simulation (of other particles, "
+                    "functions or reducers, or of another machine or number of threads); give "
+                    "another folder, or remove it"
                 )
             nodes += unpacked(tensors)
         return nodes
@@ -77,21 +61,25 @@ class Parts:
         if self.here.is_writer:
             whole = self.folder / "0000.npz"
             write_object(whole, KIND, packed(forest), {"job": self.job})
-            for file in self.folder.iterdir():  # also what a kill has left half written
+            for file in self._files(".npz") + self._files(".npz.part"):  # half written by a kill
                 if file != whole:
                     file.unlink()
+
+    def _files(self, end: str) -> list[FilePath]:
+        """The files of this kind that simulations have written, in order."""
+        names = {file.name.removesuffix(end): file for file in self.folder.glob(f"*{end}")}
+        return [names[name] for name in sorted(filter(str.isdigit, names), key=int)]
 
 
 def collected(forest: Forest, here: Layout) -> Nodes:
     """The nodes of the forests of all ranks, on each rank."""
     if here.size == 1:
         return [*forest.nodes.items()]
-    buffer = io.BytesIO()
-    np.savez(buffer, **{name: value.cpu().numpy() for name, value in packed(forest).items()})  # type: ignore[arg-type]
+    whole = torch.contiguous_format
+    own = {k: v.detach().cpu().clone(memory_format=whole) for k, v in packed(forest).items()}
     nodes: Nodes = []
-    for each in gather(torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8), here):
-        with np.load(io.BytesIO(each.numpy().tobytes()), allow_pickle=False) as file:
-            nodes += unpacked({name: torch.from_numpy(file[name]) for name in file.files})
+    for each in gather(torch.frombuffer(bytearray(to_bytes(own)), dtype=torch.uint8), here):
+        nodes += unpacked(from_bytes(each.numpy().tobytes()))
     return nodes
 
 

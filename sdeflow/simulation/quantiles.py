@@ -2,7 +2,7 @@ r"""Compute quantiles of a cloud of any size from counts of its leading digits."
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -23,13 +23,16 @@ class Quantiles(Reducer):
 
     Numbers that agree in sign, exponent and their first 9 binary digits are counted together, and
     numbers are taken to be uniform in such a bin. So the error is below |q| / 512, at any range of
-    the data and without a grid chosen beforehand.
+    the data and without a grid chosen beforehand. Far from the origin take distances from there:
+
+        Values(lambda path: path.x[-1] - centre, Quantiles())
 
     Args:
         levels: numbers from 0 to 1.
     """
 
-    levels: tuple[float, ...] = (0.025, 0.16, 0.5, 0.84, 0.975)
+    # The state does not depend on them, so a run that has finished gives other ones at once.
+    levels: tuple[float, ...] = field(default=(0.025, 0.16, 0.5, 0.84, 0.975), compare=False)
 
     def __post_init__(self) -> None:
         row = check_numbers(self.levels, "levels").reshape(-1)
@@ -41,9 +44,12 @@ class Quantiles(Reducer):
         return f"quantiles at {', '.join(f'{level:g}' for level in self.levels)}"
 
     def reduce(self, path: Path) -> State:
-        x = path.x[-1].detach().cpu().float()
+        wide = path.x[-1].detach().cpu()
+        x = wide.float()
         if torch.isnan(x).any():
             raise ValueError("quantiles of NaN are asked for; give each particle a number")
+        if not x.isinf().equal(wide.isinf()):
+            raise ValueError("quantiles are for numbers below 3e38, those of float32; scale them")
         out: State = {"d": torch.tensor(x.shape[1])}
         for i in range(x.shape[1]):
             bins, counts = _bin(x[:, i]).unique(return_counts=True)

@@ -20,13 +20,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sdeflow._validation import check_int, check_kind
+from sdeflow._validation import check_int, check_kind, shown
 from sdeflow.density import Density
 from sdeflow.grid import Grid, check_grid
 from sdeflow.sdes.sde import check_function
 from sdeflow.solvers.path import Path
 
 State = dict[str, Tensor]
+
+
+def check_state(state: object, reducer: Reducer, verb: str, like: State | None = None) -> State:
+    """Return the state that a reducer gave, if it is a dictionary of tensors named as before."""
+    names = None if like is None else [*like]
+    if isinstance(state, dict) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        if like is None or state.keys() == like.keys():
+            return state
+        got = f"the names {[*state]}, not {names}"
+    else:
+        kinds = isinstance(state, dict) and {k: shown(v) for k, v in state.items()}
+        got = str(kinds) if kinds else shown(state)
+    raise TypeError(
+        f"{verb} of {reducer} returned {got}; return a dictionary of names and tensors, such as "
+        "{'n': torch.tensor(1)}, with the same names from reduce and merge"
+    )
 
 
 class Reducer(ABC):
@@ -108,11 +126,13 @@ class Values(Reducer):
     def reduce(self, path: Path) -> State:
         n = path.x.shape[1]
         values = self.function(path)
-        if not isinstance(values, Tensor) or values.ndim not in (1, 2) or len(values) != n:
-            got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        fits = isinstance(values, Tensor) and values.ndim in (1, 2) and len(values) == n
+        if not fits or not values.numel() or values.is_complex():
+            got = tuple(values.shape) if isinstance(values, Tensor) else shown(values)
+            kind = " of complex numbers" * (isinstance(values, Tensor) and values.is_complex())
             raise ValueError(
-                f"the function of Values returned {got} for {n} particles; return one number or "
-                "one row for each"
+                f"the function of Values returned {got}{kind} for {n} particles; return one "
+                "number or one row for each"
             )
         values = values.reshape(n, -1)
         values = values if values.is_floating_point() else values.double()

@@ -10,9 +10,9 @@ particles; a run with `out=` that was interrupted continues where it ended, on a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -22,7 +22,6 @@ from sdeflow._blocks import ROWS
 from sdeflow._validation import (
     SdeflowError,
     check_cloud,
-    check_file,
     check_int,
     check_kind,
     check_seed,
@@ -31,17 +30,16 @@ from sdeflow.distributed import Layout, barrier, layout
 from sdeflow.provenance import alone
 from sdeflow.random_streams import BLOCK
 from sdeflow.sdes.sde import SDE, check_sde
+from sdeflow.simulation.arguments import Motion, folder_of, functions_of, motion_of, seeded
 from sdeflow.simulation.cloud_file import FILE, BlockDigests, close, create, open_cloud
+from sdeflow.simulation.fingerprint import fingerprint
 from sdeflow.simulation.forest import Forest
-from sdeflow.simulation.parts import Parts, collected, fingerprint
-from sdeflow.simulation.reducers import Reducer
-from sdeflow.simulation.start import Draw, Start, draws
+from sdeflow.simulation.parts import Parts, collected
+from sdeflow.simulation.reducers import Reducer, State, check_state
+from sdeflow.simulation.start import Draw, Start, draws, piece
 from sdeflow.solvers.ode_solver import ODESolver
-from sdeflow.solvers.path import Absorption, Events, Path, Save
+from sdeflow.solvers.path import Path, Save
 from sdeflow.solvers.sde_solver import SDESolver
-
-Motion = Callable[[int, int], SDE]
-"""(first, count) -> the SDE of `count` particles from number `first` on."""
 
 
 def simulate(
@@ -65,13 +63,14 @@ def simulate(
     Args:
         sde: each particle moves by itself; or a function (first, count) -> SDE, for a field that
             has a label of its own for each particle.
-        start: a distribution; a process, whose prior is meant; a cloud (n, d); a file .npy or
-            .zarr; or a function (first, count) -> (count, d) that gives the particles from number
-            `first` on. Of a distribution the first 4,096 particles are `sample(4096, seed)`, and
-            later blocks have seeds of their own.
-        n: the number of particles; by default all of a cloud or a file.
+        start: a distribution; a process, whose prior is meant; a cloud (n, d); a path or a .zarr
+            file, whose run goes on with other noise, as in `solve`; a .npy file; or a function
+            (first, count) -> (count, d) that gives the particles from number `first` on. Of a
+            distribution the first 4,096 particles are `sample(4096, seed)`, and later blocks have
+            seeds of their own.
+        n: the number of particles; by default all of a cloud, a path or a file.
         reduce: one reducer, or several.
-        solver: by default `SDESolver()`; its seed is replaced by `seed`.
+        solver: by default `SDESolver()`; of fixed steps, and with no other seed than `seed`.
         seed: of the start and of the noise.
         save: the states of a path that reducers see, as in `solve`; by default the last.
         chunk: particles that are moved together, a multiple of 4,096.
@@ -83,26 +82,24 @@ def simulate(
         the result of the reducer, or a tuple with that of each; without reducers the `CloudFile`.
 
     Raises:
-        ValueError: nothing is asked for.
+        ValueError: nothing is kept, or the solver has a seed of its own or adaptive steps.
         SdeflowError: particles depend on each other; `out` holds another simulation, or another
             process works there; a run fails.
     """
     reducers = [*reduce] if isinstance(reduce, Sequence) else [reduce]
     for reducer in reducers:
-        check_kind(reducer, Reducer, "reduce", "such as [Histogram(grid), Moments()]")
-    folder = None if out is None else check_file(out, "out")
+        check_kind(
+            reducer, Reducer, "reduce", "such as Moments(), or derive your own from Reducer"
+        )
+    folder = folder_of(out)
     if not reducers and (folder is None or folder.suffix != FILE):
         raise ValueError("give reduce=[...], out='cloud.zarr' or both: else nothing is kept")
     if check_int(chunk, "chunk") % BLOCK:
         raise ValueError(f"chunk must be a multiple of {BLOCK}, got {chunk}")
-    motion: Any = sde if callable(sde) and not isinstance(sde, SDE) else lambda first, count: sde
+    motion = motion_of(sde)
     draw, n = draws(start, check_sde(motion(0, 1)), n, check_seed(seed))
-    solver = SDESolver() if solver is None else solver
-    if isinstance(solver, SDESolver):
-        solver = replace(solver, seed=seed)
-    else:
-        check_kind(solver, ODESolver, "solver", "or an SDESolver")
-    run = _Run(motion, solver, draw, save, n)
+    solver = seeded(solver, seed)
+    run = _Run(motion, solver, draw, save, n, functions_of(sde, start))
     with _held(folder):
         forest = _simulated(run, reducers, chunk, folder, progress)
     results = [r.finish(s) for r, s in zip(reducers, forest.total(), strict=False)]
@@ -121,16 +118,21 @@ class _Run:
     draw: Draw
     save: Save
     n: int
+    functions: tuple[object, ...]
 
-    def part(self, first: int, count: int) -> Path:
-        """The path of `count` particles from number `first` on."""
-        sde, x = self.motion(first, count), check_cloud(self.draw(first, count), "start")
+    def part(self, first: int, count: int, dim: int | None = None) -> Path:
+        """The path of `count` particles from number `first` on, of dimension `dim`."""
+        # Matrix products of few rows are rounded in another way: move the particles before, too.
+        if more := min(first, max(0, ROWS - count)):
+            return piece(self.part(first - more, count + more, dim), more, more + count)
+        sde, start = self.motion(first, count), self.draw(first, count)
+        x = check_cloud(start.x[-1] if isinstance(start, Path) else start, "start", dim)
         if len(x) != count:
             raise ValueError(f"start gave {len(x)} particles from number {first} on, not {count}")
         try:
             if isinstance(self.solver, SDESolver):
-                return self.solver.solve(sde, x, self.save, first=first)
-            return self.solver.solve(sde, x, self.save)
+                return self.solver.solve(sde, start, self.save, first=first)
+            return self.solver.solve(sde, start, self.save)
         except SdeflowError as error:
             if first:
                 error.args = (f"{error}; particle 0 is number {first} of the cloud",)
@@ -141,8 +143,8 @@ class _Run:
         if not path.x[:, : probe.x.shape[1]].equal(probe.x):
             raise SdeflowError(
                 "the first particles move differently among more of them, so the cloud cannot be "
-                "cut into chunks: forces act between particles, the network looks at its batch, "
-                "or the steps of the solver are adaptive; use solve"
+                "cut into chunks: forces act between particles, or the network looks at its "
+                "batch; use solve"
             )
 
 
@@ -159,7 +161,7 @@ def _simulated(
 ) -> Forest:
     """The states of all blocks, on each rank."""
     probe, here = run.part(0, min(ROWS, run.n)), layout()
-    job = fingerprint(run.n, probe, [reducer.reduce(probe) for reducer in reducers])
+    job = fingerprint(run.n, probe, reducers, _reduced(reducers, probe), run.functions)
     parts = None if folder is None else Parts(folder, job, here)
     array = None
     if folder is not None and folder.suffix == FILE:
@@ -173,14 +175,14 @@ def _simulated(
     try:
         for first, last in _shared(gaps, chunk // BLOCK, here):
             low, high = first * BLOCK, min(last * BLOCK, run.n)
-            path = run.part(low, high - low)
+            path = run.part(low, high - low, probe.x.shape[2])
             if not first:
                 run.check_independent(probe, path)
             if array is not None:
                 array[low:high] = path.x[-1].cpu().numpy()
             for k in range(first, last):
-                piece = _piece(path, k * BLOCK - low, min((k + 1) * BLOCK, high) - low)
-                own.add((0, k), tuple(reducer.reduce(piece) for reducer in reducers))
+                block = piece(path, k * BLOCK - low, min((k + 1) * BLOCK, high) - low)
+                own.add((0, k), _reduced(reducers, block))
             if parts is not None:
                 parts.write(own)
             bar.update(min(bar.total - bar.n, (high - low) * here.size))  # ranks have equal parts
@@ -192,7 +194,7 @@ def _simulated(
     if parts is not None:
         parts.finish(forest)
     if folder is not None and array is not None and here.is_writer:
-        close(folder, forest.total()[-1]["digests"])
+        close(folder, forest.total()[-1]["digests"], probe)
     barrier(here)
     return forest
 
@@ -203,6 +205,16 @@ def _bar(n: int, gaps: list[tuple[int, int]], shown: bool) -> tqdm:
     return tqdm(
         total=n, initial=done, unit="particle", unit_scale=True, leave=False, disable=not shown
     )
+
+
+def _reduced(reducers: Sequence[Reducer], path: Path) -> tuple[State, ...]:
+    """The states of a block, which each reducer must leave as it is for those after it."""
+    states, before = [], path.x[-1, :ROWS].clone()
+    for reducer in reducers:
+        states.append(check_state(reducer.reduce(path), reducer, "reduce"))
+        if not before.equal(path.x[-1, :ROWS]):
+            raise SdeflowError(f"{reducer} changes path.x in place; let it work on path.x.clone()")
+    return tuple(states)
 
 
 def _shared(gaps: list[tuple[int, int]], most: int, here: Layout) -> list[tuple[int, int]]:
@@ -216,13 +228,3 @@ def _shared(gaps: list[tuple[int, int]], most: int, here: Layout) -> list[tuple[
         for k in range(first - first % most, last, most)
     ]
     return cuts[here.share(len(cuts))]
-
-
-def _piece(path: Path, a: int, b: int) -> Path:
-    """The path of the particles a to b - 1 of a chunk."""
-    absorbed, events = path.absorbed, path.events
-    if absorbed is not None:
-        absorbed = Absorption(absorbed.time[a:b], absorbed.wall[a:b])
-    if events is not None:
-        events = Events(events.time[a:b], events.x[a:b])
-    return replace(path, x=path.x[:, a:b], absorbed=absorbed, events=events)

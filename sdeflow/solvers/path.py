@@ -164,6 +164,11 @@ class Path(Stored):
 
     def check_every_step(self, needs: str) -> None:
         """Check that every step was saved, which is needed for `needs`, if `steps` is known."""
+        if len(self.t) == 1:
+            raise ValueError(
+                f"{needs} needs every step, but the path holds its last state alone; run with "
+                "save= the number of steps + 1"
+            )
         if self.steps is not None and len(self.t) - 1 < self.steps:
             raise ValueError(
                 f"{needs} needs every step, but the path holds {len(self.t)} of its "

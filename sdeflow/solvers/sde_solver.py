@@ -142,7 +142,7 @@ class SDESolver:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_times(getattr(self, name), name=name))
         if self.seed is not None:
-            check_seed(self.seed)
+            object.__setattr__(self, "seed", check_seed(self.seed))  # also one of numpy
         check_noise_place(self.noise)
 
     def __repr__(self) -> str:

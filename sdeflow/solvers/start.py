@@ -8,6 +8,7 @@ import warnings
 import torch
 from torch import Tensor
 
+from sdeflow._validation import check_cloud
 from sdeflow.fields.exact import ExactField
 from sdeflow.fields.field import Field, Pairs
 from sdeflow.fields.guided import GuidedField
@@ -40,12 +41,13 @@ def check_start(sde: SDE, x: Tensor, times: Tensor, stacklevel: int = 3) -> None
     if isinstance(sde, MultistepSDE) and sde.untried:
         warnings.warn(
             "the steps of this guided flow are those of the safe recipe, which was not tried on "
-            "this field; use sf.sdes.calibrate(field, steps), which compares it with fitted "
-            "steps, or choose order= and corrector= by hand",
+            "this field; compare a run of more steps, or use sf.sdes.calibrate(field, steps), "
+            "which compares it with fitted steps, or choose order= and corrector= by hand",
             stacklevel=stacklevel,
         )
     if not isinstance(sde, FieldSDE) or not sde.as_made or len(x) < ENOUGH:
         return
+    check_cloud(x.detach()[:1], dim=sde.field.dim)
     if sde.field.pairs is Pairs.SOURCED:
         return
     process, known = sde.field.process, known_spread(sde.field)

@@ -240,5 +240,7 @@ def test_work_along_an_adaptive_path_needs_its_steps() -> None:
 
     with pytest.raises(ValueError, match=f"holds 2 of its {few.steps + 1} states"):
         sf.analysis.work(few, pulled, lambda t: t)
+    with pytest.raises(ValueError, match="holds its last state alone"):  # the work was 0
+        sf.analysis.work(solver.solve(sde, x, save=1), pulled, lambda t: t)
     found = sf.analysis.work(solver.solve(sde, x, save=301), pulled, lambda t: t)
     assert close(found, f64([2 + math.exp(-3)] * 2), 1e-3)  # x = t - 1 + e^{-t}

@@ -380,16 +380,16 @@ def test_importing_the_command_does_not_load_matplotlib() -> None:
     assert elsewhere("-c", code).returncode == 0
 
 
-@pytest.mark.parametrize("module", ["sdeflow", "sdeflow.command.cli"])
-def test_python_m_runs_the_command(module: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("verb", ["train", "sample"])
+def test_python_m_runs_the_command(verb: str, tmp_path: Path) -> None:
     """In a process of its own, where pytest catches nothing: a sentence and no folder."""
     (tmp_path / "bad.csv").write_text("1,2\nnan,3\n")
     answer = {
-        "sdeflow": ("train", "--data", tmp_path / "bad.csv", "--out", tmp_path / "r"),
-        "sdeflow.command.cli": ("sample", tmp_path / "r", "--n", 5),
-    }[module]
-    got = elsewhere("-m", module, *answer)
-    words = ("NaN", "bad.csv") if module == "sdeflow" else ("holds no run",)
+        "train": ("--data", tmp_path / "bad.csv", "--out", tmp_path / "r"),
+        "sample": (tmp_path / "r", "--n", 5),
+    }[verb]
+    got = elsewhere("-m", "sdeflow", verb, *answer)
+    words = ("NaN", "bad.csv") if verb == "train" else ("holds no run",)
     assert refused((got.returncode, got.stdout, got.stderr), *words)
     assert [f.name for f in tmp_path.iterdir()] == ["bad.csv"]
 
@@ -741,6 +741,7 @@ def test_sample_films_every_step(sdeflow: Command, tmp_path: Path, done: Path) -
     assert answer == (0, f"{copy / 'cloud.csv'}\n", "")
     with Image.open(film) as picture, np.load(copy / "cloud.npz") as kept:
         assert picture.n_frames == len(kept["t"]) == 4
+    assert re.search(r"^n +20$", sdeflow("provenance", copy / "cloud.npz")[1], re.MULTILINE)
     assert re.search(r"^seed +0$", sdeflow("provenance", film)[1], re.MULTILINE)
 
 
