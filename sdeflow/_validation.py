@@ -144,7 +144,7 @@ def check_positive(value: float, name: str, *, zero: bool = False) -> float:
     if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
         least = "zero or more" if zero else "positive"
         raise ValueError(f"{name} must be {least} and finite, got {shown(value)}")
-    if 0.0 < number < 1e-150:  # its square may be zero
+    if not zero and number < 1e-150:  # its square may be zero
         raise ValueError(f"{name} must be at least 1e-150, got {shown(value)}; rescale")
     return number
 

@@ -44,7 +44,7 @@ def check_draw(n: int, seed: int) -> tuple[int, int]:
 
 def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return alpha and sigma, () or (n,) each, as tensors like the cloud x (n, d)."""
-    found = []
+    found, x = [], widened(x)
     for value, name in ((alpha, "alpha"), (sigma, "sigma")):
         if not isinstance(value, Tensor):
             value = check_finite(value, name)
@@ -59,6 +59,10 @@ def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("alpha must be positive and finite")
     if not (torch.isfinite(found[1]).all() and (found[1] >= 0).all()):
         raise ValueError("sigma must be zero or more and finite")
+    for value, name in zip(found, ("alpha", "sigma"), strict=True):
+        square = value**2
+        if not (torch.isfinite(square) & ((square > 0) | (value == 0))).all():
+            raise ValueError(f"the square of {name} is no number in {x.dtype}; rescale")
     return found[0], found[1]
 
 

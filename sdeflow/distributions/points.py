@@ -57,6 +57,11 @@ class PointSet(Distribution):
         points = check_cloud(self.points, "points").clone()  # the user may change the argument
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
+        if self.width > torch.finfo(points.dtype).max / 100:
+            raise ValueError(
+                f"draws of width {self.width:g} are no numbers in {points.dtype}; give points in "
+                "float64, or rescale"
+            )
         if self.labels is not None:
             labels = check_labels(self.labels, "labels", count=len(points))
             object.__setattr__(self, "labels", labels.clone())

@@ -261,7 +261,7 @@ def sdes(draw: st.DrawFn, d: int) -> Make:
         lambda: sd.ornstein_uhlenbeck(matrix, noise, t_end),
         lambda: sf.reverse(field(), eta),
         lambda: sf.reverse(field()),
-        lambda: sf.ancestral(field(), abs(eta)),
+        lambda: sf.ancestral(field(), eta),
         lambda: sf.multistep(field()),
         lambda: sd.comoving(field(), eta),
         lambda: sf.forward(field().process),

@@ -26,7 +26,7 @@ from sdeflow.experiment import cli
 from tests.faults.damage import Damage, damaged, damages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-SESSIONS, ACTS = 600, 40
+SESSIONS, ACTS = 200, 40
 COUNT = Counter[str]()
 FRESH: dict[tuple[str, ...], bytes] = {}
 """The field of a run without damage, for each of the settings."""
