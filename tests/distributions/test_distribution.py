@@ -139,9 +139,7 @@ def test_noise_that_cannot_be_is_refused(name: str, change: dict, word: str) -> 
 @pytest.mark.parametrize("name", ["mixture", "points", "checkerboard"])
 def test_noise_whose_square_float32_cannot_hold_is_refused(name: str, change: dict) -> None:
     x, noise = randn(5, 2), {"sigma": 0.3, **change}
-    with pytest.raises(
-        ValueError, match=f"square of {[*change][0]} is no number in torch.float32"
-    ):
+    with pytest.raises(ValueError, match=f"square of {next(iter(change))} is no number"):
         LAWS[name].log_prob(x.float(), **noise)
     assert not LAWS[name].log_prob(x, **noise).isnan().any()
     LAWS[name].log_prob(x.half(), 0.5, 300.0)  # computed in float32, like the square
@@ -150,5 +148,5 @@ def test_noise_whose_square_float32_cannot_hold_is_refused(name: str, change: di
 def test_width_that_the_type_of_the_points_cannot_hold_is_refused() -> None:
     points = torch.zeros(3, 2, dtype=torch.float16)
     assert sf.distributions.PointSet(points, None, 600.0).sample(9, 0).isfinite().all()
-    with pytest.raises(ValueError, match="draws of width 1e[+]12 are no numbers in torch.float16"):
+    with pytest.raises(ValueError, match=r"width 1e\+12 are no numbers in torch\.float16"):
         sf.distributions.PointSet(points, None, 1e12)

@@ -550,11 +550,11 @@ def test_answer_that_is_not_finite_is_refused(kind: torch.dtype, size: float) ->
     field = sf.ExactField(sf.VP(), lopsided())
     x = torch.tensor([[0.0, 0.0], [size, 0.0]], dtype=kind)
     for ask in (field.split, field.data, field.velocity):
-        with pytest.raises(sf.SdeflowError, match="not finite in row 1 of x.*nearer to the data"):
+        with pytest.raises(sf.SdeflowError, match=r"not finite in row 1 of x.*nearer to the data"):
             ask(x, 0.5)
     broken = sf.MLP(width=4, depth=1).requires_grad_(False)
     next(broken.parameters()).fill_(torch.nan)
-    with pytest.raises(sf.SdeflowError, match="row 0 of x.*whose parameters are finite"):
+    with pytest.raises(sf.SdeflowError, match=r"row 0 of x.*whose parameters are finite"):
         sf.LearnedField(sf.VP(), broken).noise(x[:1].float(), 0.5)
 
 
