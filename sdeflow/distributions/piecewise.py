@@ -213,7 +213,7 @@ class PiecewiseConstant(Distribution):
                 f"the posterior is computed for at most {SQUARES} squares, got "
                 f"{self.weights.numel()}; shrink the picture"
             )
-        alpha, sigma = check_asked(x, alpha, sigma, 2)
+        alpha, sigma = check_asked(x, alpha, sigma, 2, self.narrowest)
         parts = []
         for rows, a, s in _portions(x, alpha, sigma):
             logits, sides = self._cut(rows, a, s)

@@ -174,7 +174,7 @@ class PointSet(Distribution):
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         alpha, sigma = (
             v.to(x.device, torch.float64).reshape(-1, 1)
-            for v in check_asked(x, alpha, sigma, self.dim)
+            for v in check_asked(x, alpha, sigma, self.dim, self.narrowest)
         )
         s2 = (alpha * self.width) ** 2 + sigma**2
         lossy = float((alpha**2 / s2).max()) * self._radius2 > DIGITS

@@ -145,6 +145,15 @@ def test_noise_whose_square_float32_cannot_hold_is_refused(name: str, change: di
     LAWS[name].log_prob(x.half(), 0.5, 300.0)  # computed in float32, like the square
 
 
+@pytest.mark.parametrize("made", [sf.distributions.PointSet(randn(3, 2)), LAWS["checkerboard"]])
+def test_posterior_without_noise_needs_a_smooth_density(made) -> None:
+    """It was NaN, 0 / 0."""
+    for sigma in (0.0, torch.zeros(()), torch.tensor([0.0, 0.1, 0.1, 0.1, 0.1])):
+        with pytest.raises(ValueError, match="sigma must be positive, because the density"):
+            made.posterior(randn(5, 2), 0.5, sigma)
+    assert LAWS["points"].posterior(randn(5, 2), 0.5, 0.0).data.isfinite().all()
+
+
 def test_width_that_the_type_of_the_points_cannot_hold_is_refused() -> None:
     points = torch.zeros(3, 2, dtype=torch.float16)
     assert sf.distributions.PointSet(points, None, 600.0).sample(9, 0).isfinite().all()

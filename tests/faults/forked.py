@@ -59,8 +59,13 @@ class Forked:
         self.process.close()
 
     def signal_after(self, seconds: float, kind: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal when the process has run for some seconds, unless it has ended."""
+        """Send a signal when the process has run for some seconds, unless it has ended.
+
+        Signals but SIGKILL wait until the process has begun to speak into its file.
+        """
         self.process.join(max(0.0, self.began + seconds - time.perf_counter()))
+        while kind != signal.SIGKILL and self.process.is_alive() and not self.said.exists():
+            self.process.join(0.01)
         if self.process.is_alive() and self.process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, kind)

@@ -206,7 +206,7 @@ def densities(draw: st.DrawFn, d: int) -> Make:
     def make() -> sf.Density:
         g = grid()
         if kind == "distribution":
-            return distribution().on_grid(g)
+            return distribution().on_grid(g, missing=1.0)
         if kind == "samples":
             return sf.Density.from_samples(g, x)
         mass = randn(*g.shape, seed=seed).abs()

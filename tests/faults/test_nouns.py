@@ -153,7 +153,7 @@ def distribution(draw: Draw) -> None:
     if not narrow(x):
         finite(posterior.data)
     if made.dim <= 2:
-        density = tried(lambda: made.on_grid(draw(nouns.grids(made.dim, 30))()))
+        density = tried(lambda: made.on_grid(draw(nouns.grids(made.dim, 30))(), missing=1.0))
         finite(density.mass)
         assert -1e-12 <= density.total() <= 1 + 1e-9
 
