@@ -17,7 +17,7 @@ from sdeflow._validation import SdeflowError, check_file
 from sdeflow.experiment.classes import Class, Guidance
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.samplers import Motion, Solver
-from sdeflow.provenance import provenance, write_files
+from sdeflow.provenance import part_of, provenance, write_files
 
 SUFFIXES = (".csv", ".npz")
 
@@ -80,9 +80,12 @@ def _settings(file: Path) -> dict | None:
 
 def write_cloud(
     files: tuple[Path, Path], built: Problem, t: Tensor, x: Tensor, classes: Sequence[str] | None,
-    settings: Mapping[str, object], seed: int,
+    settings: Mapping[str, object], seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv."""
+    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv.
+
+    Processes take turns, so that none writes over the cloud of one that was faster.
+    """
     made = json.dumps({**provenance(seed), "settings": _plain(settings)})
     axes = np.array(built.data.axes)
     arrays = {"t": t.numpy(), "x": x.numpy(), "made": np.array(made), "columns": axes}
@@ -99,7 +102,10 @@ def write_cloud(
         rows.writerows(points)
     else:
         rows.writerows([*row, one] for row, one in zip(points, classes, strict=True))
-    write_files({files[1]: buffer.getvalue(), files[0]: text.getvalue().encode()})
+    with part_of(files[0].with_suffix("")) as turn:
+        check_free(files, settings, overwrite)
+        write_files({files[1]: buffer.getvalue(), files[0]: text.getvalue().encode()})
+        turn.unlink(missing_ok=True)
 
 
 def label_name(built: Problem) -> str:
