@@ -82,6 +82,11 @@ class Forked:
         assert self.process.exitcode is not None
         return self.process.exitcode
 
+    def check_done(self) -> None:
+        """The process has done its work; exit code 1 says that a check did not pass."""
+        assert self.wait() in (0, 1), self.words()
+        assert "Traceback" not in self.words(), self.words()
+
     def words(self) -> str:
         """What it said, on stdout and stderr."""
         return self.said.read_text(errors="replace")

@@ -96,7 +96,7 @@ def test_full_disk_loses_nothing(name: str, tmp_path: Path, tally: Tally) -> Non
         assert code == 2, said
         assert "cannot be read or written: " in one_sentence(said), said
         with Forked(unit.work, folder, -1) as child:
-            assert child.wait() in (0, 1), child.words()
+            child.check_done()
         assert dict(unit.results(folder)) == expected
         count["refused and continued"] += 1
     tally(f"full disks of {name}", count)
@@ -154,7 +154,7 @@ def test_a_signal_ends_with_one_line_and_keeps_the_state(
             assert code == 128 + kind, said
             assert " stopped" in one_sentence(said)
         with Forked(unit.work, folder, -1) as child:
-            assert child.wait() in (0, 1), child.words()
+            child.check_done()
         assert dict(unit.results(folder)) == expected
     tally(f"{kind.name} in {name}", count)
 

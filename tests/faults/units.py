@@ -65,7 +65,7 @@ def benchmark(*args: str) -> None:
 def tiny_published() -> None:
     """The published comparison with tiny networks, into the current folder."""
     published.FILE = Path("published.jsonl").absolute()
-    published.QUICK = Protocol(points=64, epochs=10)
+    published.QUICK = Protocol(points=64, epochs=10, batch=64)
     sys.argv = ["benchmarks", "published", "--quick"]
     published.main(quick=True)
 
