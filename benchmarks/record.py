@@ -74,8 +74,12 @@ def add_lines(file: Path, lines: Sequence[Mapping[str, object]]) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     torn = file.is_file() and not file.read_bytes().endswith(b"\n")
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    with open(file, "a") as to:
-        to.write("\n" * torn + text)
+    try:
+        with open(file, "a") as to:
+            to.write("\n" * torn + text)
+    except OSError as error:
+        error.filename = str(file)  # a full disk names no file
+        raise
 
 
 def stored(file: Path) -> Iterator[dict[str, object]]:

@@ -102,11 +102,9 @@ def cloud_cure(value: object) -> str:
 def check_int(value: object, name: str, least: int = 1) -> int:
     """Return `value` as an int if it is a whole number of at least `least`."""
     try:
-        number = operator.index(value)  # type: ignore[arg-type]
+        number = operator.index(None if isinstance(value, bool) else value)  # type: ignore
     except TypeError:
         raise TypeError(f"{name} must be a whole number, got {shown(value)}") from None
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
     if number < least:
         raise ValueError(f"{name} must be at least {least}, got {number}")
     return number
@@ -121,14 +119,15 @@ def check_seed(value: object, name: str = "seed") -> int:
 
 
 def _number(value: object, name: str) -> float:
+    """Return `value` as a float; `float` takes texts and bools, arithmetic does not."""
     try:
-        if isinstance(value, (str, bytes, bool)):  # `float` takes them, arithmetic does not
-            raise TypeError
-        if isinstance(value, Tensor | np.ndarray):
-            value = value.item()
-        return float(value)  # type: ignore[arg-type]
+        plain = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
+        number = float(None if isinstance(plain, str | bytes | bool) else plain)  # type: ignore
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise TypeError(f"{name} must be a number, got {shown(value)}") from None
+    if 1e150 < abs(number) < math.inf:  # its square may be infinite
+        raise ValueError(f"{name} must be at most 1e150 in size, got {shown(value)}; rescale")
+    return number
 
 
 def check_finite(value: float, name: str) -> float:
@@ -145,6 +144,8 @@ def check_positive(value: float, name: str, *, zero: bool = False) -> float:
     if not (0.0 <= number if zero else 0.0 < number) or number == float("inf"):
         least = "zero or more" if zero else "positive"
         raise ValueError(f"{name} must be {least} and finite, got {shown(value)}")
+    if not zero and number < 1e-150:  # its square may be zero
+        raise ValueError(f"{name} must be at least 1e-150, got {shown(value)}; rescale")
     return number
 
 

@@ -29,8 +29,8 @@ def sentence(error: Exception) -> str:
     """The message of an error on one line: the file and not the number of one of the system, and
     nothing of torch's stack."""
     text = re.split(r"\n(?:frame #|Exception raised)", str(error))[0]
-    if isinstance(error, OSError) and error.filename is not None:
-        text = f"{error.filename} cannot be read or written: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename or 'a file'} cannot be read or written: {error.strerror}"
     return " ".join(text.split())
 
 

@@ -38,6 +38,8 @@ class Grid:
         )
         if not all(a < b for a, b in zip(low, high, strict=True)):
             raise ValueError(f"low must lie below high on every axis, got {low} and {high}")
+        if not all(1e-152 <= b - a <= 1e152 for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"a grid must be 1e-152 to 1e152 wide, got {low} to {high}; rescale")
         if any(b - a <= 1e-12 * n * max(-a, b) for a, b, n in zip(low, high, shape, strict=True)):
             raise ValueError(
                 f"the cells between {low} and {high} are as narrow as the rounding errors of "

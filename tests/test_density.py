@@ -321,6 +321,8 @@ def uniform_but(value: float) -> Tensor:
         (lambda: Grid(0.0, 1.0, (4, 4, 4)), "one or two axes"),
         (lambda: Grid(0.0, 1.0, (3, 4)), "at least 4"),
         (lambda: Grid(1.0, 1.0, (4,)), "low must lie below high"),
+        (lambda: Grid(0.0, 1e300, (4,)), "must be 1e-152 to 1e152 wide, got"),
+        (lambda: Grid(0.0, 1e-300, (4,)), "must be 1e-152 to 1e152 wide, got"),
         (lambda: Grid((0.0,), (1.0, 1.0), (4, 4)), "low must hold 2 finite numbers"),
         (lambda: Grid(0.0, math.inf, (4,)), "high must hold 1 finite numbers"),
         (lambda: GRID_4.coarser(3), "cannot be merged 3 by 3"),

@@ -106,6 +106,21 @@ def test_numbers_keep_their_shape() -> None:
         check_numbers([1.0, math.nan], "a")
 
 
+def test_a_number_whose_square_is_none_is_refused() -> None:
+    """Squares of 1e200 and of 1e-200 are infinite and zero: an error of Python, or a NaN."""
+    for check in (check_positive, check_finite):
+        assert check(1e150, "a") == 1e150
+        with pytest.raises(ValueError, match=r"a must be at most 1e150 in size, got 1e\+200"):
+            check(1e200, "a")
+    with pytest.raises(ValueError, match="a must be at least 1e-150"):
+        check_positive(1e-200, "a")
+    assert check_positive(0.0, "a", zero=True) == 0.0
+    with pytest.raises(ValueError, match="width must be at most 1e150"):
+        sf.GaussianMixture.isotropic(f64([[0.0]]), 1e300)
+    with pytest.raises(ValueError, match="side must be at least 1e-150"):
+        sf.distributions.PiecewiseConstant(f64([0.0, 0.0]), 1e-300, f64([[1.0]]))
+
+
 def test_a_seed_is_a_key() -> None:
     """Seeds are kept modulo 2^64: one beyond would draw the numbers of another."""
     assert check_seed(2**64 - 1) == 2**64 - 1

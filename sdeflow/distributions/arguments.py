@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,7 +46,7 @@ def check_draw(n: int, seed: int) -> tuple[int, int]:
 
 def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return alpha and sigma, () or (n,) each, as tensors like the cloud x (n, d)."""
-    found = []
+    found, x = [], widened(x)
     for value, name in ((alpha, "alpha"), (sigma, "sigma")):
         if not isinstance(value, Tensor):
             value = check_finite(value, name)
@@ -59,6 +61,10 @@ def check_noise(alpha: Noise, sigma: Noise, x: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("alpha must be positive and finite")
     if not (torch.isfinite(found[1]).all() and (found[1] >= 0).all()):
         raise ValueError("sigma must be zero or more and finite")
+    for value, name in zip(found, ("alpha", "sigma"), strict=True):
+        square = value**2
+        if not (torch.isfinite(square) & ((square > 0) | (value == 0))).all():
+            raise ValueError(f"the square of {name} is no number in {x.dtype}; rescale")
     return found[0], found[1]
 
 
@@ -71,10 +77,13 @@ def check_place(
     return check_device(where, "where"), None if dtype is None else check_dtype(dtype)
 
 
-def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor, Tensor]:
+def check_asked(
+    x: Tensor, alpha: Noise, sigma: Noise, dim: int, narrowest: Callable[[], float]
+) -> tuple[Tensor, Tensor]:
     """Return alpha and sigma of a posterior as tensors, () or (n,).
 
-    Only types and shapes are checked, because a posterior is computed in every step of a run.
+    Types, shapes and sigma are checked, not x, because a posterior is computed in every step of a
+    run; sigma may be 0 if the narrowest part of the density is wider.
     """
     if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != dim or not x.is_floating_point():
         check_cloud(x, dim=dim)
@@ -88,6 +97,8 @@ def check_asked(x: Tensor, alpha: Noise, sigma: Noise, dim: int) -> tuple[Tensor
                 f"{name} must be one number or ({len(x)},), one per particle, got "
                 f"{tuple(value.shape)}"
             )
+    if float(sigma.min()) == 0.0 and narrowest() == 0.0:
+        raise ValueError("sigma must be positive, because the density of the data is not smooth")
     return alpha, sigma
 
 

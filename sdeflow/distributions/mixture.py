@@ -254,7 +254,7 @@ class GaussianMixture(Distribution):
 
         in which nothing is divided by alpha or sigma.
         """
-        alpha, sigma = check_asked(x, alpha, sigma, self.dim)
+        alpha, sigma = check_asked(x, alpha, sigma, self.dim, self.narrowest)
         given, x = x, widened(x)
         logits, off, s2 = self._logits(x, alpha, sigma)
         alpha, sigma = (c.reshape(-1, 1, 1).to(x) for c in (alpha, sigma))

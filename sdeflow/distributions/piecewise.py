@@ -194,7 +194,8 @@ class PiecewiseConstant(Distribution):
     def log_prob(self, x: Tensor, alpha: Noise = 1.0, sigma: Noise = 0.0) -> Tensor:
         alpha, sigma = check_noise(alpha, sigma, check_cloud(x, dim=2))
         if not sigma.any():
-            return self._log_height(x / alpha.reshape(-1, 1)).to(x) - 2 * alpha.log()
+            height = self._log_height((x / alpha.reshape(-1, 1)).to(x))
+            return (height - 2 * alpha.log()).to(x)
         if not sigma.all():
             raise ValueError("sigma must be zero for all particles or for none; split the cloud")
         parts = [self._cut(*portion)[0] for portion in _portions(x, alpha, sigma)]
@@ -212,7 +213,7 @@ class PiecewiseConstant(Distribution):
                 f"the posterior is computed for at most {SQUARES} squares, got "
                 f"{self.weights.numel()}; shrink the picture"
             )
-        alpha, sigma = check_asked(x, alpha, sigma, 2)
+        alpha, sigma = check_asked(x, alpha, sigma, 2, self.narrowest)
         parts = []
         for rows, a, s in _portions(x, alpha, sigma):
             logits, sides = self._cut(rows, a, s)

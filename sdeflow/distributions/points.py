@@ -57,6 +57,11 @@ class PointSet(Distribution):
         points = check_cloud(self.points, "points").clone()  # the user may change the argument
         object.__setattr__(self, "points", points)
         object.__setattr__(self, "width", check_positive(self.width, "width", zero=True))
+        if self.width > torch.finfo(points.dtype).max / 100:
+            raise ValueError(
+                f"draws of width {self.width:g} are no numbers in {points.dtype}; give points in "
+                "float64, or rescale"
+            )
         if self.labels is not None:
             labels = check_labels(self.labels, "labels", count=len(points))
             object.__setattr__(self, "labels", labels.clone())
@@ -169,7 +174,7 @@ class PointSet(Distribution):
     def posterior(self, x: Tensor, alpha: Noise, sigma: Noise) -> Posterior:
         alpha, sigma = (
             v.to(x.device, torch.float64).reshape(-1, 1)
-            for v in check_asked(x, alpha, sigma, self.dim)
+            for v in check_asked(x, alpha, sigma, self.dim, self.narrowest)
         )
         s2 = (alpha * self.width) ** 2 + sigma**2
         lossy = float((alpha**2 / s2).max()) * self._radius2 > DIGITS

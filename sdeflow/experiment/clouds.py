@@ -18,7 +18,7 @@ from sdeflow._validation import SdeflowError, check_file
 from sdeflow.experiment.classes import Class, Guidance
 from sdeflow.experiment.problem import Problem
 from sdeflow.experiment.samplers import Motion, Solver
-from sdeflow.provenance import provenance, write_files
+from sdeflow.provenance import part_of, provenance, write_files
 
 
 def cloud_files(folder: Path, out: Path | None, data: str) -> tuple[Path, Path]:
@@ -75,9 +75,12 @@ def made_of(file: Path) -> dict:
 
 def write_cloud(
     files: tuple[Path, Path], built: Problem, t: Tensor, x: Tensor, classes: Sequence[str] | None,
-    settings: Mapping[str, object], seed: int,
+    settings: Mapping[str, object], seed: int, overwrite: bool,
 ) -> None:  # fmt: skip
-    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv."""
+    """Write states x (T, n, d) at times t (T,): all of them as npz, the last one as csv.
+
+    Processes take turns, so that none writes over the cloud of one that was faster.
+    """
     made, axes = json.dumps({**provenance(seed), "settings": dict(settings)}), built.data.axes
     arrays = {"t": t.numpy(), "x": x.numpy(), "made": np.array(made), "columns": np.array(axes)}
     digits = 15 if x.dtype == torch.float64 else 7
@@ -90,7 +93,10 @@ def write_cloud(
     buffer, text = io.BytesIO(), io.StringIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_files({files[1]: buffer.getvalue(), files[0]: text.getvalue().encode()})
+    with part_of(files[0].with_suffix("")) as turn:
+        check_free(files, settings, overwrite)
+        write_files({files[1]: buffer.getvalue(), files[0]: text.getvalue().encode()})
+        turn.unlink(missing_ok=True)
 
 
 def _label_name(built: Problem) -> str:

@@ -269,7 +269,7 @@ def sample(
     check_free(files, settings, overwrite)
     check_writable(files[0])
     t, x = _drawn(built, sde, n, solver, seed, save, progress)
-    write_cloud(files, built, t, x, names_of(built, labels, n), settings, seed)
+    write_cloud(files, built, t, x, names_of(built, labels, n), settings, seed, overwrite)
     if built.data.shape is not None:
         pictures.sheet(x[-1], built.data, files[0].with_suffix(".png"), provenance(seed))
     return files[0] if out is None else Path(out)

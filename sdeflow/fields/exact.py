@@ -20,7 +20,7 @@ from sdeflow._validation import check_cloud, check_finite, check_kind
 from sdeflow.density import Density, Grid
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.distributions.distribution import Distribution, Posterior
-from sdeflow.fields.field import Field
+from sdeflow.fields.field import Field, answered
 from sdeflow.fields.prediction import Prediction, Row, encode
 from sdeflow.processes.process import Coefficients, Scalar
 
@@ -71,14 +71,15 @@ class ExactField(Field):
     def split(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Tensor]:
         t = self.process.at(t, check_cloud(x, dim=self.dim))
         known = self.posterior(x, self.process(t).along(x))
-        return known.data, known.noise
+        return answered(known.data, x), answered(known.noise, x)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         # By `split`, because x_0 would lose digits if it were computed from the noise.
         if row not in (Prediction.DATA, Prediction.VELOCITY, Prediction.V):
             return super().predict(row, x, t)
         known = self.split(x, t)
-        return encode(row.row(self.process(self.process.at(t, x)).along(x)), *known)
+        c = self.process(self.process.at(t, x)).along(x)
+        return answered(encode(row.row(c), *known), x)
 
     def posterior(self, x: Tensor, c: Coefficients) -> Posterior:
         """E[x_0 | x_t], E[eps | x_t] and tr Cov(x_0 | x_t) at x_t = x (n, d), c = process(t)."""

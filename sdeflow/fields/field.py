@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from sdeflow._blocks import Evaluate
-from sdeflow._validation import check_cloud, shown
+from sdeflow._validation import SdeflowError, check_cloud, shown
 from sdeflow.fields.prediction import Prediction, Row, decode, mixing
 from sdeflow.processes.process import Coefficients, Process, Scalar, check_process
 
@@ -110,7 +110,8 @@ class Field(ABC):
         x is a cloud (n, d), and t is () or (n,) in [t_min, t_max].
         """
         out, c = self._asked(x, t)
-        return decode(self.row(c), out, x, c)
+        data, noise = decode(self.row(c), out, x, c)
+        return answered(data, x), answered(noise, x)
 
     def predict(self, row: Prediction, x: Tensor, t: Tensor | float) -> Tensor:
         """The prediction a x0_hat + b eps_hat, (n, d), of a row (a, b); t () or (n,)."""
@@ -122,7 +123,7 @@ class Field(ABC):
             check_score(self, "Prediction.SCORE")
         out, c = self._asked(x, t)
         u, v = mixing(self.row(c), c, row.row(c))
-        return u * x + v * out
+        return answered(u * x + v * out, x)
 
     def _asked(self, x: Tensor, t: Tensor | float) -> tuple[Tensor, Coefficients[Tensor]]:
         """One evaluation (n, d), and the coefficients in a shape that multiplies x."""
@@ -151,6 +152,18 @@ class Field(ABC):
         Source: Lipman et al. 2023, eq. 8.
         """
         return self.predict(Prediction.VELOCITY, x, t)
+
+
+def answered(out: Tensor, x: Tensor) -> Tensor:
+    """Return the answer to a single question, or raise an SdeflowError if it is not finite."""
+    if not torch.isfinite(out).all():
+        bad = int((~torch.isfinite(out)).any(1).nonzero()[0])
+        raise SdeflowError(
+            f"the field is not finite in row {bad} of x, of size {float(x[bad].abs().max()):.3g} "
+            f"in {x.dtype}; ask nearer to the data, in float64, or a network whose parameters are "
+            "finite"
+        )
+    return out
 
 
 def check_score(field: Field, what: str) -> None:

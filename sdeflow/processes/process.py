@@ -81,6 +81,9 @@ class Coefficients(NamedTuple, Generic[Scalar]):
         return Coefficients(*((c[:, None] if c.ndim else c).to(x) for c in row))
 
 
+CHECKED = 65  # number of times at which a schedule is checked
+
+
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Process(ABC):
     """A noise schedule (alpha, sigma) on [t_min, t_max]; process(t) gives its `Coefficients`.
@@ -94,9 +97,10 @@ class Process(ABC):
     def __post_init__(self) -> None:
         if not self._kept("t_min", zero=True) < self._kept("t_max"):
             raise ValueError(f"t_min must lie below t_max, got {self.t_min} and {self.t_max}")
-        c = self(torch.tensor([self.t_min, self.t_max], dtype=torch.float64))
-        (first, last), (clean, noisy) = c.alpha.tolist(), (c.sigma / c.alpha).tolist()
-        if not (torch.isfinite(torch.stack(c)).all() and first > 0 < last and 0 <= clean < noisy):
+        c = self(torch.linspace(self.t_min, self.t_max, CHECKED, dtype=torch.float64))
+        level = c.sigma / c.alpha
+        rises = 0 <= level[0] < level[-1] and bool((level.diff() >= -1e-9 * level[1:]).all())
+        if not (torch.isfinite(torch.stack(c)).all() and (c.alpha > 0).all() and rises):
             raise ValueError(
                 f"a {type(self).__name__} process is not defined from t_min = {self.t_min:g} to "
                 f"t_max = {self.t_max:g}: alpha must be positive, sigma / alpha must rise with t, "

@@ -171,7 +171,8 @@ class Cosine(Process):
     s: float = 0.008
 
     def __post_init__(self) -> None:
-        self._kept("s", zero=True)
+        if self._kept("s", zero=True) > 1e3:
+            raise ValueError(f"s must be at most 1000, got {self.s:g}; the usual offset is 0.008")
         super().__post_init__()
 
     def _constants(self) -> str:

@@ -18,7 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -73,14 +74,17 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict]:
     if not path.is_file():
         raise SdeflowError(f"there is no file {path}")
     try:
-        with safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-        digest, _, text = header["sdeflow"].partition(" ")
+        # At once, since another process may replace the file; `safe_open` opens it twice.
+        data = path.read_bytes()
+        tensors = from_bytes(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        digest, _, text = header["__metadata__"]["sdeflow"].partition(" ")
         about = json.loads(text)
         if not isinstance(about, dict):
             raise ValueError("its header is not a JSON object")
         intact = digest == _digest(tensors, text)
+    except FileNotFoundError:
+        raise SdeflowError(f"there is no file {path}") from None
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise SdeflowError(f"{path} is damaged or not a file of sdeflow ({error})") from None
     if not intact:

@@ -133,3 +133,29 @@ def test_edits_of_the_arguments_do_not_reach_a_distribution() -> None:
 def test_noise_that_cannot_be_is_refused(name: str, change: dict, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         LAWS[name].log_prob(randn(5, 2), **{"sigma": 0.3, **change})
+
+
+@pytest.mark.parametrize("change", [{"alpha": 1e30}, {"alpha": 1e-30}, {"sigma": 1e30}])
+@pytest.mark.parametrize("name", ["mixture", "points", "checkerboard"])
+def test_noise_whose_square_float32_cannot_hold_is_refused(name: str, change: dict) -> None:
+    x, noise = randn(5, 2), {"sigma": 0.3, **change}
+    with pytest.raises(ValueError, match=f"square of {next(iter(change))} is no number"):
+        LAWS[name].log_prob(x.float(), **noise)
+    assert not LAWS[name].log_prob(x, **noise).isnan().any()
+    LAWS[name].log_prob(x.half(), 0.5, 300.0)  # computed in float32, like the square
+
+
+@pytest.mark.parametrize("made", [sf.distributions.PointSet(randn(3, 2)), LAWS["checkerboard"]])
+def test_posterior_without_noise_needs_a_smooth_density(made) -> None:
+    """It was NaN, 0 / 0."""
+    for sigma in (0.0, torch.zeros(()), torch.tensor([0.0, 0.1, 0.1, 0.1, 0.1])):
+        with pytest.raises(ValueError, match="sigma must be positive, because the density"):
+            made.posterior(randn(5, 2), 0.5, sigma)
+    assert LAWS["points"].posterior(randn(5, 2), 0.5, 0.0).data.isfinite().all()
+
+
+def test_width_that_the_type_of_the_points_cannot_hold_is_refused() -> None:
+    points = torch.zeros(3, 2, dtype=torch.float16)
+    assert sf.distributions.PointSet(points, None, 600.0).sample(9, 0).isfinite().all()
+    with pytest.raises(ValueError, match=r"width 1e\+12 are no numbers in torch\.float16"):
+        sf.distributions.PointSet(points, None, 1e12)

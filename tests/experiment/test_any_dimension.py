@@ -9,9 +9,9 @@ import torch
 from scipy import stats
 
 import sdeflow as sf
+from sdeflow.command import cli
 from sdeflow.distributions.dataset import Dataset
 from sdeflow.experiment import (
-    cli,
     column_figure,
     run,
     sample_report,

@@ -443,6 +443,26 @@ def test_cloud_is_written_in_both_formats_or_in_none(tmp_path: Path) -> None:
     assert not (tmp_path / "cloud.npz").exists()
 
 
+def test_cloud_that_another_process_wrote_meanwhile_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked for before the draw only, and written over in silence."""
+    run.fit(TINY, tmp_path)
+    drawn, solver = run._drawn, sf.SDESolver("heun", 5)
+
+    def slowly(*arguments):
+        monkeypatch.undo()
+        run.sample(tmp_path, 5, solver, 1.0, seed=1)
+        return drawn(*arguments)
+
+    monkeypatch.setattr(run, "_drawn", slowly)
+    with pytest.raises(sf.SdeflowError, match=r"cloud\.csv is there already"):
+        run.sample(tmp_path, 5, solver, 1.0, seed=0)
+    with np.load(tmp_path / "cloud.npz") as kept:
+        assert json.loads(str(kept["made"]))["seed"] == 1
+    assert not list(tmp_path.glob("*.part"))
+
+
 def test_a_sample_is_a_function_of_its_seed(tmp_path: Path) -> None:
     run.fit(TINY, tmp_path)
 

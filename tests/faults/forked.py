@@ -59,8 +59,13 @@ class Forked:
         self.process.close()
 
     def signal_after(self, seconds: float, kind: signal.Signals = signal.SIGKILL) -> None:
-        """Send a signal when the process has run for some seconds, unless it has ended."""
+        """Send a signal when the process has run for some seconds, unless it has ended.
+
+        Signals but SIGKILL wait until the process has begun to speak into its file.
+        """
         self.process.join(max(0.0, self.began + seconds - time.perf_counter()))
+        while kind != signal.SIGKILL and self.process.is_alive() and not self.said.exists():
+            self.process.join(0.01)
         if self.process.is_alive() and self.process.pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, kind)
@@ -76,6 +81,11 @@ class Forked:
         assert not self.process.is_alive(), f"a hang over {LONGEST:.0f} s"
         assert self.process.exitcode is not None
         return self.process.exitcode
+
+    def check_done(self) -> None:
+        """The process has done its work; exit code 1 says that a check did not pass."""
+        assert self.wait() in (0, 1), self.words()
+        assert "Traceback" not in self.words(), self.words()
 
     def words(self) -> str:
         """What it said, on stdout and stderr."""

@@ -60,7 +60,8 @@ def clouds(draw: st.DrawFn, d: int, most: int = 8) -> Tensor:
     kind = draw(st.sampled_from([torch.float64, torch.float64, torch.float32, torch.float16]))
     x = (scale * randn(n, d, seed=draw(st.integers(0, 99)))).to(kind)
     if draw(st.integers(0, 29)) == 7:
-        x[0, 0] = draw(st.sampled_from([math.nan, math.inf, 0.0, 1e30, -1e300]))
+        odd = draw(st.sampled_from([math.nan, math.inf, 0.0, 1e30, -1e300]))
+        x[0, 0] = torch.tensor(odd, dtype=torch.float64)  # infinite in a narrower type
     if draw(st.integers(0, 5)) == 3:
         x = x[:1].expand(n, d).clone()  # all particles at one point
     return x
@@ -205,7 +206,7 @@ def densities(draw: st.DrawFn, d: int) -> Make:
     def make() -> sf.Density:
         g = grid()
         if kind == "distribution":
-            return distribution().on_grid(g)
+            return distribution().on_grid(g, missing=1.0)
         if kind == "samples":
             return sf.Density.from_samples(g, x)
         mass = randn(*g.shape, seed=seed).abs()
@@ -222,7 +223,8 @@ def densities(draw: st.DrawFn, d: int) -> Make:
 @st.composite
 def wide(draw: st.DrawFn) -> Make:
     """A density on the line, far from the ends of its grid."""
-    width, place_, cells = draw(size(0.2, 1.5)), draw(place(1.0)), draw(st.integers(64, 160))
+    width, cells = draw(size(0.2, 1.5)), draw(st.integers(64, 160))
+    place_ = draw(st.floats(-1.0, 1.0))
 
     def make() -> sf.Density:
         means = torch.tensor([[place_], [0.5]], dtype=torch.float64)
@@ -259,7 +261,7 @@ def sdes(draw: st.DrawFn, d: int) -> Make:
         lambda: sd.ornstein_uhlenbeck(matrix, noise, t_end),
         lambda: sf.reverse(field(), eta),
         lambda: sf.reverse(field()),
-        lambda: sf.ancestral(field(), abs(eta)),
+        lambda: sf.ancestral(field(), eta),
         lambda: sf.multistep(field()),
         lambda: sd.comoving(field(), eta),
         lambda: sf.forward(field().process),
@@ -272,7 +274,7 @@ def solvers(draw: st.DrawFn, noisy: bool) -> Make:
     """A solver, mostly for a motion with noise, or without it."""
     steps = draw(count(12))
     if draw(st.integers(0, 19)) != 7 and noisy:
-        methods = ["euler", "heun"] * 2 + ["srk", "milstein", "reversible_heun", "magic"]
+        methods = ["euler", "heun"] * 2 + ["srk", "milstein", "reversible_heun"]
         method = draw(st.sampled_from(methods))
         seed = draw(seeds())
         return lambda: sf.SDESolver(method, steps, seed=seed)

@@ -25,7 +25,7 @@ from tests.refusals import faults, unprintable
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 LONGEST = 60  # seconds of one case
-MANY, FEW = 1000, 400
+MANY, FEW = 2000, 1000
 Tally = Callable[[str, Counter[str]], None]
 Draw = Callable[[st.SearchStrategy], Any]
 
@@ -117,7 +117,8 @@ def process(draw: Draw) -> None:
         back = tried(lambda: p.noise_level(p.time_of(rho)))
         assert math.isclose(float(back), float(rho), rel_tol=1e-5), (float(rho), float(back))
     x = draw(nouns.clouds(2))
-    finite(tried(lambda: p.perturb(x, t, torch.ones_like(x))))
+    if float(c.sigma) < 1e-2 * torch.finfo(x.dtype).max:
+        finite(tried(lambda: p.perturb(x, t, torch.ones_like(x))))
     finite(tried(lambda: p.prior(3, 2, draw(nouns.seeds()))))
     steps, power = draw(nouns.count(20)), draw(nouns.size(0.5, 9.0))
     grid = draw(st.sampled_from([
@@ -149,10 +150,10 @@ def distribution(draw: Draw) -> None:
     assert not bool(torch.isnan(log_p).any())
     assert not bool((log_p == math.inf).any())
     posterior = tried(lambda: made.posterior(x, torch.tensor(alpha), torch.tensor(sigma)))
-    if x.dtype != torch.float16 or float(x.double().abs().max() / alpha) < 3e4:
-        finite(posterior.data)  # else the type cannot hold x / alpha
+    if not narrow(x):
+        finite(posterior.data)
     if made.dim <= 2:
-        density = tried(lambda: made.on_grid(draw(nouns.grids(made.dim, 30))()))
+        density = tried(lambda: made.on_grid(draw(nouns.grids(made.dim, 30))(), missing=1.0))
         finite(density.mass)
         assert -1e-12 <= density.total() <= 1 + 1e-9
 
@@ -168,12 +169,11 @@ def field(draw: Draw) -> None:
         value = tried(lambda name=name: getattr(made, name)(x, t))
         assert value.shape == x.shape
         assert value.dtype == x.dtype
-        if not narrow(x):
-            finite(value)
+        finite(value)
 
 
 def narrow(x: Tensor) -> bool:
-    """Whether the type of x cannot hold the results."""
+    """Whether the type of x may not hold x / alpha; a step of a run does not check that."""
     return x.dtype == torch.float16 or float(x.abs().max()) > 1e6
 
 

@@ -26,7 +26,7 @@ from sdeflow.command import cli
 from tests.faults.damage import Damage, damaged, damages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
-SESSIONS, ACTS = 150, 30
+SESSIONS, ACTS = 200, 40
 COUNT = Counter[str]()
 FRESH: dict[tuple[str, ...], bytes] = {}
 """The field of a run without damage, for each of the settings."""
@@ -81,15 +81,20 @@ class Session(RuleBasedStateMachine):
         return code
 
     @initialize()
+    def begin(self) -> None:
+        self.points()
+        self.train("a", "ring", "0", "20", ())
+
     def points(self) -> None:
+        """Write the file of points."""
         x = np.random.default_rng(1).normal(size=(20, 2))
         np.savetxt(self.place / "points.csv", x, delimiter=",", header="x,y", comments="")
 
     @rule(
         name=st.sampled_from(FOLDERS),
-        data=st.sampled_from(["ring"] * 4 + ["points.csv"] * 2 + ["none"]),
-        seed=st.sampled_from(["0", "0", "0", "1"]), steps=st.sampled_from(["20", "20", "30"]),
-        conditional=st.sampled_from([(), (), ("--conditional",)]),
+        data=st.sampled_from(["ring"] * 8 + ["points.csv"] * 2 + ["none"]),
+        seed=st.sampled_from(["0"] * 8 + ["1"]), steps=st.sampled_from(["20"] * 8 + ["30"]),
+        conditional=st.sampled_from([()] * 4 + [("--conditional",)]),
     )  # fmt: skip
     def train(
         self, name: str, data: str, seed: str, steps: str, conditional: tuple[str, ...]
@@ -121,18 +126,21 @@ class Session(RuleBasedStateMachine):
         name=st.sampled_from(FOLDERS), n=st.sampled_from(["5", "1", "0"]),
         method=st.sampled_from(["multistep", "heun", "calibrated", "dopri5", "srk", "nothing"]),
         more=st.sampled_from(
-            [(), (), ("--eta", "0"), ("--label", "1"), ("--save", "3"), ("--eta", "-1")]
+            [(), (), ("--eta", "0"), ("--class", "mode 1"), ("--save", "3"), ("--eta", "-1")]
         ),
+        over=st.sampled_from([("--overwrite",)] * 3 + [()]),
     )  # fmt: skip
-    def sample(self, name: str, n: str, method: str, more: tuple[str, ...]) -> None:
-        folder = self.place / name
-        if self.did("sample", folder, "--n", n, "--steps", "3", "--method", method, *more) == 0:
-            x = np.loadtxt(folder / "cloud.csv", delimiter=",", skiprows=1)
+    def sample(
+        self, name: str, n: str, method: str, more: tuple[str, ...], over: tuple[str, ...]
+    ) -> None:
+        folder, how = self.place / name, ("--n", n, "--steps", "3", "--method", method)
+        if self.did("sample", folder, *how, *more, *over) == 0:
+            x = np.loadtxt(folder / "cloud.csv", delimiter=",", skiprows=1, usecols=(0, 1))
             assert np.isfinite(x).all()
 
     @precondition(known)
     @rule(name=st.sampled_from(FOLDERS), steps=st.sampled_from(["3", "2", "0"]),
-          more=st.sampled_from([(), ("--label", "0")]))  # fmt: skip
+          more=st.sampled_from([(), ("--class", "mode 0")]))  # fmt: skip
     def calibrate(self, name: str, steps: str, more: tuple[str, ...]) -> None:
         self.did("calibrate", self.place / name, "--steps", steps, "--pilot", "16", *more)
 

@@ -66,7 +66,7 @@ def benchmark(*args: str) -> None:
 def tiny_published() -> None:
     """The published comparison with tiny networks, into the current folder."""
     published.FILE = Path("published.jsonl").absolute()
-    published.QUICK = Protocol(points=64, epochs=10)
+    published.QUICK = Protocol(points=64, epochs=10, batch=64)
     sys.argv = ["benchmarks", "published", "--quick"]
     published.main(quick=True)
 
@@ -86,6 +86,13 @@ def simulated() -> None:
         chunk=BLOCK, out="cloud.zarr",
     )  # fmt: skip
     np.savez("result.npz", mass=found[0].mass, mean=found[1].mean, central=found[1].central)
+
+
+def simulated_run() -> None:
+    """24 blocks of particles of a run, by the command."""
+    parts.EVERY = 0.0
+    few = ("--particles", str(24 * BLOCK), "--chunk", str(BLOCK), "--cells", "16")
+    sdeflow("simulate", "r", *few)
 
 
 # ------------------------------------------------------------------------ results, and progress
@@ -169,13 +176,17 @@ def steps(*files: str) -> Callable[[Path], set[object]]:
     return done
 
 
-def blocks(folder: Path) -> set[object]:
+def blocks(where: str) -> Callable[[Path], set[object]]:
     """The blocks of particles of which the state is written."""
-    found: set[object] = set()
-    for file in (folder / "cloud.zarr" / "parts").glob("*.npz"):
-        for (level, index), _ in parts.unpacked(read_object(file, parts.KIND)[0]):
-            found |= set(range(index << level, (index + 1) << level))
-    return found
+
+    def done(folder: Path) -> set[object]:
+        found: set[object] = set()
+        for file in (folder / where / "parts").glob("*.npz"):
+            for (level, index), _ in parts.unpacked(read_object(file, parts.KIND)[0]):
+                found |= set(range(index << level, (index + 1) << level))
+        return found
+
+    return done
 
 
 def nothing(_: Path) -> set[object]:
@@ -186,6 +197,7 @@ def nothing(_: Path) -> set[object]:
 RUN = ("r/field.safetensors", "r/checkpoint.safetensors", "r/config.json")
 # Not metrics.jsonl: the first mean of a continued training is that of the steps since it began.
 CLOUD = ("r/cloud.csv", "r/cloud.npz")
+SIMULATED = ("simulation.json", "density.npz", "density.png")
 MODEL = tuple(f"r/{name}.safetensors" for name in ("clip", "prior", "decoder", "linear"))
 PARTS = tuple(f"r/training/{name}.safetensors" for name in ("prior", "decoder"))
 CLAIMS = rows("r/claims.jsonl", "id")
@@ -238,8 +250,14 @@ UNITS = {
         lambda folder: {
             **arrays(folder / "result.npz"), "cloud": sf.open_cloud(folder / "cloud.zarr").digest,
         },
-        blocks, 60,
+        blocks("cloud.zarr"), 60,
+    ),
+    "simulated run": Unit(
+        simulated_run, files(*(f"r/simulation/{name}" for name in SIMULATED)),
+        blocks("r/simulation"), 12, TRAINED,
     ),
     "published": Unit(tiny_published, PUBLISHED, known(PUBLISHED), 40),
 }  # fmt: skip
 """The campaign."""
+COMMANDS = [name for name in UNITS if name not in ("unclip", "simulate", "published")]
+"""The units that are commands, which say why they end; the others are functions of Python."""

@@ -544,6 +544,20 @@ def test_network_output_of_the_wrong_shape_is_refused(answer, got: str, grad: bo
         field.data(randn(5, 2), 0.5)
 
 
+@pytest.mark.parametrize(("kind", "size"), [(torch.float32, 1e30), (torch.float64, 1e300)])
+def test_answer_that_is_not_finite_is_refused(kind: torch.dtype, size: float) -> None:
+    """The square of the distance to the data is infinite, so that all components weigh nothing."""
+    field = sf.ExactField(sf.VP(), lopsided())
+    x = torch.tensor([[0.0, 0.0], [size, 0.0]], dtype=kind)
+    for ask in (field.split, field.data, field.velocity):
+        with pytest.raises(sf.SdeflowError, match=r"not finite in row 1 of x.*nearer to the data"):
+            ask(x, 0.5)
+    broken = sf.MLP(width=4, depth=1).requires_grad_(False)
+    next(broken.parameters()).fill_(torch.nan)
+    with pytest.raises(sf.SdeflowError, match=r"row 0 of x.*whose parameters are finite"):
+        sf.LearnedField(sf.VP(), broken).noise(x[:1].float(), 0.5)
+
+
 @pytest.mark.parametrize("name", ["VP", "EDM", "DDPM"])
 def test_wrong_times_and_clouds_are_refused(name: str) -> None:
     process = PROCESSES[name]

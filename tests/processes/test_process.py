@@ -636,6 +636,7 @@ def test_constants_that_are_not_numbers_are_refused() -> None:
         (lambda: sf.VE(t_max=400.0), "VE"),
         (lambda: sf.processes.Cosine(t_min=0.0), "Cosine"),
         (lambda: sf.processes.Cosine(t_max=1.1), "Cosine"),
+        (lambda: sf.processes.Cosine(t_max=8.5, s=1.0), "Cosine"),  # alpha > 0 at both ends
     ],
 )
 def test_intervals_with_infinite_rates_are_refused(make, name: str) -> None:
@@ -645,6 +646,8 @@ def test_intervals_with_infinite_rates_are_refused(make, name: str) -> None:
     assert "\n" not in str(said.value)
     assert sf.Linear(t_min=0.0)(0.0).sigma == 0
     assert sf.VE().t_min == 0
+    with pytest.raises(ValueError, match="s must be at most 1000, got 1e"):
+        sf.processes.Cosine(s=1e12)
 
 
 @pytest.mark.parametrize("text", ["10", b"10", True])

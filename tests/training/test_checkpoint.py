@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import pickle
+import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -93,6 +94,36 @@ def test_a_damaged_checkpoint_alone_is_refused_in_one_sentence(
     with pytest.raises(sf.SdeflowError, match="remove it to start afresh") as caught:
         sf.fit(small(), DATA.sample, 30, config=SMALL, checkpoint=file, every=7)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_another_process_replaces_is_whole_or_missing(tmp_path: Path) -> None:
+    """It was called damaged, or torch raised its own error, if it vanished while it was read."""
+    file, ended, said = tmp_path / "f", threading.Event(), set[str]()
+    for k in range(2):
+        tensor_file.write(tmp_path / str(k), {"a": torch.full((500 + 7 * k,), 1.0 * k)}, {"k": k})
+
+    def replace_it() -> None:
+        for k in itertools.cycle(range(2)):
+            os.link(tmp_path / str(k), tmp_path / "new")
+            os.replace(tmp_path / "new", file)
+            os.replace(file, tmp_path / "old")
+            if ended.is_set():
+                break
+
+    other = threading.Thread(target=replace_it)
+    other.start()
+    try:
+        for _ in range(8000):
+            try:
+                tensors, about = tensor_file.read(file)
+            except sf.SdeflowError as error:
+                said.add(str(error))
+            else:
+                assert len(tensors["a"]) == 500 + 7 * about["k"]
+    finally:
+        ended.set()
+        other.join()
+    assert said <= {f"there is no file {file}"}
 
 
 def test_a_flipped_bit_anywhere_is_detected(tmp_path: Path) -> None:
