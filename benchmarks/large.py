@@ -80,7 +80,7 @@ def compared(n: int, calls: int, chunk: int, out: str | None) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def timed(n: int, calls: int = 10, chunk: int = 65_536) -> dict[str, Any]:
+def timed(n: int, calls: int = 10, chunk: int = 65_536, out: str | None = None) -> dict[str, Any]:
     """One row: the time of n particles of a reverse SDE whose network is 2 x 64."""
     process = sf.VP()
     field = sf.LearnedField(process, sf.MLP(2, 64, 2), data_std=1.0)
@@ -88,7 +88,7 @@ def timed(n: int, calls: int = 10, chunk: int = 65_536) -> dict[str, Any]:
     sf.simulate(
         sf.multistep(field, eta=1), process, n,
         [Histogram(sf.Grid(-4.0, 4.0, (CELLS, CELLS))), Moments()],
-        solver=sf.SDESolver("euler", steps=calls), chunk=chunk,
+        solver=sf.SDESolver("euler", steps=calls), chunk=chunk, out=out,
     )  # fmt: skip
     seconds = time.perf_counter() - began
     return {
@@ -141,7 +141,7 @@ def main(given: argparse.Namespace) -> None:
     if given.particles:
         rows = [compared(int(given.particles), given.calls, given.chunk, given.out)]
     elif given.timed:
-        rows = [timed(int(given.timed), chunk=given.chunk)]
+        rows = [timed(int(given.timed), chunk=given.chunk, out=given.out)]
     else:
         timed(10**5)  # not counted
         rows = [timed(n) for n in SIZES]
