@@ -47,7 +47,8 @@ def name_of(device: torch.device) -> str:
     """The name of a device for the table."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads > 1)}"
 
 
 def seconds_at(device: torch.device) -> float:
