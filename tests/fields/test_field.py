@@ -544,10 +544,11 @@ def test_network_output_of_the_wrong_shape_is_refused(answer, got: str, grad: bo
         field.data(randn(5, 2), 0.5)
 
 
-def test_answer_that_is_not_finite_is_refused() -> None:
+@pytest.mark.parametrize(("kind", "size"), [(torch.float32, 1e30), (torch.float64, 1e300)])
+def test_answer_that_is_not_finite_is_refused(kind: torch.dtype, size: float) -> None:
     """The square of the distance to the data is infinite, so that all components weigh nothing."""
     field = sf.ExactField(sf.VP(), lopsided())
-    x = torch.tensor([[0.0, 0.0], [1e30, 0.0]], dtype=torch.float32)
+    x = torch.tensor([[0.0, 0.0], [size, 0.0]], dtype=kind)
     for ask in (field.split, field.data, field.velocity):
         with pytest.raises(sf.SdeflowError, match=r"not finite in row 1 of x.*nearer to the data"):
             ask(x, 0.5)
