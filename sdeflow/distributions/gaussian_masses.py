@@ -31,10 +31,11 @@ def gaussian_masses(
     if grid.dim == 2:
         size = _root(covariances[:, 0, 0]) * _root(covariances[:, 1, 1])
         tilted = abs(covariances[:, 0, 1]) > 1e-14 * size
-    sides = [
-        _between((e - m[:, None]) / _root(covariances[:, i, i])[:, None])
-        for i, (e, m) in enumerate(cut)
-    ]
+    with np.errstate(over="ignore"):  # infinitely many standard deviations away
+        sides = [
+            _between((e - m[:, None]) / _root(covariances[:, i, i])[:, None])
+            for i, (e, m) in enumerate(cut)
+        ]
     if grid.dim == 1:
         mass = weights @ sides[0]
     else:

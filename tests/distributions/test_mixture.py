@@ -461,3 +461,11 @@ def test_narrow_clouds_are_not_squared_in_their_own_type() -> None:
         assert close(found.data.float(), exact.data, 1e-2)
         assert close(mixture.score(narrow).float(), mixture.score(narrow.float()), 1e-2)
         assert not torch.isnan(mixture.log_prob(narrow)).any()
+
+
+def test_a_component_far_beyond_the_grid_has_no_mass_there() -> None:
+    """More standard deviations away than a number can say, without a warning."""
+    means = torch.tensor([[-1e300], [0.1]], dtype=torch.float64)
+    points = sf.distributions.PointSet(means, None, 0.0)
+    density = points.on_grid(sf.Grid(-3.0, 3.0, (32,)), 1.0, 1e-9, missing=0.6)
+    assert density.total() == 0.5
