@@ -20,7 +20,7 @@ from torch import Tensor
 from sdeflow.simulation.reducers import Reducer, State
 from sdeflow.solvers.path import Path
 
-PLAIN = (type(None), bool, int, float, complex, str, bytes)
+PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic)
 
 
 def fingerprint(
@@ -72,6 +72,8 @@ def _inside(value: Any) -> Iterable[Any]:
         return value
     if isinstance(value, dict):
         return [*value.items()]
+    if isinstance(value, set | frozenset):
+        return sorted(map(repr, value))  # whose order differs from run to run
     if isinstance(value, partial):
         return value.func, value.args, value.keywords
     if isinstance(value, MethodType):
@@ -97,6 +99,6 @@ def _globals(function: FunctionType) -> list[Any]:
     named = [own[name] for name in function.__code__.co_names if name in own]
     return [
         each for each in named
-        if isinstance(each, (*PLAIN, Tensor, np.ndarray, tuple, list))
+        if isinstance(each, (*PLAIN, Tensor, np.ndarray, tuple, list, frozenset, set))
         or (isinstance(each, FunctionType) and each.__globals__ is own)
     ]  # fmt: skip

@@ -179,6 +179,24 @@ def test_a_folder_of_another_simulation_is_refused(tmp_path: Path) -> None:
         simulated(n=1000, out=tmp_path)
 
 
+@pytest.mark.parametrize("kind", [float, np.float32, np.int64, torch.tensor, lambda v: {v}])
+def test_another_threshold_of_any_type_is_another_simulation(tmp_path: Path, kind: Any) -> None:
+    """Which no particle has reached yet, so that only the function tells them apart."""
+
+    def rare(threshold: Any) -> Values:
+        return Values(lambda path: path.x[-1][:, :1] > max(threshold, key=float), Moments())
+
+    def run(value: float) -> None:
+        given = kind(value)
+        threshold = given if isinstance(given, set) else [given]
+        sf.simulate(OU, START, 500, rare(threshold), solver=SOLVER, out=tmp_path)
+
+    run(90)
+    run(90)
+    with pytest.raises(sf.SdeflowError, match="another simulation"):
+        run(80)
+
+
 class Brackets(Reducer):
     """Writes down how the blocks were merged, as whole numbers: -1 opens a pair, -2 closes it."""
 
